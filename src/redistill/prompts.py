@@ -1,0 +1,52 @@
+"""Problem -> prompt text, and completion -> (thinking, answer part). One function renders the prompt for training and
+for evaluation, so the two cannot differ.
+
+    render(problem, TEMPLATES["plain"])   ->  "What is 2+2?\n\nReason step by step and put ... \\boxed{}.\n\n"
+
+A template is text with one `{problem}`; the chat template of the tokenizer, where a recipe asks for it, is passed in
+as a function, for this file knows no tokenizer.
+"""
+
+from collections.abc import Callable
+
+from redistill.records import Problem
+
+# The paper's instruction (Xu et al. 2025, appendix; the same text as open-r1's MATH-500 prompt in lighteval).
+PAPER_INSTRUCTION = (
+    "Solve the following math problem efficiently and clearly. The last line of your response should be of the "
+    "following format: 'Therefore, the final answer is: $\\boxed{ANSWER}$. I hope it is correct' (without quotes) "
+    "where ANSWER is just the final number or expression that solves the problem. Think step by step before answering."
+)
+
+
+def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None = None) -> str:
+    """The prompt text of a problem: the template, then the chat template where given.
+
+    Only the first `{problem}` of the template is replaced, and nothing inside the statement is interpreted, so braces
+    and template marks in a problem stay what they are.
+    """
+    text = template.replace("{problem}", problem.statement, 1)
+    return chat(text) if chat else text
+
+
+def split_thinking(completion: str) -> tuple[str, str]:
+    """(thinking, answer part): the answer part is what follows the last `</think>`, or all where there is none.
+
+    A completion that opens `<think>` and never closes it has an empty answer part: it was abandoned in thought.
+    """
+    head, closed, tail = completion.rpartition("</think>")
+    if closed:
+        return head.partition("<think>")[2] or head, tail
+    opened = completion.find("<think>")
+    if opened >= 0:
+        return completion[opened + len("<think>") :], ""
+    return "", completion
+
+
+# Templates by name; each holds exactly one {problem}. A recipe may also write its own text with {problem} in it.
+TEMPLATES: dict[str, str] = {
+    "bare": "{problem}",
+    "plain": "{problem}\n\nReason step by step and put the final answer in \\boxed{}.\n\n",
+    "paper": PAPER_INSTRUCTION + "\n\n{problem}\n\n",
+    "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
+}

@@ -1,0 +1,167 @@
+"""The nouns of the house: what travels between rooms. Standard library only.
+
+A Group is one problem, its several traces and the verdicts on them; nearly every room is a map over groups. A
+teacher's trace, a student's benchmark attempt and a rollout are all Traces; only the author differs.
+
+    problem = make_problem("What is 2+2?", answer="4", source="mine", source_row="mine.jsonl:0")
+    trace = make_trace(problem.id, "2+2 is \\boxed{4}", author="teacher-7b")
+    group = Group(problem, (trace,))
+
+Ids are hashes of content, so the same trace has the same id in every run. Records are frozen: data is never edited,
+only answered with new data (`with_verdict`).
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Outcome(StrEnum):
+    """What a verifier found. Only a certain `incorrect` may become a rejected completion."""
+
+    correct = "correct"
+    incorrect = "incorrect"
+    no_answer = "no_answer"  # no anchored final answer in the completion
+    truncated = "truncated"  # the completion stops before its end and holds no answer
+    timeout = "timeout"  # the verifier ran out of its time or memory
+    ungradable = "ungradable"  # the gold answer is missing or cannot be read
+    disagree = "disagree"  # several verdicts that the policy cannot join into one
+
+
+DECIDED = frozenset({Outcome.correct, Outcome.incorrect})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One verifier's finding on one trace; `seconds` is rounded to a tenth (finer times differ from run to run)."""
+
+    outcome: Outcome
+    extracted: str | None = None
+    reason: str = ""
+    verifier: str = ""
+    verifier_version: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its gold `answer` (None where the source has none); `source_row` is 'file:row'."""
+
+    id: str
+    statement: str
+    answer: str | None = None
+    answer_type: str | None = None
+    source: str = ""
+    source_row: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A completion with an author. `finish_reason` is 'stop', 'length' or None where unknown.
+
+    `verdicts` maps a verifier's name to its Verdict; `scores` holds real-valued judgements beside them; `sampling`
+    says how it was drawn (temperature, seed, sample_index ...) where that is known.
+    """
+
+    id: str
+    completion: str
+    author: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    finish_reason: str | None = None
+    num_tokens: int | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def with_verdict(self, name: str, verdict: Verdict) -> Self:
+        """The same trace with one more verdict under `name`."""
+        return dataclasses.replace(self, verdicts={**self.verdicts, name: verdict})
+
+    @property
+    def verdict(self) -> Verdict:
+        """The joined verdict of the verify room (stored under FINAL). KeyError before that room has run."""
+        return self.verdicts[FINAL]
+
+
+FINAL = "final"  # the name under which the verify room stores the verdict its policy arrived at
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One problem and its traces, in the order of the source."""
+
+    problem: Problem
+    traces: tuple[Trace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row for SFT: rendered prompt text and the completion to imitate. Columns as in TRL."""
+
+    problem_id: str
+    trace_id: str
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One row for REDI, DPO and their kin. Columns as in TRL; `weight` multiplies the row's loss."""
+
+    problem_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_id: str
+    rejected_id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was turned away, by which room, and why: a short stable word such as `too_long`."""
+
+    id: str
+    room: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The facts of one run: enough to say what was done and to do it again."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    seed: int
+    git_commit: str | None
+    git_dirty: bool | None
+    packages: Mapping[str, str]
+    inputs: Mapping[str, str]  # file -> sha256
+    hardware: Mapping[str, Any]
+    seconds: Mapping[str, float]  # room -> wall seconds
+
+
+def content_id(prefix: str, *parts: str) -> str:
+    """A short stable id: prefix and 16 hex digits of the SHA-256 of the parts (64 bits: a million records collide
+    with probability 3e-8). Lone surrogates, which broken JSON can hold, are hashed as they stand."""
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{prefix}{digest[:16]}"
+
+
+def make_problem(
+    statement: str, *, answer: str | None = None, answer_type: str | None = None, source: str = "", source_row: str = ""
+) -> Problem:
+    """A Problem with its id from the statement, white space collapsed: the same question merges across sources."""
+    return Problem(content_id("p", " ".join(statement.split())), statement, answer, answer_type, source, source_row)
+
+
+def make_trace(problem_id: str, completion: str, **fields: Any) -> Trace:
+    """A Trace with its id from the problem and the completion: the same text on the same problem is the same trace."""
+    return Trace(content_id("t", problem_id, completion), completion, **fields)
+
+
+def pair_id(pair: Pair) -> str:
+    """The id of a pair: from its two trace ids."""
+    return content_id("q", pair.chosen_id, pair.rejected_id)

@@ -1,0 +1,326 @@
+"""Recipes: YAML in, typed settings out, and every mistake one sentence that says where and what to write instead.
+
+    student: {model: HuggingFaceTB/SmolLM2-135M-Instruct}
+    corpus: {sources: [{name: traces, path: my_traces.jsonl.gz}]}
+    train:
+      sft: {objective: sft, start: base, learning_rate: 2e-5, epochs: 3}
+      redi: {objective: {name: redi, rejected_weight: 0.8}, start: sft, learning_rate: 1e-6}
+
+A plug-in (a source, a verifier, a pairing, an objective ...) is written `name` or `{name: ..., option: ...}`; its
+options are its function's own keyword-only arguments, bound and type-checked by `bind`, so a setting without an
+effect cannot be written. Floats may be written 1e-6, which YAML itself would read as text.
+"""
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from redistill.errors import OperatorError
+
+
+class Settings(BaseModel):
+    """A table of a recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(Settings):
+    """A member of a registry and its options, from `name` or `{name: ..., option: value}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "name" in value:
+            if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
+                return value
+            return {"name": value["name"], "options": {k: v for k, v in value.items() if k != "name"}}
+        raise ValueError("write a name, or a table with `name` and its options")
+
+
+class StudentSettings(Settings):
+    """The model to train: `model` is a folder, a hub id, a .gguf file or `package:NAME` (a .gguf inside an installed
+    Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
+
+    model: str | None = None
+    revision: str | None = None
+    from_config: dict[str, Any] | None = None
+    alphabet: str | None = None
+    config_edits: dict[str, Any] = Field(default_factory=dict)
+    end_of_turn: str | None = None  # the token that ends a completion; default: the tokenizer's eos token
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "StudentSettings":
+        if (self.model is None) == (self.from_config is None):
+            raise ValueError("write either `model` (a folder, hub id or .gguf) or `from_config`")
+        if self.from_config is not None and not self.alphabet:
+            raise ValueError("`from_config` needs `alphabet`, the characters of its tokenizer")
+        return self
+
+
+class PromptSettings(Settings):
+    """How a problem becomes a prompt, in training and in evaluation alike: a template's name, or text with {problem}."""
+
+    template: str = "plain"
+    chat: bool = False  # wrap it in the tokenizer's chat template
+
+
+class CorpusSettings(Settings):
+    """Where traces come from. `dev_fraction` of the problems, chosen by id and seed, is never trained on."""
+
+    sources: list[Plugin] = Field(min_length=1)
+    max_problems: int | None = Field(None, gt=0)
+    dev_fraction: float = Field(0.05, ge=0, lt=1)
+    shards: int | None = Field(None, gt=0, le=100_000)
+
+
+class VerifySettings(Settings):
+    """Who judges the traces, and how several verdicts become one (`all`, `any`, or one verifier's name)."""
+
+    verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
+    policy: str = "cascade"
+    workers: int | None = Field(None, ge=1)
+    timeout_seconds: float = Field(5.0, gt=0)
+    memory_mb: int = Field(2048, ge=256)
+
+
+class SelectSettings(Settings):
+    """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
+
+    examples: Literal["first", "all"] = "all"
+    max_prompt_tokens: int | None = Field(None, gt=0)
+    max_completion_tokens: int | None = Field(None, gt=0)
+    pairing: Plugin = Plugin(name="certain")
+
+
+class StageSettings(Settings):
+    """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
+
+    objective: Plugin
+    start: str = "base"
+    batch_size: int = Field(32, gt=0)  # rows (examples or pairs) an optimizer step
+    epochs: float = Field(1.0, gt=0)
+    steps: int | None = Field(None, gt=0)  # instead of epochs
+    learning_rate: float = Field(gt=0)
+    warmup: float = Field(0.1, ge=0, le=1)  # share of the steps
+    decay: Literal["linear", "constant"] = "linear"
+    weight_decay: float = Field(1e-4, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    max_tokens: int | None = Field(None, gt=0)  # longer rows are dropped with a reason; default: the model's context
+    tokens_per_micro_batch: int = Field(8192, gt=0)
+    mixed_precision: Literal["no", "bf16"] = "no"
+    gradient_checkpointing: bool = False
+    save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
+    save_dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: dict[str, Any] | None = None  # options of peft.LoraConfig
+
+
+class BenchmarkSettings(Settings):
+    """Problems to score on: `dev` (the held-out problems of the corpus) or a file with problem and answer columns."""
+
+    name: str = "dev"
+    file: str | None = None
+    benchmark: str | None = None  # only rows whose `benchmark` column has this value
+    problem_column: str = "problem"
+    answer_column: str = "answer"
+    max_problems: int | None = Field(None, gt=0)
+
+
+class EvaluateSettings(Settings):
+    """Which stages are scored on which problems, with n samples each."""
+
+    models: list[str] | None = None  # default: base and every stage
+    benchmarks: list[BenchmarkSettings] = Field(default_factory=lambda: [BenchmarkSettings()])
+    engine: Plugin = Plugin(name="transformers")
+    n: int = Field(4, gt=0)
+    temperature: float = Field(0.6, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(512, gt=0)
+    prefill: str = ""  # the opening of every completion, put there by us and stored with it: `<think>` in the paper
+    verifier: Plugin = Plugin(name="cascade")
+
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _short_names(cls, value: Any) -> Any:
+        return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+
+class ReportSettings(Settings):
+    """What the page shows."""
+
+    title: str | None = None
+    example_traces: int = Field(3, ge=0, le=50)
+
+
+class Recipe(Settings):
+    """One experiment from traces to report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    seed: int = 0
+    student: StudentSettings
+    prompt: PromptSettings = PromptSettings()
+    corpus: CorpusSettings
+    verify: VerifySettings = VerifySettings()
+    select: SelectSettings = SelectSettings()
+    train: dict[str, StageSettings] = Field(min_length=1)
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _stages_start_somewhere(self) -> "Recipe":
+        known = ["base"]
+        for stage, settings in self.train.items():
+            if not stage.replace("-", "").replace("_", "").replace(".", "").isalnum() or stage == "base":
+                raise ValueError(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
+            if settings.start not in known:
+                raise ValueError(
+                    f"train.{stage}.start: no earlier stage is called {settings.start!r}{did_you_mean(settings.start, known)}"
+                )
+            known.append(stage)
+        for model in self.evaluate.models or ():
+            if model not in known:
+                raise ValueError(f"evaluate.models: no stage is called {model!r}{did_you_mean(model, known)}")
+        return self
+
+
+# --- reading a recipe -------------------------------------------------------------------------------------------
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the list of what is known where nothing is near."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""
+
+
+def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:
+    """The recipe in a YAML file, with `a.b=value` overrides applied. OperatorError lists every mistake, one a line."""
+    path = Path(path)
+    if not path.is_file():
+        raise OperatorError(f"there is no recipe at {path}; the recipes that ship are in the folder recipes/.")
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OperatorError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise OperatorError(f"{path} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}.")
+    for override in overrides:
+        _apply(tree, override)
+    if name is not None:
+        tree["name"] = name
+    return parse_recipe(tree, str(path))
+
+
+def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
+    """A Recipe from plain data; OperatorError lists every mistake with its place and, for a wrong key, the nearest."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        lines = [_sentence(e, Recipe) for e in error.errors()]
+        raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error
+    except RecursionError as error:
+        raise OperatorError(f"{where}: the recipe refers to itself; write it without YAML anchors that loop.") from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise OperatorError(f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OperatorError(f"--set {override!r}: the value is not readable as YAML.") from error
+    *parents, last = key.split(".")
+    place: Any = tree
+    for step, part in enumerate(parents):
+        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place = place[int(part)]
+        elif isinstance(place, dict):
+            inner = place.get(part)
+            if isinstance(inner, str) and part in ("objective", "pairing", "engine", "verifier"):
+                place[part] = inner = {"name": inner}  # `objective: redi` grows options
+            if inner is None:
+                place[part] = inner = {}
+            place = inner
+        else:
+            raise OperatorError(f"--set {override!r}: {'.'.join(parents[: step + 1])} is not a table in this recipe.")
+    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise OperatorError(f"--set {override!r}: {'.'.join(parents)} is not a table in this recipe.")
+
+
+def _sentence(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """One pydantic error as `train.redi.learning_rat: unknown key; did you mean 'learning_rate'?`."""
+    place = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] == "extra_forbidden":
+        keys = _keys_at(model, error["loc"][:-1])
+        return f"{place}: unknown key{did_you_mean(str(error['loc'][-1]), keys)}"
+    if error["type"] == "missing":
+        return f"{place}: this setting is required"
+    message = error["msg"].removeprefix("Value error, ")
+    if place == "recipe":
+        return message
+    shown = "" if isinstance(error.get("input"), (dict, list)) else f" (here: {str(error.get('input'))[:80]!r})"
+    return f"{place}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+    kind: Any = model
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+            kind = kind.model_fields[part].annotation
+        elif typing.get_origin(kind) in (dict, list):
+            kind = typing.get_args(kind)[-1]
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            kind = next((k for k in typing.get_args(kind) if k is not type(None)), kind)
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+# --- binding plug-ins ------------------------------------------------------------------------------------------
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """A plug-in's options: its keyword-only parameters whose names do not start with an underscore."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")}
+
+
+def bind(table: Mapping[str, Callable[..., Any]], plugin: Plugin, where: str) -> Callable[..., Any]:
+    """The plug-in's function with its options type-checked and bound. OperatorError for an unknown name or option.
+
+    An option's type is the parameter's annotation, checked by pydantic (so "1e-6" becomes a number); a parameter
+    without a default is a required option. The result carries `.keywords`, all options that were written.
+    """
+    if plugin.name not in table:
+        raise OperatorError(f"{where}: there is no {plugin.name!r}{did_you_mean(plugin.name, table)}")
+    function = table[plugin.name]
+    hints = typing.get_type_hints(function)
+    fields: dict[str, Any] = {
+        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
+        for name, p in options_of(function).items()
+    }
+    model = create_model(plugin.name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    try:
+        bound = model.model_validate(plugin.options)
+    except ValidationError as error:
+        lines = [_sentence(e, model) for e in error.errors()]
+        raise OperatorError(f"{where} ({plugin.name}): " + "; ".join(lines)) from error
+    return functools.partial(function, **{name: getattr(bound, name) for name in bound.model_fields_set})
