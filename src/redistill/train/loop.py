@@ -1,0 +1,297 @@
+"""The loop: rows and a student in, a trained student out; resumable, the same on one process or many.
+
+    train_stage(folder=Path("runs/x/train/redi"), stage="redi", settings=..., objective=..., records=pairs,
+                student=load_start, fingerprint="...", seed=0, card="...")
+
+It leaves `model/` (a Hugging Face folder), `metrics.jsonl` (a line a step), `rows/` (the encoded rows), `checkpoints/`
+(removed at the end) and `ledger.json`. The order of rows is a pure function of (seed, epoch, step), so a run continued
+after a kill takes the same steps and ends with the same bytes.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from redistill import models
+from redistill.errors import OperatorError
+from redistill.logps import PackedPolicy, prepare_for_packing
+from redistill.progress import bar
+from redistill.records import Example, Pair
+from redistill.settings import StageSettings
+from redistill.storage import Account, read_json, write_json
+from redistill.train import checkpoints
+from redistill.train.objectives import Objective
+from redistill.train.packing import num_steps, rows_of_step
+from redistill.train.rows import Rows, read_rows, write_rows
+from redistill.train.step import Ranks, StepFigures, backward_step, pair_figures
+
+Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
+
+
+def train_stage(
+    *,
+    folder: Path,
+    stage: str,
+    settings: StageSettings,
+    objective: Objective,
+    records: Iterable[Example | Pair],
+    student: Callable[[], Student],
+    fingerprint: str,
+    seed: int,
+    card: str,
+    describe: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
+
+    `student` loads the model to start from; `records` is read only where the rows are not encoded yet. OperatorError
+    when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
+    """
+    accelerator = _accelerator(settings)
+    if accelerator.is_main_process:
+        _open(folder, fingerprint)
+    accelerator.wait_for_everyone()
+    model, tokenizer = student()
+    rows, account = _encoded(accelerator, folder, stage, settings, model, tokenizer, records)
+    total = num_steps(num_rows=len(rows), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps)
+    model = _adapted(model, settings)
+    prepare_for_packing(model)
+    policy, optimizer = accelerator.prepare(PackedPolicy(model), _optimizer(model, settings))
+    done = _resume(accelerator, folder)
+    _trim_metrics(folder / "metrics.jsonl", done)
+    started = time.perf_counter()
+    skipped = 0
+    with bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress:
+        for step in range(done, total):
+            numbers = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(rows))
+            figures, facts = _step(accelerator, policy, optimizer, objective, rows, numbers, settings, step, total)
+            skipped = 0 if facts["finite"] else skipped + 1
+            if skipped == 3:
+                names = ", ".join(rows.ids[n] for n in numbers[:8])
+                raise OperatorError(
+                    f"train.{stage}: three steps in a row without a finite gradient (step {step}, rows {names} ...); "
+                    "lower learning_rate or look at these rows with `redistill show`."
+                )
+            if accelerator.is_main_process:
+                _log(folder / "metrics.jsonl", step + 1, objective, figures, facts)
+            progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
+            progress.update()
+            if (step + 1) % settings.save_every == 0 and step + 1 < total:
+                checkpoints.save(accelerator, folder / "checkpoints", step + 1)
+    accelerator.wait_for_everyone()
+    ledger = {
+        "room": "train",
+        "stage": stage,
+        "fingerprint": fingerprint,
+        "describe": dict(describe or {}),
+        "accounts": {"rows": account.to_json()},
+        "rows": account.to_json(),
+        "steps": total,
+        "seconds": round(time.perf_counter() - started, 1),
+        "processes": accelerator.num_processes,
+        "device": str(accelerator.device),
+    }
+    if accelerator.is_main_process:
+        trained = accelerator.unwrap_model(policy).model
+        if settings.lora is not None:
+            trained = trained.merge_and_unload()
+        trained.set_attn_implementation("sdpa")
+        dtype = torch.bfloat16 if settings.save_dtype == "bfloat16" else torch.float32
+        models.save_model(trained, tokenizer, folder / "model", card=card, dtype=dtype)
+        write_json(folder / "ledger.json", ledger)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(folder / "rows", ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    return ledger
+
+
+def is_finished(folder: Path, fingerprint: str) -> bool:
+    """True when this stage's student is there, whole, and was made under this fingerprint."""
+    if not (folder / "ledger.json").exists() or read_json(folder / "ledger.json").get("fingerprint") != fingerprint:
+        return False
+    try:
+        models.check_folder(folder / "model")
+    except OperatorError:
+        return False
+    return True
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _accelerator(settings: StageSettings) -> Accelerator:
+    """A fresh Accelerator: stages of one run may differ in precision, and accelerate keeps the first one's otherwise."""
+    AcceleratorState._reset_state()
+    PartialState()  # joins the process group where a launcher has set one up
+    return Accelerator(mixed_precision=settings.mixed_precision)
+
+
+def _open(folder: Path, fingerprint: str) -> None:
+    stamp = folder / "fingerprint"
+    if folder.exists() and (not stamp.exists() or stamp.read_text() != fingerprint):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(fingerprint)
+    (folder / "ledger.json").unlink(missing_ok=True)
+
+
+def _encoded(
+    accelerator: Accelerator,
+    folder: Path,
+    stage: str,
+    settings: StageSettings,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Iterable[Example | Pair],
+) -> tuple[Rows, Account]:
+    limit = min(settings.max_tokens or models.context_length(model), models.context_length(model))
+    where = folder / "rows"
+    if accelerator.is_main_process and not (where / "account.json").exists():
+        write_rows(
+            where,
+            bar(records, f"encode {stage}", unit="row"),
+            encode_prompts=lambda texts: models.encode_prompts(tokenizer, texts),
+            encode_completions=lambda texts: models.encode_completions(tokenizer, texts),
+            max_tokens=limit,
+        )
+    accelerator.wait_for_everyone()
+    rows, account = read_rows(where)
+    if not len(rows):
+        shutil.rmtree(where)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in account.dropped.most_common()) or "none came in"
+        raise OperatorError(
+            f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "
+            "and completion). Raise train max_tokens, or the model's context by student.config_edits, or choose shorter traces."
+        )
+    return rows, account
+
+
+def _adapted(model: PreTrainedModel, settings: StageSettings) -> PreTrainedModel:
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if settings.lora is None:
+        return model
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise OperatorError("train: `lora` needs the extra of that name: pip install 'redistill[lora]'.") from error
+    try:
+        config = LoraConfig(task_type="CAUSAL_LM", **settings.lora)
+    except TypeError as error:
+        raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
+    return get_peft_model(model, config)
+
+
+def _optimizer(model: PreTrainedModel, settings: StageSettings) -> torch.optim.AdamW:
+    """AdamW on fp32 master weights; no weight decay on norms and biases, as transformers does it."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        fused=True,
+    )
+
+
+def learning_rate(settings: StageSettings, step: int, total: int) -> float:
+    """The rate of step 0..total-1: linear warm-up over `warmup` of the steps, then linear decay towards 0 (or constant).
+
+    The first step already moves (transformers starts at exactly 0, which wastes it).
+    """
+    warm = int(settings.warmup * total)
+    if step < warm:
+        return settings.learning_rate * (step + 1) / (warm + 1)
+    if settings.decay == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * (total - step) / max(1, total - warm)
+
+
+def _step(
+    accelerator: Accelerator,
+    policy: torch.nn.Module,
+    optimizer: Any,
+    objective: Objective,
+    rows: Rows,
+    numbers: list[int],
+    settings: StageSettings,
+    step: int,
+    total: int,
+) -> tuple[StepFigures, dict[str, Any]]:
+    started = time.perf_counter()
+    rate = learning_rate(settings, step, total)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    figures = backward_step(
+        policy,
+        objective,
+        rows,
+        numbers,
+        tokens_per_micro_batch=settings.tokens_per_micro_batch,
+        device=accelerator.device,
+        ranks=Ranks(
+            accelerator.process_index,
+            accelerator.num_processes,
+            sum=lambda tensor: accelerator.reduce(tensor, "sum"),
+            no_sync=lambda: accelerator.no_sync(policy),
+            backward=accelerator.backward,
+        ),
+    )
+    norm = float(accelerator.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
+    finite = bool(torch.isfinite(torch.tensor([norm, figures.loss])).all())
+    if finite:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    seconds = time.perf_counter() - started
+    return figures, {"grad_norm": norm, "learning_rate": rate, "seconds": seconds, "finite": finite}
+
+
+def _log(path: Path, step: int, objective: Objective, figures: StepFigures, facts: Mapping[str, Any]) -> None:
+    line = {
+        "step": step,
+        "loss": figures.loss,
+        **pair_figures(objective, figures),
+        "grad_norm": facts["grad_norm"],
+        "learning_rate": facts["learning_rate"],
+        "lr_x_grad_norm": facts["learning_rate"] * facts["grad_norm"],
+        "skipped": not facts["finite"],
+        "tokens": figures.packed_tokens,
+        "tokens_per_second": round(figures.packed_tokens / facts["seconds"], 1),
+        "seconds": round(facts["seconds"], 4),
+    }
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _resume(accelerator: Accelerator, folder: Path) -> int:
+    found = checkpoints.newest(folder / "checkpoints") if accelerator.is_main_process else None
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        found = checkpoints.newest(folder / "checkpoints")
+    if found is None:
+        return 0
+    accelerator.load_state(str(found[0]))
+    return found[1]
+
+
+def _trim_metrics(path: Path, done: int) -> None:
+    """Steps logged after the checkpoint will be taken again; a line cut short by a kill goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").split("\n")[:-1]:
+        if json.loads(line)["step"] <= done:
+            kept.append(line + "\n")
+    path.write_text("".join(kept), "utf-8")
