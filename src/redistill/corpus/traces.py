@@ -1,0 +1,75 @@
+"""The plain format for labelled traces: one problem a row, its generations in a list.
+
+    {"problem": "What is 2+2?", "answer": "4", "source": "mine", "task": "sums", "generations": [
+        {"text": "2+2 is \\\\boxed{4}", "teacher": "teacher-7b", "correct": true, "pred": "4", "score": 0.9}]}
+
+Only `problem` and `generations` with their `text` are required. `correct` becomes the verdict `teacher_label`: it is
+the source's word, often says false for truncated or unreadable answers too, and is worth checking again.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from redistill.corpus import fields
+from redistill.corpus.fields import Refused
+from redistill.records import Dropped, Group, Trace, make_problem, make_trace
+
+
+def traces(
+    *,
+    path: str,
+    revision: str | None = None,
+    problem_column: str = "problem",
+    answer_column: str = "answer",
+    generations_column: str = "generations",
+    tasks: list[str] | None = None,
+    unknown_finish: Literal["stop", "length"] | None = None,
+) -> Iterator[Group | Dropped]:
+    """Groups of the plain format.
+
+    tasks: keep only rows whose `task` is listed (`task_excluded`); unknown_finish: the finish_reason of generations
+    that state none. A numeric `score` becomes the trace's score of that name.
+    """
+
+    def parse(row_id: str, row: dict[str, Any]) -> Group:
+        if tasks is not None and row.get("task") not in tasks:
+            raise Refused("task_excluded")
+        problem = make_problem(
+            fields.statement(row, problem_column),
+            answer=fields.answer(row.get(answer_column)),
+            answer_type=fields.text(row.get("question_type")) or None,
+            source=fields.text(row.get("source")) or "traces",
+            source_row=row_id,
+        )
+        generations = fields.items(row, generations_column)
+        return Group(problem, tuple(_trace(problem.id, i, g, unknown_finish) for i, g in enumerate(generations)))
+
+    return fields.read_groups(path, revision, parse)
+
+
+def _trace(problem_id: str, index: int, generation: Any, unknown_finish: str | None) -> Trace:
+    if not isinstance(generation, dict):
+        raise Refused("wrong_type")
+    if "text" not in generation:
+        raise Refused("missing_column")
+    pred, finish = generation.get("pred"), generation.get("finish_reason")
+    extracted = fields.text(pred) if isinstance(pred, str) else None
+    return make_trace(
+        problem_id,
+        fields.text(generation["text"]),
+        author=fields.text(generation.get("teacher")),
+        sampling={"sample_index": index},
+        finish_reason=unknown_finish if finish is None else finish if finish in ("stop", "length") else None,
+        verdicts=fields.label(generation.get("correct"), name="teacher_label", column="correct", extracted=extracted),
+        scores=_scores(generation.get("score")),
+    )
+
+
+def _scores(score: Any) -> dict[str, float]:
+    """{"score": number}; a score that is no finite number is not known."""
+    try:
+        known = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    except OverflowError:  # an integer beyond the floats
+        known = False
+    return {"score": float(score)} if known else {}
