@@ -1,0 +1,109 @@
+"""Two students on the same problems: is the difference more than chance?
+
+    paired_difference(redi, control, names=("redi", "control"))["sentence"]
+        ->  "redi is above control by 0.380 (95% interval 0.330 to 0.430, 400 problems)."
+
+Problems differ far more than students do, so the comparison is problem by problem: the interval of the difference is
+much narrower than two intervals side by side suggest.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from redistill.errors import OperatorError
+from redistill.evaluate.metrics import bootstrap_intervals
+
+# With fewer problems that differ, even a sign test where all point one way cannot reach 5%: 2 * 0.5**5 = 0.0625.
+_MIN_DIFFERING = 6
+
+
+def paired_difference(
+    scores_a: Mapping[str, Any],
+    scores_b: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    bootstrap: int = 2000,
+    names: tuple[str, str] = ("a", "b"),
+) -> dict[str, Any]:
+    """pass@1 of a minus pass@1 of b over the same problems, both as `score` made them; n may differ.
+
+    `interval95`: paired bootstrap over problems (None for one problem). `flips` counts problems by whether each
+    student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
+    `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
+    the interval leaves out 0 and at least six problems differ. Errors: OperatorError where the problems differ.
+    """
+    a, b = scores_a["per_problem"], scores_b["per_problem"]
+    if a.keys() != b.keys():
+        raise OperatorError(_different_problems(a.keys() - b.keys(), b.keys() - a.keys(), names))
+    ids = sorted(a)
+    mean_a = np.array([sum(a[id]) / len(a[id]) for id in ids])
+    mean_b = np.array([sum(b[id]) / len(b[id]) for id in ids])
+    differences = mean_a - mean_b
+    (interval,) = bootstrap_intervals(differences[:, None], seed=seed, bootstrap=bootstrap)
+    solved_a, solved_b = mean_a > 0.5, mean_b > 0.5
+    flips = {
+        "both": int((solved_a & solved_b).sum()),
+        "only_a": int((solved_a & ~solved_b).sum()),
+        "only_b": int((~solved_a & solved_b).sum()),
+        "neither": int((~solved_a & ~solved_b).sum()),
+    }
+    difference = float(differences.mean())
+    differing = int((differences != 0).sum())
+    is_claimed = interval is not None and not interval[0] <= 0 <= interval[1] and differing >= _MIN_DIFFERING
+    return {
+        "names": list(names),
+        "difference": difference,
+        "interval95": interval,
+        "num_problems": len(ids),
+        "num_above": int((differences > 0).sum()),
+        "num_below": int((differences < 0).sum()),
+        "num_equal": len(ids) - differing,
+        "flips": flips,
+        "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
+        "is_claimed": is_claimed,
+        "sentence": _sentence(difference, interval, len(ids), differing, names, is_claimed),
+    }
+
+
+def mcnemar_exact(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value that a flip goes either way with chance 1/2; 1.0 where nothing flips.
+
+    only_a, only_b: problems that only one of the two solves. Source: McNemar 1947, as an exact binomial test.
+    """
+    flips, fewer = only_a + only_b, min(only_a, only_b)
+    return min(1.0, 2 * sum(math.comb(flips, i) for i in range(fewer + 1)) / 2**flips)
+
+
+def _sentence(
+    difference: float,
+    interval: list[float] | None,
+    problems: int,
+    differing: int,
+    names: tuple[str, str],
+    is_claimed: bool,
+) -> str:
+    if interval is None:
+        return f"No difference between {names[0]} and {names[1]} can be claimed from {problems} problem."
+    facts = f"(95% interval {interval[0]:.3f} to {interval[1]:.3f}, {problems} problems)"
+    if not is_claimed:
+        few = f", for only {differing} differ" if differing < _MIN_DIFFERING else ""
+        return f"No difference between {names[0]} and {names[1]} can be claimed{few}: {difference:+.3f} {facts}."
+    if difference < 0:  # the sentence speaks of the size, so the interval is that of b minus a
+        facts = f"(95% interval {-interval[1]:.3f} to {-interval[0]:.3f}, {problems} problems)"
+    side = "above" if difference > 0 else "below"
+    return f"{names[0]} is {side} {names[1]} by {abs(difference):.3f} {facts}."
+
+
+def _different_problems(only_a: set[str], only_b: set[str], names: tuple[str, str]) -> str:
+    parts = [
+        f"{len(ids)} only in {name} ({', '.join(sorted(ids)[:3])}{' ...' if len(ids) > 3 else ''})"
+        for name, ids in zip(names, (only_a, only_b))
+        if ids
+    ]
+    return (
+        f"{names[0]} and {names[1]} were not scored on the same problems: {'; '.join(parts)}. "
+        "Score both on one benchmark with the same max_problems and seed."
+    )

@@ -1,0 +1,90 @@
+"""What one problem is worth: its n samples -> a number in [0, 1]; a benchmark's score is the mean over its problems.
+
+    pass_at_1(samples)   ->  0.25        one of four samples is certainly correct
+    pass_at_k(4, 1, k=2) ->  0.5
+
+Only a certain `correct` scores; a sample that could not be decided scores 0 here and is counted under its own word in
+the rates of scores.py.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from redistill.errors import OperatorError
+from redistill.records import Outcome, Trace
+
+Samples = Sequence[Trace]  # the n samples of one problem in the order of their sample_index
+
+
+def is_correct(trace: Trace) -> int:
+    """1 for a certain `correct`, else 0."""
+    return int(trace.verdict.outcome is Outcome.correct)
+
+
+def pass_at_1(samples: Samples) -> float:
+    """The share of correct samples (avg@n)."""
+    return sum(map(is_correct, samples)) / len(samples)
+
+
+def pass_at_k(n: int, c: int, *, k: int) -> float:
+    """The chance that k of the n samples, drawn without replacement, hold a correct one: 1 - C(n-c, k) / C(n, k).
+
+    n samples, c of them correct. OperatorError unless 1 <= k <= n: with fewer samples than k there is no unbiased
+    estimate. Whole-number arithmetic up to one division. Source: Chen et al. 2021, arXiv 2107.03374, Eq. 1.
+    """
+    if not 1 <= k <= n:
+        raise OperatorError(f"pass@{k} cannot be estimated from {n} samples a problem; set evaluate.n to {k} or more.")
+    return (math.comb(n, k) - math.comb(n - c, k)) / math.comb(n, k)
+
+
+def majority_at_n(samples: Samples) -> float | None:
+    """1.0 where the most frequent extracted answer is correct (maj@n); ties go to the answer seen first.
+
+    Samples without an extracted answer do not vote; where nobody votes the problem scores 0. None where a correct
+    sample carries no extracted answer: the verifier does not say what it read, so no vote can be held. Answers are
+    compared as text, white space collapsed: 1/2 and 0.5 are two candidates, so this never flatters.
+    """
+    if any(is_correct(t) and t.verdict.extracted is None for t in samples):
+        return None
+    ballots = [" ".join(t.verdict.extracted.split()) if t.verdict.extracted is not None else None for t in samples]
+    votes = Counter(b for b in ballots if b is not None)
+    if not votes:
+        return 0.0
+    winner = votes.most_common(1)[0][0]  # a Counter keeps first-seen order among equals
+    return float(any(is_correct(t) for t, b in zip(samples, ballots) if b == winner))
+
+
+def all_correct_at_n(samples: Samples) -> float:
+    """1.0 where every sample is correct: what one can rely on."""
+    return float(all(map(is_correct, samples)))
+
+
+# --- uncertainty over problems ------------------------------------------------------------------------------------
+
+
+def bootstrap_intervals(values: np.ndarray, *, seed: int, bootstrap: int) -> list[list[float] | None]:
+    """95% percentile intervals of the means of `values` (problems, columns): problems are drawn with replacement.
+
+    One resample serves all columns. None for each column where there are fewer than two problems, for these would
+    look certain. Where all problems score alike the interval has no width: more problems are the only cure.
+    """
+    problems, columns = values.shape
+    if problems < 2:
+        return [None] * columns
+    rng = np.random.default_rng(seed)
+    means = np.empty((bootstrap, columns))
+    for draw in range(bootstrap):  # one draw at a time: memory stays (problems,)
+        counts = np.bincount(rng.integers(problems, size=problems), minlength=problems)
+        means[draw] = counts @ values / problems
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return [[float(a), float(b)] for a, b in zip(low, high)]
+
+
+METRICS: dict[str, Callable[[Samples], float | None]] = {
+    "pass_at_1": pass_at_1,
+    "majority_at_n": majority_at_n,
+    "all_correct_at_n": all_correct_at_n,
+}

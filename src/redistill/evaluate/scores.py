@@ -1,0 +1,117 @@
+"""Scores of one student on one benchmark: verified Groups with n samples a problem -> a JSON-able dict.
+
+    score(groups, n=4)   ->  {"num_problems": 2, "num_samples": 4, "num_ungradable": 0,
+                              "pass_at_1": {"value": 0.625, "sem_over_sample_columns": 0.125,
+                                            "sem_over_problems": 0.375, "interval95": [0.25, 1.0]}, ...}
+
+A pure function of stored generations: a new verifier re-scores old samples without drawing them again. A missing
+sample is an error, never a failure of the student.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from redistill.errors import OperatorError
+from redistill.evaluate.metrics import METRICS, Samples, bootstrap_intervals, is_correct, pass_at_k
+from redistill.records import Group, Outcome
+
+
+def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 2000) -> dict[str, Any]:
+    """All scores of one student whose n samples a problem carry sample_index 0..n-1 and the joined verdict.
+
+    Shares, not percent. `interval95`: bootstrap over problems. The two errors of pass_at_1 answer two questions:
+    `sem_over_sample_columns`, how far another n draws on these problems would move it (std of the n whole-benchmark
+    scores / sqrt(n), the paper's; None for n = 1), and `sem_over_problems`, how far other problems of the kind would
+    (std of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
+    what follows are over all samples of the gradable problems. A problem with an `ungradable` verdict is left out and
+    counted. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
+    Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
+    """
+    if n < 1 or bootstrap < 1:
+        raise OperatorError(f"evaluate needs n and bootstrap of 1 or more (here: n={n}, bootstrap={bootstrap}).")
+    table = _samples_by_problem(groups, n)
+    graded = {id: s for id, s in table.items() if all(t.verdict.outcome is not Outcome.ungradable for t in s)}
+    if not graded:
+        raise OperatorError(
+            f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
+        )
+    hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
+    columns = {name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()}
+    ks = sorted({1 << i for i in range(n.bit_length())} | {n})
+    columns |= {f"pass_at_k {k}": [pass_at_k(n, int(c), k=k) for c in hits.sum(axis=1)] for k in ks}
+    found = _with_intervals(columns, seed=seed, bootstrap=bootstrap)
+    found["pass_at_1"] |= {
+        "sem_over_sample_columns": _sem(hits.mean(axis=0)),
+        "sem_over_problems": _sem(hits.mean(axis=1)),
+    }
+    traces = [t for samples in graded.values() for t in samples]
+    outcomes = Counter(t.verdict.outcome for t in traces)
+    rates = {str(outcome): outcomes[outcome] / len(traces) for outcome in Outcome}
+    lengths = [t.num_tokens for t in traces if t.num_tokens is not None]
+    return {
+        "num_problems": len(graded),
+        "num_samples": n,
+        "num_ungradable": len(table) - len(graded),
+        **{name: found[name] for name in METRICS},
+        "pass_at_k": {str(k): found[f"pass_at_k {k}"] for k in ks},
+        "rates": rates,
+        "truncation_rate": sum(t.finish_reason == "length" for t in traces) / len(traces),
+        "no_answer_rate": rates["no_answer"],
+        "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
+        "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},
+    }
+
+
+def _with_intervals(columns: dict[str, list[float | None]], *, seed: int, bootstrap: int) -> dict[str, dict[str, Any]]:
+    """Mean and interval of each column of per-problem values; both None where a value is None."""
+    whole = {name: values for name, values in columns.items() if None not in values}
+    matrix = np.array(list(whole.values()), dtype=float).T  # (problems, columns)
+    intervals = dict(zip(whole, bootstrap_intervals(matrix, seed=seed, bootstrap=bootstrap)))
+    means = dict(zip(whole, matrix.mean(axis=0)))
+    return {
+        name: {"value": float(means[name]) if name in whole else None, "interval95": intervals.get(name)}
+        for name in columns
+    }
+
+
+def _sem(values: np.ndarray) -> float | None:
+    """Standard error of the mean, ddof 1; None for a single value, whose spread is unknown and not 0."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _samples_by_problem(groups: Iterable[Group], n: int) -> dict[str, Samples]:
+    """Problem id -> its samples in index order, problems in id order; OperatorError where the table has holes."""
+    table: dict[str, Samples] = {}
+    faults: list[str] = []
+    for group in groups:
+        id = group.problem.id
+        by_index = {t.sampling.get("sample_index"): t for t in group.traces}
+        fault = _fault([t.sampling.get("sample_index") for t in group.traces], n)
+        if id in table:
+            fault = "comes twice"
+        if fault:
+            faults.append(f"{id} {fault}")
+        else:
+            table[id] = [by_index[i] for i in range(n)]
+    if faults:
+        more = f" and {len(faults) - 5} more problems" if len(faults) > 5 else ""
+        raise OperatorError(
+            f"cannot score with n={n} samples a problem: {'; '.join(faults[:5])}{more}. "
+            "Run the rollout again to fill the gaps, or set evaluate.n to what was drawn."
+        )
+    return dict(sorted(table.items()))
+
+
+def _fault(indices: Sequence[Any], n: int) -> str | None:
+    """What is wrong with a problem's sample indices, in words: each of 0..n-1 must be there once."""
+    counts = Counter(indices)
+    found = {
+        "lacks sample_index": [i for i in range(n) if i not in counts],
+        "repeats sample_index": [i for i in counts if counts[i] > 1],
+        "has unexpected sample_index": [i for i in counts if i not in range(n)],
+    }
+    return ", ".join(f"{what} {', '.join(map(str, which[:5]))}" for what, which in found.items() if which) or None
