@@ -72,6 +72,11 @@ def test_the_most_frequent_answer_wins_and_the_first_seen_wins_a_tie():
     assert majority_at_n(samples(none, none, right)) == 1.0  # without an answer one does not vote
 
 
+def test_a_timeout_on_one_copy_of_the_winning_answer_does_not_lose_the_vote():
+    assert majority_at_n(samples(("timeout", "4"), ("correct", "4"), ("incorrect", "5"))) == 1.0
+    assert majority_at_n(samples(("timeout", "4"), ("timeout", "4"), ("correct", "5"))) == 0.0
+
+
 def test_a_problem_on_which_nobody_answers_scores_0_but_a_verifier_that_hides_the_answer_scores_nothing():
     assert majority_at_n(samples("no_answer", "truncated")) == 0.0
     assert majority_at_n(samples("correct", ("incorrect", "5"))) is None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from redistill.errors import OperatorError
-from redistill.records import Outcome, Trace
+from redistill.records import DECIDED, Outcome, Trace
 
 Samples = Sequence[Trace]  # the n samples of one problem in the order of their sample_index
 
@@ -43,7 +43,8 @@ def pass_at_k(n: int, c: int, *, k: int) -> float:
 def majority_at_n(samples: Samples) -> float | None:
     """1.0 where the most frequent extracted answer is correct (maj@n); ties go to the answer seen first.
 
-    Samples without an extracted answer do not vote; where nobody votes the problem scores 0. None where a correct
+    Samples without an extracted answer do not vote; where nobody votes the problem scores 0. The winner is judged by
+    its first decided sample, since the verifier may have timed out on another of the same answer. None where a correct
     sample carries no extracted answer: the verifier does not say what it read, so no vote can be held. Answers are
     compared as text, white space collapsed: 1/2 and 0.5 are two candidates, so this never flatters.
     """
@@ -54,7 +55,8 @@ def majority_at_n(samples: Samples) -> float | None:
     if not votes:
         return 0.0
     winner = votes.most_common(1)[0][0]  # a Counter keeps first-seen order among equals
-    return float(any(is_correct(t) for t, b in zip(samples, ballots) if b == winner))
+    decided = (t for t, b in zip(samples, ballots) if b == winner and t.verdict.outcome in DECIDED)
+    return float(is_correct(first)) if (first := next(decided, None)) else 0.0
 
 
 def all_correct_at_n(samples: Samples) -> float:
