@@ -46,7 +46,7 @@ def majority_at_n(samples: Samples) -> float | None:
     Samples without an extracted answer do not vote; where nobody votes the problem scores 0. The winner is judged by
     its first decided sample, since the verifier may have timed out on another of the same answer. None where a correct
     sample carries no extracted answer: the verifier does not say what it read, so no vote can be held. Answers are
-    compared as text, white space collapsed: 1/2 and 0.5 are two candidates, so this never flatters.
+    compared as text, white space collapsed: 1/2 and 0.5 split their vote.
     """
     if any(is_correct(t) and t.verdict.extracted is None for t in samples):
         return None

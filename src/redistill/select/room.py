@@ -169,7 +169,7 @@ def _bin(tokens: int) -> str:
 _ADVICE = {
     "held_out_for_dev": "lower corpus.dev_fraction or bring more problems",
     "no_correct_trace": "bring more traces a problem or an easier problem set, or check verify.verifiers",
-    "no_incorrect_trace": "bring more traces a problem or harder problems: here all are right",
+    "no_incorrect_trace": "bring more traces a problem or harder problems: a pair needs a wrong trace beside a right one",
     "only_undecided_wrong": "look at the verdicts' reasons, and give verify.timeout_seconds more or add a verifier",
     "only_truncated_wrong": "let the teacher write longer, or add traces that finish",
     "ungradable": "check that the source's answer column is read",
@@ -204,4 +204,5 @@ def _explain(noun: str, account: Mapping[str, Any]) -> str:
         return f"no {noun} was made because no {account['unit']} came in: check corpus.sources"
     counts = ", ".join(f"{count} {reason}" for reason, count in account["dropped"].items())
     advice = _ADVICE.get(next(iter(account["dropped"])), "look at the `dropped` files of the select room")
-    return f"no {noun} was made from {account['in']} {account['unit']}s ({counts}): {advice}"
+    unit = account["unit"] + "s" * (account["in"] != 1)
+    return f"no {noun} was made from {account['in']} {unit} ({counts}): {advice}"
