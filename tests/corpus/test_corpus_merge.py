@@ -1,0 +1,271 @@
+"""`collect`: many rows become one group a problem, and nothing is lost on the way."""
+
+import functools
+import gzip
+import json
+import random
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import redistill.corpus.merge as merge
+from redistill.corpus import SOURCES, collect
+from redistill.errors import OperatorError
+from redistill.records import Dropped, Group, Outcome, Trace, Verdict, make_problem, make_trace
+from redistill.storage import Room, Shard
+
+
+def row(
+    statement: str, *completions: Any, answer: str | None = None, row: str = "x:0", label: bool | None = None
+) -> Group:
+    problem = make_problem(statement, answer=answer, source="test", source_row=row)
+    verdicts = {} if label is None else {"teacher_label": Verdict(Outcome.correct if label else Outcome.incorrect)}
+    return Group(problem, tuple(make_trace(problem.id, c, author="a", verdicts=verdicts) for c in completions))
+
+
+def gather(folder: Path, *items: Group | Dropped, **options: Any) -> tuple[Room, dict[str, Any]]:
+    room = Room(folder / "corpus", "fingerprint")
+    room.open()
+    settings = {"seed": 0, "num_shards": 4, "max_problems": None, **options}
+    return room, collect(room, [lambda: iter(items)], **settings)
+
+
+def groups(room: Room) -> dict[str, Group]:
+    return {group.problem.statement: group for group in room.read("groups")}
+
+
+def many(count: int) -> list[Group]:
+    return [row(f"{n % 50}+1?", f"trace {n}", row=f"x:{n}") for n in range(count)]
+
+
+def test_rows_of_one_problem_become_one_group_in_source_order(tmp_path: Path) -> None:
+    room = Room(tmp_path / "corpus", "fingerprint")
+    room.open()
+    first = [row("2+2?", "b", "a", answer="4", row="x:0"), row("3+3?", "z", row="x:1")]
+    second = [row("2+2?", "c", answer=" 4", row="y:0"), row("2+2? ", "d", row="y:1")]
+    sources = [lambda: iter(first), lambda: iter(second)]
+    ledger = collect(room, sources, seed=0, num_shards=4, max_problems=None)
+    found = groups(room)
+    assert [t.completion for t in found["2+2?"].traces] == ["b", "a", "c", "d"]
+    assert found["2+2?"].problem.source_row == "x:0"  # of the first row
+    assert ledger["accounts"]["rows"] == {"unit": "row", "in": 4, "kept": 4, "dropped": {}}
+    assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 5, "kept": 5, "dropped": {}}
+    assert ledger["tallies"]["traces_by_source"] == {"test": 5}
+    assert not (room.folder / "spill").exists()
+
+
+def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
+    items = [
+        row("2+2?", "four", "four", " ", answer="4", row="x:0"),  # one duplicate, one empty
+        Dropped("x:1", "corpus", "bad_json"),
+        row("2+2?", "five", "six", answer="5", row="x:2"),  # the later gold answer loses, with its traces
+        row("3+3?", "", "\n", row="x:3"),  # nothing is left of this row
+        row("4+4?", row="x:4"),  # nor of this
+        row("2+2?", "four", "2*2", row="x:5"),
+    ]
+    room, ledger = gather(tmp_path, *items)
+    assert ledger["accounts"] == {
+        "rows": {
+            "unit": "row",
+            "in": 6,
+            "kept": 2,
+            "dropped": {"no_generations": 2, "bad_json": 1, "conflicting_answer": 1},
+        },
+        "traces": {
+            "unit": "trace",
+            "in": 9,
+            "kept": 2,
+            "dropped": {"empty_completion": 3, "conflicting_answer": 2, "duplicate_trace": 2},
+        },
+    }
+    written = list(room.read("dropped"))
+    assert len(written) == 4 + 7
+    assert {d.id for d in written if d.id.startswith("x:")} == {"x:1", "x:2", "x:3", "x:4"}
+    assert [t.completion for t in groups(room)["2+2?"].traces] == ["four", "2*2"]
+
+
+def test_a_missing_gold_answer_is_filled_by_a_later_row_and_contradicts_nothing(tmp_path: Path) -> None:
+    room, ledger = gather(tmp_path, row("2+2?", "a"), row("2+2?", "b", answer="4"), row("2+2?", "c", answer="5"))
+    assert groups(room)["2+2?"].problem.answer == "4"
+    assert ledger["accounts"]["rows"]["dropped"] == {"conflicting_answer": 1}
+
+
+def test_duplicate_traces_unite_their_labels_and_contradictions_are_no_verdict(tmp_path: Path) -> None:
+    other = row("2+2?", "four", label=True)
+    judged = make_trace(other.problem.id, "four", verdicts={"judge": Verdict(Outcome.incorrect)}, scores={"s": 0.5})
+    room, _ = gather(
+        tmp_path,
+        row("2+2?", "four", label=True),
+        Group(other.problem, (judged,)),
+        row("3+3?", "five", label=False),
+        row("3+3?", "five", label=True),
+        row("3+3?", "five", label=True),
+    )
+    (united,) = groups(room)["2+2?"].traces
+    assert {name: v.outcome for name, v in united.verdicts.items()} == {
+        "teacher_label": Outcome.correct,
+        "judge": Outcome.incorrect,
+    }
+    assert united.scores == {"s": 0.5}
+    (contested,) = groups(room)["3+3?"].traces
+    assert contested.verdicts["teacher_label"].outcome == Outcome.disagree
+
+
+def test_the_order_of_problems_and_the_number_of_shards_do_not_matter(tmp_path: Path) -> None:
+    items = many(50)
+    shuffled = random.Random(1).sample(items, 50)
+    room, ledger = gather(tmp_path / "a", *items)
+    again, ledger_again = gather(tmp_path / "b", *shuffled)
+    assert ledger["files"] == ledger_again["files"]  # names and checksums
+    one, _ = gather(tmp_path / "c", *items, num_shards=1)
+    assert list(one.read("groups")) == list(room.read("groups")) == list(again.read("groups"))
+    ids = [group.problem.id for group in room.read("groups")]
+    assert ids == sorted(ids)
+
+
+def test_max_problems_is_a_function_of_the_problems_and_the_seed(tmp_path: Path) -> None:
+    items = many(150)  # 50 problems, 3 rows each, 1 trace a row
+    room, ledger = gather(tmp_path / "a", *items, max_problems=20)
+    again, ledger_again = gather(tmp_path / "b", *reversed(items), max_problems=20)
+    other, _ = gather(tmp_path / "c", *items, max_problems=20, seed=1)
+    more, _ = gather(tmp_path / "d", *items, max_problems=30)
+    assert len(groups(room)) == 20
+    assert groups(room).keys() == groups(again).keys()
+    assert groups(room).keys() != groups(other).keys()
+    assert groups(room).keys() < groups(more).keys()
+    for accounts in (ledger["accounts"], ledger_again["accounts"]):
+        for unit in ("rows", "traces"):
+            assert accounts[unit]["kept"] == 60
+            assert accounts[unit]["dropped"] == {"beyond_max_problems": 90}
+    assert len(list(room.read("dropped"))) == 180
+
+
+def test_max_problems_counts_only_problems_that_have_a_trace(tmp_path: Path) -> None:
+    empty = [row(f"{n}-1?", "", row=f"y:{n}") for n in range(200)]
+    room, _ = gather(tmp_path, *empty, *many(50), max_problems=20)
+    assert len(groups(room)) == 20
+
+
+def test_an_empty_corpus_is_one_sentence_with_the_reasons(tmp_path: Path) -> None:
+    items = [row("2+2?", " "), Dropped("x:1", "corpus", "bad_json"), Dropped("x:2", "corpus", "bad_json")]
+    with pytest.raises(
+        OperatorError, match="the corpus is empty: 3 rows read, all dropped: bad_json 2, no_generations 1;"
+    ):
+        gather(tmp_path / "a", *items)
+    with pytest.raises(OperatorError, match="the corpus is empty: 0 rows read;"):
+        gather(tmp_path / "b")
+
+
+class Killed(Exception):
+    """Stands for a kill signal."""
+
+
+class FragileRoom(Room):
+    """Dies before it finishes its third shard."""
+
+    def finish_shard(self, index: int, shard: Shard) -> None:
+        if index == 2:
+            raise Killed
+        Room.finish_shard(self, index, shard)
+
+
+def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path) -> None:
+    items = many(120)
+    _, whole = gather(tmp_path / "whole", *items)
+    fragile = FragileRoom(tmp_path / "corpus", "fingerprint")
+    fragile.open()
+    settings: dict[str, Any] = {"seed": 0, "num_shards": 4, "max_problems": None}
+    with pytest.raises(Killed):
+        collect(fragile, [lambda: iter(items)], **settings)
+    room = Room(tmp_path / "corpus", "fingerprint")
+    room.open()
+    first_marker = room.marker(0).stat().st_mtime_ns
+
+    def read_again() -> Iterator[Group]:
+        raise AssertionError("the rows were read in the first attempt")
+
+    ledger = collect(room, [read_again], **settings)
+    assert ledger == whole
+    assert room.marker(0).stat().st_mtime_ns == first_marker  # finished shards are not made again
+
+
+def test_killed_while_spilling_then_continued_equals_uninterrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "BUFFER_BYTES", 500)  # so that half a spill lies on the disk
+    items = many(120)
+    _, whole = gather(tmp_path / "whole", *items)
+
+    def dies() -> Iterator[Group]:
+        yield from items[:60]
+        raise Killed
+
+    room = Room(tmp_path / "corpus", "fingerprint")
+    room.open()
+    with pytest.raises(Killed):
+        collect(room, [dies], seed=0, num_shards=4, max_problems=None)
+    assert list((room.folder / "spill").glob("*.zst"))
+    assert gather(tmp_path, *items)[1] == whole
+
+
+def test_shards_of_another_cut_are_not_mixed_in(tmp_path: Path) -> None:
+    items = many(120)
+    fragile = FragileRoom(tmp_path / "corpus", "fingerprint")
+    fragile.open()
+    with pytest.raises(Killed):
+        collect(fragile, [lambda: iter(items)], seed=0, num_shards=8, max_problems=None)
+    room, ledger = gather(tmp_path, *items, num_shards=2)
+    assert len(groups(room)) == 50
+    assert ledger["accounts"]["rows"]["kept"] == 120
+
+
+def test_progress_sees_every_row_and_every_shard(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def counting(items: Any) -> Iterator[Any]:
+        seen.append(0)
+        for item in items:
+            seen[-1] += 1
+            yield item
+
+    gather(tmp_path, *many(7), progress=counting)
+    assert seen == [7, 4]
+
+
+def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:
+    """Peak of Python's memory while a file of `rows` rows of 4 kB is collected, and the number of shards."""
+    folder.mkdir()
+    with gzip.open(folder / "rows.jsonl.gz", "wt", compresslevel=1) as file:
+        for n in range(rows):
+            text = random.Random(n).randbytes(2000).hex()
+            file.write(json.dumps({"problem": f"{n}?", "generations": [{"text": text}]}) + "\n")
+    room = Room(folder / "corpus", "fingerprint")
+    room.open()
+    source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl.gz"))
+    tracemalloc.start()
+    ledger = collect(room, [source], seed=0, num_shards=None, max_problems=None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ledger["accounts"]["rows"]["kept"] == rows
+    return peak, ledger["num_shards"]
+
+
+def test_memory_does_not_grow_with_the_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "SHARD_BYTES", 2**20)
+    monkeypatch.setattr(merge, "BUFFER_BYTES", 2**18)
+    small, few_shards = _peak_bytes(tmp_path / "small", 400)  # 1.6 MB
+    large, many_shards = _peak_bytes(tmp_path / "large", 4000)  # 16 MB
+    assert many_shards > 5 * few_shards
+    assert large < 1.5 * small + 2**20
+
+
+def test_groups_keep_all_their_fields_through_the_spill(tmp_path: Path) -> None:
+    problem = make_problem("2+2?", answer="4", answer_type="number", source="s", source_row="x:0")
+    verdict = Verdict(Outcome.correct, "4", "why", "me", "1.0", 0.1)
+    fields: dict[str, Any] = {"author": "a", "sampling": {"temperature": 0.6}, "finish_reason": "stop", "num_tokens": 3}
+    trace: Trace = make_trace(problem.id, "vier ü \u2028", **fields, verdicts={"me": verdict}, scores={"s": 0.5})
+    room, _ = gather(tmp_path, Group(problem, (trace,)))
+    assert list(room.read("groups")) == [Group(problem, (trace,))]

@@ -1,0 +1,265 @@
+"""Each source on a few rows: what becomes a group, what is dropped and why."""
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redistill.corpus import SOURCES
+from redistill.records import Dropped, Group, Outcome, make_problem
+from redistill.settings import Plugin, bind
+from redistill.storage import from_row, to_row
+
+
+def read(folder: Path, source: str, rows: Iterable[Any], **options: Any) -> list[Any]:
+    """The source's groups, and the bare reason in the place of a dropped row."""
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    bound = bind(SOURCES, Plugin(name=source, options={"path": str(path), **options}), "corpus.sources")
+    found = list(bound())
+    for index, item in enumerate(found):
+        assert isinstance(item, Group | Dropped)
+        if isinstance(item, Dropped):
+            assert (item.id, item.room) == (f"rows.jsonl:{index}", "corpus")
+        else:
+            assert item.problem.source_row == f"rows.jsonl:{index}"
+    return [item.reason if isinstance(item, Dropped) else item for item in found]
+
+
+def outcomes(group: Group, name: str) -> list[str | None]:
+    return [trace.verdicts[name].outcome.value if name in trace.verdicts else None for trace in group.traces]
+
+
+# --- traces -------------------------------------------------------------------------------------------------------
+
+
+def test_traces_carry_author_label_prediction_and_score(tmp_path: Path) -> None:
+    generations = [
+        {"text": "so 4", "teacher": "a", "correct": True, "pred": "4", "score": 1, "finish_reason": "stop"},
+        {"text": "so 5", "teacher": "b", "correct": False, "pred": None, "score": float("nan")},
+        {"text": "hm", "teacher": "c", "correct": None, "score": True, "finish_reason": "tool_calls"},
+    ]
+    row = {"problem": "2+2?", "answer": 4, "source": "mine", "generations": generations}
+    (group,) = read(tmp_path, "traces", [row], unknown_finish="length")
+    assert group.problem == make_problem("2+2?", answer="4", source="mine", source_row="rows.jsonl:0")
+    assert [t.author for t in group.traces] == ["a", "b", "c"]
+    assert outcomes(group, "teacher_label") == ["correct", "incorrect", None]
+    assert [t.verdicts["teacher_label"].extracted for t in group.traces[:2]] == ["4", None]
+    assert [dict(t.scores) for t in group.traces] == [{"score": 1.0}, {}, {}]
+    assert [t.finish_reason for t in group.traces] == ["stop", "length", None]  # stated, unstated, of another kind
+    assert [t.sampling["sample_index"] for t in group.traces] == [0, 1, 2]
+
+
+def test_traces_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
+    good = {"problem": "2+2?", "generations": [{"text": "4"}]}
+    cases: list[tuple[Any, str]] = [
+        ([1, 2], "not_an_object"),
+        ({"generations": [{"text": "4"}]}, "missing_column"),
+        ({"problem": "2+2?"}, "missing_column"),
+        ({"problem": "2+2?", "generations": [{"teacher": "a"}]}, "missing_column"),
+        ({**good, "problem": 7}, "wrong_type"),
+        ({**good, "problem": " \n"}, "empty_statement"),
+        ({**good, "problem": None}, "empty_statement"),
+        ({**good, "answer": ["4"]}, "wrong_type"),
+        ({**good, "answer": True}, "wrong_type"),
+        ({**good, "source": {}}, "wrong_type"),
+        ({**good, "generations": "4"}, "wrong_type"),
+        ({**good, "generations": ["4"]}, "wrong_type"),
+        ({**good, "generations": [{"text": 4}]}, "wrong_type"),
+        ({**good, "generations": [{"text": "4", "correct": "yes"}]}, "wrong_type"),
+        ({**good, "generations": [{"text": "4", "correct": 0}]}, "wrong_type"),
+        ({**good, "generations": []}, "no_generations"),
+        ({**good, "generations": None}, "no_generations"),
+    ]
+    assert read(tmp_path, "traces", [row for row, _ in cases]) == [reason for _, reason in cases]
+
+
+def test_traces_keeps_listed_tasks_only(tmp_path: Path) -> None:
+    row = {"problem": "2+2?", "generations": [{"text": "4"}]}
+    found = read(tmp_path, "traces", [{**row, "task": "sums"}, {**row, "task": "logic"}, row], tasks=["sums"])
+    assert isinstance(found[0], Group)
+    assert found[1:] == ["task_excluded", "task_excluded"]
+
+
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    row = {"q": "2+2?", "a": "4", "g": [{"text": "4"}]}
+    (group,) = read(tmp_path, "traces", [row], problem_column="q", answer_column="a", generations_column="g")
+    assert (group.problem.answer, group.traces[0].completion) == ("4", "4")
+
+
+def test_lone_surrogates_leave_no_id_behind(tmp_path: Path) -> None:
+    row = {"problem": "2+2\ud800?", "generations": [{"text": "4\udfff"}]}
+    (group,) = read(tmp_path, "traces", [row])
+    assert from_row(Group, to_row(group)) == group
+    assert group.problem.id == make_problem(group.problem.statement).id
+
+
+# --- openr1-math-raw ----------------------------------------------------------------------------------------------
+
+R1 = {
+    "problem": "2+2?",
+    "solution": "It is 4.",
+    "answer": "4",
+    "problem_type": "Algebra",
+    "question_type": "math-word-problem",
+    "problem_is_valid": "Yes",
+    "solution_is_valid": "Yes",
+    "source": "olympiads",
+    "uuid": "u",
+    "generations": ["<think>a</think>4", "<think>b</think>5", "<think>c"],
+    "is_reasoning_complete": [True, True, False],
+    "correctness": {
+        "llama_verification": [True, None, False],
+        "math_verify": [False, True, True],
+        "math_verify_reparsed_answer": [True, False, None],
+    },
+    "correctness_count": 1,
+}
+
+
+def test_openr1_labels_become_verdicts_and_unknown_is_none(tmp_path: Path) -> None:
+    (group,) = read(tmp_path, "openr1-math-raw", [R1])
+    assert (group.problem.source, group.problem.answer_type) == ("olympiads", "math-word-problem")
+    assert outcomes(group, "llama_verification") == ["correct", None, "incorrect"]
+    assert outcomes(group, "math_verify") == ["correct", "incorrect", None]  # the reparsed list, null included
+    assert group.traces[0].verdicts["math_verify"].reason == "math_verify_reparsed_answer"
+    assert [t.finish_reason for t in group.traces] == ["stop", "stop", "length"]
+    assert {t.author for t in group.traces} == {"DeepSeek-R1"}
+
+
+def test_openr1_math_verify_falls_back_to_the_plain_list(tmp_path: Path) -> None:
+    labels = {"llama_verification": None, "math_verify": [True, False, None], "math_verify_reparsed_answer": None}
+    (group,) = read(tmp_path, "openr1-math-raw", [{**R1, "correctness": labels}])
+    assert outcomes(group, "math_verify") == ["correct", "incorrect", None]
+    assert group.traces[0].verdicts["math_verify"].reason == "math_verify"
+    assert outcomes(group, "llama_verification") == [None, None, None]
+
+
+def test_openr1_applies_the_papers_row_filters(tmp_path: Path) -> None:
+    rows = [
+        {**R1, "problem_is_valid": " yes"},
+        {**R1, "problem_is_valid": "Incomplete"},
+        {**R1, "problem_is_valid": None},
+        {**R1, "source": "cn_k12"},
+        {**R1, "correctness": {**R1["correctness"], "llama_verification": None}},  # type: ignore[dict-item]
+        {**R1, "correctness": None},
+    ]
+    paper = {
+        "keep_problem_validity": ["Yes"],
+        "drop_sources": ["cn_k12"],
+        "require_labels": ["llama_verification", "math_verify"],
+    }
+    found = read(tmp_path, "openr1-math-raw", rows, **paper)
+    assert isinstance(found[0], Group)
+    assert found[1:] == [
+        "problem_not_valid",
+        "problem_not_valid",
+        "source_excluded",
+        "labels_missing",
+        "labels_missing",
+    ]
+    assert all(isinstance(item, Group) for item in read(tmp_path, "openr1-math-raw", rows))
+
+
+def test_openr1_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({**R1, "problem": ""}, "empty_statement"),
+        ({**R1, "generations": []}, "no_generations"),
+        ({**R1, "generations": [1, 2, 3]}, "wrong_type"),
+        ({**R1, "is_reasoning_complete": [True]}, "length_mismatch"),
+        ({**R1, "is_reasoning_complete": ["yes", "no", {}]}, "wrong_type"),
+        ({**R1, "correctness": {"llama_verification": [True, False]}}, "length_mismatch"),
+        ({**R1, "correctness": {"math_verify": [True, False, "no"]}}, "wrong_type"),
+        ({**R1, "correctness": {"math_verify": "no"}}, "wrong_type"),
+        ({**R1, "correctness": [True]}, "wrong_type"),
+    ]
+    assert read(tmp_path, "openr1-math-raw", [row for row, _ in cases]) == [reason for _, reason in cases]
+
+
+# --- messages and preference --------------------------------------------------------------------------------------
+
+
+def turn(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def test_messages_are_one_correct_trace(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "It is "}, {"type": "text", "text": "4"}]
+    rows: list[dict[str, Any]] = [
+        {"messages": [turn("system", "Be brief."), turn("user", "2+2?"), turn("assistant", parts)], "gold": 4},
+        {"messages": [turn("user", "2+2?"), turn("assistant", "4"), turn("user", "3+3?"), turn("assistant", "6")]},
+        {"messages": [turn("assistant", "4")]},
+        {"messages": [turn("user", "2+2?")]},
+        {"messages": [turn("user", "2+2?"), turn("assistant", [{"type": "image"}])]},
+        {"messages": ["2+2?", "4"]},
+        {"messages": []},
+        {},
+    ]
+    group, *reasons = read(tmp_path, "messages", rows, answer_column="gold", author="teacher-7b")
+    assert (group.problem.statement, group.problem.answer) == ("2+2?", "4")
+    assert [(t.completion, t.author) for t in group.traces] == [("It is 4", "teacher-7b")]
+    assert outcomes(group, "teacher_label") == ["correct"]
+    assert reasons == [
+        "several_turns",  # the first question and the last answer do not belong together
+        "empty_statement",
+        "no_generations",
+        "wrong_type",
+        "wrong_type",
+        "no_generations",
+        "missing_column",
+    ]
+
+
+def test_preference_labels_chosen_and_rejected(tmp_path: Path) -> None:
+    chosen, rejected = [turn("user", "2+2?"), turn("assistant", "4")], [turn("user", "2+2?"), turn("assistant", "5")]
+    rows: list[dict[str, Any]] = [
+        {"prompt": "2+2?", "chosen": "4", "rejected": "5"},
+        {"prompt": [turn("user", "2+2?")], "chosen": chosen[1:], "rejected": rejected[1:]},
+        {"chosen": chosen, "rejected": rejected},
+        {"chosen": chosen, "rejected": [turn("user", "3+3?"), turn("assistant", "5")]},
+        {"chosen": "4", "rejected": "5"},
+        {"prompt": "2+2?", "chosen": "4"},
+        {"prompt": "", "chosen": "4", "rejected": "5"},
+        {"prompt": "2+2?", "chosen": 4, "rejected": "5"},
+    ]
+    found = read(tmp_path, "preference", rows)
+    for group in found[:3]:
+        assert group.problem.statement == "2+2?"
+        assert [t.completion for t in group.traces] == ["4", "5"]
+        assert outcomes(group, "teacher_label") == ["correct", "incorrect"]
+    assert found[3:] == ["prompts_differ", "missing_column", "missing_column", "empty_statement", "wrong_type"]
+
+
+# --- laws -----------------------------------------------------------------------------------------------------------
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("assistant")
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["text", "correct", "role", "content", "math_verify", "score"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+COLUMNS = ["problem", "answer", "generations", "correctness", "is_reasoning_complete", "messages", "prompt", "chosen"]
+ROW = st.dictionaries(st.sampled_from([*COLUMNS, "rejected", "source", "task", "question_type"]), JSON, max_size=8)
+
+
+@pytest.mark.parametrize("source", ["traces", "openr1-math-raw", "messages", "preference"])
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(ROW | JSON, min_size=1, max_size=6))
+def test_no_row_crashes_a_source_and_none_is_lost(source: str, rows: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = read(Path(folder), source, rows)
+    assert len(found) == len(rows)
+    for item in found:
+        if isinstance(item, Group):
+            assert from_row(Group, to_row(item)) == item
+            assert {v.outcome for t in item.traces for v in t.verdicts.values()} <= {Outcome.correct, Outcome.incorrect}
