@@ -105,7 +105,7 @@ def _conversation(turns: list[Any]) -> tuple[str | None, str | None]:
             said[turn["role"]].append(_content(turn["content"]))
     if len(said["user"]) > 1:
         raise Refused("several_turns")
-    return (said["user"] or [None])[0], (said["assistant"] or [None])[-1]  # type: ignore[list-item]
+    return next(iter(said["user"]), None), next(reversed(said["assistant"]), None)
 
 
 def _content(content: Any) -> str:

@@ -11,6 +11,9 @@ goes on from it. The traces carry no labels; whoever checks the final answer (af
 
 import random
 from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
 
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, content_id, make_problem, make_trace
@@ -18,24 +21,28 @@ from redistill.records import Dropped, Group, content_id, make_problem, make_tra
 AUTHOR = "two-habits teacher"
 _OPERATORS = "+-*"
 
+_Count = Annotated[int, Field(ge=1)]
+_Chance = Annotated[float, Field(ge=0, le=1)]
+
 
 def two_habits(
     *,
     seed: int = 0,
-    problems: int = 4400,
-    traces: int = 4,
-    digits: int = 7,
-    jump: float = 0.45,
-    jump_length: int = 3,
-    slip_step: float = 0.02,
-    slip_jump: float = 0.35,
+    problems: _Count = 4400,
+    traces: _Count = 4,
+    digits: _Count = 7,
+    jump: _Chance = 0.45,
+    jump_length: _Count = 3,
+    slip_step: _Chance = 0.02,
+    slip_jump: _Chance = 0.35,
     random_slips: bool = False,
 ) -> Iterator[Group | Dropped]:
     """`problems` distinct sums of `digits` digits, each with `traces` completions.
 
     jump: the chance, wherever jump_length operations are left, to write that many at once; slip_step and slip_jump: the
     chance that a line of one operation, or of a jump, ends in a wrong digit. random_slips: every line slips at the mean
-    of these rates, so there are as many slips as before and no habit is to blame: the control experiment.
+    of these rates, so there are as many slips as before and no habit is to blame: the control experiment (about 68% of
+    its traces are right).
     """
     space = 10**digits * 3 ** max(digits - 1, 0)
     if digits < 2 or jump_length < 2 or problems > space:
