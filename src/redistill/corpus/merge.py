@@ -239,8 +239,8 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _conflict(first: str | None, later: str | None) -> bool:
-    """Two gold answers that are not the same text, white space aside; no answer contradicts none."""
-    return first is not None and later is not None and "".join(first.split()) != "".join(later.split())
+    """Two gold answers that are not the same text, white space collapsed; no answer contradicts none."""
+    return first is not None and later is not None and " ".join(first.split()) != " ".join(later.split())
 
 
 def _fill(problem: Problem, later: Problem) -> Problem:
