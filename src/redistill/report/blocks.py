@@ -1,0 +1,144 @@
+"""What a section is made of: plain values, escaped and set in one place (page.html).
+
+    [Text("Two models were scored."), Table("Scores", ("model", "pass@1"), [("sft", "47.1")])]
+
+A section holds no HTML, so it can be tested as data and cannot forget to escape. The one exception is a chart's SVG,
+which charts.py makes and marks as safe. `kind` names the macro of page.html that sets the block. A `series` is the
+colour number of a model, a `tone` one of the page's words for colour (`right`, `wrong`, `other`, `dropped`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One paragraph; `tone` may be `lead` (large), `quiet` (small print) or `missing` (a room that has not run)."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """A list of sentences."""
+
+    kind: ClassVar[str] = "sentences"
+    items: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A table cell or legend entry with a swatch: a model's series number, or a tone."""
+
+    text: str
+    series: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column holds row headers, the others stand right-aligned unless their index is in `left`."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Tag | None]]
+    left: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNumber:
+    """A large number with its label above and a small line below."""
+
+    label: str
+    number: str
+    below: str
+    series: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNumbers:
+    """A strip of large numbers."""
+
+    kind: ClassVar[str] = "numbers"
+    items: Sequence[KeyNumber]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Small multiples: (title, SVG) panels under one legend, with one caption; `single` sets a lone panel wider."""
+
+    kind: ClassVar[str] = "figure"
+    panels: Sequence[tuple[str, Markup]]
+    caption: str
+    legend: Sequence[Tag] = ()
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of the funnel: segments (tone, label, count), its length in percent of the picture's width."""
+
+    label: str
+    unit: str
+    total: int
+    percent: float
+    segments: Sequence[tuple[str, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Horizontal bars on one common scale."""
+
+    kind: ClassVar[str] = "bars"
+    items: Sequence[Bar]
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of the corpus or the student: `spans` are (kind, text), kind '' or `shared`, `mark` (first difference), `cut`."""
+
+    title: str
+    tone: str
+    facts: Sequence[str]
+    spans: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Passages side by side on a wide screen, one below another on a narrow one."""
+
+    kind: ClassVar[str] = "passages"
+    items: Sequence[Passage]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text as it stands in a file."""
+
+    kind: ClassVar[str] = "code"
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Blocks behind a summary line, opened by mouse or keyboard."""
+
+    kind: ClassVar[str] = "details"
+    summary: str
+    blocks: "Sequence[Block]"
+    is_open: bool = False
+
+
+Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | Code | Details
+
+
+def not_run(room: str, what: str) -> list[Block]:
+    """The one plain line of a section whose room has not finished."""
+    return [Text(f"Left out: the room {room} has not run in this folder, so there is no {what} to show.", "missing")]

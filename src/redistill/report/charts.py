@@ -1,0 +1,224 @@
+"""Small charts as inline SVG that follow the page: its font, its ink, its colours in light and in dark.
+
+    intervals([("redi", 3, 0.84, (0.80, 0.88))], "pass@1, %", "pass@1 on dev")  ->  Markup('<svg ...>')
+
+matplotlib draws with sentinel colours, which become `currentColor` and the page's CSS variables. The same values give
+the same bytes: no dates, ids from a fixed salt. Widths are in CSS pixels; a panel is drawn at 340, about the width
+it has on a phone and in a column of two, so its text is never scaled far.
+"""
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from redistill.report.text import short, visible
+
+WIDTH = 340  # CSS pixels of one panel
+NUM_SERIES = 7  # colours --s0 .. --s6 of style.css; more models repeat them with other dashes
+
+_INK, _RULE = "#010203", "#010204"
+_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), "-", (0, (6, 1.5, 1.2, 1.5)), (0, (2.5, 1)), "-")
+_MARKS = "os^DvPX"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it follows the page's font and can be searched
+    "svg.hashsalt": "redistill",
+    "text.parse_math": False,  # a `$` in a label is a dollar sign
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same measures on every machine
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _RULE,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 5),
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.6,
+    "path.simplify": True,
+}
+
+
+def series_color(index: int) -> str:
+    """The sentinel of a series' colour."""
+    return f"#0102{0x10 + index % NUM_SERIES:02x}"
+
+
+_TONES = {"right": "#010220", "wrong": "#010221"}
+_COLORS = {
+    _INK: "currentColor",
+    _RULE: "var(--rule)",
+    **{series_color(i): f"var(--s{i})" for i in range(NUM_SERIES)},
+    **{color: f"var(--{tone})" for tone, color in _TONES.items()},
+}
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    """The figure as SVG that belongs to the page: theme colours, no scripts, styles, metadata, fixed size or addresses."""
+    buffer = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a glyph our measuring font lacks; the page's font will have it
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    box = re.search(r'viewBox="([^"]+)"', text)
+    assert box, "matplotlib wrote an SVG without a viewBox"
+    name = html.escape(str(visible(label)), quote=True)
+    text = re.sub(r"<svg[^>]*>", f'<svg viewBox="{box[1]}" role="img" aria-label="{name}">', text, count=1, flags=re.S)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", text)
+    text = text.replace("xlink:href", "href")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)  # the family is the page's
+    for sentinel, color in _COLORS.items():
+        text = text.replace(sentinel, color)
+    return Markup(re.sub(r"\s*\n\s*", "\n", text).strip())
+
+
+def intervals(
+    rows: Sequence[tuple[str, int, float, tuple[float, float] | None]],
+    xlabel: str,
+    label: str,
+    *,
+    zero_line: bool = False,
+) -> Markup:
+    """Dot and interval, one row each: (name, series, value, interval or None), shares shown in percent.
+
+    zero_line draws the line of no difference and signs the numbers.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(44 + 30 * len(rows))
+        for y, (_, series, value, between) in enumerate(rows):
+            color = series_color(series)
+            if between:
+                axes.plot(
+                    [100 * between[0], 100 * between[1]], [y, y], color=color, linewidth=2.4, solid_capstyle="round"
+                )
+            axes.plot([100 * value], [y], _MARKS[series % len(_MARKS)], color=color, markersize=7)
+            shown = f"{100 * value:+.1f}" if zero_line else f"{100 * value:.1f}"
+            axes.annotate(shown, (100 * value, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9.5)
+        if zero_line:
+            axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.set_yticks(range(len(rows)), [short(str(visible(name)), 24) for name, *_ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.75)
+        ends = [100 * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
+        low, high = (min(0, *ends), max(0, *ends)) if zero_line else (min(ends), max(ends))
+        room = max(4.0, 0.12 * (high - low))
+        axes.set_xlim(low - room if zero_line else max(0 - 0.5, low - room), high + room)
+        axes.grid(False, axis="y")
+        axes.grid(True, axis="x")
+        axes.spines["left"].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(xlabel)
+        return _svg(figure, label)
+
+
+def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping[str, int], label: str) -> Markup:
+    """pass@k in percent over k, on a doubling axis; curves: name -> (k, share) by rising k."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(190)
+        ks = sorted({k for points in curves.values() for k, _ in points})
+        for name, points in curves.items():
+            index = series[name]
+            axes.plot(
+                [k for k, _ in points],
+                [100 * share for _, share in points],
+                linestyle=_DASHES[index % len(_DASHES)],
+                marker=_MARKS[index % len(_MARKS)],
+                color=series_color(index),
+                linewidth=1.7,
+                markersize=4.5,
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("k")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        return _svg(figure, label)
+
+
+def curves(
+    lines: Sequence[tuple[int, Sequence[float], Sequence[float]]],
+    label: str,
+    *,
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> Markup:
+    """Values over steps, one line a series: (series, steps, values). Above 60 points a line is a running mean over a
+    25th of its length, with the raw values faint behind it. log: a logarithmic axis where all values are positive and
+    span more than a factor of 20."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(170)
+        for series, steps, values in lines:
+            color, dashes = series_color(series), _DASHES[series % len(_DASHES)]
+            smooth = _running_mean(values, max(1, len(values) // 25)) if len(values) > 60 else values
+            if smooth is not values:
+                axes.plot(steps, values, color=color, linewidth=0.7, alpha=0.3)
+            axes.plot(steps, smooth, color=color, linewidth=1.7, linestyle=dashes)
+            if len(values) == 1:
+                axes.plot(steps, values, _MARKS[series % len(_MARKS)], color=color)
+        every = [v for _, _, values in lines for v in values]
+        if log and min(every) > 0 and max(every) > 20 * min(every):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(numticks=5))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+        if limits:
+            axes.set_ylim(*limits)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.set_xlabel("step")
+        return _svg(figure, label)
+
+
+def _running_mean(values: Sequence[float], half: int) -> list[float]:
+    """Mean over up to 2 half + 1 values around each place."""
+    windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
+
+
+def histogram(bins: Sequence[str], shares: Mapping[str, Sequence[float]], xlabel: str, label: str) -> Markup:
+    """Outlines of distributions over the same bins; bins: the label of each bin's start; shares: tone -> percent a bin."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(190)
+        edges = list(range(len(bins) + 1))
+        for tone, values in shares.items():
+            dashes = "-" if tone == "right" else (0, (4, 1.6))
+            axes.stairs(values, edges, color=_TONES[tone], fill=True, alpha=0.1)
+            axes.stairs(values, edges, color=_TONES[tone], linewidth=1.7, linestyle=dashes)
+        every = max(1, -(-len(bins) // 7))
+        axes.set_xticks(edges[:-1:every], [short(str(visible(b)), 12) for b in bins[::every]])
+        axes.set_xlim(-0.2, len(bins) + 0.2)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("% of its kind")
+        return _svg(figure, label)

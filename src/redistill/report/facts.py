@@ -1,0 +1,47 @@
+"""The section about doing it again: the resolved recipe, versions, checksums, hardware and seconds."""
+
+from redistill.report.blocks import Block, Code, Details, Table, Text
+from redistill.report.files import RunFiles
+from redistill.report.text import duration, number, short
+
+MAX_RECIPE = 60_000  # characters
+MAX_INPUTS = 40
+
+
+def facts(run: RunFiles) -> list[Block]:
+    """What was run, on what, with which versions, how long."""
+    record = run.facts
+    if not (run.folder / "run.json").exists():
+        blocks: list[Block] = [
+            Text("Left out: run.json is not in this folder, so versions and hardware are unknown.", "missing")
+        ]
+        return blocks + _recipe(run)
+    commit = short(record.git_commit or "unknown", 60)
+    dirty = {True: ", with changes that were not committed", False: ", clean"}.get(record.git_dirty, "")  # type: ignore[arg-type]
+    rows = [("name", short(record.name, 100)), ("seed", number(record.seed)), ("git commit", commit + dirty)]
+    rows += [(short(str(key), 40), number(value)) for key, value in record.hardware.items()]
+    blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
+    if record.seconds:
+        total = sum(record.seconds.values())
+        times = [(short(room, 60), duration(s)) for room, s in record.seconds.items()]
+        blocks.append(Table("Wall time by room", ("room", "time"), [*times, ("all", duration(total))]))
+    versions = [(short(name, 60), short(version, 40)) for name, version in sorted(record.packages.items())]
+    if versions:
+        blocks.append(
+            Details("Versions of packages", [Table("Versions of packages", ("package", "version"), versions)])
+        )
+    inputs = sorted(record.inputs.items())
+    if inputs:
+        listed = [(short(name, 80), short(digest, 70)) for name, digest in inputs[:MAX_INPUTS]]
+        more = f" (the first {MAX_INPUTS} of {len(inputs):,})" if len(inputs) > MAX_INPUTS else ""
+        table = Table(f"Inputs and their SHA-256{more}", ("file", "SHA-256"), listed, (1,))
+        blocks.append(Details(f"Checksums of the inputs{more}", [table]))
+    return blocks + _recipe(run)
+
+
+def _recipe(run: RunFiles) -> list[Block]:
+    text = run.recipe_text
+    if not text:
+        return [Text("Left out: recipe.yaml is not in this folder.", "missing")]
+    cut = f"\n# cut here: {len(text) - MAX_RECIPE:,} more characters in recipe.yaml" if len(text) > MAX_RECIPE else ""
+    return [Details("The resolved recipe", [Code("recipe.yaml", text[:MAX_RECIPE] + cut)])]

@@ -1,0 +1,315 @@
+"""The run folder as the report reads it: each file checked once, here, and nothing else touches the disk.
+
+    run = RunFiles(Path("runs/demo"))
+    run.ledger("select").accounts["pairs"].kept  ->  701
+    run.scores["redi", "dev"].pass_at_1.value    ->  0.84
+
+A file that is not there is None or empty (its room has not run); a file that is there and damaged is an OperatorError
+that names it. Keys the report does not know are passed over, so a room may write more than is shown.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from redistill.errors import OperatorError
+from redistill.storage import read_json, read_records
+
+# --- the files' shapes: only what the page shows -----------------------------------------------------------------
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class AccountShape(_Shape):
+    """in = kept + sum(dropped by reason)."""
+
+    unit: str = "row"
+    came_in: int = Field(alias="in")
+    kept: int
+    dropped: dict[str, int] = {}
+
+
+class Ledger(_Shape):
+    """The ledger of corpus, verify or select."""
+
+    accounts: dict[str, AccountShape] = {}
+    tallies: dict[str, dict[str, int]] = {}
+
+
+class Estimate(_Shape):
+    """A share between 0 and 1 with its 95% interval."""
+
+    value: float | None = None
+    interval95: tuple[float, float] | None = None
+
+
+class PassAt1(Estimate):
+    """pass@1 with both standard errors in use: over sample columns (the paper), over problems (lighteval)."""
+
+    sem_over_sample_columns: float | None = None
+    sem_over_problems: float | None = None
+
+
+class Scores(_Shape):
+    """One model on one benchmark."""
+
+    num_problems: int | None = None
+    num_samples: int | None = None
+    num_ungradable: int = 0
+    pass_at_1: PassAt1 = PassAt1()
+    pass_at_k: dict[str, Estimate] = {}
+    majority_at_n: Estimate | None = None
+    rates: dict[str, float] = {}
+    truncation_rate: float | None = None
+    no_answer_rate: float | None = None
+    mean_tokens: float | None = None
+    settings: dict[str, Any] = {}
+
+
+class Comparison(_Shape):
+    """Two models on the same problems: difference = a - b."""
+
+    a: str
+    b: str
+    benchmark: str = ""
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+    num_above: int | None = None
+    num_below: int | None = None
+    num_equal: int | None = None
+    sentence: str = ""
+
+
+class DiagnosisRow(_Shape):
+    """One measured habit of the student."""
+
+    label: str
+    value: Any = None
+    n: int | None = None
+
+
+class Diagnosis(_Shape):
+    """What the student did wrong before the last stage."""
+
+    title: str = ""
+    sentence: str = ""
+    rows: list[DiagnosisRow] = []
+
+
+class Step(_Shape):
+    """One optimizer step; log-probs are means per token."""
+
+    step: int
+    loss: float | None = None
+    chosen_logp: float | None = None
+    rejected_logp: float | None = None
+    margin: float | None = None
+    grad_norm: float | None = None
+    learning_rate: float | None = None
+    lr_x_grad_norm: float | None = None
+    skipped: bool = False  # no finite gradient: the step was not taken
+    tokens: float | None = None
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+
+
+class StageLedger(_Shape):
+    """What one training stage did."""
+
+    start: str | None = None
+    rows: AccountShape | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+class RunFacts(_Shape):
+    """run.json (records.RunRecord)."""
+
+    name: str = ""
+    recipe: dict[str, Any] = {}
+    seed: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    packages: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    hardware: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+
+
+_T = TypeVar("_T")
+
+
+def _check(path: Path, kind: type[_T], value: Any) -> _T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise OperatorError(
+            f"{path} is damaged: {place}: {first['msg']}. Delete it and run its room again to rebuild it."
+        ) from error
+
+
+# --- the folder -------------------------------------------------------------------------------------------------
+
+
+class RunFiles:
+    """A run folder, read only. OperatorError when there is no such folder."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise OperatorError(f"there is no run folder at {folder}; give the folder that `redistill run` wrote.")
+        self.folder = folder
+
+    def _json(self, relative: str, kind: type[_T]) -> _T | None:
+        path = self.folder / relative
+        return _check(path, kind, read_json(path)) if path.exists() else None
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        return self._json("run.json", RunFacts) or RunFacts(name=self.folder.name)
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """The resolved recipe as it stands in recipe.yaml; '' where there is none."""
+        path = self.folder / "recipe.yaml"
+        try:
+            return path.read_text("utf-8") if path.exists() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise OperatorError(f"cannot read {path}: {error}. Restore it from the recipe of the run.") from error
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe as plain data: from recipe.yaml, else from run.json."""
+        try:
+            tree = yaml.safe_load(self.recipe_text) or self.facts.recipe
+        except yaml.YAMLError as error:
+            raise OperatorError(
+                f"{self.folder / 'recipe.yaml'} is not readable as YAML: {' '.join(str(error).split())}"
+            ) from error
+        return _check(self.folder / "recipe.yaml", dict[str, Any], tree)
+
+    def setting(self, *keys: str) -> Any:
+        """A value of the recipe by its path; None where any part of it is missing."""
+        place: Any = self.recipe
+        for key in keys:
+            place = place.get(key) if isinstance(place, dict) else None
+        return place
+
+    @property
+    def is_toy(self) -> bool:
+        """True when the student was built from nothing: its numbers are about the method, not the paper."""
+        return bool(self.setting("student", "from_config"))
+
+    def ledger(self, room: str) -> Ledger | None:
+        """The ledger of corpus, verify or select; None before that room has finished."""
+        return self._json(f"{room}/ledger.json", Ledger)
+
+    # --- stages and models
+
+    def _in_order(self, names: set[str]) -> list[str]:
+        """base first, then the stages in the recipe's order, then any others by name."""
+        planned = ["base", *(self.setting("train") or {})]
+        return [n for n in planned if n in names] + sorted(names - set(planned))
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """The stages that have begun, in the recipe's order."""
+        found = {
+            p.parent.name for name in ("metrics.jsonl", "ledger.json") for p in self.folder.glob(f"train/*/{name}")
+        }
+        return self._in_order(found)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Every model the page names; its place here is its colour on the page."""
+        return self._in_order({"base", *self.stages, *(model for model, _ in self.scores)})
+
+    def series(self, model: str) -> int:
+        """The colour number of a model."""
+        return self.models.index(model) if model in self.models else 0
+
+    def objective(self, stage: str) -> tuple[str, dict[str, Any]]:
+        """(name, options) of a stage's objective, from either way a recipe may write it; ('', {}) where unknown."""
+        value = self.setting("train", stage, "objective")
+        if isinstance(value, dict):
+            return str(value.get("name", "")), {**value, **(value.get("options") or {})}
+        return str(value or ""), {}
+
+    def stage_ledger(self, stage: str) -> StageLedger | None:
+        return self._json(f"train/{stage}/ledger.json", StageLedger)
+
+    def steps(self, stage: str) -> list[Step]:
+        """The metrics of a stage in the order of their steps.
+
+        After a resume the last line of a step counts. A last line without its newline is a write in progress and is
+        passed over; any other unreadable line is damage.
+        """
+        path = self.folder / "train" / stage / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text("utf-8", "replace").split("\n")[:-1]
+        try:
+            values = [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise OperatorError(
+                f"{path} is damaged ({error}). Delete the stage's folder and train it again."
+            ) from error
+        rows = {row.step: row for row in _check(path, list[Step], values)}
+        return [rows[step] for step in sorted(rows)]
+
+    # --- scores
+
+    @cached_property
+    def scores(self) -> dict[tuple[str, str], Scores]:
+        """(model, benchmark) -> scores."""
+        found: dict[tuple[str, str], Scores] = {}
+        for path in sorted(self.folder.glob("evaluate/*/*/scores.json")):
+            found[path.parent.parent.name, path.parent.name] = _check(path, Scores, read_json(path))
+        return found
+
+    @cached_property
+    def benchmarks(self) -> list[str]:
+        """The benchmarks that have scores, in the recipe's order."""
+        listed = self.setting("evaluate", "benchmarks") or []
+        planned = [b.get("name") if isinstance(b, dict) else b for b in listed]
+        found = {benchmark for _, benchmark in self.scores}
+        return [b for b in planned if b in found] + sorted(found - set(planned))
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        return self._json("evaluate/comparisons.json", list[Comparison]) or []
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        return self._json("evaluate/diagnosis.json", Diagnosis)
+
+    # --- records
+
+    def shards(self, stream: str) -> list[Path]:
+        """The Parquet files of a stream such as `verify/groups`."""
+        return sorted((self.folder / stream).glob("part-*.parquet"))
+
+    def sample(self, stream: str, *, max_shards: int, max_records: int) -> Iterator[Any]:
+        """The first records of a few shards spread evenly over the stream: at most max_records, read one by one."""
+        shards = self.shards(stream)
+        some = (
+            [shards[i * len(shards) // max_shards] for i in range(max_shards)] if len(shards) > max_shards else shards
+        )
+        for path in some:
+            try:
+                for index, record in enumerate(read_records(path)):
+                    if index >= max_records // len(some):
+                        break
+                    yield record
+            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+                raise OperatorError(f"{path} is damaged ({error}). Delete it and run its room again.") from error

@@ -1,0 +1,76 @@
+"""The page: a run folder in, report.html out. Reads files only, so it can be made again at any time, anywhere.
+
+    write_report(Path("runs/demo"))  ->  runs/demo/report.html
+
+The page is one file without scripts or addresses; its policy line forbids the browser to load or run anything. The
+same folder gives the same bytes.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from redistill.report.blocks import Block
+from redistill.report.data import funnel, lengths, verdicts
+from redistill.report.facts import facts
+from redistill.report.files import RunFiles
+from redistill.report.results import comparisons, diagnosis, result, scores
+from redistill.report.text import visible
+from redistill.report.traces import answers, pairs
+from redistill.report.training import training
+from redistill.storage import write_bytes
+
+_HERE = Path(__file__).parent
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `<run_folder>/report.html` from what the rooms have left there, and return its path.
+
+    A room that has not run leaves one plain line in its section. OperatorError for a missing folder or damaged file.
+    """
+    path = run_folder / "report.html"
+    write_bytes(path, render(RunFiles(run_folder)).encode("utf-8"))
+    return path
+
+
+def render(run: RunFiles) -> str:
+    """The page's HTML. Every value passes `visible` and is escaped, but for the charts' SVG and our own style sheet."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        finalize=visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [(anchor(title), title, section(run)) for title, section in SECTIONS.items()]
+    return environment.get_template("page.html").render(
+        title=run.setting("report", "title") or run.facts.name or run.folder.name,
+        style=Markup((_HERE / "style.css").read_text("utf-8")),
+        sections=sections,
+        is_toy=run.is_toy,
+    )
+
+
+def anchor(title: str) -> str:
+    """'Teacher pairs' -> 'teacher-pairs'."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+# The page, top to bottom: heading -> what stands under it. One section is one function and one line here.
+SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
+    "Result": result,
+    "Scores": scores,
+    "Paired comparisons": comparisons,
+    "Diagnosis": diagnosis,
+    "Funnel": funnel,
+    "Verdicts": verdicts,
+    "Lengths": lengths,
+    "Training": training,
+    "Teacher pairs": pairs,
+    "Student answers": answers,
+    "To do it again": facts,
+}

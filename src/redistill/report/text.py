@@ -1,0 +1,122 @@
+"""Text for people: numbers with their words, foreign text made visible and cut to size.
+
+    visible("a\u202eb")        ->  "a⟨U+202E⟩b"
+    cut("x" * 9000, 600, 300)  ->  [("", "xxx..."), ("cut", "8,100 characters left out"), ("", "...xxx")]
+
+A trace is text of unknown origin. page.html escapes it; here the marks that a browser would obey and a reader would
+not see (controls, bidi overrides, zero-width characters) become signs.
+"""
+
+import re
+import unicodedata
+from typing import Any
+
+from markupsafe import Markup
+
+Spans = list[tuple[str, str]]
+_KEPT = {"\n", "\t"}
+
+
+def _sign(char: str) -> str:
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control pictures ␀ .. ␟
+    return f"⟨U+{code:04X}⟩"
+
+
+def visible(value: Any) -> Any:
+    """Text with controls, format characters (bidi, zero-width), lone surrogates and Unicode line ends made visible.
+
+    Markup and numbers pass; None becomes a dash. page.html runs this over every value it prints.
+    """
+    if value is None:
+        return "–"
+    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
+        return value
+    value = value.replace("\r\n", "\n")
+    hidden = {c for c in set(value) - _KEPT if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    return value.translate({ord(c): _sign(c) for c in hidden})
+
+
+def cut(text: str, head: int, tail: int) -> Spans:
+    """Spans of a text; when it is longer than head + tail characters, its middle is left out and counted.
+
+    No cut is made for fewer than 80 characters: the notice would be as long.
+    """
+    left_out = len(text) - head - tail
+    if left_out < 80:
+        return [("", text)]
+    return [
+        ("", text[:head]),
+        ("cut", f"{left_out:,} characters left out"),
+        ("", text[len(text) - tail :] if tail else ""),
+    ]
+
+
+def first_difference(one: str, other: str) -> int:
+    """Where two texts part: the number of characters they share at the start, stepped back to the start of a word."""
+    shared = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+    if shared in (len(one), len(other)):
+        return shared
+    start = re.search(r"[^\s]{0,30}$", one[:shared])
+    return start.start() if start and (start.start() == 0 or one[start.start() - 1].isspace()) else shared
+
+
+def spans_from(text: str, shared: int, *, around: int = 160, head: int = 900, tail: int = 420) -> Spans:
+    """A long text around its first difference: the shared start (cut), the first different word, the rest (cut).
+
+    shared: characters shared with the text beside it. around, head, tail: characters kept at each end of the cuts.
+    """
+    word = re.match(r"\s*\S{1,40}", text[shared:])
+    stop = shared + (word.end() if word else 0)
+    spans = [(kind or "shared", part) for kind, part in cut(text[:shared], around, around)]
+    spans.append(("mark", text[shared:stop] or "(ends here)"))
+    return [(kind, part) for kind, part in [*spans, *cut(text[stop:], head, tail)] if part]
+
+
+def short(text: str, length: int = 120) -> str:
+    """One line of at most about `length` characters, its middle replaced by an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length * 2 // 3]} … {line[-length // 4 :]}"
+
+
+def count(value: float | None) -> str | None:
+    """12345 -> '12,345'."""
+    return None if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str | None:
+    """0.8412 -> '84.1' (a share in percent, the sign left to the heading)."""
+    return None if value is None or value != value else f"{100 * value:.{digits}f}".replace("-", "−")
+
+
+def interval(value: tuple[float, float] | None) -> str | None:
+    """(0.801, 0.875) -> '80.1 – 87.5' (percent, kept on one line)."""
+    return None if value is None else f"{percent(value[0])}\u00a0–\u00a0{percent(value[1])}"
+
+
+def number(value: Any) -> str | None:
+    """A number of unknown size with four significant digits; other values as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None if value is None else short(str(value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str | None:
+    """4510.0 -> '1 h 15 min'."""
+    if seconds is None:
+        return None
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def plural(n: int, word: str) -> str:
+    """(1, 'shard') -> '1 shard'; (3, 'shard') -> '3 shards'."""
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
+def join(words: list[str]) -> str:
+    """['a', 'b', 'c'] -> 'a, b and c'."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,181 @@
+"""Sections as data: what each says about the made-up run, checked against numbers worked out by hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from made_up_run import PASS_AT_1, make_group
+
+from redistill.records import Group
+from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages, Table, Tag, Text
+from redistill.report.data import funnel, lengths, verdicts
+from redistill.report.facts import facts
+from redistill.report.files import RunFiles
+from redistill.report.results import comparisons, diagnosis, main_model, result, scores
+from redistill.report.traces import answers, pairs
+from redistill.report.training import training
+from redistill.storage import write_json, write_records
+
+
+@pytest.fixture(scope="module")
+def run(run_folder: Path) -> RunFiles:
+    return RunFiles(run_folder)
+
+
+def cells(table: Table) -> list[list[str | None]]:
+    return [[c.text if isinstance(c, Tag) else c for c in row] for row in table.rows]
+
+
+def test_the_result_is_one_sentence_about_redi(run: RunFiles) -> None:
+    lead = next(b for b in result(run) if isinstance(b, Text) and b.tone == "lead")
+    assert lead.text == (
+        "On dev, REDI answers 84.0% of the samples right (pass@1; 95% interval 80.5\u00a0–\u00a087.5), "
+        "against 46.0% for SFT continued (control), 47.0% for SFT and 3.1% for the base student."
+    )
+
+
+def test_the_result_names_the_control_comparison_only(run: RunFiles) -> None:
+    said = [b.text for b in result(run) if isinstance(b, Text) and "is above" in b.text]
+    assert said == ["redi is above control by 0.380 (95% interval 0.340 to 0.420, 400 problems)."]
+
+
+def test_key_numbers_end_with_the_main_model(run: RunFiles) -> None:
+    strip = next(b for b in result(run) if isinstance(b, KeyNumbers))
+    assert [item.number for item in strip.items] == ["3.1%", "47.0%", "46.0%", "84.0%"]
+
+
+def test_a_rejected_weight_of_zero_is_a_control_even_when_it_comes_last(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    stages = {
+        "redi": {"objective": {"name": "redi", "rejected_weight": 0.8}},
+        "control": {"objective": {"name": "redi", "rejected_weight": 0.0}},
+    }
+    (run / "recipe.yaml").write_text(json.dumps({"train": stages}))  # JSON is YAML
+    assert main_model(RunFiles(run)) == "redi"
+
+
+def test_both_standard_errors_are_named_and_shown(run: RunFiles) -> None:
+    table = next(b for b in scores(run) if isinstance(b, Table) and "error bars" in b.caption)
+    head = [name.replace("\u00a0", " ") for name in table.head]
+    assert head[3:] == ["SEM over sample columns (paper)", "SEM over problems (lighteval)"]
+    assert cells(table)[3] == ["redi", "84.0", "80.5\u00a0–\u00a087.5", "0.42", "1.75"]
+
+
+def test_a_single_sample_has_no_error_over_columns(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    path = run / "evaluate/redi/dev/scores.json"
+    value = json.loads(path.read_text())
+    value["pass_at_1"]["sem_over_sample_columns"] = None
+    value["settings"]["temperature"] = 1.0
+    write_json(path, value)
+    blocks = scores(RunFiles(run))
+    table = next(b for b in blocks if isinstance(b, Table) and "error bars" in b.caption)
+    assert cells(table)[3][3] is None  # set as a dash
+    assert any("Not the same for all models: temperature" in b.text for b in blocks if isinstance(b, Text))
+
+
+def test_the_rates_table_has_pass_at_k_majority_and_lengths(run: RunFiles) -> None:
+    table = next(b for b in scores(run) if isinstance(b, Table) and "otherwise" in b.caption)
+    assert list(table.head) == ["model", "pass@2", "pass@4", "maj@4", "truncated", "no answer", "tokens (mean)"]
+    # redi: pass@2 = 1 - 0.16^1.6 = 0.9467, pass@4 = 1 - 0.16^2.8 = 0.9941, truncated 0.04 * 0.16, no answer 0.06 * 0.16
+    assert cells(table)[3] == ["redi", "94.7", "99.4", "87.0", "0.6", "1.0", "42"]
+
+
+def test_comparisons_are_drawn_and_said(run: RunFiles) -> None:
+    blocks = comparisons(run)
+    assert [type(b).__name__ for b in blocks] == ["Figure", "Sentences", "Details"]
+    table = blocks[2].blocks[0]  # type: ignore[union-attr]
+    assert cells(table)[0] == ["redi − control", "38.0", "34.0\u00a0–\u00a042.0", "260", "21", "119"]  # type: ignore[arg-type]
+
+
+def test_the_diagnosis_is_shown(run: RunFiles) -> None:
+    table = next(b for b in diagnosis(run) if isinstance(b, Table))
+    assert cells(table)[0] == ["lines that jump three operations", "0.45", "5,120"]
+
+
+def test_the_funnel_loses_nothing(run: RunFiles) -> None:
+    bars = next(b for b in funnel(run) if isinstance(b, Bars))
+    assert [bar.label for bar in bars.items][:3] == ["rows of the sources", "traces", "verdicts on the traces"]
+    for bar in bars.items:
+        assert sum(n for _, _, n in bar.segments) == bar.total  # in = kept + dropped
+    assert max(bar.percent for bar in bars.items) == 100
+    assert bars.items[0].total == 120 + 2 * 9 and bars.items[1].total == 480 + 2 * 21
+
+
+def test_verdicts_stand_beside_each_other_by_verifier(run: RunFiles) -> None:
+    blocks = verdicts(run)
+    table = next(b for b in blocks if isinstance(b, Table))
+    assert list(table.head) == ["outcome", "joined", "exact"] and cells(table)[-1] == ["all", "480", "480"]
+    assert [b.summary for b in blocks if isinstance(b, Details)] == ["Reasons given by exact"]
+
+
+def test_lengths_fall_back_to_characters_and_say_what_was_read(run_folder: Path, tmp_path: Path) -> None:
+    assert "461 right" not in lengths(RunFiles(run_folder))[0].caption  # type: ignore[union-attr]
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    shutil.rmtree(run / "select")
+    figure = lengths(RunFiles(run))[0]
+    assert isinstance(figure, Figure) and "Read: 120 groups from 2 shards of 2." in figure.caption
+
+
+def test_a_long_corpus_is_sampled_evenly_and_boundedly(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    for index in range(40):
+        write_records(
+            run / f"verify/groups/part-{index:05d}.parquet", Group, [make_group(index * 10 + i) for i in range(5)]
+        )
+    files = RunFiles(run)
+    read = [g.problem.source_row for g in files.sample("verify/groups", max_shards=4, max_records=8)]
+    assert read == ["x:0", "x:1", "x:100", "x:101", "x:200", "x:201", "x:300", "x:301"]
+
+
+def test_stages_with_one_start_share_their_panels(run: RunFiles) -> None:
+    figures = [b for b in training(run) if isinstance(b, Figure)]
+    assert [[tag.text for tag in f.legend] for f in figures] == [["sft"], ["control", "redi"]]
+    assert [title for title, _ in figures[0].panels] == [
+        "loss",
+        "log-prob of chosen, per token",
+        "gradient norm",
+        "learning rate × gradient norm",
+    ]  # SFT has no rejected side
+    assert len(figures[1].panels) == 6
+
+
+def test_steps_are_read_once_each_and_an_unfinished_line_is_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "train" / "sft"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 3}\n{"step": 2, "loss": NaN}\n{"step": 1, "loss": 2}\n{"ste'
+    )
+    steps = RunFiles(tmp_path).steps("sft")
+    assert [s.step for s in steps] == [1, 2] and steps[0].loss == 2
+    table = training(RunFiles(tmp_path))[0]
+    assert isinstance(table, Table) and "2, unfinished" in cells(table)[0]
+
+
+def test_pairs_stand_side_by_side_with_the_first_difference_marked(run: RunFiles) -> None:
+    details = [b for b in pairs(run) if isinstance(b, Details)]
+    assert len(details) == 3 and details[0].is_open and not details[1].is_open
+    sides = details[0].blocks[1]
+    assert isinstance(sides, Passages)
+    chosen, rejected = sides.items
+    assert (chosen.title, rejected.title) == ("chosen", "rejected")
+    assert dict(chosen.spans)["shared"] == dict(rejected.spans)["shared"]
+    assert dict(chosen.spans)["mark"] == "0+2=2;" and dict(rejected.spans)["mark"] == "0-4+1+7=slip"
+    assert "final: correct, read “1” (equal)" in chosen.facts
+    assert any("In 30 of 94 pairs" in b.text or "of 94 pairs" in b.text for b in pairs(run) if isinstance(b, Text))
+
+
+def test_answers_are_right_wrong_and_undecided(run: RunFiles) -> None:
+    words = [b.summary.partition(":")[0] for b in answers(run) if isinstance(b, Details)]
+    assert words[:4] == ["correct", "correct", "incorrect", "incorrect"] and len(words) <= 5
+
+
+def test_facts_tell_version_hash_machine_and_time(run: RunFiles) -> None:
+    said = str(facts(run))
+    for word in ("4edbe5d0c7, clean", "2.11.0", "ab" * 32, "cpu_cores", "7 min", "rejected_weight: 0.8"):
+        assert word in said
+
+
+def test_models_keep_one_colour_on_the_whole_page(run: RunFiles) -> None:
+    assert run.models == list(PASS_AT_1) and [run.series(m) for m in run.models] == [0, 1, 2, 3]
