@@ -1,0 +1,49 @@
+"""Problem + Trace -> Verdict: the judges, the pool of workers that can be killed, and how several verdicts become one.
+
+    with VerifierPool({"cascade": cascade}, workers=2, timeout_seconds=5, memory_mb=2048) as pool:
+        for verdicts in pool.judge(items):          # {"cascade": Verdict(correct, extracted="12", ...)}
+            final = combine(verdicts, "cascade")
+
+To add a verifier: a function (problem, trace, *, options) -> Verdict, and one line in VERIFIERS.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from redistill.records import Verdict
+from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
+from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_choice, compare_exact, exact
+from redistill.verify.judging import RULES_VERSION, gold_answer
+from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
+from redistill.verify.policy import check_policy, combine, verify_group
+from redistill.verify.pool import VerifierPool
+
+__all__ = [
+    "CASCADE_VERSION",
+    "MATH_VERIFY_VERSION",
+    "RELATIVE_TOLERANCE",
+    "RULES_VERSION",
+    "VERIFIERS",
+    "Percent",
+    "VerifierPool",
+    "cascade",
+    "check_policy",
+    "choice",
+    "combine",
+    "compare_cascade",
+    "compare_choice",
+    "compare_exact",
+    "compare_math_verify",
+    "exact",
+    "gold_answer",
+    "judge_answer",
+    "math_verify",
+    "verify_group",
+]
+
+VERIFIERS: dict[str, Callable[..., Verdict]] = {
+    "exact": exact,
+    "math-verify": math_verify,
+    "choice": choice,
+    "cascade": cascade,
+}

@@ -1,0 +1,49 @@
+"""What every verifier shares: find gold and answer, compare them, write the Verdict.
+
+A comparison is a function (gold, answer) -> Finding, for example `(Outcome.correct, "equal_number")`. It may say
+`incorrect` only on evidence, such as two numbers that differ; what it cannot decide is `ungradable` (nothing here can
+read it) or `disagree` (two readings say different things), and never a negative.
+"""
+
+from collections.abc import Callable, Sequence
+
+from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.answers import extract, from_boxed, from_hashes
+
+Finding = tuple[Outcome, str]
+
+RULES_VERSION = "redistill-rules 1"  # raise the number when a rule of reading or comparing changes
+MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
+
+
+def gold_answer(text: str | None) -> str | None:
+    """The gold answer in what a source calls its answer: a box or a `####` line where it holds one, else all of it."""
+    if text is None or not text.strip():
+        return None
+    return from_boxed(text) or from_hashes(text) or text.strip()
+
+
+def judge(
+    problem: Problem,
+    trace: Trace,
+    compare: Callable[[str, str], Finding],
+    *,
+    verifier: str,
+    verifier_version: str,
+    anchors: Sequence[str] | None = None,
+) -> Verdict:
+    """The verdict of one comparison on one trace. Gold missing: ungradable. No anchored answer: truncated where the
+    completion was cut off by its length, else no_answer. `seconds` is filled in by the pool."""
+
+    def verdict(outcome: Outcome, reason: str, extracted: str | None = None) -> Verdict:
+        kept = extracted if extracted is None else extracted[:MAX_EXTRACTED]
+        return Verdict(outcome, kept, reason, verifier, verifier_version)
+
+    gold = gold_answer(problem.answer)
+    answer = extract(trace.completion, anchors)
+    if gold is None:
+        return verdict(Outcome.ungradable, "no_gold", answer)
+    if answer is None:
+        cut = trace.finish_reason == "length"
+        return verdict(Outcome.truncated if cut else Outcome.no_answer, "no_anchor")
+    return verdict(*compare(gold, answer), answer)

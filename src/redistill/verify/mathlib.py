@@ -1,0 +1,151 @@
+"""`math-verify`, the library alone, and what the cascade needs of it and of sympy. Only ever run in a pool's worker.
+
+math-verify 0.9.0, as met here:
+* gold goes first, the comparison is not symmetric (a relation against a set works one way only);
+* its timeouts are whole seconds, cancel the caller's alarm, need the main thread, and come back as a plain False:
+  they are switched off (None), and the pool kills the worker instead;
+* it rounds absolutely (1/2004! equals 1/2006!) and stops reading at what it does not know, so what it calls equal is
+  checked again (see cascade.py).
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from importlib.metadata import version
+from typing import Any
+
+import sympy
+from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+from mpmath.libmp import NoConvergence
+from sympy.core import random as sympy_random
+from sympy.core.function import AppliedUndef
+from sympy.polys.polyerrors import BasePolynomialError
+
+from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.judging import Finding, judge
+
+MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
+    *(version(name) for name in ("math-verify", "latex2sympy2_extended", "sympy"))
+)
+MAX_CHARS = 4_000  # of one side: a longer "answer" is a text, and the parser's time grows faster than its length
+DIGITS = 30  # evaluated; far more than any tolerance here
+POINT_TOLERANCE = 1e-9  # two expressions at one point: decimals such as 0.333333333 still pass for 1/3
+# What sympy raises on objects that it cannot compare; each means "not comparable", never "different".
+SYMPY_ERRORS = (
+    TypeError, ValueError, AttributeError, NotImplementedError, ArithmeticError, LookupError, AssertionError,
+    BasePolynomialError, NoConvergence,
+)  # fmt: skip
+
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns once a process that the timeouts are off
+
+
+def library_equal(gold: Any, answer: Any) -> bool:
+    """math-verify's verdict on parsed values, gold first, without its timeouts; its random checks start from one seed."""
+    sympy_random.seed(0)
+    return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
+
+
+def compare_math_verify(gold: str, answer: str) -> Finding:
+    """The library's own reading and comparison of two answers. What it cannot read at all is undecided."""
+    if max(len(gold), len(answer)) > MAX_CHARS:
+        return Outcome.ungradable, "answer_too_long"
+    configs = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
+    gold_values = parse(_boxed(gold), configs, parsing_timeout=None)
+    answer_values = parse(_boxed(answer), configs, parsing_timeout=None)
+    if not gold_values or not answer_values:
+        return Outcome.ungradable, "answer_unreadable" if gold_values else "gold_unreadable"
+    if library_equal(gold_values, answer_values):
+        return Outcome.correct, "math_verify_equal"
+    return Outcome.incorrect, "math_verify_different"
+
+
+def _boxed(answer: str) -> str:
+    return answer if "\\boxed" in answer else f"\\boxed{{{answer.strip().strip('$')}}}"
+
+
+def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[str] | None = None) -> Verdict:
+    """Hugging Face's math-verify by itself on the anchored answer (github.com/huggingface/Math-Verify)."""
+    return judge(
+        problem, trace, compare_math_verify,
+        verifier="math-verify", verifier_version=MATH_VERIFY_VERSION, anchors=anchors,
+    )  # fmt: skip
+
+
+# --- for the cascade ---------------------------------------------------------------------------------------------
+
+_INFORMAL = [  # calculator and Python notation in LaTeX's words
+    (re.compile(r"(?<=\d)i(?![A-Za-z])"), " i "),  # math-verify sees the imaginary unit only as a word of its own
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\\cdot(?![A-Za-z])|\*"), r" \\cdot "),
+    (re.compile(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"√\s*\(([^()]*)\)|√\s*(\d+)"), r"\\sqrt{\1\2}"),
+    (re.compile(r"(?<![A-Za-z\\])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"(?<![A-Za-z\\])(pi|infty)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"(?<=[\d)])\s*[eE]([-+]?\d+)(?!\d)"), r" \\times 10^{\1}"),
+    (re.compile(r"\^\s*\(([^()]*)\)"), r"^{\1}"),
+    (re.compile(r"\^\s*(-?\d+(?:\.\d+)?|-[A-Za-z])"), r"^{\1}"),
+    (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
+    (re.compile(r">="), r"\\ge "),
+    (re.compile(r"<="), r"\\le "),
+    (re.compile(r"\+\s*\\infty"), r"\\infty"),
+]  # fmt: skip
+
+
+def read_maths(text: str) -> Any | None:
+    """The sympy object of clean text, or None. `\\frac919` is None too: nobody knows where its numerator ends."""
+    if len(text) > MAX_CHARS or re.search(r"\\frac\s*\d{3}", text):
+        return None
+    for pattern, replacement in _INFORMAL:
+        text = pattern.sub(replacement, text)
+    values = parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+    return values[0] if values else None
+
+
+def value_of(expression: Any) -> sympy.Expr | None:
+    """The number a closed expression stands for, to 30 digits; None for symbols, sets, relations, infinities."""
+    if not isinstance(expression, sympy.Expr) or expression.free_symbols or expression.has(AppliedUndef):
+        return None
+    try:
+        value = expression.doit().evalf(DIGITS)
+    except SYMPY_ERRORS:
+        return None
+    return value if value.is_number and value.is_finite and value.as_real_imag()[0].is_Number else None
+
+
+def fraction_of(value: sympy.Expr) -> Fraction | None:
+    """A real evaluated number as an exact Fraction; None where it is complex or beyond 10^±400."""
+    if not value.is_real:
+        return None
+    if value != 0 and not -1400 < sympy.log(abs(value), 2).evalf(5) < 1400:
+        return None
+    ratio = sympy.Rational(str(value))
+    return Fraction(int(ratio.p), int(ratio.q))
+
+
+# Points to compare expressions at: neither integers nor near one another, both signs, so that |x| is not x.
+_POINTS = (Fraction(7, 3), Fraction(-13, 7), Fraction(29, 11), Fraction(3, 17), Fraction(-8, 19), Fraction(41, 13))
+
+
+def equal_at_points(gold: sympy.Expr, answer: sympy.Expr, *, up_to_factor: bool = False) -> bool | None:
+    """Whether two expressions in the same symbols agree where both are real (anywhere, if they hold the imaginary unit):
+    True from three agreeing points with no difference, False from one clear difference, None when too few compare.
+
+    up_to_factor: whether they agree but for one constant factor, as the two sides of 2x = 4 and x = 2 do.
+    """
+    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
+    complex_too = gold.has(sympy.I) or answer.has(sympy.I)
+    agree, factor = 0, None
+    for shift in range(len(_POINTS)):
+        point = {s: sympy.Rational(*_POINTS[(shift + i) % 6].as_integer_ratio()) + i for i, s in enumerate(symbols)}
+        left, right = value_of(gold.xreplace(point)), value_of(answer.xreplace(point))
+        if left is None or right is None or not (complex_too or (left.is_real and right.is_real)):
+            continue
+        if up_to_factor:
+            if factor is None and right != 0:
+                factor = left / right
+            right = right if factor is None else right * factor
+        if abs(left - right) > POINT_TOLERANCE * max(abs(left), abs(right), POINT_TOLERANCE):
+            return False
+        agree += 1
+    return True if agree >= 3 and factor != 0 else None

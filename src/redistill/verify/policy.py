@@ -1,0 +1,65 @@
+"""Several verdicts on one trace -> one. "Could not decide" is never "incorrect".
+
+    all      all correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
+    any      one correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
+    <name>   that verifier's verdict
+
+The joined verdict stands beside the others under records.FINAL and names its policy as its verifier.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from redistill.errors import OperatorError
+from redistill.records import FINAL, Group, Outcome, Verdict
+from redistill.settings import did_you_mean
+
+JOINING = ("all", "any")
+
+
+def check_policy(policy: str, names: Iterable[str]) -> None:
+    """OperatorError unless `policy` is `all`, `any` or one of the verifiers' names: asked before any work begins."""
+    known = [*names, *JOINING]
+    if policy not in known:
+        raise OperatorError(f"verify.policy: there is no {policy!r}{did_you_mean(policy, known)}")
+
+
+def combine(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
+    """The one verdict that `policy` makes of verdicts by verifier name; `ungradable` where the named one is missing."""
+    if policy in JOINING:
+        joined = _join(verdicts, policy)
+    elif policy in verdicts:
+        joined = verdicts[policy]
+    else:
+        joined = Verdict(Outcome.ungradable, reason=f"no_verdict_by_{policy}")
+    return dataclasses.replace(joined, verifier=f"policy:{policy}")
+
+
+def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
+    if not verdicts:
+        return Verdict(Outcome.ungradable, reason="no_verdicts")
+    outcomes = [verdict.outcome for verdict in verdicts.values()]
+    who_said_what = ", ".join(f"{name}:{verdict.outcome}" for name, verdict in sorted(verdicts.items()))
+    if len(set(outcomes)) == 1:
+        outcome, reason = outcomes[0], next(iter(verdicts.values())).reason
+    elif policy == "any" and Outcome.correct in outcomes:
+        outcome, reason = Outcome.correct, who_said_what
+    else:
+        outcome, reason = Outcome.disagree, who_said_what
+    speaker = next((v for v in verdicts.values() if v.outcome == outcome), next(iter(verdicts.values())))
+    versions = ", ".join(dict.fromkeys(v.verifier_version for v in verdicts.values() if v.verifier_version))
+    seconds = round(sum(verdict.seconds for verdict in verdicts.values()), 1)
+    return Verdict(outcome, speaker.extracted, reason, "", versions, seconds)
+
+
+def verify_group(group: Group, verdicts: Sequence[Mapping[str, Verdict]], policy: str) -> Group:
+    """The group with each trace's verdicts added under their verifiers' names, and the joined one under FINAL.
+
+    verdicts: one mapping per trace, in the group's order (what VerifierPool.judge yields).
+    """
+    traces = []
+    for trace, by_name in zip(group.traces, verdicts, strict=True):
+        for name, verdict in by_name.items():
+            trace = trace.with_verdict(name, verdict)
+        traces.append(trace.with_verdict(FINAL, combine(by_name, policy)))
+    return dataclasses.replace(group, traces=tuple(traces))

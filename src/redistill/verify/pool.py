@@ -1,0 +1,202 @@
+"""Verification in processes that can be killed: a hung or exploding comparison costs only its own answer.
+
+    with VerifierPool({"cascade": cascade}, workers=2, timeout_seconds=5, memory_mb=2048) as pool:
+        for verdicts in pool.judge(zip(problems, traces)):     # in input order
+            verdicts["cascade"].outcome
+
+One unit of work is one verifier on one trace. Units travel in batches; each verdict comes back alone, so the pool
+always knows which unit a worker is at. A unit that outlives the wall clock, or whose worker dies, gets
+Outcome.timeout; the rest of its batch is sent again. Workers are fresh interpreters (nothing of the caller's memory,
+no torch) with one hash seed, so results depend neither on their number nor on the order of the work.
+
+Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can sit in one
+multiplication for hours.
+"""
+
+import collections
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from redistill.records import Outcome, Problem, Trace, Verdict
+
+BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
+BATCH_CHARS = 2_000_000
+AHEAD_BATCHES = 4  # batches a worker may be ahead of the consumer: bounds the memory
+RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only grow
+START_SECONDS = 120.0  # importing sympy on a busy machine
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One verifier on one trace; `item` is the trace's place in the input."""
+
+    item: int
+    name: str
+    problem: Problem
+    trace: Trace
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process, our end of its socket, and the units it has still to answer, oldest first."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    deadline: float
+    ready: bool = False
+    answered: int = 0
+    units: collections.deque[_Unit] = field(default_factory=collections.deque)
+
+
+class VerifierPool:
+    """Worker processes that judge traces. `verifiers`: functools.partial objects of module-level functions, by name.
+
+    timeout_seconds: wall clock for one verifier on one trace, fractions allowed. memory_mb: address space of a worker.
+    workers below 1 count as 1: untrusted maths never runs in this process.
+    """
+
+    def __init__(
+        self, verifiers: Mapping[str, Callable[..., Verdict]], *, workers: int, timeout_seconds: float, memory_mb: int
+    ) -> None:
+        self._verifiers = dict(verifiers)
+        self._size = max(1, workers)
+        self._timeout_seconds = timeout_seconds
+        self._memory_mb = memory_mb
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "VerifierPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every worker now; what they were at is given up."""
+        while self._workers:
+            self._end(self._workers[-1])
+
+    def judge(self, items: Iterable[tuple[Problem, Trace]]) -> Iterator[dict[str, Verdict]]:
+        """Verdicts by verifier name for each item, in input order. Reads ahead a bounded number of items.
+
+        RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace.
+        """
+        incoming = enumerate(items)
+        waiting: collections.deque[_Unit] = collections.deque()
+        pending: dict[int, dict[str, Verdict]] = {}
+        next_item, limit = 0, self._size * AHEAD_BATCHES * BATCH_UNITS
+        try:
+            while True:
+                for item, (problem, trace) in itertools.islice(incoming, max(0, limit - len(pending))):
+                    pending[item] = {}
+                    waiting.extend(_Unit(item, name, problem, trace) for name in self._verifiers)
+                while next_item in pending and len(pending[next_item]) == len(self._verifiers):
+                    found = pending.pop(next_item)
+                    next_item += 1
+                    yield {name: found[name] for name in self._verifiers}
+                if not pending:
+                    return
+                self._hand_out(waiting)
+                for unit, verdict in self._gather(waiting):
+                    pending[unit.item][unit.name] = verdict
+        finally:
+            if any(worker.units for worker in self._workers):  # abandoned half-way, by an error or by the consumer
+                self.close()
+
+    # --- workers ---------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        # The caller's import path, so that verifiers are found; one hash seed, so that sympy orders sets alike; and
+        # one thread for any numerical library, whose thread stacks count against the address space.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+        environment |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "redistill.verify.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()], env=environment,
+        )  # fmt: skip
+        theirs.close()
+        self._workers.append(_Worker(process, ours, time.monotonic() + START_SECONDS))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead already: _gather sees the end of file
+            ours.send((self._verifiers, self._timeout_seconds, self._memory_mb))
+
+    def _end(self, worker: _Worker) -> int:
+        """Kill and reap; returns the exit code, negative for a signal that came before ours."""
+        self._workers.remove(worker)
+        code = worker.process.poll()
+        worker.process.kill()
+        worker.process.wait()
+        worker.connection.close()
+        return code if code is not None else -signal.SIGKILL
+
+    def _hand_out(self, waiting: collections.deque[_Unit]) -> None:
+        """A batch for every worker that is ready and idle; new workers while there is more work than workers."""
+        while waiting and len(self._workers) < self._size and sum(not w.ready for w in self._workers) * BATCH_UNITS < len(waiting):
+            self._start()
+        for worker in [w for w in self._workers if w.ready and not w.units]:
+            if worker.answered >= RECYCLE_UNITS:
+                self._end(worker)
+                self._start()
+                continue
+            chars = 0
+            while waiting and len(worker.units) < BATCH_UNITS and chars < BATCH_CHARS:
+                worker.units.append(waiting.popleft())
+                chars += len(worker.units[-1].trace.completion)
+            if worker.units:
+                worker.deadline = time.monotonic() + self._timeout_seconds
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead: _gather sees the end of file
+                    worker.connection.send([(u.problem, u.trace, u.name) for u in worker.units])
+                    worker.deadline = time.monotonic() + self._timeout_seconds  # a long batch takes time to send
+
+    def _gather(self, waiting: collections.deque[_Unit]) -> Iterator[tuple[_Unit, Verdict]]:
+        """What has come back, after waiting for the first message, death or deadline."""
+        busy = [w for w in self._workers if w.units or not w.ready]
+        patience = max(0.0, min(w.deadline for w in busy) - time.monotonic())
+        speaking: Any = wait([w.connection for w in busy], patience)
+        for worker in busy:
+            if worker.connection in speaking:
+                yield from self._listen(worker, waiting)
+            elif time.monotonic() > worker.deadline and not worker.connection.poll():
+                if not worker.ready:
+                    raise RuntimeError(f"a verifier worker did not start within {START_SECONDS:.0f} seconds")
+                yield self._lose(worker, waiting, "wall_clock")
+
+    def _listen(self, worker: _Worker, waiting: collections.deque[_Unit]) -> Iterator[tuple[_Unit, Verdict]]:
+        while worker.connection.poll():
+            try:
+                message = worker.connection.recv()
+            except (EOFError, ConnectionResetError):
+                if not worker.ready:
+                    raise RuntimeError("a verifier worker died at its start; its own message stands above") from None
+                yield self._lose(worker, waiting, "memory_or_crash")
+                return
+            worker.deadline = time.monotonic() + self._timeout_seconds
+            if message == "ready":
+                worker.ready = True
+            elif isinstance(message, Verdict):
+                worker.answered += 1
+                yield worker.units.popleft(), message
+            else:
+                name, trace_id, report = message
+                raise RuntimeError(f"verifier {name!r} failed on trace {trace_id}:\n{report}")
+
+    def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> tuple[_Unit, Verdict]:
+        """End a worker; its current unit gets a timeout, the rest of its batch goes back to the front."""
+        worker.process.poll() if reason == "wall_clock" else worker.process.wait()
+        code = self._end(worker)
+        if code == -signal.SIGALRM:
+            reason = "wall_clock"  # the kernel's alarm came before the pool looked
+        lost = worker.units.popleft()
+        waiting.extendleft(reversed(worker.units))
+        worker.units.clear()
+        seconds = round(self._timeout_seconds, 1) if reason == "wall_clock" else 0.0
+        return lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=seconds)

@@ -1,0 +1,280 @@
+"""An answer as written -> what it says: clean text, a number, a choice letter, the items of a list. Explicit rules.
+
+    clean("$\\boxed{\\dfrac{1}{2}}$.")   ->  "\\frac{1}{2}"
+    read_number("18 dollars")            ->  Number(value=18, decimals=0, unit="dollars")
+    read_number("28\\%")                 ->  Number(value=28, decimals=0, percent=True)
+    split_items("(1, 2), (3, 4)")        ->  ["(1, 2)", "(3, 4)"]
+
+No rule guesses: what no rule reads stays text, and is left to the next judge. Gold answers and predictions are read
+by the same rules.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+MAX_DIGITS = 400  # of a number read here: `1e999999999` is two words long and would fill the memory
+
+# Letters that are function names or constants of mathematics, not words of a language.
+MATHS_WORDS = frozenset(
+    "arccos arcsin arctan arcsec arccsc arccot sin cos tan sec csc cot sinh cosh tanh coth log ln lg exp sqrt pi "
+    "infty inf infinity max min gcd lcm mod det alpha beta gamma delta epsilon theta lambda mu nu phi varphi psi "
+    "rho sigma tau omega zeta eta kappa".split()
+)
+_NUMBER_WORDS = {
+    word: str(value)
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+}
+_UNICODE = str.maketrans(
+    {"−": "-", "–": "-", "—": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ",
+     "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∈": "\\in ", "°": "^\\circ ", "²": "^2", "³": "^3", "½": "1/2",
+     "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\0": " "}
+)  # fmt: skip
+
+_RULES = [  # in this order; each pattern is linear on the bounded text it sees
+    (re.compile(r"\\{1,2}(?:boxed|fbox)\s*(?=\{)"), ""),
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*\.?"), ""),
+    (re.compile(r"\\(?:displaystyle|limits|mathstrut|phantom\{[^{}]*\})"), ""),
+    (re.compile(r"\\(?:q?quad)(?![A-Za-z])"), " "),
+    (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])"), r"\\ge"),
+    (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])"), r"\\le"),
+    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
+    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
+    (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne"),
+    (re.compile(r"\\\$|\\[()\[\]]"), " "),
+    (re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])|\\degree(?![A-Za-z])"), ""),
+    (re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})"), ","),
+    (re.compile(r"\\[,!;: ]"), " "),
+    (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(pi|e|i)\s*\}"), r" \1 "),
+    (re.compile(r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox|mathrm|mathbf|rm)\s*(?=\{)"), r"\\text"),
+    (re.compile(r"\\text\s*\{\s*,?\s*(and|or)\s*\}"), r" \1 "),
+    (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
+]
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_CURRENCY = re.compile(r"^([-+]?)\s*[$€£¥₹]\s*(?=[-+]?[\d.])|(?<=\d)\s*[$€£¥₹]$")
+_LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """The answer without what does not change its meaning: $..$, \\left, spacing, degree signs, thousands marks.
+
+    \\text{...} stays marked, so that a unit in it is told from a product of letters.
+    """
+    text = text.translate(_UNICODE).strip()
+    if "\\begin" not in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = _LEAD.sub("", " ".join(text.split()))
+    if text.count("$") >= 2:
+        text = text.replace("$", " ").strip()
+    text = _CURRENCY.sub(r"\1", text.strip())
+    while len(text) > 1 and text[-1] in ".;,:" and not text.endswith(r"\."):
+        text = text[:-1].strip()
+    while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and "," not in text:
+        text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
+    text = _strip_star(text)
+    return " ".join(text.split())
+
+
+def _strip_star(text: str) -> str:
+    for mark in ("**", "*", "`", '"'):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+    return text.removeprefix("**").strip()
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A plain number. `decimals`: digits written after the point, None where the form is exact (1/3, 2\\frac12)."""
+
+    value: Fraction
+    decimals: int | None = None
+    percent: bool = False
+    unit: str = ""
+
+
+_DECIMAL = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+_ARG = r"(?:\{\s*(-?" + _DECIMAL + r")\s*\}|(\d))"
+_FORMS = [
+    ("decimal", re.compile(rf"({_DECIMAL})")),
+    ("power", re.compile(rf"(?:({_DECIMAL})\s*(?:\\times|\\cdot|\*|x|X)\s*)?10\s*(?:\^|\*\*)\s*[{{(]?\s*([-+]?\d+)\s*[}})]?")),
+    ("power", re.compile(rf"({_DECIMAL})[eE]([-+]?\d+)")),
+    ("ratio", re.compile(rf"\(?({_DECIMAL})\)?\s*/\s*\(?(-?{_DECIMAL})\)?")),
+    ("ratio", re.compile(rf"\\frac\s*{_ARG}\s*{_ARG}")),
+    ("mixed", re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)")),
+    ("mixed", re.compile(r"(\d+)\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")),
+]  # fmt: skip
+_PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*(?:%|percent|pct)\s*\}|\b(?:percent|percentage|pct)\b)$", re.IGNORECASE)
+_PER = r"(?:\^\s*\{?\s*-?[1-4]\s*\}?)?"  # the power of a unit: cm^2, m^{2}
+_UNIT_TEXT = re.compile(rf"\s*((?:\\text\{{[^{{}}]*\}}\s*{_PER}[\s/]*)+)$")
+_KNOWN_UNITS = (
+    r"cm|mm|km|kg|mg|ml|mL|mph|ft|lb|lbs|hrs?|mins?|secs?|cents?|dollars?|units?|degrees?|hours?|minutes?|seconds?|days?|weeks?"
+    r"|months?|years?|meters?|metres?|inch|inches|feet|foot|miles?|yards?|grams?|liters?|litres?|gallons?|square|cubic|people"
+    r"|students|times|ways|USD|yuan|radians"
+)
+_UNIT_BARE = re.compile(rf"\s*((?:(?:{_KNOWN_UNITS})\b|(?<=\s)[A-Za-z]{{3,}}){_PER}(?:[\s/]+[A-Za-z]+{_PER})*)$")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+
+def read_number(text: str, *, units: bool = True) -> Number | None:
+    """A plain number in clean text, with its unit and percent sign; None for anything else.
+
+    units: drop a unit after the number (18 dollars, 10\\text{ cm}^2). A single letter outside \\text is a variable and
+    never a unit, and neither is a word of mathematics (2 pi).
+    """
+    if len(text) > MAX_DIGITS:
+        return None
+    text = _NUMBER_WORDS.get(text.lower(), text)
+    percent, unit = False, ""
+    if found := _PERCENT.search(text):
+        percent, text = True, text[: found.start()]
+    elif units and (found := _UNIT_TEXT.search(text) or _UNIT_BARE.search(text)):
+        words = set(_WORD.findall(found.group(1).replace("\\text", "").lower()))
+        if not words & MATHS_WORDS and not words & {"or", "and", "to", "th", "st", "nd", "rd", "because"}:
+            unit, text = " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split()), text[: found.start()]
+    text, sign = text.strip(), 1
+    while text[:1] in ("+", "-"):
+        sign, text = (-sign if text[0] == "-" else sign), text[1:].strip()
+    if text.startswith("(") and _closes_at(text, 0) == len(text) - 1:
+        inside = read_number(text[1:-1].strip(), units=False)
+        return inside and Number(sign * inside.value, inside.decimals, percent or inside.percent, unit)
+    text = re.sub(r"(?<=\d) (?=\d{3}(?: \d{3})*$)", "", text)  # 1 000 000
+    for form, pattern in _FORMS:
+        if match := pattern.fullmatch(text):
+            parts = [part.replace(",", "") for part in match.groups() if part is not None]
+            return _number(form, parts, sign, percent, unit)
+    return None
+
+
+def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) -> Number | None:
+    if form == "decimal":
+        return Number(sign * Fraction(parts[0]), len(parts[0].partition(".")[2]), percent, unit)
+    if form == "power":
+        mantissa, exponent = (parts if len(parts) == 2 else ("1", parts[0]))
+        if len(exponent) > 5 or abs(int(exponent)) > MAX_DIGITS:
+            return None
+        decimals = len(mantissa.partition(".")[2]) - int(exponent)
+        return Number(sign * Fraction(mantissa) * Fraction(10) ** int(exponent), decimals, percent, unit)
+    whole, numerator, denominator = parts if form == "mixed" else ("0", *parts)
+    if Fraction(denominator) == 0:
+        return None
+    return Number(sign * (Fraction(whole) + Fraction(numerator) / Fraction(denominator)), None, percent, unit)
+
+
+# --- structure --------------------------------------------------------------------------------------------------
+
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+def _closes_at(text: str, start: int) -> int:
+    """The index at which the bracket at `start` closes, any kind with any (half-open intervals); -1 for never."""
+    depth = 0
+    for index in range(start, len(text)):
+        if text[index] in _OPEN:
+            depth += 1
+        elif text[index] in _CLOSE:
+            depth -= 1
+            if depth == 0:
+                return index
+    return -1
+
+
+def brackets(text: str) -> tuple[str, str]:
+    """('(', inside) where one pair of brackets holds the whole text: '()', '[]', '(]', '[)', '{}'; else ('', text)."""
+    plain = text.replace(r"\{", "{").replace(r"\}", "}")
+    plain = plain.replace(r"\lbrace", "{").replace(r"\rbrace", "}")
+    if plain[:1] in _OPEN and plain and _closes_at(plain, 0) == len(plain) - 1:
+        return plain[0] + plain[-1], plain[1:-1].strip()
+    return "", text
+
+
+def split_items(text: str) -> list[str]:
+    """The items of a list, cut at `,` `and` `or` outside all brackets, or at `;` alone where there is one. "1,234" is one
+    number, and where items are set apart by ", " or ";", a comma between digits marks thousands."""
+    if re.fullmatch(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", text):
+        return [text]
+    spaced = bool(re.search(r",\s|;|\band\b|\bor\b", text))
+    marks = ";" if _has_outside(text, ";") else ",;"
+    items, depth, start, index = [], 0, 0, 0
+    while index < len(text):
+        mark = text[index]
+        depth += (mark in _OPEN) - (mark in _CLOSE)
+        step = 0
+        if depth == 0 and mark in marks:
+            thousands = spaced and re.match(r"\d,\d{3}(?!\d)", text[max(index - 1, 0) : index + 5])
+            step = 0 if mark == "," and thousands else 1
+        elif depth == 0 and marks == ",;" and (word := re.compile(r"(?<![A-Za-z\\])(?:and|or)(?![a-z])").match(text, index)):
+            step = len(word.group())
+        if step:
+            items.append(text[start:index].strip())
+            start = index + step
+        index += max(step, 1)
+    items.append(text[start:].strip())
+    return [item for item in items if item]
+
+
+def _has_outside(text: str, mark: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter in _OPEN) - (letter in _CLOSE)
+        if depth == 0 and letter == mark:
+            return True
+    return False
+
+
+_CHOICE = re.compile(r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s).*", re.IGNORECASE | re.DOTALL)
+_BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
+
+
+def plain_words(text: str) -> str:
+    """Clean text with \\text{...} opened."""
+    return " ".join(_TEXT.sub(r" \1 ", text).split())
+
+
+def read_choice(text: str) -> str | None:
+    """The letter of `C`, `(C)`, `c`, `C. Cecile`, `(C) Cecile`, `option C`; None for anything else."""
+    match = _CHOICE.fullmatch(plain_words(text).strip("*"))
+    return match.group(1).upper() if match else None
+
+
+def is_choice(gold: str) -> bool:
+    """Whether a gold answer is a letter of multiple choice and nothing else: `C`, `(C)`, `C.`"""
+    return bool(_BARE_CHOICE.fullmatch(plain_words(gold)))
+
+
+def is_wordy(text: str) -> bool:
+    """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths."""
+    bare = re.sub(r"\\(?:begin|end)\s*\{[^{}]*\}", " ", _TEXT.sub(" ", text))
+    words = [w for w in re.findall(r"(?<![\\A-Za-z])[A-Za-z]{3,}", bare) if w.lower() not in MATHS_WORDS]
+    inside = [w for part in _TEXT.findall(text) for w in _WORD.findall(part)]
+    return bool(words or inside)
+
+
+def word_key(text: str) -> str:
+    """Words for comparison: lower case, no articles, no punctuation (as SQuAD's scorer does)."""
+    text = re.sub(r"\\[A-Za-z]+", " ", plain_words(text)).lower()
+    words = re.sub(r"[^\w\s]", " ", text).split()
+    return " ".join(w for w in words if w not in ("a", "an", "the"))
+
+
+_SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?{_DECIMAL}(?![\w/]|\.\d)")
+
+
+def maths_in_prose(text: str) -> str | None:
+    """The one piece of maths in a sentence ("Thus $x > 5$ is the solution"), or its one number; None where there are
+    none or several. Good enough to see that a sentence is right, never to call it wrong."""
+    if not is_wordy(text):
+        return None
+    segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
+    found = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)] + _LOOSE_NUMBER.findall(_SEGMENT.sub(" ", text))
+    return found[0] if len(found) == 1 else None
