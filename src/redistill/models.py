@@ -12,6 +12,7 @@ and would be rounded away. Remote code is never run and pickled weights are neve
 
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from redistill.settings import StudentSettings, did_you_mean
 from redistill.storage import sha256_file
 
 transformers_logging.disable_progress_bar()
+logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of tied weights at every checkpoint
 
 
 def locate(settings: StudentSettings) -> tuple[str, str | None]:

@@ -180,6 +180,7 @@ class Recipe(Settings):
     train: dict[str, StageSettings] = Field(min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
 
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
@@ -312,7 +313,7 @@ def bind(table: Mapping[str, Callable[..., Any]], plugin: Plugin, where: str) ->
     if plugin.name not in table:
         raise OperatorError(f"{where}: there is no {plugin.name!r}{did_you_mean(plugin.name, table)}")
     function = table[plugin.name]
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
         for name, p in options_of(function).items()

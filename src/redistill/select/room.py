@@ -93,11 +93,13 @@ def _examples(
 ) -> Iterable[Example]:
     """The problem's right traces, or the first of them (the paper's D_SFT), that fit."""
     id = group.problem.id
-    first = next((t for t in group.traces if t.verdict.outcome is Outcome.correct), None)
+    first = next((t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None)
     for trace in group.traces:
         reason: str | None
         if trace.verdict.outcome is not Outcome.correct:
             reason = f"not_correct:{trace.verdict.outcome}"
+        elif trace.finish_reason == "length":
+            reason = "truncated"  # right, but cut: the student would learn to stop in the middle
         elif settings.examples == "first" and trace is not first:
             reason = "not_the_first_correct"
         else:
@@ -180,6 +182,7 @@ _ADVICE = {
     "not_correct:incorrect": "bring traces of a stronger teacher or easier problems, or check verify.verifiers",
     "not_correct:no_answer": "check that the traces end in an answer the verifiers can find",
     "not_correct:truncated": "let the teacher write longer",
+    "truncated": "let the teacher write longer",
     "not_correct:timeout": "raise verify.timeout_seconds",
     "not_correct:ungradable": "check that the source's answer column is read",
     "not_correct:disagree": "choose another verify.policy",

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
@@ -130,8 +130,8 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
 def _accelerator(settings: StageSettings) -> Accelerator:
     """A fresh Accelerator: stages of one run may differ in precision, and accelerate keeps the first one's otherwise."""
     AcceleratorState._reset_state()
-    PartialState()  # joins the process group where a launcher has set one up
-    return Accelerator(mixed_precision=settings.mixed_precision)
+    # without an accelerator say so: else accelerate under a launcher takes every CPU process for the main one
+    return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.accelerator.is_available())
 
 
 def _open(folder: Path, fingerprint: str) -> None:

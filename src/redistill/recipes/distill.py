@@ -1,0 +1,386 @@
+"""The main experiment: traces in, a better student and a report out.
+
+    run(load_recipe("recipes/quickstart.yaml"), runs_dir=Path("runs"))
+
+Read it top to bottom: corpus -> verify -> select -> train (each stage) -> evaluate -> report. Each room leaves a folder
+whose ledger says what it was made from; run again, a finished room is passed by, and one cut short goes on.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from redistill import models
+from redistill.corpus import collect
+from redistill.errors import OperatorError
+from redistill.evaluate import load_benchmark, paired_difference, score, subsample
+from redistill.progress import bar, say
+from redistill.recipes.facts import model_card, run_record
+from redistill.recipes.plan import Plan, count_groups, make_plan, stage_stream
+from redistill.records import FINAL, Group, Problem
+from redistill.report import write_report
+from redistill.rollout import Sampling, requests_for, traces_of
+from redistill.select import explain_empty, is_dev, select_shard
+from redistill.settings import BenchmarkSettings, Recipe
+from redistill.storage import Account, Room, Shard, fingerprint, read_json, read_records, write_bytes, write_json
+from redistill.train import train_stage
+from redistill.train.loop import is_finished
+from redistill.verify import verify_group
+from redistill.verify.pool import VerifierPool
+
+ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
+ROLLOUTS_PER_SHARD = 512  # completions between two done-markers of an evaluation
+
+
+class Run:
+    """A run's folder and plan; one method a room."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.recipe, self.folder = plan, plan.recipe, folder
+
+    def room(self, name: str, describe: dict[str, Any]) -> Room:
+        return Room(self.folder / name, self.plan.prints[name], describe)
+
+    # --- corpus: source rows -> Groups ---
+
+    def corpus(self) -> None:
+        settings = self.recipe.corpus
+        room = self.room("corpus", settings.model_dump(mode="json"))
+        if room.is_finished():
+            return
+        room.open()
+        ledger = collect(
+            room,
+            self.plan.sources,
+            seed=self.recipe.seed,
+            num_shards=settings.shards,
+            max_problems=settings.max_problems,
+            progress=lambda rows: bar(rows, "corpus", unit="row"),
+        )
+        say(f"corpus   {_account(ledger, 'rows')}; {_account(ledger, 'traces')}")
+
+    # --- verify: Groups -> Groups with verdicts ---
+
+    def verify(self) -> None:
+        settings = self.recipe.verify
+        room = self.room("verify", settings.model_dump(mode="json"))
+        if room.is_finished():
+            return
+        room.open()
+        shards = Room(self.folder / "corpus", "").shard_files("groups")
+        total = Room(self.folder / "corpus", "").ledger()["accounts"]["traces"]["kept"]
+        with self._pool(self.plan.verifiers) as pool, bar(label="verify", unit="trace", total=total) as progress:
+            for index, path in enumerate(shards):
+                if not room.is_done(index):
+                    groups = list(_judged(pool, read_records(path), settings.policy, progress.update))
+                    room.finish_shard(index, _verified_shard(groups))
+                else:
+                    progress.update(sum(len(g.traces) for g in read_records(path)))
+        ledger = room.finish(len(shards))
+        outcomes = ", ".join(f"{n} {word}" for word, n in _by_count(ledger["tallies"]["outcomes"]))
+        say(f"verify   {_account(ledger, 'traces')}: {outcomes}")
+
+    def _pool(self, verifiers: dict[str, Any]) -> VerifierPool:
+        settings = self.recipe.verify
+        workers = settings.workers or os.cpu_count() or 1
+        return VerifierPool(
+            verifiers, workers=workers, timeout_seconds=settings.timeout_seconds, memory_mb=settings.memory_mb
+        )
+
+    # --- select: Groups -> Examples, Pairs, held-out problems ---
+
+    def select(self) -> None:
+        settings = self.recipe.select
+        room = self.room("select", settings.model_dump(mode="json"))
+        if not room.is_finished():
+            room.open()
+            # a prompt must leave room for at least one token of answer in the student's context
+            limit = min(settings.max_prompt_tokens or self.plan.context, self.plan.context - 2)
+            settings = settings.model_copy(update={"max_prompt_tokens": limit})
+            seed, share = self.recipe.seed, self.recipe.corpus.dev_fraction
+            shards = Room(self.folder / "verify", "").shard_files("groups")
+            for index, path in enumerate(bar(shards, "select", unit="shard")):
+                if not room.is_done(index):
+                    shard = select_shard(
+                        read_records(path),
+                        render=self.plan.render,
+                        count_tokens=self.plan.count_tokens,
+                        is_dev=lambda id: is_dev(id, seed=seed, dev_fraction=share),
+                        settings=settings,
+                        pairing=self.plan.pairing,
+                    )
+                    room.finish_shard(index, shard)
+            ledger = room.finish(len(shards))
+            say(f"select   {_account(ledger, 'examples')}; {_account(ledger, 'pairs')}")
+        needed = {stage_stream(self.plan, stage) for stage in self.recipe.train}
+        ledger = room.ledger()
+        if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):
+            raise OperatorError(f"select: {explain_empty(ledger)}")
+
+    # --- train: Examples and Pairs -> students ---
+
+    def train(self) -> None:
+        for stage in self.recipe.train:
+            self._diagnose_before(stage)
+            self.train_one(stage)
+
+    def train_one(self, stage: str) -> None:
+        settings = self.recipe.train[stage]
+        folder, print_ = self.folder / "train" / stage, self.plan.prints[f"train/{stage}"]
+        if is_finished(folder, print_):
+            return
+        stream = stage_stream(self.plan, stage)
+        card = model_card(self.recipe, stage, self.plan.inputs, Room(self.folder / "select", "").ledger())
+        ledger = train_stage(
+            folder=folder,
+            stage=stage,
+            settings=settings,
+            objective=self.plan.objectives[stage],
+            records=_stream(self.folder / "select", stream),
+            student=lambda: self.student(settings.start),
+            fingerprint=print_,
+            seed=self.recipe.seed,
+            card=card,
+            describe=settings.model_dump(mode="json"),
+        )
+        last = _last_line(folder / "metrics.jsonl")
+        say(f"train    {stage}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
+
+    def student(self, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """The base student, or the one a stage left."""
+        if name == "base":
+            return models.load_model(self.recipe.student, self.plan.tokenizer, seed=self.recipe.seed), self.plan.tokenizer
+        return models.load_folder(self.folder / "train" / name / "model")
+
+    def _diagnose_before(self, stage: str) -> None:
+        """Objectives with negatives re-weight habits that the student has: look at its good habit before they begin."""
+        start = self.recipe.train[stage].start
+        path = self.folder / "evaluate" / "diagnosis.json"
+        dev = next((b for b in self.recipe.evaluate.benchmarks if b.name == "dev" and b.file is None), None)
+        if self.plan.diagnosis is None or dev is None or start == "base":
+            return
+        if path.exists() and read_json(path).get("student") == start and self._scored(start, dev):
+            return
+        self.evaluate_one(start, dev)
+        groups = _stream(self.folder / "evaluate" / start / dev.name, "groups")
+        found = {"student": start, **self.plan.diagnosis(groups)}
+        write_json(path, found)
+        say(f"diagnose {start}: {found['sentence']}")
+
+    # --- evaluate: students -> scores ---
+
+    def evaluate(self) -> None:
+        for benchmark in self.recipe.evaluate.benchmarks:
+            for name in self.plan.scored:
+                self.evaluate_one(name, benchmark)
+        self._compare()
+
+    def _scored(self, name: str, benchmark: BenchmarkSettings) -> bool:
+        room = self.room(f"evaluate/{name}/{benchmark.name}", {})
+        return room.is_finished() and (room.folder / "scores.json").exists()
+
+    def evaluate_one(self, name: str, benchmark: BenchmarkSettings) -> None:
+        if self._scored(name, benchmark):
+            return
+        settings = self.recipe.evaluate
+        described = {**settings.model_dump(mode="json", exclude={"models", "benchmarks"}), **self.recipe.prompt.model_dump()}
+        room = self.room(f"evaluate/{name}/{benchmark.name}", described)
+        if not room.is_finished():
+            room.open()
+            sampling = Sampling(
+                settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill
+            )
+            problems = self._problems(benchmark)
+            size = max(1, ROLLOUTS_PER_SHARD // settings.n)
+            shards = [problems[i : i + size] for i in range(0, len(problems), size)]
+            load = _once(lambda: self.student(name))
+            label = f"evaluate {name}"
+            with self._pool(self.plan.judge) as pool, bar(label=label, unit="answer", total=len(problems) * settings.n) as bar_:
+                for index, part in enumerate(shards):
+                    if not room.is_done(index):
+                        groups = self._rollouts(part, sampling, load, name)
+                        judged = list(_judged(pool, groups, settings.verifier.name, lambda count: None))
+                        room.finish_shard(index, _verified_shard(judged))
+                    bar_.update(len(part) * settings.n)
+            room.finish(len(shards))
+        scores = score(room.read("groups"), n=settings.n, seed=self.recipe.seed)
+        write_json(room.folder / "scores.json", {"model": name, "benchmark": benchmark.name, **scores, "settings": described})
+        value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
+        spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
+        say(f"evaluate {name} on {benchmark.name}: pass@1 {value:.3f}{spread}")
+
+    def _problems(self, benchmark: BenchmarkSettings) -> list[Problem]:
+        if benchmark.file is not None:
+            found = list(load_benchmark(benchmark))
+        else:
+            found = list(_stream(self.folder / "select", "dev"))
+            if not found:
+                raise OperatorError(
+                    "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
+                )
+        return sorted(subsample(found, benchmark.max_problems, self.recipe.seed), key=lambda p: p.id)
+
+    def _rollouts(
+        self, problems: list[Problem], sampling: Sampling, student: Callable[[], Any], author: str
+    ) -> Iterator[Group]:
+        seed = self.recipe.seed
+        asked = [requests_for(p, self.plan.render(p), sampling, seed=seed) for p in problems]
+        samples = self.plan.engine(student, [r for requests in asked for r in requests], sampling)
+        for place, (problem, requests) in enumerate(zip(problems, asked)):
+            mine = samples[place * sampling.n : (place + 1) * sampling.n]
+            yield Group(problem, traces_of(problem, mine, requests, sampling, author=author))
+
+    def _compare(self) -> None:
+        names, found = self.plan.scored, []
+        for benchmark in self.recipe.evaluate.benchmarks:
+            scores = {n: read_json(self.folder / "evaluate" / n / benchmark.name / "scores.json") for n in names}
+            for later, name in enumerate(names):
+                for other in names[:later]:
+                    pair = paired_difference(scores[name], scores[other], seed=self.recipe.seed, names=(name, other))
+                    found.append({"a": name, "b": other, "benchmark": benchmark.name, **pair})
+        write_json(self.folder / "evaluate" / "comparisons.json", found)
+
+    # --- report: all of it -> one page ---
+
+    def report(self) -> None:
+        say(f"report   {write_report(self.folder)}")
+
+
+def run(
+    recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str | None = None
+) -> Path:
+    """Run a recipe and return its folder. `start` makes that room and those after it again; `until` stops after one."""
+    plan = make_plan(recipe)
+    folder = runs_dir / recipe.name
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0:
+        return _help_training(Run(plan, folder), until)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _forget(folder, start)
+        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        this, seconds = Run(plan, folder), {}
+        last = ROOMS.index(until) if until else len(ROOMS) - 1
+        for name in ROOMS[: last + 1]:
+            if name == "report":
+                run_record(folder, recipe, plan.inputs, seconds)
+            began = time.perf_counter()
+            getattr(this, name)()
+            seconds[name] = round(time.perf_counter() - began, 1)
+        if last < ROOMS.index("report"):
+            run_record(folder, recipe, plan.inputs, seconds)
+    return folder
+
+
+def _help_training(this: Run, until: str | None) -> Path:
+    """What the other ranks of `accelerate launch` do: wait for the pairs, train with rank 0, and leave."""
+    if until in ("corpus", "verify", "select"):
+        return this.folder
+    room = this.room("select", {})
+    while not (room.ledger_path.exists() and room.ledger().get("fingerprint") == room.fingerprint):
+        time.sleep(1.0)
+    for stage, settings in this.recipe.train.items():
+        folder, print_ = this.folder / "train" / stage, this.plan.prints[f"train/{stage}"]
+        if is_finished(folder, print_):
+            continue
+        while settings.start != "base" and not is_finished(
+            this.folder / "train" / settings.start, this.plan.prints[f"train/{settings.start}"]
+        ):
+            time.sleep(1.0)
+        this.train_one(stage)
+    return this.folder
+
+
+# --- small helpers ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run folder; a second process is refused with the holder's number."""
+    with open(folder / ".lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise OperatorError(f"{folder} is in use by {holder}; wait for it, or choose another --name.") from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        yield
+
+
+def _forget(folder: Path, start: str | None) -> None:
+    """Remove what the rooms from `start` on have made."""
+    for name in ROOMS[ROOMS.index(start) :] if start else ():
+        if name == "report":
+            (folder / "report.html").unlink(missing_ok=True)
+        else:
+            Room(folder / name, "").forget()
+
+
+def _stream(folder: Path, stream: str) -> Iterator[Any]:
+    """The records of a finished room's stream; a generator, so nothing is read before it is asked for."""
+    yield from Room(folder, "").read(stream)
+
+
+def _judged(
+    pool: VerifierPool, groups: Iterator[Group], policy: str, tick: Callable[[int], Any]
+) -> Iterator[Group]:
+    """Groups with their verdicts. All traces of a shard go through the pool at once, so its workers are kept busy."""
+    held = list(groups)
+    found = pool.judge((g.problem, t) for g in held for t in g.traces)
+    for group in held:
+        yield verify_group(group, [next(found) for _ in group.traces], policy)
+        tick(len(group.traces))
+
+
+def _verified_shard(groups: list[Group]) -> Shard:
+    account = Account("trace")
+    tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
+    for trace in (t for g in groups for t in g.traces):
+        account.keep()  # a verdict is an answer to a trace, never a reason to lose it
+        for name, verdict in trace.verdicts.items():
+            if name == FINAL:
+                tallies["outcomes"][verdict.outcome.value] += 1
+            else:
+                tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
+                if verdict.reason:
+                    tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
+    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
+
+
+def _once(load: Callable[[], Any]) -> Callable[[], Any]:
+    """`load`, called at the first use and remembered: a finished evaluation loads no student."""
+    held: list[Any] = []
+
+    def get() -> Any:
+        if not held:
+            held.append(load())
+        return held[0]
+
+    return get
+
+
+def _account(ledger: dict[str, Any], name: str) -> str:
+    account = ledger["accounts"][name]
+    reasons = ", ".join(f"{n} {reason}" for reason, n in list(account["dropped"].items())[:4])
+    kept = f"{account['kept']} of {account['in']} {account['unit']}s kept"
+    return f"{name}: {kept}" + (f" ({reasons})" if reasons else "")
+
+
+def _by_count(tally: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(tally.items(), key=lambda item: -item[1])
+
+
+def _last_line(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8").splitlines()[-1])

@@ -1,0 +1,115 @@
+"""The facts of a run, for people and for doing it again: run.json and the model card of each student."""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from redistill import __version__
+from redistill.records import RunRecord
+from redistill.settings import Recipe
+from redistill.storage import read_json, write_json
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "math-verify", "latex2sympy2_extended", "pyarrow", "numpy")
+
+
+def run_record(folder: Path, recipe: Recipe, inputs: dict[str, str], seconds: dict[str, float]) -> None:
+    """Write run.json. A room that was passed by keeps the seconds of the time it really ran."""
+    path = folder / "run.json"
+    before = read_json(path).get("seconds", {}) if path.exists() else {}
+    for room, spent in seconds.items():
+        before[room] = max(spent, before.get(room, 0.0))
+    commit, dirty = _git()
+    record = RunRecord(
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        git_commit=commit,
+        git_dirty=dirty,
+        packages=_packages(),
+        inputs=inputs,
+        hardware=_hardware(),
+        seconds=before,
+    )
+    write_json(path, dataclasses.asdict(record))
+
+
+def _packages() -> dict[str, str]:
+    found = {"redistill": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpus": os.cpu_count(), "memory_gib": round(memory, 1), "gpus": gpus, "system": platform.platform()}
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """(commit, uncommitted changes) of the code's own repository; (None, None) where it is installed without one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return commit, bool(git("status", "--porcelain")) if commit else None
+
+
+def model_card(recipe: Recipe, stage: str, inputs: dict[str, str], select: dict[str, Any]) -> str:
+    """The README.md of a trained student: what it was made from, by which verdicts, and how to make it again."""
+    settings = recipe.train[stage]
+    objective = settings.objective
+    options = ", ".join(f"{k}={v}" for k, v in objective.options.items())
+    files = "\n".join(f"- `{Path(path).name}` sha256 `{sha}`" for path, sha in inputs.items()) or "- none: the corpus is generated"
+    origin = recipe.student.model or f"a new {recipe.student.from_config} (seed {recipe.seed})"
+    examples, pairs = select["accounts"]["examples"]["kept"], select["accounts"]["pairs"]["kept"]
+    hashes = "\n".join(f"- `select/{name}` sha256 `{facts['sha256']}`" for name, facts in select["files"].items() if "dropped" not in name)
+    return f"""---
+library_name: transformers
+tags: [redistill, reinforcement-distillation]
+---
+
+# {recipe.name}: {stage}
+
+Trained with [redistill](https://pypi.org/project/redistill/) {__version__}, stage `{stage}` of the recipe `{recipe.name}`.
+
+| | |
+|---|---|
+| student | {origin} |
+| starts from | `{settings.start}` |
+| objective | `{objective.name}` {f"({options})" if options else ""} |
+| learning rate, batch, epochs | {settings.learning_rate:g}, {settings.batch_size}, {settings.steps or settings.epochs:g}{" steps" if settings.steps else ""} |
+| verdicts | {", ".join(v.name for v in recipe.verify.verifiers)}; policy `{recipe.verify.policy}` |
+| pairing | `{recipe.select.pairing.name}` |
+| seed | {recipe.seed} |
+| examples and problems with pairs in the corpus | {examples:,} and {pairs:,} |
+
+Scores with their intervals are in the run's `report.html` and `evaluate/`; none are copied here, where they could go stale.
+
+## Data
+
+{files}
+
+Selected rows:
+
+{hashes}
+
+## Make it again
+
+    redistill run recipe.yaml    # the resolved recipe of the run's folder
+"""

@@ -1,0 +1,186 @@
+"""Everything a recipe names, found and checked before any work begins, and the fingerprint of every room.
+
+    plan = make_plan(recipe)        OperatorError for an unknown plug-in, a wrong option, a file that is not there
+    plan.objectives["redi"]         the bound function
+    plan.prints["select"]           a hash of all that the select room's result depends on
+
+A fingerprint holds the room's settings, its code, and the fingerprint of the room before, so a change runs again what
+depends on it and nothing else. Worker counts and other settings that cannot change a result are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerFast
+
+from redistill import models
+from redistill.corpus import SOURCES, resolve
+from redistill.corpus.habits import diagnose
+from redistill.errors import OperatorError
+from redistill.evaluate import load_benchmark
+from redistill.prompts import TEMPLATES, render
+from redistill.records import Problem
+from redistill.rollout import ENGINES
+from redistill.select import PAIRINGS
+from redistill.settings import Recipe, StudentSettings, bind, did_you_mean
+from redistill.storage import code_fingerprint, fingerprint, sha256_file
+from redistill.train import OBJECTIVES, needs_pairs
+from redistill.verify import VERIFIERS
+from redistill.verify.policy import check_policy
+
+DIAGNOSES = {"two-habits": diagnose}
+
+
+@dataclass(slots=True)
+class Plan:
+    """A recipe with its plug-ins bound, its inputs found and its fingerprints worked out."""
+
+    recipe: Recipe
+    sources: list[partial[Any]]
+    verifiers: dict[str, partial[Any]]
+    judge: dict[str, partial[Any]]
+    pairing: Callable[..., Any]
+    objectives: dict[str, partial[Any]]
+    engine: Callable[..., Any]
+    diagnosis: Callable[..., Any] | None
+    tokenizer: PreTrainedTokenizerFast
+    render: Callable[[Problem], str]
+    context: int
+    inputs: dict[str, str]
+    prints: dict[str, str] = field(default_factory=dict)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text for the student, without special tokens."""
+        return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    @property
+    def scored(self) -> list[str]:
+        """The students that are scored, in the order of the recipe."""
+        return list(self.recipe.evaluate.models or ["base", *self.recipe.train])
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Bind, find and check everything; nothing is written. OperatorError says what is wrong and where."""
+    sources = [bind(SOURCES, s, f"corpus.sources.{i}") for i, s in enumerate(recipe.corpus.sources)]
+    verifiers = {v.name: bind(VERIFIERS, v, f"verify.verifiers.{i}") for i, v in enumerate(recipe.verify.verifiers)}
+    judge = {recipe.evaluate.verifier.name: bind(VERIFIERS, recipe.evaluate.verifier, "evaluate.verifier")}
+    pairing = bind(PAIRINGS, recipe.select.pairing, "select.pairing")
+    objectives = {name: bind(OBJECTIVES, s.objective, f"train.{name}.objective") for name, s in recipe.train.items()}
+    engine = bind(ENGINES, recipe.evaluate.engine, "evaluate.engine")
+    diagnosis = bind(DIAGNOSES, recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
+    _check_policy(recipe)
+    inputs = {str(path): sha256_file(path) for path in _input_files(sources)}
+    for benchmark in recipe.evaluate.benchmarks:
+        if benchmark.file is not None:
+            next(iter(load_benchmark(benchmark)))
+            inputs[benchmark.file] = sha256_file(Path(benchmark.file))
+        elif benchmark.name != "dev":
+            raise OperatorError(f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none.")
+    if recipe.corpus.dev_fraction == 0 and any(b.name == "dev" and b.file is None for b in recipe.evaluate.benchmarks):
+        raise OperatorError("evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file.")
+    tokenizer = models.load_tokenizer(recipe.student)
+    plan = Plan(
+        recipe=recipe,
+        sources=sources,
+        verifiers=verifiers,
+        judge=judge,
+        pairing=pairing,
+        objectives=objectives,
+        engine=engine,
+        diagnosis=diagnosis,
+        tokenizer=tokenizer,
+        render=_renderer(recipe, tokenizer),
+        context=models.context_length(models.load_config(recipe.student, len(tokenizer))),
+        inputs=inputs,
+    )
+    plan.prints = _fingerprints(plan)
+    return plan
+
+
+def _check_policy(recipe: Recipe) -> None:
+    if recipe.verify.policy in ("all", "any"):
+        return
+    labels = {"teacher_label", "llama_verification", "math_verify"}  # those the sources bring
+    check_policy(recipe.verify.policy, sorted(labels | {v.name for v in recipe.verify.verifiers}))
+
+
+def _input_files(sources: Sequence[partial[Any]]) -> list[Path]:
+    return [
+        path
+        for source in sources
+        if "path" in source.keywords
+        for path in resolve(source.keywords["path"], source.keywords.get("revision"))
+    ]
+
+
+def _renderer(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Callable[[Problem], str]:
+    name = recipe.prompt.template
+    if name not in TEMPLATES and name.count("{problem}") != 1:
+        raise OperatorError(
+            f"prompt.template: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
+        )
+    chat = models.chat_function(tokenizer) if recipe.prompt.chat else None
+    template = TEMPLATES.get(name, name)
+    return lambda problem: render(problem, template, chat=chat)
+
+
+def _student_identity(student: StudentSettings) -> Any:
+    """What the student is: its settings, and the checksums of its files where they are on this machine."""
+    if student.from_config is not None:
+        return student.model_dump()
+    where, gguf = models.locate(student)
+    folder = Path(where)
+    if not folder.is_dir():
+        return student.model_dump()
+    names = [gguf] if gguf else sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".model", ".jinja"))
+    settings = student.model_dump(exclude={"model"})
+    return {**settings, "files": {name: sha256_file(folder / name) for name in names}}
+
+
+def _fingerprints(plan: Plan) -> dict[str, str]:
+    recipe = plan.recipe
+    student = _student_identity(recipe.student)
+    corpus = [s.model_dump() for s in recipe.corpus.sources]
+    for source in corpus:
+        source["options"].pop("path", None)  # the files' checksums stand for it
+    prints: dict[str, str] = {}
+    prints["corpus"] = fingerprint(
+        corpus, list(plan.inputs.values()), recipe.seed, recipe.corpus.max_problems, recipe.corpus.shards,
+        code_fingerprint("corpus", "records.py"),
+    )  # fmt: skip
+    verify = recipe.verify.model_dump(exclude={"workers"})
+    prints["verify"] = fingerprint(prints["corpus"], verify, code_fingerprint("verify", "records.py", "prompts.py"))
+    prints["select"] = fingerprint(
+        prints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,
+        student, code_fingerprint("select", "prompts.py"),
+    )  # fmt: skip
+    prints["train/base"] = fingerprint(student, recipe.seed)
+    code = code_fingerprint("train", "logps.py", "models.py")
+    for name, stage in recipe.train.items():
+        settings = stage.model_dump()
+        prints[f"train/{name}"] = fingerprint(prints["select"], prints[f"train/{stage.start}"], settings, recipe.seed, code)
+    code = code_fingerprint("rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py")
+    files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
+    sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
+    for name in ["base", *recipe.train]:
+        for benchmark in recipe.evaluate.benchmarks:
+            source = files.get(benchmark.file) if benchmark.file else prints["select"]
+            prints[f"evaluate/{name}/{benchmark.name}"] = fingerprint(
+                prints[f"train/{name}"], source, benchmark.model_dump(exclude={"file"}), sampling,
+                recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,
+            )  # fmt: skip
+    return prints
+
+
+def count_groups(path: Path) -> int:
+    """Records in a shard, from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def stage_stream(plan: Plan, stage: str) -> str:
+    """Which of the select room's streams a stage reads."""
+    return "pairs" if needs_pairs(plan.objectives[stage]) else "examples"

@@ -1,0 +1,75 @@
+"""What an engine is asked and what it answers. No torch here.
+
+    sampling = Sampling(n=4, temperature=0.6, top_p=0.95, max_new_tokens=512, prefill="<think>")
+    requests = requests_for(problem, prompt, sampling, seed=0)       n requests, each with a seed of its own
+    traces = traces_of(problem, samples, sampling, requests, author="redi")
+
+Seeds are built of (run seed, problem, sample), so a sample does not depend on what else is in its batch.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redistill.records import Problem, Trace, make_trace
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How completions are drawn; temperature 0 is greedy. `prefill` opens every completion."""
+
+    n: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    prefill: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion asked for: the prompt text (prefill included) and the seed of its draws."""
+
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One completion: its text without the end-of-turn token, its new tokens, and 'stop' or 'length'."""
+
+    text: str
+    num_tokens: int
+    finish_reason: str
+
+
+def requests_for(problem: Problem, prompt: str, sampling: Sampling, *, seed: int) -> list[Request]:
+    """The n requests of one problem."""
+    return [Request(prompt + sampling.prefill, _seed(seed, problem.id, index)) for index in range(sampling.n)]
+
+
+def _seed(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
+
+
+def traces_of(
+    problem: Problem, samples: Sequence[Sample], requests: Sequence[Request], sampling: Sampling, *, author: str
+) -> tuple[Trace, ...]:
+    """The samples of one problem as traces. The completion holds the prefill too, so it reads as the student meant it."""
+    return tuple(
+        make_trace(
+            problem.id,
+            sampling.prefill + sample.text,
+            author=author,
+            sampling={
+                "sample_index": index,
+                "seed": request.seed,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "max_new_tokens": sampling.max_new_tokens,
+                "prefill": sampling.prefill,
+            },
+            finish_reason=sample.finish_reason,
+            num_tokens=sample.num_tokens,
+        )
+        for index, (sample, request) in enumerate(zip(samples, requests, strict=True))
+    )

@@ -1,0 +1,63 @@
+"""One record of any file the tool wrote, for a person to read.
+
+    one_record(Path("runs/x/select/pairs/part-00000.parquet"), 3)   ->  {"prompt": ..., "chosen": ..., "rejected": ...}
+    readable(record)                                                ->  text with a heading a field
+"""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from redistill.errors import OperatorError
+from redistill.storage import read_json, read_records, to_row
+
+
+def one_record(path: Path, number: int) -> dict[str, Any]:
+    """Record `number` of a .parquet or .jsonl (negative counts from the end), or the whole of a .json."""
+    if not path.is_file():
+        raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
+    if path.suffix == ".json":
+        whole = read_json(path)
+        return whole if isinstance(whole, dict) else {"records": whole}
+    if path.suffix == ".jsonl":
+        lines = [line for line in path.read_text("utf-8").splitlines() if line]
+        return dict(json.loads(lines[_place(path, number, len(lines))]))
+    records = read_records(path)
+    place = _place(path, number, pq.read_metadata(path).num_rows) if path.suffix == ".parquet" else number
+    return to_row(next(itertools.islice(records, place, None)))
+
+
+def _place(path: Path, number: int, count: int) -> int:
+    if not -count <= number < count:
+        raise OperatorError(f"{path} holds {count} records, numbered from 0; there is no number {number}.")
+    return number % count
+
+
+def readable(record: dict[str, Any]) -> str:
+    """A group as problem, traces and verdicts with reasons; anything else as a heading a field."""
+    if "traces" not in record:
+        return "\n".join(_field(name, value) for name, value in record.items())
+    problem = record["problem"]
+    lines = [f"problem {problem['id']}  ({problem['source']} {problem['source_row']})", "", problem["statement"], ""]
+    lines += [f"gold answer: {problem['answer']}", ""]
+    for index, trace in enumerate(record["traces"]):
+        facts = [trace["author"], f"finish: {trace['finish_reason']}"]
+        facts += [f"{trace['num_tokens']} tokens"] if trace["num_tokens"] is not None else []
+        lines += [f"--- trace {index}: {trace['id']}  ({', '.join(facts)})", "", trace["completion"], ""]
+        for v in trace["verdicts"]:
+            found = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
+            reason = f" ({v['reason']})" if v["reason"] else ""
+            lines.append(f"    {v['name']}: {v['outcome']}{reason}{found}  [{v['verifier']} {v['verifier_version']}]".rstrip())
+        lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]] + [""]
+    return "\n".join(lines)
+
+
+def _field(name: str, value: Any) -> str:
+    if isinstance(value, str) and ("\n" in value or len(value) > 100):
+        return f"--- {name}\n\n{value}\n"
+    if isinstance(value, (dict, list)):
+        return f"{name}: {json.dumps(value, indent=2, ensure_ascii=False)}"
+    return f"{name}: {value}"

@@ -1,0 +1,129 @@
+"""The linear log-prob kernel and packed attention: exact, and never holding tokens x vocabulary."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from redistill import logps
+from redistill.errors import OperatorError
+from redistill.logps import PackedPolicy, make_pack, prepare_for_packing, token_logps, weighted_nll
+
+
+def inputs(tokens=50, width=12, vocabulary=31, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(tokens, width, generator=generator).to(dtype).requires_grad_(True)
+    weight = torch.randn(vocabulary, width, generator=generator).to(dtype).requires_grad_(True)
+    targets = torch.randint(0, vocabulary, (tokens,), generator=generator)
+    return hidden, weight, targets, torch.randn(tokens, generator=generator)
+
+
+def truth(hidden, weight, targets, coefficients):
+    """fp64 log-softmax of all logits at once, and autograd's own gradients."""
+    h, w = hidden.detach().double().requires_grad_(True), weight.detach().double().requires_grad_(True)
+    values = torch.log_softmax(h @ w.t(), -1).gather(-1, targets[:, None]).squeeze(-1)
+    (-(coefficients.double() * values).sum()).backward()
+    return values.detach(), h.grad, w.grad
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(torch.float32, 1e-6), (torch.bfloat16, 4e-3)])
+@pytest.mark.parametrize("kernel", ["token_logps", "weighted_nll"])
+def test_values_and_gradients_equal_fp64_over_several_chunks(monkeypatch, kernel, dtype, tolerance):
+    monkeypatch.setattr(logps, "chunk_tokens", lambda vocabulary: 16)  # 50 tokens: chunks of 16, 16, 16, 2
+    hidden, weight, targets, coefficients = inputs(dtype=dtype)
+    values, hidden_grad, weight_grad = truth(hidden, weight, targets, coefficients)
+    if kernel == "token_logps":
+        found = token_logps(hidden, weight, targets)
+        loss = -(coefficients * found).sum()
+    else:
+        loss, found = weighted_nll(hidden, weight, targets, coefficients)
+    loss.backward()
+    assert found.dtype == torch.float32
+    # values in fp32 accuracy even from bf16 inputs; gradients are rounded once, to the dtype of what they belong to
+    assert torch.allclose(found.double(), values, rtol=1e-6, atol=1e-6)
+    assert float((hidden.grad.double() - hidden_grad).norm() / hidden_grad.norm()) < tolerance
+    assert float((weight.grad.double() - weight_grad).norm() / weight_grad.norm()) < tolerance
+
+
+def test_a_frozen_head_gets_no_gradient_and_costs_none():
+    hidden, weight, targets, coefficients = inputs()
+    weight = weight.detach()
+    weighted_nll(hidden, weight, targets, coefficients)[0].backward()
+    assert hidden.grad is not None and weight.grad is None
+
+
+PEAK = """
+import resource, torch
+from redistill.logps import weighted_nll, token_logps
+tokens, width, vocabulary, kernel = {tokens}, 8, {vocabulary}, {kernel}
+hidden = torch.randn(tokens, width, requires_grad=True)
+weight = torch.randn(vocabulary, width, requires_grad=True)
+targets = torch.randint(0, vocabulary, (tokens,))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+if kernel:
+    weighted_nll(hidden, weight, targets, torch.ones(tokens))[0].backward()
+else:
+    token_logps(hidden, weight, targets).sum().backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize("kernel", [0, 1])
+def test_peak_memory_does_not_hold_tokens_times_vocabulary(kernel):
+    """6,000 tokens x 60,000 words are 1,373 MiB of fp32 logits. Twice the vocabulary must not cost twice the memory."""
+
+    def peak(vocabulary):
+        code = PEAK.format(tokens=6000, vocabulary=vocabulary, kernel=kernel)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    small, large = peak(30_000), peak(60_000)
+    assert large < 400, f"{large} MiB"
+    assert large - small < 60, (small, large)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+
+
+def tiny(kind, **options):
+    config = AutoConfig.for_model(kind, vocab_size=40, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                                  num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **options)  # fmt: skip
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def rows_of(*lengths):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randint(0, 40, (n,), generator=generator).tolist() for n in lengths]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "mistral"])
+def test_packed_rows_of_many_lengths_equal_single_rows(kind):
+    options = {"head_dim": 4} if kind == "qwen3" else {"sliding_window": 5} if kind == "mistral" else {}
+    model = tiny(kind, **options).eval()
+    rows = rows_of(3, 9, 9, 17, 2, 9)
+    model.set_attn_implementation("eager")
+    alone = {}
+    for number, row in enumerate(rows):
+        logits = model(torch.tensor([row])).logits[0, :-1].log_softmax(-1)
+        alone[number] = logits.gather(-1, torch.tensor(row[1:])[:, None]).squeeze(-1)
+    prepare_for_packing(model)
+    pack = make_pack([(row, 1) for row in rows], range(6), [1.0] * 6)
+    _, found = PackedPolicy(model)(pack)
+    for number in range(6):
+        assert torch.allclose(found[pack.row_of_target == number], alone[number], atol=1e-5), number
+
+
+@pytest.mark.parametrize("kind,options", [("gemma2", {"head_dim": 4, "final_logit_softcapping": 5.0}), ("mamba", {})])
+def test_a_model_that_packing_would_get_wrong_is_refused_with_a_sentence(kind, options):
+    if kind == "mamba":
+        config = AutoConfig.for_model("mamba", vocab_size=40, hidden_size=16, num_hidden_layers=2, state_size=4)
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+    else:
+        model = tiny(kind, **options)
+        with torch.no_grad():
+            model.get_output_embeddings().weight.mul_(50)  # logits that the cap bites
+    with pytest.raises(OperatorError, match=r"packed rows"):
+        prepare_for_packing(model)

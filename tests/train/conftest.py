@@ -1,0 +1,51 @@
+"""A student small enough to be checked by hand: two layers, grouped attention, a character tokenizer."""
+
+import random
+
+import pytest
+
+from redistill import models
+from redistill.records import Example, Pair
+from redistill.settings import StudentSettings
+
+TINY = StudentSettings(
+    from_config={
+        "model_type": "llama",
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": False,
+    },
+    alphabet="0123456789+-*=;#",
+)
+
+
+def tiny_student(settings: StudentSettings = TINY, seed: int = 0):
+    tokenizer = models.load_tokenizer(settings)
+    return models.load_model(settings, tokenizer, seed=seed), tokenizer
+
+
+def text(rng: random.Random, length: int) -> str:
+    return "".join(rng.choice("0123456789+-*=;#") for _ in range(length))
+
+
+def some_pairs(count: int, seed: int = 0, longest: int = 60) -> list[Pair]:
+    """Pairs of very different lengths: from 1 to `longest` characters on either side."""
+    rng = random.Random(seed)
+    return [
+        Pair(f"p{i}", text(rng, rng.randint(1, 14)), text(rng, rng.randint(1, longest)), text(rng, rng.randint(1, longest)), f"c{i}", f"r{i}")
+        for i in range(count)
+    ]
+
+
+def some_examples(count: int, seed: int = 0) -> list[Example]:
+    rng = random.Random(seed)
+    return [Example(f"p{i}", f"t{i}", text(rng, 14), text(rng, rng.randint(20, 50))) for i in range(count)]
+
+
+@pytest.fixture
+def student():
+    return tiny_student()
