@@ -188,7 +188,10 @@ def write_run(run: Path, *, problems: int = 120) -> Path:
         {"label": "of these, slips", "value": 0.35, "n": 2304},
     ]
     sentence = "Before stage 2 the student slips on 35.0% of its jumps and on 2.1% of its single steps."
-    write_json(run / "evaluate" / "diagnosis.json", {"title": "Slips by habit", "sentence": sentence, "rows": rows})
+    write_json(
+        run / "evaluate" / "diagnosis.json",
+        {"student": "sft", "title": "Slips by habit", "sentence": sentence, "rows": rows},
+    )
     (run / "recipe.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
     record = {
         "name": RECIPE["name"],
@@ -198,7 +201,7 @@ def write_run(run: Path, *, problems: int = 120) -> Path:
         "git_dirty": False,
         "packages": {"torch": "2.11.0", "transformers": "5.17.0"},
         "inputs": {"data/traces.jsonl.gz": "ab" * 32},
-        "hardware": {"gpu": "none", "cpu_cores": 2, "memory_gib": 7.6},
+        "hardware": {"gpus": [], "system": "Linux", "cpu_cores": 2, "memory_gib": 7.6},
         "seconds": {"corpus": 2.1, "verify": 14.0, "select": 3.3, "train/sft": 412.0, "train/redi": 160.2},
     }
     write_json(run / "run.json", record)

@@ -111,7 +111,7 @@ def test_verdicts_stand_beside_each_other_by_verifier(run: RunFiles) -> None:
 
 
 def test_lengths_fall_back_to_characters_and_say_what_was_read(run_folder: Path, tmp_path: Path) -> None:
-    assert "461 right" not in lengths(RunFiles(run_folder))[0].caption  # type: ignore[union-attr]
+    assert "324 right traces, 137 wrong traces" in lengths(RunFiles(run_folder))[0].caption  # type: ignore[union-attr]
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
     shutil.rmtree(run / "select")
     figure = lengths(RunFiles(run))[0]
@@ -163,7 +163,7 @@ def test_pairs_stand_side_by_side_with_the_first_difference_marked(run: RunFiles
     assert dict(chosen.spans)["shared"] == dict(rejected.spans)["shared"]
     assert dict(chosen.spans)["mark"] == "0+2=2;" and dict(rejected.spans)["mark"] == "0-4+1+7=slip"
     assert "final: correct, read “1” (equal)" in chosen.facts
-    assert any("In 30 of 94 pairs" in b.text or "of 94 pairs" in b.text for b in pairs(run) if isinstance(b, Text))
+    assert any("In 31 of 94 pairs (33.0%)" in b.text for b in pairs(run) if isinstance(b, Text))
 
 
 def test_answers_are_right_wrong_and_undecided(run: RunFiles) -> None:
@@ -173,9 +173,45 @@ def test_answers_are_right_wrong_and_undecided(run: RunFiles) -> None:
 
 def test_facts_tell_version_hash_machine_and_time(run: RunFiles) -> None:
     said = str(facts(run))
-    for word in ("4edbe5d0c7, clean", "2.11.0", "ab" * 32, "cpu_cores", "7 min", "rejected_weight: 0.8"):
+    for word in (
+        "4edbe5d0c7, clean",
+        "('gpus', 'none')",
+        "2.11.0",
+        "ab" * 32,
+        "cpu_cores",
+        "7 min",
+        "rejected_weight: 0.8",
+    ):
         assert word in said
 
 
 def test_models_keep_one_colour_on_the_whole_page(run: RunFiles) -> None:
     assert run.models == list(PASS_AT_1) and [run.series(m) for m in run.models] == [0, 1, 2, 3]
+
+
+def test_with_many_models_the_sentence_keeps_to_those_that_matter(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    for name in ("dpo", "simpo"):
+        shutil.copytree(run / "evaluate/sft", run / "evaluate" / name)
+    stages = {n: {"objective": n} for n in ("sft", "dpo", "simpo", "redi")}
+    stages["control"] = {"objective": {"name": "redi", "rejected_weight": 0}}  # type: ignore[dict-item]
+    (run / "recipe.yaml").write_text(json.dumps({"train": stages}))
+    blocks = result(RunFiles(run))
+    lead = next(b.text for b in blocks if isinstance(b, Text) and b.tone == "lead")
+    assert "for SFT continued (control), 47.0% for SFT and 3.1%" in lead and "DPO" not in lead
+    strip = next(b for b in blocks if isinstance(b, KeyNumbers))
+    assert [i.label for i in strip.items] == ["base student", "SFT", "DPO", "SimPO", "SFT continued", "REDI"]
+
+
+def test_many_comparisons_are_drawn_for_the_main_model_and_listed_for_all(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    names = ["base", "sft", "control", "redi"]
+    found = [
+        {"a": a, "b": b, "benchmark": "dev", "difference": 0.1, "interval95": [0.0, 0.2], "sentence": f"{a} and {b}"}
+        for i, a in enumerate(names)
+        for b in names[:i]
+    ]
+    write_json(run / "evaluate/comparisons.json", found)
+    _, sentences, details = comparisons(RunFiles(run))
+    assert sentences.items == ["redi and base", "redi and sft", "redi and control"]  # type: ignore[union-attr]
+    assert len(details.blocks[0].rows) == 6  # type: ignore[union-attr]

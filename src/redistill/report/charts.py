@@ -24,11 +24,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from redistill.report.text import short, visible
 
 WIDTH = 340  # CSS pixels of one panel
-NUM_SERIES = 7  # colours --s0 .. --s6 of style.css; more models repeat them with other dashes
+NUM_SERIES = 8  # colours --s0 .. --s7 of style.css; more models repeat them with other dashes
 
 _INK, _RULE = "#010203", "#010204"
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)), "-", (0, (6, 1.5, 1.2, 1.5)), (0, (2.5, 1)), "-")
-_MARKS = "os^DvPX"
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (4, 1.6)),
+    (0, (1.2, 1.4)),
+    "-",
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (2.5, 1)),
+    "-",
+    (0, (1, 2)),
+)
+_MARKS = "os^DvPXh"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it follows the page's font and can be searched
     "svg.hashsalt": "redistill",
@@ -122,7 +131,14 @@ def intervals(
                 )
             axes.plot([100 * value], [y], _MARKS[series % len(_MARKS)], color=color, markersize=7)
             shown = f"{100 * value:+.1f}" if zero_line else f"{100 * value:.1f}"
-            axes.annotate(shown, (100 * value, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9.5)
+            axes.annotate(
+                shown.replace("-", "−"),
+                (100 * value, y),
+                xytext=(0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9.5,
+            )
         if zero_line:
             axes.axvline(0, color=_INK, linewidth=0.8)
         axes.set_yticks(range(len(rows)), [short(str(visible(name)), 24) for name, *_ in rows])

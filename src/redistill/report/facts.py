@@ -1,8 +1,10 @@
 """The section about doing it again: the resolved recipe, versions, checksums, hardware and seconds."""
 
+from typing import Any
+
 from redistill.report.blocks import Block, Code, Details, Table, Text
 from redistill.report.files import RunFiles
-from redistill.report.text import duration, number, short
+from redistill.report.text import duration, join, number, short
 
 MAX_RECIPE = 60_000  # characters
 MAX_INPUTS = 40
@@ -19,7 +21,7 @@ def facts(run: RunFiles) -> list[Block]:
     commit = short(record.git_commit or "unknown", 60)
     dirty = {True: ", with changes that were not committed", False: ", clean"}.get(record.git_dirty, "")  # type: ignore[arg-type]
     rows = [("name", short(record.name, 100)), ("seed", number(record.seed)), ("git commit", commit + dirty)]
-    rows += [(short(str(key), 40), number(value)) for key, value in record.hardware.items()]
+    rows += [(short(str(key), 40), _fact(value)) for key, value in record.hardware.items()]
     blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
     if record.seconds:
         total = sum(record.seconds.values())
@@ -37,6 +39,11 @@ def facts(run: RunFiles) -> list[Block]:
         table = Table(f"Inputs and their SHA-256{more}", ("file", "SHA-256"), listed, (1,))
         blocks.append(Details(f"Checksums of the inputs{more}", [table]))
     return blocks + _recipe(run)
+
+
+def _fact(value: Any) -> str | None:
+    """A value of the hardware table; an empty list of devices reads `none`."""
+    return (join([short(str(v), 60) for v in value]) or "none") if isinstance(value, list) else number(value)
 
 
 def _recipe(run: RunFiles) -> list[Block]:

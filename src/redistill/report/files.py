@@ -89,7 +89,7 @@ class Comparison(_Shape):
 
 
 class DiagnosisRow(_Shape):
-    """One measured habit of the student."""
+    """One measured habit of the student; `value` is a share where it is a number, `n` counts what it is a share of."""
 
     label: str
     value: Any = None
@@ -99,6 +99,7 @@ class DiagnosisRow(_Shape):
 class Diagnosis(_Shape):
     """What the student did wrong before the last stage."""
 
+    student: str = ""
     title: str = ""
     sentence: str = ""
     rows: list[DiagnosisRow] = []

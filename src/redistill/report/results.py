@@ -18,13 +18,17 @@ from redistill.report.blocks import (
     Text,
     not_run,
 )
-from redistill.report.files import RunFiles, Scores
+from redistill.report.files import Comparison, RunFiles, Scores
 from redistill.report.text import count, interval, join, number, percent, plural, short
 
 TOY = (
     "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
     "be read here is whether the method does what it says."
 )
+
+
+_OBJECTIVES = {"dpo": "DPO", "simpo": "SimPO", "symmetric": "symmetric REDI"}
+MAX_NAMED = 4  # models in the main sentence beside the main one; with more, only those it must be held against
 
 
 def _role(run: RunFiles, model: str) -> str:
@@ -37,7 +41,7 @@ def _role(run: RunFiles, model: str) -> str:
     if name == "redi":
         weight = options.get("rejected_weight")
         return "SFT continued" if weight == 0 else "REDI"
-    return name.upper() or "a trained student"
+    return _OBJECTIVES.get(name, name) or "a trained student"
 
 
 def _is_treated(run: RunFiles, model: str) -> bool:
@@ -71,8 +75,9 @@ def result(run: RunFiles) -> list[Block]:
     sentence = f"On {benchmark}, {_named(run, main)} answers {percent(scores.pass_at_1.value)}% of the samples right"
     sentence += f" (pass@1; 95% interval {within})" if within else " (pass@1)"
     if others:
+        beside = others if len(others) <= MAX_NAMED else [m for m in others if not _is_treated(run, m)] or others[:1]
         values = [
-            f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(others)
+            f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(beside)
         ]
         sentence += f", against {join(values)}"
     blocks.append(Text(sentence + ".", "lead"))
@@ -98,7 +103,13 @@ def _is_control(run: RunFiles, models: set[str]) -> bool:
 def _card(run: RunFiles, model: str, scores: Scores) -> KeyNumber:
     within = interval(scores.pass_at_1.interval95)
     role = _role(run, model).removeprefix("the ")
-    return KeyNumber(role, f"{percent(scores.pass_at_1.value)}%", f"{within}" if within else "", run.series(model))
+    is_shared = [_role(run, m) for m in run.models].count(_role(run, model)) > 1
+    return KeyNumber(
+        f"{role} ({model})" if is_shared else role,
+        f"{percent(scores.pass_at_1.value)}%",
+        f"{within}" if within else "",
+        run.series(model),
+    )
 
 
 # --- scores -----------------------------------------------------------------------------------------------------
@@ -165,8 +176,8 @@ def _score_figure(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Fig
         series = {m: run.series(m) for m in curves}
         panels.append(("pass@k, %", charts.pass_at_k(curves, series, f"pass@k on {benchmark}")))
         legend = [Tag(m, run.series(m)) for m in curves]
-    caption = f"{benchmark}. Left: the dot is pass@1, the line its 95% interval over problems."
-    caption += " Right: the share of problems with at least one right answer among k samples." if curves else ""
+    caption = f"{benchmark}. pass@1: the line through a dot is its 95% interval over problems."
+    caption += " pass@k: the share of problems with at least one right answer among k samples." if curves else ""
     return Figure(panels, caption, legend)
 
 
@@ -175,8 +186,8 @@ def _pass_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table
         "model",
         "pass@1, %",
         "95% interval",
-        "SEM over\u00a0sample columns\u00a0(paper)",
-        "SEM over\u00a0problems (lighteval)",
+        "SEM\u00a0over\u00a0sample columns\u00a0(paper)",
+        "SEM\u00a0over\u00a0problems (lighteval)",
     )
     body = [
         (
@@ -213,39 +224,45 @@ def _outcomes(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Details
 
 
 def comparisons(run: RunFiles) -> list[Block]:
-    """Paired differences on the same problems: a picture about zero, and the sentences."""
+    """Paired differences on the same problems: those of the main model drawn and said, all of them in a table."""
     if not run.scores:
         return not_run("evaluate", "comparison")
     if not run.comparisons:
         return [Text("No two models were compared in this run.", "quiet")]
     blocks: list[Block] = []
     for benchmark in dict.fromkeys(c.benchmark for c in run.comparisons):
-        here = [c for c in run.comparisons if c.benchmark == benchmark]
-        rows = [
-            (f"{c.a} − {c.b}", run.series(c.a), c.difference, c.interval95) for c in here if c.difference is not None
-        ]
-        if rows:
-            chart = charts.intervals(rows, "points of pass@1", f"paired differences on {benchmark}", zero_line=True)
+        every = [c for c in run.comparisons if c.benchmark == benchmark]
+        here = [c for c in every if main_model(run) in (c.a, c.b)] or every
+        drawn = [(_minus(c), run.series(c.a), c.difference, c.interval95) for c in here if c.difference is not None]
+        if drawn:
+            chart = charts.intervals(drawn, "points of pass@1", f"paired differences on {benchmark}", zero_line=True)
             caption = f"{benchmark}. Difference in pass@1 on the same problems, with its 95% interval; the upright line is no difference."
             blocks.append(Figure([("", chart)], caption, single=True))
         blocks.append(Sentences([c.sentence for c in here if c.sentence]))
-        if any(c.num_equal is not None for c in here):
-            head = ("a − b", "difference, points", "95% interval", "problems a is better on", "worse on", "same")
-            body = [
-                (
-                    f"{c.a} − {c.b}",
-                    percent(c.difference),
-                    interval(c.interval95),
-                    count(c.num_above),
-                    count(c.num_below),
-                    count(c.num_equal),
-                )
-                for c in here
-            ]
-            blocks.append(
-                Details("The differences as a table", [Table(f"{benchmark}: paired differences", head, body)])
-            )
+        blocks.append(
+            Details(f"All {len(every)} differences on {benchmark} as a table", [_differences(benchmark, every)])
+        )
     return blocks
+
+
+def _minus(comparison: Comparison) -> str:
+    return f"{comparison.a} − {comparison.b}"
+
+
+def _differences(benchmark: str, found: list[Comparison]) -> Table:
+    head = ("a − b", "difference, points", "95% interval", "problems a is better on", "worse on", "same")
+    rows = [
+        (
+            _minus(c),
+            percent(c.difference),
+            interval(c.interval95),
+            count(c.num_above),
+            count(c.num_below),
+            count(c.num_equal),
+        )
+        for c in found
+    ]
+    return Table(f"{benchmark}: paired differences", head, rows)
 
 
 def diagnosis(run: RunFiles) -> list[Block]:
@@ -255,4 +272,5 @@ def diagnosis(run: RunFiles) -> list[Block]:
         return [Text("No diagnosis of the student's habits was made in this run.", "missing")]
     blocks: list[Block] = [Text(found.sentence)] if found.sentence else []
     rows = [(r.label, number(r.value), count(r.n)) for r in found.rows]
-    return [*blocks, Table(found.title or "Habits of the student", ("habit", "value", "n"), rows)]
+    of = f" ({found.student})" if found.student else ""
+    return [*blocks, Table((found.title or "Habits of the student") + of, ("habit", "share", "n"), rows)]

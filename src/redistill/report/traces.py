@@ -24,7 +24,7 @@ def pairs(run: RunFiles) -> list[Block]:
         return [Text("No pair was kept in this run." if wanted else "The recipe asks for no example.", "missing")]
     picked = [found[i * len(found) // wanted] for i in range(wanted)] if len(found) > wanted else found
     groups = _groups_of(run, {p.problem_id for p in picked})
-    note = f"{len(picked)} of the first {len(found):,} pairs read, evenly spaced."
+    note = f"{len(picked)} of the {len(found):,} pairs read, evenly spaced."
     shared = "Grey: what the two traces share from the start; marked: where they first differ."
     blocks: list[Block] = [Text(f"{note} {shared}", "quiet"), *_prefix_weight(run)]
     blocks += [_pair(run, n, pair, groups.get(pair.problem_id)) for n, pair in enumerate(picked)]
@@ -51,7 +51,7 @@ def _prefix_weight(run: RunFiles) -> list[Block]:
 def _groups_of(run: RunFiles, problem_ids: set[str]) -> dict[str, Group]:
     """The verified groups of these problems, as far as they lie in the shards read: select keeps the order of verify."""
     found: dict[str, Group] = {}
-    for group in run.sample("verify/groups", max_shards=4, max_records=4000):
+    for group in run.sample("verify/groups", max_shards=4, max_records=1600):
         if group.problem.id in problem_ids:
             found[group.problem.id] = group
             if len(found) == len(problem_ids):
