@@ -8,7 +8,6 @@ To add a verifier: a function (problem, trace, *, options) -> Verdict, and one l
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer

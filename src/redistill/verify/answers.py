@@ -28,13 +28,14 @@ _JSON_KEY = re.compile(r"""["'](?:final_)?answer["']\s*:\s*""", re.IGNORECASE)
 _JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _JSON_BARE = re.compile(r"(\[[^\]]*\]|[^\s,}\]\"`][^\n,}]*)")
 _SENTENCE = re.compile(r"\banswer\b\s*[*_]{0,3}\s*(?:is\b\s*:?|:)\s*[*_]{0,3}\s*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|[*_]{2}|,?\s+(?:because|since)\b|\s+I hope\b")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)|[*_]{2}|,?\s+(?:because|since)\b|\s+I hope\b|<\|")
 _MATHS = re.compile(r"(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
     """(start, end, content) of every closed \\boxed{...} and \\fbox{...} in the order in which they close."""
-    found, open_braces = [], []
+    found: list[tuple[int, int, str]] = []
+    open_braces: list[tuple[bool, int, int]] = []
     for token in _BOX_TOKEN.finditer(text):
         mark = token.group()
         if mark == "}" and open_braces:
@@ -89,10 +90,10 @@ def _unescape(text: str) -> str:
 
 
 def from_hashes(text: str) -> str | None:
-    """GSM8K's last line: `#### 72`. A Markdown heading with words is not one."""
-    found = list(re.finditer(r"^[ \t]*####[ \t]*(\S.*)$", text, re.MULTILINE))
+    """GSM8K's last line: `#### 72`. A Markdown heading (#### Step 2) is not one: words come before its digits."""
+    found = list(re.finditer(r"####[ \t]*(\S.*)$", text, re.MULTILINE))
     line = found[-1].group(1).strip()[:MAX_LINE] if found else ""
-    return line if re.search(r"\d", line) else None
+    return line if re.match(r"[^A-Za-z]*(?:\d|\\)", line) else None
 
 
 def from_sentence(text: str) -> str | None:

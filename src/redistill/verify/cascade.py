@@ -22,7 +22,7 @@ from sympy.logic.boolalg import Boolean
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_choice, compare_exact, compare_numbers
-from redistill.verify.judging import RULES_VERSION, Finding, gold_answer, judge
+from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, gold_answer, judge
 from redistill.verify.mathlib import (
     DIGITS,
     MATH_VERIFY_VERSION,
@@ -33,7 +33,16 @@ from redistill.verify.mathlib import (
     read_maths,
     value_of,
 )
-from redistill.verify.reading import Number, brackets, clean, is_choice, is_wordy, maths_in_prose, read_number, split_items
+from redistill.verify.reading import (
+    Number,
+    brackets,
+    clean,
+    is_choice,
+    is_wordy,
+    maths_in_prose,
+    read_number,
+    split_items,
+)
 
 CASCADE_VERSION = f"{RULES_VERSION}, {MATH_VERIFY_VERSION}"
 MAX_ITEMS = 200  # of a list compared item by item
@@ -48,7 +57,14 @@ _RELATION = re.compile(r"[<>=|]|\\(?:le|ge|ne|in|cup|cap|setminus|mid|ldots|dots
 
 
 def compare_cascade(
-    gold: str, answer: str, *, relative_tolerance: float, percent: Percent, units: bool, ignore_case: bool, depth: int = 0
+    gold: str,
+    answer: str,
+    *,
+    relative_tolerance: float,
+    percent: Percent,
+    units: bool,
+    ignore_case: bool,
+    depth: int = 0,
 ) -> Finding:
     """One gold answer against one answer, by the stages above."""
     compare = partial(
@@ -81,7 +97,9 @@ def _compare_named(gold: str, answer: str, compare: Any) -> Finding | None:
     if not (gold_name and answer_name) or gold_name == answer_name:
         bare_side = answer if gold_name and not answer_name else gold
         return None if "=" in bare_side and not (gold_name and answer_name) else compare(gold_rest, answer_rest)
-    finding = compare(gold_rest, answer_rest) if _FUNCTION.fullmatch(gold_name) and _FUNCTION.fullmatch(answer_name) else None
+    finding = (
+        compare(gold_rest, answer_rest) if _FUNCTION.fullmatch(gold_name) and _FUNCTION.fullmatch(answer_name) else None
+    )
     return finding if finding and finding[0] == Outcome.correct else None
 
 
@@ -106,9 +124,15 @@ def _compare_lists(gold: str, answer: str, compare: Any) -> Finding | None:
     most, fewest = max(len(gold_items), len(answer_items)), min(len(gold_items), len(answer_items))
     if most < 2 or fewest == 0 or any(len(_WORDS.findall(item)) > 3 for item in (*gold_items, *answer_items)):
         return None  # not lists, or prose with commas
+    if is_wordy(gold) != is_wordy(answer):
+        return None
     if most > MAX_ITEMS:
         return Outcome.ungradable, "list_too_long"
+    if len(gold_items) != len(answer_items) and {gold_kind, answer_kind} <= {"", "{}"}:  # {1, 1, 2} is {1, 2}
+        gold_items, answer_items = _distinct(gold_items), _distinct(answer_items)
     if len(gold_items) != len(answer_items):
+        if (";" in gold) != (";" in answer):
+            return Outcome.disagree, "different_grouping"  # p=5,q=2;p=7,q=2 against p=5,q=2 and p=7,q=2
         if _RELATION.search(gold + answer) and (fewest == 1 or "\\pm" in gold + answer):
             return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
         if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
@@ -117,11 +141,19 @@ def _compare_lists(gold: str, answer: str, compare: Any) -> Finding | None:
     sequences = {"()", "[]", "(]", "[)"}
     ordered = "{}" not in (gold_kind, answer_kind) and bool({gold_kind, answer_kind} & sequences)
     finding = _compare_items(gold_items, answer_items, compare, ordered)
-    if finding[0] != Outcome.correct or gold_kind == answer_kind or {gold_kind, answer_kind} in ({"", "()"}, {"", "{}"}):
+    if (
+        finding[0] != Outcome.correct
+        or gold_kind == answer_kind
+        or {gold_kind, answer_kind} in ({"", "()"}, {"", "{}"})
+    ):
         return finding
     if {gold_kind, answer_kind} <= sequences and len(gold_items) == 2:
         return Outcome.incorrect, "different_brackets"  # [1, 2) is not (1, 2)
     return Outcome.disagree, "different_brackets"
+
+
+def _distinct(items: Sequence[str]) -> list[str]:
+    return list({"".join(item.split()): item for item in items}.values())
 
 
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
@@ -162,11 +194,16 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
         if ignore_case and not equal:
             answer_value, equal = _fold_case(gold_value, answer_value)
-        recheck = _recheck(gold, gold_value, answer, answer_value, relative_tolerance, percent)
     except SYMPY_ERRORS:
         return Outcome.ungradable, "not_comparable"
+    try:
+        recheck = _recheck(gold, gold_value, answer, answer_value, relative_tolerance, percent)
+    except SYMPY_ERRORS:
+        recheck = None
     if equal:
-        return (Outcome.disagree, "numeric_recheck_failed") if recheck is False else (Outcome.correct, "math_verify_equal")
+        return (
+            (Outcome.disagree, "numeric_recheck_failed") if recheck is False else (Outcome.correct, "math_verify_equal")
+        )
     if recheck is not None:
         return (Outcome.correct, "equal_value") if recheck else (Outcome.incorrect, "different_value")
     if _is_expression(gold_value) and _is_expression(answer_value):
@@ -176,7 +213,9 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     return Outcome.incorrect, "math_verify_different"
 
 
-def _recheck(gold: str, gold_value: Any, answer: str, answer_value: Any, tolerance: float, percent: Percent) -> bool | None:
+def _recheck(
+    gold: str, gold_value: Any, answer: str, answer_value: Any, tolerance: float, percent: Percent
+) -> bool | None:
     """Whether two values are equal by evaluation: True, False, or None where that cannot be seen."""
     if isinstance(gold_value, sympy.Eq) and isinstance(answer_value, sympy.Eq):
         sides = [value.lhs - value.rhs for value in (gold_value, answer_value)]
@@ -190,8 +229,8 @@ def _recheck(gold: str, gold_value: Any, answer: str, answer_value: Any, toleran
         written = read_number(gold), read_number(answer)
         if not any(number and number.decimals for number in written):  # both exact forms: exact or not at all
             return bool(abs(left - right) <= EXACT_TOLERANCE * max(abs(left), abs(right)))
-        fractions = fraction_of(left), fraction_of(right)
-        if fractions[0] is None or fractions[1] is None:
+        fractions = [fraction for value in (left, right) if (fraction := fraction_of(value)) is not None]
+        if len(fractions) < 2:
             return bool(abs(left - right) <= tolerance * max(abs(left), abs(right)))
         numbers = [number or Number(value, DIGITS) for number, value in zip(written, fractions)]
         finding = compare_numbers(numbers[0], numbers[1], relative_tolerance=tolerance, percent=percent)
@@ -218,13 +257,18 @@ def _has_open_parts(value: Any) -> bool:
 def _equal_other_way(gold: Any, answer: Any) -> bool:
     """The library with the sides exchanged: sound for a relation against a set, where it knows one order only."""
     sets = (sympy.Set, Relational, Boolean)
-    return isinstance(gold, sets) and isinstance(answer, sets) and type(gold) is not type(answer) and library_equal(answer, gold)
+    return (
+        isinstance(gold, sets)
+        and isinstance(answer, sets)
+        and type(gold) is not type(answer)
+        and library_equal(answer, gold)
+    )
 
 
 def _fold_case(gold: Any, answer: Any) -> tuple[Any, bool]:
     """The answer with its symbols in the gold's case (p for P, C for c), where that is possible and makes them equal."""
     ours = {str(s).lower(): s for s in getattr(gold, "free_symbols", ())}
-    theirs = getattr(answer, "free_symbols", set())
+    theirs: set[Any] = getattr(answer, "free_symbols", set())
     renamed = {s: ours[str(s).lower()] for s in theirs if str(s).lower() in ours and ours[str(s).lower()] != s}
     if not renamed or len(ours) != len(gold.free_symbols) or set(renamed.values()) & theirs:
         return answer, False
@@ -276,7 +320,8 @@ def judge_answer(
     gold_text = gold_answer(gold)
     if gold_text is None:
         return Verdict(Outcome.ungradable, answer, "no_gold", "cascade", CASCADE_VERSION)
-    outcome, reason = compare_cascade(
-        gold_text, answer, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case
+    compare = partial(
+        compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case
     )  # fmt: skip
+    outcome, reason = compare_bounded(compare, gold_text, answer)
     return Verdict(outcome, answer, reason, "cascade", CASCADE_VERSION)

@@ -39,7 +39,7 @@ def compare_numbers(gold: Number, answer: Number, *, relative_tolerance: float, 
         findings = [_compare_values(plain, number, relative_tolerance) for number in bare]
     else:
         findings = [_compare_values(gold, answer, relative_tolerance)]
-    finding = next((f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind))
+    finding = next(f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind)
     if finding[0] == Outcome.correct or not (gold.unit and answer.unit) or _unit(gold.unit) == _unit(answer.unit):
         return finding
     return Outcome.disagree, "units_differ"  # 90 minutes may be 1.5 hours
@@ -59,7 +59,7 @@ def _compare_values(gold: Number, answer: Number, relative_tolerance: float) -> 
     if apart <= Fraction(relative_tolerance) * largest:
         return Outcome.correct, "equal_number"
     # The coarser side: the one with fewer decimals. An exact form (None) counts as having all of them.
-    coarse, fine = sorted((gold, answer), key=lambda n: 10**9 if n.decimals is None else n.decimals)
+    coarse = min(gold, answer, key=lambda n: 10**9 if n.decimals is None else n.decimals)
     assert coarse.decimals is not None
     unit_in_last_place = Fraction(10) ** -coarse.decimals
     if apart > unit_in_last_place / 2 or apart > ROUNDED_APART * largest:
@@ -87,7 +87,7 @@ def compare_words(gold: str, answer: str) -> Finding | None:
     gold_key, answer_key = _SAME_WORD.get(gold_key, gold_key), _SAME_WORD.get(answer_key, answer_key)
     if gold_key and gold_key == answer_key:
         return Outcome.correct, "equal_words"
-    if gold_key.isalpha() and (answer_key.isalpha() and is_wordy(answer) or read_number(answer)):
+    if gold_key.isalpha() and ((answer_key.isalpha() and is_wordy(answer)) or read_number(answer)):
         return Outcome.incorrect, "different_word"  # one word against another, or against a number
     return None
 
@@ -102,9 +102,10 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
         return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
     if finding := compare_words(gold, answer):
         return finding
-    if gold_number and gold_number.value != 0 and is_wordy(answer) and word_key(answer).replace(" ", "").isalpha():
-        if not any(read_number(word) for word in word_key(answer).split()):  # not "twenty dollars"; "none" may be 0
-            return Outcome.incorrect, "not_a_number"
+    words = word_key(answer).split()
+    only_words = is_wordy(answer) and all(word.isalpha() and not read_number(word) for word in words)
+    if gold_number and gold_number.value != 0 and only_words:  # not "twenty dollars"; and "none" may be 0
+        return Outcome.incorrect, "not_a_number"
     return Outcome.ungradable, "not_comparable"
 
 

@@ -140,7 +140,11 @@ class VerifierPool:
 
     def _hand_out(self, waiting: collections.deque[_Unit]) -> None:
         """A batch for every worker that is ready and idle; new workers while there is more work than workers."""
-        while waiting and len(self._workers) < self._size and sum(not w.ready for w in self._workers) * BATCH_UNITS < len(waiting):
+        while (
+            waiting
+            and len(self._workers) < self._size
+            and sum(not w.ready for w in self._workers) * BATCH_UNITS < len(waiting)
+        ):
             self._start()
         for worker in [w for w in self._workers if w.ready and not w.units]:
             if worker.answered >= RECYCLE_UNITS:

@@ -16,18 +16,13 @@ from fractions import Fraction
 MAX_DIGITS = 400  # of a number read here: `1e999999999` is two words long and would fill the memory
 
 # Letters that are function names or constants of mathematics, not words of a language.
-MATHS_WORDS = frozenset(
-    "arccos arcsin arctan arcsec arccsc arccot sin cos tan sec csc cot sinh cosh tanh coth log ln lg exp sqrt pi "
-    "infty inf infinity max min gcd lcm mod det alpha beta gamma delta epsilon theta lambda mu nu phi varphi psi "
-    "rho sigma tau omega zeta eta kappa".split()
-)
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+_MATHS = """arccos arcsin arctan arcsec arccsc arccot sin cos tan sec csc cot sinh cosh tanh coth log ln lg exp sqrt pi infty
+inf infinity max min gcd lcm mod det alpha beta gamma delta epsilon theta lambda mu nu phi varphi psi rho sigma tau omega
+zeta eta kappa and or"""
+MATHS_WORDS = frozenset(_MATHS.split())
+_COUNTED = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen twenty"""
+_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_COUNTED.split())}
 _UNICODE = str.maketrans(
     {"−": "-", "–": "-", "—": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ",
      "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∈": "\\in ", "°": "^\\circ ", "²": "^2", "³": "^3", "½": "1/2",
@@ -45,16 +40,17 @@ _RULES = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne"),
-    (re.compile(r"\\\$|\\[()\[\]]"), " "),
+    (re.compile(r"(?<!\\)\\[$()\[\]]"), " "),
     (re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])|\\degree(?![A-Za-z])"), ""),
     (re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})"), ","),
-    (re.compile(r"\\[,!;: ]"), " "),
-    (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(pi|e|i)\s*\}"), r" \1 "),
+    (re.compile(r"(?<!\\)\\[,!;: ]"), " "),
+    (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(e|i)\s*\}(?![A-Za-z])"), r" \1"),
     (re.compile(r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox|mathrm|mathbf|rm)\s*(?=\{)"), r"\\text"),
     (re.compile(r"\\text\s*\{\s*,?\s*(and|or)\s*\}"), r" \1 "),
     (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
 ]
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
+_SPECIAL_TOKEN = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # end marks of chat templates left in the text
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _CURRENCY = re.compile(r"^([-+]?)\s*[$€£¥₹]\s*(?=[-+]?[\d.])|(?<=\d)\s*[$€£¥₹]$")
 _LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
@@ -65,7 +61,7 @@ def clean(text: str) -> str:
 
     \\text{...} stays marked, so that a unit in it is told from a product of letters.
     """
-    text = text.translate(_UNICODE).strip()
+    text = _SPECIAL_TOKEN.split(text, maxsplit=1)[0].translate(_UNICODE).strip()
     if "\\begin" not in text:
         text = _ESCAPED_TWICE.sub(r"\\", text)
     for pattern, replacement in _RULES:
@@ -140,7 +136,10 @@ def read_number(text: str, *, units: bool = True) -> Number | None:
     elif units and (found := _UNIT_TEXT.search(text) or _UNIT_BARE.search(text)):
         words = set(_WORD.findall(found.group(1).replace("\\text", "").lower()))
         if not words & MATHS_WORDS and not words & {"or", "and", "to", "th", "st", "nd", "rd", "because"}:
-            unit, text = " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split()), text[: found.start()]
+            unit, text = (
+                " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split()),
+                text[: found.start()],
+            )
     text, sign = text.strip(), 1
     while text[:1] in ("+", "-"):
         sign, text = (-sign if text[0] == "-" else sign), text[1:].strip()
@@ -159,7 +158,7 @@ def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) ->
     if form == "decimal":
         return Number(sign * Fraction(parts[0]), len(parts[0].partition(".")[2]), percent, unit)
     if form == "power":
-        mantissa, exponent = (parts if len(parts) == 2 else ("1", parts[0]))
+        mantissa, exponent = parts if len(parts) == 2 else ("1", parts[0])
         if len(exponent) > 5 or abs(int(exponent)) > MAX_DIGITS:
             return None
         decimals = len(mantissa.partition(".")[2]) - int(exponent)
@@ -212,7 +211,11 @@ def split_items(text: str) -> list[str]:
         if depth == 0 and mark in marks:
             thousands = spaced and re.match(r"\d,\d{3}(?!\d)", text[max(index - 1, 0) : index + 5])
             step = 0 if mark == "," and thousands else 1
-        elif depth == 0 and marks == ",;" and (word := re.compile(r"(?<![A-Za-z\\])(?:and|or)(?![a-z])").match(text, index)):
+        elif (
+            depth == 0
+            and marks == ",;"
+            and (word := re.compile(r"(?<![A-Za-z\\])(?:and|or)(?![a-z])").match(text, index))
+        ):
             step = len(word.group())
         if step:
             items.append(text[start:index].strip())
@@ -231,7 +234,9 @@ def _has_outside(text: str, mark: str) -> bool:
     return False
 
 
-_CHOICE = re.compile(r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s).*", re.IGNORECASE | re.DOTALL)
+_CHOICE = re.compile(
+    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s).*", re.IGNORECASE | re.DOTALL
+)
 _BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
 
 
@@ -252,10 +257,11 @@ def is_choice(gold: str) -> bool:
 
 
 def is_wordy(text: str) -> bool:
-    """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths."""
+    """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths (nor
+    `and`, `or`, which join a list)."""
     bare = re.sub(r"\\(?:begin|end)\s*\{[^{}]*\}", " ", _TEXT.sub(" ", text))
     words = [w for w in re.findall(r"(?<![\\A-Za-z])[A-Za-z]{3,}", bare) if w.lower() not in MATHS_WORDS]
-    inside = [w for part in _TEXT.findall(text) for w in _WORD.findall(part)]
+    inside = [w for part in _TEXT.findall(text) for w in _WORD.findall(part) if w not in ("and", "or")]
     return bool(words or inside)
 
 
@@ -267,7 +273,7 @@ def word_key(text: str) -> str:
 
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?{_DECIMAL}(?![\w/]|\.\d)")
+_LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?{_DECIMAL}(?:/\d+)?(?![\w/]|[.,]\d)")
 
 
 def maths_in_prose(text: str) -> str | None:
@@ -276,5 +282,7 @@ def maths_in_prose(text: str) -> str | None:
     if not is_wordy(text):
         return None
     segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
-    found = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)] + _LOOSE_NUMBER.findall(_SEGMENT.sub(" ", text))
+    found = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)] + _LOOSE_NUMBER.findall(
+        _SEGMENT.sub(" ", text)
+    )
     return found[0] if len(found) == 1 else None

@@ -1,0 +1,134 @@
+"""Expressions, lists, intervals: the cascade and math-verify by itself, in this process on harmless maths only."""
+
+import pytest
+
+from redistill.records import Outcome, make_problem, make_trace
+from redistill.verify import VERIFIERS, judge_answer, math_verify
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("x^2 + 2x + 1", "(x+1)^2"),
+        (r"70\sqrt{2}", "70*sqrt(2)"),
+        (r"12\pi", "12pi"),
+        (r"e^{16}-1", "-1 + exp(16)"),  # math-verify alone reads E*x*p(16) - 1
+        (r"\sqrt{1/n}", r"1/\sqrt{n}"),  # equal wherever both are real
+        (r"-2\pi", "-2*pi"),
+        ("x = 5", "5"),
+        ("5", "x = 5"),
+        (r"x \in [-2, 7]", "[-2, 7]"),
+        ("(1, 2)", r"\left(1, \frac{4}{2}\right)"),
+        ("1, 3, 2", "1, 2, 3"),
+        (r"\{1, 2\}", r"\{2, 1\}"),
+        ("(p, q) = (3, 2)", "(3, 2)"),
+        ("7, 14, 18", "14, 7 and 18"),
+        ("x > 3", r"(3, \infty)"),
+        (r"(3, \infty)", "x > 3"),
+        ("1 < x < 3", "(1, 3)"),
+        ("2x = 4 + y", "y = 2x - 4"),
+        (r"\begin{pmatrix} 1/2 \\ 3 \end{pmatrix}", r"\begin{pmatrix} 0.5 \\ 3 \end{pmatrix}"),
+        (r"100\sqrt{p}", r"100\sqrt{P}"),
+        ("$5$", "Thus $5$ is the solution"),
+        ("i(2-i)", "1+2i"),
+    ],
+)
+def test_equivalent_answers_are_correct(gold: str, answer: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert verdict.outcome == Outcome.correct, verdict
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\sqrt{15}", r"\sqrt{17}"),
+        ("x^2", "x^3"),
+        ("1, 2, 3", "1, 2, 4"),
+        ("1, 2, 3", "1, 2"),
+        ("(1, 2)", "(2, 1)"),
+        ("[1, 2)", "[1, 2]"),
+        ("x < 2", "x > 3"),
+        (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix} 1 \\ 3 \end{pmatrix}"),
+        (r"6 - 5i", "2"),
+        (r"12\pi", r"6\pi"),
+        (r"\frac{11+9a}{20}", "11+9a/20"),
+    ],
+)
+def test_answers_that_provably_differ_are_incorrect(gold: str, answer: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert verdict.outcome == Outcome.incorrect, verdict
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("1/2004!", "1/2006!"),  # rounded absolutely, both are 0
+        (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
+        (r"\frac{2^{2005}+1}{3 \cdot 2^{2006}}", r"\frac{1}{3 \cdot 2^{2006}}"),
+        ("4", r"4\sqrt{2}"),
+        ("4", "4*sqrt(2)"),
+        (r"1 - \frac{1}{\mathrm{e}}", r"1 + \frac{1}{\mathrm{e}}"),
+        ("3x+4y+14=0", "3*x-1*y+13=0"),
+        (r"\{1, 2\}", "(1, 2)"),
+        ("2516_8", "2516"),
+    ],
+)
+def test_what_math_verify_wrongly_calls_equal_is_not_correct(gold: str, answer: str) -> None:
+    assert judge_answer(gold, answer).outcome != Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("2^k", "2^n"),  # perhaps only another letter
+        ("x + 1.41", r"x + \sqrt{2}"),
+        (r"\frac9{19}", r"\frac919"),
+        ("y' + y = 0", r"\frac{dy}{dt} = -y"),
+        (r"\text{all primes above two}", "odd primes"),
+        ("7", r"\undefined{7"),
+        (r"\undefined{7", "x"),
+        ("B", "1.2"),
+        ("p=5,q=2;p=7,q=2", "p=5, q=2 and p=7, q=2"),
+    ],
+)
+def test_undecided_is_never_incorrect(gold: str, answer: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert verdict.outcome not in (Outcome.correct, Outcome.incorrect), verdict
+    assert verdict.reason
+
+
+def test_a_gold_answer_in_a_solution_is_found() -> None:
+    assert judge_answer(r"Thus the sum is \boxed{\frac{1}{2}}, as claimed.", "0.5").outcome == Outcome.correct
+    assert judge_answer("", "0.5").outcome == Outcome.ungradable
+
+
+def test_folding_case_is_a_switch() -> None:
+    assert judge_answer("x^2 + 1", "X^2 + 1").outcome == Outcome.correct
+    assert judge_answer("x^2 + 1", "X^2 + 1", ignore_case=False).outcome != Outcome.correct
+
+
+def test_a_huge_answer_is_compared_letter_for_letter() -> None:
+    long = "x + " * 5_000 + "x"
+    assert judge_answer(long, long).outcome == Outcome.correct
+    assert judge_answer("5", long).reason == "answer_too_long"
+
+
+def test_math_verify_alone_needs_an_anchor_too() -> None:
+    problem = make_problem("Sum?", answer="12")
+    abandoned = make_trace(problem.id, "First I think it is 7. Then the sum is 12. I give up")
+    assert math_verify(problem, abandoned).outcome == Outcome.no_answer
+    boxed = math_verify(problem, make_trace(problem.id, r"\boxed{\frac{24}{2}}"))
+    assert (boxed.outcome, boxed.reason) == (Outcome.correct, "math_verify_equal")
+    assert "math-verify 0.9.0" in boxed.verifier_version
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_every_verifier_answers_for_missing_gold_and_missing_answer(name: str) -> None:
+    problem = make_problem("Which?", answer="B")
+    assert VERIFIERS[name](problem, make_trace(problem.id, "no idea")).outcome == Outcome.no_answer
+    cut = make_trace(problem.id, "let me thi", finish_reason="length")
+    assert VERIFIERS[name](problem, cut).outcome == Outcome.truncated
+    no_gold = make_problem("Which?")
+    assert VERIFIERS[name](no_gold, make_trace(problem.id, r"\boxed{B}")).outcome == Outcome.ungradable
+    verdict = VERIFIERS[name](problem, make_trace(problem.id, r"\boxed{B}"))
+    assert (verdict.outcome, verdict.extracted, verdict.verifier) == (Outcome.correct, "B", name)

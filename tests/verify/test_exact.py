@@ -1,0 +1,136 @@
+"""Plain numbers, words and letters: decided without computer algebra."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redistill.records import Outcome, make_problem, make_trace
+from redistill.verify import choice, compare_choice, compare_exact, exact
+from redistill.verify.exact import Percent
+from redistill.verify.reading import clean, read_number, split_items
+
+
+def outcome(gold: str, answer: str, percent: Percent = "either", units: bool = True) -> str:
+    return compare_exact(gold, answer, relative_tolerance=1e-6, percent=percent, units=units)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18", "18"), ("-5", "-5"), ("1,234.50", "1234.5"), (".4", "0.4"), ("$18", "18"), ("18 dollars", "18"),
+        (r"\$32,\!348", "32348"), (r"10\text{ cm}^2", "10"), ("1 000 000", "1000000"), ("3/4", "3/4"), (r"\frac12", "1/2"),
+        (r"-\dfrac{3}{4}", "-3/4"), ("1 1/2", "3/2"), (r"1\frac{4}{5}", "9/5"), (r"1.5 \times 10^3", "1500"), ("3e8", "300000000"),
+        (r"10^{-2}", "1/100"), (r"90^\circ", "90"), ("(3)/(4)", "3/4"), ("twelve", "12"), (r"\boxed{7}", "7"), ("−7", "-7"),
+    ],
+)  # fmt: skip
+def test_a_plain_number_is_read(text: str, value: str) -> None:
+    number = read_number(clean(text))
+    assert number is not None and number.value == Fraction(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "2x", "2pi", r"2\pi", "3 or 4", "1,2", "10^{99999999}", "1e999999999", "1/0", "204_5", "9" * 5000, ""]
+)
+def test_what_is_no_plain_number_is_left_alone(text: str) -> None:
+    assert read_number(clean(text)) is None
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("1/2", "0.5"), ("1000", "1,000.0"), ("18", "$18"), ("18 dollars", "18"), (r"\text{(C)}", "(C)"), ("East", r"\text{east}"),
+        ("0.0833333333333333", r"\frac{1}{12}"),
+        ("2.6667", r"\frac{8}{3}"),  # 8/3 = 2.66666..., rounded to its own four places
+        ("True", "yes"), ("x^{2}", "x^2"),
+    ],
+)  # fmt: skip
+def test_equal_answers_are_correct(gold: str, answer: str) -> None:
+    assert outcome(gold, answer) == Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("18", "17.5"),
+        ("1/3", "2/3"),
+        ("6048", "6045"),
+        ("0.145", "0.1"),
+        ("east", "west"),
+        ("42", "none of them"),
+        ("even", "1"),
+    ],
+)
+def test_different_numbers_and_words_are_incorrect(gold: str, answer: str) -> None:
+    assert outcome(gold, answer) == Outcome.incorrect
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("x^2", "x*x"),  # computer algebra may know
+        ("8/3", "2.67"),  # a rounding of few digits: right or wrong by the question's words
+        ("1.5 hours", "90 minutes"),  # both name a unit
+        ("all odd n", "odd integers"),
+        ("0", "none"),
+        ("20", "twenty dollars exactly"),
+    ],
+)
+def test_undecided_is_never_incorrect(gold: str, answer: str) -> None:
+    assert outcome(gold, answer) not in (Outcome.correct, Outcome.incorrect)
+
+
+def test_percent_and_units_are_options() -> None:
+    assert [outcome("28", r"28\%", p) for p in ("either", "strip", "value")] == ["correct", "correct", "incorrect"]
+    assert [outcome("0.28", "28 percent", p) for p in ("either", "strip", "value")] == [
+        "correct",
+        "incorrect",
+        "correct",
+    ]
+    assert outcome("10", "10 weeks", units=False) == Outcome.ungradable
+
+
+def test_a_comma_is_read_by_what_stands_around_it() -> None:
+    assert split_items("1,234") == ["1,234"]
+    assert split_items("1, 234") == ["1", "234"]
+    assert split_items("12,34") == ["12", "34"]
+    assert split_items("(1, 2), (3, 4) and (5, 6)") == ["(1, 2)", "(3, 4)", "(5, 6)"]
+
+
+def test_choices_are_letters_and_an_option_text_is_undecided() -> None:
+    assert compare_choice("C", "(C) Cecile") == (Outcome.correct, "equal_choice")
+    assert compare_choice(r"\text{(B)}", "A.") == (Outcome.incorrect, "different_choice")
+    assert compare_choice("B", "1.2")[0] == Outcome.ungradable
+    problem = make_problem("Which?", answer="B")
+    assert choice(problem, make_trace(problem.id, r"\boxed{b}")).outcome == Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "completion", "finish_reason", "expected"),
+    [
+        ("4", "I give up, 4", "stop", Outcome.no_answer),
+        ("4", "so far 4", "length", Outcome.truncated),
+        ("4", r"\boxed{4} and then I kept talk", "length", Outcome.correct),
+        (None, r"\boxed{4}", "stop", Outcome.ungradable),
+        ("  ", r"\boxed{4}", "stop", Outcome.ungradable),
+        ("She sells 2*2=4.\n#### 4", r"\boxed{4}", None, Outcome.correct),
+        (r"Thus \boxed{4}.", r"\boxed{4}", None, Outcome.correct),
+    ],
+)
+def test_a_verdict_says_why_there_is_nothing_to_compare(
+    gold: str | None, completion: str, finish_reason: str | None, expected: str
+) -> None:
+    problem = make_problem("2+2?", answer=gold)
+    verdict = exact(problem, make_trace(problem.id, completion, finish_reason=finish_reason))
+    assert verdict.outcome == expected
+    assert verdict.verifier == "exact" and verdict.verifier_version and verdict.reason
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(alphabet="0123456789.,/-+e%$()\\ {}^xfrac", max_size=25), st.text(alphabet="0123456789.,/-e% ", max_size=12)
+)
+def test_any_text_compares_with_itself_and_never_breaks(gold: str, answer: str) -> None:
+    compare_exact(gold, answer, relative_tolerance=1e-6, percent="either", units=True)
+    assert outcome(gold, gold) in (Outcome.correct, Outcome.ungradable)

@@ -1,0 +1,79 @@
+"""Several verdicts, one verdict: the truth table."""
+
+import itertools
+
+import pytest
+
+from redistill.errors import OperatorError
+from redistill.records import DECIDED, FINAL, Group, Outcome, Verdict, make_problem, make_trace
+from redistill.verify import check_policy, combine, verify_group
+
+
+def joined(policy: str, *outcomes: str) -> str:
+    return combine({f"v{i}": Verdict(Outcome(o), "5", "why") for i, o in enumerate(outcomes)}, policy).outcome
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "by_all", "by_any"),
+    [
+        (("correct", "correct"), "correct", "correct"),
+        (("incorrect", "incorrect"), "incorrect", "incorrect"),
+        (("correct", "incorrect"), "disagree", "correct"),
+        (("correct", "timeout"), "disagree", "correct"),
+        (("incorrect", "timeout"), "disagree", "disagree"),
+        (("incorrect", "ungradable"), "disagree", "disagree"),
+        (("no_answer", "no_answer"), "no_answer", "no_answer"),
+        (("truncated", "truncated"), "truncated", "truncated"),
+        (("timeout", "ungradable"), "disagree", "disagree"),
+        (("correct",), "correct", "correct"),
+        (("incorrect",), "incorrect", "incorrect"),
+        ((), "ungradable", "ungradable"),
+    ],
+)
+def test_the_truth_table(outcomes: tuple[str, ...], by_all: str, by_any: str) -> None:
+    assert (joined("all", *outcomes), joined("any", *outcomes)) == (by_all, by_any)
+
+
+def test_an_undecided_verdict_never_joins_into_incorrect() -> None:
+    for policy, outcomes in itertools.product(("all", "any"), itertools.product(Outcome, repeat=3)):
+        if set(outcomes) - DECIDED:
+            assert joined(policy, *outcomes) != Outcome.incorrect
+
+
+def test_the_order_of_the_verdicts_does_not_matter() -> None:
+    verdicts = {"a": Verdict(Outcome.correct, "5"), "b": Verdict(Outcome.incorrect, "6"), "c": Verdict(Outcome.timeout)}
+    for policy in ("all", "any", "b"):
+        found = {combine({n: verdicts[n] for n in order}, policy).outcome for order in itertools.permutations(verdicts)}
+        assert len(found) == 1
+
+
+def test_a_named_verifier_speaks_for_itself_and_a_missing_one_is_ungradable() -> None:
+    verdicts = {"exact": Verdict(Outcome.incorrect, "6", "different_number", "exact", "redistill-rules 1")}
+    final = combine(verdicts, "exact")
+    assert (final.outcome, final.extracted, final.reason) == (Outcome.incorrect, "6", "different_number")
+    assert (final.verifier, final.verifier_version) == ("policy:exact", "redistill-rules 1")
+    assert combine(verdicts, "judge").outcome == Outcome.ungradable
+
+
+def test_a_disagreement_names_who_said_what() -> None:
+    final = combine({"b": Verdict(Outcome.incorrect), "a": Verdict(Outcome.correct)}, "all")
+    assert final.reason == "a:correct, b:incorrect"
+
+
+def test_an_unknown_policy_is_refused_before_the_run() -> None:
+    for policy in ("all", "any", "cascade"):
+        check_policy(policy, ["cascade"])
+    with pytest.raises(OperatorError, match="did you mean 'cascade'"):
+        check_policy("casacde", ["cascade", "exact"])
+
+
+def test_a_group_gains_verdicts_and_loses_nothing() -> None:
+    problem = make_problem("2+2?", answer="4")
+    traces = tuple(make_trace(problem.id, text).with_verdict("old", Verdict(Outcome.timeout)) for text in ("4", "5"))
+    found = [{"exact": Verdict(Outcome.correct)}, {"exact": Verdict(Outcome.incorrect)}]
+    group = verify_group(Group(problem, traces), found, "exact")
+    assert [t.verdict.outcome for t in group.traces] == ["correct", "incorrect"]
+    assert [set(t.verdicts) for t in group.traces] == [{"old", "exact", FINAL}] * 2
+    assert [t.id for t in group.traces] == [t.id for t in traces]
+    with pytest.raises(ValueError, match="shorter"):
+        verify_group(Group(problem, traces), found[:1], "exact")

@@ -1,0 +1,36 @@
+"""Verifiers that misbehave on request: the completion says how. Imported by the pool's workers, hence a module."""
+
+import ctypes
+import os
+import time
+
+from redistill.records import Outcome, Problem, Trace, Verdict
+
+
+def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
+    """Does what the completion says; otherwise correct, with the completion's start as the extracted answer."""
+    match trace.completion:
+        case "sleep":
+            time.sleep(60)
+        case "grind":
+            return Verdict(
+                Outcome.correct, str(3 ** (10**9))[:3]
+            )  # one C-level multiplication that no signal interrupts
+        case "eat":
+            return Verdict(Outcome.correct, str(len(b"x" * (8 << 30))))
+        case "die":
+            os._exit(3)
+        case "crash":
+            ctypes.string_at(0)
+        case "deep":
+            return fake(problem, trace, echo=echo)
+        case "bug":
+            raise KeyError("a bug of the verifier")
+        case "pid":
+            return Verdict(Outcome.correct, str(os.getpid()))
+    return Verdict(Outcome.correct, (echo + trace.completion)[:10])
+
+
+def other(problem: Problem, trace: Trace) -> Verdict:
+    """A second verifier, always of another opinion."""
+    return Verdict(Outcome.incorrect, trace.completion[:10])
