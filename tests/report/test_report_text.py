@@ -34,6 +34,9 @@ def test_a_cut_counts_what_it_left_out() -> None:
 
 
 def test_the_first_difference_is_stepped_back_to_its_word() -> None:
+    assert first_difference("2*3=6;6+1=7", "2*3=6;6+1=8") == 10  # "7" against "8", in a line without spaces
+    assert first_difference("x+1", "x-1") == 1
+    assert first_difference("abc\nd", "abc\ne") == 4
     assert first_difference("so x = 12 holds", "so x = 13 holds") == 7  # before "12", not inside it
     assert first_difference("same", "same and more") == 4
     assert first_difference("a" * 100 + "b", "a" * 100 + "c") == 100  # a word without end is not stepped back over
@@ -53,7 +56,7 @@ def test_long_shared_starts_are_cut_in_their_middle() -> None:
 
 def test_numbers_read_as_numbers() -> None:
     assert percent(0.8412) == "84.1" and percent(-0.05) == "−5.0" and percent(float("nan")) is None
-    assert interval((0.801, 0.875)) == "80.1\u00a0–\u00a087.5"
+    assert interval((0.801, 0.875)) == "80.1\u00a0to\u00a087.5"
     assert (duration(4510), duration(12.34), duration(300)) == ("1 h 15 min", "12.3 s", "5 min")
     assert (number(0.35), number(5120), number(2e-7), number(True), number(None)) == (
         "0.35",

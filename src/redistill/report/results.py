@@ -4,6 +4,8 @@ Shares are stored between 0 and 1 and shown in percent. Two standard errors of p
 differ by several times, so both are shown and named.
 """
 
+from typing import Any
+
 from redistill.records import Outcome
 from redistill.report import charts
 from redistill.report.blocks import (
@@ -137,7 +139,8 @@ def scores(run: RunFiles) -> list[Block]:
 
 
 def _seed(run: RunFiles) -> str:
-    return "" if run.facts.seed is None else f", with seed {run.facts.seed}"
+    seed = run.setting("seed") if run.facts.seed is None else run.facts.seed
+    return "" if seed is None else f", with seed {seed}"
 
 
 def _how(benchmark: str, rows: dict[str, Scores]) -> str:
@@ -270,7 +273,12 @@ def diagnosis(run: RunFiles) -> list[Block]:
     found = run.diagnosis
     if found is None:
         return [Text("No diagnosis of the student's habits was made in this run.", "missing")]
-    blocks: list[Block] = [Text(found.sentence)] if found.sentence else []
-    rows = [(r.label, number(r.value), count(r.n)) for r in found.rows]
+    blocks: list[Block] = [Text(found.sentence[:1].upper() + found.sentence[1:])] if found.sentence else []
+    rows = [(r.label, _habit(r.value), count(r.n)) for r in found.rows]
     of = f" ({found.student})" if found.student else ""
-    return [*blocks, Table((found.title or "Habits of the student") + of, ("habit", "share", "n"), rows)]
+    return [*blocks, Table((found.title or "Habits of the student") + of, ("habit", "value", "n"), rows)]
+
+
+def _habit(value: Any) -> str | None:
+    """A measured habit: a share in percent, other numbers and words as they stand."""
+    return f"{percent(value)}%" if isinstance(value, float) and 0 <= value <= 1 else number(value)

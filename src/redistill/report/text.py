@@ -54,12 +54,17 @@ def cut(text: str, head: int, tail: int) -> Spans:
 
 
 def first_difference(one: str, other: str) -> int:
-    """Where two texts part: the number of characters they share at the start, stepped back to the start of a word."""
+    """Where two texts part: the number of characters they share at the start, stepped back to the start of a word or
+    number when they part inside one (12 and 13 differ as numbers, not by a digit)."""
     shared = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-    if shared in (len(one), len(other)):
+    if not (_is_word(one[shared : shared + 1]) and _is_word(other[shared : shared + 1])):
         return shared
-    start = re.search(r"[^\s]{0,30}$", one[:shared])
-    return start.start() if start and (start.start() == 0 or one[start.start() - 1].isspace()) else shared
+    start = shared - len(re.search(r"\w{0,30}\Z", one[max(0, shared - 30) : shared])[0])  # type: ignore[index]
+    return start if start == 0 or not _is_word(one[start - 1]) else shared
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
 
 
 def spans_from(text: str, shared: int, *, around: int = 160, head: int = 900, tail: int = 420) -> Spans:
@@ -67,7 +72,7 @@ def spans_from(text: str, shared: int, *, around: int = 160, head: int = 900, ta
 
     shared: characters shared with the text beside it. around, head, tail: characters kept at each end of the cuts.
     """
-    word = re.match(r"\s*\S{1,40}", text[shared:])
+    word = re.match(r"\s*(\w{1,40}|\S)", text[shared : shared + 80])
     stop = shared + (word.end() if word else 0)
     spans = [(kind or "shared", part) for kind, part in cut(text[:shared], around, around)]
     spans.append(("mark", text[shared:stop] or "(ends here)"))
@@ -91,8 +96,8 @@ def percent(value: float | None, digits: int = 1) -> str | None:
 
 
 def interval(value: tuple[float, float] | None) -> str | None:
-    """(0.801, 0.875) -> '80.1 – 87.5' (percent, kept on one line)."""
-    return None if value is None else f"{percent(value[0])}\u00a0–\u00a0{percent(value[1])}"
+    """(0.801, 0.875) -> '80.1 to 87.5' (percent, kept on one line)."""
+    return None if value is None else f"{percent(value[0])}\u00a0to\u00a0{percent(value[1])}"
 
 
 def number(value: Any) -> str | None:
