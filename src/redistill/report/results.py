@@ -243,7 +243,7 @@ def comparisons(run: RunFiles) -> list[Block]:
             blocks.append(Figure([("", chart)], caption, single=True))
         blocks.append(Sentences([c.sentence for c in here if c.sentence]))
         blocks.append(
-            Details(f"All {len(every)} differences on {benchmark} as a table", [_differences(benchmark, every)])
+            Details(f"{plural(len(every), 'difference')} on {benchmark} as a table", [_differences(benchmark, every)])
         )
     return blocks
 
