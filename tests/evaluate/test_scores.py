@@ -14,9 +14,9 @@ from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make
 ANSWERS = {"correct": "4", "incorrect": "5"}
 
 
-def group(number, *outcomes, indices=None, finish_reason="stop", num_tokens=10):
+def group(number, *outcomes, indices=None, finish_reason="stop", num_tokens=10, answer="4"):
     """Problem `number`; sample i has outcome i."""
-    problem = make_problem(f"Question {number}", answer="4")
+    problem = make_problem(f"Question {number}", answer=answer)
     indices = range(len(outcomes)) if indices is None else indices
     traces = [
         make_trace(
@@ -79,11 +79,16 @@ def test_truncation_is_counted_by_how_the_sample_ended_and_tokens_only_where_kno
     assert score([group(1, C, num_tokens=None)], n=1)["mean_tokens"] is None
 
 
-def test_an_ungradable_problem_is_left_out_and_counted():
-    found = score([group(1, C, W), group(2, "ungradable", "ungradable")], n=2)
+def test_a_problem_without_gold_is_left_out_and_counted():
+    found = score([group(1, C, W), group(2, "ungradable", "ungradable", answer=None)], n=2)
     assert (found["num_problems"], found["num_ungradable"], found["pass_at_1"]["value"]) == (1, 1, 0.5)
     with pytest.raises(OperatorError, match="none gradable"):
-        score([group(2, "ungradable")], n=1)
+        score([group(2, "ungradable", answer=None)], n=1)
+
+
+def test_gibberish_that_nobody_can_grade_does_not_shrink_the_benchmark():
+    found = score([group(1, C, C), group(2, "ungradable", C)], n=2)
+    assert (found["num_problems"], found["num_ungradable"], found["pass_at_1"]["value"]) == (2, 0, 0.75)
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,8 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path, objective):
     script = tmp_path / "two.py"
     tests = str(Path(__file__).parents[1])
     script.write_text(TWO_RANKS.format(tests=tests, folder=str(tmp_path / "two"), objective=objective))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (models.load_folder(tmp_path / name / "model")[0].state_dict() for name in ("one", "two"))

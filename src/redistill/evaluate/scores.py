@@ -27,14 +27,15 @@ def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 20
     `sem_over_sample_columns`, how far another n draws on these problems would move it (std of the n whole-benchmark
     scores / sqrt(n), the paper's; None for n = 1), and `sem_over_problems`, how far other problems of the kind would
     (std of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
-    what follows are over all samples of the gradable problems. A problem with an `ungradable` verdict is left out and
-    counted. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
+    what follows are over all samples of the gradable problems. A problem without a gold answer is left out and counted:
+    that is a matter of the gold alone, else a student whose gibberish nobody can grade would be scored on fewer
+    problems than the others. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
     """
     if n < 1 or bootstrap < 1:
         raise OperatorError(f"evaluate needs n and bootstrap of 1 or more (here: n={n}, bootstrap={bootstrap}).")
-    table = _samples_by_problem(groups, n)
-    graded = {id: s for id, s in table.items() if all(t.verdict.outcome is not Outcome.ungradable for t in s)}
+    table, without_gold = _samples_by_problem(groups, n)
+    graded = {id: samples for id, samples in table.items() if id not in without_gold}
     if not graded:
         raise OperatorError(
             f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
@@ -83,9 +84,11 @@ def _sem(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def _samples_by_problem(groups: Iterable[Group], n: int) -> dict[str, Samples]:
-    """Problem id -> its samples in index order, problems in id order; OperatorError where the table has holes."""
+def _samples_by_problem(groups: Iterable[Group], n: int) -> tuple[dict[str, Samples], set[str]]:
+    """Problem id -> its samples in index order, problems in id order, and the ids that have no gold answer;
+    OperatorError where the table has holes."""
     table: dict[str, Samples] = {}
+    without_gold: set[str] = set()
     faults: list[str] = []
     for group in groups:
         id = group.problem.id
@@ -97,13 +100,15 @@ def _samples_by_problem(groups: Iterable[Group], n: int) -> dict[str, Samples]:
             faults.append(f"{id} {fault}")
         else:
             table[id] = [by_index[i] for i in range(n)]
+            if group.problem.answer is None:
+                without_gold.add(id)
     if faults:
         more = f" and {len(faults) - 5} more problems" if len(faults) > 5 else ""
         raise OperatorError(
             f"cannot score with n={n} samples a problem: {'; '.join(faults[:5])}{more}. "
             "Run the rollout again to fill the gaps, or set evaluate.n to what was drawn."
         )
-    return dict(sorted(table.items()))
+    return dict(sorted(table.items())), without_gold
 
 
 def _fault(indices: Sequence[Any], n: int) -> str | None:
