@@ -66,7 +66,7 @@ HOSTILE = [
 ]
 
 
-def test_hostile_answers_are_neither_incorrect_by_accident_nor_fatal() -> None:
+def test_hostile_answers_are_neither_correct_nor_fatal() -> None:
     problem = make_problem("What?", answer=r"\sqrt{7} + \pi")
     traces = [(problem, make_trace(problem.id, text)) for text in (*HOSTILE, r"\boxed{\pi + \sqrt{7}}")]
     with VerifierPool({"cascade": cascade}, workers=2, timeout_seconds=1.5, memory_mb=1024) as pool:
@@ -96,9 +96,18 @@ def by_workers(workers: int, order: int) -> list[Verdict]:
 
 def test_results_do_not_depend_on_worker_count_or_order() -> None:
     alone = by_workers(0, 1)
-    assert {v.outcome for v in alone} > {Outcome.correct, Outcome.incorrect}
+    assert {v.outcome for v in alone} == {Outcome.correct, Outcome.incorrect}
     assert by_workers(3, 1) == alone
     assert by_workers(2, -1) == alone
+
+
+def test_no_verdict_is_lost_however_the_work_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redistill.verify.pool.AHEAD_BATCHES", 1)
+    monkeypatch.setattr("redistill.verify.pool.BATCH_UNITS", 3)  # everything pending is often answered at once
+    with VerifierPool(FAKE, workers=1, timeout_seconds=30, memory_mb=512) as pool:
+        for count in (1, 3, 4, 100):
+            texts = [str(i) for i in range(count)]
+            assert [found["fake"].extracted for found in pool.judge(items(*texts))] == texts
 
 
 def test_the_pool_reads_ahead_a_bounded_number_of_items() -> None:

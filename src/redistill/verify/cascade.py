@@ -70,8 +70,8 @@ def compare_cascade(
     compare = partial(
         compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case, depth=depth + 1
     )  # fmt: skip
-    if is_choice(clean(gold)) and (finding := compare_choice(gold, answer))[0] != Outcome.ungradable:
-        return finding
+    if is_choice(clean(gold)) and depth == 0:
+        return compare_choice(gold, answer)  # the value of the option, say, is undecided
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:
         return finding
@@ -131,8 +131,10 @@ def _compare_lists(gold: str, answer: str, compare: Any) -> Finding | None:
     if len(gold_items) != len(answer_items) and {gold_kind, answer_kind} <= {"", "{}"}:  # {1, 1, 2} is {1, 2}
         gold_items, answer_items = _distinct(gold_items), _distinct(answer_items)
     if len(gold_items) != len(answer_items):
-        if (";" in gold) != (";" in answer):
-            return Outcome.disagree, "different_grouping"  # p=5,q=2;p=7,q=2 against p=5,q=2 and p=7,q=2
+        if (";" in gold) != (";" in answer):  # p=5,q=2;p=7,q=2 against p=5,q=2 and p=7,q=2: the same items in a row?
+            flat = [split_items(side.replace(";", ",")) for side in (gold_inside, answer_inside)]
+            same = len(flat[0]) == len(flat[1]) and _compare_items(*flat, compare, True)[0] == Outcome.correct
+            return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_grouping")
         if _RELATION.search(gold + answer) and (fewest == 1 or "\\pm" in gold + answer):
             return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
         if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
@@ -185,15 +187,13 @@ def _compare_items(gold: Sequence[str], answer: Sequence[str], compare: Any, ord
 
 def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent: Percent, ignore_case: bool) -> Finding:
     """Two clean texts through math-verify and a numeric re-check."""
-    gold_value, answer_value = read_maths(gold), read_maths(answer)
+    gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)
     if gold_value is None:
         return Outcome.ungradable, "gold_unreadable"
     if answer_value is None:
         return Outcome.ungradable, "answer_unreadable"
     try:
         equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
-        if ignore_case and not equal:
-            answer_value, equal = _fold_case(gold_value, answer_value)
     except SYMPY_ERRORS:
         return Outcome.ungradable, "not_comparable"
     try:
@@ -263,17 +263,6 @@ def _equal_other_way(gold: Any, answer: Any) -> bool:
         and type(gold) is not type(answer)
         and library_equal(answer, gold)
     )
-
-
-def _fold_case(gold: Any, answer: Any) -> tuple[Any, bool]:
-    """The answer with its symbols in the gold's case (p for P, C for c), where that is possible and makes them equal."""
-    ours = {str(s).lower(): s for s in getattr(gold, "free_symbols", ())}
-    theirs: set[Any] = getattr(answer, "free_symbols", set())
-    renamed = {s: ours[str(s).lower()] for s in theirs if str(s).lower() in ours and ours[str(s).lower()] != s}
-    if not renamed or len(ours) != len(gold.free_symbols) or set(renamed.values()) & theirs:
-        return answer, False
-    folded = answer.subs(renamed)
-    return folded, library_equal(gold, folded)
 
 
 def _same_under_renaming(gold: sympy.Expr, answer: sympy.Expr) -> bool | None:

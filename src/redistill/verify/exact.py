@@ -79,6 +79,20 @@ def _bare(text: str) -> str:
     return "".join(re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").split())
 
 
+_BASED = re.compile(r"([0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?")
+
+
+def compare_based(gold: str, answer: str) -> Finding | None:
+    """Integers with their base, 204_5: compared digit by digit in one base; a base on one side only is undecided."""
+    ours, theirs = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
+    if ours and theirs and ours.group(2) == theirs.group(2):
+        same = ours.group(1).lower().lstrip("0") == theirs.group(1).lower().lstrip("0")
+        return (Outcome.correct, "equal_number") if same else (Outcome.incorrect, "different_number")
+    if (ours and (theirs or read_number(answer))) or (theirs and read_number(gold)):
+        return Outcome.disagree, "base_missing"
+    return None
+
+
 def compare_words(gold: str, answer: str) -> Finding | None:
     """Two clean texts of which the gold is words; None where it is not, or nothing can be said."""
     if not is_wordy(gold):
@@ -100,7 +114,7 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
     if gold_number and answer_number:
         return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
-    if finding := compare_words(gold, answer):
+    if finding := compare_based(gold, answer) or compare_words(gold, answer):
         return finding
     words = word_key(answer).split()
     only_words = is_wordy(answer) and all(word.isalpha() and not read_number(word) for word in words)

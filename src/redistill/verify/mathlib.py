@@ -90,12 +90,36 @@ _INFORMAL = [  # calculator and Python notation in LaTeX's words
 ]  # fmt: skip
 
 
-def read_maths(text: str) -> Any | None:
-    """The sympy object of clean text, or None. `\\frac919` is None too: nobody knows where its numerator ends."""
-    if re.search(r"\\frac\s*\d{3}", text):
+_LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
+
+
+def read_maths(gold: str, answer: str, *, ignore_case: bool) -> tuple[Any | None, Any | None]:
+    """The sympy objects of two clean texts, None for what cannot be read.
+
+    The library's parser folds the case of letters, so that R^2 - r^2 would be 0. A capital whose small letter stands on
+    the same side (on either side, unless ignore_case) is therefore renamed to an unused letter, in both texts alike.
+    """
+    texts = []
+    for text in (gold, answer):
+        for pattern, replacement in _INFORMAL:
+            text = pattern.sub(replacement, text)
+        texts.append(text)
+    sides = [{t for t in _LETTER.findall(text) if len(t) == 1} for text in texts]
+    pools = sides if ignore_case else [sides[0] | sides[1]]
+    clashes = sorted({letter for pool in pools for letter in pool if letter.isupper() and letter.lower() in pool})
+    used = {letter.lower() for letter in sides[0] | sides[1]} | {"e", "i", "d"}
+    names = dict(zip(clashes, sorted(set("abcdefghijklmnopqrstuvwxyz") - used)))
+    if len(names) < len(clashes):
+        return None, None
+    renamed = [_LETTER.sub(lambda m: names.get(m.group(), m.group()), text) for text in texts]
+    return _read(renamed[0]), _read(renamed[1])
+
+
+def _read(text: str) -> Any | None:
+    """One sympy object or None. `\\frac919` is None: nobody knows where its numerator ends; so is y', which the parser
+    reads as y."""
+    if re.search(r"\\frac\s*\d{3}|'|\\prime", text):
         return None
-    for pattern, replacement in _INFORMAL:
-        text = pattern.sub(replacement, text)
     values = parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
     if not values or not isinstance(values[0], (sympy.Basic, sympy.MatrixBase)):
         return None
@@ -134,6 +158,8 @@ def equal_at_points(gold: sympy.Expr, answer: sympy.Expr, *, up_to_factor: bool 
 
     up_to_factor: whether they agree but for one constant factor, as the two sides of 2x = 4 and x = 2 do.
     """
+    if any(side.has(AppliedUndef, sympy.Derivative) for side in (gold, answer)):
+        return None
     symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
     complex_too = gold.has(sympy.I) or answer.has(sympy.I)
     rounded = gold.has(sympy.Float) or answer.has(sympy.Float)

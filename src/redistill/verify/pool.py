@@ -96,18 +96,22 @@ class VerifierPool:
         next_item, limit = 0, self._size * AHEAD_BATCHES * BATCH_UNITS
         try:
             while True:
-                for item, (problem, trace) in itertools.islice(incoming, max(0, limit - len(pending))):
+                room = limit - len(pending)
+                taken = list(itertools.islice(incoming, max(0, room)))
+                ended = len(taken) < room
+                for item, (problem, trace) in taken:
                     pending[item] = {}
                     waiting.extend(_Unit(item, name, problem, trace) for name in self._verifiers)
                 while next_item in pending and len(pending[next_item]) == len(self._verifiers):
                     found = pending.pop(next_item)
                     next_item += 1
                     yield {name: found[name] for name in self._verifiers}
-                if not pending:
+                if pending:
+                    self._hand_out(waiting)
+                    for unit, verdict in self._gather(waiting):
+                        pending[unit.item][unit.name] = verdict
+                elif ended:
                     return
-                self._hand_out(waiting)
-                for unit, verdict in self._gather(waiting):
-                    pending[unit.item][unit.name] = verdict
         finally:
             if any(worker.units for worker in self._workers):  # abandoned half-way, by an error or by the consumer
                 self.close()

@@ -74,6 +74,8 @@ def clean(text: str) -> str:
         text = text[:-1].strip()
     while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and "," not in text:
         text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
+    if text.startswith("{") and _closes_at(text, 0) < 0:
+        text = text[1:].strip()  # of a box that was never closed
     text = _strip_star(text)
     return " ".join(text.split())
 
@@ -146,6 +148,8 @@ def read_number(text: str, *, units: bool = True) -> Number | None:
     if text.startswith("(") and _closes_at(text, 0) == len(text) - 1:
         inside = read_number(text[1:-1].strip(), units=False)
         return inside and Number(sign * inside.value, inside.decimals, percent or inside.percent, unit)
+    if re.fullmatch(r"0[xX][0-9A-Fa-f]+", text):  # math-verify reads 0 times x, and calls all of them equal
+        return Number(Fraction(sign * int(text, 16)), 0, percent, unit)
     text = re.sub(r"(?<=\d) (?=\d{3}(?: \d{3})*$)", "", text)  # 1 000 000
     for form, pattern in _FORMS:
         if match := pattern.fullmatch(text):
