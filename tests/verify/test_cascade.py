@@ -1,9 +1,14 @@
 """Expressions, lists, intervals: the cascade and math-verify by itself, in this process on harmless maths only."""
 
+import typing
+
 import pytest
 
+from redistill.errors import OperatorError
 from redistill.records import Outcome, make_problem, make_trace
+from redistill.settings import Plugin, bind
 from redistill.verify import VERIFIERS, judge_answer, math_verify
+from redistill.verify.answers import ANCHORS, Anchor
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,17 @@ def test_math_verify_alone_needs_an_anchor_too() -> None:
     boxed = math_verify(problem, make_trace(problem.id, r"\boxed{\frac{24}{2}}"))
     assert (boxed.outcome, boxed.reason) == (Outcome.correct, "math_verify_equal")
     assert "math-verify 0.9.0" in boxed.verifier_version
+
+
+def test_a_recipe_with_a_wrong_anchor_or_option_is_refused() -> None:
+    assert set(typing.get_args(Anchor)) == set(ANCHORS)
+    options = {"anchors": ["boxed", "json"], "relative_tolerance": "1e-4", "percent": "strip"}
+    bound = bind(VERIFIERS, Plugin(name="cascade", options=options), "verify")
+    problem = make_problem("Share?", answer="0.28")
+    assert bound(problem, make_trace(problem.id, r"\boxed{28\%}")).outcome == Outcome.incorrect
+    for wrong in ({"anchors": ["boxd"]}, {"percent": "maybe"}, {"tolerance": 1}):
+        with pytest.raises(OperatorError):
+            bind(VERIFIERS, Plugin(name="cascade", options=wrong), "verify")
 
 
 @pytest.mark.parametrize("name", VERIFIERS)

@@ -10,8 +10,11 @@ milliseconds; of a huge completion only the last MAX_CHARS characters are read.
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from redistill.prompts import split_thinking
+
+Anchor = Literal["answer_tag", "json", "boxed", "hashes", "sentence"]  # the keys of ANCHORS; recipes are checked by it
 
 MAX_CHARS = 1_000_000  # of the answer part, from its end: the final answer of a longer text is not before them
 TAIL_CHARS = 600  # a sentence ("the answer is ...") counts only this near the end: earlier ones are working notes
@@ -110,7 +113,7 @@ def from_sentence(text: str) -> str | None:
     return (_SENTENCE_END.split(line, maxsplit=1)[0].strip().rstrip(".*") or None) if line else None
 
 
-def extract(completion: str, anchors: Sequence[str] | None = None) -> str | None:
+def extract(completion: str, anchors: Sequence[Anchor] | None = None) -> str | None:
     """The final answer of a completion, or None without an anchor.
 
     anchors: names from ANCHORS, looked for in that order (default: all). What the model marked most formally goes
@@ -123,7 +126,7 @@ def extract(completion: str, anchors: Sequence[str] | None = None) -> str | None
     return None
 
 
-ANCHORS: dict[str, Callable[[str], str | None]] = {
+ANCHORS: dict[Anchor, Callable[[str], str | None]] = {
     "answer_tag": from_answer_tag,
     "json": from_json,
     "boxed": from_boxed,

@@ -21,6 +21,7 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.answers import Anchor
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_choice, compare_exact, compare_numbers
 from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, gold_answer, judge
 from redistill.verify.mathlib import (
@@ -133,7 +134,9 @@ def _compare_lists(gold: str, answer: str, compare: Any) -> Finding | None:
     if len(gold_items) != len(answer_items):
         if (";" in gold) != (";" in answer):  # p=5,q=2;p=7,q=2 against p=5,q=2 and p=7,q=2: the same items in a row?
             flat = [split_items(side.replace(";", ",")) for side in (gold_inside, answer_inside)]
-            same = len(flat[0]) == len(flat[1]) and _compare_items(*flat, compare, True)[0] == Outcome.correct
+            same = (
+                len(flat[0]) == len(flat[1]) and _compare_items(flat[0], flat[1], compare, True)[0] == Outcome.correct
+            )
             return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_grouping")
         if _RELATION.search(gold + answer) and (fewest == 1 or "\\pm" in gold + answer):
             return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
@@ -279,7 +282,7 @@ def cascade(
     problem: Problem,
     trace: Trace,
     *,
-    anchors: Sequence[str] | None = None,
+    anchors: Sequence[Anchor] | None = None,
     relative_tolerance: float = RELATIVE_TOLERANCE,
     percent: Percent = "either",
     units: bool = True,

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Literal
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.answers import Anchor
 from redistill.verify.judging import RULES_VERSION, Finding, judge
 from redistill.verify.reading import Number, clean, is_wordy, plain_words, read_choice, read_number, word_key
 
@@ -127,7 +128,7 @@ def exact(
     problem: Problem,
     trace: Trace,
     *,
-    anchors: Sequence[str] | None = None,
+    anchors: Sequence[Anchor] | None = None,
     relative_tolerance: float = RELATIVE_TOLERANCE,
     percent: Percent = "either",
     units: bool = True,
@@ -154,6 +155,6 @@ def compare_choice(gold: str, answer: str) -> Finding:
     return (Outcome.correct, "equal_choice") if same else (Outcome.incorrect, "different_choice")
 
 
-def choice(problem: Problem, trace: Trace, *, anchors: Sequence[str] | None = None) -> Verdict:
+def choice(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | None = None) -> Verdict:
     """Letters A to J of multiple choice: `C`, `(C)`, `C. Cecile`."""
     return judge(problem, trace, compare_choice, verifier="choice", verifier_version=RULES_VERSION, anchors=anchors)

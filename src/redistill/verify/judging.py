@@ -8,7 +8,7 @@ read it) or `disagree` (two readings say different things), and never a negative
 from collections.abc import Callable, Sequence
 
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.answers import extract, from_boxed, from_hashes
+from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes
 
 Finding = tuple[Outcome, str]
 
@@ -31,7 +31,7 @@ def judge(
     *,
     verifier: str,
     verifier_version: str,
-    anchors: Sequence[str] | None = None,
+    anchors: Sequence[Anchor] | None = None,
 ) -> Verdict:
     """The verdict of one comparison on one trace. Gold missing: ungradable. No anchored answer: truncated where the
     completion was cut off by its length, else no_answer. `seconds` is filled in by the pool."""

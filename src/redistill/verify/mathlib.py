@@ -23,6 +23,7 @@ from sympy.core.function import AppliedUndef
 from sympy.polys.polyerrors import BasePolynomialError
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.answers import Anchor
 from redistill.verify.judging import Finding, judge
 
 MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
@@ -62,7 +63,7 @@ def _boxed(answer: str) -> str:
     return answer if "\\boxed" in answer else f"\\boxed{{{answer.strip().strip('$')}}}"
 
 
-def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[str] | None = None) -> Verdict:
+def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | None = None) -> Verdict:
     """Hugging Face's math-verify by itself on the anchored answer (github.com/huggingface/Math-Verify)."""
     return judge(
         problem, trace, compare_math_verify,
