@@ -162,9 +162,12 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _score_table(folder: Path) -> dict[str, Any]:
-    from redistill.storage import read_json
+    from redistill.storage import read_json, read_yaml
 
-    files = sorted(folder.glob("evaluate/*/*/scores.json"), key=lambda p: p.stat().st_mtime)
+    if not (folder / "recipe.yaml").exists():
+        raise OperatorError(f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
+    stages = ["base", *(read_yaml(folder / "recipe.yaml").get("train") or {})]
+    files = sorted(folder.glob("evaluate/*/*/scores.json"), key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
     scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]

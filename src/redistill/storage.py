@@ -25,6 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
@@ -163,6 +164,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise OperatorError(f"cannot read {path}: {error}. Delete it and run again to rebuild it.") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The table in a YAML file the tool wrote; OperatorError names the file when it is not readable."""
+    try:
+        return dict(yaml.safe_load(path.read_text("utf-8")))
+    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        raise OperatorError(f"cannot read {path}: {error}. Run the recipe again to write it.") from error
 
 
 def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
