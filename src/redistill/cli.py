@@ -1,7 +1,7 @@
 """The door: one verb a thing a person wants. Errors of the operator are one sentence and exit code 2.
 
-    redistill run recipes/quickstart.yaml --set seed=1
-    redistill show runs/quickstart/select/pairs/part-00000.parquet 3
+redistill run recipes/quickstart.yaml --set seed=1
+redistill show runs/quickstart/select/pairs/part-00000.parquet 3
 """
 
 import argparse
@@ -84,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"redistill {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
@@ -100,13 +102,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", metavar="RECIPE", help="a YAML file; those that ship are in recipes/")
     run.add_argument("--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)")
     run.add_argument("--name", help="name of the run's folder (default: the recipe's name)")
-    run.add_argument("--runs-dir", default="runs", metavar="DIR", type=Path, help="where run folders are (default: runs)")
-    run.add_argument("--from", dest="start", choices=ROOMS, metavar="ROOM", help="make this room and those after it again")
+    run.add_argument(
+        "--runs-dir", default="runs", metavar="DIR", type=Path, help="where run folders are (default: runs)"
+    )
+    run.add_argument(
+        "--from", dest="start", choices=ROOMS, metavar="ROOM", help="make this room and those after it again"
+    )
     run.add_argument("--until", choices=ROOMS, metavar="ROOM", help="stop after this room")
     run.add_argument("--json", action="store_true", help="print the scores as JSON at the end")
     show = verb("show", SHOW, _show)
     show.add_argument("path", metavar="PATH", type=Path, help="a .parquet, .jsonl or .json of a run")
-    show.add_argument("number", metavar="N", nargs="?", type=int, default=0, help="which record, from 0; negative from the end")
+    show.add_argument(
+        "number", metavar="N", nargs="?", type=int, default=0, help="which record, from 0; negative from the end"
+    )
     show.add_argument("--json", action="store_true", help="print the record as JSON")
     scores = verb("scores", SCORES, _scores)
     scores.add_argument("run", metavar="RUN", type=Path, help="a run's folder, such as runs/quickstart")
@@ -165,9 +173,13 @@ def _score_table(folder: Path) -> dict[str, Any]:
     from redistill.storage import read_json, read_yaml
 
     if not (folder / "recipe.yaml").exists():
-        raise OperatorError(f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
+        raise OperatorError(
+            f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
+        )
     stages = ["base", *(read_yaml(folder / "recipe.yaml").get("train") or {})]
-    files = sorted(folder.glob("evaluate/*/*/scores.json"), key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
+    files = sorted(
+        folder.glob("evaluate/*/*/scores.json"), key=lambda p: (p.parent.name, stages.index(p.parent.parent.name))
+    )
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
     scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
@@ -177,7 +189,9 @@ def _score_table(folder: Path) -> dict[str, Any]:
 
 def _print_scores(folder: Path) -> None:
     table = _score_table(folder)
-    print(f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}")
+    print(
+        f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}"
+    )
     for row in table["scores"]:
         one = row["pass_at_1"]
         low, high = one["interval95"] or (float("nan"), float("nan"))

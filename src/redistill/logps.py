@@ -239,7 +239,9 @@ def _packed_attention(
     mask over the pack would pay for attention across rows only to throw it away.
     """
     if runs is None or rest.get("softcap") is not None:
-        raise OperatorError("this model cannot be trained on packed rows (its attention asks for more than a causal row).")
+        raise OperatorError(
+            "this model cannot be trained on packed rows (its attention asks for more than a causal row)."
+        )
     grouped = query.shape[1] != key.shape[1]
     # one split for all rows: its backward is one concatenation, where a slice a row would each zero a whole gradient
     sizes = [rows * length for _, rows, length in runs]
@@ -274,7 +276,8 @@ class PackedPolicy(nn.Module):
         self.model = model
 
     def forward(self, pack: Pack) -> tuple[Tensor, Tensor]:
-        core = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        model: Any = self.model
+        core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         body, head = core.base_model, core.get_output_embeddings()
         hidden = body(
             input_ids=pack.input_ids, position_ids=pack.position_ids, use_cache=False, runs=pack.runs

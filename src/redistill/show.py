@@ -1,7 +1,7 @@
 """One record of any file the tool wrote, for a person to read.
 
-    one_record(Path("runs/x/select/pairs/part-00000.parquet"), 3)   ->  {"prompt": ..., "chosen": ..., "rejected": ...}
-    readable(record)                                                ->  text with a heading a field
+one_record(Path("runs/x/select/pairs/part-00000.parquet"), 3)   ->  {"prompt": ..., "chosen": ..., "rejected": ...}
+readable(record)                                                ->  text with a heading a field
 """
 
 import itertools
@@ -50,7 +50,9 @@ def readable(record: dict[str, Any]) -> str:
         for v in trace["verdicts"]:
             found = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
             reason = f" ({v['reason']})" if v["reason"] else ""
-            lines.append(f"    {v['name']}: {v['outcome']}{reason}{found}  [{v['verifier']} {v['verifier_version']}]".rstrip())
+            lines.append(
+                f"    {v['name']}: {v['outcome']}{reason}{found}  [{v['verifier']} {v['verifier_version']}]".rstrip()
+            )
         lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]] + [""]
     return "\n".join(lines)
 

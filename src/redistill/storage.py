@@ -206,7 +206,9 @@ def read_records(path: Path) -> Iterator[Any]:
         file = pq.ParquetFile(path)
         kind = _KINDS[(file.schema_arrow.metadata or {})[b"redistill.record"].decode()]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise OperatorError(f"{path} is not a record file of redistill ({error}). Name a part-*.parquet of a run.") from error
+        raise OperatorError(
+            f"{path} is not a record file of redistill ({error}). Name a part-*.parquet of a run."
+        ) from error
     with file:
         for batch in file.iter_batches(batch_size=256):
             for row in batch.to_pylist():

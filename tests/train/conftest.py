@@ -36,7 +36,14 @@ def some_pairs(count: int, seed: int = 0, longest: int = 60) -> list[Pair]:
     """Pairs of very different lengths: from 1 to `longest` characters on either side."""
     rng = random.Random(seed)
     return [
-        Pair(f"p{i}", text(rng, rng.randint(1, 14)), text(rng, rng.randint(1, longest)), text(rng, rng.randint(1, longest)), f"c{i}", f"r{i}")
+        Pair(
+            f"p{i}",
+            text(rng, rng.randint(1, 14)),
+            text(rng, rng.randint(1, longest)),
+            text(rng, rng.randint(1, longest)),
+            f"c{i}",
+            f"r{i}",
+        )
         for i in range(count)
     ]
 

@@ -13,14 +13,16 @@ import torch
 from redistill import models
 from redistill.errors import OperatorError
 from redistill.settings import StageSettings
-from redistill.train import train_stage
 from redistill.train import loop as loop_module
+from redistill.train import train_stage
 from redistill.train.loop import is_finished, learning_rate
 from redistill.train.objectives import Losses, redi
 
 from .conftest import TINY, some_examples, some_pairs, tiny_student
 
-SETTINGS = StageSettings(objective="redi", learning_rate=1e-3, batch_size=4, steps=9, save_every=2, tokens_per_micro_batch=200)
+SETTINGS = StageSettings(
+    objective="redi", learning_rate=1e-3, batch_size=4, steps=9, save_every=2, tokens_per_micro_batch=200
+)
 
 
 def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="f", student=tiny_student):

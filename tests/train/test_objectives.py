@@ -20,7 +20,10 @@ from redistill.train.objectives import (
 
 # two pairs: chosen -6 over 3 tokens (mean -2) and -4 over 4 (-1); rejected -10 over 5 (-2) and -6 over 2 (-3)
 CHOSEN, CHOSEN_TOKENS = torch.tensor([-6.0, -4.0], dtype=torch.float64), torch.tensor([3.0, 4.0], dtype=torch.float64)
-REJECTED, REJECTED_TOKENS = torch.tensor([-10.0, -6.0], dtype=torch.float64), torch.tensor([5.0, 2.0], dtype=torch.float64)
+REJECTED, REJECTED_TOKENS = (
+    torch.tensor([-10.0, -6.0], dtype=torch.float64),
+    torch.tensor([5.0, 2.0], dtype=torch.float64),
+)
 PAIRS = (CHOSEN, REJECTED, CHOSEN_TOKENS, REJECTED_TOKENS)
 LOGPS = torch.tensor([-6.0, -10.0, -4.0, -6.0], dtype=torch.float64)  # as the step holds them: chosen, rejected, ...
 TOKENS = torch.tensor([3.0, 5.0, 4.0, 2.0], dtype=torch.float64)

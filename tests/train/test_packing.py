@@ -24,7 +24,9 @@ def test_every_row_is_packed_once_and_no_bin_of_several_is_over_budget(lengths, 
 
 def test_an_epoch_takes_every_row_once_whatever_the_batch_size():
     for batch in (1, 3, 4):
-        taken = [row for step in range(12 // batch) for row in rows_of_step(seed=3, step=step, batch_size=batch, num_rows=12)]
+        taken = [
+            row for step in range(12 // batch) for row in rows_of_step(seed=3, step=step, batch_size=batch, num_rows=12)
+        ]
         assert sorted(taken) == list(range(12))
 
 

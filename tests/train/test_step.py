@@ -133,7 +133,9 @@ def test_tied_embeddings_get_the_gradient_of_both_their_uses(tmp_path):
     model = model.double()
     total = 0.0
     for pair in pairs:
-        (w, nw), (l, nl) = (their_logp(model, tokenizer, pair.prompt, side) for side in (pair.chosen, pair.rejected))
-        total = total + (-w / nw + 0.8 * l / nl) / len(pairs)
+        (up, up_tokens), (down, down_tokens) = (
+            their_logp(model, tokenizer, pair.prompt, side) for side in (pair.chosen, pair.rejected)
+        )
+        total = total + (-up / up_tokens + 0.8 * down / down_tokens) / len(pairs)
     total.backward()
     assert relative(ours["model.embed_tokens.weight"], model.get_input_embeddings().weight.grad) < 1e-6

@@ -41,7 +41,11 @@ def diagnose(groups: Iterable[Group]) -> dict[str, Any]:
         {"label": "single steps that are right", "value": steps, "n": seen["steps"]},
         {"label": "jumps that are right", "value": jumps, "n": seen["jumps"]},
         {"label": "lines that are jumps", "value": _share(seen["jumps"], seen["lines"]), "n": seen["lines"]},
-        {"label": "wrong answers that went wrong in a jump", "value": _share(seen["wrong:jump"], seen["wrong"]), "n": seen["wrong"]},
+        {
+            "label": "wrong answers that went wrong in a jump",
+            "value": _share(seen["wrong:jump"], seen["wrong"]),
+            "n": seen["wrong"],
+        },
     ]
     sound = copies is not None and steps is not None and min(copies, steps) >= SOUND
     if sound:

@@ -25,13 +25,13 @@ from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, score, subsample
 from redistill.progress import bar, say
 from redistill.recipes.facts import model_card, run_record
-from redistill.recipes.plan import Plan, count_groups, make_plan, stage_stream
+from redistill.recipes.plan import Plan, make_plan, stage_stream
 from redistill.records import FINAL, Group, Problem
 from redistill.report import write_report
 from redistill.rollout import Sampling, requests_for, traces_of
 from redistill.select import explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe
-from redistill.storage import Account, Room, Shard, fingerprint, read_json, read_records, write_bytes, write_json
+from redistill.storage import Account, Room, Shard, read_json, read_records, write_bytes, write_json
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
 from redistill.verify import verify_group
@@ -158,7 +158,9 @@ class Run:
     def student(self, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         """The base student, or the one a stage left."""
         if name == "base":
-            return models.load_model(self.recipe.student, self.plan.tokenizer, seed=self.recipe.seed), self.plan.tokenizer
+            return models.load_model(
+                self.recipe.student, self.plan.tokenizer, seed=self.recipe.seed
+            ), self.plan.tokenizer
         return models.load_folder(self.folder / "train" / name / "model")
 
     def _diagnose_before(self, stage: str) -> None:
@@ -192,7 +194,10 @@ class Run:
         if self._scored(name, benchmark):
             return
         settings = self.recipe.evaluate
-        described = {**settings.model_dump(mode="json", exclude={"models", "benchmarks"}), **self.recipe.prompt.model_dump()}
+        described = {
+            **settings.model_dump(mode="json", exclude={"models", "benchmarks"}),
+            **self.recipe.prompt.model_dump(),
+        }
         room = self.room(f"evaluate/{name}/{benchmark.name}", described)
         if not room.is_finished():
             room.open()
@@ -204,7 +209,10 @@ class Run:
             shards = [problems[i : i + size] for i in range(0, len(problems), size)]
             load = _once(lambda: self.student(name))
             label = f"evaluate {name}"
-            with self._pool(self.plan.judge) as pool, bar(label=label, unit="answer", total=len(problems) * settings.n) as bar_:
+            with (
+                self._pool(self.plan.judge) as pool,
+                bar(label=label, unit="answer", total=len(problems) * settings.n) as bar_,
+            ):
                 for index, part in enumerate(shards):
                     if not room.is_done(index):
                         groups = self._rollouts(part, sampling, load, name)
@@ -213,7 +221,9 @@ class Run:
                     bar_.update(len(part) * settings.n)
             room.finish(len(shards))
         scores = score(room.read("groups"), n=settings.n, seed=self.recipe.seed)
-        write_json(room.folder / "scores.json", {"model": name, "benchmark": benchmark.name, **scores, "settings": described})
+        write_json(
+            room.folder / "scores.json", {"model": name, "benchmark": benchmark.name, **scores, "settings": described}
+        )
         value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
         spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
         say(f"evaluate {name} on {benchmark.name}: pass@1 {value:.3f}{spread}")
@@ -255,9 +265,7 @@ class Run:
         say(f"report   {write_report(self.folder)}")
 
 
-def run(
-    recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str | None = None
-) -> Path:
+def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str | None = None) -> Path:
     """Run a recipe and return its folder. `start` makes that room and those after it again; `until` stops after one."""
     plan = make_plan(recipe)
     folder = runs_dir / recipe.name
@@ -268,7 +276,8 @@ def run(
     with _alone(folder):
         _forget(folder, start)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        this, seconds = Run(plan, folder), {}
+        this = Run(plan, folder)
+        seconds: dict[str, float] = {}
         last = ROOMS.index(until) if until else len(ROOMS) - 1
         for name in ROOMS[: last + 1]:
             if name == "report":
@@ -333,9 +342,7 @@ def _stream(folder: Path, stream: str) -> Iterator[Any]:
     yield from Room(folder, "").read(stream)
 
 
-def _judged(
-    pool: VerifierPool, groups: Iterator[Group], policy: str, tick: Callable[[int], Any]
-) -> Iterator[Group]:
+def _judged(pool: VerifierPool, groups: Iterator[Group], policy: str, tick: Callable[[int], Any]) -> Iterator[Group]:
     """Groups with their verdicts. All traces of a shard go through the pool at once, so its workers are kept busy."""
     held = list(groups)
     found = pool.judge((g.problem, t) for g in held for t in g.traces)

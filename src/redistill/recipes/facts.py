@@ -15,7 +15,17 @@ from redistill.records import RunRecord
 from redistill.settings import Recipe
 from redistill.storage import read_json, write_json
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "math-verify", "latex2sympy2_extended", "pyarrow", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "math-verify",
+    "latex2sympy2_extended",
+    "pyarrow",
+    "numpy",
+)
 
 
 def run_record(folder: Path, recipe: Recipe, inputs: dict[str, str], seconds: dict[str, float]) -> None:
@@ -75,10 +85,17 @@ def model_card(recipe: Recipe, stage: str, inputs: dict[str, str], select: dict[
     settings = recipe.train[stage]
     objective = settings.objective
     options = ", ".join(f"{k}={v}" for k, v in objective.options.items())
-    files = "\n".join(f"- `{Path(path).name}` sha256 `{sha}`" for path, sha in inputs.items()) or "- none: the corpus is generated"
+    files = (
+        "\n".join(f"- `{Path(path).name}` sha256 `{sha}`" for path, sha in inputs.items())
+        or "- none: the corpus is generated"
+    )
     origin = recipe.student.model or f"a new {recipe.student.from_config} (seed {recipe.seed})"
     examples, pairs = select["accounts"]["examples"]["kept"], select["accounts"]["pairs"]["kept"]
-    hashes = "\n".join(f"- `select/{name}` sha256 `{facts['sha256']}`" for name, facts in select["files"].items() if "dropped" not in name)
+    hashes = "\n".join(
+        f"- `select/{name}` sha256 `{facts['sha256']}`"
+        for name, facts in select["files"].items()
+        if "dropped" not in name
+    )
     return f"""---
 library_name: transformers
 tags: [redistill, reinforcement-distillation]

@@ -79,9 +79,13 @@ def make_plan(recipe: Recipe) -> Plan:
             next(iter(load_benchmark(benchmark)))
             inputs[benchmark.file] = sha256_file(Path(benchmark.file))
         elif benchmark.name != "dev":
-            raise OperatorError(f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none.")
+            raise OperatorError(
+                f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none."
+            )
     if recipe.corpus.dev_fraction == 0 and any(b.name == "dev" and b.file is None for b in recipe.evaluate.benchmarks):
-        raise OperatorError("evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file.")
+        raise OperatorError(
+            "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
+        )
     tokenizer = models.load_tokenizer(recipe.student)
     plan = Plan(
         recipe=recipe,
@@ -136,7 +140,11 @@ def _student_identity(student: StudentSettings) -> Any:
     folder = Path(where)
     if not folder.is_dir():
         return student.model_dump()
-    names = [gguf] if gguf else sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".model", ".jinja"))
+    names = (
+        [gguf]
+        if gguf
+        else sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".model", ".jinja"))
+    )
     settings = student.model_dump(exclude={"model"})
     return {**settings, "files": {name: sha256_file(folder / name) for name in names}}
 
@@ -162,15 +170,17 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     code = code_fingerprint("train", "logps.py", "models.py")
     for name, stage in recipe.train.items():
         settings = stage.model_dump()
-        prints[f"train/{name}"] = fingerprint(prints["select"], prints[f"train/{stage.start}"], settings, recipe.seed, code)
+        prints[f"train/{name}"] = fingerprint(
+            prints["select"], prints[f"train/{stage.start}"], settings, recipe.seed, code
+        )
     code = code_fingerprint("rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py")
     files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
     for name in ["base", *recipe.train]:
         for benchmark in recipe.evaluate.benchmarks:
-            source = files.get(benchmark.file) if benchmark.file else prints["select"]
+            problems = files.get(benchmark.file) if benchmark.file else prints["select"]
             prints[f"evaluate/{name}/{benchmark.name}"] = fingerprint(
-                prints[f"train/{name}"], source, benchmark.model_dump(exclude={"file"}), sampling,
+                prints[f"train/{name}"], problems, benchmark.model_dump(exclude={"file"}), sampling,
                 recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,
             )  # fmt: skip
     return prints

@@ -57,9 +57,10 @@ def transformers_engine(
     dtype auto: bf16 on a GPU, fp32 on a CPU. A prompt that leaves no room for an answer in the model's context gets an
     empty sample with finish reason 'length'.
     """
-    model, tokenizer = student()
+    loaded, tokenizer = student()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
+    model: Any = loaded
     model = model.to(device=device, dtype=torch.bfloat16 if half else torch.float32).eval()
     prompts = models.encode_prompts(tokenizer, [r.prompt for r in requests])
     context = models.context_length(model)
@@ -79,8 +80,8 @@ def transformers_engine(
 
 @torch.inference_mode()
 def _batch(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    model: Any,
+    tokenizer: Any,
     prompts: list[list[int]],
     seeds: list[int],
     sampling: Sampling,
@@ -111,6 +112,6 @@ def _batch(
     for row in out[:, width:].tolist():
         stopped = end in row
         tokens = row[: row.index(end)] if stopped else row
-        text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         samples.append(Sample(text, len(tokens) + stopped, "stop" if stopped else "length"))
     return samples

@@ -93,7 +93,9 @@ def _examples(
 ) -> Iterable[Example]:
     """The problem's right traces, or the first of them (the paper's D_SFT), that fit."""
     id = group.problem.id
-    first = next((t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None)
+    first = next(
+        (t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None
+    )
     for trace in group.traces:
         reason: str | None
         if trace.verdict.outcome is not Outcome.correct:

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -187,7 +187,7 @@ def _adapted(model: PreTrainedModel, settings: StageSettings) -> PreTrainedModel
         config = LoraConfig(task_type="CAUSAL_LM", **settings.lora)
     except TypeError as error:
         raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
-    return get_peft_model(model, config)
+    return cast(PreTrainedModel, get_peft_model(model, config))
 
 
 def _optimizer(model: PreTrainedModel, settings: StageSettings) -> torch.optim.AdamW:

@@ -58,9 +58,7 @@ def redi(
     return Losses(losses, torch.ones_like(losses))
 
 
-def symmetric(
-    chosen_logps: Tensor, rejected_logps: Tensor, chosen_tokens: Tensor, rejected_tokens: Tensor
-) -> Losses:
+def symmetric(chosen_logps: Tensor, rejected_logps: Tensor, chosen_tokens: Tensor, rejected_tokens: Tensor) -> Losses:
     """`redi` with rejected_weight 1: the beta -> 0 limit of SimPO (Xu et al. 2025, Eq. 4). Collapses at a rate where
     0.8 does not; the paper trains it at 2e-7."""
     return redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=1.0)
@@ -123,7 +121,9 @@ def is_linear(objective: Objective) -> bool:
     """
     tokens = torch.tensor([3.0, 5.0, 7.0, 2.0], dtype=torch.float64)
     weights = torch.ones(2 if needs_pairs(objective) else 4, dtype=torch.float64)
-    points = [torch.tensor(p, dtype=torch.float64) for p in ([0.0] * 4, [-1.0, -9.0, -3.0, -0.5], [-40.0, -2.0, -8.0, -6.0])]
+    points = [
+        torch.tensor(p, dtype=torch.float64) for p in ([0.0] * 4, [-1.0, -9.0, -3.0, -0.5], [-40.0, -2.0, -8.0, -6.0])
+    ]
     found = [sequence_coefficients(objective, p, tokens, weights) for p in points]
     return all(torch.allclose(found[0], other, rtol=0, atol=1e-12) for other in found[1:])
 

@@ -108,10 +108,14 @@ def read_rows(folder: Path) -> tuple[Rows, Account]:
     """The rows and the account that `write_rows` left."""
     index = np.load(folder / "index.npz")
     size = int(index["starts"][-1])
-    tokens = np.memmap(folder / "tokens.bin", dtype=np.int32, mode="r", shape=(size,)) if size else np.zeros(0, np.int32)
+    tokens = (
+        np.memmap(folder / "tokens.bin", dtype=np.int32, mode="r", shape=(size,)) if size else np.zeros(0, np.int32)
+    )
     ids = (folder / "ids.txt").read_text().split("\n")
     account = Account.from_json(json.loads((folder / "account.json").read_text()))
-    return Rows(tokens, index["starts"], index["prompt_tokens"], index["weights"], ids if len(index["weights"]) else []), account
+    return Rows(
+        tokens, index["starts"], index["prompt_tokens"], index["weights"], ids if len(index["weights"]) else []
+    ), account
 
 
 def _batched(records: Iterable[Example | Pair], size: int) -> Iterable[list[Example | Pair]]:
