@@ -87,9 +87,11 @@ class CorpusSettings(Settings):
 
 
 class VerifySettings(Settings):
-    """Who judges the traces, and how several verdicts become one (`all`, `any`, or one verifier's name)."""
+    """Who judges the traces, and how several verdicts become one (`all`, `any`, or one name). `labels` are verdicts that
+    the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that are to be heard beside the verifiers."""
 
     verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
+    labels: list[str] = Field(default_factory=list)
     policy: str = "cascade"
     workers: int | None = Field(None, ge=1)
     timeout_seconds: float = Field(5.0, gt=0)

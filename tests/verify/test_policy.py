@@ -77,3 +77,19 @@ def test_a_group_gains_verdicts_and_loses_nothing() -> None:
     assert [t.id for t in group.traces] == [t.id for t in traces]
     with pytest.raises(ValueError, match="shorter"):
         verify_group(Group(problem, traces), found[:1], "exact")
+
+
+@pytest.mark.parametrize(
+    ("label", "by_all"),
+    [("correct", "correct"), ("incorrect", "disagree"), (None, "disagree")],
+)
+def test_a_label_of_the_data_is_heard_beside_the_verifiers_and_a_missing_one_is_never_wrong(label, by_all) -> None:
+    problem = make_problem("1+1=", answer="2")
+    trace = make_trace(problem.id, "\\boxed{2}")
+    if label:
+        trace = trace.with_verdict("teacher_label", Verdict(Outcome(label)))
+    by_cascade = [{"cascade": Verdict(Outcome.correct)}]
+    group = verify_group(Group(problem, (trace,)), by_cascade, "all", labels=["teacher_label"])
+    assert group.traces[0].verdict.outcome == by_all
+    unheard = verify_group(Group(problem, (trace,)), by_cascade, "all")
+    assert unheard.traces[0].verdict.outcome == "correct"

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Run:
         with self._pool(self.plan.verifiers) as pool, bar(label="verify", unit="trace", total=total) as progress:
             for index, path in enumerate(shards):
                 if not room.is_done(index):
-                    groups = list(_judged(pool, read_records(path), settings.policy, progress.update))
+                    groups = list(_judged(pool, read_records(path), settings.policy, progress.update, settings.labels))
                     room.finish_shard(index, _verified_shard(groups))
                 else:
                     progress.update(sum(len(g.traces) for g in read_records(path)))
@@ -342,12 +342,18 @@ def _stream(folder: Path, stream: str) -> Iterator[Any]:
     yield from Room(folder, "").read(stream)
 
 
-def _judged(pool: VerifierPool, groups: Iterator[Group], policy: str, tick: Callable[[int], Any]) -> Iterator[Group]:
+def _judged(
+    pool: VerifierPool,
+    groups: Iterator[Group],
+    policy: str,
+    tick: Callable[[int], Any],
+    labels: Sequence[str] = (),
+) -> Iterator[Group]:
     """Groups with their verdicts. All traces of a shard go through the pool at once, so its workers are kept busy."""
     held = list(groups)
     found = pool.judge((g.problem, t) for g in held for t in g.traces)
     for group in held:
-        yield verify_group(group, [next(found) for _ in group.traces], policy)
+        yield verify_group(group, [next(found) for _ in group.traces], policy, labels)
         tick(len(group.traces))
 
 

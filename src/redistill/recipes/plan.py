@@ -106,10 +106,10 @@ def make_plan(recipe: Recipe) -> Plan:
 
 
 def _check_policy(recipe: Recipe) -> None:
-    if recipe.verify.policy in ("all", "any"):
-        return
-    labels = {"teacher_label", "llama_verification", "math_verify"}  # those the sources bring
-    check_policy(recipe.verify.policy, sorted(labels | {v.name for v in recipe.verify.verifiers}))
+    heard = [*recipe.verify.labels, *(v.name for v in recipe.verify.verifiers)]
+    if not heard:
+        raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
+    check_policy(recipe.verify.policy, heard)
 
 
 def _input_files(sources: Sequence[partial[Any]]) -> list[Path]:

@@ -52,14 +52,21 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     return Verdict(outcome, speaker.extracted, reason, "", versions, seconds)
 
 
-def verify_group(group: Group, verdicts: Sequence[Mapping[str, Verdict]], policy: str) -> Group:
+MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
+
+
+def verify_group(
+    group: Group, verdicts: Sequence[Mapping[str, Verdict]], policy: str, labels: Sequence[str] = ()
+) -> Group:
     """The group with each trace's verdicts added under their verifiers' names, and the joined one under FINAL.
 
-    verdicts: one mapping per trace, in the group's order (what VerifierPool.judge yields).
+    verdicts: one mapping per trace, in the group's order (what VerifierPool.judge yields). labels: the verdicts already
+    in the data that the policy joins with them; one that a trace lacks counts as undecided.
     """
     traces = []
     for trace, by_name in zip(group.traces, verdicts, strict=True):
         for name, verdict in by_name.items():
             trace = trace.with_verdict(name, verdict)
-        traces.append(trace.with_verdict(FINAL, combine(by_name, policy)))
+        heard = {**{label: trace.verdicts.get(label, MISSING) for label in labels}, **by_name}
+        traces.append(trace.with_verdict(FINAL, combine(heard, policy)))
     return dataclasses.replace(group, traces=tuple(traces))
