@@ -257,17 +257,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     place: Any = tree
     for step, part in enumerate(parents):
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place = place[int(part)]
-        elif isinstance(place, dict):
-            inner = place.get(part)
-            if isinstance(inner, str) and part in ("objective", "pairing", "engine", "verifier"):
-                place[part] = inner = {"name": inner}  # `objective: redi` grows options
-            if inner is None:
-                place[part] = inner = {}
-            place = inner
-        else:
+        index: Any = int(part) if isinstance(place, list) and part.isdigit() and int(part) < len(place) else part
+        if not isinstance(place, dict) and index is part:
             raise OperatorError(f"--set {override!r}: {'.'.join(parents[: step + 1])} is not a table in this recipe.")
+        inner = place.get(index) if isinstance(place, dict) else place[index]
+        if inner is None or isinstance(inner, str):  # a table that is not written yet, or a name that grows options
+            place[index] = inner = {} if inner is None else {"name": inner}
+        place = inner
     if isinstance(place, list) and last.isdigit() and int(last) < len(place):
         place[int(last)] = value
     elif isinstance(place, dict):
