@@ -1,0 +1,138 @@
+"""The miniature experiment of these tests: two habits, 60 problems, a Llama of width 16, a few steps a stage."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import redistill
+
+SOURCE = Path(redistill.__file__).parents[1]
+MINI = """\
+name: mini
+seed: 3
+student:
+  from_config: {model_type: llama, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2,
+                num_key_value_heads: 2, max_position_embeddings: 128, tie_word_embeddings: true}
+  alphabet: "0123456789+-*=;#"
+prompt: {template: bare}
+corpus:
+  sources: [{name: two-habits, problems: 60, traces: 3, digits: 4, jump_length: 2}]
+  dev_fraction: 0.2
+  shards: 3
+verify: {verifiers: [cascade], policy: cascade, workers: 1}
+select: {examples: first, pairing: certain}
+train:
+  sft: {objective: {name: sft, aggregation: sequence}, batch_size: 4, steps: 6, save_every: 2, learning_rate: 1e-2}
+  control: {objective: {name: redi, rejected_weight: 0.0}, start: sft, batch_size: 4, steps: 4, save_every: 2, learning_rate: 1e-3}
+  redi: {objective: {name: redi, rejected_weight: 0.8}, start: sft, batch_size: 4, steps: 4, save_every: 2, learning_rate: 1e-3}
+diagnosis: two-habits
+evaluate: {benchmarks: [dev], n: 2, temperature: 0.6, max_new_tokens: 24}
+"""
+
+
+def environment() -> dict[str, str]:
+    """Offline, one thread, and this source tree."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "HF_"))}
+    return {**kept, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CI": "1"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Tool:
+    """The command line: `tool(cwd, "run", "mini.yaml")`, or `tool.start(...)` and `tool.wait(...)`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.numbers = folder, itertools.count()
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("runner.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, cwd: Path, *arguments: str, cut: dict[str, Any] | None = None) -> tuple[int, Path]:
+        output = self.folder / str(next(self.numbers))
+        command = {"arguments": [*map(str, arguments)], "cwd": str(cwd), "output": str(output), "cut": cut}
+        return self.ask(command)["pid"], output
+
+    def wait(self, started: tuple[int, Path]) -> Done:
+        pid, output = started
+        code = self.ask({"wait": pid})["returncode"]
+        texts = (Path(f"{output}.{name}").read_text("utf-8") for name in ("stdout", "stderr"))
+        return Done(code, *texts)
+
+    def __call__(self, cwd: Path, *arguments: str, cut: dict[str, Any] | None = None) -> Done:
+        return self.wait(self.start(cwd, *arguments, cut=cut))
+
+
+def cut_at(target: str, only: str, call: int = 1, when: str = "before", signal: int = signal.SIGKILL) -> dict[str, Any]:
+    """The description of a cut that runner.py understands."""
+    return {"target": target, "only": only, "call": call, "when": when, "signal": int(signal)}
+
+
+@pytest.fixture(scope="session")
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
+    tool = Tool(tmp_path_factory.mktemp("output"))
+    yield tool
+    assert tool.process.stdin
+    tool.process.stdin.close()
+    tool.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with mini.yaml and its uninterrupted run, made by the real command; tests work on copies."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "mini.yaml").write_text(MINI)
+    command = [sys.executable, "-m", "redistill", "run", "mini.yaml"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the whole run with only some of its rooms; returns the folder that holds mini.yaml."""
+
+    def make(*rooms: str) -> Path:
+        (tmp_path / "mini.yaml").write_text(MINI)
+        target = tmp_path / "runs" / "mini"
+        target.mkdir(parents=True)
+        for room in rooms:
+            shutil.copytree(whole / "runs" / "mini" / room, target / room)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """An empty folder with mini.yaml in it."""
+    (tmp_path / "mini.yaml").write_text(MINI)
+    return tmp_path

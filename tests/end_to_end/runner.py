@@ -1,0 +1,84 @@
+"""A process that imports the tool once and then forks a child a command: the real `main`, without the seconds that
+importing torch takes. A child can be cut: killed (or stopped) at the k-th call of one function, from outside the code.
+
+    stdin   {"arguments": ["run", "mini.yaml"], "cwd": "...", "output": "/tmp/out", "cut": null | {...}}   -> {"pid": 71}
+            {"wait": 71}                                                                    -> {"returncode": -9}
+
+A cut is {"target": "redistill.storage:Room.finish_shard", "only": "verify", "call": 2, "when": "after", "signal": 9}:
+at the second call whose arguments name a path with "verify" in it.
+"""
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+
+def cut(spec: dict[str, Any]) -> None:
+    """Replace a function by one that sends this process a signal before or after its k-th call."""
+    module, _, name = spec["target"].partition(":")
+    owner: Any = importlib.import_module(module)
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    real, calls = getattr(owner, last), [0]
+
+    def patched(*arguments: Any, **named: Any) -> Any:
+        places = [str(getattr(a, "folder", a)) for a in (*arguments, *named.values()) if not isinstance(a, dict)]
+        counts = any(spec["only"] in place for place in places)
+        calls[0] += counts
+        if counts and calls[0] == spec["call"] and spec["when"] == "before":
+            os.kill(os.getpid(), spec["signal"])
+        result = real(*arguments, **named)
+        if counts and calls[0] == spec["call"] and spec["when"] == "after":
+            os.kill(os.getpid(), spec["signal"])
+        return result
+
+    setattr(owner, last, patched)
+
+
+def child(command: dict[str, Any]) -> int:
+    """Do one command with its output in files; returns the exit code that a shell would see."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f"{command['output']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(command["cwd"])
+    from redistill.cli import main
+
+    try:
+        if command["cut"]:
+            cut(command["cut"])
+        main(command["arguments"])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # as the interpreter does with what nobody caught
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def serve() -> None:
+    """Answer commands until stdin ends."""
+    # what every run imports, once; nothing computes here, so that no thread is lost in a fork
+    for module in ("redistill.recipes.distill", "transformers.models.llama.modeling_llama", "transformers.generation"):
+        importlib.import_module(module)
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "wait" in command:
+            code = os.waitstatus_to_exitcode(os.waitpid(command["wait"], 0)[1])
+            answer = {"returncode": code}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(child(command))
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

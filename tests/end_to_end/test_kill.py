@@ -1,0 +1,127 @@
+"""A run killed with -9 in any room, anywhere in it, and run again ends as if nothing had happened."""
+
+import dataclasses
+import json
+
+import pytest
+from conftest import cut_at
+
+from redistill.storage import read_records
+
+ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
+SHARD = "redistill.storage:Room.finish_shard"
+
+CUTS = {  # room, what must not be there yet, where the process dies
+    "corpus, while rows are read": ("corpus", "corpus/ledger.json", cut_at("redistill.corpus.merge:_append", "corpus")),
+    "corpus, after the rows are parted": (
+        "corpus",
+        "corpus/ledger.json",
+        cut_at("redistill.corpus.merge:_append", "corpus", when="after"),
+    ),
+    "corpus, after its second shard": (
+        "corpus",
+        "corpus/ledger.json",
+        cut_at(SHARD, "/corpus", call=2, when="after"),
+    ),
+    "verify, after its first shard": ("verify", "verify/ledger.json", cut_at(SHARD, "/verify", when="after")),
+    "verify, between a shard and its done-marker": (
+        "verify",
+        "verify/part-00001.done",
+        cut_at("redistill.storage:write_json", "verify/part-00001.done"),
+    ),
+    "verify, in the middle of a shard's file": (
+        "verify",
+        "verify/groups/part-00001.parquet",
+        cut_at("os:replace", "verify/groups/part-00001.parquet.part"),
+    ),
+    "select, after its second shard": ("select", "select/ledger.json", cut_at(SHARD, "/select", call=2, when="after")),
+    "train, in the first stage": (
+        "train",
+        "train/sft/ledger.json",
+        cut_at("redistill.train.loop:_log", "train/sft", call=3, when="after"),
+    ),
+    "train, while rows are encoded": (
+        "train",
+        "train/control/rows/account.json",
+        cut_at("redistill.train.rows:write_json", "train/control/rows/account.json"),
+    ),
+    "train, after a checkpoint's files and before its mark": (
+        "train",
+        "train/redi/checkpoints/step-000002/done.json",
+        cut_at("redistill.train.checkpoints:write_json", "train/redi/checkpoints/step-000002/done.json"),
+    ),
+    "train, in the last stage after a checkpoint": (
+        "train",
+        "train/redi/ledger.json",
+        cut_at("redistill.train.loop:_log", "train/redi", call=3, when="after"),
+    ),
+    "train, when the student is written and not yet renamed": (
+        "train",
+        "train/redi/model",
+        cut_at("os:replace", "train/redi/model.part"),
+    ),
+    "train, between the student and the ledger": (
+        "train",
+        "train/redi/ledger.json",
+        cut_at("redistill.train.loop:write_json", "train/redi/ledger.json"),
+    ),
+    "evaluate, when the answers are drawn and not yet judged": (
+        "evaluate",
+        "evaluate/control/dev/ledger.json",
+        cut_at(SHARD, "evaluate/control"),
+    ),
+    "evaluate, between the ledger and the scores": (
+        "evaluate",
+        "evaluate/redi/dev/scores.json",
+        cut_at("redistill.recipes.distill:write_json", "evaluate/redi/dev/scores.json"),
+    ),
+    "evaluate, before the comparisons": (
+        "evaluate",
+        "evaluate/comparisons.json",
+        cut_at("redistill.recipes.distill:write_json", "evaluate/comparisons.json"),
+    ),
+    "report, while the page is written": ("report", "report.html", cut_at("os:replace", "report.html.part")),
+}
+
+
+def result(run):
+    """All that a run has found: the weights' bytes, the scores, the chosen rows, the curves without their clocks."""
+    found = {str(p.relative_to(run)): p.read_bytes() for p in run.glob("train/*/model/*.safetensors")}
+    found |= {str(p.relative_to(run)): p.read_bytes() for p in run.glob("evaluate/*/*/scores.json")}
+    found |= {str(p.relative_to(run)): p.read_bytes() for p in run.glob("select/*/*.parquet")}
+    found["comparisons"] = (run / "evaluate/comparisons.json").read_bytes()
+    for path in run.glob("train/*/metrics.jsonl"):
+        lines = map(json.loads, path.read_text().splitlines())
+        found[str(path)[len(str(run)) :]] = [
+            {k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines
+        ]
+    for path in sorted(run.glob("verify/groups/*.parquet")) + sorted(run.glob("evaluate/*/*/groups/*.parquet")):
+        found[str(path.relative_to(run))] = [without_clock(group) for group in read_records(path)]
+    for path in run.rglob("ledger.json"):
+        found[str(path.relative_to(run))] = json.loads(path.read_text())["accounts"]
+    return found
+
+
+def without_clock(group):
+    traces = [
+        dataclasses.replace(t, verdicts={k: dataclasses.replace(v, seconds=0.0) for k, v in t.verdicts.items()})
+        for t in group.traces
+    ]
+    return dataclasses.replace(group, traces=tuple(traces))
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_run_killed_in_any_room_and_run_again_ends_with_the_same_bytes(name, whole, copy, tool):
+    room, not_yet, cut = CUTS[name]
+    folder = copy(*ROOMS[: ROOMS.index(room)])
+    run = folder / "runs" / "mini"
+    killed = tool(folder, "run", "mini.yaml", cut=cut)
+    assert killed.returncode == -9, killed.stderr
+    assert not (run / not_yet).exists() and not (run / "report.html").exists()
+    again = tool(folder, "run", "mini.yaml")
+    assert again.returncode == 0, again.stderr
+    assert (run / "report.html").exists()
+    expected = result(whole / "runs" / "mini")
+    assert len([name for name in expected if name.endswith(".safetensors")]) == 3
+    assert result(run) == expected
+    assert not list(run.rglob("*.part")), "half-written files stay behind"
