@@ -8,6 +8,7 @@ A cut is {"target": "redistill.storage:Room.finish_shard", "only": "verify", "ca
 at the second call whose arguments name a path with "verify" in it.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -65,8 +66,11 @@ def child(command: dict[str, Any]) -> int:
 def serve() -> None:
     """Answer commands until stdin ends."""
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
-    for module in ("redistill.recipes.distill", "transformers.models.llama.modeling_llama", "transformers.generation"):
+    transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
+    for module in ("redistill.recipes.distill", *transformers, "pandas"):
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # the children's collections pass over all this
     for line in sys.stdin:
         command = json.loads(line)
         if "wait" in command:
