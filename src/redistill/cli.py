@@ -59,9 +59,18 @@ Print the scores of a run: pass@1 of every student with both standard errors, an
 "columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how far
 other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how far
 other problems would. They answer different questions and can differ several-fold.
+
+examples:
+  redistill scores runs/quickstart
+  redistill scores runs/quickstart --json
 """
 
-REPORT = "Write report.html of a run again, from its files alone, and print where it is."
+REPORT = """\
+Write report.html of a run again, from its files alone, and print where it is.
+
+example:
+  redistill report runs/quickstart
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,8 +148,10 @@ def _run(options: argparse.Namespace) -> None:
     folder = run(recipe, runs_dir=options.runs_dir, start=options.start, until=options.until)
     if int(os.environ.get("RANK", "0")) > 0:
         return
+    scored = options.until in (None, "evaluate", "report")
     if options.json:
-        print(json.dumps(_score_table(folder), indent=2))
+        table = _score_table(folder) if scored else {"run": str(folder), "scores": [], "comparisons": []}
+        print(json.dumps(table, indent=2))
     elif (folder / "report.html").exists() and options.until in (None, "report"):
         _print_scores(folder)
         print(f"\nreport: {(folder / 'report.html').resolve()}")
@@ -177,9 +188,8 @@ def _score_table(folder: Path) -> dict[str, Any]:
             f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
         )
     stages = ["base", *(read_yaml(folder / "recipe.yaml").get("train") or {})]
-    files = sorted(
-        folder.glob("evaluate/*/*/scores.json"), key=lambda p: (p.parent.name, stages.index(p.parent.parent.name))
-    )
+    found = [p for p in folder.glob("evaluate/*/*/scores.json") if p.parent.parent.name in stages]
+    files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
     scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]

@@ -14,6 +14,7 @@ effect cannot be written. Floats may be written 1e-6, which YAML itself would re
 import difflib
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from redistill.errors import OperatorError
+
+
+_FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # what becomes a folder of the run
 
 
 class Settings(BaseModel):
@@ -97,6 +101,12 @@ class VerifySettings(Settings):
     timeout_seconds: float = Field(5.0, gt=0)
     memory_mb: int = Field(2048, ge=256)
 
+    @field_validator("verifiers")
+    @classmethod
+    def _names_differ(cls, value: list[Plugin]) -> list[Plugin]:
+        _check_differ([v.name for v in value], "verifiers")
+        return value
+
 
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
@@ -135,7 +145,7 @@ class StageSettings(Settings):
 class BenchmarkSettings(Settings):
     """Problems to score on: `dev` (the held-out problems of the corpus) or a file with problem and answer columns."""
 
-    name: str = "dev"
+    name: str = Field("dev", pattern=_FOLDER_NAME)
     file: str | None = None
     benchmark: str | None = None  # only rows whose `benchmark` column has this value
     problem_column: str = "problem"
@@ -161,6 +171,12 @@ class EvaluateSettings(Settings):
     def _short_names(cls, value: Any) -> Any:
         return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
 
+    @field_validator("benchmarks")
+    @classmethod
+    def _names_differ(cls, value: list[BenchmarkSettings]) -> list[BenchmarkSettings]:
+        _check_differ([v.name for v in value], "benchmarks")
+        return value
+
 
 class ReportSettings(Settings):
     """What the page shows."""
@@ -172,7 +188,7 @@ class ReportSettings(Settings):
 class Recipe(Settings):
     """One experiment from traces to report."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=_FOLDER_NAME)
     seed: int = 0
     student: StudentSettings
     prompt: PromptSettings = PromptSettings()
@@ -201,7 +217,46 @@ class Recipe(Settings):
         return self
 
 
+def _check_differ(names: typing.Sequence[str], what: str) -> None:
+    """ValueError where two of a list have one name: the second would take the first one's place."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ValueError(f"two {what} are called {name!r}; give each a `name` of its own")
+
+
 # --- reading a recipe -------------------------------------------------------------------------------------------
+
+MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without object tags, in which 1e-6 is a number (YAML 1.1 wants a dot and a signed exponent: 1.0e-6)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    """Plain data in which no two places share a table, so that --set changes one of them. OperatorError in a sentence."""
+    nodes = 0
+
+    def unshared(value: Any) -> Any:
+        nonlocal nodes
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
+        if isinstance(value, dict):
+            return {key: unshared(inner) for key, inner in value.items()}
+        return [unshared(inner) for inner in value] if isinstance(value, list) else value
+
+    try:
+        return unshared(yaml.load(text, _Loader))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
+        raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -217,9 +272,10 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
     if not path.is_file():
         raise OperatorError(f"there is no recipe at {path}; the recipes that ship are in the folder recipes/.")
     try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(f"cannot read {path} as text: {error}.") from error
+    tree = _read_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise OperatorError(
             f"{path} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
@@ -238,10 +294,6 @@ def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         lines = [_sentence(e, Recipe) for e in error.errors()]
         raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error
-    except RecursionError as error:
-        raise OperatorError(
-            f"{where}: the recipe refers to itself; write it without YAML anchors that loop."
-        ) from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -250,10 +302,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise OperatorError(
             f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6."
         )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OperatorError(f"--set {override!r}: the value is not readable as YAML.") from error
+    value = _read_yaml(text, f"--set {override!r}: the value")
     *parents, last = key.split(".")
     place: Any = tree
     for step, part in enumerate(parents):

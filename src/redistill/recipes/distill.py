@@ -30,7 +30,7 @@ from redistill.records import FINAL, Group, Problem
 from redistill.report import write_report
 from redistill.rollout import Sampling, requests_for, traces_of
 from redistill.select import explain_empty, is_dev, select_shard
-from redistill.settings import BenchmarkSettings, Recipe
+from redistill.settings import BenchmarkSettings, Recipe, did_you_mean
 from redistill.storage import Account, Room, Shard, read_json, read_records, write_bytes, write_json
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
@@ -75,9 +75,17 @@ class Run:
         room = self.room("verify", settings.model_dump(mode="json"))
         if room.is_finished():
             return
+        corpus = Room(self.folder / "corpus", "").ledger()
+        for label in settings.labels:
+            present = sorted({word.partition("=")[0] for word in corpus["tallies"]["labels"]})
+            if label not in present:
+                none = "; the corpus brings no labels" if not present else ""
+                raise OperatorError(
+                    f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
+                )
         room.open()
         shards = Room(self.folder / "corpus", "").shard_files("groups")
-        total = Room(self.folder / "corpus", "").ledger()["accounts"]["traces"]["kept"]
+        total = corpus["accounts"]["traces"]["kept"]
         with self._pool(self.plan.verifiers) as pool, bar(label="verify", unit="trace", total=total) as progress:
             for index, path in enumerate(shards):
                 if not room.is_done(index):
@@ -129,6 +137,11 @@ class Run:
     # --- train: Examples and Pairs -> students ---
 
     def train(self) -> None:
+        dev = any(b.name == "dev" and b.file is None for b in self.recipe.evaluate.benchmarks)
+        if dev and self.room("select", {}).ledger()["accounts"]["dev"]["kept"] == 0:
+            raise OperatorError(
+                "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
+            )
         for stage in self.recipe.train:
             self._diagnose_before(stage)
             self.train_one(stage)
@@ -233,10 +246,6 @@ class Run:
             found = list(load_benchmark(benchmark))
         else:
             found = list(_stream(self.folder / "select", "dev"))
-            if not found:
-                raise OperatorError(
-                    "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
-                )
         return sorted(subsample(found, benchmark.max_problems, self.recipe.seed), key=lambda p: p.id)
 
     def _rollouts(
@@ -272,9 +281,15 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
     rank = int(os.environ.get("RANK", "0"))
     if rank > 0:
         return _help_training(Run(plan, folder), until)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot make the run's folder {folder}: {error.strerror}; choose another --runs-dir."
+        ) from error
     with _alone(folder):
         _forget(folder, start)
+        _put_away(folder, plan.prints)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         this = Run(plan, folder)
         seconds: dict[str, float] = {}
@@ -335,6 +350,16 @@ def _forget(folder: Path, start: str | None) -> None:
             (folder / "report.html").unlink(missing_ok=True)
         else:
             Room(folder / name, "").forget()
+
+
+def _put_away(folder: Path, prints: dict[str, str]) -> None:
+    """Remove scores that another recipe made, lest a page show them as this one's. The answers stay: where they fit
+    again, they are scored again."""
+    for path in folder.glob("evaluate/*/*/scores.json"):
+        stamp = path.with_name("fingerprint")
+        if not stamp.exists() or stamp.read_text() != prints.get(str(path.parent.relative_to(folder))):
+            path.unlink()
+            (folder / "evaluate" / "comparisons.json").unlink(missing_ok=True)
 
 
 def _stream(folder: Path, stream: str) -> Iterator[Any]:

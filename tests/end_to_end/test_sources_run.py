@@ -1,0 +1,143 @@
+"""Every source through the rooms up to select, on five rows; and text that was made to break things through all."""
+
+import json
+
+import pytest
+from conftest import MINI
+
+from redistill.storage import read_records
+
+# i is asked as "0+i=": the right completion ends in ####i, the wrong one in ####(i+1) % 10
+RIGHT = [f"0+{i}={i};####{i}" for i in range(5)]
+WRONG = [f"0+{i}={(i + 1) % 10};####{(i + 1) % 10}" for i in range(5)]
+SOURCES = {
+    "traces": (
+        lambda i: {"problem": f"0+{i}=", "answer": str(i), "generations": [{"text": RIGHT[i]}, {"text": WRONG[i]}]},
+        "cascade",
+        [],
+        5,
+    ),
+    "openr1-math-raw": (
+        lambda i: {
+            "problem": f"0+{i}=",
+            "answer": str(i),
+            "problem_is_valid": "Yes",
+            "source": "olympiads",
+            "generations": [WRONG[i], RIGHT[i]],
+            "is_reasoning_complete": [True, True],
+            "correctness": {
+                "llama_verification": [False, True],
+                "math_verify": [False, True],
+                "math_verify_reparsed_answer": [False, True],
+            },
+        },
+        "all",
+        ["llama_verification", "math_verify"],
+        5,
+    ),
+    "preference": (
+        lambda i: {"prompt": f"0+{i}=", "chosen": RIGHT[i], "rejected": WRONG[i]},
+        "teacher_label",
+        ["teacher_label"],
+        5,
+    ),
+    "messages": (
+        lambda i: {"messages": [{"role": "user", "content": f"0+{i}="}, {"role": "assistant", "content": RIGHT[i]}]},
+        "teacher_label",
+        ["teacher_label"],
+        0,
+    ),
+}
+
+
+def pieces(folder, stream):
+    return [r for path in sorted((folder / "runs/mini/select" / stream).glob("*.parquet")) for r in read_records(path)]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_goes_from_five_rows_to_examples_and_pairs(source, here, tool):
+    row, policy, labels, num_pairs = SOURCES[source]
+    (here / "rows.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(5)))
+    text = MINI.replace("dev_fraction: 0.2", "dev_fraction: 0.0001")
+    if not num_pairs:  # right traces only: a recipe without negatives
+        text = "\n".join(line for line in text.splitlines() if "objective: {name: redi" not in line)
+    (here / "mini.yaml").write_text(text)
+    sources = f"corpus.sources=[{{name: {source}, path: rows.jsonl}}]"
+    verify = ["--set", f"verify.policy={policy}", "--set", f"verify.labels=[{', '.join(labels)}]"]
+    verify += ["--set", "verify.verifiers=[]"] if labels else []  # the source's word decides
+    done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources, *verify)
+    assert done.returncode == 0, done.stderr
+    assert sorted(e.completion for e in pieces(here, "examples")) == RIGHT
+    pairs = pieces(here, "pairs")
+    assert sorted((p.prompt, p.chosen, p.rejected) for p in pairs) == [
+        (f"0+{i}=", RIGHT[i], WRONG[i]) for i in range(num_pairs)
+    ]
+
+
+HOSTILE = {
+    "html": "<script>alert(1)</script><img src=x onerror=alert(2)>&amp;]]>",
+    "ansi": "\x1b[2J\x1b]0;owned\x07\x9b31m",
+    "nul": "a\x00b",
+    "bidi": "‮right‬ ⁦left⁩ ​",
+    "surrogate": "\ud800 and \udfff",
+    "template": "{problem} {{ 7*7 }} {% raw %} %s $x \\N{DIGIT ONE}",
+    "special tokens": "<eos><bos><pad></s><|im_end|></think>",
+    "line ends": "a\r\nb c\x85d\x0be",
+    "many boxes": "\\boxed{" * 2000,
+    "two megabytes": "1+1=2;" * 350_000,
+    "emoji": "🙂" * 3 + "é",
+    "a file's name": "../../etc/passwd",
+    "numbers": "9" * 5000 + "^" + "9" * 5000,
+}
+
+
+def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(here, tool):
+    rows = []
+    for i, text in enumerate(HOSTILE.values()):
+        generations = [
+            {"text": f"{text}####{i}", "teacher": text[:50]},
+            {"text": f"{text}####{i + 1}", "pred": text[:50], "correct": False},
+            {"text": text},
+        ]
+        short = text if len(text) < 100 else ""
+        rows.append({"problem": f"0+{i}={short}", "answer": str(i), "source": text[:40], "generations": generations})
+    lines = [json.dumps(row) for row in rows]
+    assert len(max(lines, key=len)) > 2_000_000 and any("\\ud800" in line for line in lines)
+    (here / "rows.jsonl").write_text("\n".join([*lines, "\x1b[31mnot json", "", '{"problem": "\x00"}']) + "\n")
+    (here / "mini.yaml").write_text(MINI.replace("dev_fraction: 0.2", "dev_fraction: 0.0001"))
+    sources = "corpus.sources=[{name: traces, path: rows.jsonl}]"
+    done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.isascii() and "\x1b" not in done.stderr
+    pairs = {p.prompt: p for p in pieces(here, "pairs")}
+    assert len(pairs) == len(HOSTILE)  # each problem has a right and a wrong trace, whatever stands before the answer
+    ansi = next(p for p in pairs.values() if "\x1b" in p.chosen)
+    assert ansi.chosen == HOSTILE["ansi"] + "####1" and ansi.rejected == HOSTILE["ansi"] + "####2"
+    page = tool(here, "report", "runs/mini")
+    assert page.returncode == 0, page.stderr
+    html = (here / "runs/mini/report.html").read_text("utf-8")
+    assert "<script" not in html and "<img src=x" not in html and "\x1b" not in html and "\x00" not in html
+    assert "‮" not in html and "{{ 7*7 }}" in html.replace("&#39;", "'") or "{problem}" in html
+    for index in range(3):
+        for stream in ("verify/groups", "select/pairs", "select/dropped", "corpus/groups"):
+            path = here / f"runs/mini/{stream}/part-{index:05d}.parquet"
+            for number in range(len(list(read_records(path)))):
+                shown = tool(here, "show", str(path), str(number))
+                assert shown.returncode == 0, shown.stderr
+                assert not set(shown.stdout) & set("\x00\x07\x0b\x1b\x85\x9b‮⁦")
+                break  # one record a file keeps this quick
+    (here / "own.jsonl").write_text(json.dumps({"problem": "1+1=", "answer": "2"}))
+    again = tool(
+        here,
+        "run",
+        "mini.yaml",
+        "--until",
+        "train",
+        "--set",
+        sources,
+        "--set",
+        "diagnosis=null",
+        "--set",
+        "evaluate.benchmarks=[{name: own, file: own.jsonl}]",
+    )
+    assert again.returncode == 0, again.stderr  # the gibberish is trained on like any other text
