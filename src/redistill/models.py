@@ -10,7 +10,9 @@ from nothing: a config and a character tokenizer. Weights load in fp32, for a st
 and would be rounded away. Remote code is never run and pickled weights are never opened.
 """
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -180,9 +182,11 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
     where, gguf = locate(settings)
     try:
         kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
-        model = AutoModelForCausalLM.from_pretrained(
-            where, revision=settings.revision or "main", dtype=torch.float32, **kwargs
-        )
+        # the GGUF reader draws a bar of its own, also when piped
+        with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
+            model = AutoModelForCausalLM.from_pretrained(
+                where, revision=settings.revision or "main", dtype=torch.float32, **kwargs
+            )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _explain(error, "weights", where) from error
     if gguf:  # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
