@@ -26,7 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from redistill.errors import OperatorError
 
-
 _FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # what becomes a folder of the run
 
 

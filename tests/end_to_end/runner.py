@@ -55,7 +55,7 @@ def child(command: dict[str, Any]) -> int:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # as the interpreter does with what nobody caught
+    except Exception:  # noqa: BLE001 - as the interpreter does with what nobody caught
         traceback.print_exc()
         code = 1
     sys.stdout.flush()

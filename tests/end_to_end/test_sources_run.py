@@ -78,11 +78,11 @@ HOSTILE = {
     "html": "<script>alert(1)</script><img src=x onerror=alert(2)>&amp;]]>",
     "ansi": "\x1b[2J\x1b]0;owned\x07\x9b31m",
     "nul": "a\x00b",
-    "bidi": "‮right‬ ⁦left⁩ ​",
+    "bidi": "\u202eright\u202c \u2066left\u2069 \u200b",
     "surrogate": "\ud800 and \udfff",
     "template": "{problem} {{ 7*7 }} {% raw %} %s $x \\N{DIGIT ONE}",
     "special tokens": "<eos><bos><pad></s><|im_end|></think>",
-    "line ends": "a\r\nb c\x85d\x0be",
+    "line ends": "a\r\nb\u2028c\x85d\x0be",
     "many boxes": "\\boxed{" * 2000,
     "two megabytes": "1+1=2;" * 350_000,
     "emoji": "🙂" * 3 + "é",
@@ -94,50 +94,46 @@ HOSTILE = {
 def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(here, tool):
     rows = []
     for i, text in enumerate(HOSTILE.values()):
+        short = text if len(text) < 100 else ""
+        wrong = f"{text[:20_000]}####{i + 1}"
         generations = [
             {"text": f"{text}####{i}", "teacher": text[:50]},
-            {"text": f"{text}####{i + 1}", "pred": text[:50], "correct": False},
-            {"text": text},
+            {"text": wrong, "pred": text[:50], "correct": False},
+            {"text": text[:20_000]},
         ]
-        short = text if len(text) < 100 else ""
         rows.append({"problem": f"0+{i}={short}", "answer": str(i), "source": text[:40], "generations": generations})
     lines = [json.dumps(row) for row in rows]
     assert len(max(lines, key=len)) > 2_000_000 and any("\\ud800" in line for line in lines)
     (here / "rows.jsonl").write_text("\n".join([*lines, "\x1b[31mnot json", "", '{"problem": "\x00"}']) + "\n")
     (here / "mini.yaml").write_text(MINI.replace("dev_fraction: 0.2", "dev_fraction: 0.0001"))
-    sources = "corpus.sources=[{name: traces, path: rows.jsonl}]"
-    done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources)
+    (here / "own.jsonl").write_text(json.dumps({"problem": "1+1=", "answer": "2"}))
+    settings = [
+        "corpus.sources=[{name: traces, path: rows.jsonl}]",
+        "select.max_completion_tokens=20100",
+        "evaluate.benchmarks=[{name: own, file: own.jsonl}]",
+        "diagnosis=null",
+    ]
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = tool(here, "run", "mini.yaml", "--until", "select", *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr.isascii() and "\x1b" not in done.stderr
     pairs = {p.prompt: p for p in pieces(here, "pairs")}
-    assert len(pairs) == len(HOSTILE)  # each problem has a right and a wrong trace, whatever stands before the answer
+    assert len(pairs) == len(HOSTILE) - 1  # all but the two megabytes: whatever stands before it, the answer is read
+    dropped = [d for d in pieces(here, "dropped") if d.room == "select/pairs"]
+    assert [d.reason for d in dropped] == ["chosen_too_long"]
     ansi = next(p for p in pairs.values() if "\x1b" in p.chosen)
     assert ansi.chosen == HOSTILE["ansi"] + "####1" and ansi.rejected == HOSTILE["ansi"] + "####2"
     page = tool(here, "report", "runs/mini")
     assert page.returncode == 0, page.stderr
     html = (here / "runs/mini/report.html").read_text("utf-8")
     assert "<script" not in html and "<img src=x" not in html and "\x1b" not in html and "\x00" not in html
-    assert "‮" not in html and "{{ 7*7 }}" in html.replace("&#39;", "'") or "{problem}" in html
+    assert "\u202e" not in html and ("{{ 7*7 }}" in html or "{problem}" in html)
     for index in range(3):
         for stream in ("verify/groups", "select/pairs", "select/dropped", "corpus/groups"):
             path = here / f"runs/mini/{stream}/part-{index:05d}.parquet"
-            for number in range(len(list(read_records(path)))):
-                shown = tool(here, "show", str(path), str(number))
+            if path.exists() and next(read_records(path), None) is not None:
+                shown = tool(here, "show", str(path))
                 assert shown.returncode == 0, shown.stderr
-                assert not set(shown.stdout) & set("\x00\x07\x0b\x1b\x85\x9b‮⁦")
-                break  # one record a file keeps this quick
-    (here / "own.jsonl").write_text(json.dumps({"problem": "1+1=", "answer": "2"}))
-    again = tool(
-        here,
-        "run",
-        "mini.yaml",
-        "--until",
-        "train",
-        "--set",
-        sources,
-        "--set",
-        "diagnosis=null",
-        "--set",
-        "evaluate.benchmarks=[{name: own, file: own.jsonl}]",
-    )
-    assert again.returncode == 0, again.stderr  # the gibberish is trained on like any other text
+                assert not set(shown.stdout) & set("\x00\x07\x0b\x1b\x85\x9b\u202e\u2066")
+    again = tool(here, "run", "mini.yaml", "--until", "train", *words)
+    assert again.returncode == 0, again.stderr  # gibberish is trained on like any other text
