@@ -1,0 +1,73 @@
+"""What README.md and docs/*.md point at is there: links, headings, files of the repository, settings of a recipe."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from redistill import settings
+from redistill.corpus import SOURCES
+from redistill.rollout import ENGINES
+from redistill.select import PAIRINGS
+from redistill.train import OBJECTIVES
+from redistill.verify import VERIFIERS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+REPO_PATH = re.compile(r"(?<![\w./-])(?:src|tests|recipes|docs|benchmarks)/[\w./-]*\w")
+FILE_NAME = re.compile(r"(?<![\w./-])[a-z_]+\.py\b")
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code, for the links; blocks of plain text (maps of files) stay."""
+    return re.sub(r"^```(?!text)\w+\n.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a page's headings get, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if link.startswith(("http://", "https://")):
+            continue
+        target, _, heading = link.partition("#")
+        there = (page.parent / target) if target else page
+        assert there.exists(), f"{page.name} links to {link}, which is not there"
+        assert not heading or heading in headings(there), f"{page.name} links to {link}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_of_the_repository_that_a_page_names_exists(page: Path) -> None:
+    gone = [path for path in REPO_PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
+    assert not gone, f"{page.name} names {', '.join(gone)}"
+
+
+def test_every_file_in_the_readmes_map_exists() -> None:
+    known = {path.name for folder in ("src", "benchmarks") for path in (ROOT / folder).rglob("*.py")}
+    (rooms,) = [
+        text for text in re.findall(r"```text\n(.*?)```", PAGES[0].read_text("utf-8"), re.DOTALL) if "src/" in text
+    ]
+    assert set(FILE_NAME.findall(rooms)) <= known
+
+
+def test_the_house_page_names_every_module() -> None:
+    house = (ROOT / "docs" / "house.md").read_text("utf-8")
+    modules = [path for path in (ROOT / "src").rglob("*.py") if not path.name.startswith("__")]
+    assert not [path.name for path in modules if str(path.relative_to(ROOT)) not in house]
+
+
+def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None:
+    tables = [
+        kind for kind in vars(settings).values() if isinstance(kind, type) and issubclass(kind, settings.Settings)
+    ]
+    names = {name for table in tables if table is not settings.Plugin for name in table.model_fields}
+    for registry in (SOURCES, VERIFIERS, PAIRINGS, OBJECTIVES, ENGINES):
+        for name, function in registry.items():
+            names |= {name, *settings.options_of(function)}
+    page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    assert not sorted(name for name in names if f"`{name}`" not in page)
