@@ -220,7 +220,7 @@ def _check_differ(names: typing.Sequence[str], what: str) -> None:
     """ValueError where two of a list have one name: the second would take the first one's place."""
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise ValueError(f"two {what} are called {name!r}; give each a `name` of its own")
+            raise ValueError(f"two {what} are called {name!r}; each may stand there once")
 
 
 # --- reading a recipe -------------------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ from redistill.storage import read_json, read_records, to_row
 
 def one_record(path: Path, number: int) -> dict[str, Any]:
     """Record `number` of a .parquet or .jsonl (negative counts from the end), or the whole of a .json."""
+    if path.is_dir():
+        names = sorted(str(p.relative_to(path)) for s in (".parquet", ".jsonl", ".json") for p in path.rglob(f"*{s}"))
+        some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
     if not path.is_file():
         raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
     if path.suffix == ".json":

@@ -262,8 +262,8 @@ class Run:
         names, found = self.plan.scored, []
         for benchmark in self.recipe.evaluate.benchmarks:
             scores = {n: read_json(self.folder / "evaluate" / n / benchmark.name / "scores.json") for n in names}
-            for later, name in enumerate(names):
-                for other in names[:later]:
+            for place, name in reversed(list(enumerate(names))):  # the last stage against the one before it comes first
+                for other in reversed(names[:place]):
                     pair = paired_difference(scores[name], scores[other], seed=self.recipe.seed, names=(name, other))
                     found.append({"a": name, "b": other, "benchmark": benchmark.name, **pair})
         write_json(self.folder / "evaluate" / "comparisons.json", found)
