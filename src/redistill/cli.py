@@ -5,6 +5,7 @@ redistill show runs/quickstart/select/pairs/part-00000.parquet 3
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -75,6 +76,9 @@ example:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, do the verb, exit 0, or 2 with one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without é shows \xe9 instead of a traceback
     options = _parser().parse_args(arguments)
     # our libraries' habits: no telemetry, no advice, one tokenizer thread pool that survives a fork
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):

@@ -27,11 +27,21 @@ def one_record(path: Path, number: int) -> dict[str, Any]:
         whole = read_json(path)
         return whole if isinstance(whole, dict) else {"records": whole}
     if path.suffix == ".jsonl":
-        lines = [line for line in path.read_text("utf-8").splitlines() if line]
-        return dict(json.loads(lines[_place(path, number, len(lines))]))
+        return _line(path, number)
     records = read_records(path)
     place = _place(path, number, pq.read_metadata(path).num_rows) if path.suffix == ".parquet" else number
     return to_row(next(itertools.islice(records, place, None)))
+
+
+def _line(path: Path, number: int) -> dict[str, Any]:
+    try:
+        lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()]
+        record = json.loads(lines[_place(path, number, len(lines))])
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{path}: record {number} is not readable as JSON: {error}.") from error
+    if not isinstance(record, dict):
+        raise OperatorError(f"{path}: record {number} is {type(record).__name__} and no record (a JSON object).")
+    return record
 
 
 def _place(path: Path, number: int, count: int) -> int:

@@ -78,7 +78,7 @@ def to_row(record: Any) -> dict[str, Any]:
     if isinstance(record, Group):
         return {"problem": to_row(record.problem), "traces": [to_row(t) for t in record.traces]}
     if isinstance(record, Trace):
-        verdicts = [{"name": name, **_fields(v)} for name, v in record.verdicts.items()]
+        verdicts = [{"name": _clean(name), **_fields(v)} for name, v in record.verdicts.items()]
         return {
             "id": record.id,
             "completion": _clean(record.completion),
@@ -87,7 +87,7 @@ def to_row(record: Any) -> dict[str, Any]:
             "finish_reason": record.finish_reason,
             "num_tokens": record.num_tokens,
             "verdicts": verdicts,
-            "scores": [{"name": name, "value": float(value)} for name, value in record.scores.items()],
+            "scores": [{"name": _clean(name), "value": float(value)} for name, value in record.scores.items()],
         }
     return _fields(record)
 
@@ -210,9 +210,13 @@ def read_records(path: Path) -> Iterator[Any]:
             f"{path} is not a record file of redistill ({error}). Name a part-*.parquet of a run."
         ) from error
     with file:
-        for batch in file.iter_batches(batch_size=256):
-            for row in batch.to_pylist():
-                yield from_row(kind, row)
+        try:
+            for batch in file.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    yield from_row(kind, row)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise OperatorError(f"{path} is damaged ({why}). Delete it and run its room again.") from error
 
 
 # --- accounts: in = kept + sum(dropped) ------------------------------------------------------------------------
