@@ -26,10 +26,11 @@ from redistill.storage import (
 TEXT = st.text(max_size=30) | st.text(
     st.sampled_from('\x00\ud800\udfff\u202e\u2066\u2028\x85\r\n\t\x1b"\\{}é🙂a'), max_size=30
 )
+ID = st.text("0123456789abcdeft", max_size=17)  # a hash, as make_trace makes it
 NUMBER = st.floats(allow_nan=False)
 VERDICT = st.builds(Verdict, st.sampled_from(Outcome), st.none() | TEXT, TEXT, TEXT, TEXT, NUMBER)
 TRACE = st.builds(
-    Trace, TEXT, TEXT, TEXT, st.dictionaries(TEXT, st.integers() | NUMBER | TEXT | st.none(), max_size=3),
+    Trace, ID, TEXT, TEXT, st.dictionaries(ID, st.integers() | NUMBER | st.text() | st.none(), max_size=3),
     st.sampled_from(["stop", "length", None]), st.none() | st.integers(0, 2**40),
     st.dictionaries(TEXT, VERDICT, max_size=3), st.dictionaries(TEXT, NUMBER, max_size=3),
 )  # fmt: skip
@@ -44,8 +45,10 @@ RECORDS = {
 
 
 def storable(value):
-    """The same record with "?" for every lone surrogate, which no UTF-8 file can hold; `sampling` is JSON and keeps them."""
-    if isinstance(value, Outcome) or (not isinstance(value, str | dict | tuple) and not dataclasses.is_dataclass(value)):
+    """The same record with "?" for every lone surrogate, which no UTF-8 file can hold."""
+    if isinstance(value, Outcome) or (
+        not isinstance(value, str | dict | tuple) and not dataclasses.is_dataclass(value)
+    ):
         return value
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
@@ -53,7 +56,7 @@ def storable(value):
         return {storable(k): storable(v) for k, v in value.items()}
     if isinstance(value, tuple):
         return tuple(map(storable, value))
-    names = [f.name for f in dataclasses.fields(value) if f.name != "sampling"]
+    names = [f.name for f in dataclasses.fields(value)]
     return dataclasses.replace(value, **{name: storable(getattr(value, name)) for name in names})
 
 

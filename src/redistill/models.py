@@ -17,11 +17,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Regex, Tokenizer
 from tokenizers import decoders as token_decoders
 from tokenizers import models as token_models
@@ -74,8 +75,22 @@ def _gguf_in_package(name: str) -> Path:
     return found[0]
 
 
-def _explain(error: Exception, what: str, where: str) -> OperatorError:
-    return OperatorError(f"student.model: cannot load the {what} from {where}: {' '.join(str(error).split())[:300]}")
+@contextlib.contextmanager
+def _loading(what: str, where: str) -> Iterator[None]:
+    """Any error of the libraries that parse a student's files, as a sentence. They name no common kind: a damaged file
+    is a struct.error, a SafetensorError, a KeyError or a bare Exception, by the place of the damage."""
+    try:
+        yield
+    except OperatorError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise OperatorError(f"student.model: cannot load the {what} from {where}: {why}") from error
+
+
+def _origin(settings: StudentSettings) -> dict[str, Any]:
+    """Which revision, and that code lying beside the weights is not run (transformers would ask at the terminal)."""
+    return {"revision": settings.revision or "main", "trust_remote_code": False}
 
 
 def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
@@ -97,10 +112,8 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
         raise OperatorError(
             f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
         )
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, revision=settings.revision or "main")
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        raise _explain(error, "tokenizer", where) from error
+    with _loading("tokenizer", where):
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings))
     if settings.end_of_turn is not None:
         if settings.end_of_turn not in tokenizer.get_vocab():
             raise OperatorError(
@@ -152,11 +165,8 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
     if settings.from_config is not None:
         return _own_config(settings, vocab_size or len(character_tokenizer(settings.alphabet or "")))
     where, gguf = locate(settings)
-    try:
-        kwargs = {"gguf_file": gguf} if gguf else {}
-        config = AutoConfig.from_pretrained(where, revision=settings.revision or "main", **kwargs)
-    except (OSError, ValueError, KeyError) as error:
-        raise _explain(error, "config", where) from error
+    with _loading("config", where):
+        config = AutoConfig.from_pretrained(where, **({"gguf_file": gguf} if gguf else {}), **_origin(settings))
     return edited_config(config, settings.config_edits)
 
 
@@ -167,7 +177,7 @@ def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
         config = AutoConfig.for_model(
             kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise OperatorError(f"student.from_config: {' '.join(str(error).split())[:300]}") from error
     return edited_config(config, settings.config_edits)
 
@@ -180,15 +190,18 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     where, gguf = locate(settings)
-    try:
+    with _loading("weights", where):
         kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
         # the GGUF reader draws a bar of its own, also when piped
         with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
-            model = AutoModelForCausalLM.from_pretrained(
-                where, revision=settings.revision or "main", dtype=torch.float32, **kwargs
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings)
             )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise _explain(error, "weights", where) from error
+    model, found = loaded
+    if found["missing_keys"]:  # transformers would fill them with random numbers and go on
+        raise OperatorError(
+            f"student.model: the weights in {where} lack {', '.join(sorted(found['missing_keys'])[:5])}; fetch the model again."
+        )
     if gguf:  # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
         if hasattr(config, "quantization_config"):
             del config.quantization_config
