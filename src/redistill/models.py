@@ -307,6 +307,12 @@ def encode_completions(tokenizer: PreTrainedTokenizerFast, completions: Sequence
     return [[*row, end] for row in rows]
 
 
+def completion_offsets(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """The characters (start, end) of each token that `encode_completions` makes, without the end-of-turn token."""
+    found = tokenizer(list(completions), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [[(int(start), int(end)) for start, end in row] for row in found]
+
+
 def context_length(model_or_config: Any) -> int:
     """The longest row in tokens that the model has positions for."""
     config = getattr(model_or_config, "config", model_or_config)

@@ -108,7 +108,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row for REDI, DPO and their kin. Columns as in TRL; `weight` multiplies the row's loss."""
+    """One row for REDI, DPO and their kin. Columns as in TRL; `weight` multiplies the row's loss.
+
+    Spans weigh characters of a side, as (start, end, weight) in code points, end excluded, the last one winning: they
+    hold for any tokenizer. Empty: every character weighs 1. The modifier `span-weights` reads them.
+    """
 
     problem_id: str
     prompt: str
@@ -117,6 +121,8 @@ class Pair:
     chosen_id: str
     rejected_id: str
     weight: float = 1.0
+    chosen_spans: tuple[tuple[int, int, float], ...] = ()
+    rejected_spans: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,9 @@ class StageSettings(Settings):
     """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
 
     objective: Plugin
+    modifiers: list[Plugin] = Field(default_factory=list)  # of token weights, lengths and losses: train/modifiers.py
     start: str = "base"
+    reference: str | None = None  # base or an earlier stage, for objectives that compare with one; default: start
     batch_size: int = Field(32, gt=0)  # rows (examples or pairs) an optimizer step
     epochs: float = Field(1.0, gt=0)
     steps: int | None = Field(None, gt=0)  # instead of epochs
@@ -208,6 +210,11 @@ class Recipe(Settings):
             if settings.start not in known:
                 raise ValueError(
                     f"train.{stage}.start: no earlier stage is called {settings.start!r}{did_you_mean(settings.start, known)}"
+                )
+            if settings.reference is not None and settings.reference not in known:
+                raise ValueError(
+                    f"train.{stage}.reference: no earlier stage is called {settings.reference!r}"
+                    f"{did_you_mean(settings.reference, known)}"
                 )
             known.append(stage)
         for model in self.evaluate.models or ():

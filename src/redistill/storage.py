@@ -55,6 +55,7 @@ _TRACE = pa.struct(
         ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
     ]
 )
+_SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("weight", pa.float64())]))
 _PROBLEM = [(name, pa.string()) for name in ("id", "statement", "answer", "answer_type", "source", "source_row")]
 _SCHEMAS: dict[type, pa.Schema] = {
     Group: pa.schema([("problem", pa.struct(_PROBLEM)), ("traces", pa.list_(_TRACE))]),
@@ -62,7 +63,7 @@ _SCHEMAS: dict[type, pa.Schema] = {
     Example: pa.schema([(name, pa.string()) for name in ("problem_id", "trace_id", "prompt", "completion")]),
     Pair: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id")]
-        + [("weight", pa.float64())]
+        + [("weight", pa.float64()), ("chosen_spans", _SPANS), ("rejected_spans", _SPANS)]
     ),
     Dropped: pa.schema([(name, pa.string()) for name in ("id", "room", "reason")]),
 }
@@ -89,7 +90,13 @@ def to_row(record: Any) -> dict[str, Any]:
             "verdicts": verdicts,
             "scores": [{"name": _clean(name), "value": float(value)} for name, value in record.scores.items()],
         }
+    if isinstance(record, Pair):
+        spans = {name: [dict(zip(_SPAN, span)) for span in getattr(record, name)] for name in _SPANNED}
+        return {**_fields(record), **spans}
     return _fields(record)
+
+
+_SPANNED, _SPAN = ("chosen_spans", "rejected_spans"), ("start", "end", "weight")
 
 
 def _fields(record: Any) -> dict[str, Any]:
@@ -109,6 +116,9 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
     if kind is Verdict:
         fields = {k: v for k, v in row.items() if k != "name"}
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
+    if kind is Pair:
+        spans = {name: tuple(tuple(span[key] for key in _SPAN) for span in row.get(name) or ()) for name in _SPANNED}
+        return Pair(**{**row, **spans})
     return kind(**row)
 
 

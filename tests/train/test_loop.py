@@ -172,9 +172,9 @@ stage({folder!r}, settings=SETTINGS.model_copy(update={{"steps": 4}}), objective
 """
 
 
-@pytest.mark.parametrize("objective", ["redi", "simpo"])
+@pytest.mark.parametrize("objective", ["redi", "simpo", "kto"])
 def test_two_processes_take_the_same_steps_as_one(tmp_path, objective):
-    """DDP over gloo, an uneven number of packs a rank, linear and two-pass objectives: weights equal to rounding."""
+    """DDP over gloo, an uneven number of packs a rank, linear, two-pass and reference objectives: weights equal to rounding."""
     from redistill.train.objectives import OBJECTIVES
 
     settings = SETTINGS.model_copy(update={"steps": 4})

@@ -1,37 +1,63 @@
 """One step of training against an independent computation: fp64, one unpadded row at a time, transformers' own logits."""
 
+import dataclasses
 import functools
+import math
 
 import pytest
 import torch
 
 from redistill import models
 from redistill.logps import PackedPolicy, prepare_for_packing
-from redistill.train.objectives import OBJECTIVES, redi
+from redistill.train import MODIFIERS
+from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
 from redistill.train.rows import read_rows, write_rows
-from redistill.train.step import backward_step
+from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
 
 from .conftest import TINY, some_examples, some_pairs, tiny_student
 
 
 def encoded(tmp_path, records, tokenizer):
+    spans = getattr(records[0], "chosen_spans", ())
     write_rows(
         tmp_path,
         records,
         encode_prompts=lambda texts: models.encode_prompts(tokenizer, texts),
         encode_completions=lambda texts: models.encode_completions(tokenizer, texts),
         max_tokens=200,
+        completion_offsets=(lambda texts: models.completion_offsets(tokenizer, texts)) if spans else None,
     )
     return read_rows(tmp_path)[0]
 
 
-def our_step(student, objective, rows, numbers, budget):
+def our_step(student, objective, rows, numbers, budget, modifiers=(), reference=None):
     model, _ = student
     prepare_for_packing(model)
     policy = PackedPolicy(model)
     policy.zero_grad()
-    figures = backward_step(policy, objective, rows, numbers, tokens_per_micro_batch=budget)
+    figures = backward_step(
+        policy,
+        objective,
+        rows,
+        numbers,
+        tokens_per_micro_batch=budget,
+        modifiers=modifiers,
+        reference=reference,
+    )
     return figures, {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def reference_on(rows, seed=1):
+    """A reference that is another student, on rows that are encoded."""
+    model, _ = tiny_student(seed=seed)
+    prepare_for_packing(model)
+    run = functools.partial(
+        find_token_logps, PackedPolicy(model), tokens_per_micro_batch=4000, device=torch.device("cpu"), ranks=Ranks()
+    )
+    others = [rows.mismatched(row) for row in range(len(rows))]
+    sums = [part.sum() for part in run(others).split([len(ids) - prompt for ids, prompt in others])]
+    logps = run([rows.sequence(n) for n in range(len(rows.prompt_tokens))])
+    return Reference(logps.float().numpy(), torch.stack(sums).numpy())
 
 
 def their_logp(model, tokenizer, prompt, completion):
@@ -83,18 +109,194 @@ def bins_for(rows, numbers, budget):
     return len(first_fit_decreasing([rows.length(n) for r in numbers for n in rows.sequences_of(r)], budget))
 
 
+@functools.cache
+def packed_student():
+    model, _ = tiny_student()
+    prepare_for_packing(model)
+    return PackedPolicy(model)
+
+
+def split_three_ways(rows, reference, objective, modifiers=()):
+    numbers = range(len(rows))
+    budgets = {bins_for(rows, numbers, b): b for b in range(2000, 20, -1)}
+    policy, found = packed_student(), {}
+    for ways in (1, 2, 7):
+        policy.zero_grad()
+        figures = backward_step(
+            policy,
+            objective,
+            rows,
+            numbers,
+            tokens_per_micro_batch=budgets[ways],
+            modifiers=modifiers,
+            reference=reference,
+        )
+        found[ways] = figures.loss, {name: p.grad.clone() for name, p in policy.named_parameters()}
+    for ways in (2, 7):
+        assert found[ways][0] == pytest.approx(found[1][0], rel=1e-6, abs=1e-7)
+        for key, gradient in found[1][1].items():
+            assert relative(found[ways][1][key], gradient) < 2e-6, (ways, key)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     """Micro-batches are a matter of memory: the budgets that cut the step into 1, 2 and 7 packs give one gradient."""
-    records = some_examples(12) if name == "sft" else some_pairs(8, seed=4, longest=110)
-    numbers = range(len(records))
+    records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else some_examples(12)
     rows = encoded(tmp_path, records, tiny_student()[1])
-    budgets = {bins_for(rows, numbers, b): b for b in range(2000, 20, -1)}
-    found = {ways: our_step(tiny_student(), OBJECTIVES[name], rows, numbers, budgets[ways]) for ways in (1, 2, 7)}
-    for ways in (2, 7):
-        assert found[ways][0].loss == pytest.approx(found[1][0].loss, rel=1e-6)
-        for key, gradient in found[1][1].items():
-            assert relative(found[ways][1][key], gradient) < 2e-6, (ways, key)
+    split_three_ways(rows, reference_on(rows) if needs_pairs(OBJECTIVES[name]) else None, OBJECTIVES[name])
+
+
+# min_probability .06: near 1/20, what this untrained student gives a character, so the floor cuts through the tokens
+EVERY_MODIFIER = {
+    "shared-prefix-mask": functools.partial(MODIFIERS["shared-prefix-mask"], renormalise=True),
+    "divergence-window": functools.partial(MODIFIERS["divergence-window"], window=3),
+    "negative-floor": functools.partial(MODIFIERS["negative-floor"], min_probability=0.06),
+    "span-weights": MODIFIERS["span-weights"],
+    "aggregation": MODIFIERS["aggregation"],
+    "nll-anchor": MODIFIERS["nll-anchor"],
+}
+
+
+def kindred_pairs(count, seed=0, longest=60):
+    """Pairs whose sides share an opening of up to nine characters, with a span of weight on each side."""
+    pairs = some_pairs(count, seed=seed, longest=longest)
+    opened = [dataclasses.replace(p, chosen=p.prompt[:9] + p.chosen, rejected=p.prompt[:9] + p.rejected) for p in pairs]
+    return [dataclasses.replace(p, chosen_spans=((0, 1, 0.25),), rejected_spans=((1, 2, 3.0),)) for p in opened]
+
+
+@pytest.mark.parametrize("name", MODIFIERS)
+def test_a_step_is_the_same_whatever_its_split_with_every_objective_under_a_modifier(tmp_path, name):
+    rows = encoded(tmp_path, kindred_pairs(5, seed=3, longest=40), tiny_student()[1])
+    reference = reference_on(rows)
+    for objective in OBJECTIVES.values():
+        lengths_unread = not needs_lengths(objective)
+        if needs_pairs(objective) and not (lengths_unread and name in ("aggregation", "shared-prefix-mask")):
+            split_three_ways(rows, reference, objective, [EVERY_MODIFIER[name]])
+
+
+def test_a_step_is_the_same_whatever_its_split_with_all_modifiers_at_once(tmp_path):
+    rows = encoded(tmp_path, kindred_pairs(7, seed=2, longest=90), tiny_student()[1])
+    reference = reference_on(rows)
+    for key in ("redi", "unlikelihood", "dpo_norm", "topr"):
+        split_three_ways(rows, reference, OBJECTIVES[key], list(EVERY_MODIFIER.values()))
+
+
+# --- the truth, again row by row in fp64, with the formulas written out a second time ----------------------------
+
+
+def their_token_logps(model, tokenizer, prompt, completion):
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    answer = tokenizer(completion, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    logps = torch.log_softmax(model(input_ids=torch.tensor([ids + answer]), use_cache=False).logits[0], -1)
+    return torch.stack([logps[len(ids) - 1 + i, token] for i, token in enumerate(answer)])
+
+
+def fp64_student(seed=0):
+    model, tokenizer = tiny_student(seed=seed)
+    model.set_attn_implementation("eager")
+    return model.double(), tokenizer
+
+
+def their_step(pairs, loss_of, seed_of_reference=1):
+    """Loss and gradients of loss_of(list of (w, l, ref_w, ref_l) token log-probs, list of mismatched log-ratios)."""
+    model, tokenizer = fp64_student()
+    before, _ = fp64_student(seed_of_reference)
+    rows, ratios = [], []
+    for number, pair in enumerate(pairs):
+        sides = [
+            their_token_logps(m, tokenizer, pair.prompt, s)
+            for m in (model, before)
+            for s in (pair.chosen, pair.rejected)
+        ]
+        rows.append((sides[0], sides[1], sides[2].detach(), sides[3].detach()))
+        other = pairs[(number + len(pairs) // 2) % len(pairs)]
+        text = other.rejected if number % 2 else other.chosen
+        with torch.no_grad():
+            ratios.append(
+                sum(s * their_token_logps(m, tokenizer, pair.prompt, text).sum() for s, m in ((1, model), (-1, before)))
+            )
+    loss = loss_of(rows, ratios)
+    loss.backward()
+    return float(loss.detach()), {name: p.grad for name, p in model.named_parameters()}
+
+
+def truth_of_dpo(rows, ratios):
+    total = 0.0
+    for w, y, before_w, before_l in rows:
+        total = total - torch.log(1 / (1 + torch.exp(-0.1 * ((w.sum() - before_w.sum()) - (y.sum() - before_l.sum())))))
+    return total / len(rows)
+
+
+def truth_of_orpo(rows, ratios):
+    total = 0.0
+    for w, y, _, _ in rows:
+        p, q = torch.exp(w.mean()), torch.exp(y.mean())
+        odds = (p / (1 - p)) / (q / (1 - q))
+        total = total - torch.log(p) - 0.1 * torch.log(odds / (1 + odds))
+    return total / len(rows)
+
+
+def truth_of_unlikelihood(rows, ratios):
+    return sum(-w.mean() - torch.log(1 - torch.exp(y)).mean() for w, y, _, _ in rows) / len(rows)
+
+
+def truth_of_kto(rows, ratios):
+    z0 = float(sum(ratios)) / len(ratios)
+    assert z0 > 0.01  # or the test would not see the estimate
+    total = 0.0
+    for w, y, before_w, before_l in rows:
+        total = total + 1 - 1 / (1 + torch.exp(-0.1 * (w.sum() - before_w.sum() - z0)))
+        total = total + 1 - 1 / (1 + torch.exp(-0.1 * (z0 - (y.sum() - before_l.sum()))))
+    return total / (2 * len(rows))
+
+
+@pytest.mark.parametrize(
+    "name,loss_of",
+    [("dpo", truth_of_dpo), ("orpo", truth_of_orpo), ("unlikelihood", truth_of_unlikelihood), ("kto", truth_of_kto)],
+)
+def test_loss_and_every_gradient_equal_fp64_row_by_row(tmp_path, name, loss_of):
+    pairs = some_pairs(6, seed=9, longest=50)
+    loss, gradients = their_step(pairs, loss_of)
+    student = tiny_student()
+    rows = encoded(tmp_path, pairs, student[1])
+    figures, ours = our_step(student, OBJECTIVES[name], rows, range(6), 150, reference=reference_on(rows))
+    assert figures.loss == pytest.approx(loss, rel=2e-6, abs=2e-6)
+    worst = {key: relative(ours[key], gradient) for key, gradient in gradients.items()}
+    assert max(worst.values()) < 5e-6, worst
+
+
+def test_mask_floor_spans_and_anchor_together_equal_fp64_row_by_row(tmp_path):
+    """dpo_norm under four modifiers, the mask renormalised: every weight made again from the text itself."""
+    pairs = kindred_pairs(6, seed=11, longest=40)
+
+    def loss_of(rows, ratios):
+        total = 0.0
+        for pair, (w, y, before_w, before_l) in zip(pairs, rows):
+            same = 0
+            for a, b in zip([*pair.chosen, "end"], [*pair.rejected, "end"]):
+                if a != b:
+                    break
+                same += 1
+            left_w = torch.tensor([0.0 if i < same else 1.0 for i in range(len(w))]).double()
+            left_l = torch.tensor([0.0 if i < same else 1.0 for i in range(len(y))]).double()
+            span_w = torch.tensor([0.25 if i == 0 else 1.0 for i in range(len(w))]).double()
+            span_l = torch.tensor([3.0 if i == 1 else 1.0 for i in range(len(y))]).double()
+            floor = torch.tensor([1.0 if math.exp(v) >= 0.06 else 0.0 for v in y.tolist()]).double()
+            up = (left_w * span_w * (w - before_w)).sum() / left_w.sum()
+            down = (left_l * span_l * floor * (y - before_l)).sum() / left_l.sum()
+            total = total - torch.log(torch.sigmoid(5 * (up - down))) - 0.4 * w.mean()
+        return total / len(pairs)
+
+    loss, gradients = their_step(pairs, loss_of)
+    student = tiny_student()
+    rows = encoded(tmp_path, pairs, student[1])
+    names = ("shared-prefix-mask", "negative-floor", "span-weights")
+    modifiers = [*(EVERY_MODIFIER[n] for n in names), functools.partial(MODIFIERS["nll-anchor"], alpha=0.4)]
+    reference = reference_on(rows)
+    figures, ours = our_step(student, OBJECTIVES["dpo_norm"], rows, range(6), 150, modifiers, reference)
+    assert figures.loss == pytest.approx(loss, rel=2e-6, abs=2e-6)
+    worst = {key: relative(ours[key], gradient) for key, gradient in gradients.items()}
+    assert max(worst.values()) < 5e-6, worst
 
 
 def test_the_order_of_rows_in_a_step_does_not_matter(tmp_path):
@@ -113,8 +315,6 @@ def test_a_rows_logp_does_not_depend_on_what_it_is_packed_with(tmp_path):
 
 
 def test_the_weight_of_a_pair_multiplies_its_loss(tmp_path):
-    import dataclasses
-
     pairs = some_pairs(3, seed=7)
     weighted = [dataclasses.replace(p, weight=w) for p, w in zip(pairs, (1.0, 0.0, 3.0))]
     rows = encoded(tmp_path / "w", weighted, tiny_student()[1])

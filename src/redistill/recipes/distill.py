@@ -164,6 +164,8 @@ class Run:
             seed=self.recipe.seed,
             card=card,
             describe=settings.model_dump(mode="json"),
+            modifiers=self.plan.modifiers[stage],
+            reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
         )
         last = _last_line(folder / "metrics.jsonl")
         say(f"train    {stage}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")

@@ -28,7 +28,7 @@ from redistill.rollout import ENGINES
 from redistill.select import PAIRINGS
 from redistill.settings import Recipe, StudentSettings, bind, did_you_mean
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
-from redistill.train import OBJECTIVES, needs_pairs
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_pairs, needs_reference
 from redistill.verify import VERIFIERS
 from redistill.verify.policy import check_policy
 
@@ -45,6 +45,7 @@ class Plan:
     judge: dict[str, partial[Any]]
     pairing: Callable[..., Any]
     objectives: dict[str, partial[Any]]
+    modifiers: dict[str, list[partial[Any]]]
     engine: Callable[..., Any]
     diagnosis: Callable[..., Any] | None
     tokenizer: PreTrainedTokenizerFast
@@ -70,6 +71,11 @@ def make_plan(recipe: Recipe) -> Plan:
     judge = {recipe.evaluate.verifier.name: bind(VERIFIERS, recipe.evaluate.verifier, "evaluate.verifier")}
     pairing = bind(PAIRINGS, recipe.select.pairing, "select.pairing")
     objectives = {name: bind(OBJECTIVES, s.objective, f"train.{name}.objective") for name, s in recipe.train.items()}
+    modifiers = {
+        name: [bind(MODIFIERS, m, f"train.{name}.modifiers.{i}") for i, m in enumerate(s.modifiers)]
+        for name, s in recipe.train.items()
+    }
+    _check_stages(recipe, objectives, modifiers)
     engine = bind(ENGINES, recipe.evaluate.engine, "evaluate.engine")
     diagnosis = bind(DIAGNOSES, recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
     _check_policy(recipe)
@@ -94,6 +100,7 @@ def make_plan(recipe: Recipe) -> Plan:
         judge=judge,
         pairing=pairing,
         objectives=objectives,
+        modifiers=modifiers,
         engine=engine,
         diagnosis=diagnosis,
         tokenizer=tokenizer,
@@ -103,6 +110,16 @@ def make_plan(recipe: Recipe) -> Plan:
     )
     plan.prints = _fingerprints(plan)
     return plan
+
+
+def _check_stages(
+    recipe: Recipe, objectives: dict[str, partial[Any]], modifiers: dict[str, list[partial[Any]]]
+) -> None:
+    for name, objective in objectives.items():
+        check_stage(objective, modifiers[name], f"train.{name}")
+        if recipe.train[name].reference is not None and not needs_reference(objective):
+            chosen = recipe.train[name].objective.name
+            raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
 
 
 def _check_policy(recipe: Recipe) -> None:
@@ -171,8 +188,9 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     for name, stage in recipe.train.items():
         settings = stage.model_dump()
         prints[f"train/{name}"] = fingerprint(
-            prints["select"], prints[f"train/{stage.start}"], settings, recipe.seed, code
-        )
+            prints["select"], prints[f"train/{stage.start}"], prints[f"train/{stage.reference or stage.start}"],
+            settings, recipe.seed, code,
+        )  # fmt: skip
     code = code_fingerprint("rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py")
     files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})

@@ -11,10 +11,11 @@ after a kill takes the same steps and ends with the same bytes.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -28,10 +29,12 @@ from redistill.records import Example, Pair
 from redistill.settings import StageSettings
 from redistill.storage import Account, read_json, write_json
 from redistill.train import checkpoints
-from redistill.train.objectives import Objective
+from redistill.train.modifiers import Modifier, check_modifiers, reads_spans
+from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_reference
 from redistill.train.packing import num_steps, rows_of_step
+from redistill.train.reference import reference_logps
 from redistill.train.rows import Rows, read_rows, write_rows
-from redistill.train.step import Ranks, StepFigures, backward_step, pair_figures
+from redistill.train.step import Ranks, Reference, StepFigures, backward_step, pair_figures
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
@@ -48,21 +51,27 @@ def train_stage(
     seed: int,
     card: str,
     describe: Mapping[str, Any] | None = None,
+    modifiers: Sequence[Modifier] = (),
+    reference: Callable[[], Student] | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
-    `student` loads the model to start from; `records` is read only where the rows are not encoded yet. OperatorError
-    when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
+    `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
+    the model that the objective compares with, where it needs one: by default that is the start. OperatorError when the
+    objective and its modifiers do not fit, when no row fits, or when three steps in a row have no finite gradient (the
+    sentence names the rows).
     """
+    check_stage(objective, modifiers, f"train.{stage}")
     accelerator = _accelerator(settings)
     if accelerator.is_main_process:
         _open(folder, fingerprint)
     accelerator.wait_for_everyone()
     model, tokenizer = student()
-    rows, account = _encoded(accelerator, folder, stage, settings, model, tokenizer, records)
+    rows, account = _encoded(accelerator, folder, stage, settings, model, tokenizer, records, modifiers)
     total = num_steps(num_rows=len(rows), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps)
-    model = _adapted(model, settings)
     prepare_for_packing(model)
+    compared = _reference(accelerator, folder, settings, objective, rows, model, reference)
+    model = _adapted(model, settings)
     policy, optimizer = accelerator.prepare(PackedPolicy(model), _optimizer(model, settings))
     done = _resume(accelerator, folder)
     _trim_metrics(folder / "metrics.jsonl", done)
@@ -71,7 +80,9 @@ def train_stage(
     with bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress:
         for step in range(done, total):
             numbers = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(rows))
-            figures, facts = _step(accelerator, policy, optimizer, objective, rows, numbers, settings, step, total)
+            figures, facts = _step(
+                accelerator, policy, optimizer, objective, rows, numbers, settings, step, total, modifiers, compared
+            )
             skipped = 0 if facts["finite"] else skipped + 1
             if skipped == 3:
                 names = ", ".join(rows.ids[n] for n in numbers[:8])
@@ -113,6 +124,12 @@ def train_stage(
     return ledger
 
 
+def check_stage(objective: Objective, modifiers: Sequence[Modifier], where: str) -> None:
+    """OperatorError where the objective's options or its modifiers cannot work; costs no model and no data."""
+    is_linear(objective)  # calls it on made-up log-probs, so an option it refuses is refused now
+    check_modifiers(objective, modifiers, where)
+
+
 def is_finished(folder: Path, fingerprint: str) -> bool:
     """True when this stage's student is there, whole, and was made under this fingerprint."""
     if not (folder / "ledger.json").exists() or read_json(folder / "ledger.json").get("fingerprint") != fingerprint:
@@ -151,9 +168,11 @@ def _encoded(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     records: Iterable[Example | Pair],
+    modifiers: Sequence[Modifier],
 ) -> tuple[Rows, Account]:
     limit = min(settings.max_tokens or models.context_length(model), models.context_length(model))
     where = folder / "rows"
+    spans = any(map(reads_spans, modifiers))
     if accelerator.is_main_process and not (where / "account.json").exists():
         write_rows(
             where,
@@ -161,6 +180,7 @@ def _encoded(
             encode_prompts=lambda texts: models.encode_prompts(tokenizer, texts),
             encode_completions=lambda texts: models.encode_completions(tokenizer, texts),
             max_tokens=limit,
+            completion_offsets=(lambda texts: models.completion_offsets(tokenizer, texts)) if spans else None,
         )
     accelerator.wait_for_everyone()
     rows, account = read_rows(where)
@@ -171,7 +191,42 @@ def _encoded(
             f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "
             "and completion). Raise train max_tokens, or the model's context by student.config_edits, or choose shorter traces."
         )
+    if spans and (rows.span_weights is None or (np.asarray(rows.span_weights) == 1.0).all()):
+        raise OperatorError(
+            f"train.{stage}.modifiers: span-weights is listed, but no pair has a span that changes a weight; write "
+            "chosen_spans or rejected_spans into the pairs, or leave it out."
+        )
     return rows, account
+
+
+def _reference(
+    accelerator: Accelerator,
+    folder: Path,
+    settings: StageSettings,
+    objective: Objective,
+    rows: Rows,
+    start: PreTrainedModel,
+    load: Callable[[], Student] | None,
+) -> Reference | None:
+    """The reference's log-probs where the objective asks for them; `start` is the model before its first step."""
+    if not needs_reference(objective):
+        return None
+    model = start
+    if load is not None:
+        model, _ = load()
+        prepare_for_packing(model)
+    training = model.training
+    found = reference_logps(
+        accelerator,
+        model.eval(),
+        rows,
+        folder.parent / ".references",
+        precision=settings.mixed_precision,
+        tokens_per_micro_batch=settings.tokens_per_micro_batch,
+        mismatched=needs_mismatched(objective),
+    )
+    model.train(training)
+    return found
 
 
 def _adapted(model: PreTrainedModel, settings: StageSettings) -> PreTrainedModel:
@@ -229,6 +284,8 @@ def _step(
     settings: StageSettings,
     step: int,
     total: int,
+    modifiers: Sequence[Modifier] = (),
+    reference: Reference | None = None,
 ) -> tuple[StepFigures, dict[str, Any]]:
     started = time.perf_counter()
     rate = learning_rate(settings, step, total)
@@ -240,6 +297,8 @@ def _step(
         rows,
         numbers,
         tokens_per_micro_batch=settings.tokens_per_micro_batch,
+        modifiers=modifiers,
+        reference=reference,
         device=accelerator.device,
         ranks=Ranks(
             accelerator.process_index,

@@ -3,6 +3,7 @@
     tokens.bin   int32, all sequences end to end
     index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
+    span_weights.bin  float32, one a completion token, where a stage asks for the pairs' character spans
 
 An example is one sequence, a pair two: chosen then rejected. A row too long for the student is dropped with its reason,
 never cut: a cut trace has lost its answer.
@@ -20,6 +21,7 @@ from redistill.records import Example, Pair
 from redistill.storage import Account, write_bytes, write_json
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
+Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Rows:
     prompt_tokens: np.ndarray
     weights: np.ndarray
     ids: list[str]
+    span_weights: np.ndarray | None = None  # (completion tokens of all sequences,)
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -56,6 +59,23 @@ class Rows:
         """Tokens of one sequence that carry loss, the end-of-turn token included."""
         return self.length(number) - max(int(self.prompt_tokens[number]), 1)
 
+    def completion(self, number: int) -> np.ndarray:
+        """The token ids of one sequence that carry loss."""
+        return self.tokens[self.starts[number + 1] - self.completion_tokens(number) : self.starts[number + 1]]
+
+    def completion_starts(self) -> np.ndarray:
+        """(sequences + 1,): where each sequence begins in an array of all completion tokens end to end."""
+        counts = np.diff(self.starts) - np.maximum(self.prompt_tokens, 1)
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def mismatched(self, row: int) -> tuple[list[int], int]:
+        """(ids, prompt tokens): this row's prompt with a completion of the row half the rows away (neighbours may share
+        a problem): its chosen for even rows, its rejected for odd ones. Cut to the longest sequence there is."""
+        other = self.sequences_of((row + max(1, len(self) // 2)) % len(self))[row % self.per_row]
+        ids, prompt = self.sequence(self.sequences_of(row)[0])
+        joined = ids[:prompt] + self.sequence(other)[0][int(self.prompt_tokens[other]) :]
+        return joined[: int(np.diff(self.starts).max())], prompt
+
 
 def write_rows(
     folder: Path,
@@ -64,9 +84,14 @@ def write_rows(
     encode_prompts: Encode,
     encode_completions: Encode,
     max_tokens: int,
+    completion_offsets: Offsets | None = None,
 ) -> Account:
-    """Encode records into `folder` and return the account of rows; `max_tokens` bounds prompt + completion."""
+    """Encode records into `folder` and return the account of rows; `max_tokens` bounds prompt + completion.
+
+    `completion_offsets` gives the characters of each completion token; with it the pairs' spans become token weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "span_weights.bin").unlink(missing_ok=True)
     account = Account("row")
     starts, prompt_tokens, weights, ids, dropped = [0], [], [], [], []
     with open(folder / "tokens.bin", "wb") as file:
@@ -85,6 +110,16 @@ def write_rows(
                     account.drop("empty_completion")
                     dropped.append([name, "empty_completion"])
                     continue
+                if completion_offsets is not None:
+                    assert isinstance(record, Pair)
+                    found = _span_weights(record, completion_offsets)
+                    if found is None:
+                        account.drop("bad_span")
+                        dropped.append([name, "bad_span"])
+                        continue
+                    counts = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
+                    with open(folder / "span_weights.bin", "ab") as beside:
+                        beside.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
                 account.keep()
                 for completion in completions:
                     file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())
@@ -104,6 +139,24 @@ def write_rows(
     return account
 
 
+def _span_weights(pair: Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
+    """float32 weights of the tokens of chosen and of rejected, the end-of-turn token last; None for a span outside.
+
+    A token weighs the mean over its characters, 1 where it has none.
+    """
+    weights = []
+    for text, spans in ((pair.chosen, pair.chosen_spans), (pair.rejected, pair.rejected_spans)):
+        characters = np.ones(len(text))
+        for start, end, weight in spans:
+            if not 0 <= start < end <= len(text):
+                return None
+            characters[start:end] = weight
+        sums = np.concatenate([[0.0], np.cumsum(characters)])
+        found = [(sums[b] - sums[a]) / (b - a) if b > a else 1.0 for a, b in completion_offsets([text])[0]]
+        weights.append(np.asarray([*found, 1.0], dtype=np.float32))
+    return weights
+
+
 def read_rows(folder: Path) -> tuple[Rows, Account]:
     """The rows and the account that `write_rows` left."""
     index = np.load(folder / "index.npz")
@@ -112,10 +165,11 @@ def read_rows(folder: Path) -> tuple[Rows, Account]:
         np.memmap(folder / "tokens.bin", dtype=np.int32, mode="r", shape=(size,)) if size else np.zeros(0, np.int32)
     )
     ids = (folder / "ids.txt").read_text().split("\n")
+    spans = folder / "span_weights.bin"
+    span_weights = np.memmap(spans, dtype=np.float32, mode="r") if spans.exists() else None
     account = Account.from_json(json.loads((folder / "account.json").read_text()))
-    return Rows(
-        tokens, index["starts"], index["prompt_tokens"], index["weights"], ids if len(index["weights"]) else []
-    ), account
+    ids = ids if len(index["weights"]) else []
+    return Rows(tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, span_weights), account
 
 
 def _batched(records: Iterable[Example | Pair], size: int) -> Iterable[list[Example | Pair]]:

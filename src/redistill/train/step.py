@@ -2,7 +2,7 @@
 
     figures = backward_step(policy, objective, rows, row_numbers, tokens_per_micro_batch=8192)
 
-Every objective is a function of sequence log-probs, so its gradient is a coefficient on each sequence. Where the
+Every objective is a function of the step's token log-probs, so its gradient is a coefficient on each token. Where the
 objective is linear the coefficients are known beforehand (REDI: +1/|y_w| and -alpha/|y_l|, divided by the pairs of the
 step) and one pass forms the gradient; else a first pass without gradient finds the log-probs they depend on.
 """
@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from redistill.logps import Pack, make_pack
-from redistill.train.objectives import Objective, is_linear, needs_pairs, sequence_coefficients, step_loss
+from redistill.train.coefficients import StepTokens, step_loss_of_tokens, token_coefficients
+from redistill.train.modifiers import Modifier, reads_logps, reads_spans
+from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
 
@@ -29,6 +32,14 @@ class Ranks:
     sum: Callable[[Tensor], Tensor] = lambda tensor: tensor
     no_sync: Callable[[], AbstractContextManager[None]] = nullcontext
     backward: Callable[[Tensor], None] = lambda loss: loss.backward()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference model's log-probs on the rows: of every completion token, end to end, and of mismatched sequences."""
+
+    token_logps: np.ndarray  # (completion tokens of all sequences,), fp32
+    mismatched_logps: np.ndarray | None = None  # (rows,), fp64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ def backward_step(
     row_numbers: Sequence[int],
     *,
     tokens_per_micro_batch: int,
+    modifiers: Sequence[Modifier] = (),
+    reference: Reference | None = None,
     device: torch.device | None = None,
     ranks: Ranks | None = None,
 ) -> StepFigures:
@@ -59,44 +72,114 @@ def backward_step(
     """
     ranks = ranks or Ranks()
     device = device or torch.device("cpu")
-    sequences = [number for row in row_numbers for number in rows.sequences_of(row)]
-    tokens = torch.tensor([rows.completion_tokens(n) for n in sequences], dtype=torch.float64)
-    weights = torch.tensor([float(rows.weights[row]) for row in row_numbers], dtype=torch.float64)
-    bins = first_fit_decreasing([rows.length(n) for n in sequences], tokens_per_micro_batch)
-    share = bins[ranks.number :: ranks.count]
-    turns = -(-len(bins) // ranks.count)
+    numbers = [number for row in row_numbers for number in rows.sequences_of(row)]
+    sequences = [rows.sequence(n) for n in numbers]
+    step = step_tokens(rows, row_numbers, modifiers, reference)
 
-    def pack(places: Sequence[int], coefficients: Tensor) -> Pack:
-        picked = [rows.sequence(sequences[place]) for place in places]
-        return make_pack(picked, places, [coefficients[place].float() for place in places]).to(device)
+    def first_pass(wanted: Sequence[tuple[list[int], int]]) -> Tensor:
+        return find_token_logps(
+            policy, wanted, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
+        )
 
-    def summed(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-        total = torch.zeros(len(sequences), dtype=torch.float64, device=device)
-        for owners, logps in parts:
-            total.index_add_(0, owners, logps.double())
-        return ranks.sum(total).cpu()
-
-    zeros = torch.zeros(len(sequences), dtype=torch.float64)
-    if is_linear(objective):
-        coefficients = sequence_coefficients(objective, zeros, tokens, weights)
+    mismatched = None
+    if needs_mismatched(objective):
+        others = [rows.mismatched(row) for row in row_numbers]
+        lengths = [len(ids) - max(prompt, 1) for ids, prompt in others]
+        mismatched = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
+    if is_linear(objective) and not any(map(reads_logps, modifiers)):
+        known = torch.full(step.ids.shape, -1.0, dtype=torch.float64)  # any point has the same gradient
     else:
-        with torch.no_grad():
-            first = [pack(places, zeros) for places in share]
-            known = summed([(p.row_of_target, policy(p)[1]) for p in first])
-        coefficients = sequence_coefficients(objective, known, tokens, weights)
+        known = first_pass(sequences)
+    coefficients = token_coefficients(objective, modifiers, step, known, mismatched)
 
-    found: list[tuple[Tensor, Tensor]] = []
-    for turn in range(turns):
-        mine = turn < len(share)
-        batch = pack(share[turn], coefficients) if mine else pack(bins[-1][-1:], zeros)
-        with nullcontext() if turn == turns - 1 else ranks.no_sync():
+    found = torch.zeros(len(step.ids), dtype=torch.float64, device=device)
+    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
+    for turn in range(plan.turns):
+        batch, places, mine = plan.pack(turn, coefficients)
+        with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
             loss, logps = policy(batch)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
-            found.append((batch.row_of_target, logps.detach()))
-    logps = summed(found)
-    loss = float(step_loss(objective, logps, tokens, weights))
-    return StepFigures(loss, logps, tokens, sum(rows.length(n) for n in sequences))
+            found[places] = logps.detach().double()
+    token_logps = ranks.sum(found).cpu()
+    loss = float(step_loss_of_tokens(objective, modifiers, step, token_logps, mismatched))
+    return StepFigures(loss, step.by_sequence(token_logps), step.counts, sum(len(ids) for ids, _ in sequences))
+
+
+def step_tokens(
+    rows: Rows, row_numbers: Sequence[int], modifiers: Sequence[Modifier], reference: Reference | None
+) -> StepTokens:
+    """What is known of these rows' completion tokens without running the student."""
+    numbers = [number for row in row_numbers for number in rows.sequences_of(row)]
+    starts = rows.completion_starts()
+
+    def picked(values: np.ndarray) -> Tensor:
+        parts = [np.asarray(values[starts[n] : starts[n + 1]], dtype=np.float64) for n in numbers]
+        return torch.from_numpy(np.concatenate(parts))
+
+    spans = rows.span_weights if any(map(reads_spans, modifiers)) else None
+    mismatched = None if reference is None else reference.mismatched_logps
+    return StepTokens(
+        ids=torch.from_numpy(np.concatenate([rows.completion(n) for n in numbers]).astype(np.int64)),
+        counts=torch.tensor([rows.completion_tokens(n) for n in numbers], dtype=torch.float64),
+        row_weights=torch.tensor([float(rows.weights[row]) for row in row_numbers], dtype=torch.float64),
+        reference_logps=None if reference is None else picked(reference.token_logps),
+        reference_mismatched_logps=None
+        if mismatched is None
+        else torch.from_numpy(np.array(mismatched[list(row_numbers)])),
+        span_weights=None if spans is None else picked(spans),
+    )
+
+
+def find_token_logps(
+    policy: nn.Module,
+    sequences: Sequence[tuple[list[int], int]],
+    *,
+    tokens_per_micro_batch: int,
+    device: torch.device,
+    ranks: Ranks,
+) -> Tensor:
+    """The log-probs of all completion tokens of (ids, prompt tokens), end to end in their order: (T,) fp64, no gradient."""
+    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
+    found = torch.zeros(int(plan.starts[-1]), dtype=torch.float64, device=device)
+    zeros = torch.zeros(len(found))
+    with torch.no_grad():
+        for turn in range(plan.turns):
+            batch, places, mine = plan.pack(turn, zeros)
+            _, logps = policy(batch)
+            if mine:
+                found[places] = logps.double()
+    return ranks.sum(found).cpu()
+
+
+class _Plan:
+    """The packs of some sequences, and which of them this rank runs in each turn; every rank has as many turns."""
+
+    def __init__(
+        self, sequences: Sequence[tuple[list[int], int]], budget: int, ranks: Ranks, device: torch.device
+    ) -> None:
+        self.sequences, self.device = sequences, device
+        counts = [len(ids) - max(prompt, 1) for ids, prompt in sequences]
+        self.starts = np.concatenate([[0], np.cumsum(counts)])
+        self.bins = first_fit_decreasing([len(ids) for ids, _ in sequences], budget)
+        self.share = self.bins[ranks.number :: ranks.count]
+        self.turns = -(-len(self.bins) // ranks.count)
+
+    def pack(self, turn: int, coefficients: Tensor) -> tuple[Pack, Tensor, bool]:
+        """(pack, the place of each of its targets among all completion tokens, whether it is this rank's own); the
+        filler of a rank that has run out has coefficients of zero."""
+        mine = turn < len(self.share)
+        numbers = self.share[turn] if mine else self.bins[-1][-1:]
+        slices = [slice(int(self.starts[n]), int(self.starts[n + 1])) for n in numbers]
+        scale = 1.0 if mine else 0.0
+        pack = make_pack(
+            [self.sequences[n] for n in numbers], numbers, [coefficients[s].float() * scale for s in slices]
+        )
+        order, counts = torch.unique_consecutive(pack.row_of_target, return_counts=True)
+        starts = torch.as_tensor(self.starts)[order]
+        within = torch.arange(len(pack.targets)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        places = torch.repeat_interleave(starts, counts) + within
+        return pack.to(self.device), places.to(self.device), mine
 
 
 def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float | None]:

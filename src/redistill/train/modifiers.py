@@ -1,0 +1,176 @@
+"""What changes how strongly single tokens, rows or lengths count, whatever the pair objective. Small pure functions.
+
+    modifiers: [shared-prefix-mask, {name: divergence-window, window: 64, decay: 0.5}, {name: nll-anchor, alpha: 0.2}]
+
+A modifier's parameter names say where it enters:
+
+    chosen_ids, rejected_ids        one pair's completion tokens -> TokenWeights: weight w_t multiplies log-prob t in the
+      (and *_token_logps,           sequence sum (of the student and of the reference alike; of token-level losses, the
+       *_span_weights)              token's loss). Several multiply. |y| stays the count of all tokens, so what is masked
+                                    is simply gone; with `renormalise` it becomes the sum of the weights, so what is left
+                                    is pushed harder. A side with nothing left counts as log-prob 0 over 1 token.
+    chosen_tokens, rejected_tokens  the step's counts -> the counts that the objective divides by
+    chosen_logps                    the step's chosen sums, unmodified -> a loss a pair, added to the objective's
+
+To add one: a function, a line in MODIFIERS, a hand-worked test, a line in docs/objectives.md.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from redistill.errors import OperatorError
+from redistill.train.objectives import Objective, needs_lengths, needs_pairs, parameters_of
+
+
+class TokenWeights(NamedTuple):
+    """The weight of each completion token of one pair, and whether |y| becomes their sum."""
+
+    chosen: Tensor  # (chosen tokens,)
+    rejected: Tensor  # (rejected tokens,)
+    renormalise: bool
+
+
+Modifier = Callable[..., Any]
+
+# --- weights of tokens --------------------------------------------------------------------------------------------
+
+
+def shared_prefix(chosen_ids: Tensor, rejected_ids: Tensor) -> int:
+    """How many tokens two completions share from their start."""
+    least = min(len(chosen_ids), len(rejected_ids))
+    return int((chosen_ids[:least] == rejected_ids[:least]).long().cumprod(0).sum())
+
+
+def shared_prefix_mask(chosen_ids: Tensor, rejected_ids: Tensor, *, renormalise: bool = False) -> TokenWeights:
+    """Neither raise nor lower the opening that both completions share: there the pair says nothing, and the net weight
+    1/|y_w| - a/|y_l| is negative wherever |y_l| < a |y_w|."""
+    prefix = shared_prefix(chosen_ids, rejected_ids)
+    chosen, rejected = torch.ones(len(chosen_ids)).double(), torch.ones(len(rejected_ids)).double()
+    chosen[:prefix] = 0.0
+    rejected[:prefix] = 0.0
+    return TokenWeights(chosen, rejected, renormalise)
+
+
+def divergence_window(
+    chosen_ids: Tensor,
+    rejected_ids: Tensor,
+    *,
+    window: Annotated[int, Field(ge=1)] = 64,
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    renormalise: bool = False,
+) -> TokenWeights:
+    """Push rejected down where it goes wrong: weight 0 on the shared prefix, 1 on the first `window` tokens after the
+    divergence, and `decay` times less on each window after that. Chosen keeps its weights.
+
+    decay 0 keeps the first window alone, decay 1 all tokens after the divergence.
+    """
+    distance = torch.arange(len(rejected_ids)) - shared_prefix(chosen_ids, rejected_ids)
+    faded = torch.pow(torch.tensor(decay).double(), distance.clamp(min=0) // window)
+    return TokenWeights(torch.ones(len(chosen_ids)).double(), torch.where(distance < 0, 0.0, faded), renormalise)
+
+
+def negative_floor(
+    chosen_ids: Tensor,
+    rejected_token_logps: Tensor,
+    *,
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.01,
+    renormalise: bool = False,
+) -> TokenWeights:
+    """Spare the rejected tokens that the student already finds less likely than `min_probability`: pushing those moves
+    mass to the likeliest token and teaches nothing (squeezing, Ren & Sutherland 2024, arXiv 2407.10490)."""
+    kept = rejected_token_logps.exp() >= min_probability
+    return TokenWeights(torch.ones(len(chosen_ids)).double(), kept.double(), renormalise)
+
+
+def span_weights(
+    chosen_span_weights: Tensor, rejected_span_weights: Tensor, *, renormalise: bool = False
+) -> TokenWeights:
+    """The weights that the pairs bring as character spans (Pair.chosen_spans, Pair.rejected_spans): a wrong step from a
+    judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1."""
+    return TokenWeights(chosen_span_weights, rejected_span_weights, renormalise)
+
+
+# --- counts -------------------------------------------------------------------------------------------------------
+
+
+def aggregation(
+    chosen_tokens: Tensor,
+    rejected_tokens: Tensor,
+    row_weights: Tensor,
+    *,
+    by: Literal["sequence", "token", "balanced"] = "balanced",
+) -> tuple[Tensor, Tensor]:
+    """What the sums of log-probs are divided by; (pairs,) each, in and out.
+
+    sequence: the completion's own count, as REDI does, so a long trace's tokens weigh less. token: the mean count of all
+    the step's completions, so every token weighs the same, and whichever side is longer weighs more. balanced: the mean
+    count of each side by itself, so tokens of one side weigh the same and the sides keep their balance.
+    """
+    if by == "sequence":
+        return chosen_tokens, rejected_tokens
+    chosen = (row_weights * chosen_tokens).sum() / row_weights.sum()
+    rejected = (row_weights * rejected_tokens).sum() / row_weights.sum()
+    if by == "token":
+        chosen = rejected = (chosen + rejected) / 2
+    return chosen.expand_as(chosen_tokens), rejected.expand_as(rejected_tokens)
+
+
+# --- added losses -------------------------------------------------------------------------------------------------
+
+
+def nll_anchor(chosen_logps: Tensor, chosen_tokens: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """alpha times the mean NLL of chosen, over all its tokens whatever else is masked: holds the right traces up while
+    the objective pulls the two apart. (pairs,). `dpo` with it is `irpo`."""
+    return -alpha * chosen_logps / chosen_tokens
+
+
+# --- what a modifier works on, read off the function itself -----------------------------------------------------
+
+
+def weighs_tokens(modifier: Modifier) -> bool:
+    """True for a modifier of token weights."""
+    return bool(parameters_of(modifier) & {"chosen_ids", "rejected_ids", "chosen_span_weights"})
+
+
+def adds_loss(modifier: Modifier) -> bool:
+    """True for a modifier that adds a loss."""
+    return "chosen_logps" in parameters_of(modifier)
+
+
+def reads_logps(modifier: Modifier) -> bool:
+    """True when the weights depend on the student's token log-probs, so a first pass must find them."""
+    return bool(parameters_of(modifier) & {"chosen_token_logps", "rejected_token_logps"})
+
+
+def reads_spans(modifier: Modifier) -> bool:
+    """True when the pairs' character spans are asked for."""
+    return "chosen_span_weights" in parameters_of(modifier)
+
+
+def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: str) -> None:
+    """OperatorError where a modifier cannot work on this objective, or would do nothing."""
+    for modifier in modifiers:
+        name = getattr(modifier, "func", modifier).__name__.replace("_", "-")
+        if not needs_pairs(objective):
+            raise OperatorError(f"{where}.modifiers: {name} works on pairs, and this objective reads examples.")
+        counts = not weighs_tokens(modifier) and not adds_loss(modifier)
+        if not needs_lengths(objective) and (counts or getattr(modifier, "keywords", {}).get("renormalise")):
+            option = name if counts else f"{name} with renormalise"
+            raise OperatorError(
+                f"{where}.modifiers: {option} changes the lengths that an objective divides by, and this one sums whole "
+                "completions; leave it out, or choose an objective of mean log-probs (dpo_norm for dpo)."
+            )
+
+
+MODIFIERS: dict[str, Modifier] = {
+    "shared-prefix-mask": shared_prefix_mask,
+    "divergence-window": divergence_window,
+    "negative-floor": negative_floor,
+    "span-weights": span_weights,
+    "aggregation": aggregation,
+    "nll-anchor": nll_anchor,
+}

@@ -1,0 +1,70 @@
+"""What a step of training lowers: pure functions of sequence log-probabilities and lengths.
+
+An objective takes sums of token log-probs and token counts, one value a sequence, and returns for each row (an example
+or a pair) a loss and a weight; the step's loss is sum(losses) / sum(weights) over the whole optimizer step, across
+micro-batches and ranks. Its parameters say what it needs (calling.py). The options of a recipe are its keyword-only
+arguments.
+
+    redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
+
+To add one: a function in likelihood.py, preference.py or unpaired.py, a line in OBJECTIVES, a hand-worked test, a line
+in docs/objectives.md.
+"""
+
+from redistill.train.objectives.calling import (
+    Losses,
+    Objective,
+    Ragged,
+    is_linear,
+    needs_lengths,
+    needs_mismatched,
+    needs_pairs,
+    needs_reference,
+    parameters_of,
+    row_losses,
+    sequence_coefficients,
+    step_loss,
+)
+from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
+from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
+from redistill.train.objectives.unpaired import asymre, kto, topr
+
+OBJECTIVES: dict[str, Objective] = {
+    "sft": sft,
+    "redi": redi,
+    "symmetric": symmetric,
+    "redi_bounded": redi_bounded,
+    "unlikelihood": unlikelihood,
+    "asymre": asymre,
+    "topr": topr,
+    "kto": kto,
+    "simpo": simpo,
+    "cpo_simpo": cpo_simpo,
+    "orpo": orpo,
+    "dpo": dpo,
+    "dpo_norm": dpo_norm,
+    "ipo": ipo,
+    "irpo": irpo,
+    "dpop": dpop,
+    "nca": nca,
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "Losses",
+    "Objective",
+    "Ragged",
+    "is_linear",
+    "needs_lengths",
+    "needs_mismatched",
+    "needs_pairs",
+    "needs_reference",
+    "parameters_of",
+    "redi",
+    "row_losses",
+    "sequence_coefficients",
+    "sft",
+    "simpo",
+    "step_loss",
+    "symmetric",
+]

@@ -1,0 +1,103 @@
+"""A reference model's log-probs on a stage's rows: computed once with the student's own kernel, kept, and reused.
+
+    train/.references/3f0c....tokens.npy        fp32, every completion token of the rows, end to end
+    train/.references/9b1e....mismatched.npy    fp64, one a row, for objectives that ask for it (KTO)
+
+The name is a hash of the reference's weights and config, the rows' tokens and the precision, so a stage that is resumed,
+run again with another learning rate, or that shares start and pairs with another reads what is there, and a file never
+speaks for another model. Token log-probs are kept, not sums, for modifiers weigh tokens on both sides alike.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedModel
+
+from redistill.logps import PackedPolicy
+from redistill.progress import bar
+from redistill.storage import fingerprint
+from redistill.train.rows import Rows
+from redistill.train.step import Ranks, Reference, find_token_logps
+
+BLOCK = 512  # sequences whose log-probs are held before they are written
+
+
+def reference_logps(
+    accelerator: Accelerator,
+    model: PreTrainedModel,
+    rows: Rows,
+    folder: Path,
+    *,
+    precision: str,
+    tokens_per_micro_batch: int,
+    mismatched: bool,
+) -> Reference:
+    """The log-probs of `model`, which is prepared for packing, on all rows; from `folder` where they lie there already."""
+    who, what = model_identity(model), rows_identity(rows)
+    policy = PackedPolicy(model).to(accelerator.device)
+    ranks = Ranks(accelerator.process_index, accelerator.num_processes, sum=lambda t: accelerator.reduce(t, "sum"))
+
+    def run(sequences: list[tuple[list[int], int]]) -> np.ndarray:
+        with accelerator.autocast():
+            found = find_token_logps(
+                policy, sequences, tokens_per_micro_batch=tokens_per_micro_batch, device=accelerator.device, ranks=ranks
+            )
+        return found.numpy()
+
+    def tokens() -> Iterator[np.ndarray]:
+        count = len(rows.prompt_tokens)
+        for start in bar(range(0, count, BLOCK), "reference", unit="block"):
+            yield run([rows.sequence(n) for n in range(start, min(count, start + BLOCK))]).astype(np.float32)
+
+    def sums() -> Iterator[np.ndarray]:
+        for start in bar(range(0, len(rows), BLOCK), "reference, mismatched", unit="block"):
+            sequences = [rows.mismatched(row) for row in range(start, min(len(rows), start + BLOCK))]
+            lengths = [len(ids) - max(prompt, 1) for ids, prompt in sequences]
+            yield np.add.reduceat(run(sequences), np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+
+    name = fingerprint(who, what, precision)
+    token_logps = _kept(accelerator, folder / f"{name}.tokens.npy", tokens)
+    others = _kept(accelerator, folder / f"{name}.mismatched.npy", sums) if mismatched else None
+    return Reference(token_logps, others)
+
+
+def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+    """The array in `path`, made and written by all ranks together where it is not there."""
+    there = path.exists()
+    accelerator.wait_for_everyone()  # no rank writes before all have looked
+    if not there:
+        found = np.concatenate(list(make()))
+        if accelerator.is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(path.name + ".part")
+            with open(beside, "wb") as file:
+                np.save(file, found)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        accelerator.wait_for_everyone()
+    return np.load(path, mmap_mode="r")
+
+
+def model_identity(model: PreTrainedModel) -> str:
+    """A hash of a model's weights and config; where it lies and what wrote it are left out."""
+    config = {k: v for k, v in model.config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().contiguous().view(-1).view(torch.uint8)
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(flat.cpu().numpy().data)
+    return fingerprint(config, digest.hexdigest())
+
+
+def rows_identity(rows: Rows) -> str:
+    """A hash of the rows' tokens and their cuts."""
+    digest = hashlib.sha256()
+    for array in (rows.tokens, rows.starts, rows.prompt_tokens):
+        digest.update(np.ascontiguousarray(array).data)
+    return fingerprint(len(rows), digest.hexdigest())
