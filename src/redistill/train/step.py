@@ -33,12 +33,15 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What a step measured: the loss, summed log-probs and completion tokens of each sequence (fp64), tokens run."""
+    """What a step measured: the loss, tokens run, and of each sequence (fp64) the summed log-probs, completion tokens,
+    coefficient and gauge of certainty."""
 
     loss: float
     logps: Tensor  # (sequences,)
     tokens: Tensor  # (sequences,)
     packed_tokens: int
+    coefficients: Tensor  # (sequences,): d(loss)/d(-logp)
+    top_probs: Tensor  # (sequences,): probability of the likeliest token, mean over the completion
 
 
 def backward_step(
@@ -86,17 +89,20 @@ def backward_step(
         coefficients = sequence_coefficients(objective, known, tokens, weights)
 
     found: list[tuple[Tensor, Tensor]] = []
+    tops: list[tuple[Tensor, Tensor]] = []
     for turn in range(turns):
         mine = turn < len(share)
         batch = pack(share[turn], coefficients) if mine else pack(bins[-1][-1:], zeros)
         with nullcontext() if turn == turns - 1 else ranks.no_sync():
-            loss, logps = policy(batch)
+            loss, logps, top_logps = policy(batch)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
             found.append((batch.row_of_target, logps.detach()))
+            tops.append((batch.row_of_target, top_logps.detach().exp()))
     logps = summed(found)
     loss = float(step_loss(objective, logps, tokens, weights))
-    return StepFigures(loss, logps, tokens, sum(rows.length(n) for n in sequences))
+    packed_tokens = sum(rows.length(n) for n in sequences)
+    return StepFigures(loss, logps, tokens, packed_tokens, coefficients, summed(tops) / tokens)
 
 
 def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float | None]:
