@@ -79,17 +79,17 @@ def update_surge(history: Sequence[Line], settings: GuardSettings) -> bool:
 
 
 def probe_down(history: Sequence[Line], settings: GuardSettings) -> bool:
-    """The probe's accuracy is below its start by more than probe_drop and by more than two standard errors."""
+    """The probe's accuracy is below its best so far by more than probe_drop and by more than two standard errors."""
     return _rate_moved(history, "probe_accuracy", settings.probe_drop, up=False)
 
 
 def unfinished_up(history: Sequence[Line], settings: GuardSettings) -> bool:
-    """The probe's share of unfinished answers has doubled, by more than probe_drop and two standard errors."""
+    """The share of unfinished answers is twice that of the best probe, by more than probe_drop and two standard errors."""
     return _rate_moved(history, "probe_unfinished", settings.probe_drop, up=True)
 
 
 def loops_up(history: Sequence[Line], settings: GuardSettings) -> bool:
-    """The probe's share of answers that end in a loop has doubled, by more than probe_drop and two standard errors."""
+    """The share of answers that end in a loop is twice that of the best probe, by as much."""
     return _rate_moved(history, "probe_repetition", settings.probe_drop, up=True)
 
 
@@ -115,12 +115,13 @@ def _first_and_last(history: Sequence[Line], key: str) -> tuple[Line, Line] | tu
 
 
 def _rate_moved(history: Sequence[Line], key: str, least: float, *, up: bool) -> bool:
-    first, last = _first_and_last(history, key)
-    if first is None or last is None:
+    """Against the probe with the best accuracy so far (the first of equals): a run that rose and fell has fallen."""
+    probes = [line for line in history if line.get("probe_accuracy") is not None]
+    if len(probes) < 2:
         return False
-    before, after = float(first[key]), float(last[key])
-    n = int(last.get("probe_problems") or 1)
-    error = math.sqrt((before * (1 - before) + after * (1 - after)) / n)
+    before = float(max(probes, key=lambda line: line["probe_accuracy"])[key])
+    after = float(probes[-1][key])
+    error = math.sqrt((before * (1 - before) + after * (1 - after)) / int(probes[-1]["probe_problems"]))
     change = after - before if up else before - after
     return change > max(least, 2 * error) and (not up or after > 2 * before)
 

@@ -135,8 +135,8 @@ def train_stage(
             progress.update(step - progress.n)
             if decision == "stop" or (trial and _agreed(accelerator, watch.is_alarmed)):
                 break
-    if decision == "stop":
-        _, kept = _agreed(accelerator, ("", watch.stop(saved) if accelerator.is_main_process else 0))
+    if _agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
+        kept = _agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
         accelerator.load_state(str(checkpoints.at(saved, kept)))
     for _ in held:
         account.kept -= 1

@@ -158,7 +158,7 @@ class Watch:
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in [*kept, *mine]).encode())
 
     def stop(self, folder: Path) -> int:
-        """Note that the stage ends here and return the step of the checkpoint to keep."""
+        """Note that the stage ends here, in an alarming state, and return the step of the checkpoint to keep."""
         good = [int(done["step"]) for done in checkpoints.finished(folder) if done.get("good")]
         self.stopped_at, self.kept = self.history[-1]["step"], best_step(self.history, good or [0])
         say(f"guard    {self.stage}: stopped at step {self.stopped_at}, keeping step {self.kept}")
@@ -191,7 +191,7 @@ class Watch:
             )
         elif states:
             said.append(f"The last step was in the state {states[-1]}.")
-        if not self.rollbacks and self.stopped_at is None:
+        if not self.rollbacks and self.stopped_at is None and states:
             alarms = sum(state in ("warning", "collapse") for state in states)
             said.insert(0, f"The guard did nothing; {alarms} of {len(states)} steps were in an alarming state.")
         return " ".join(said)
