@@ -9,7 +9,7 @@ SETTINGS = GuardSettings()
 
 
 def line(step, chosen=None, surge=1.0, **more):
-    return {"step": step, "chosen_logp": chosen, "lr_x_grad_norm": 1e-6 * surge, "skipped": False, **more}
+    return {"step": step, "chosen_logp": chosen, "grad_norm": surge, "skipped": False, **more}
 
 
 def probed(accuracy, unfinished=0.0, loops=0.0, problems=64):
@@ -75,8 +75,10 @@ def test_one_noisy_batch_is_no_surge():
     assert set(states(history)) == {"steady"}
 
 
-def test_a_rise_during_warm_up_is_no_surge():
-    history = [line(step, -0.5, surge=step) for step in range(1, 101)]
+def test_a_rate_that_warms_up_is_no_surge():
+    history = [
+        line(step, -0.5) | {"learning_rate": 1e-6 * step, "lr_x_grad_norm": 1e-6 * step} for step in range(1, 99)
+    ]
     assert set(states(history)) == {"steady"}
 
 

@@ -285,7 +285,7 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
     if rank > 0:
         return _help_training(Run(plan, folder), until)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         _forget(folder, start)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         this = Run(plan, folder)
@@ -325,7 +325,7 @@ def _help_training(this: Run, until: str | None) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the run folder; a second process is refused with the holder's number."""
     with open(folder / ".lock", "a+", encoding="utf-8") as lock:
         try:

@@ -70,9 +70,12 @@ def chosen_low(history: Sequence[Line], settings: GuardSettings) -> bool:
 
 
 def update_surge(history: Sequence[Line], settings: GuardSettings) -> bool:
-    """Learning rate x gradient norm: the median of five steps is above surge_factor times the median of those before."""
-    now = _values(history[-RECENT:], "lr_x_grad_norm")
-    before = _values(history[-RECENT - settings.surge_window : -RECENT], "lr_x_grad_norm")
+    """The gradient norm: the median of five steps is above surge_factor times the median of those before.
+
+    Learning rate x gradient norm at the rate of now: with the rate left in, every warm-up would look like a surge.
+    """
+    now = _values(history[-RECENT:], "grad_norm")
+    before = _values(history[-RECENT - settings.surge_window : -RECENT], "grad_norm")
     if len(now) < RECENT or len(before) < FEWEST:
         return False
     return statistics.median(now) > settings.surge_factor * statistics.median(before)

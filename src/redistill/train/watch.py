@@ -72,7 +72,7 @@ class Watch:
 
     def open(self, done: int) -> None:
         """Read the history up to step `done`; later lines will be written again. From the start, nothing is kept."""
-        lines = _lines(self.path) if done else []
+        lines = read_lines(self.path) if done else []
         self.history = [line for line in lines if line["step"] <= done]
         self._write_history()
 
@@ -153,7 +153,7 @@ class Watch:
 
     def _put_away(self, to: int) -> None:
         path, attempt = self.folder / "abandoned.jsonl", len(self.rollbacks)
-        kept = [line for line in (_lines(path) if path.exists() else []) if line["attempt"] < attempt]
+        kept = [line for line in (read_lines(path) if path.exists() else []) if line["attempt"] < attempt]
         mine = [{"attempt": attempt, **line} for line in self.history if line["step"] > to]
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in [*kept, *mine]).encode())
 
@@ -197,6 +197,6 @@ class Watch:
         return " ".join(said)
 
 
-def _lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
     """Whole lines of a .jsonl; one cut short by a kill is left out."""
     return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1] if line] if path.exists() else []
