@@ -19,6 +19,8 @@ from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
 from redistill.train.step import Ranks
 
+BLOCK = 1 << 20  # weights looked at at a time by `update_norm`: its scratch stays in the cache and costs no memory
+
 
 def negative_prefix_share(coefficients: Tensor) -> float:
     """Share of pairs whose net weight on the prefix that both sides share is negative. coefficients: (2 pairs,), chosen
@@ -46,7 +48,7 @@ def update_norm(optimizer: torch.optim.Optimizer) -> float:
     AdamW took theta_new = (1 - lr wd) theta_old - lr u with u = m_hat / (sqrt(v_hat) + eps), so the step follows from
     theta_new and the moments it left: no copy of the weights is kept. Exact up to the rounding of fp32 weights.
     """
-    total: Tensor | None = None
+    total: list[Tensor] = []
     with torch.no_grad():
         for group in optimizer.param_groups:
             rate, decay, (beta1, beta2) = float(group["lr"]), float(group["weight_decay"]), group["betas"]
@@ -54,14 +56,14 @@ def update_norm(optimizer: torch.optim.Optimizer) -> float:
                 state = optimizer.state.get(parameter)
                 if not state:
                     continue
-                taken = float(state["step"])
-                scale = rate * math.sqrt(1 - beta2**taken) / (1 - beta1**taken)
-                denominator = state["exp_avg_sq"].sqrt().add_(group["eps"] * math.sqrt(1 - beta2**taken))
-                move = state["exp_avg"].div(denominator).mul_(scale)  # lr u
-                move.add_(parameter, alpha=rate * decay).div_(1 - rate * decay)  # lr u + lr wd theta_old
-                square = move.square().sum(dtype=torch.float64)
-                total = square if total is None else total + square
-    return 0.0 if total is None else math.sqrt(float(total))
+                bias1, bias2 = 1 - beta1 ** float(state["step"]), math.sqrt(1 - beta2 ** float(state["step"]))
+                parts = (t.reshape(-1).split(BLOCK) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+                for weight, mean, square in zip(*parts, strict=True):
+                    move = mean / square.sqrt().add_(group["eps"] * bias2)
+                    move.mul_(rate * bias2 / bias1)  # lr u
+                    move.add_(weight, alpha=rate * decay)  # (lr u + lr wd theta_new) / (1 - lr wd) is the step
+                    total.append(torch.linalg.vector_norm(move).double() / (1 - rate * decay))
+    return float(torch.stack(total).norm()) if total else 0.0
 
 
 # --- held-out pairs -------------------------------------------------------------------------------------------------
