@@ -39,13 +39,29 @@ def test_values_and_gradients_equal_fp64_over_several_chunks(monkeypatch, kernel
         found = token_logps(hidden, weight, targets)
         loss = -(coefficients * found).sum()
     else:
-        loss, found = weighted_nll(hidden, weight, targets, coefficients)
+        loss, found, _ = weighted_nll(hidden, weight, targets, coefficients)
     loss.backward()
     assert found.dtype == torch.float32
     # values in fp32 accuracy even from bf16 inputs; gradients are rounded once, to the dtype of what they belong to
     assert torch.allclose(found.double(), values, rtol=1e-6, atol=1e-6)
     assert float((hidden.grad.double() - hidden_grad).norm() / hidden_grad.norm()) < tolerance
     assert float((weight.grad.double() - weight_grad).norm() / weight_grad.norm()) < tolerance
+
+
+def test_the_likeliest_tokens_log_prob_comes_with_the_same_pass(monkeypatch):
+    monkeypatch.setattr(logps, "chunk_tokens", lambda vocabulary: 16)
+    hidden, weight, targets, coefficients = inputs()
+    found = weighted_nll(hidden, weight, targets, coefficients)[2]
+    likeliest = torch.log_softmax((hidden @ weight.t()).double(), -1).amax(-1)
+    assert torch.allclose(found.double(), likeliest, atol=1e-5) and not found.requires_grad
+
+
+def test_without_gradient_no_gradient_is_formed(monkeypatch):
+    formed = []
+    monkeypatch.setattr(logps, "_add_gradients", lambda *a: formed.append(a))
+    with torch.no_grad():
+        weighted_nll(*inputs())
+    assert not formed
 
 
 def test_a_frozen_head_gets_no_gradient_and_costs_none():
@@ -110,7 +126,7 @@ def test_packed_rows_of_many_lengths_equal_single_rows(kind):
         alone[number] = logits.gather(-1, torch.tensor(row[1:])[:, None]).squeeze(-1)
     prepare_for_packing(model)
     pack = make_pack([(row, 1) for row in rows], range(6), [1.0] * 6)
-    _, found = PackedPolicy(model)(pack)
+    _, found, _ = PackedPolicy(model)(pack)
     for number in range(6):
         assert torch.allclose(found[pack.row_of_target == number], alone[number], atol=1e-5), number
 

@@ -66,6 +66,18 @@ examples:
   redistill scores runs/quickstart --json
 """
 
+LR_FIND = """\
+Find how high a stage's learning rate may be: short trials over a grid, each ended at the guard's first alarm.
+
+Every trial starts from the stage's start student on its own pairs (made first where they are missing), warms up as the
+stage does, then holds its rate. A rate is good when the guard saw no warning in all of its steps; rates are tried from the
+smallest, and larger ones than an alarmed one are not tried. What the states mean is in docs/guard.md.
+
+examples:
+  redistill lr-find recipes/quickstart.yaml --stage redi --weights 0.5,0.8,1.0 --rates 3e-5,1e-4,3e-4
+  redistill lr-find my.yaml --stage dpo --rates 1e-7,3e-7,1e-6 --steps 200
+"""
+
 REPORT = """\
 Write report.html of a run again, from its files alone, and print where it is.
 
@@ -132,10 +144,32 @@ def _parser() -> argparse.ArgumentParser:
     scores = verb("scores", SCORES, _scores)
     scores.add_argument("run", metavar="RUN", type=Path, help="a run's folder, such as runs/quickstart")
     scores.add_argument("--json", action="store_true", help="print the scores as JSON")
+    find = verb("lr-find", LR_FIND, _lr_find)
+    find.add_argument("recipe", metavar="RECIPE", help="a YAML file; those that ship are in recipes/")
+    find.add_argument("--stage", required=True, help="the stage of the recipe to try")
+    find.add_argument("--rates", required=True, type=_numbers, metavar="R,R,..", help="learning rates to try")
+    find.add_argument(
+        "--weights", default=(), type=_numbers, metavar="W,W,..", help="values of the objective's rejected_weight"
+    )
+    find.add_argument("--steps", default=100, type=int, metavar="N", help="optimizer steps of a trial (default: 100)")
+    find.add_argument("--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)")
+    find.add_argument("--name", help="name of the run's folder (default: the recipe's name)")
+    find.add_argument(
+        "--runs-dir", default="runs", metavar="DIR", type=Path, help="where run folders are (default: runs)"
+    )
+    find.add_argument("--json", action="store_true", help="print the table as JSON")
     report = verb("report", REPORT, _report)
     report.add_argument("run", metavar="RUN", type=Path, help="a run's folder, such as runs/quickstart")
     report.add_argument("--json", action="store_true", help="print the path as JSON")
     return parser
+
+
+def _numbers(text: str) -> list[float]:
+    """Numbers parted by commas: "1e-4,3e-4" -> [0.0001, 0.0003]."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers parted by commas, such as 1e-4,3e-4") from error
 
 
 # --- the verbs; heavy imports wait inside them, so that --help answers at once ------------------------------------
@@ -175,6 +209,25 @@ def _scores(options: argparse.Namespace) -> None:
         print(json.dumps(_score_table(options.run), indent=2))
     else:
         _print_scores(options.run)
+
+
+def _lr_find(options: argparse.Namespace) -> None:
+    from redistill.settings import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set, options.name)
+    if min(options.rates) <= 0 or options.steps < 1:
+        raise OperatorError("lr-find: --rates must be above 0 and --steps at least 1.")
+    from redistill.recipes.lr_find import lr_find, table_text
+
+    found = lr_find(
+        recipe,
+        runs_dir=options.runs_dir,
+        stage=options.stage,
+        weights=options.weights,
+        rates=options.rates,
+        steps=options.steps,
+    )
+    print(json.dumps(found, indent=2) if options.json else table_text(found))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ same for a loss that is linear in the log-probs, whose gradient is formed in the
 causal language model run on rows laid end to end, where attention is computed row by row so that no row sees another.
 
     policy = PackedPolicy(model)
-    loss, logps = policy(pack)          loss = sum_t coefficient_t * -logp_t; logps (targets,) in fp32
+    loss, logps, top_logps = policy(pack)      loss = sum_t coefficient_t * -logp_t; logps (targets,) in fp32
 
 Letters: T packed tokens, N targets (completion tokens), D hidden size, V vocabulary.
 """
@@ -118,9 +118,10 @@ class _WeightedNll(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, coefficients: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         step = chunk_tokens(weight.shape[0])
         logps = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
+        top_logps = torch.empty_like(logps)
         hidden_grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         weight_grad = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         with torch.autocast(hidden.device.type, enabled=False):
@@ -129,14 +130,15 @@ class _WeightedNll(torch.autograd.Function):
                 logits = _logits(hidden[part], weight)
                 normalisers = torch.logsumexp(logits, -1)
                 logps[part] = logits.gather(-1, targets[part, None]).squeeze(-1) - normalisers
+                top_logps[part] = logits.amax(-1) - normalisers
                 if hidden_grad is not None or weight_grad is not None:
                     _add_gradients(
                         part, logits, normalisers, targets, coefficients, hidden, weight, hidden_grad, weight_grad
                     )
         ctx.save_for_backward(hidden_grad, weight_grad)
         ctx.weight_dtype = weight.dtype
-        ctx.mark_non_differentiable(logps)
-        return -(coefficients.double() * logps.double()).sum().float(), logps
+        ctx.mark_non_differentiable(logps, top_logps)
+        return -(coefficients.double() * logps.double()).sum().float(), logps, top_logps
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -150,11 +152,17 @@ class _WeightedNll(torch.autograd.Function):
         )
 
 
-def weighted_nll(hidden: Tensor, weight: Tensor, targets: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum_t c_t * -logp_t, logps): for losses linear in the log-probs, at half the head's cost of `token_logps`.
+def weighted_nll(
+    hidden: Tensor, weight: Tensor, targets: Tensor, coefficients: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(sum_t c_t * -logp_t, logps, top_logps): for losses linear in the log-probs, at half the head's cost of
+    `token_logps`.
 
-    hidden (N, D), weight (V, D), targets (N,), coefficients fp32 (N,). The returned logps (N,) carry no gradient.
+    hidden (N, D), weight (V, D), targets (N,), coefficients fp32 (N,). logps (N,) and top_logps (N,), the log-prob of
+    each position's likeliest token, carry no gradient.
     """
+    if not torch.is_grad_enabled():  # a parameter asks for its gradient even where nobody will want it
+        hidden, weight = hidden.detach(), weight.detach()
     return _WeightedNll.apply(hidden, weight, targets, coefficients)
 
 
@@ -266,7 +274,7 @@ AttentionInterface.register(PACKED, _packed_attention)
 
 
 class PackedPolicy(nn.Module):
-    """A causal language model on packed rows. forward(pack) -> (sum_t c_t * -logp_t, logps (N,)).
+    """A causal language model on packed rows. forward(pack) -> (sum_t c_t * -logp_t, logps (N,), top_logps (N,)).
 
     It is one module so that DDP and FSDP wrap body and head together. `without_gradient` gives the log-probs alone.
     """
@@ -275,7 +283,7 @@ class PackedPolicy(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, pack: Pack) -> tuple[Tensor, Tensor]:
+    def forward(self, pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         body, head = core.base_model, core.get_output_embeddings()
@@ -305,7 +313,7 @@ def prepare_for_packing(model: PreTrainedModel) -> None:
         try:
             model.set_attn_implementation(PACKED)
             pack = make_pack([(row, 1) for row in rows], [0, 1], [1.0, 1.0]).to(device)
-            _, packed = PackedPolicy(model)(pack)
+            _, packed, _ = PackedPolicy(model)(pack)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise OperatorError(f"{model.config.model_type} cannot be trained on packed rows: {error}") from error
     model.train(training)

@@ -116,6 +116,27 @@ class SelectSettings(Settings):
     pairing: Plugin = Plugin(name="certain")
 
 
+class GuardSettings(Settings):
+    """What watches over a stage, and what it does when the student collapses. The signs, the states and why the numbers
+    are what they are: docs/guard.md. A stage without `guard` trains on all its rows and logs the state of each step."""
+
+    action: Literal["log", "rollback", "stop"] = "log"
+    act_on: Literal["collapse", "warning"] = "collapse"
+    every: int = Field(50, gt=0)  # steps between looks at the held-out pairs
+    held_out_pairs: int = Field(64, ge=0)  # never trained on in this stage; at most a tenth of the pairs
+    probe_every: int = Field(50, ge=0)  # steps between generation probes on dev problems; 0: none
+    probe_problems: int = Field(64, gt=0)
+    probe_max_new_tokens: int | None = Field(None, gt=0)  # default: evaluate.max_new_tokens
+    max_rollbacks: int = Field(3, ge=0)  # after these, stop and keep the best
+    rollback_rate_factor: float = Field(0.5, gt=0, lt=1)
+    update_norm_every: int = Field(10, ge=0)  # steps between measurements of the true update norm; 0: never
+    drift_nats: float = Field(0.02, gt=0)
+    low_nats: float = Field(1.0, gt=0)
+    surge_factor: float = Field(5.0, gt=1)
+    surge_window: int = Field(200, ge=20)
+    probe_drop: float = Field(0.05, gt=0)
+
+
 class StageSettings(Settings):
     """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
 
@@ -141,6 +162,7 @@ class StageSettings(Settings):
     save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
+    guard: GuardSettings | None = None
 
 
 class BenchmarkSettings(Settings):

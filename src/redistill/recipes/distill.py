@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ from redistill.evaluate import load_benchmark, paired_difference, score, subsamp
 from redistill.progress import bar, say
 from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream
+from redistill.recipes.probe import dev_probe
 from redistill.records import FINAL, Group, Problem
 from redistill.report import write_report
 from redistill.rollout import Sampling, requests_for, traces_of
 from redistill.select import explain_empty, is_dev, select_shard
-from redistill.settings import BenchmarkSettings, Recipe, did_you_mean
+from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
 from redistill.storage import Account, Room, Shard, read_json, read_records, write_bytes, write_json
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
+from redistill.train.probe import Probe
 from redistill.verify import verify_group
 from redistill.verify.pool import VerifierPool
 
@@ -153,22 +155,32 @@ class Run:
             return
         stream = stage_stream(self.plan, stage)
         card = model_card(self.recipe, stage, self.plan.inputs, Room(self.folder / "select", "").ledger())
-        ledger = train_stage(
-            folder=folder,
-            stage=stage,
-            settings=settings,
-            objective=self.plan.objectives[stage],
-            records=_stream(self.folder / "select", stream),
-            student=lambda: self.student(settings.start),
-            fingerprint=print_,
-            seed=self.recipe.seed,
-            card=card,
-            describe=settings.model_dump(mode="json"),
-            modifiers=self.plan.modifiers[stage],
-            reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
-        )
+        with self.probe(settings) as probe:
+            ledger = train_stage(
+                folder=folder,
+                stage=stage,
+                settings=settings,
+                objective=self.plan.objectives[stage],
+                records=_stream(self.folder / "select", stream),
+                student=lambda: self.student(settings.start),
+                fingerprint=print_,
+                seed=self.recipe.seed,
+                card=card,
+                describe=settings.model_dump(mode="json"),
+                modifiers=self.plan.modifiers[stage],
+                reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
+                probe=probe,
+            )
         last = _last_line(folder / "metrics.jsonl")
         say(f"train    {stage}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
+        if settings.guard is not None and ledger["guard"]:
+            say(f"guard    {stage}: {ledger['guard']['sentence']}")
+
+    def probe(self, settings: StageSettings) -> AbstractContextManager[Probe | None]:
+        """What the stage's guard asks the student while it trains; nothing where it does not ask."""
+        if settings.guard is None or settings.guard.probe_every == 0:
+            return nullcontext()
+        return dev_probe(self.plan, settings.guard, list(_stream(self.folder / "select", "dev")))
 
     def student(self, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         """The base student, or the one a stage left."""
@@ -289,7 +301,7 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
         raise OperatorError(
             f"cannot make the run's folder {folder}: {error.strerror}; choose another --runs-dir."
         ) from error
-    with _alone(folder):
+    with alone(folder):
         _forget(folder, start)
         _put_away(folder, plan.prints)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
@@ -330,7 +342,7 @@ def _help_training(this: Run, until: str | None) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the run folder; a second process is refused with the holder's number."""
     with open(folder / ".lock", "a+", encoding="utf-8") as lock:
         try:

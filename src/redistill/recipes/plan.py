@@ -26,7 +26,7 @@ from redistill.prompts import TEMPLATES, render
 from redistill.records import Problem
 from redistill.rollout import ENGINES
 from redistill.select import PAIRINGS
-from redistill.settings import Recipe, StudentSettings, bind, did_you_mean
+from redistill.settings import Recipe, StageSettings, StudentSettings, bind, did_you_mean
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_pairs, needs_reference
 from redistill.verify import VERIFIERS
@@ -92,6 +92,12 @@ def make_plan(recipe: Recipe) -> Plan:
         raise OperatorError(
             "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
         )
+    for stage, settings in recipe.train.items():
+        if settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
+            raise OperatorError(
+                f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
+                "set probe_every to 0."
+            )
     tokenizer = models.load_tokenizer(recipe.student)
     plan = Plan(
         recipe=recipe,
@@ -189,7 +195,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
         settings = stage.model_dump()
         prints[f"train/{name}"] = fingerprint(
             prints["select"], prints[f"train/{stage.start}"], prints[f"train/{stage.reference or stage.start}"],
-            settings, recipe.seed, code,
+            settings, recipe.seed, code, *_probe_parts(recipe, stage),
         )  # fmt: skip
     code = code_fingerprint("rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py")
     files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
@@ -202,6 +208,15 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
                 recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,
             )  # fmt: skip
     return prints
+
+
+def _probe_parts(recipe: Recipe, stage: StageSettings) -> list[Any]:
+    """What a stage's guard depends on where it asks the student: nothing where it does not."""
+    if stage.guard is None or stage.guard.probe_every == 0:
+        return []
+    sampling = recipe.evaluate.model_dump(include={"temperature", "top_p", "max_new_tokens", "prefill", "verifier"})
+    code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py")
+    return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code]
 
 
 def count_groups(path: Path) -> int:

@@ -5,10 +5,9 @@
 
 It leaves `model/` (a Hugging Face folder), `metrics.jsonl` (a line a step), `rows/` (the encoded rows), `checkpoints/`
 (removed at the end) and `ledger.json`. The order of rows is a pure function of (seed, epoch, step), so a run continued
-after a kill takes the same steps and ends with the same bytes.
+after a kill takes the same steps and ends with the same bytes; what the guard does (watch.py) is part of that.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
@@ -29,12 +29,15 @@ from redistill.records import Example, Pair
 from redistill.settings import StageSettings
 from redistill.storage import Account, read_json, write_json
 from redistill.train import checkpoints
+from redistill.train.gauges import held_out_figures, hold_out, pair_gauges, update_norm
 from redistill.train.modifiers import Modifier, check_modifiers, reads_spans
-from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_reference
+from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs, needs_reference
 from redistill.train.packing import num_steps, rows_of_step
+from redistill.train.probe import Probe, undisturbed
 from redistill.train.reference import reference_logps
 from redistill.train.rows import Rows, read_rows, write_rows
 from redistill.train.step import Ranks, Reference, StepFigures, backward_step, pair_figures
+from redistill.train.watch import Watch
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
@@ -53,11 +56,14 @@ def train_stage(
     describe: Mapping[str, Any] | None = None,
     modifiers: Sequence[Modifier] = (),
     reference: Callable[[], Student] | None = None,
+    probe: Probe | None = None,
+    trial: bool = False,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
-    the model that the objective compares with, where it needs one: by default that is the start. OperatorError when the
+    the model that the objective compares with, where it needs one: by default that is the start. `probe` samples the
+    student for the guard. A `trial` ends at the guard's first alarm and leaves no student. OperatorError when the
     objective and its modifiers do not fit, when no row fits, or when three steps in a row have no finite gradient (the
     sentence names the rows).
     """
@@ -68,20 +74,51 @@ def train_stage(
     accelerator.wait_for_everyone()
     model, tokenizer = student()
     rows, account = _encoded(accelerator, folder, stage, settings, model, tokenizer, records, modifiers)
-    total = num_steps(num_rows=len(rows), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps)
+    watch = Watch(folder, stage, settings)
+    trained_on, held = hold_out(rows, watch.guard.held_out_pairs, seed)
+    total = num_steps(
+        num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps
+    )
     prepare_for_packing(model)
     compared = _reference(accelerator, folder, settings, objective, rows, model, reference)
     model = _adapted(model, settings)
     policy, optimizer = accelerator.prepare(PackedPolicy(model), _optimizer(model, settings))
+    saved = folder / "checkpoints"
+    if accelerator.is_main_process:
+        watch.forget_abandoned(saved)
     done = _resume(accelerator, folder)
-    _trim_metrics(folder / "metrics.jsonl", done)
+    if accelerator.is_main_process:
+        watch.open(done)
+
+    def look(step: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if held and watch.holds_out_now(step, total):
+            found |= held_out_figures(
+                accelerator.unwrap_model(policy), rows, held, tokens_per_micro_batch=settings.tokens_per_micro_batch,
+                device=accelerator.device, ranks=_ranks(accelerator, policy),
+            )  # fmt: skip
+        if probe is not None and watch.probes_now(step, total) and accelerator.is_main_process:
+            found |= undisturbed(
+                model, tokenizer, probe, device=accelerator.device, autocast=settings.mixed_precision == "bf16"
+            )
+        return found
+
+    def save(step: int) -> None:
+        checkpoints.save(accelerator, saved, step, facts=watch.facts(step, total), spare=watch.spared)
+
     started = time.perf_counter()
-    skipped = 0
+    skipped, step, decision = 0, done, ""
+    if done == 0 and (found := look(0)) and accelerator.is_main_process:
+        watch.judge({"step": 0, **found})
+    if done == 0 and watch.saves_now(0, total):
+        save(0)
     with bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress:
-        for step in range(done, total):
-            numbers = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(rows))
+        while step < total:
+            places = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(trained_on))
+            numbers = [trained_on[place] for place in places]
+            rated = settings.model_copy(update={"learning_rate": watch.learning_rate})
             figures, facts = _step(
-                accelerator, policy, optimizer, objective, rows, numbers, settings, step, total, modifiers, compared
+                accelerator, policy, optimizer, objective, rows, numbers, rated, step, total, modifiers, compared
             )
             skipped = 0 if facts["finite"] else skipped + 1
             if skipped == 3:
@@ -90,12 +127,31 @@ def train_stage(
                     f"train.{stage}: three steps in a row without a finite gradient (step {step}, rows {names} ...); "
                     "lower learning_rate or look at these rows with `redistill show`."
                 )
-            if accelerator.is_main_process:
-                _log(folder / "metrics.jsonl", step + 1, objective, figures, facts)
+            step += 1
+            line = _line(step, objective, figures, facts)
+            if watch.measures_norm_now(step):
+                line["update_norm"] = update_norm(optimizer) if facts["finite"] else 0.0
+            line |= look(step)
+            decision = watch.judge(line) if accelerator.is_main_process else ""
+            decision, step_back = _agreed(accelerator, (decision, 0))
+            if decision == "rollback":
+                step_back = watch.roll_back(saved) if accelerator.is_main_process else 0
+                _, step_back = _agreed(accelerator, (decision, step_back))
+                watch = watch if accelerator.is_main_process else Watch(folder, stage, settings)  # reads guard.json
+                accelerator.load_state(str(checkpoints.at(saved, step_back)))
+                step, skipped = step_back, 0
+            elif not decision and watch.saves_now(step, total):
+                save(step)
             progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
-            progress.update()
-            if (step + 1) % settings.save_every == 0 and step + 1 < total:
-                checkpoints.save(accelerator, folder / "checkpoints", step + 1)
+            progress.update(step - progress.n)
+            if decision == "stop" or (trial and _agreed(accelerator, watch.is_alarmed)):
+                break
+    if _agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
+        kept = _agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
+        accelerator.load_state(str(checkpoints.at(saved, kept)))
+    for _ in held:
+        account.kept -= 1
+        account.dropped["held_out_for_guard"] += 1
     accelerator.wait_for_everyone()
     ledger = {
         "room": "train",
@@ -104,18 +160,20 @@ def train_stage(
         "describe": dict(describe or {}),
         "accounts": {"rows": account.to_json()},
         "rows": account.to_json(),
-        "steps": total,
+        "steps": step,
+        "guard": watch.ledger() if accelerator.is_main_process else {},
         "seconds": round(time.perf_counter() - started, 1),
         "processes": accelerator.num_processes,
         "device": str(accelerator.device),
     }
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not trial:
         trained = accelerator.unwrap_model(policy).model
         if settings.lora is not None:
             trained = trained.merge_and_unload()
         trained.set_attn_implementation("sdpa")
         dtype = torch.bfloat16 if settings.save_dtype == "bfloat16" else torch.float32
         models.save_model(trained, tokenizer, folder / "model", card=card, dtype=dtype)
+    if accelerator.is_main_process:
         write_json(folder / "ledger.json", ledger)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         shutil.rmtree(folder / "rows", ignore_errors=True)
@@ -300,13 +358,7 @@ def _step(
         modifiers=modifiers,
         reference=reference,
         device=accelerator.device,
-        ranks=Ranks(
-            accelerator.process_index,
-            accelerator.num_processes,
-            sum=lambda tensor: accelerator.reduce(tensor, "sum"),
-            no_sync=lambda: accelerator.no_sync(policy),
-            backward=accelerator.backward,
-        ),
+        ranks=_ranks(accelerator, policy),
     )
     norm = float(accelerator.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
     finite = bool(torch.isfinite(torch.tensor([norm, figures.loss])).all())
@@ -317,11 +369,28 @@ def _step(
     return figures, {"grad_norm": norm, "learning_rate": rate, "seconds": seconds, "finite": finite}
 
 
-def _log(path: Path, step: int, objective: Objective, figures: StepFigures, facts: Mapping[str, Any]) -> None:
-    line = {
+def _ranks(accelerator: Accelerator, policy: torch.nn.Module) -> Ranks:
+    return Ranks(
+        accelerator.process_index,
+        accelerator.num_processes,
+        sum=lambda tensor: accelerator.reduce(tensor, "sum"),
+        no_sync=lambda: accelerator.no_sync(policy),
+        backward=accelerator.backward,
+    )
+
+
+def _agreed(accelerator: Accelerator, value: Any) -> Any:
+    """The main process's value, on every rank."""
+    return value if accelerator.num_processes == 1 else broadcast_object_list([value])[0]
+
+
+def _line(step: int, objective: Objective, figures: StepFigures, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of metrics.jsonl."""
+    return {
         "step": step,
         "loss": figures.loss,
         **pair_figures(objective, figures),
+        **(pair_gauges(figures.coefficients, figures.top_probs) if needs_pairs(objective) else {}),
         "grad_norm": facts["grad_norm"],
         "learning_rate": facts["learning_rate"],
         "lr_x_grad_norm": facts["learning_rate"] * facts["grad_norm"],
@@ -330,8 +399,6 @@ def _log(path: Path, step: int, objective: Objective, figures: StepFigures, fact
         "tokens_per_second": round(figures.packed_tokens / facts["seconds"], 1),
         "seconds": round(facts["seconds"], 4),
     }
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 def _resume(accelerator: Accelerator, folder: Path) -> int:
@@ -343,14 +410,3 @@ def _resume(accelerator: Accelerator, folder: Path) -> int:
         return 0
     accelerator.load_state(str(found[0]))
     return found[1]
-
-
-def _trim_metrics(path: Path, done: int) -> None:
-    """Steps logged after the checkpoint will be taken again; a line cut short by a kill goes too."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text("utf-8").split("\n")[:-1]:
-        if json.loads(line)["step"] <= done:
-            kept.append(line + "\n")
-    path.write_text("".join(kept), "utf-8")

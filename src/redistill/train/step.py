@@ -44,12 +44,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What a step measured: the loss, summed log-probs and completion tokens of each sequence (fp64), tokens run."""
+    """What a step measured: the loss, tokens run, and of each sequence (fp64) the summed log-probs, completion tokens,
+    coefficient and gauge of certainty."""
 
     loss: float
     logps: Tensor  # (sequences,)
     tokens: Tensor  # (sequences,)
     packed_tokens: int
+    coefficients: Tensor  # (sequences,): d(loss)/d(-logp) of the first completion token, its weight on a shared prefix
+    top_probs: Tensor  # (sequences,): probability of the likeliest token, mean over the completion
 
 
 def backward_step(
@@ -92,18 +95,26 @@ def backward_step(
         known = first_pass(sequences)
     coefficients = token_coefficients(objective, modifiers, step, known, mismatched)
 
-    found = torch.zeros(len(step.ids), dtype=torch.float64, device=device)
+    found = torch.zeros(2, len(step.ids), dtype=torch.float64, device=device)  # log-probs, and the likeliest token's
     plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
     for turn in range(plan.turns):
         batch, places, mine = plan.pack(turn, coefficients)
         with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
-            loss, logps = policy(batch)
+            loss, logps, top_logps = policy(batch)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
-            found[places] = logps.detach().double()
-    token_logps = ranks.sum(found).cpu()
+            found[0, places], found[1, places] = logps.detach().double(), top_logps.detach().double().exp()
+    token_logps, top_probs = ranks.sum(found).cpu()
     loss = float(step_loss_of_tokens(objective, modifiers, step, token_logps, mismatched))
-    return StepFigures(loss, step.by_sequence(token_logps), step.counts, sum(len(ids) for ids, _ in sequences))
+    firsts = (step.counts.cumsum(0) - step.counts).long()
+    return StepFigures(
+        loss,
+        step.by_sequence(token_logps),
+        step.counts,
+        sum(len(ids) for ids, _ in sequences),
+        coefficients[firsts],
+        step.by_sequence(top_probs) / step.counts,
+    )
 
 
 def step_tokens(
@@ -146,7 +157,7 @@ def find_token_logps(
     with torch.no_grad():
         for turn in range(plan.turns):
             batch, places, mine = plan.pack(turn, zeros)
-            _, logps = policy(batch)
+            _, logps, _ = policy(batch)
             if mine:
                 found[places] = logps.double()
     return ranks.sum(found).cpu()

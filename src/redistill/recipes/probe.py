@@ -1,0 +1,76 @@
+"""The guard's generation probe: a few dev problems, answered by the student as it is now, judged as in evaluation.
+
+    with dev_probe(plan, settings, problems) as probe:
+        probe(model, tokenizer)    {"probe_accuracy": 0.41, "probe_tokens": 38.2, "probe_unfinished": 0.0, ...}
+
+The problems and the draws are the same at every look, so that two looks differ by the student alone. It samples in this
+process, whichever engine the evaluation uses, and in the weights' own type: they are being trained.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from redistill.evaluate import subsample
+from redistill.recipes.plan import Plan
+from redistill.records import Outcome, Problem, Trace
+from redistill.rollout import Sampling, requests_for, traces_of
+from redistill.rollout.transformers_engine import transformers_engine
+from redistill.settings import GuardSettings
+from redistill.train.probe import Probe
+from redistill.verify.pool import VerifierPool
+
+LOOP_ROUNDS = 4  # a text that ends by saying the same thing four times over ends in a loop
+LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is no loop
+
+
+@contextmanager
+def dev_probe(plan: Plan, guard: GuardSettings, problems: Sequence[Problem]) -> Iterator[Probe]:
+    """The probe of a stage, with worker processes that live as long as the stage."""
+    settings, verify = plan.recipe.evaluate, plan.recipe.verify
+    asked = sorted(subsample(problems, guard.probe_problems, plan.recipe.seed), key=lambda p: p.id)
+    limit = guard.probe_max_new_tokens or settings.max_new_tokens
+    sampling = Sampling(1, settings.temperature, settings.top_p, limit, settings.prefill)
+    requests = [requests_for(p, plan.render(p), sampling, seed=plan.recipe.seed) for p in asked]
+    pool = VerifierPool(plan.judge, workers=1, timeout_seconds=verify.timeout_seconds, memory_mb=verify.memory_mb)
+
+    def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
+        flat = [request for mine in requests for request in mine]
+        samples = transformers_engine(lambda: (model, tokenizer), flat, sampling, dtype="float32")
+        traces = [
+            traces_of(problem, [sample], mine, sampling, author="probe")[0]
+            for problem, mine, sample in zip(asked, requests, samples, strict=True)
+        ]
+        verdicts = pool.judge(zip(asked, traces, strict=True))
+        correct = sum(found[settings.verifier.name].outcome is Outcome.correct for found in verdicts)
+        return probe_figures(traces, correct)
+
+    with pool:
+        yield probe
+
+
+def probe_figures(traces: Sequence[Trace], correct: int) -> dict[str, float]:
+    """Accuracy, mean length in tokens, and the shares that did not finish and that end in a loop."""
+    n = len(traces)
+    return {
+        "probe_problems": n,
+        "probe_accuracy": correct / n,
+        "probe_tokens": sum(t.num_tokens or 0 for t in traces) / n,
+        "probe_unfinished": sum(t.finish_reason == "length" for t in traces) / n,
+        "probe_repetition": sum(ends_in_a_loop(t.completion) for t in traces) / n,
+    }
+
+
+def ends_in_a_loop(text: str) -> bool:
+    """True when the text ends with one piece said four times or more in a row, over at least 16 characters.
+
+    Only the last 4,096 characters are looked at.
+    """
+    text = text[-4096:]
+    for period in range(1, len(text) // LOOP_ROUNDS + 1):
+        span = max(LOOP_CHARS, LOOP_ROUNDS * period)
+        tail = text[-span:]
+        if len(tail) == span and tail[period:] == tail[:-period]:
+            return True
+    return False

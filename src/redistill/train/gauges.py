@@ -1,0 +1,129 @@
+"""What the guard reads off a step beside its loss: pure measurements, none of them changes the student.
+
+negative_prefix_share(figures.coefficients)     share of pairs that push their shared prefix down
+squeeze(figures.top_probs)                      how sure the student is on rejected tokens
+update_norm(optimizer)                          || theta_new - theta_old || of the step just taken
+held_out_figures(policy, rows, numbers, ...)    log-probs of pairs that are not trained on
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from redistill.logps import make_pack
+from redistill.records import content_id
+from redistill.train.packing import first_fit_decreasing
+from redistill.train.rows import Rows
+from redistill.train.step import Ranks
+
+BLOCK = 1 << 20  # weights looked at at a time by `update_norm`: its scratch stays in the cache and costs no memory
+
+
+def negative_prefix_share(coefficients: Tensor) -> float:
+    """Share of pairs whose net weight on the prefix that both sides share is negative. coefficients: (2 pairs,), chosen
+    then rejected, d(loss)/d(-logp).
+
+    A token in both sides is weighted by the sum of their coefficients; for REDI 1/|y_w| - alpha/|y_l|, negative whenever
+    |y_l| < alpha |y_w|: such a pair lowers the very tokens that its chosen side should raise.
+    """
+    net = coefficients[0::2] + coefficients[1::2]
+    return float((net < 0).double().mean())
+
+
+def squeeze(top_probs: Tensor) -> float:
+    """Mean probability of the likeliest token on rejected completions. top_probs: (2 pairs,).
+
+    Pushing a token down moves its mass to the likeliest one (Ren & Sutherland 2024, arXiv 2407.10490), so this rises when
+    negatives squeeze the distribution.
+    """
+    return float(top_probs[1::2].mean())
+
+
+def update_norm(optimizer: torch.optim.Optimizer) -> float:
+    """|| theta_new - theta_old || over all trained parameters, after an AdamW step; call it before the next one.
+
+    AdamW took theta_new = (1 - lr wd) theta_old - lr u with u = m_hat / (sqrt(v_hat) + eps), so the step follows from
+    theta_new and the moments it left: no copy of the weights is kept. Exact up to the rounding of fp32 weights.
+    """
+    total: list[Tensor] = []
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            rate, decay, (beta1, beta2) = float(group["lr"]), float(group["weight_decay"]), group["betas"]
+            for parameter in group["params"]:
+                state = optimizer.state.get(parameter)
+                if not state:
+                    continue
+                bias1, bias2 = 1 - beta1 ** float(state["step"]), math.sqrt(1 - beta2 ** float(state["step"]))
+                parts = (t.reshape(-1).split(BLOCK) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+                for weight, mean, square in zip(*parts, strict=True):
+                    move = mean / square.sqrt().add_(group["eps"] * bias2)
+                    move.mul_(rate * bias2 / bias1)  # lr u
+                    move.add_(weight, alpha=rate * decay)  # (lr u + lr wd theta_new) / (1 - lr wd) is the step
+                    total.append(torch.linalg.vector_norm(move).double() / (1 - rate * decay))
+    return float(torch.stack(total).norm()) if total else 0.0
+
+
+# --- held-out pairs -------------------------------------------------------------------------------------------------
+
+
+def hold_out(rows: Rows, count: int, seed: int) -> tuple[list[int], list[int]]:
+    """(numbers to train on, numbers held out), both rising: about `count` rows, at most a tenth, by a hash of the prompt.
+
+    The choice looks at nothing but (seed, prompt), so it does not depend on the order of rows, and all pairs of a problem
+    are on the same side.
+    """
+    limit = min(count, len(rows) // 10)
+    if limit == 0 or rows.per_row != 2:
+        return list(range(len(rows))), []
+    prompts: dict[str, list[int]] = {}
+    for row in range(len(rows)):
+        first = rows.sequences_of(row)[0]
+        start = int(rows.starts[first])
+        prompt = rows.tokens[start : start + int(rows.prompt_tokens[first])].tobytes().hex()
+        prompts.setdefault(content_id("", "guard", str(seed), prompt), []).append(row)
+    held: set[int] = set()
+    for name in sorted(prompts):
+        if len(held) + len(prompts[name]) > limit:
+            break
+        held.update(prompts[name])
+    return [n for n in range(len(rows)) if n not in held], sorted(held)
+
+
+def held_out_figures(
+    policy: nn.Module,
+    rows: Rows,
+    numbers: Sequence[int],
+    *,
+    tokens_per_micro_batch: int,
+    device: torch.device,
+    ranks: Ranks,
+) -> dict[str, float]:
+    """Mean per-token log-probs of held-out pairs, their margin and squeeze. `policy` is the bare module, not DDP's:
+    the ranks run different numbers of packs here."""
+    sequences = [number for row in numbers for number in rows.sequences_of(row)]
+    tokens = torch.tensor([rows.completion_tokens(n) for n in sequences], dtype=torch.float64)
+    bins = first_fit_decreasing([rows.length(n) for n in sequences], tokens_per_micro_batch)
+    sums = torch.zeros(2, len(sequences), dtype=torch.float64, device=device)
+    with torch.no_grad():
+        for places in bins[ranks.number :: ranks.count]:
+            picked = [rows.sequence(sequences[place]) for place in places]
+            pack = make_pack(picked, places, [0.0] * len(places)).to(device)
+            _, logps, top_logps = policy(pack)
+            sums[0].index_add_(0, pack.row_of_target, logps.double())
+            sums[1].index_add_(0, pack.row_of_target, top_logps.double().exp())
+    logps, top_probs = ranks.sum(sums).cpu() / tokens
+    chosen, rejected = float(logps[0::2].mean()), float(logps[1::2].mean())
+    return {
+        "held_out_chosen_logp": chosen,
+        "held_out_rejected_logp": rejected,
+        "held_out_margin": chosen - rejected,
+        "held_out_squeeze": squeeze(top_probs),
+    }
+
+
+def pair_gauges(coefficients: Tensor, top_probs: Tensor) -> dict[str, Any]:
+    """The gauges of one step on pairs, by their names in metrics.jsonl."""
+    return {"negative_prefix_share": negative_prefix_share(coefficients), "squeeze": squeeze(top_probs)}

@@ -1,0 +1,147 @@
+"""How a stage is doing, judged from its metrics alone: steady, drift, warning or collapse. Pure functions, no torch.
+
+    judge(history, settings)  -> Judgement("collapse", ("chosen_low", "probe_down"))
+
+`history` is the lines of metrics.jsonl so far. Signs are read off it; two different signs are a collapse, one is a
+warning. A falling chosen log-prob is a sign only in company, for it falls in the best runs too (Xu et al. 2025, arXiv
+2505.24850, the section on stability). docs/guard.md has the definitions and their reasons.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from redistill.settings import GuardSettings
+
+Line = Mapping[str, Any]
+STATES = ("steady", "drift", "warning", "collapse")
+RECENT = 5  # steps that are "now": one noisy batch is no sign
+FEWEST = 20  # steps before a surge can be told from the noise of a start
+
+
+class Judgement(NamedTuple):
+    """A state, and the signs that led to it, as short stable words."""
+
+    state: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_good(self) -> bool:
+        """True for the states in which a checkpoint is worth going back to."""
+        return self.state in ("steady", "drift")
+
+
+def judge(history: Sequence[Line], settings: GuardSettings) -> Judgement:
+    """The state after the last line of `history`.
+
+    collapse: two steps in a row without a finite gradient, or two signs. warning: one sign that is not chosen_low.
+    drift: the chosen log-prob is below its start by more than drift_nats, or by more than low_nats and nothing else is
+    wrong. steady: none of these.
+    """
+    if len(history) >= 2 and all(line.get("skipped") for line in history[-2:]):
+        return Judgement("collapse", ("no_finite_gradient",))
+    found = tuple(name for name, sign in SIGNS.items() if sign(history, settings))
+    alarms = [name for name in found if name != "chosen_low"]
+    if alarms and len(found) >= 2:
+        return Judgement("collapse", found)
+    if alarms:
+        return Judgement("warning", found)
+    return Judgement("drift" if chosen_fall(history) > settings.drift_nats else "steady")
+
+
+def chosen_fall(history: Sequence[Line]) -> float:
+    """Nats a token by which the chosen log-prob is below its start: on held-out pairs where they were measured, else on
+    the batches of the first and the last five steps. 0 before there is anything to compare."""
+    first, last = _first_and_last(history, "held_out_chosen_logp")
+    if first is not None and last is not None:
+        return first["held_out_chosen_logp"] - last["held_out_chosen_logp"]
+    start = _values(history[: RECENT + 1], "chosen_logp")  # the line of step 0 has none
+    now = _values(history[-RECENT:], "chosen_logp")
+    return statistics.fmean(start) - statistics.fmean(now) if start and now else 0.0
+
+
+# --- the signs ---------------------------------------------------------------------------------------------------
+
+
+def chosen_low(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The chosen log-prob is more than low_nats a token below its start. Never an alarm alone."""
+    return chosen_fall(history) > settings.low_nats
+
+
+def update_surge(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The gradient norm: the median of five steps is above surge_factor times the median of those before.
+
+    Learning rate x gradient norm at the rate of now: with the rate left in, every warm-up would look like a surge.
+    """
+    now = _values(history[-RECENT:], "grad_norm")
+    before = _values(history[-RECENT - settings.surge_window : -RECENT], "grad_norm")
+    if len(now) < RECENT or len(before) < FEWEST:
+        return False
+    return statistics.median(now) > settings.surge_factor * statistics.median(before)
+
+
+def probe_down(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The probe's accuracy is below its best so far by more than probe_drop and by more than two standard errors."""
+    return _rate_moved(history, "probe_accuracy", settings.probe_drop, up=False)
+
+
+def unfinished_up(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The share of unfinished answers is twice that of the best probe, by more than probe_drop and two standard errors."""
+    return _rate_moved(history, "probe_unfinished", settings.probe_drop, up=True)
+
+
+def loops_up(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The share of answers that end in a loop is twice that of the best probe, by as much."""
+    return _rate_moved(history, "probe_repetition", settings.probe_drop, up=True)
+
+
+SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
+    "chosen_low": chosen_low,
+    "update_surge": update_surge,
+    "probe_down": probe_down,
+    "unfinished_up": unfinished_up,
+    "loops_up": loops_up,
+}
+
+
+def _values(lines: Iterable[Line], key: str) -> list[float]:
+    found = (line.get(key) for line in lines)
+    return [float(value) for value in found if value is not None and math.isfinite(value)]
+
+
+def _first_and_last(history: Sequence[Line], key: str) -> tuple[Line, Line] | tuple[None, None]:
+    """The first and the last line that hold `key`, where they are two."""
+    first = next((line for line in history if line.get(key) is not None), None)
+    last = next((line for line in reversed(history) if line.get(key) is not None), None)
+    return (None, None) if first is None or last is None or first is last else (first, last)
+
+
+def _rate_moved(history: Sequence[Line], key: str, least: float, *, up: bool) -> bool:
+    """Against the probe with the best accuracy so far (the first of equals): a run that rose and fell has fallen."""
+    probes = [line for line in history if line.get("probe_accuracy") is not None]
+    if len(probes) < 2:
+        return False
+    before = float(max(probes, key=lambda line: line["probe_accuracy"])[key])
+    after = float(probes[-1][key])
+    error = math.sqrt((before * (1 - before) + after * (1 - after)) / int(probes[-1]["probe_problems"]))
+    change = after - before if up else before - after
+    return change > max(least, 2 * error) and (not up or after > 2 * before)
+
+
+# --- which checkpoint to go back to ---------------------------------------------------------------------------------
+
+
+def best_step(history: Sequence[Line], steps: Iterable[int]) -> int:
+    """Of the checkpoints at `steps`, the one to keep: highest probe accuracy, then held-out margin, then the latest.
+
+    A checkpoint without a measurement counts below all that have one.
+    """
+    lines = {line["step"]: line for line in history}
+
+    def merit(step: int) -> tuple[float, float, int]:
+        line = lines.get(step, {})
+        accuracy, margin = line.get("probe_accuracy"), line.get("held_out_margin")
+        return -1.0 if accuracy is None else accuracy, -math.inf if margin is None else margin, step
+
+    return max(steps, key=merit)

@@ -1,0 +1,138 @@
+"""The guard's judgement on curves made by hand: the paper's benign run, collapses, and what is no sign at all."""
+
+import pytest
+
+from redistill.settings import GuardSettings
+from redistill.train.guard import best_step, judge
+
+SETTINGS = GuardSettings()
+
+
+def line(step, chosen=None, surge=1.0, **more):
+    return {"step": step, "chosen_logp": chosen, "grad_norm": surge, "skipped": False, **more}
+
+
+def probed(accuracy, unfinished=0.0, loops=0.0, problems=64):
+    return {
+        "probe_accuracy": accuracy,
+        "probe_unfinished": unfinished,
+        "probe_repetition": loops,
+        "probe_problems": problems,
+    }
+
+
+def states(history, settings=SETTINGS):
+    return [judge(history[: n + 1], settings).state for n in range(len(history))]
+
+
+def test_nothing_has_happened_before_the_first_step():
+    assert judge([], SETTINGS) == ("steady", ())
+
+
+def test_the_papers_benign_run_drifts_and_is_never_an_alarm():
+    """REDI at alpha 0.8 and 1e-6: both log-probs drift down over the whole epoch while accuracy rises."""
+    history = [{"step": 0, **probed(0.40)}]
+    for step in range(1, 401):
+        history.append(line(step, -0.55 - 0.3 * step / 400))
+        if step % 50 == 0:
+            history[-1] |= probed(0.40 + 0.1 * step / 400)
+    found = states(history)
+    # below the start by 0.02 nat (0.3 a 400 steps) from step 30 on
+    assert set(found) == {"steady", "drift"} and found[10] == "steady" and set(found[35:]) == {"drift"}
+
+
+@pytest.mark.parametrize("per_step", [0.001, 0.02, 0.5])
+def test_a_falling_chosen_log_prob_alone_is_never_an_alarm(per_step):
+    """However fast, also on held-out pairs: without a second sign it is called a drift."""
+    history = [{"step": 0, "held_out_chosen_logp": -0.5, **probed(0.4)}]
+    history += [line(step, -0.5 - per_step * step) for step in range(1, 120)]
+    history[60] |= {"held_out_chosen_logp": -0.5 - per_step * 60, **probed(0.4)}
+    assert set(states(history)) <= {"steady", "drift"}
+
+
+def test_a_collapse_is_a_fall_of_more_than_a_nat_and_a_worse_probe():
+    history = [{"step": 0, **probed(0.5)}, *(line(step, -0.1 * step) for step in range(1, 21))]
+    # start -0.3 (mean of -0.1 .. -0.5), now -1.8: down 1.5; 0.5 -> 0.2 of 64: 0.3 > 2 * sqrt((.25 + .16) / 64) = 0.16
+    assert judge(history, SETTINGS).state == "drift"
+    history[-1] |= probed(0.2)
+    assert judge(history, SETTINGS) == ("collapse", ("chosen_low", "probe_down"))
+
+
+def test_symmetric_at_a_high_rate_warns_first_and_then_collapses():
+    """The log-probs hold, the updates surge, then everything falls: drift -> warning -> collapse, and no way back."""
+    history = [line(step, -0.5, surge=1 + step % 2) for step in range(1, 101)]
+    history += [line(step, -0.5 - 0.09 * (step - 100), surge=20) for step in range(101, 131)]
+    found = states(history)
+    # five steps of 20 over a median of 1.5: the median of five turns at the third
+    assert set(found[:102]) == {"steady", "drift"} and found[102] == "warning"
+    first = found.index("collapse")
+    # the mean of the last five is more than 1 nat down when its middle step is 12 past the turn (1.08): step 114
+    assert history[first]["step"] == 114 and set(found[first:]) == {"collapse"}
+
+
+def test_one_noisy_batch_is_no_surge():
+    history = [line(step, -0.5, surge=100 if step in (50, 52) else 1) for step in range(1, 80)]
+    assert set(states(history)) == {"steady"}
+
+
+def test_a_rate_that_warms_up_is_no_surge():
+    history = [
+        line(step, -0.5) | {"learning_rate": 1e-6 * step, "lr_x_grad_norm": 1e-6 * step} for step in range(1, 99)
+    ]
+    assert set(states(history)) == {"steady"}
+
+
+def test_a_probe_that_falls_within_its_noise_is_no_sign():
+    # 0.40 -> 0.30 of 32: 0.1 < 2 * sqrt((.24 + .21) / 32) = 0.24; of 512: 0.1 > 0.06
+    for problems, state in ((32, "steady"), (512, "warning")):
+        history = [{"step": 0, **probed(0.4, problems=problems)}, line(1, -0.5), line(2, -0.5)]
+        history[-1] |= probed(0.3, problems=problems)
+        assert judge(history, SETTINGS).state == state
+
+
+def test_a_probe_that_rose_and_fell_is_measured_against_its_best():
+    """Symmetric at 1e-6 in the paper peaks at 80.8 and collapses: back at its start it is far below its peak."""
+    history = [{"step": 0, **probed(0.4)}, line(1, -0.5) | probed(0.7), line(2, -0.5) | probed(0.4)]
+    # 0.7 -> 0.4 of 64: 0.3 > 2 * sqrt((.21 + .24) / 64) = 0.17
+    assert states(history) == ["steady", "steady", "warning"]
+
+
+def test_answers_that_no_longer_end_are_a_sign_and_with_a_worse_probe_a_collapse():
+    history = [{"step": 0, **probed(0.5, unfinished=0.1)}, line(1, -0.5)]
+    history[-1] |= probed(0.5, unfinished=0.6)
+    assert judge(history, SETTINGS) == ("warning", ("unfinished_up",))
+    history.append(line(2, -0.5) | probed(0.1, unfinished=0.6))
+    assert judge(history, SETTINGS) == ("collapse", ("probe_down", "unfinished_up"))
+
+
+def test_many_unfinished_answers_from_the_start_are_no_sign():
+    # 0.5 -> 0.7: up by more than the noise, but not doubled; a long-winded student is not a collapsing one
+    history = [{"step": 0, **probed(0.5, unfinished=0.5)}, line(1, -0.5) | probed(0.5, unfinished=0.7)]
+    assert judge(history, SETTINGS).state == "steady"
+
+
+def test_two_steps_in_a_row_without_a_finite_gradient_are_a_collapse():
+    history = [line(step, -0.5) for step in range(1, 30)]
+    history.append(line(30, float("nan")) | {"skipped": True})
+    assert judge(history, SETTINGS).state == "steady"
+    history.append(line(31, float("nan")) | {"skipped": True})
+    assert judge(history, SETTINGS) == ("collapse", ("no_finite_gradient",))
+
+
+def test_held_out_pairs_speak_before_the_batches():
+    """Batches differ in difficulty; the held-out pairs are the same at every look."""
+    history = [{"step": 0, "held_out_chosen_logp": -0.5}, *(line(step, -0.5 - step) for step in range(1, 10))]
+    history[-1] |= {"held_out_chosen_logp": -0.5}
+    assert judge(history, SETTINGS).state == "steady"
+
+
+def test_the_best_checkpoint_has_the_best_probe_then_the_widest_margin_then_is_the_latest():
+    def measured(step, accuracy, margin):
+        return {"step": step, "probe_accuracy": accuracy, "held_out_margin": margin}
+
+    history = [measured(0, 0.4, 0.1), measured(10, 0.5, 0.2), measured(20, 0.5, 0.3), measured(30, 0.3, 0.9)]
+    assert best_step(history, [0, 10, 20, 30]) == 20
+    assert best_step(history, [0, 10, 30]) == 10
+    without = [{"step": step, "held_out_margin": margin} for step, margin in ((0, 0.1), (10, 0.3), (20, 0.3))]
+    assert best_step(without, [0, 10, 20]) == 20
+    assert best_step([], [0, 10]) == 10
