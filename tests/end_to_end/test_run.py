@@ -105,6 +105,8 @@ def test_a_stage_that_left_the_recipe_leaves_the_scores_readable(copy, tool):
     assert [s["model"] for s in json.loads(done.stdout)["scores"]] == ["base", "sft", "redi"]
     again = tool(folder, "scores", "runs/mini")
     assert again.returncode == 0 and "control" not in again.stdout
+    page = (folder / "runs/mini/report.html").read_text()
+    assert "redi" in page and ">control" not in page  # its curves lie in the folder still, and are not this recipe's
 
 
 def test_a_damaged_shard_is_made_again(copy, whole, tool):

@@ -218,9 +218,11 @@ class RunFiles:
     # --- stages and models
 
     def _in_order(self, names: set[str]) -> list[str]:
-        """base first, then the stages in the recipe's order, then any others by name."""
-        planned = ["base", *(self.setting("train") or {})]
-        return [n for n in planned if n in names] + sorted(names - set(planned))
+        """base first, then the stages in the recipe's order. What another recipe has left in the folder is not this
+        run's and is left out; where no recipe lists stages, all of them by name."""
+        stages = self.setting("train")
+        planned = ["base", *(stages or sorted(names - {"base"}))]
+        return [n for n in planned if n in names]
 
     @cached_property
     def stages(self) -> list[str]:
