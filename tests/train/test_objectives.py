@@ -10,6 +10,7 @@ from redistill.errors import OperatorError
 from redistill.train.coefficients import StepTokens, token_coefficients
 from redistill.train.objectives import (
     OBJECTIVES,
+    Losses,
     Ragged,
     is_linear,
     needs_mismatched,
@@ -274,3 +275,12 @@ def test_every_objective_is_lowered_by_raising_what_it_should_raise(name):
     assert torch.isfinite(coefficients).all()
     wrong = (owners % 2 == 1) & needs_pairs(objective)
     assert (coefficients[~wrong] > 0).all() and (coefficients[wrong] < 0).all()
+
+
+@pytest.mark.parametrize("margin", [0.05, 1.0, 10.0, 50.0, 3000.0])
+def test_a_hinge_is_never_taken_for_linear_wherever_it_bends(margin):
+    def hinge(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens):
+        losses = torch.relu(margin - (chosen_logps - rejected_logps))
+        return Losses(losses, torch.ones_like(losses))
+
+    assert not is_linear(hinge)

@@ -117,15 +117,16 @@ def sequence_coefficients(
 def is_linear(objective: Objective) -> bool:
     """True when the gradient does not depend on the log-probs, so one pass over the student is enough.
 
-    Found by asking the objective at a few points, so there is no flag to forget. One that asks for token or mismatched
-    log-probs needs the first pass in any case.
+    Found by asking the objective at points of every scale that log-probs come in, so there is no flag to forget. One that
+    asks for token or mismatched log-probs needs the first pass in any case.
     """
     if "rejected_token_logps" in parameters_of(objective) or needs_mismatched(objective):
         return False
     tokens = torch.tensor([3.0, 5.0, 7.0, 2.0], dtype=torch.float64)
     weights = torch.ones(2 if needs_pairs(objective) else 4, dtype=torch.float64)
-    values = ([-0.3, -0.2, -0.4, -0.1], [-1.0, -9.0, -3.0, -0.5], [-40.0, -2.0, -8.0, -6.0])
-    points = [torch.tensor(p, dtype=torch.float64) for p in values]
+    near = torch.tensor([[-0.3, -0.2, -0.4, -0.1], [-0.1, -0.4, -0.2, -0.3]], dtype=torch.float64)
+    # margins of either sign from tenths to tens of thousands: a hinge anywhere between bends somewhere here
+    points = [scale * point for scale in (1.0, 10.0, 100.0, 1e3, 1e5) for point in near]
     known: dict[str, Tensor | Ragged] = {
         "reference_chosen_logps": points[1][0::2],
         "reference_rejected_logps": points[1][1::2] - 1,
