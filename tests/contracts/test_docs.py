@@ -9,7 +9,7 @@ from redistill import settings
 from redistill.corpus import SOURCES
 from redistill.rollout import ENGINES
 from redistill.select import PAIRINGS
-from redistill.train import OBJECTIVES
+from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import VERIFIERS
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None
         kind for kind in vars(settings).values() if isinstance(kind, type) and issubclass(kind, settings.Settings)
     ]
     names = {name for table in tables if table is not settings.Plugin for name in table.model_fields}
-    for registry in (SOURCES, VERIFIERS, PAIRINGS, OBJECTIVES, ENGINES):
+    for registry in (SOURCES, VERIFIERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES):
         for name, function in registry.items():
             names |= {name, *settings.options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
