@@ -38,7 +38,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "train, in the first stage": (
         "train",
         "train/sft/ledger.json",
-        cut_at("redistill.train.loop:_log", "train/sft", call=3, when="after"),
+        cut_at("redistill.train.watch:Watch.judge", "train/sft", call=3, when="after"),
     ),
     "train, while rows are encoded": (
         "train",
@@ -53,7 +53,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "train, in the last stage after a checkpoint": (
         "train",
         "train/redi/ledger.json",
-        cut_at("redistill.train.loop:_log", "train/redi", call=3, when="after"),
+        cut_at("redistill.train.watch:Watch.judge", "train/redi", call=3, when="after"),
     ),
     "train, when the student is written and not yet renamed": (
         "train",
