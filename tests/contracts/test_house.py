@@ -132,7 +132,9 @@ def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
     assert "return" in hints
 
 
-@pytest.mark.parametrize("name", ["SOURCES", "VERIFIERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES"])
+@pytest.mark.parametrize(
+    "name", ["SOURCES", "VERIFIERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES"]
+)
 def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_know(name):
     from redistill.errors import OperatorError
     from redistill.settings import Plugin, bind

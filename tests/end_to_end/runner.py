@@ -27,7 +27,11 @@ def cut(spec: dict[str, Any]) -> None:
     real, calls = getattr(owner, last), [0]
 
     def patched(*arguments: Any, **named: Any) -> Any:
-        places = [str(getattr(a, "folder", getattr(a, "path", a))) for a in (*arguments, *named.values()) if not isinstance(a, dict)]
+        places = [
+            str(getattr(a, "folder", getattr(a, "path", a)))
+            for a in (*arguments, *named.values())
+            if not isinstance(a, dict)
+        ]
         counts = any(spec["only"] in place for place in places)
         calls[0] += counts
         if counts and calls[0] == spec["call"] and spec["when"] == "before":
