@@ -70,11 +70,11 @@ def test_a_damaged_shard_is_a_sentence(tmp_path):
         one_record(path, 499)
 
 
-def test_a_json_file_is_shown_whole(tmp_path):
+def test_a_table_in_json_is_shown_whole_and_a_list_by_number(tmp_path):
     write_json(tmp_path / "a.json", {"accounts": {"rows": 3}})
     write_json(tmp_path / "b.json", [1, 2])
     assert one_record(tmp_path / "a.json", 0) == {"accounts": {"rows": 3}}
-    assert one_record(tmp_path / "b.json", 0) == {"records": [1, 2]}
+    assert one_record(tmp_path / "b.json", 0) == {"record": 1}
 
 
 def test_what_would_drive_the_terminal_is_shown_as_signs(tmp_path, capsys):
@@ -87,3 +87,24 @@ def test_what_would_drive_the_terminal_is_shown_as_signs(tmp_path, capsys):
     main(["show", str(tmp_path / "p.parquet"), "--json"])
     shown = capsys.readouterr().out
     assert shown.isascii() and json.loads(shown)["prompt"] == nasty
+
+
+def test_tables_lists_tensors_and_texts_of_a_run_are_shown_too(tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    (tmp_path / "recipe.yaml").write_text("name: x\nseed: 3\n")
+    (tmp_path / "part-00000.done").write_text('{"files": {}}')
+    (tmp_path / "comparisons.json").write_text('[{"a": "sft"}, {"a": "redi"}]')
+    (tmp_path / "README.md").write_text("# a card")
+    save_file({"w": np.zeros((2, 3), np.float32)}, tmp_path / "model.safetensors")
+    assert one_record(tmp_path / "recipe.yaml", 0)["seed"] == 3
+    assert one_record(tmp_path / "part-00000.done", 0) == {"files": {}}
+    assert one_record(tmp_path / "comparisons.json", -1) == {"a": "redi"}
+    assert one_record(tmp_path / "README.md", 0) == {"text": "# a card"}
+    assert one_record(tmp_path / "model.safetensors", 0)["shape"] == [2, 3]
+    with pytest.raises(OperatorError, match="no number 1"):
+        one_record(tmp_path / "model.safetensors", 1)
+    (tmp_path / "report.html").write_text("<html>")
+    with pytest.raises(OperatorError, match="opens in a browser"):
+        one_record(tmp_path / "report.html", 0)

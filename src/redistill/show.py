@@ -6,31 +6,58 @@ readable(record)                                                ->  text with a 
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
 
 from redistill.errors import OperatorError
-from redistill.storage import read_json, read_records, to_row
+from redistill.storage import read_json, read_records, read_yaml, to_row
 
 
 def one_record(path: Path, number: int) -> dict[str, Any]:
-    """Record `number` of a .parquet or .jsonl (negative counts from the end), or the whole of a .json."""
+    """Record `number` (negative counts from the end) of a .parquet, a .jsonl, a list in a .json or the tensors of a
+    .safetensors; the whole of a table (.json, .done, .yaml) or of a text (.md)."""
     if path.is_dir():
         names = sorted(str(p.relative_to(path)) for s in (".parquet", ".jsonl", ".json") for p in path.rglob(f"*{s}"))
         some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
     if not path.is_file():
         raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
-    if path.suffix == ".json":
-        whole = read_json(path)
-        return whole if isinstance(whole, dict) else {"records": whole}
-    if path.suffix == ".jsonl":
-        return _line(path, number)
+    if path.suffix not in _READERS:
+        kinds = ", ".join(_READERS)
+        raise OperatorError(
+            f"{path} is no record file; those that can be shown end in {kinds} (a report opens in a browser)."
+        )
+    return _READERS[path.suffix](path, number)
+
+
+def _record(path: Path, number: int) -> dict[str, Any]:
     records = read_records(path)
-    place = _place(path, number, pq.read_metadata(path).num_rows) if path.suffix == ".parquet" else number
+    place = _place(path, number, pq.read_metadata(path).num_rows)
     return to_row(next(itertools.islice(records, place, None)))
+
+
+def _json(path: Path, number: int) -> dict[str, Any]:
+    whole = read_json(path)
+    found = whole[_place(path, number, len(whole))] if isinstance(whole, list) else whole
+    return found if isinstance(found, dict) else {"record": found}
+
+
+def _tensor(path: Path, number: int) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            part = file.get_slice(names[_place(path, number, len(names))])
+            return {"name": names[number], "dtype": part.get_dtype(), "shape": part.get_shape(), "tensors": len(names)}
+    except (OSError, SafetensorError) as error:
+        raise OperatorError(f"{path} is not readable as safetensors: {error}.") from error
+
+
+def _text(path: Path, number: int) -> dict[str, Any]:
+    return {"text": path.read_text("utf-8", errors="replace")}
 
 
 def _line(path: Path, number: int) -> dict[str, Any]:
@@ -77,3 +104,14 @@ def _field(name: str, value: Any) -> str:
     if isinstance(value, (dict, list)):
         return f"{name}: {json.dumps(value, indent=2, ensure_ascii=False)}"
     return f"{name}: {value}"
+
+
+_READERS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    ".parquet": _record,
+    ".jsonl": _line,
+    ".json": _json,
+    ".done": _json,
+    ".yaml": lambda path, number: read_yaml(path),
+    ".safetensors": _tensor,
+    ".md": _text,
+}
