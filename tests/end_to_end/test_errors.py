@@ -182,12 +182,13 @@ VERBS = {
     "scores of no run": (["scores", "nothing"], "is not a run's folder"),
     "report of no run": (["report", "nothing"], "nothing"),
     "show nothing": (["show", "nothing.parquet"], "there is no file nothing.parquet"),
-    "show what is no record": (["show", "mini.yaml"], "is not a record file of redistill"),
+    "show what is no record": (["show", "notes.txt"], "is no record file; those that can be shown end in .parquet"),
 }
 
 
 @pytest.mark.parametrize("name", VERBS)
 def test_the_other_verbs_speak_in_sentences_too(name, here, tool):
     arguments, sentence = VERBS[name]
+    (here / "notes.txt").write_text("not ours")
     done = tool(here, *arguments)
     assert done.returncode == 2 and sentence in done.stderr and len(done.stderr.splitlines()) == 1
