@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from conftest import MINI
 
 ROW = {"problem": "1+1=", "answer": "2", "generations": [{"text": "####2", "correct": True}]}

@@ -73,7 +73,9 @@ def test_the_update_norm_is_that_of_the_weights_themselves():
         student(torch.tensor([[4, 5, 6, step + 4]]), labels=torch.tensor([[4, 5, 6, step + 4]])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        moved = math.sqrt(sum(float((p - b).detach().double().norm()) ** 2 for p, b in zip(student.parameters(), before)))
+        moved = math.sqrt(
+            sum(float((p - b).detach().double().norm()) ** 2 for p, b in zip(student.parameters(), before))
+        )
         assert update_norm(optimizer) == pytest.approx(moved, rel=1e-4)
 
 
