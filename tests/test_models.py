@@ -268,11 +268,11 @@ def test_a_checkpoint_cut_short_or_changed_is_not_loaded(folder):
 
 # --- GGUF ---
 
-VOCABULARY = ["<unk>", "<s>", "</s>", *(chr(c) for c in range(ord("!"), ord("~"))), "Ġ", "Ċ", "12"]
+VOCABULARY = ["<unk>", "<s>", "</s>", *(chr(c) for c in range(ord("!"), ord("~"))), "Ġ", "Ċ", "12", "34"]
 
 
 def write_gguf(path, rng=None):
-    """A tiny Llama as llama.cpp would write it: byte-level BPE with one merge, weights in fp32, tied embeddings."""
+    """A tiny Llama as llama.cpp would write it: byte-level BPE with two merges (transformers 5.17 misreads one), weights in fp32, tied embeddings."""
     rng = rng or np.random.default_rng(0)
     width, inner, heads, kv = 16, 24, 4, 2
     file = gguf.GGUFWriter(path, "llama")
@@ -289,7 +289,7 @@ def write_gguf(path, rng=None):
     file.add_tokenizer_model("gpt2")
     file.add_token_list(VOCABULARY)
     file.add_token_types([3, 3, 3, *[1] * (len(VOCABULARY) - 3)])
-    file.add_token_merges(["1 2"])
+    file.add_token_merges(["1 2", "3 4"])
     file.add_unk_token_id(0)
     file.add_bos_token_id(1)
     file.add_eos_token_id(2)
