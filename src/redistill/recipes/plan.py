@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from redistill import models
@@ -217,11 +216,6 @@ def _probe_parts(recipe: Recipe, stage: StageSettings) -> list[Any]:
     sampling = recipe.evaluate.model_dump(include={"temperature", "top_p", "max_new_tokens", "prefill", "verifier"})
     code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py")
     return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code]
-
-
-def count_groups(path: Path) -> int:
-    """Records in a shard, from its footer."""
-    return int(pq.read_metadata(path).num_rows)
 
 
 def stage_stream(plan: Plan, stage: str) -> str:
