@@ -4,8 +4,8 @@ import dataclasses
 import json
 
 import pytest
-from conftest import cut_at
 
+from conftest import cut_at
 from redistill.storage import read_records
 
 ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
