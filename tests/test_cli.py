@@ -10,12 +10,12 @@ import pytest
 
 import redistill
 from redistill import __version__
-from redistill.cli import main
+from redistill.cli import VERBS, main
 
 SOURCE = Path(redistill.__file__).parents[1]
 
 
-@pytest.mark.parametrize("verb", ["run", "show", "scores", "report"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_every_verb_shows_an_example(verb, capsys):
     with pytest.raises(SystemExit) as end:
         main([verb, "--help"])
@@ -27,7 +27,7 @@ def test_help_lists_every_verb_with_its_sentence(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for verb in ("run", "show", "scores", "report"):
+    for verb in VERBS:
         line = next(line for line in text.splitlines() if line.split()[:1] == [verb])
         assert len(line.split()) > 4
 

@@ -1,6 +1,6 @@
 """The operator's slip: one sentence that says what is wrong, where, and what to do; never a traceback.
 
-Raised anywhere, caught once, in cli.py, which prints the sentence and exits with code 2. A troublesome *record* is
+Raised anywhere, caught once, in cli/, which prints the sentence and exits with code 2. A troublesome *record* is
 not an error but data with a reason (see `Dropped` in records.py), and a bug of ours crashes at once.
 """
 

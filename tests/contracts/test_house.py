@@ -29,12 +29,13 @@ REGISTRIES = {
     "SECTIONS": "redistill.report.page",
     "DIAGNOSES": "redistill.recipes.plan",
     "TEMPLATES": "redistill.prompts",
+    "VERBS": "redistill.cli",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 MEMBERS = [
     pytest.param(function, id=f"{name}-{key}")
     for name, module in REGISTRIES.items()
-    if name != "TEMPLATES"
+    if name not in ("TEMPLATES", "VERBS")
     for key, function in getattr(importlib.import_module(module), name).items()
 ]
 

@@ -1,0 +1,74 @@
+"""The door: one verb a thing a person wants, one file a verb. Errors of the operator are one sentence and exit code 2.
+
+redistill run recipes/quickstart.yaml --set seed=1
+redistill show runs/quickstart/select/pairs/part-00000.parquet 3
+
+A verb's file has TEXT (its help), add(parser) (its arguments) and do(options); heavy imports wait inside `do`, so that
+--help answers at once.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from redistill import __version__
+from redistill.cli import lr_find, report, run, scores, show
+from redistill.cli.common import plain
+from redistill.errors import OperatorError
+
+ABOUT = """\
+redistill: right and wrong teacher traces in, a better student and an honest report out.
+
+A recipe (a YAML file) says where the traces are, who judges them, which become examples and pairs, how the student is
+trained in stages, and what it is scored on. `redistill run` walks through the rooms
+corpus > verify > select > train > evaluate > report and leaves one folder with everything in it.
+"""
+
+VERBS: dict[str, ModuleType] = {
+    "run": run,
+    "show": show,
+    "scores": scores,
+    "lr-find": lr_find,
+    "report": report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, do the verb, exit 0, or 2 with one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without é shows \xe9 instead of a traceback
+    options = _parser().parse_args(arguments)
+    # our libraries' habits: no telemetry, no advice, one tokenizer thread pool that survives a fork
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        VERBS[options.verb].do(options)
+    except OperatorError as error:
+        print(f"redistill: {plain(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: no complaint at exit
+    except KeyboardInterrupt:
+        print("\nredistill: stopped; run the same command again to go on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"redistill {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
+    for name, verb in VERBS.items():
+        short = verb.TEXT.strip().splitlines()[0]
+        verb.add(
+            verbs.add_parser(
+                name, help=short, description=verb.TEXT, formatter_class=argparse.RawDescriptionHelpFormatter
+            )
+        )
+    return parser

@@ -1,0 +1,61 @@
+"""`redistill run RECIPE`: from traces to report."""
+
+import argparse
+import json
+import os
+
+from redistill.cli.common import add_json, add_recipe
+from redistill.cli.scores import print_scores, score_table
+from redistill.errors import OperatorError
+
+ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
+
+TEXT = """\
+Run a recipe from traces to report.
+
+The rooms, in order: corpus (read and merge the traces), verify (judge every answer), select (examples and pairs),
+train (every stage of the recipe), evaluate (score every student on problems it never saw), report (one HTML page).
+
+Run it again and finished rooms are passed by; change a setting and only what depends on it is made again; kill it
+anywhere and it goes on from its last finished shard or checkpoint, to the same result.
+
+examples:
+  redistill run recipes/quickstart.yaml
+  redistill run recipes/quickstart.yaml --name seed1 --set seed=1
+  redistill run my.yaml --until select            look at the pairs before training
+  redistill run my.yaml --from train              train again on the same pairs
+  accelerate launch -m redistill run my.yaml      the same on several GPUs
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    add_recipe(parser)
+    parser.add_argument(
+        "--from", dest="start", choices=ROOMS, metavar="ROOM", help="make this room and those after it again"
+    )
+    parser.add_argument("--until", choices=ROOMS, metavar="ROOM", help="stop after this room")
+    add_json(parser, "the scores")
+
+
+def do(options: argparse.Namespace) -> None:
+    """Run the recipe, then print its scores and where its report is."""
+    from redistill.settings import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set, options.name)
+    if options.start and options.until and ROOMS.index(options.start) > ROOMS.index(options.until):
+        raise OperatorError(f"--from {options.start} comes after --until {options.until}; nothing would be run.")
+    from redistill.recipes.distill import run
+
+    folder = run(recipe, runs_dir=options.runs_dir, start=options.start, until=options.until)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    scored = options.until in (None, "evaluate", "report")
+    if options.json:
+        table = score_table(folder) if scored else {"run": str(folder), "scores": [], "comparisons": []}
+        print(json.dumps(table, indent=2))
+    elif (folder / "report.html").exists() and options.until in (None, "report"):
+        print_scores(folder)
+        print(f"\nreport: {(folder / 'report.html').resolve()}")
+    else:
+        print(f"stopped after {options.until}: {folder.resolve()}")

@@ -1,0 +1,73 @@
+"""`redistill scores RUN`: the table of a run's scores."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from redistill.cli.common import add_json, add_run
+from redistill.errors import OperatorError
+
+TEXT = """\
+Print the scores of a run: pass@1 of every student with both standard errors, and what may be claimed of each pair.
+
+"columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how far
+other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how far
+other problems would. They answer different questions and can differ several-fold.
+
+examples:
+  redistill scores runs/quickstart
+  redistill scores runs/quickstart --json
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    add_run(parser)
+    add_json(parser, "the scores")
+
+
+def do(options: argparse.Namespace) -> None:
+    """Print the table."""
+    if options.json:
+        print(json.dumps(score_table(options.run), indent=2))
+    else:
+        print_scores(options.run)
+
+
+def score_table(folder: Path) -> dict[str, Any]:
+    """Scores and comparisons of a run, from its files; an operator's error where there are none."""
+    from redistill.storage import read_json, read_yaml
+
+    if not (folder / "recipe.yaml").exists():
+        raise OperatorError(
+            f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
+        )
+    stages = ["base", *(read_yaml(folder / "recipe.yaml").get("train") or {})]
+    found = [p for p in folder.glob("evaluate/*/*/scores.json") if p.parent.parent.name in stages]
+    files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
+    if not files:
+        raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
+    scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
+    comparisons = folder / "evaluate" / "comparisons.json"
+    return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}
+
+
+def print_scores(folder: Path) -> None:
+    """The table on stdout, a line a student and a sentence a comparison."""
+    table = score_table(folder)
+    print(
+        f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}"
+    )
+    for row in table["scores"]:
+        one = row["pass_at_1"]
+        low, high = one["interval95"] or (float("nan"), float("nan"))
+        columns = "-" if one["sem_over_sample_columns"] is None else f"{one['sem_over_sample_columns']:.3f}"
+        problems = "-" if one["sem_over_problems"] is None else f"{one['sem_over_problems']:.3f}"
+        interval = f"{low:.3f} to {high:.3f}"
+        print(
+            f"{row['model']:<14}{row['benchmark']:<14}{one['value']:>8.3f}  {interval:<16}{columns:>12}{problems:>14}"
+            f"{row['truncation_rate']:>10.1%}"
+        )
+    for line in table["comparisons"]:
+        print(f"- {line['benchmark']}: {line['sentence']}")
