@@ -14,7 +14,7 @@ from redistill.settings import options_of
 
 PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
-GROUND_FLOOR = ("errors", "records", "prompts", "storage", "settings", "progress", "models", "logps", "show")
+GROUND_FLOOR = ("errors", "records", "prompts", "storage", "settings", "progress", "models", "logps", "show", "texts")
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
 REGISTRIES = {
