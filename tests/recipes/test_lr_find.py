@@ -10,7 +10,7 @@ from redistill.recipes import lr_find as module
 from redistill.recipes.lr_find import lr_find, table_text
 from redistill.recipes.plan import make_plan
 from redistill.recipes.probe import dev_probe, ends_in_a_loop, probe_figures
-from redistill.records import make_problem, make_trace
+from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
 from redistill.settings import GuardSettings, parse_recipe
 
 RECIPE = {
@@ -90,16 +90,17 @@ def test_two_probes_of_one_student_are_equal():
 
 
 def test_the_probes_figures_by_hand():
-    def trace(text, tokens, reason):
-        return make_trace("p", text, author="a", sampling={}, finish_reason=reason, num_tokens=tokens)
+    def trace(text, tokens, reason, outcome="incorrect"):
+        verdicts = {FINAL: Verdict(Outcome(outcome))}
+        return make_trace("p", text, finish_reason=reason, num_tokens=tokens, verdicts=verdicts)
 
     traces = [
-        trace("1+1=2;####2", 12, "stop"),
+        trace("1+1=2;####2", 12, "stop", "correct"),
         trace("1;" * 20, 40, "length"),
         trace("3", 2, "stop"),
         trace("4", 2, "stop"),
     ]
-    assert probe_figures(traces, correct=1) == {
+    assert probe_figures(traces) == {
         "probe_problems": 4,
         "probe_accuracy": 0.25,
         "probe_tokens": 14.0,

@@ -10,8 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,25 +21,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from redistill import models
 from redistill.corpus import collect
 from redistill.errors import OperatorError
-from redistill.evaluate import load_benchmark, paired_difference, score, subsample
+from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.progress import bar, say
 from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream
 from redistill.recipes.probe import dev_probe
-from redistill.records import FINAL, Group, Problem
+from redistill.recipes.scoring import judged, scored, sit, verified_shard
+from redistill.records import Problem
 from redistill.report import write_report
-from redistill.rollout import Sampling, requests_for, traces_of
 from redistill.select import explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
-from redistill.storage import Account, Room, Shard, read_json, read_records, write_bytes, write_json
+from redistill.storage import Room, read_json, read_records, write_bytes, write_json
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
 from redistill.train.probe import Probe
-from redistill.verify import verify_group
 from redistill.verify.pool import VerifierPool
 
 ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
-ROLLOUTS_PER_SHARD = 512  # completions between two done-markers of an evaluation
 
 
 class Run:
@@ -91,8 +88,8 @@ class Run:
         with self._pool(self.plan.verifiers) as pool, bar(label="verify", unit="trace", total=total) as progress:
             for index, path in enumerate(shards):
                 if not room.is_done(index):
-                    groups = list(_judged(pool, read_records(path), settings.policy, progress.update, settings.labels))
-                    room.finish_shard(index, _verified_shard(groups))
+                    groups = list(judged(pool, read_records(path), settings.policy, progress.update, settings.labels))
+                    room.finish_shard(index, verified_shard(groups))
                 else:
                     progress.update(sum(len(g.traces) for g in read_records(path)))
         ledger = room.finish(len(shards))
@@ -227,33 +224,10 @@ class Run:
         }
         room = self.room(f"evaluate/{name}/{benchmark.name}", described)
         if not room.is_finished():
-            room.open()
-            sampling = Sampling(
-                settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill
-            )
-            problems = self._problems(benchmark)
-            size = max(1, ROLLOUTS_PER_SHARD // settings.n)
-            shards = [problems[i : i + size] for i in range(0, len(problems), size)]
-            load = _once(lambda: self.student(name))
-            label = f"evaluate {name}"
-            with (
-                self._pool(self.plan.judge) as pool,
-                bar(label=label, unit="answer", total=len(problems) * settings.n) as bar_,
-            ):
-                for index, part in enumerate(shards):
-                    if not room.is_done(index):
-                        groups = self._rollouts(part, sampling, load, name)
-                        judged = list(_judged(pool, groups, settings.verifier.name, lambda count: None))
-                        room.finish_shard(index, _verified_shard(judged))
-                    bar_.update(len(part) * settings.n)
-            room.finish(len(shards))
-        scores = score(room.read("groups"), n=settings.n, seed=self.recipe.seed)
-        write_json(
-            room.folder / "scores.json", {"model": name, "benchmark": benchmark.name, **scores, "settings": described}
-        )
-        value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
-        spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
-        say(f"evaluate {name} on {benchmark.name}: pass@1 {value:.3f}{spread}")
+            exam, problems = self.plan.exam(), self._problems(benchmark)
+            sit(room, exam, problems, lambda: self.student(name), author=name, label=f"evaluate {name}")
+        facts = {"model": name, "benchmark": benchmark.name, "settings": described}
+        scored(room, n=settings.n, seed=self.recipe.seed, **facts)
 
     def _problems(self, benchmark: BenchmarkSettings) -> list[Problem]:
         if benchmark.file is not None:
@@ -261,16 +235,6 @@ class Run:
         else:
             found = list(_stream(self.folder / "select", "dev"))
         return sorted(subsample(found, benchmark.max_problems, self.recipe.seed), key=lambda p: p.id)
-
-    def _rollouts(
-        self, problems: list[Problem], sampling: Sampling, student: Callable[[], Any], author: str
-    ) -> Iterator[Group]:
-        seed = self.recipe.seed
-        asked = [requests_for(p, self.plan.render(p), sampling, seed=seed) for p in problems]
-        samples = self.plan.engine(student, [r for requests in asked for r in requests], sampling)
-        for place, (problem, requests) in enumerate(zip(problems, asked)):
-            mine = samples[place * sampling.n : (place + 1) * sampling.n]
-            yield Group(problem, traces_of(problem, mine, requests, sampling, author=author))
 
     def _compare(self) -> None:
         names, found = self.plan.scored, []
@@ -379,48 +343,6 @@ def _put_away(folder: Path, prints: dict[str, str]) -> None:
 def _stream(folder: Path, stream: str) -> Iterator[Any]:
     """The records of a finished room's stream; a generator, so nothing is read before it is asked for."""
     yield from Room(folder, "").read(stream)
-
-
-def _judged(
-    pool: VerifierPool,
-    groups: Iterator[Group],
-    policy: str,
-    tick: Callable[[int], Any],
-    labels: Sequence[str] = (),
-) -> Iterator[Group]:
-    """Groups with their verdicts. All traces of a shard go through the pool at once, so its workers are kept busy."""
-    held = list(groups)
-    found = pool.judge((g.problem, t) for g in held for t in g.traces)
-    for group in held:
-        yield verify_group(group, [next(found) for _ in group.traces], policy, labels)
-        tick(len(group.traces))
-
-
-def _verified_shard(groups: list[Group]) -> Shard:
-    account = Account("trace")
-    tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
-    for trace in (t for g in groups for t in g.traces):
-        account.keep()  # a verdict is an answer to a trace, never a reason to lose it
-        for name, verdict in trace.verdicts.items():
-            if name == FINAL:
-                tallies["outcomes"][verdict.outcome.value] += 1
-            else:
-                tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
-                if verdict.reason:
-                    tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
-    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
-
-
-def _once(load: Callable[[], Any]) -> Callable[[], Any]:
-    """`load`, called at the first use and remembered: a finished evaluation loads no student."""
-    held: list[Any] = []
-
-    def get() -> Any:
-        if not held:
-            held.append(load())
-        return held[0]
-
-    return get
 
 
 def _account(ledger: dict[str, Any], name: str) -> str:

@@ -22,8 +22,9 @@ from redistill.corpus.habits import diagnose
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark
 from redistill.prompts import TEMPLATES, render
+from redistill.recipes.scoring import Exam
 from redistill.records import Problem
-from redistill.rollout import ENGINES
+from redistill.rollout import ENGINES, Sampling
 from redistill.select import PAIRINGS
 from redistill.settings import Recipe, StageSettings, StudentSettings, bind, did_you_mean
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
@@ -56,6 +57,19 @@ class Plan:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text for the student, without special tokens."""
         return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+    def exam(self, *, n: int | None = None, max_new_tokens: int | None = None) -> Exam:
+        """How students are examined: the recipe's evaluation, where asked for with fewer samples or shorter answers."""
+        settings = self.recipe.evaluate
+        sampling = Sampling(
+            n or settings.n,
+            settings.temperature,
+            settings.top_p,
+            max_new_tokens or settings.max_new_tokens,
+            settings.prefill,
+        )
+        name = settings.verifier.name
+        return Exam(self.engine, self.render, self.judge, name, sampling, self.recipe.seed, self.recipe.verify)
 
     @property
     def scored(self) -> list[str]:
@@ -196,7 +210,9 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
             prints["select"], prints[f"train/{stage.start}"], prints[f"train/{stage.reference or stage.start}"],
             settings, recipe.seed, code, *_probe_parts(recipe, stage),
         )  # fmt: skip
-    code = code_fingerprint("rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py")
+    code = code_fingerprint(
+        "rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py", "recipes/scoring.py"
+    )
     files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
     for name in ["base", *recipe.train]:
@@ -214,7 +230,7 @@ def _probe_parts(recipe: Recipe, stage: StageSettings) -> list[Any]:
     if stage.guard is None or stage.guard.probe_every == 0:
         return []
     sampling = recipe.evaluate.model_dump(include={"temperature", "top_p", "max_new_tokens", "prefill", "verifier"})
-    code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py")
+    code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py", "recipes/scoring.py")
     return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code]
 
 

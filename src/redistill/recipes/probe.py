@@ -9,17 +9,18 @@ process, whichever engine the evaluation uses, and in the weights' own type: the
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.evaluate import subsample
 from redistill.recipes.plan import Plan
+from redistill.recipes.scoring import answered, judged
 from redistill.records import Outcome, Problem, Trace
-from redistill.rollout import Sampling, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
 from redistill.settings import GuardSettings
 from redistill.train.probe import Probe
-from redistill.verify.pool import VerifierPool
 
 LOOP_ROUNDS = 4  # a text that ends by saying the same thing four times over ends in a loop
 LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is no loop
@@ -28,31 +29,24 @@ LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is n
 @contextmanager
 def dev_probe(plan: Plan, guard: GuardSettings, problems: Sequence[Problem]) -> Iterator[Probe]:
     """The probe of a stage, with worker processes that live as long as the stage."""
-    settings, verify = plan.recipe.evaluate, plan.recipe.verify
     asked = sorted(subsample(problems, guard.probe_problems, plan.recipe.seed), key=lambda p: p.id)
-    limit = guard.probe_max_new_tokens or settings.max_new_tokens
-    sampling = Sampling(1, settings.temperature, settings.top_p, limit, settings.prefill)
-    requests = [requests_for(p, plan.render(p), sampling, seed=plan.recipe.seed) for p in asked]
-    pool = VerifierPool(plan.judge, workers=1, timeout_seconds=verify.timeout_seconds, memory_mb=verify.memory_mb)
+    exam = replace(plan.exam(n=1, max_new_tokens=guard.probe_max_new_tokens), engine=_in_process)
+    pool = exam.pool(workers=1)
 
     def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
-        flat = [request for mine in requests for request in mine]
-        samples = transformers_engine(lambda: (model, tokenizer), flat, sampling, dtype="float32")
-        traces = [
-            traces_of(problem, [sample], mine, sampling, author="probe")[0]
-            for problem, mine, sample in zip(asked, requests, samples, strict=True)
-        ]
-        verdicts = pool.judge(zip(asked, traces, strict=True))
-        correct = sum(found[settings.verifier.name].outcome is Outcome.correct for found in verdicts)
-        return probe_figures(traces, correct)
+        groups = judged(pool, answered(exam, lambda: (model, tokenizer), asked, author="probe"), exam.verifier)
+        return probe_figures([trace for group in groups for trace in group.traces])
 
     with pool:
         yield probe
 
 
-def probe_figures(traces: Sequence[Trace], correct: int) -> dict[str, float]:
+_in_process = partial(transformers_engine, dtype="float32")
+
+
+def probe_figures(traces: Sequence[Trace]) -> dict[str, float]:
     """Accuracy, mean length in tokens, and the shares that did not finish and that end in a loop."""
-    n = len(traces)
+    n, correct = len(traces), sum(t.verdict.outcome is Outcome.correct for t in traces)
     return {
         "probe_problems": n,
         "probe_accuracy": correct / n,

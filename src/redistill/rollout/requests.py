@@ -8,7 +8,7 @@ Seeds are built of (run seed, problem, sample), so a sample does not depend on w
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redistill.records import Problem, Trace, make_trace
@@ -40,6 +40,15 @@ class Sample:
     text: str
     num_tokens: int
     finish_reason: str
+
+
+# What an engine calls as soon as a sample is finished, with the place of its request: so that nothing that is drawn gets
+# lost, and progress can be shown. Every engine takes it as the keyword `_finished`, which no recipe can write.
+Finished = Callable[[int, Sample], None]
+
+
+def tell_nobody(place: int, sample: Sample) -> None:
+    """The `Finished` of a caller who waits for the whole list."""
 
 
 def requests_for(problem: Problem, prompt: str, sampling: Sampling, *, seed: int) -> list[Request]:

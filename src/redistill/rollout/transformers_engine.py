@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
-from redistill.rollout.requests import Request, Sample, Sampling
+from redistill.rollout.requests import Finished, Request, Sample, Sampling, tell_nobody
 
 NUCLEUS = 1024  # candidates looked at first; the whole vocabulary is sorted only where they hold less than top_p
 
@@ -51,6 +51,7 @@ def transformers_engine(
     *,
     batch_size: int = 128,
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+    _finished: Finished = tell_nobody,
 ) -> list[Sample]:
     """One sample a request, in the order of the requests. `student` returns (model, tokenizer), loaded.
 
@@ -65,6 +66,8 @@ def transformers_engine(
     prompts = models.encode_prompts(tokenizer, [r.prompt for r in requests])
     context = models.context_length(model)
     found: dict[int, Sample] = {i: Sample("", 0, "length") for i, ids in enumerate(prompts) if len(ids) >= context}
+    for place, sample in found.items():
+        _finished(place, sample)
     order = sorted((i for i in range(len(prompts)) if i not in found), key=lambda i: (len(prompts[i]), i))
     # a row that the context may cut goes alone: in a batch it would cut its neighbours too
     tight = [i for i in order if len(prompts[i]) + sampling.max_new_tokens > context]
@@ -75,6 +78,7 @@ def transformers_engine(
             batch, _batch(model, tokenizer, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling)
         ):
             found[place] = sample
+            _finished(place, sample)
     return [found[i] for i in range(len(requests))]
 
 

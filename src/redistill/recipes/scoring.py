@@ -1,0 +1,163 @@
+"""A student sits an exam: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
+`redistill evaluate`.
+
+    exam = Exam(engine, render, judge, "cascade", sampling, seed=0, limits=recipe.verify)
+    with exam.pool() as pool:
+        groups = judged(pool, answered(exam, student, problems, author="redi"), exam.verifier)
+    sit(room, exam, problems, student, author="redi", label="evaluate redi")         the same, into a room, resumable
+
+What is drawn is kept at once (rollout/journal.py), what is judged is kept by the shard, and scores are a function of that.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.evaluate import score
+from redistill.progress import bar, say
+from redistill.records import FINAL, Group, Problem
+from redistill.rollout import Sampling, draw, requests_for, traces_of
+from redistill.rollout.requests import Sample
+from redistill.settings import VerifySettings
+from redistill.storage import Account, Room, Shard, write_json
+from redistill.verify import verify_group
+from redistill.verify.pool import VerifierPool
+
+ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """All that scores depend on but the student and the problems. `verifier` names the one of `judge` that decides."""
+
+    engine: Callable[..., list[Sample]]
+    render: Callable[[Problem], str]
+    judge: Mapping[str, Callable[..., Any]]
+    verifier: str
+    sampling: Sampling
+    seed: int
+    limits: VerifySettings
+
+    def pool(self, workers: int | None = None) -> VerifierPool:
+        """The workers that judge; close them (`with`)."""
+        limits = self.limits
+        return VerifierPool(
+            self.judge,
+            workers=workers or limits.workers or os.cpu_count() or 1,
+            timeout_seconds=limits.timeout_seconds,
+            memory_mb=limits.memory_mb,
+        )
+
+
+def answered(
+    exam: Exam,
+    student: Callable[[], Any],
+    problems: Sequence[Problem],
+    *,
+    author: str,
+    journal: Path | None = None,
+    tell: Callable[[Sample], None] = lambda sample: None,
+) -> Iterator[Group]:
+    """The problems with the student's n samples each, not judged yet."""
+    n = exam.sampling.n
+    asked = [requests_for(p, exam.render(p), exam.sampling, seed=exam.seed) for p in problems]
+    flat = [request for requests in asked for request in requests]
+    samples = draw(exam.engine, student, flat, exam.sampling, journal=journal, tell=tell)
+    for place, (problem, requests) in enumerate(zip(problems, asked)):
+        mine = samples[place * n : (place + 1) * n]
+        yield Group(problem, traces_of(problem, mine, requests, exam.sampling, author=author))
+
+
+def sit(
+    room: Room, exam: Exam, problems: Sequence[Problem], student: Callable[[], Any], *, author: str, label: str
+) -> None:
+    """Fill the room with the student's judged answers; what a killed run left there is kept."""
+    if room.is_finished():
+        return
+    room.open()
+    n = exam.sampling.n
+    size = max(1, ROLLOUTS_PER_SHARD // n)
+    shards = [problems[i : i + size] for i in range(0, len(problems), size)]
+    journal = room.folder / "samples.jsonl"
+    load = once(student)
+    with exam.pool() as pool, bar(label=label, unit="answer", total=len(problems) * n) as bar_:
+        for index, part in enumerate(shards):
+            if room.is_done(index):
+                bar_.update(len(part) * n)
+                continue
+            groups = answered(exam, load, part, author=author, journal=journal, tell=_counted(bar_))
+            room.finish_shard(index, verified_shard(list(judged(pool, groups, exam.verifier))))
+            journal.unlink(missing_ok=True)  # its samples lie in the shard now
+    journal.unlink(missing_ok=True)
+    room.finish(len(shards))
+
+
+def scored(room: Room, *, n: int, seed: int, **facts: Any) -> dict[str, Any]:
+    """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
+    scores = {**facts, **score(room.read("groups"), n=n, seed=seed)}
+    write_json(room.folder / "scores.json", scores)
+    value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
+    spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
+    say(f"evaluate {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
+    return scores
+
+
+def judged(
+    pool: VerifierPool,
+    groups: Iterable[Group],
+    policy: str,
+    tick: Callable[[int], Any] = lambda count: None,
+    labels: Sequence[str] = (),
+) -> Iterator[Group]:
+    """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy."""
+    held = list(groups)
+    found = pool.judge((g.problem, t) for g in held for t in g.traces)
+    for group in held:
+        yield verify_group(group, [next(found) for _ in group.traces], policy, labels)
+        tick(len(group.traces))
+
+
+def verified_shard(groups: list[Group]) -> Shard:
+    """A shard of judged groups, with outcomes and reasons counted by verifier."""
+    account = Account("trace")
+    tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
+    for trace in (t for g in groups for t in g.traces):
+        account.keep()  # a verdict is an answer to a trace, never a reason to lose it
+        for name, verdict in trace.verdicts.items():
+            if name == FINAL:
+                tallies["outcomes"][verdict.outcome.value] += 1
+            else:
+                tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
+                if verdict.reason:
+                    tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
+    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
+
+
+def once(load: Callable[[], Any]) -> Callable[[], Any]:
+    """`load`, called at the first use and remembered: a finished evaluation loads no student."""
+    held: list[Any] = []
+
+    def get() -> Any:
+        if not held:
+            held.append(load())
+        return held[0]
+
+    return get
+
+
+def _counted(bar_: Any) -> Callable[[Sample], None]:
+    """Moves the bar on by one answer, and shows how many tokens a second have been drawn since it began."""
+    tokens = 0
+
+    def tell(sample: Sample) -> None:
+        nonlocal tokens
+        tokens += sample.num_tokens
+        seconds = bar_.format_dict["elapsed"]
+        if seconds > 0:
+            bar_.set_postfix_str(f"{tokens / seconds:,.0f} tokens/s", refresh=False)
+        bar_.update(1)
+
+    return tell

@@ -1,0 +1,83 @@
+"""Every finished sample, stored at once: what is killed goes on where it stopped, and nothing is drawn (or paid) twice.
+
+    samples = draw(engine, student, requests, sampling, journal=Path("runs/x/evaluate/redi/dev/samples.jsonl"))
+
+The file holds one line a finished sample, under a key made of the request and how it is drawn:
+
+    {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop"}
+
+A last line that a kill cut short is left out and drawn again. Once a shard is finished its samples lie in the shard, and
+the journal can go.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redistill.errors import OperatorError
+from redistill.records import content_id
+from redistill.rollout.requests import Request, Sample, Sampling
+
+
+def draw(
+    engine: Callable[..., list[Sample]],
+    student: Callable[[], Any],
+    requests: Sequence[Request],
+    sampling: Sampling,
+    *,
+    journal: Path | None = None,
+    tell: Callable[[Sample], None] = lambda sample: None,
+) -> list[Sample]:
+    """One sample a request, in their order; only those that the journal lacks are asked of the engine.
+
+    tell: called once a sample, in the order in which they finish, the journal's own first.
+    """
+    keys = [_key(request, sampling) for request in requests]
+    kept = _read(journal) if journal is not None else {}
+    found = {place: kept[key] for place, key in enumerate(keys) if key in kept}
+    for sample in found.values():
+        tell(sample)
+    missing = [place for place in range(len(requests)) if place not in found]
+    if not missing:
+        return [found[place] for place in range(len(requests))]
+    file = open(journal, "ab") if journal is not None else None  # noqa: SIM115 - closed below, and absent without a journal
+
+    def finished(index: int, sample: Sample) -> None:
+        if file is not None:
+            line = json.dumps({"key": keys[missing[index]], **dataclasses.asdict(sample)})
+            file.write(line.encode() + b"\n")
+            file.flush()
+        tell(sample)
+
+    try:
+        drawn = engine(student, [requests[place] for place in missing], sampling, _finished=finished)
+        if file is not None:
+            os.fsync(file.fileno())
+    finally:
+        if file is not None:
+            file.close()
+    found |= dict(zip(missing, drawn, strict=True))
+    return [found[place] for place in range(len(requests))]
+
+
+def _key(request: Request, sampling: Sampling) -> str:
+    drawn_as = (sampling.temperature, sampling.top_p, sampling.max_new_tokens, sampling.prefill)
+    return content_id("s", request.prompt, str(request.seed), repr(drawn_as))
+
+
+def _read(path: Path) -> dict[str, Sample]:
+    """Key -> sample. The file is cut after its last whole line, so that what is appended stands on a line of its own."""
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    try:
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return {line.pop("key"): Sample(**line) for line in lines}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OperatorError(f"{path} is damaged ({error}); delete it, and its samples are drawn again.") from error
