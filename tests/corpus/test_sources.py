@@ -249,12 +249,18 @@ JSON = st.recursive(
     max_leaves=8,
 )
 COLUMNS = ["problem", "answer", "generations", "correctness", "is_reasoning_complete", "messages", "prompt", "chosen"]
-ROW = st.dictionaries(st.sampled_from([*COLUMNS, "rejected", "source", "task", "question_type"]), JSON, max_size=8)
+COLUMNS += ["rejected", "source", "task", "question_type", "conversations", "completions", "labels"]
+ROW = st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=8)
+TURN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": JSON, "info": JSON})
+TURN |= st.fixed_dictionaries({"from": st.sampled_from(["user", "gpt"]), "value": JSON})
 
 
-@pytest.mark.parametrize("source", ["traces", "openr1-math-raw", "messages", "preference"])
-@settings(max_examples=40, deadline=None)
-@given(rows=st.lists(ROW | JSON, min_size=1, max_size=6))
+TURNS = st.lists(TURN, max_size=3).map(lambda turns: {"messages": turns, "conversations": turns, "prompt": turns})
+
+
+@pytest.mark.parametrize("source", [name for name in SOURCES if name != "two-habits"])
+@settings(max_examples=25, deadline=None)
+@given(rows=st.lists(ROW | TURNS | JSON, min_size=1, max_size=6))
 def test_no_row_crashes_a_source_and_none_is_lost(source: str, rows: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = read(Path(folder), source, rows)
@@ -263,3 +269,171 @@ def test_no_row_crashes_a_source_and_none_is_lost(source: str, rows: list[Any]) 
         if isinstance(item, Group):
             assert from_row(Group, to_row(item)) == item
             assert {v.outcome for t in item.traces for v in t.verdicts.values()} <= {Outcome.correct, Outcome.incorrect}
+
+
+# --- tags, am-deepseek-r1, openthoughts ---------------------------------------------------------------------------
+
+OPEN_T, CLOSE_T, OPEN_S, CLOSE_S = (
+    "<|begin_of_thought|>",
+    "<|end_of_thought|>",
+    "<|begin_of_solution|>",
+    "<|end_of_solution|>",
+)
+ONE_FORM = "<think>\n2+2=4\n</think>\n\n\\boxed{4}"
+TAGGED = {
+    "<think>2+2=4</think>\\boxed{4}": ONE_FORM,
+    "<think>\n2+2=4\n</think>\n\n<answer>\n\\boxed{4}\n</answer>": ONE_FORM,
+    f"{OPEN_T}\n\n2+2=4\n\n{CLOSE_T}\n\n{OPEN_S}\n\n\\boxed{{4}}\n\n{CLOSE_S}": ONE_FORM,
+    ONE_FORM: ONE_FORM,
+    "no tags: \\boxed{4}": "no tags: \\boxed{4}",
+    "<answer>\\boxed{4}</answer>": "\\boxed{4}",
+    "<think>what is <answer>?</think>4 stands in <answer> tags": "<think>\nwhat is <answer>?\n</think>\n\n4 stands in <answer> tags",
+}  # fmt: skip
+BROKEN = [
+    "<think>2+2",
+    "2+2</think>4",
+    "</think>2+2<think>4",
+    "<think>a</think>b</think>4",
+    "so <think>a</think>4",
+    "<think>a</think>",
+    "<think>a</think><answer>4",
+    "<think>a</think>4</answer>",
+    f"{OPEN_T}a{CLOSE_T}{OPEN_S}4",
+]
+
+
+def am_row(content: str, *, info: dict[str, Any] | None = None, own: dict[str, Any] | None = None) -> dict[str, Any]:
+    empty = dict.fromkeys(("source", "reference_answer", "test_case", "think_content", "answer_content"))
+    asked = {"role": "user", "content": "2+2?", "info": {**empty, **(info or {})}}
+    return {"messages": [asked, {"role": "assistant", "content": content, "info": {**empty, **(own or {})}}]}
+
+
+def thoughts_row(value: str, **columns: Any) -> dict[str, Any]:
+    turns = [{"from": "user", "value": "2+2?"}, {"from": "assistant", "value": value}]
+    return {"system": "Your role ...", "conversations": turns, **columns}
+
+
+@pytest.mark.parametrize(("source", "make"), [("am-deepseek-r1", am_row), ("openthoughts", thoughts_row)])
+def test_every_way_of_writing_the_tags_becomes_one_and_broken_tags_are_a_reason(
+    tmp_path: Path, source: str, make: Any
+) -> None:
+    found = read(tmp_path, source, [make(text) for text in TAGGED])
+    assert [group.traces[0].completion for group in found] == list(TAGGED.values())
+    assert read(tmp_path, source, [make(text) for text in BROKEN]) == ["broken_tags"] * len(BROKEN)
+
+
+def test_am_keeps_the_notes_and_labels_only_what_was_checked(tmp_path: Path) -> None:
+    tests = '{"inputs": ["1"], "outputs": ["2"]}'
+    rows = [
+        am_row("<think>a</think>4", info={"source": "openR1", "reference_answer": "4"}),
+        am_row("<think>a</think>4", info={"test_case": tests}),
+        am_row("<think>a</think>4", own={"source": "dolphin"}),
+    ]
+    checked, tested, neither = read(tmp_path, "am-deepseek-r1", rows)
+    assert [(g.problem.source, g.problem.answer, g.problem.answer_type) for g in (checked, tested, neither)] == [
+        ("openR1", "4", None),
+        ("am-deepseek-r1", None, "test_case"),
+        ("dolphin", None, None),
+    ]
+    assert [outcomes(g, "teacher_label") for g in (checked, tested, neither)] == [["correct"], ["correct"], [None]]
+    assert checked.traces[0].verdicts["teacher_label"].reason == "reference_answer"
+    assert read(tmp_path, "am-deepseek-r1", rows, test_cases="as_answer")[1].problem.answer == tests
+    assert [outcomes(g, "teacher_label") for g in read(tmp_path, "am-deepseek-r1", rows, label="none")] == [[None]] * 3
+    assert outcomes(read(tmp_path, "am-deepseek-r1", rows, label="all")[2], "teacher_label") == ["correct"]
+
+
+def test_am_takes_the_parts_where_the_text_is_broken_or_empty(tmp_path: Path) -> None:
+    parts = {"think_content": "2+2=4", "answer_content": "\\boxed{4}"}
+    rows = [
+        am_row("<think>2+2=4", own=parts),
+        am_row("", own=parts),
+        am_row("<think>2+2=4", own={"think_content": "x"}),
+    ]
+    *whole, refused = read(tmp_path, "am-deepseek-r1", rows)
+    assert [group.traces[0].completion for group in whole] == [ONE_FORM, ONE_FORM]
+    assert refused == "broken_tags"
+
+
+def test_am_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
+    user, said = am_row("4")["messages"]
+    cases: list[tuple[Any, str]] = [
+        ({}, "missing_column"),
+        ({"messages": "hi"}, "wrong_type"),
+        ({"messages": []}, "no_generations"),
+        ({"messages": [user]}, "no_generations"),
+        ({"messages": [said, user]}, "wrong_type"),
+        ({"messages": [user, said, user, said]}, "several_turns"),
+        ({"messages": [user, {"role": "assistant"}]}, "wrong_type"),
+        ({"messages": [{**user, "info": "x"}, said]}, "wrong_type"),
+        ({"messages": [{**user, "info": {"reference_answer": ["4"]}}, said]}, "wrong_type"),
+        ({"messages": [{**user, "content": " "}, said]}, "empty_statement"),
+    ]
+    assert read(tmp_path, "am-deepseek-r1", [row for row, _ in cases]) == [reason for _, reason in cases]
+    system = {"role": "system", "content": "Be brief."}
+    (group,) = read(tmp_path, "am-deepseek-r1", [{"messages": [system, user, {"role": "assistant", "content": "4"}]}])
+    assert group.traces[0].completion == "4"  # no info is needed, and system text is left out
+
+
+def test_openthoughts_in_its_variants(tmp_path: Path) -> None:
+    sharegpt = {
+        "conversations": [
+            {"from": "system", "value": "x"},
+            {"from": "human", "value": "2+2?"},
+            {"from": "gpt", "value": "4"},
+        ],
+        "domain": "math",
+        "final": 4,
+    }
+    plain, labelled = read(tmp_path, "openthoughts", [sharegpt, thoughts_row("4")], label="all", answer_column="final")
+    assert (plain.problem.statement, plain.problem.source, plain.problem.answer) == ("2+2?", "math", "4")
+    assert (labelled.problem.source, labelled.problem.answer) == ("openthoughts", None)
+    assert outcomes(labelled, "teacher_label") == ["correct"]
+    (unlabelled,) = read(tmp_path, "openthoughts", [thoughts_row("4")])
+    assert outcomes(unlabelled, "teacher_label") == [None]
+    user, said = thoughts_row("4")["conversations"]
+    cases: list[tuple[Any, str]] = [
+        ({"conversations": [user]}, "no_generations"),
+        ({"conversations": [said]}, "wrong_type"),
+        ({"conversations": [user, said, user, said]}, "several_turns"),
+        ({"conversations": [user, {"from": "tool", "value": "4"}]}, "wrong_type"),
+        ({"conversations": [{"from": "user"}, said]}, "wrong_type"),
+        ({"conversations": [{"from": "user", "value": None}, said]}, "empty_statement"),
+    ]
+    assert read(tmp_path, "openthoughts", [row for row, _ in cases]) == [reason for _, reason in cases]
+
+
+# --- completions --------------------------------------------------------------------------------------------------
+
+
+def test_completions_with_labels_without_and_in_trls_layout(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "2+2?", "completions": ["4", "5", "six"], "labels": [True, False, None], "answer": 4, "source": "s"},
+        {"prompt": [{"role": "system", "content": "x"}, {"role": "user", "content": "3+3?"}], "completions": "6"},
+    ]
+    first, second = read(tmp_path, "completions", rows, author="me")
+    assert (first.problem.answer, first.problem.source, second.problem.statement) == ("4", "s", "3+3?")
+    assert outcomes(first, "teacher_label") == ["correct", "incorrect", None]
+    assert [t.sampling["sample_index"] for t in first.traces] == [0, 1, 2]
+    assert [t.completion for t in second.traces] == ["6"] and outcomes(second, "teacher_label") == [None]
+    trl = {"prompt": "2+2?", "completion": [{"role": "assistant", "content": "4"}], "label": False}
+    (group,) = read(tmp_path, "completions", [trl], completions_column="completion", labels_column="label")
+    assert [t.completion for t in group.traces] == ["4"] and outcomes(group, "teacher_label") == ["incorrect"]
+
+
+def test_completions_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
+    user, said = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
+    cases: list[tuple[Any, str]] = [
+        ({"completions": ["4"]}, "missing_column"),
+        ({"prompt": "2+2?"}, "missing_column"),
+        ({"prompt": "2+2?", "completions": []}, "no_generations"),
+        ({"prompt": "2+2?", "completions": None}, "no_generations"),
+        ({"prompt": "2+2?", "completions": 4}, "wrong_type"),
+        ({"prompt": "2+2?", "completions": [4]}, "wrong_type"),
+        ({"prompt": "2+2?", "completions": ["4", "5"], "labels": [True]}, "length_mismatch"),
+        ({"prompt": "2+2?", "completions": ["4"], "labels": ["yes"]}, "wrong_type"),
+        ({"prompt": " ", "completions": ["4"]}, "empty_statement"),
+        ({"prompt": [user, said, user], "completions": ["4"]}, "several_turns"),
+        ({"prompt": [said], "completions": ["4"]}, "wrong_type"),
+        ({"prompt": "2+2?", "completions": [said, user]}, "several_turns"),
+    ]
+    assert read(tmp_path, "completions", [row for row, _ in cases]) == [reason for _, reason in cases]

@@ -47,7 +47,37 @@ SOURCES = {
         ["teacher_label"],
         0,
     ),
+    "am-deepseek-r1": (
+        lambda i: {
+            "messages": [
+                {"role": "user", "content": f"0+{i}=", "info": {"reference_answer": str(i), "test_case": None}},
+                {"role": "assistant", "content": f"<answer>{RIGHT[i]}</answer>", "info": {"think_content": None}},
+            ]
+        },
+        "teacher_label",
+        ["teacher_label"],
+        0,
+    ),
+    "openthoughts": (
+        lambda i: {
+            "system": "Your role",
+            "conversations": [
+                {"from": "user", "value": f"0+{i}="},
+                {"from": "assistant", "value": f"<|begin_of_solution|>{RIGHT[i]}<|end_of_solution|>"},
+            ],
+        },
+        "teacher_label",
+        ["teacher_label"],
+        0,
+    ),
+    "completions": (
+        lambda i: {"prompt": f"0+{i}=", "completions": [WRONG[i], RIGHT[i]], "answer": i},
+        "cascade",
+        [],
+        5,
+    ),
 }
+OPTIONS = {"openthoughts": ", label: all"}
 
 
 def pieces(folder, stream):
@@ -62,7 +92,7 @@ def test_every_source_goes_from_five_rows_to_examples_and_pairs(source, here, to
     if not num_pairs:  # right traces only: a recipe without negatives
         text = "\n".join(line for line in text.splitlines() if "objective: {name: redi" not in line)
     (here / "mini.yaml").write_text(text)
-    sources = f"corpus.sources=[{{name: {source}, path: rows.jsonl}}]"
+    sources = f"corpus.sources=[{{name: {source}, path: rows.jsonl{OPTIONS.get(source, '')}}}]"
     verify = ["--set", f"verify.policy={policy}", "--set", f"verify.labels=[{', '.join(labels)}]"]
     verify += ["--set", "verify.verifiers=[]"] if labels else []  # the source's word decides
     done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources, *verify)

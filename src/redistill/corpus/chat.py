@@ -99,19 +99,8 @@ def _conversation(turns: list[Any]) -> tuple[str | None, str | None]:
     """(the user message, the last assistant message), each None where there is none."""
     said: dict[str, list[str]] = {"user": [], "assistant": []}
     for turn in turns:
-        if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
-            raise Refused("wrong_type")
-        if turn["role"] in ("user", "assistant"):
-            said[turn["role"]].append(_content(turn["content"]))
+        if fields.role(turn) in ("user", "assistant"):
+            said[turn["role"]].append(fields.content(turn["content"]))
     if len(said["user"]) > 1:
         raise Refused("several_turns")
     return next(iter(said["user"]), None), next(reversed(said["assistant"]), None)
-
-
-def _content(content: Any) -> str:
-    """The text of a message; a list of text parts is joined, a part that is no text (an image) refuses the row."""
-    if not isinstance(content, list):
-        return fields.text(content)
-    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-        raise Refused("wrong_type")
-    return "".join(fields.text(part["text"]) for part in content)

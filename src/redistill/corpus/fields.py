@@ -80,3 +80,19 @@ def label(value: Any, *, name: str, column: str, extracted: str | None = None) -
         raise Refused("wrong_type")
     outcome = Outcome.correct if value else Outcome.incorrect
     return {name: Verdict(outcome, extracted=extracted, reason=column, verifier=name)}
+
+
+def role(turn: Any) -> Any:
+    """Who speaks in a message; Refused `wrong_type` where it is no message."""
+    if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
+        raise Refused("wrong_type")
+    return turn["role"]
+
+
+def content(value: Any) -> str:
+    """The text of a message; a list of text parts is joined, a part that is no text (an image) refuses the row."""
+    if not isinstance(value, list):
+        return text(value)
+    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
+        raise Refused("wrong_type")
+    return "".join(text(part["text"]) for part in value)
