@@ -14,7 +14,10 @@ from redistill.settings import options_of
 
 PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
-GROUND_FLOOR = ("errors", "records", "prompts", "storage", "settings", "progress", "models", "logps", "show", "texts")
+GROUND_FLOOR = (
+    *("errors", "records", "prompts", "texts", "storage", "settings", "progress", "models", "logps", "show"),
+    "client",
+)
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
 REGISTRIES = {
@@ -141,7 +144,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
     from redistill.settings import Plugin, bind
 
     table = getattr(importlib.import_module(REGISTRIES[name]), name)
-    needed = {"path": "x.jsonl", "answers": ["4"]}
+    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1"}
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}
         assert bind(table, Plugin(name=key, options=options), "here").keywords == options

@@ -29,6 +29,7 @@ from redistill.recipes.probe import dev_probe
 from redistill.recipes.scoring import judged, scored, sit, verified_shard
 from redistill.records import Problem
 from redistill.report import write_report
+from redistill.rollout import Student
 from redistill.select import explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
 from redistill.storage import Room, read_json, read_records, write_bytes, write_json
@@ -225,7 +226,8 @@ class Run:
         room = self.room(f"evaluate/{name}/{benchmark.name}", described)
         if not room.is_finished():
             exam, problems = self.plan.exam(), self._problems(benchmark)
-            sit(room, exam, problems, lambda: self.student(name), author=name, label=f"evaluate {name}")
+            student = Student(lambda: self.student(name), self._address(name))
+            sit(room, exam, problems, student, author=name, label=f"evaluate {name}")
         facts = {"model": name, "benchmark": benchmark.name, "settings": described}
         scored(room, n=settings.n, seed=self.recipe.seed, **facts)
 
@@ -235,6 +237,15 @@ class Run:
         else:
             found = list(_stream(self.folder / "select", "dev"))
         return sorted(subsample(found, benchmark.max_problems, self.recipe.seed), key=lambda p: p.id)
+
+    def _address(self, name: str) -> str:
+        """By what a server on this machine may know a student: its folder or hub id; empty where it has neither."""
+        if name != "base":
+            return str((self.folder / "train" / name / "model").resolve())
+        model = self.recipe.student.model or ""
+        folder = Path(model).expanduser()
+        nameless = model.startswith("package:") or model.endswith(".gguf")
+        return str(folder.resolve()) if folder.is_dir() else "" if nameless else model
 
     def _compare(self) -> None:
         names, found = self.plan.scored, []

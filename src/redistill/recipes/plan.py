@@ -24,7 +24,7 @@ from redistill.evaluate import load_benchmark
 from redistill.prompts import TEMPLATES, render
 from redistill.recipes.scoring import Exam
 from redistill.records import Problem
-from redistill.rollout import ENGINES, Sampling
+from redistill.rollout import ENGINES, TRANSPORT, Sampling
 from redistill.select import PAIRINGS
 from redistill.settings import Recipe, StageSettings, StudentSettings, bind, did_you_mean
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
@@ -90,6 +90,7 @@ def make_plan(recipe: Recipe) -> Plan:
     }
     _check_stages(recipe, objectives, modifiers)
     engine = bind(ENGINES, recipe.evaluate.engine, "evaluate.engine")
+    _check_engine(recipe)
     diagnosis = bind(DIAGNOSES, recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
     _check_policy(recipe)
     inputs = {str(path): sha256_file(path) for path in _input_files(sources)}
@@ -146,6 +147,22 @@ def _check_policy(recipe: Recipe) -> None:
     if not heard:
         raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
     check_policy(recipe.verify.policy, heard)
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """A server holds one student; which one, must be clear before anything is trained."""
+    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *recipe.train])
+    if engine.name != "openai":
+        return
+    if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
+        raise OperatorError(
+            f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
+            "write model: '{student}' for a server that loads models by name (transformers serve does)."
+        )
+    if engine.options.get("api") == "chat" and recipe.prompt.chat:
+        raise OperatorError(
+            "evaluate.engine: api chat would wrap the prompt in the chat template a second time; set prompt.chat to false."
+        )
 
 
 def _input_files(sources: Sequence[partial[Any]]) -> list[Path]:
@@ -215,6 +232,9 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     )
     files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
+    if recipe.evaluate.engine.name == "openai":
+        for option in TRANSPORT:
+            sampling["engine"]["options"].pop(option, None)
     for name in ["base", *recipe.train]:
         for benchmark in recipe.evaluate.benchmarks:
             problems = files.get(benchmark.file) if benchmark.file else prints["select"]

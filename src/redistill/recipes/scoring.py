@@ -19,7 +19,7 @@ from typing import Any
 from redistill.evaluate import score
 from redistill.progress import bar, say
 from redistill.records import FINAL, Group, Problem
-from redistill.rollout import Sampling, draw, requests_for, traces_of
+from redistill.rollout import Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.requests import Sample
 from redistill.settings import VerifySettings
 from redistill.storage import Account, Room, Shard, write_json
@@ -82,7 +82,7 @@ def sit(
     size = max(1, ROLLOUTS_PER_SHARD // n)
     shards = [problems[i : i + size] for i in range(0, len(problems), size)]
     journal = room.folder / "samples.jsonl"
-    load = once(student)
+    load = student if isinstance(student, Student) else Student(student)
     with exam.pool() as pool, bar(label=label, unit="answer", total=len(problems) * n) as bar_:
         for index, part in enumerate(shards):
             if room.is_done(index):
@@ -136,25 +136,13 @@ def verified_shard(groups: list[Group]) -> Shard:
     return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
 
 
-def once(load: Callable[[], Any]) -> Callable[[], Any]:
-    """`load`, called at the first use and remembered: a finished evaluation loads no student."""
-    held: list[Any] = []
-
-    def get() -> Any:
-        if not held:
-            held.append(load())
-        return held[0]
-
-    return get
-
-
 def _counted(bar_: Any) -> Callable[[Sample], None]:
     """Moves the bar on by one answer, and shows how many tokens a second have been drawn since it began."""
     tokens = 0
 
     def tell(sample: Sample) -> None:
         nonlocal tokens
-        tokens += sample.num_tokens
+        tokens += sample.num_tokens or 0
         seconds = bar_.format_dict["elapsed"]
         if seconds > 0:
             bar_.set_postfix_str(f"{tokens / seconds:,.0f} tokens/s", refresh=False)

@@ -8,8 +8,9 @@ Seeds are built of (run seed, problem, sample), so a sample does not depend on w
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from redistill.records import Problem, Trace, make_trace
 
@@ -35,11 +36,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion: its text without the end-of-turn token, its new tokens, and 'stop' or 'length'."""
+    """One completion: its text without the end-of-turn token, its new tokens (None where a server does not count them),
+    and 'stop' or 'length'. `facts` are stored with the trace: the server's model, the seed that it was sent."""
 
     text: str
-    num_tokens: int
-    finish_reason: str
+    num_tokens: int | None
+    finish_reason: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Student:
+    """A student as an engine meets it: called, it is loaded (once). For engines that ask a server instead: `name`, the
+    folder or hub id by which a server may know it; empty where it has neither."""
+
+    load: Callable[[], Any]
+    name: str = ""
+    _held: list[Any] = field(default_factory=list)
+
+    def __call__(self) -> Any:
+        """(model, tokenizer), loaded at the first call and remembered."""
+        if not self._held:
+            self._held.append(self.load())
+        return self._held[0]
 
 
 # What an engine calls as soon as a sample is finished, with the place of its request: so that nothing that is drawn gets
@@ -76,6 +95,7 @@ def traces_of(
                 "top_p": sampling.top_p,
                 "max_new_tokens": sampling.max_new_tokens,
                 "prefill": sampling.prefill,
+                **sample.facts,
             },
             finish_reason=sample.finish_reason,
             num_tokens=sample.num_tokens,

@@ -1,0 +1,164 @@
+"""Servers that tests start as processes of their own: a scripted one for faults, and `transformers serve` for the real thing.
+
+    with scripted_server(tmp_path, fail="429", times=2) as server:
+        server.base_url, server.asked()        every body that was posted, in order
+
+Run as a program this file is the scripted server: it answers a prompt with words made of the prompt and the seed, or with what
+`--answers` says for a piece of the prompt; `--fail` makes the first `--times` posts go wrong; `--die-after` N ends the process
+after N answers.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+
+@dataclass
+class Local:
+    """A server of a test: where it is, its process, and what it was asked."""
+
+    base_url: str
+    process: subprocess.Popen
+    log: Path
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Bodies of the posts that arrived."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+
+@contextlib.contextmanager
+def scripted_server(folder: Path, **options: object) -> Iterator[Local]:
+    """The scripted server on a free port; options as on its command line (fail="429", times=2, die_after=5 ...)."""
+    log = folder / f"asked-{time.monotonic_ns()}.jsonl"
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    process = subprocess.Popen([sys.executable, __file__, str(log), *words], stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(process.stdout.readline())
+        yield Local(f"http://127.0.0.1:{port}/v1", process, log)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def transformers_server(model: Path, folder: Path, seconds: float = 120.0) -> Iterator[Local]:
+    """`transformers serve` of a model folder on a free port, ready to answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
+    with open(folder / "serve.log", "w") as log:
+        process = subprocess.Popen(
+            [*command, "--host=127.0.0.1", f"--port={port}", "--device=cpu"], stdout=log, stderr=log,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                break
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "serve.log").read_text()[-2000:]
+            time.sleep(0.1)
+        yield Local(f"http://127.0.0.1:{port}/v1", process, folder / "none")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def words_of(prompt: str, seed: object) -> str:
+    """What the scripted server says to a prompt and a seed."""
+    return "word " + hashlib.sha256(f"{prompt}|{seed}".encode()).hexdigest()[:8]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("log", type=Path)
+    parser.add_argument("--fail", default="")
+    parser.add_argument("--times", type=int, default=1_000_000)
+    parser.add_argument("--retry-after")
+    parser.add_argument("--die-after", type=int, default=1_000_000)
+    parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--key")
+    parser.add_argument("--models", default="m")
+    parser.add_argument("--context", type=int, default=1_000_000)
+    parser.add_argument("--answers", type=json.loads, default={})
+    options = parser.parse_args()
+    counts = {"posts": 0, "answers": 0}
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def say(self, status: int, body: object, **headers: str) -> None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self) -> None:
+            self.say(200, {"data": [{"id": name} for name in options.models.split(",") if name]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with open(options.log, "a") as log:
+                log.write(json.dumps({"path": self.path, **body}) + "\n")
+            counts["posts"] += 1
+            if options.key and self.headers["Authorization"] != f"Bearer {options.key}":
+                given = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+                return self.say(401, {"error": {"message": f"Incorrect key: {given}"}})
+            if counts["posts"] <= options.times and options.fail:
+                if options.fail.isdigit():
+                    headers = {"Retry-After": options.retry_after} if options.retry_after else {}
+                    return self.say(int(options.fail), {"error": {"message": "not now"}}, **headers)
+                if options.fail == "garbage":
+                    return self.say(200, b"<html>not a completion</html>")
+                if options.fail == "empty":
+                    return self.say(200, {"choices": []})
+                if options.fail == "hang":
+                    time.sleep(60)
+                if options.fail == "cut":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+                    self.close_connection = True
+                    return None
+            time.sleep(options.slow)
+            chat = "messages" in body
+            prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+            if len(prompt) >= options.context:
+                message = f"The input ({len(prompt)} tokens) is longer than the model's context length ({options.context} tokens)."
+                return self.say(400, {"error": {"message": message}})
+            text = next((a for piece, a in options.answers.items() if piece in prompt), None)
+            text = words_of(prompt, body.get("seed")) if text is None else text
+            choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+            usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
+            self.say(200, {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage})
+            counts["answers"] += 1
+            if counts["answers"] >= options.die_after:
+                os._exit(1)
+            return None
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
