@@ -126,6 +126,28 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pair as one pairing policy would make it, on paper: `reason` says which filter turned it away, "" where none did.
+
+    `id` is that of the pair, so two policies that make the same pair make the same id. Tokens are the student's, the
+    end-of-turn token included; `shared_tokens` is how many the two share from the start.
+    """
+
+    id: str
+    policy: str
+    problem_id: str
+    source: str
+    chosen_id: str
+    rejected_id: str
+    chosen_author: str
+    rejected_author: str
+    chosen_tokens: int
+    rejected_tokens: int
+    shared_tokens: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """What was turned away, by which room, and why: a short stable word such as `too_long`."""
 
@@ -168,6 +190,6 @@ def make_trace(problem_id: str, completion: str, **fields: Any) -> Trace:
     return Trace(content_id("t", problem_id, completion), completion, **fields)
 
 
-def pair_id(pair: Pair) -> str:
+def pair_id(chosen_id: str, rejected_id: str) -> str:
     """The id of a pair: from its two trace ids."""
-    return content_id("q", pair.chosen_id, pair.rejected_id)
+    return content_id("q", chosen_id, rejected_id)

@@ -53,6 +53,24 @@ class Plugin(Settings):
         raise ValueError("write a name, or a table with `name` and its options")
 
 
+Part = Literal["completion", "chosen", "rejected"]  # of a row: an example has the first, a pair the other two
+PARTS: tuple[Part, ...] = typing.get_args(Part)
+
+
+class FilterSettings(Plugin):
+    """A filter of the select room, its options, and `on`: the parts of a row that it looks at."""
+
+    on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "on" in value and "name" in value:
+            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "on"})
+            return {"name": plugin.name, "options": plugin.options, "on": value["on"]}
+        return Plugin.model_validate(value).model_dump()
+
+
 class StudentSettings(Settings):
     """The model to train: `model` is a folder, a hub id, a .gguf file or `package:NAME` (a .gguf inside an installed
     Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
@@ -113,6 +131,7 @@ class SelectSettings(Settings):
     examples: Literal["first", "all"] = "all"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
+    filters: list[FilterSettings] = Field(default_factory=list)
     pairing: Plugin = Plugin(name="certain")
 
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from redistill.errors import OperatorError
-from redistill.records import Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
+from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
 
 # --- schemas: one a record, flat where TRL and `datasets` read the file ------------------------------------------
 
@@ -64,6 +64,12 @@ _SCHEMAS: dict[type, pa.Schema] = {
     Pair: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id")]
         + [("weight", pa.float64()), ("chosen_spans", _SPANS), ("rejected_spans", _SPANS)]
+    ),
+    Candidate: pa.schema(
+        [(name, pa.string()) for name in ("id", "policy", "problem_id", "source", "chosen_id", "rejected_id")]
+        + [(name, pa.string()) for name in ("chosen_author", "rejected_author")]
+        + [(name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens", "shared_tokens")]
+        + [("reason", pa.string())]
     ),
     Dropped: pa.schema([(name, pa.string()) for name in ("id", "room", "reason")]),
 }

@@ -8,7 +8,7 @@ import pytest
 from redistill import settings
 from redistill.corpus import SOURCES
 from redistill.rollout import ENGINES
-from redistill.select import PAIRINGS
+from redistill.select import FILTERS, PAIRINGS
 from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import VERIFIERS
 
@@ -65,8 +65,8 @@ def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None
     tables = [
         kind for kind in vars(settings).values() if isinstance(kind, type) and issubclass(kind, settings.Settings)
     ]
-    names = {name for table in tables if table is not settings.Plugin for name in table.model_fields}
-    for registry in (SOURCES, VERIFIERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES):
+    names = {name for table in tables for name in table.model_fields} - {"options"}
+    for registry in (SOURCES, VERIFIERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES):
         for name, function in registry.items():
             names |= {name, *settings.options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")

@@ -16,14 +16,14 @@ PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
 GROUND_FLOOR = (
     *("errors", "records", "prompts", "texts", "storage", "settings", "progress", "models", "logps", "show"),
-    "client",
+    *("client", "reasons"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
 REGISTRIES = {
     "SOURCES": "redistill.corpus",
     "VERIFIERS": "redistill.verify",
-    "FILTERS": "redistill.select.lengths",
+    "FILTERS": "redistill.select.filters",
     "PAIRINGS": "redistill.select.pairing",
     "OBJECTIVES": "redistill.train.objectives",
     "MODIFIERS": "redistill.train.modifiers",
@@ -137,7 +137,7 @@ def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
 
 
 @pytest.mark.parametrize(
-    "name", ["SOURCES", "VERIFIERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES"]
+    "name", ["SOURCES", "VERIFIERS", "FILTERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES"]
 )
 def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_know(name):
     from redistill.errors import OperatorError

@@ -1,19 +1,47 @@
 """Who may be chosen and who may be rejected."""
 
+import dataclasses
+from functools import partial
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from redistill.errors import OperatorError
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
-from redistill.select.pairing import PAIRINGS, certain, redi_paper
+from redistill.select.pairing import (
+    PAIRINGS,
+    all_capped,
+    certain,
+    cross_teacher,
+    hardest,
+    length_matched,
+    near_miss,
+    random,
+    redi_paper,
+    same_teacher,
+    shortest_wrong,
+)
 from redistill.settings import Plugin, bind
 
 PROBLEM = make_problem("What is 2 + 2?", answer="4")
 
 
-def trace(text, final, *, finish_reason="stop", **labels):
+def trace(text, final, *, finish_reason="stop", tokens=1, author="a", answer=None, **labels):
     """A trace with its joined verdict and, where given, the verdicts of named labels."""
-    verdicts = {FINAL: Verdict(Outcome(final)), **{name: Verdict(Outcome(o)) for name, o in labels.items()}}
-    return make_trace(PROBLEM.id, text, finish_reason=finish_reason, verdicts=verdicts)
+    verdicts = {FINAL: Verdict(Outcome(final), answer), **{n: Verdict(Outcome(o)) for n, o in labels.items()}}
+    return make_trace(
+        PROBLEM.id, text, author=author, finish_reason=finish_reason, num_tokens=tokens, verdicts=verdicts
+    )
+
+
+def rights(**tokens):
+    """Right traces by name with their lengths: rights(a=3, b=5)."""
+    return [trace(name, "correct", tokens=n) for name, n in tokens.items()]
+
+
+def wrongs(**tokens):
+    return [trace(name, "incorrect", tokens=n) for name, n in tokens.items()]
 
 
 def group(*traces):
@@ -94,9 +122,127 @@ def test_options_are_bound_from_a_recipe_and_nonsense_is_refused():
         redi_paper(group(), labels=())
 
 
+def test_length_matched_takes_the_smallest_ratio_first_and_spares_what_was_used():
+    # ratios: a/x 10/11, a/y 10/40, b/x 30/11, b/y 30/40 -> a with x, then b with y
+    g = group(*rights(a=10, b=30), *wrongs(x=11, y=40))
+    assert texts(length_matched(g)) == [("a", "x")]
+    assert texts(length_matched(g, max_pairs=9)) == [("a", "x"), ("b", "y")]
+    # one right, three wrong: each wrong trace once, the nearest first (20/10 before 10/25 before 10/40)
+    g = group(*rights(a=10), *wrongs(x=40, y=20, z=25))
+    assert texts(length_matched(g, max_pairs=9)) == [("a", "y"), ("a", "z"), ("a", "x")]
+
+
+def test_the_scarce_side_comes_again_only_after_all_of_it_was_used():
+    # x (11) is nearest to both; in round one a takes it (10/11 is nearer than 12/11? 11/10=1.100, 12/11=1.091: b takes it)
+    g = group(*rights(a=10, b=12, c=13), *wrongs(x=11, y=99))
+    assert texts(length_matched(g, max_pairs=9)) == [("b", "x"), ("c", "y"), ("a", "x")]
+
+
+def test_shortest_wrong_goes_by_tokens():
+    g = group(*rights(a=10), *wrongs(x=40, y=20, z=25))
+    assert [w for _, w in texts(shortest_wrong(g, max_pairs=9))] == ["y", "z", "x"]
+
+
+def test_hardest_takes_the_wrong_answer_that_most_give():
+    wrong = [trace(t, "incorrect", answer=a) for t, a in [("p", "7"), ("q", "5"), ("r", " 5"), ("s", None), ("t", "5")]]
+    found = [w for _, w in texts(hardest(group(*rights(a=1), *wrong), max_pairs=9))]
+    assert set(found[:3]) == {"q", "r", "t"} and set(found[3:]) == {"p", "s"}
+
+
+def test_near_miss_takes_the_longest_shared_opening_in_tokens():
+    g = group(*rights(a=4, b=4), *wrongs(x=4, y=4))
+    tokens = dict(zip((t.id for t in g.traces), ([1, 2, 3, 4], [1, 9, 9, 9], [1, 9, 9, 8], [1, 2, 7, 7])))
+    assert texts(near_miss(g, _token_ids=tokens)) == [("b", "x")]  # three shared; a with y shares two
+    assert texts(near_miss(g, max_pairs=9, _token_ids=tokens)) == [("b", "x"), ("a", "y")]
+
+
+def test_all_capped_draws_from_every_combination():
+    g = group(*rights(a=1, b=1, c=1), *wrongs(x=1, y=1))
+    assert len(set(texts(all_capped(g)))) == 6
+    assert set(texts(all_capped(g, max_pairs=4))) < set(texts(all_capped(g)))
+    drawn = [texts(all_capped(g, max_pairs=1, seed=seed))[0] for seed in range(60)]
+    assert len(set(drawn)) == 6  # every combination can be drawn
+
+
+def test_teachers_are_told_apart_and_unknown_ones_left_out():
+    right = [trace("a", "correct", author="A"), trace("b", "correct", author="B"), trace("?", "correct", author="")]
+    wrong = [
+        trace("x", "incorrect", author="A"),
+        trace("y", "incorrect", author=""),
+        trace("z", "incorrect", author="A"),
+    ]
+    g = group(*right, *wrong)
+    assert set(texts(same_teacher(g, max_pairs=9))) == {("a", "x"), ("a", "z")}
+    assert set(texts(cross_teacher(g, max_pairs=9))) == {("b", "x"), ("b", "z")}
+    assert same_teacher(group(right[1], wrong[0])) == "no_teacher_right_and_wrong"
+    assert (
+        cross_teacher(group(right[0], wrong[0]))
+        == cross_teacher(group(right[2], wrong[0]))
+        == "no_pair_across_teachers"
+    )
+
+
+def test_another_seed_draws_other_pairs():
+    g = group(*rights(**{f"a{i}": 1 for i in range(9)}), *wrongs(**{f"x{i}": 1 for i in range(9)}))
+    for policy in (random, all_capped, shortest_wrong, hardest):
+        assert policy(g, seed=0) == policy(g, seed=0)
+        assert len({texts(policy(g, seed=seed))[0] for seed in range(20)}) > 5
+
+
+# --- laws -----------------------------------------------------------------------------------------------------
+
+many_traces = st.lists(
+    st.tuples(
+        st.sampled_from([o.value for o in Outcome] + ["correct", "incorrect"] * 6),
+        st.integers(1, 40),
+        st.sampled_from(["", "A", "B"]),
+        st.sampled_from([None, "5", "7"]),
+        st.lists(st.integers(0, 1), max_size=4),
+    ),
+    max_size=12,
+)
+
+
+def drawn(name, rows, max_pairs):
+    """(pairing with its options, group) of made-up traces; every label a paper's rule may ask for is the joined verdict."""
+    traces = [
+        trace(str(i), o, tokens=n, author=author, answer=answer, llama_verification=o, math_verify=o)
+        for i, (o, n, author, answer, _) in enumerate(rows)
+    ]
+    options = {"_token_ids": {t.id: row[4] for t, row in zip(traces, rows)}} if name == "near-miss" else {}
+    options |= {} if name == "redi-paper" else {"max_pairs": max_pairs}
+    return partial(PAIRINGS[name], **options), traces
+
+
+@pytest.mark.parametrize("name", [n for n in PAIRINGS if n != "redi-paper"])
+@settings(max_examples=40, deadline=None)
+@given(many_traces, st.integers(1, 9), st.randoms(use_true_random=False))
+def test_a_pairing_is_certain_makes_no_pair_twice_and_keeps_its_cap(name, rows, max_pairs, rng):
+    pairing, traces = drawn(name, rows, max_pairs)
+    found = pairing(group(*traces))
+    baseline = certain(group(*traces), max_pairs=max_pairs)
+    if isinstance(found, str):
+        assert found == baseline or found.startswith("no_")
+        return
+    assert not isinstance(baseline, str) and 1 <= len(found) <= max_pairs
+    assert all(c.verdict.outcome == "correct" and r.verdict.outcome == "incorrect" for c, r in found)
+    assert len({(c.id, r.id) for c, r in found}) == len(found)
+    if name in ("random", "length-matched", "shortest-wrong", "hardest", "near-miss"):
+        assert len(found) == len(baseline)  # as many pairs, so that policies can be compared
+    if name != "certain":  # whose order is the source's
+        shuffled = traces[:]
+        rng.shuffle(shuffled)
+        assert pairing(group(*shuffled)) == found
+
+
 @pytest.mark.parametrize("name", PAIRINGS)
 def test_every_pairing_gives_pairs_of_the_group_or_a_reason(name):
     right = trace("r", "correct", llama_verification="correct", math_verify="correct")
     wrong = trace("w", "incorrect", llama_verification="incorrect", math_verify="incorrect")
-    assert texts(PAIRINGS[name](group(right, wrong))) == [("r", "w")]
-    assert isinstance(PAIRINGS[name](group()), str)
+    right, wrong = (
+        dataclasses.replace(right, author="A"),
+        dataclasses.replace(wrong, author="AB"[name == "cross-teacher"]),
+    )
+    tokens = {"_token_ids": {right.id: [1], wrong.id: [2]}} if name == "near-miss" else {}
+    assert texts(PAIRINGS[name](group(right, wrong), **tokens)) == [("r", "w")]
+    assert isinstance(PAIRINGS[name](group(), **tokens), str)

@@ -1,5 +1,8 @@
 """One shard of groups -> examples, pairs, dev, and books that balance."""
 
+import zlib
+from functools import partial
+
 import datasets
 import pytest
 from hypothesis import given, settings
@@ -7,10 +10,15 @@ from hypothesis import strategies as st
 
 from redistill.prompts import TEMPLATES, render
 from redistill.records import FINAL, Example, Group, Outcome, Pair, Verdict, make_problem, make_trace
-from redistill.select.pairing import PAIRINGS, certain
-from redistill.select.room import explain_empty, select_shard
-from redistill.settings import SelectSettings
+from redistill.select import explain_empty
+from redistill.select.filters import completion_length, prompt_length, repetition
+from redistill.select.pairing import PAIRINGS, certain, near_miss
+from redistill.select.pairing import random as random_pairing
+from redistill.select.room import Sieve, select_shard
+from redistill.settings import PARTS
 from redistill.storage import Room, Shard
+
+ALL = frozenset(PARTS)
 
 
 def group(number, *outcomes, answer="4", words=3):
@@ -24,19 +32,22 @@ def group(number, *outcomes, answer="4", words=3):
     return Group(problem, tuple(traces))
 
 
-def count_words(texts):
-    return [len(t.split()) for t in texts]
+def encode_words(texts):
+    """One token a word: a number of its letters."""
+    return [[zlib.crc32(word.encode()) % 10**6 for word in text.split()] for text in texts]
 
 
-def select(groups, dev=(), pairing=certain, **options):
-    """The room with words for tokens; problems whose ids are in `dev` are held out."""
+def select(groups, dev=(), pairing=certain, most=None, most_prompt=None, sieves=(), **options):
+    """The room with words for tokens; problems whose ids are in `dev` are held out; `most` tokens a completion."""
+    lengths = [Sieve(partial(prompt_length, most=most_prompt), ALL), Sieve(partial(completion_length, most=most), ALL)]
     return select_shard(
         groups,
         render=lambda p: render(p, TEMPLATES["bare"]),
-        count_tokens=count_words,
+        encode=encode_words,
         is_dev=lambda id: id in dev,
-        settings=SelectSettings(**options),
         pairing=pairing,
+        sieves=[*lengths, *sieves],
+        **options,
     )
 
 
@@ -83,7 +94,7 @@ def test_a_completion_is_measured_with_its_end_of_turn_token():
         group(2, "correct:10", "incorrect:9"),
         group(3, "correct:9", "incorrect:10"),
     ]
-    shard = select(groups, max_completion_tokens=10)
+    shard = select(groups, most=10)
     assert [e.problem_id for e in records(shard, "examples")] == [groups[0].problem.id, groups[2].problem.id]
     assert reasons(shard, "examples") == {"not_correct:incorrect": 3, "completion_too_long": 1}
     assert [p.problem_id for p in records(shard, "pairs")] == [groups[0].problem.id]
@@ -91,14 +102,14 @@ def test_a_completion_is_measured_with_its_end_of_turn_token():
 
 
 def test_a_long_prompt_drops_the_examples_and_the_pair():
-    shard = select([group(1, "correct", "incorrect")], max_prompt_tokens=1)  # "Question 1" is two words
+    shard = select([group(1, "correct", "incorrect")], most_prompt=1)  # "Question 1" is two words
     assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "prompt_too_long": 1}
     assert reasons(shard, "pairs") == {"prompt_too_long": 1}
 
 
 def test_a_problem_keeps_its_other_pairs_when_one_is_too_long():
     g = group(1, "correct:5", "incorrect:5", "incorrect:50")
-    shard = select([g], max_completion_tokens=20, pairing=lambda g: certain(g, max_pairs=2))
+    shard = select([g], most=20, pairing=lambda g: certain(g, max_pairs=2))
     assert len(records(shard, "pairs")) == 1
     assert shard.accounts["pairs"].to_json() == {"unit": "problem", "in": 1, "kept": 1, "dropped": {}}
     assert shard.tallies["extra_pairs"] == {"rejected_too_long": 1}
@@ -127,6 +138,57 @@ def test_the_papers_pairing_may_reject_what_the_joined_verdict_left_undecided():
     assert [(p.chosen, p.rejected) for p in records(shard, "pairs")] == [("a", "b")]
 
 
+def test_a_filter_works_on_the_parts_it_is_set_on():
+    # the wrong trace is in a loop: as rejected it may go or stay, the examples do not care
+    problem = make_problem("q", answer="4")
+    right = make_trace(problem.id, "two and two", verdicts={FINAL: Verdict(Outcome.correct)})
+    wrong = make_trace(problem.id, "no " * 99, verdicts={FINAL: Verdict(Outcome.incorrect)})
+    g = Group(problem, (right, wrong))
+    assert reasons(select([g], sieves=[Sieve(repetition, ALL)]), "pairs") == {"rejected_repetition": 1}
+    kept = select([g], sieves=[Sieve(repetition, frozenset({"completion", "chosen"}))])
+    assert [len(records(kept, name)) for name in ("examples", "pairs")] == [1, 1]
+
+
+def test_the_first_filter_that_objects_is_named_and_each_trace_is_asked_once():
+    asked = []
+
+    def sieve(side):
+        asked.append((side.part, side.trace.id))
+        return f"{side.part}_bad" if side.part == "rejected" else None
+
+    g = group(1, "correct", "correct", "incorrect")
+    shard = select(
+        [g], sieves=[Sieve(sieve, ALL)], pairing=partial(certain, max_pairs=2), policies={"a": certain, "b": certain}
+    )
+    assert reasons(shard, "pairs") == {"rejected_bad": 1}
+    assert len(asked) == len(set(asked)) == 5  # two examples, two chosen, one rejected
+
+
+def test_every_policy_is_put_on_paper_under_the_same_filters():
+    g = group(1, "correct:5", "correct:9", "incorrect:5", "incorrect:50")
+    policies = {"certain": partial(certain, max_pairs=2), "random": random_pairing, "near-miss": near_miss}
+    shard = select([g], most=20, policies=policies)
+    found = records(shard, "candidates")
+    (pair,) = records(shard, "pairs")
+    assert [(c.policy, c.reason) for c in found if c.policy == "certain"] == [
+        ("certain", ""),
+        ("certain", "rejected_too_long"),
+    ]
+    first = found[0]
+    assert (first.chosen_id, first.rejected_id) == (pair.chosen_id, pair.rejected_id)
+    # 5 words and the end of turn; the traces differ in their first word ("t0", "t2")
+    assert (first.chosen_tokens, first.rejected_tokens, first.shared_tokens) == (6, 6, 0)
+    assert {c.policy for c in found} == set(policies)
+
+
+def test_the_groups_come_again_with_their_columns_held_out_or_not():
+    kept, gone = group(1, "correct", "incorrect:9"), group(2, "correct")
+    found = records(select([kept, gone], dev={gone.problem.id}), "groups")
+    assert [g.problem for g in found] == [kept.problem, gone.problem]
+    assert [t.num_tokens for g in found for t in g.traces] == [4, 10, 4]
+    assert [t.scores["pass_rate"] for g in found for t in g.traces] == [0.5, 0.5, 1.0]
+
+
 # --- laws -----------------------------------------------------------------------------------------------------
 
 specs = st.lists(
@@ -143,9 +205,7 @@ limits = st.one_of(st.none(), st.integers(1, 30))
 @given(groups_of_all_kinds, st.sets(st.integers(0, 5)), limits, st.sampled_from(["first", "all"]), st.integers(1, 4))
 def test_nothing_is_lost_and_only_certainty_is_taught(groups, dev, limit, examples, max_pairs):
     held_out = {g.problem.id for i, g in enumerate(groups) if i in dev}
-    shard = select(
-        groups, held_out, lambda g: certain(g, max_pairs=max_pairs), examples=examples, max_completion_tokens=limit
-    )
+    shard = select(groups, held_out, lambda g: certain(g, max_pairs=max_pairs), examples=examples, most=limit)
     for name, account in shard.accounts.items():
         account.check(name)
     assert shard.accounts["examples"].came_in == sum(len(g.traces) for g in groups)

@@ -111,9 +111,6 @@ class Run:
         room = self.room("select", settings.model_dump(mode="json"))
         if not room.is_finished():
             room.open()
-            # a prompt must leave room for at least one token of answer in the student's context
-            limit = min(settings.max_prompt_tokens or self.plan.context, self.plan.context - 2)
-            settings = settings.model_copy(update={"max_prompt_tokens": limit})
             seed, share = self.recipe.seed, self.recipe.corpus.dev_fraction
             shards = Room(self.folder / "verify", "").shard_files("groups")
             for index, path in enumerate(bar(shards, "select", unit="shard")):
@@ -121,10 +118,12 @@ class Run:
                     shard = select_shard(
                         read_records(path),
                         render=self.plan.render,
-                        count_tokens=self.plan.count_tokens,
+                        encode=self.plan.encode,
                         is_dev=lambda id: is_dev(id, seed=seed, dev_fraction=share),
-                        settings=settings,
-                        pairing=self.plan.pairing,
+                        pairing=self.plan.policies[settings.pairing.name],
+                        examples=settings.examples,
+                        sieves=self.plan.sieves,
+                        policies=self.plan.policies,
                     )
                     room.finish_shard(index, shard)
             ledger = room.finish(len(shards))

@@ -23,9 +23,10 @@ from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark
 from redistill.prompts import TEMPLATES, render
 from redistill.recipes.scoring import Exam
+from redistill.recipes.selecting import policies_of, sieves_of
 from redistill.records import Problem
 from redistill.rollout import ENGINES, TRANSPORT, Sampling
-from redistill.select import PAIRINGS
+from redistill.select import Sieve
 from redistill.settings import Recipe, StageSettings, StudentSettings, bind, did_you_mean
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_pairs, needs_reference
@@ -43,7 +44,8 @@ class Plan:
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
     judge: dict[str, partial[Any]]
-    pairing: Callable[..., Any]
+    policies: dict[str, partial[Any]]
+    sieves: list[Sieve]
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
     engine: Callable[..., Any]
@@ -54,9 +56,9 @@ class Plan:
     inputs: dict[str, str]
     prints: dict[str, str] = field(default_factory=dict)
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text for the student, without special tokens."""
-        return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The student's token ids of each text, without special tokens."""
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
     def exam(self, *, n: int | None = None, max_new_tokens: int | None = None) -> Exam:
         """How students are examined: the recipe's evaluation, where asked for with fewer samples or shorter answers."""
@@ -82,7 +84,7 @@ def make_plan(recipe: Recipe) -> Plan:
     sources = [bind(SOURCES, s, f"corpus.sources.{i}") for i, s in enumerate(recipe.corpus.sources)]
     verifiers = {v.name: bind(VERIFIERS, v, f"verify.verifiers.{i}") for i, v in enumerate(recipe.verify.verifiers)}
     judge = {recipe.evaluate.verifier.name: bind(VERIFIERS, recipe.evaluate.verifier, "evaluate.verifier")}
-    pairing = bind(PAIRINGS, recipe.select.pairing, "select.pairing")
+    policies = policies_of(recipe)
     objectives = {name: bind(OBJECTIVES, s.objective, f"train.{name}.objective") for name, s in recipe.train.items()}
     modifiers = {
         name: [bind(MODIFIERS, m, f"train.{name}.modifiers.{i}") for i, m in enumerate(s.modifiers)]
@@ -113,19 +115,21 @@ def make_plan(recipe: Recipe) -> Plan:
                 "set probe_every to 0."
             )
     tokenizer = models.load_tokenizer(recipe.student)
+    context = models.context_length(models.load_config(recipe.student, len(tokenizer)))
     plan = Plan(
         recipe=recipe,
         sources=sources,
         verifiers=verifiers,
         judge=judge,
-        pairing=pairing,
+        policies=policies,
+        sieves=sieves_of(recipe, context),
         objectives=objectives,
         modifiers=modifiers,
         engine=engine,
         diagnosis=diagnosis,
         tokenizer=tokenizer,
         render=_renderer(recipe, tokenizer),
-        context=models.context_length(models.load_config(recipe.student, len(tokenizer))),
+        context=context,
         inputs=inputs,
     )
     plan.prints = _fingerprints(plan)
@@ -217,7 +221,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     prints["verify"] = fingerprint(prints["corpus"], verify, code_fingerprint("verify", "records.py", "prompts.py"))
     prints["select"] = fingerprint(
         prints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,
-        student, code_fingerprint("select", "prompts.py"),
+        student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
     )  # fmt: skip
     prints["train/base"] = fingerprint(student, recipe.seed)
     code = code_fingerprint("train", "logps.py", "models.py")

@@ -2,16 +2,22 @@
 
     certain(group)   ->  [(right trace, wrong trace)]   or   "only_undecided_wrong"
 
-A pairing sees the whole problem at once and decides by verdicts alone; lengths are judged later (lengths.py). The
-reasons are stable words that become rows of the report's funnel.
+A pairing sees the whole problem at once; its traces carry the columns of columns.py, so it may go by length. All but
+`redi-paper` take only traces that are right or wrong for sure. `certain` and `redi-paper` keep the order of the source;
+the others give the same pairs whatever the order, for ties and draws are decided by a hash of seed and trace ids. No
+pair comes twice. Reasons are stable words that become rows of the report's funnel.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from redistill.errors import OperatorError
-from redistill.records import Group, Outcome, Trace
+from redistill.records import Group, Outcome, Trace, content_id
+from redistill.select.tokens import shared_prefix
 
 Pairs = list[tuple[Trace, Trace]]  # (chosen, rejected), never empty
+Pairing = Callable[[Group], Pairs | str]
 
 
 def certain(group: Group, *, max_pairs: int = 1) -> Pairs | str:
@@ -20,22 +26,12 @@ def certain(group: Group, *, max_pairs: int = 1) -> Pairs | str:
     Chosen: joined verdict `correct`. Rejected: joined verdict `incorrect` on a trace that was not cut off by its
     length limit: a cut trace might still have come right, and pushing it down teaches against text that is not wrong.
     Both sides in source order, the shorter one cycled: pair i is (right[i mod R], wrong[i mod W]), up to `max_pairs`
-    and no more than the longer side has traces, so no pair comes twice.
+    and no more than the longer side has traces.
     Reasons: `ungradable`, `no_correct_trace`, `no_incorrect_trace` (all are right), `only_truncated_wrong` and
     `only_undecided_wrong` (there are others, none wrong for sure). OperatorError when max_pairs < 1.
     """
-    if max_pairs < 1:
-        raise OperatorError(f"select.pairing.max_pairs must be 1 or more (here: {max_pairs}).")
-    right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
-    wrong = [t for t in group.traces if t.verdict.outcome is Outcome.incorrect and not _is_cut(t)]
-    if not right:
-        return _why_none_right(group)
-    if not wrong:
-        others = [t for t in group.traces if t.verdict.outcome is not Outcome.correct]
-        if not others:
-            return "no_incorrect_trace"
-        return "only_truncated_wrong" if all(map(_is_cut, others)) else "only_undecided_wrong"
-    return _cycle(right, wrong, max_pairs)
+    sides = _sides(group, max_pairs)
+    return sides if isinstance(sides, str) else _cycle(*sides, max_pairs)
 
 
 def redi_paper(group: Group, *, labels: tuple[str, ...] = ("llama_verification", "math_verify")) -> Pairs | str:
@@ -55,18 +51,162 @@ def redi_paper(group: Group, *, labels: tuple[str, ...] = ("llama_verification",
     return [(right[0], wrong[0])] if wrong else "no_incorrect_trace"
 
 
+def random(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """Right and wrong traces in an order drawn by `seed` and their ids, met as in `certain`."""
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    right, wrong = (sorted(side, key=lambda t: _draw(seed, t)) for side in sides)
+    return _cycle(right, wrong, max_pairs)
+
+
+def length_matched(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """Right and wrong traces of most equal length: the smallest ratio of tokens first, so that length alone tells the two
+    sides apart as little as the group allows. Traces come again only when the shorter side is used up."""
+    sides = _sides(group, max_pairs)
+    return sides if isinstance(sides, str) else _nearest(*sides, max_pairs, seed, _length_ratio)
+
+
+def shortest_wrong(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """The shortest wrong traces, each against a right one drawn by `seed`. A short rejected trace has a large weight on
+    each of its tokens (weight / length): the harshest push downwards that a group offers."""
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    right, wrong = sides
+    wrong = sorted(wrong, key=lambda t: (_tokens(t), _draw(seed, t)))
+    return _cycle(sorted(right, key=lambda t: _draw(seed, t)), wrong, max_pairs)
+
+
+def hardest(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """The most tempting mistakes: wrong traces by how many wrong traces of the group give the same answer, most first,
+    each against a right one drawn by `seed`. A trace whose answer is not known stands alone."""
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    right, wrong = sides
+    answers = Counter(_answer(t) for t in wrong)
+    wrong = sorted(wrong, key=lambda t: (-answers[_answer(t)], _draw(seed, t)))
+    return _cycle(sorted(right, key=lambda t: _draw(seed, t)), wrong, max_pairs)
+
+
+def all_capped(group: Group, *, max_pairs: int = 8, seed: int = 0) -> Pairs | str:
+    """Every right trace against every wrong one; of more than `max_pairs`, those drawn by `seed` and the ids of both."""
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    every = [(right, wrong) for right in sides[0] for wrong in sides[1]]
+    return sorted(every, key=lambda pair: _draw(seed, *pair))[:max_pairs]
+
+
+def near_miss(
+    group: Group, *, max_pairs: int = 1, seed: int = 0, _token_ids: Mapping[str, Sequence[int]]
+) -> Pairs | str:
+    """Right and wrong traces that say the same for longest: most shared tokens from the start first. Where they part is
+    the mistake. Traces come again only when the shorter side is used up. _token_ids: the student's, by trace id."""
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    return _nearest(*sides, max_pairs, seed, lambda a, b: -shared_prefix(_token_ids[a.id], _token_ids[b.id]))
+
+
+def cross_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """Pairs whose two traces are of different teachers, drawn by `seed`; traces of unknown authors are left out.
+    Reason of its own: `no_pair_across_teachers`."""
+    return _by_teacher(group, max_pairs, seed, lambda a, b: a != b, "no_pair_across_teachers")
+
+
+def same_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+    """Pairs whose two traces are of the same teacher, drawn by `seed`: what tells them apart is right and wrong, not whose
+    style. Reason of its own: `no_teacher_right_and_wrong`."""
+    return _by_teacher(group, max_pairs, seed, lambda a, b: a == b, "no_teacher_right_and_wrong")
+
+
+# --- what they share ----------------------------------------------------------------------------------------------
+
+
+def _sides(group: Group, max_pairs: int) -> tuple[list[Trace], list[Trace]] | str:
+    """(right, wrong for sure), both in source order and not empty, or the reason why there are none."""
+    if max_pairs < 1:
+        raise OperatorError(f"select.pairing.max_pairs must be 1 or more (here: {max_pairs}).")
+    right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
+    wrong = [t for t in group.traces if t.verdict.outcome is Outcome.incorrect and not _is_cut(t)]
+    if not right:
+        ungradable = [t.verdict.outcome is Outcome.ungradable for t in group.traces]
+        return "ungradable" if ungradable and all(ungradable) else "no_correct_trace"
+    if not wrong:
+        others = [t for t in group.traces if t.verdict.outcome is not Outcome.correct]
+        if not others:
+            return "no_incorrect_trace"
+        return "only_truncated_wrong" if all(map(_is_cut, others)) else "only_undecided_wrong"
+    return right, wrong
+
+
 def _is_cut(trace: Trace) -> bool:
     return trace.finish_reason == "length" or trace.verdict.outcome is Outcome.truncated
-
-
-def _why_none_right(group: Group) -> str:
-    ungradable = [t.verdict.outcome is Outcome.ungradable for t in group.traces]
-    return "ungradable" if ungradable and all(ungradable) else "no_correct_trace"
 
 
 def _cycle(right: Sequence[Trace], wrong: Sequence[Trace], max_pairs: int) -> Pairs:
     count = min(max_pairs, max(len(right), len(wrong)))
     return [(right[i % len(right)], wrong[i % len(wrong)]) for i in range(count)]
+
+
+def _nearest(
+    right: Sequence[Trace],
+    wrong: Sequence[Trace],
+    max_pairs: int,
+    seed: int,
+    distance: Callable[[Trace, Trace], float],
+) -> Pairs:
+    """Pairs by rising distance; no trace of the longer side twice, one of the shorter side again only after all others
+    that can be had, so as many pairs as `certain` gives."""
+    candidates = [(distance(r, w), _draw(seed, r, w), r, w) for r in right for w in wrong]
+    return _take(sorted(candidates, key=lambda c: c[:2]), len(right) <= len(wrong), max_pairs)
+
+
+def _take(candidates: Iterable[tuple[float, str, Trace, Trace]], right_again: bool, max_pairs: int) -> Pairs:
+    """The first candidates that fit, in rounds: in round k a trace of the side that may come again is taken at most k
+    times; one of the other side once."""
+    left, found, used, times, limit = list(candidates), Pairs(), set[str](), Counter[str](), 0
+    while left and len(found) < max_pairs:
+        limit += 1
+        for _, _, right, wrong in left:
+            again, once = (right.id, wrong.id) if right_again else (wrong.id, right.id)
+            if once not in used and times[again] < limit and len(found) < max_pairs:
+                found.append((right, wrong))
+                used.add(once)
+                times[again] += 1
+        left = [c for c in left if (c[3] if right_again else c[2]).id not in used]
+    return found
+
+
+def _by_teacher(group: Group, max_pairs: int, seed: int, fits: Callable[[str, str], bool], reason: str) -> Pairs | str:
+    sides = _sides(group, max_pairs)
+    if isinstance(sides, str):
+        return sides
+    right, wrong = ([t for t in side if t.author] for side in sides)
+    every = [(0.0, _draw(seed, r, w), r, w) for r in right for w in wrong if fits(r.author, w.author)]
+    return _take(sorted(every, key=lambda c: c[1]), len(right) <= len(wrong), max_pairs) or reason
+
+
+def _length_ratio(first: Trace, second: Trace) -> float:
+    return abs(math.log(_tokens(first) / _tokens(second)))
+
+
+def _tokens(trace: Trace) -> int:
+    assert trace.num_tokens, f"{trace.id} has no token count: pairings see traces with columns"
+    return trace.num_tokens
+
+
+def _answer(trace: Trace) -> str:
+    """The answer that was read from a trace, white space and case aside; its id where none was."""
+    extracted = trace.verdict.extracted
+    return trace.id if extracted is None else " ".join(extracted.lower().split())
+
+
+def _draw(seed: int, *traces: Trace) -> str:
+    """A number of 16 hex digits that only the seed and the traces decide."""
+    return content_id("", "pairing", str(seed), *(t.id for t in traces))
 
 
 def _all_say_correct(trace: Trace, labels: Sequence[str]) -> bool:
@@ -76,4 +216,12 @@ def _all_say_correct(trace: Trace, labels: Sequence[str]) -> bool:
 PAIRINGS: dict[str, Callable[..., Pairs | str]] = {
     "certain": certain,
     "redi-paper": redi_paper,
+    "random": random,
+    "length-matched": length_matched,
+    "shortest-wrong": shortest_wrong,
+    "hardest": hardest,
+    "all-capped": all_capped,
+    "near-miss": near_miss,
+    "cross-teacher": cross_teacher,
+    "same-teacher": same_teacher,
 }

@@ -1,20 +1,25 @@
 """The select room: one shard of verified Groups -> Examples, Pairs and held-out Problems, with every drop accounted for.
 
-    shard = select_shard(groups, render=..., count_tokens=..., is_dev=..., settings=recipe.select, pairing=certain)
+    shard = select_shard(groups, render=..., encode=..., is_dev=..., pairing=certain)
     shard.accounts["pairs"].to_json()  ->  {"unit": "problem", "in": 9, "kept": 7, "dropped": {"no_correct_trace": 2}}
 
 Three accounts: `examples` counts traces, `pairs` counts problems (kept when at least one pair of it stays; its extra
-pairs that a filter turns away are tallied under `extra_pairs`), `dev` counts held-out problems.
+pairs that a filter turns away are tallied under `extra_pairs`), `dev` counts held-out problems. Two more streams go
+beside: `groups`, the same groups with the columns of columns.py, and `candidates`, the pairs of every pairing policy.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from redistill.records import DECIDED, Dropped, Example, Group, Outcome, Pair, Problem, Trace, pair_id
-from redistill.select.lengths import END_OF_TURN_TOKENS, count_all, first_reason
-from redistill.select.pairing import Pairs
-from redistill.settings import SelectSettings
+from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Trace, pair_id
+from redistill.select.columns import with_columns
+from redistill.select.filters import Filter, Side
+from redistill.select.pairing import Pairing, Pairs
+from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
+from redistill.settings import PARTS
 from redistill.storage import Account, Shard
 
 # On a token that chosen and rejected share, REDI's net weight is 1/|chosen| - a/|rejected| with a the rejected_weight:
@@ -22,40 +27,63 @@ from redistill.storage import Account, Shard
 PAPER_REJECTED_WEIGHT = 0.8
 
 
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """A filter with its options bound, and the parts of a row that it looks at."""
+
+    judge: Filter
+    on: frozenset[str]
+
+
 def select_shard(
     groups: Iterable[Group],
     *,
     render: Callable[[Problem], str],
-    count_tokens: Callable[[list[str]], list[int]],
+    encode: Encode,
     is_dev: Callable[[str], bool],
-    settings: SelectSettings,
-    pairing: Callable[[Group], Pairs | str],
+    pairing: Callable[..., Pairs | str],
+    examples: str = "all",
+    sieves: Sequence[Sieve] = (),
+    policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
 ) -> Shard:
-    """Streams `examples`, `pairs` and `dev` of these groups, whose traces carry the joined verdict.
+    """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
 
-    `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `count_tokens` gives the
-    student's token counts of texts, without special tokens; `pairing` has its options bound.
+    `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
+    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all` or `first`;
+    `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above).
     """
     groups = list(groups)
+    ids = encode_all({t.id: t.completion for g in groups for t in g.traces}, encode)
+    groups = [with_columns(g, {t.id: len(ids[t.id]) + END_OF_TURN_TOKENS for t in g.traces}) for g in groups]
     train = [g for g in groups if not is_dev(g.problem.id)]
-    held_out = [g for g in groups if is_dev(g.problem.id)]
-    pairings = [pairing(g) for g in train]
     prompts = {g.problem.id: render(g.problem) for g in train}
-    tokens = _measure(train, pairings, prompts, count_tokens)
+    prompt_tokens = {id: len(tokens) for id, tokens in encode_all(prompts, encode).items()}
+    pairing = _with_tokens(pairing, ids)
+    compared = {name: _with_tokens(policy, ids) for name, policy in (policies or {}).items()}
     books = _Books()
-    examples = [e for g in train for e in _examples(g, prompts, tokens, settings, books)]
-    pairs = [p for g, found in zip(train, pairings) for p in _pairs(g, found, prompts, tokens, settings, books)]
-    dev = [p for g in held_out for p in _held_out(g, books)]
+    rows: list[Example] = []
+    pairs: list[Pair] = []
+    candidates: list[Candidate] = []
+    for group in train:
+        judge = _Judge(group, prompt_tokens[group.problem.id], sieves)
+        rows += _examples(group, prompts[group.problem.id], examples, judge, books)
+        pairs += _pairs(group, pairing(group), prompts[group.problem.id], judge, books)
+        for name, policy in compared.items():
+            candidates += _candidates(group, name, policy(group), judge, ids)
+    dev = [p for g in groups if is_dev(g.problem.id) for p in _held_out(g, books)]
     for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
-        books.tallies[name].update(_bin(tokens[t.id]) for g in train for t in g.traces if t.verdict.outcome is outcome)
-    return Shard(
-        {"examples": (Example, examples), "pairs": (Pair, pairs), "dev": (Problem, dev)},
-        books.accounts,
-        books.dropped,
-        books.tallies,
-    )
+        decided = (t for g in train for t in g.traces if t.verdict.outcome is outcome)
+        books.tallies[name].update(_bin(_tokens(t)) for t in decided)
+    streams: dict[str, tuple[type, Iterable[Any]]] = {
+        "examples": (Example, rows),
+        "pairs": (Pair, pairs),
+        "dev": (Problem, dev),
+        "groups": (Group, groups),
+        "candidates": (Candidate, candidates),
+    }
+    return Shard(streams, books.accounts, books.dropped, books.tallies)
 
 
 class _Books:
@@ -75,23 +103,43 @@ class _Books:
         self.dropped.append(Dropped(id, f"select/{account}", reason))
 
 
-def _measure(
-    train: Sequence[Group],
-    pairings: Sequence[Pairs | str],
-    prompts: Mapping[str, str],
-    count_tokens: Callable[[list[str]], list[int]],
-) -> dict[str, int]:
-    """Tokens by problem id (its prompt) and trace id (its completion with the end-of-turn token), of what may be used."""
-    decided = [t for g in train for t in g.traces if t.verdict.outcome in DECIDED]
-    paired = [t for found in pairings if not isinstance(found, str) for pair in found for t in pair]
-    completions = count_all({t.id: t.completion for t in decided + paired}, count_tokens)
-    return count_all(prompts, count_tokens) | {id: n + END_OF_TURN_TOKENS for id, n in completions.items()}
+class _Judge:
+    """The sieves on one problem's traces; what was found of a trace in one place is remembered, for policies share traces."""
+
+    def __init__(self, group: Group, prompt_tokens: int, sieves: Sequence[Sieve]) -> None:
+        self.group, self.prompt_tokens, self.sieves = group, prompt_tokens, sieves
+        self.found: dict[tuple[int, str, str], str | None] = {}
+
+    def __call__(self, **parts: Trace) -> str | None:
+        """Why the row of these traces (completion=..., or chosen=..., rejected=...) may not stay: the first reason."""
+        for place, sieve in enumerate(self.sieves):
+            for part in PARTS:
+                trace = parts.get(part)
+                if trace is None or part not in sieve.on:
+                    continue
+                key = (place, part, trace.id)
+                if key not in self.found:
+                    side = Side(part, self.group, trace, self.prompt_tokens, _tokens(trace))
+                    self.found[key] = sieve.judge(side)
+                if reason := self.found[key]:
+                    return reason
+        return None
 
 
-def _examples(
-    group: Group, prompts: Mapping[str, str], tokens: Mapping[str, int], settings: SelectSettings, books: _Books
-) -> Iterable[Example]:
-    """The problem's right traces, or the first of them (the paper's D_SFT), that fit."""
+def _with_tokens(pairing: Callable[..., Pairs | str], token_ids: Mapping[str, Sequence[int]]) -> Pairing:
+    """A pairing that compares tokens names `_token_ids` among its parameters and gets them."""
+    if "_token_ids" not in inspect.signature(pairing).parameters:
+        return pairing
+    return lambda group: pairing(group, _token_ids=token_ids)
+
+
+def _tokens(trace: Trace) -> int:
+    assert trace.num_tokens is not None, f"{trace.id} has no token count"
+    return trace.num_tokens
+
+
+def _examples(group: Group, prompt: str, wanted: str, judge: _Judge, books: _Books) -> Iterable[Example]:
+    """The problem's right traces, or the first of them (the paper's D_SFT), that pass the sieves."""
     id = group.problem.id
     first = next(
         (t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None
@@ -102,52 +150,61 @@ def _examples(
             reason = f"not_correct:{trace.verdict.outcome}"
         elif trace.finish_reason == "length":
             reason = "truncated"  # right, but cut: the student would learn to stop in the middle
-        elif settings.examples == "first" and trace is not first:
+        elif wanted == "first" and trace is not first:
             reason = "not_the_first_correct"
         else:
-            reason = first_reason({"prompt": tokens[id], "completion": tokens[trace.id]}, settings)
+            reason = judge(completion=trace)
         if reason:
             books.drop("examples", trace.id, reason)
         else:
             books.keep("examples")
-            yield Example(id, trace.id, prompts[id], trace.completion)
+            yield Example(id, trace.id, prompt, trace.completion)
 
 
-def _pairs(
-    group: Group,
-    found: Pairs | str,
-    prompts: Mapping[str, str],
-    tokens: Mapping[str, int],
-    settings: SelectSettings,
-    books: _Books,
-) -> list[Pair]:
-    """The pairs of one problem that fit; the problem is dropped for its first pair's reason when none does."""
+def _pairs(group: Group, found: Pairs | str, prompt: str, judge: _Judge, books: _Books) -> list[Pair]:
+    """The pairs of one problem that pass; the problem is dropped for its first pair's reason when none does."""
     id = group.problem.id
     if isinstance(found, str):
         books.drop("pairs", id, found)
         return []
-    reasons = [first_reason(_pair_tokens(id, pair, tokens), settings) for pair in found]
-    kept = [pair for pair, reason in zip(found, reasons) if reason is None]
-    if not kept:
+    reasons = [judge(chosen=chosen, rejected=rejected) for chosen, rejected in found]
+    if None not in reasons:
         books.drop("pairs", id, str(reasons[0]))
         return []
     books.keep("pairs")
     rows = []
-    for (chosen, rejected), reason in zip(found, reasons):
-        row = Pair(id, prompts[id], chosen.completion, rejected.completion, chosen.id, rejected.id)
+    for (chosen, rejected), reason in zip(found, reasons, strict=True):
         if reason:
             books.tallies["extra_pairs"][reason] += 1
-            books.dropped.append(Dropped(pair_id(row), "select/pairs", reason))
+            books.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
             continue
-        negative = tokens[rejected.id] < PAPER_REJECTED_WEIGHT * tokens[chosen.id]
+        negative = _tokens(rejected) < PAPER_REJECTED_WEIGHT * _tokens(chosen)
         books.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
-        rows.append(row)
+        rows.append(Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id))
     return rows
 
 
-def _pair_tokens(problem_id: str, pair: tuple[Trace, Trace], tokens: Mapping[str, int]) -> dict[str, int]:
-    chosen, rejected = pair
-    return {"prompt": tokens[problem_id], "chosen": tokens[chosen.id], "rejected": tokens[rejected.id]}
+def _candidates(
+    group: Group, policy: str, found: Pairs | str, judge: _Judge, token_ids: Mapping[str, Sequence[int]]
+) -> list[Candidate]:
+    """What a policy would make of one problem, with the reason of those that a sieve turns away."""
+    return [
+        Candidate(
+            id=pair_id(chosen.id, rejected.id),
+            policy=policy,
+            problem_id=group.problem.id,
+            source=group.problem.source,
+            chosen_id=chosen.id,
+            rejected_id=rejected.id,
+            chosen_author=chosen.author,
+            rejected_author=rejected.author,
+            chosen_tokens=_tokens(chosen),
+            rejected_tokens=_tokens(rejected),
+            shared_tokens=shared_prefix(token_ids[chosen.id], token_ids[rejected.id]),
+            reason=judge(chosen=chosen, rejected=rejected) or "",
+        )
+        for chosen, rejected in (() if isinstance(found, str) else found)
+    ]
 
 
 def _held_out(group: Group, books: _Books) -> list[Problem]:
@@ -166,48 +223,3 @@ def _bin(tokens: int) -> str:
     """The power-of-two bin of a count of 1 or more: 300 -> "256-511"."""
     low = 1 << (tokens.bit_length() - 1)
     return f"{low}-{2 * low - 1}"
-
-
-# --- when nothing is left ---------------------------------------------------------------------------------------
-
-_ADVICE = {
-    "held_out_for_dev": "lower corpus.dev_fraction or bring more problems",
-    "no_correct_trace": "bring more traces a problem or an easier problem set, or check verify.verifiers",
-    "no_incorrect_trace": "bring more traces a problem or harder problems: a pair needs a wrong trace beside a right one",
-    "only_undecided_wrong": "look at the verdicts' reasons, and give verify.timeout_seconds more or add a verifier",
-    "only_truncated_wrong": "let the teacher write longer, or add traces that finish",
-    "ungradable": "check that the source's answer column is read",
-    "prompt_too_long": "raise select.max_prompt_tokens",
-    "completion_too_long": "raise select.max_completion_tokens",
-    "chosen_too_long": "raise select.max_completion_tokens",
-    "rejected_too_long": "raise select.max_completion_tokens",
-    "not_correct:incorrect": "bring traces of a stronger teacher or easier problems, or check verify.verifiers",
-    "not_correct:no_answer": "check that the traces end in an answer the verifiers can find",
-    "not_correct:truncated": "let the teacher write longer",
-    "truncated": "let the teacher write longer",
-    "not_correct:timeout": "raise verify.timeout_seconds",
-    "not_correct:ungradable": "check that the source's answer column is read",
-    "not_correct:disagree": "choose another verify.policy",
-}
-
-
-def explain_empty(ledger: Mapping[str, Any]) -> str:
-    """One sentence on why a finished room has no examples or no pairs, with counts and what to try; "" when it has both.
-
-    `ledger` is the room's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
-    """
-    parts = []
-    for name in ("examples", "pairs"):
-        account = ledger["accounts"][name]
-        if account["kept"] == 0:
-            parts.append(_explain(name.removesuffix("s"), account))
-    return "; ".join(parts) and "; ".join(parts) + "."
-
-
-def _explain(noun: str, account: Mapping[str, Any]) -> str:
-    if account["in"] == 0:
-        return f"no {noun} was made because no {account['unit']} came in: check corpus.sources"
-    counts = ", ".join(f"{count} {reason}" for reason, count in account["dropped"].items())
-    advice = _ADVICE.get(next(iter(account["dropped"])), "look at the `dropped` files of the select room")
-    unit = account["unit"] + "s" * (account["in"] != 1)
-    return f"no {noun} was made from {account['in']} {unit} ({counts}): {advice}"

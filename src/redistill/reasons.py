@@ -1,0 +1,85 @@
+"""Why a record was turned away: each reason's setting, and what to try.
+
+    explain("chosen_too_long")   ->   Reason("select.max_completion_tokens", "raise select.max_completion_tokens")
+
+The words are those of the rooms' ledgers and `dropped` files. `redistill why` shows the setting with its value; a room
+that keeps nothing says what to try. Reasons of select's filters are listed without the part of the row that they begin
+with. A source may have reasons of its own; they are looked up as they are, and explained as a matter of the row.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`setting` is where in a recipe the reason comes from ("" where no setting decides), `advice` what to try."""
+
+    setting: str
+    advice: str
+
+
+def explain(reason: str) -> Reason:
+    """The setting and the advice of a reason; of one that is not listed, that the files of its room say more."""
+    for part in ("", "completion_", "chosen_", "rejected_"):
+        word = reason.removeprefix(part)
+        for known in (word, word.partition(":")[0]):
+            if known in REASONS:
+                return Reason(*REASONS[known])
+    return Reason("", "look at the `dropped` files of the room")
+
+
+REASONS: dict[str, tuple[str, str]] = {
+    # corpus
+    "empty_completion": ("", "the row holds an empty generation"),
+    "duplicate_trace": ("", "nothing is lost: the same text stands in the corpus once, with the labels of both"),
+    "conflicting_answer": (
+        "corpus.sources",
+        "two rows of this problem have different gold answers; the first one counts",
+    ),
+    "no_generations": ("corpus.sources", "the row has no generation with text"),
+    "beyond_max_problems": ("corpus.max_problems", "raise corpus.max_problems"),
+    "task_excluded": ("corpus.sources", "list the row's task in the source's `tasks`"),
+    # select: what decides before any filter
+    "held_out_for_dev": ("corpus.dev_fraction", "lower corpus.dev_fraction or bring more problems"),
+    "not_the_first_correct": ("select.examples", "set select.examples to all"),
+    "truncated": ("", "let the teacher write longer"),
+    "no_correct_trace": (
+        "verify",
+        "bring more traces a problem or an easier problem set, or check verify.verifiers",
+    ),
+    "no_incorrect_trace": (
+        "verify",
+        "bring more traces a problem or harder problems: a pair needs a wrong trace beside a right one",
+    ),
+    "only_undecided_wrong": (
+        "verify",
+        "look at the verdicts' reasons, and give verify.timeout_seconds more or add a verifier",
+    ),
+    "only_truncated_wrong": ("", "let the teacher write longer, or add traces that finish"),
+    "ungradable": ("corpus.sources", "check that the source's answer column is read"),
+    "no_pair_across_teachers": ("select.pairing", "choose another select.pairing or bring traces of more teachers"),
+    "no_teacher_right_and_wrong": ("select.pairing", "choose another select.pairing or bring more traces a teacher"),
+    "not_correct:incorrect": (
+        "verify",
+        "bring traces of a stronger teacher or easier problems, or check verify.verifiers",
+    ),
+    "not_correct:no_answer": ("verify", "check that the traces end in an answer the verifiers can find"),
+    "not_correct:truncated": ("verify", "let the teacher write longer"),
+    "not_correct:timeout": ("verify.timeout_seconds", "raise verify.timeout_seconds"),
+    "not_correct:ungradable": ("verify", "check that the source's answer column is read"),
+    "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
+    # select: filters, without the part they begin with
+    "prompt_too_long": ("select.max_prompt_tokens", "raise select.max_prompt_tokens"),
+    "prompt_too_short": ("select.filters", "lower `least` of the filter prompt-length"),
+    "too_long": ("select.max_completion_tokens", "raise select.max_completion_tokens"),
+    "too_short": ("select.filters", "lower `least` of the filter completion-length"),
+    "no_thinking": ("select.filters", "take the filter thinking out, or set its `required` to false"),
+    "unfinished_thinking": ("select.filters", "take the filter thinking out, or let the teacher write longer"),
+    "repetition": ("select.filters", "raise `max_share` or `loop_words` of the filter repetition"),
+    "other_language": ("select.filters", "add the language to `allowed` of the filter language"),
+    "malformed_tags": ("select.filters", "take the tag out of `tags` of the filter malformed-tags"),
+    "special_token": ("select.filters", "set `special_tokens` of the filter malformed-tags to false"),
+    "no_answer": ("select.filters", "check that the traces end in an answer the verifiers can find"),
+    "too_easy": ("select.filters", "raise `most` of the filter pass-rate"),
+    "too_hard": ("select.filters", "lower `least` of the filter pass-rate"),
+}

@@ -1,0 +1,28 @@
+"""When nothing is left: one sentence on why a finished select room has no examples or no pairs, and what to try."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redistill.reasons import explain
+
+
+def explain_empty(ledger: Mapping[str, Any]) -> str:
+    """One sentence on why a finished room has no examples or no pairs, with counts and what to try; "" when it has both.
+
+    `ledger` is the room's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
+    """
+    parts = []
+    for name in ("examples", "pairs"):
+        account = ledger["accounts"][name]
+        if account["kept"] == 0:
+            parts.append(_explain(name.removesuffix("s"), account))
+    return "; ".join(parts) and "; ".join(parts) + "."
+
+
+def _explain(noun: str, account: Mapping[str, Any]) -> str:
+    if account["in"] == 0:
+        return f"no {noun} was made because no {account['unit']} came in: check corpus.sources"
+    counts = ", ".join(f"{count} {reason}" for reason, count in account["dropped"].items())
+    advice = explain(next(iter(account["dropped"]))).advice
+    unit = account["unit"] + "s" * (account["in"] != 1)
+    return f"no {noun} was made from {account['in']} {unit} ({counts}): {advice}"
