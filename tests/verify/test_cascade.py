@@ -1,5 +1,6 @@
 """Expressions, lists, intervals: the cascade and math-verify by itself, in this process on harmless maths only."""
 
+import sys
 import typing
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from redistill.errors import OperatorError
 from redistill.records import Outcome, make_problem, make_trace
 from redistill.settings import Plugin, bind
-from redistill.verify import VERIFIERS, judge_answer, math_verify
+from redistill.verify import VERIFIERS, compare_math_verify, judge_answer, math_verify
 from redistill.verify.answers import ANCHORS, Anchor
 
 
@@ -141,6 +142,39 @@ def test_a_recipe_with_a_wrong_anchor_or_option_is_refused() -> None:
     for wrong in ({"anchors": ["boxd"]}, {"percent": "maybe"}, {"tolerance": 1}):
         with pytest.raises(OperatorError):
             bind(VERIFIERS, Plugin(name="cascade", options=wrong), "verify")
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_memory_that_runs_out_inside_the_library_is_never_different(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """math-verify catches every Exception and answers False: the error must come out again, for the pool to count."""
+
+    def exhausted(*_: object, **__: object) -> bool:
+        raise error("no more")
+
+    monkeypatch.setattr("math_verify.grader.sympy_expr_eq", exhausted)
+    before = sys.gettrace()
+    with pytest.raises(error):
+        compare_math_verify("x^2 + x", "x^2 + 2")
+    with pytest.raises(error):
+        judge_answer("x > 3", r"(4, \infty)")
+    assert sys.gettrace() is before
+
+
+def test_an_error_that_the_library_answers_by_itself_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> bool:
+        raise ValueError("an ordinary one")
+
+    monkeypatch.setattr("math_verify.grader.sympy_expr_eq", broken)
+    assert compare_math_verify("x^2 + x", "x^2 + 2") == (Outcome.incorrect, "math_verify_different")
+
+
+def test_a_verdict_names_the_conventions_it_was_given_under() -> None:
+    assert "percent either, units true, ignore_case true" in judge_answer("5", "5 cm").verifier_version
+    strict = judge_answer("5", "5 cm", percent="value", units=False, ignore_case=False)
+    assert "percent value, units false, ignore_case false" in strict.verifier_version
+    assert strict.outcome != Outcome.correct
 
 
 @pytest.mark.parametrize("name", VERIFIERS)

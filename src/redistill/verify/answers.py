@@ -23,7 +23,8 @@ MAX_LINE = 500  # characters of an answer written in a sentence or after ####
 _BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 # What may stand between two boxes of one list answer: \boxed{3} and \boxed{5}. White space alone does not join: two
 # boxes under each other are usually a repetition.
-_JOINT = re.compile(r"[\s$]*(?:\\[ ,;:!\])(\[]|\\q?quad)*[\s$.]*(?:,|;|&|and|or|\\text\{\s*(?:and|or|,)\s*\})"
+_JOINT = re.compile(r"[\s$]*(?:\\[ ,;:!\])(\[]|\\q?quad)*[\s$.]*"
+                    r"(?:,|;|&|and|or|(?:\\text\{)?\s*for\s[^{}.\n]{1,20}\band\b\s*\}?|\\text\{\s*(?:and|or|,)\s*\})"
                     r"(?:[\s$,]|\\[ ,;:!\])(\[]|\\q?quad|and|or)*")  # fmt: skip
 _TAG = re.compile(r"<answer>", re.IGNORECASE)
 _TAG_END = re.compile(r"</answer>", re.IGNORECASE)

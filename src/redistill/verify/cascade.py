@@ -1,18 +1,18 @@
 """`cascade`: rules first, then math-verify with its answers checked again. The default verifier.
 
     same text, plain numbers, choice letters, words        exact.py decides, also "incorrect", in microseconds
-    lists, tuples, sets, intervals                         item by item, each through the cascade
-    `x = 5` against `5`                                    the name dropped
-    what is left                                           math-verify, both directions where that is sound
+    lists, tuples, sets, intervals, matrices, `x = 5`      structure.py: part by part, each through the cascade
+    what is left                                           evaluated to 30 digits, or at several points
+    what that leaves open                                  math-verify, both directions where that is sound
 
-"Incorrect" needs evidence of difference: numbers apart, expressions apart at a point. What math-verify calls equal is
-evaluated again with a relative tolerance; where the two differ the verdict is `disagree`, not a guess.
+"Incorrect" needs evidence of difference: numbers apart, expressions apart at a point. Where math-verify calls equal what
+evaluation sees apart by a relative tolerance, the verdict is `disagree`, not a guess.
 """
 
 import itertools
 import re
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import sympy
@@ -22,8 +22,8 @@ from sympy.logic.boolalg import Boolean
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_choice, compare_exact, compare_numbers
-from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, gold_answer, judge
+from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact, compare_numbers, unit_key
+from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, conventions, gold_answer, judge
 from redistill.verify.mathlib import (
     DIGITS,
     MATH_VERIFY_VERSION,
@@ -34,27 +34,14 @@ from redistill.verify.mathlib import (
     read_maths,
     value_of,
 )
-from redistill.verify.reading import (
-    Number,
-    brackets,
-    clean,
-    is_choice,
-    is_wordy,
-    maths_in_prose,
-    read_number,
-    split_items,
-)
+from redistill.verify.prose import maths_in_prose
+from redistill.verify.reading import Number, clean, is_wordy, read_number, split_unit
+from redistill.verify.structure import compare_choices, compare_lists, compare_matrices, compare_named
 
 CASCADE_VERSION = f"{RULES_VERSION}, {MATH_VERIFY_VERSION}"
-MAX_ITEMS = 200  # of a list compared item by item
 MAX_DEPTH = 6  # lists in lists
+FAR_APART = 1e-2  # relative: beyond this two closed forms are different whatever algebra says
 EXACT_TOLERANCE = 1e-20  # between two exact forms, evaluated to DIGITS places
-
-# The name in front of an answer: x = , f(x) = , S_{ABC} = , (p, q) = , \angle APC = , x \in . It holds no digit outside
-# a subscript and no operator, so that `2x + z = 1` and `7 = 11a + c` stay equations.
-_NAME = re.compile(r"(?:[A-Za-z\\':,()\s]|_(?:\{[^{}]*\}|\w)|\\frac\{[A-Za-z]+\}\{[A-Za-z]+\})+")
-_FUNCTION = re.compile(r"[A-Za-z]\w*'*\s*\([A-Za-z]\)|y")
-_RELATION = re.compile(r"[<>=|]|\\(?:le|ge|ne|in|cup|cap|setminus|mid|ldots|dots|pm|mp)(?![A-Za-z])")
 
 
 def compare_cascade(
@@ -71,17 +58,23 @@ def compare_cascade(
     compare = partial(
         compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case, depth=depth + 1
     )  # fmt: skip
-    if is_choice(clean(gold)) and depth == 0:
-        return compare_choice(gold, answer)  # the value of the option, say, is undecided
+    if depth == 0 and (finding := compare_choices(gold, answer, compare)):
+        return finding
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:
         return finding
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
-    if named := _compare_named(gold, answer, compare):
-        return named
-    if listed := _compare_lists(gold, answer, compare):
-        return listed
+    for structure in (compare_named, compare_matrices, compare_lists):
+        if parts := structure(gold, answer, compare):
+            return parts
+    ours, theirs = (split_unit(side, known=True) if units else (side, "") for side in (gold, answer))
+    if (ours[1] or theirs[1]) and not any(is_wordy(rest) or not rest for rest, _ in (ours, theirs)):
+        finding = compare(ours[0], theirs[0])
+        both = finding[0] == Outcome.correct and ours[1] and theirs[1] and unit_key(ours[1]) != unit_key(theirs[1])
+        return (Outcome.disagree, "units_differ") if both else finding
+    if units and (finding := _compare_loose_units(gold, answer, compare)):
+        return finding
     if is_wordy(gold) or is_wordy(answer):
         if sentence is not None and not is_wordy(sentence) and compare(gold, sentence)[0] == Outcome.correct:
             return Outcome.correct, "equal_in_sentence"
@@ -89,131 +82,65 @@ def compare_cascade(
     return compare_maths(gold, answer, relative_tolerance=relative_tolerance, percent=percent, ignore_case=ignore_case)
 
 
-def _compare_named(gold: str, answer: str, compare: Any) -> Finding | None:
-    """`x = 5` against `5` or against `x = 5.0`; None where no name can be dropped. Two names that differ prove nothing,
-    unless both only name a function (y = 2x, f(x) = 2x)."""
-    (gold_name, gold_rest), (answer_name, answer_rest) = _named(gold), _named(answer)
-    if not gold_name and not answer_name:
-        return None
-    if not (gold_name and answer_name) or gold_name == answer_name:
-        bare_side = answer if gold_name and not answer_name else gold
-        return None if "=" in bare_side and not (gold_name and answer_name) else compare(gold_rest, answer_rest)
-    finding = (
-        compare(gold_rest, answer_rest) if _FUNCTION.fullmatch(gold_name) and _FUNCTION.fullmatch(answer_name) else None
-    )
-    return finding if finding and finding[0] == Outcome.correct else None
+# One letter after a value: metres or a variable. Nobody can say without the question.
+_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(?:\s*\^\s*\{?[23]\}?)?", re.DOTALL)
 
 
-def _named(text: str) -> tuple[str, str]:
-    """(name, rest) of `name = rest` or `name \\in rest` with one such sign; ("", text) for all else."""
-    name, sign, rest = text.partition("=") if "=" in text else re.split(r"(\\in)(?![A-Za-z])", text + " ", maxsplit=1) if re.search(
-        r"\\in(?![A-Za-z])", text) else (text, "", "")  # fmt: skip
-    plain = bool(sign and rest.strip() and len(name) <= 60 and not re.search(r"[<>=]|\\(?:le|ge|ne)(?![A-Za-z])", rest))
-    if not plain or not _NAME.fullmatch(name) or re.search(r"\\(?:cdot|times|sqrt|le|ge|ne)(?![A-Za-z])", name):
-        return "", text
-    return "".join(name.split()), rest.strip()
-
-
-# --- lists ------------------------------------------------------------------------------------------------------
-
-
-def _compare_lists(gold: str, answer: str, compare: Any) -> Finding | None:
-    """Two lists item by item, or None where neither side is one. Without brackets and in braces order does not count,
-    in round and square brackets it does; a list without brackets matches any tuple or set in brackets."""
-    (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
-    gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
-    most, fewest = max(len(gold_items), len(answer_items)), min(len(gold_items), len(answer_items))
-    if most < 2 or fewest == 0 or any(len(_WORDS.findall(item)) > 3 for item in (*gold_items, *answer_items)):
-        return None  # not lists, or prose with commas
-    if is_wordy(gold) != is_wordy(answer):
-        return None
-    if most > MAX_ITEMS:
-        return Outcome.ungradable, "list_too_long"
-    if len(gold_items) != len(answer_items) and {gold_kind, answer_kind} <= {"", "{}"}:  # {1, 1, 2} is {1, 2}
-        gold_items, answer_items = _distinct(gold_items), _distinct(answer_items)
-    if len(gold_items) != len(answer_items):
-        if (";" in gold) != (";" in answer):  # p=5,q=2;p=7,q=2 against p=5,q=2 and p=7,q=2: the same items in a row?
-            flat = [split_items(side.replace(";", ",")) for side in (gold_inside, answer_inside)]
-            same = (
-                len(flat[0]) == len(flat[1]) and _compare_items(flat[0], flat[1], compare, True)[0] == Outcome.correct
-            )
-            return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_grouping")
-        if _RELATION.search(gold + answer) and (fewest == 1 or "\\pm" in gold + answer):
-            return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
-        if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
-            return Outcome.disagree, "decimal_comma"
-        return Outcome.incorrect, "different_length"
-    sequences = {"()", "[]", "(]", "[)"}
-    ordered = "{}" not in (gold_kind, answer_kind) and bool({gold_kind, answer_kind} & sequences)
-    finding = _compare_items(gold_items, answer_items, compare, ordered)
-    if (
-        finding[0] != Outcome.correct
-        or gold_kind == answer_kind
-        or {gold_kind, answer_kind} in ({"", "()"}, {"", "{}"})
-    ):
-        return finding
-    if {gold_kind, answer_kind} <= sequences and len(gold_items) == 2:
-        return Outcome.incorrect, "different_brackets"  # [1, 2) is not (1, 2)
-    return Outcome.disagree, "different_brackets"
-
-
-def _distinct(items: Sequence[str]) -> list[str]:
-    return list({"".join(item.split()): item for item in items}.values())
-
-
-_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
-
-
-def _decimal_comma(text: str) -> str:
-    return text.replace(",", ".") if re.fullmatch(r"[-+]?\d+,\d+", text) else text
-
-
-def _compare_items(gold: Sequence[str], answer: Sequence[str], compare: Any, ordered: bool) -> Finding:
-    """Items in order, or, unordered, each gold item matched with an answer item of its own."""
-    left, undecided = list(answer), []
-    for item in gold:
-        findings = [compare(item, other) for other in (left[:1] if ordered else left)]
-        match = next((i for i, finding in enumerate(findings) if finding[0] == Outcome.correct), None)
-        if match is not None:
-            left.pop(match)
-        elif all(finding[0] == Outcome.incorrect for finding in findings):
-            return Outcome.incorrect, "different_item"
-        else:
-            undecided.append(next(finding for finding in findings if finding[0] != Outcome.incorrect))
-            if ordered:
-                left.pop(0)
-    return undecided[0] if undecided else (Outcome.correct, "equal_items")
+def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
+    """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both."""
+    for side, other in ((gold, answer), (answer, gold)):
+        letter = _LOOSE_UNIT.fullmatch(side)
+        if letter and not re.search(rf"(?<![\\A-Za-z]){letter.group(2)}(?![A-Za-z])", other):
+            rest = letter.group(1).strip()
+            finding: Finding = compare(rest, other) if side is gold else compare(other, rest)
+            return finding if finding[0] == Outcome.incorrect else (Outcome.disagree, "perhaps_a_unit")
+    return None
 
 
 # --- computer algebra -------------------------------------------------------------------------------------------
 
 
 def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent: Percent, ignore_case: bool) -> Finding:
-    """Two clean texts through math-verify and a numeric re-check."""
+    """Two clean texts by evaluation, then by math-verify. What evaluation shows to be equal needs no algebra, and closed
+    forms far apart need none either; where the two say different things, `disagree`."""
     gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)
     if gold_value is None:
         return Outcome.ungradable, "gold_unreadable"
     if answer_value is None:
         return Outcome.ungradable, "answer_unreadable"
     try:
-        equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
-    except SYMPY_ERRORS:
-        return Outcome.ungradable, "not_comparable"
-    try:
         recheck = _recheck(gold, gold_value, answer, answer_value, relative_tolerance, percent)
     except SYMPY_ERRORS:
         recheck = None
+    if recheck:
+        return Outcome.correct, "equal_value"
+    if recheck is False and _far_apart(gold_value, answer_value):
+        return Outcome.incorrect, "different_value"
+    try:
+        equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
+    except SYMPY_ERRORS:
+        return Outcome.ungradable, "not_comparable"
     if equal:
-        return (
-            (Outcome.disagree, "numeric_recheck_failed") if recheck is False else (Outcome.correct, "math_verify_equal")
-        )
-    if recheck is not None:
-        return (Outcome.correct, "equal_value") if recheck else (Outcome.incorrect, "different_value")
+        failed = recheck is False
+        return (Outcome.disagree, "numeric_recheck_failed") if failed else (Outcome.correct, "math_verify_equal")
+    if recheck is False:
+        return Outcome.incorrect, "different_value"
     if _is_expression(gold_value) and _is_expression(answer_value):
         return Outcome.disagree, "not_comparable"  # no point showed a difference
     if _has_open_parts(gold_value) or _has_open_parts(answer_value):
         return Outcome.disagree, "not_comparable"
+    if _kind(gold_value) != _kind(answer_value) or "list" in (_kind(gold_value), _kind(answer_value)):
+        return Outcome.disagree, "different_kinds"  # one of them may have been misread
     return Outcome.incorrect, "math_verify_different"
+
+
+def _far_apart(gold: Any, answer: Any) -> bool:
+    """Whether two closed forms differ by far more than any rounding, which is all that algebra could explain."""
+    left, right = value_of(gold), value_of(answer)
+    if left is None or right is None:
+        return False
+    largest = max(abs(left), abs(right))
+    return bool(largest > FAR_APART and abs(left - right) > FAR_APART * largest)
 
 
 def _recheck(
@@ -231,6 +158,9 @@ def _recheck(
             return None
         written = read_number(gold), read_number(answer)
         if not any(number and number.decimals for number in written):  # both exact forms: exact or not at all
+            exact = gold_value.doit(), answer_value.doit()
+            if all(value.is_Rational for value in exact):
+                return bool(exact[0] == exact[1])  # 10^30 + 1 is not 10^30
             return bool(abs(left - right) <= EXACT_TOLERANCE * max(abs(left), abs(right)))
         fractions = [fraction for value in (left, right) if (fraction := fraction_of(value)) is not None]
         if len(fractions) < 2:
@@ -249,7 +179,17 @@ def _recheck(
 
 
 def _is_expression(value: Any) -> bool:
-    return isinstance(value, sympy.Expr) and not isinstance(value, (sympy.MatrixBase, Boolean))
+    lone = isinstance(value, sympy.Symbol)  # which sympy counts among the booleans too
+    return lone or (isinstance(value, sympy.Expr) and not isinstance(value, (sympy.MatrixBase, Boolean)))
+
+
+def _kind(value: Any) -> str:
+    """What sort of thing a value is. A set whose members are relations is a list that the parser made."""
+    if _is_expression(value):
+        return "expression"
+    if isinstance(value, sympy.FiniteSet) and any(isinstance(item, (Relational, Boolean)) for item in value):
+        return "list"
+    return "set" if isinstance(value, (sympy.Set, Relational, Boolean)) else "matrix" if isinstance(value, sympy.MatrixBase) else "list"  # fmt: skip
 
 
 def _has_open_parts(value: Any) -> bool:
@@ -278,6 +218,10 @@ def _same_under_renaming(gold: sympy.Expr, answer: sympy.Expr) -> bool | None:
     return False
 
 
+# Traces of one problem often say the same: within a process each pair of answers is compared once.
+_remembered = lru_cache(maxsize=2_048)(compare_cascade)
+
+
 def cascade(
     problem: Problem,
     trace: Trace,
@@ -294,9 +238,10 @@ def cascade(
     or either. units: drop units after numbers. ignore_case: let symbols differ in case (100\\sqrt{P} for 100\\sqrt{p}).
     """
     compare = partial(
-        compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case
+        _remembered, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case
     )  # fmt: skip
-    return judge(problem, trace, compare, verifier="cascade", verifier_version=CASCADE_VERSION, anchors=anchors)
+    version = f"{CASCADE_VERSION}; {conventions(percent, units, ignore_case=ignore_case)}"
+    return judge(problem, trace, compare, verifier="cascade", verifier_version=version, anchors=anchors)
 
 
 def judge_answer(
@@ -309,11 +254,12 @@ def judge_answer(
     ignore_case: bool = True,
 ) -> Verdict:
     """The cascade on an answer that is already found: no completion, no anchors. Options as in `cascade`."""
+    version = f"{CASCADE_VERSION}; {conventions(percent, units, ignore_case=ignore_case)}"
     gold_text = gold_answer(gold)
     if gold_text is None:
-        return Verdict(Outcome.ungradable, answer, "no_gold", "cascade", CASCADE_VERSION)
+        return Verdict(Outcome.ungradable, answer, "no_gold", "cascade", version)
     compare = partial(
         compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case
     )  # fmt: skip
     outcome, reason = compare_bounded(compare, gold_text, answer)
-    return Verdict(outcome, answer, reason, "cascade", CASCADE_VERSION)
+    return Verdict(outcome, answer, reason, "cascade", version)

@@ -15,8 +15,18 @@ from typing import Literal
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.judging import RULES_VERSION, Finding, judge
-from redistill.verify.reading import Number, clean, is_wordy, plain_words, read_choice, read_number, word_key
+from redistill.verify.judging import RULES_VERSION, Finding, conventions, judge
+from redistill.verify.prose import choice_in_prose
+from redistill.verify.reading import (
+    Number,
+    clean,
+    is_wordy,
+    plain_words,
+    read_choice,
+    read_choices,
+    read_number,
+    word_key,
+)
 
 Percent = Literal["either", "value", "strip"]
 
@@ -41,12 +51,13 @@ def compare_numbers(gold: Number, answer: Number, *, relative_tolerance: float, 
     else:
         findings = [_compare_values(gold, answer, relative_tolerance)]
     finding = next(f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind)
-    if finding[0] == Outcome.correct or not (gold.unit and answer.unit) or _unit(gold.unit) == _unit(answer.unit):
+    if finding[0] == Outcome.correct or not (gold.unit and answer.unit) or unit_key(gold.unit) == unit_key(answer.unit):
         return finding
     return Outcome.disagree, "units_differ"  # 90 minutes may be 1.5 hours
 
 
-def _unit(unit: str) -> str:
+def unit_key(unit: str) -> str:
+    """A unit for comparison: `Meters` is `meter`."""
     return "".join(c for c in unit.lower() if c.isalnum()).rstrip("s")
 
 
@@ -94,16 +105,57 @@ def compare_based(gold: str, answer: str) -> Finding | None:
     return None
 
 
+_CLOCK = re.compile(r"(\d+)\s*:\s*(\d+)\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
+
+
+def compare_clock(gold: str, answer: str) -> Finding | None:
+    """Times and ratios, 3:30 PM and 6:8. The same digits are equal, also where one side leaves out AM or PM; one ratio
+    written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
+    ours, theirs = _CLOCK.fullmatch(plain_words(gold)), _CLOCK.fullmatch(plain_words(answer))
+    if not ours or not theirs:
+        return None
+    (a, b, noon), (c, d, other_noon) = ours.groups(), theirs.groups()
+    same = (int(a), int(b)) == (int(c), int(d))
+    if same and (not noon or not other_noon or noon.lower() == other_noon.lower()):
+        return (
+            (Outcome.correct, "equal_number") if noon or not other_noon else (Outcome.disagree, "half_of_day_missing")
+        )
+    if int(a) * int(d) == int(b) * int(c) and not same:
+        return Outcome.disagree, "same_ratio"
+    return Outcome.incorrect, "different_number"
+
+
 def compare_words(gold: str, answer: str) -> Finding | None:
     """Two clean texts of which the gold is words; None where it is not, or nothing can be said."""
-    if not is_wordy(gold):
-        return None
     gold_key, answer_key = word_key(gold), word_key(answer)
+    if not is_wordy(gold) and gold_key not in _SAME_WORD.values():
+        return None
     gold_key, answer_key = _SAME_WORD.get(gold_key, gold_key), _SAME_WORD.get(answer_key, answer_key)
     if gold_key and gold_key == answer_key:
         return Outcome.correct, "equal_words"
+    if {gold_key, answer_key} == {"yes", "no"}:
+        return Outcome.incorrect, "different_word"
     if gold_key.isalpha() and ((answer_key.isalpha() and is_wordy(answer)) or read_number(answer)):
         return Outcome.incorrect, "different_word"  # one word against another, or against a number
+    return None
+
+
+_COMMA = re.compile(r"([-+]?\d+),(\d+)")
+
+
+def compare_decimal_comma(gold: str, answer: str) -> Finding | None:
+    """The same digits with a comma on one side and a point on the other. 2,74 for the gold 2.74 is the same number; so is
+    a gold 0,111, which is neither a list nor thousands. Otherwise 1,5 may be two numbers and 1,234 thousands."""
+    for side, other in ((gold, answer), (answer, gold)):
+        if not (comma := _COMMA.fullmatch(side)):
+            continue
+        if "." not in other or not (number := read_number(other)) or not number.decimals:
+            return None
+        if number.value != Fraction(f"{comma.group(1)}.{comma.group(2)}"):
+            return None
+        whole, part = comma.group(1).lstrip("+-"), comma.group(2)
+        certain = len(part) != 3 or whole.startswith("0") if side is answer else whole == "0" and len(part) > 2
+        return (Outcome.correct, "equal_number") if certain else (Outcome.disagree, "decimal_comma")
     return None
 
 
@@ -113,9 +165,11 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     if same_text(gold, answer):
         return Outcome.correct, "equal_string"
     gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
+    if "," in gold + answer and (finding := compare_decimal_comma(gold, answer)):
+        return finding
     if gold_number and answer_number:
         return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
-    if finding := compare_based(gold, answer) or compare_words(gold, answer):
+    if finding := compare_based(gold, answer) or compare_clock(gold, answer) or compare_words(gold, answer):
         return finding
     words = word_key(answer).split()
     only_words = is_wordy(answer) and all(word.isalpha() and not read_number(word) for word in words)
@@ -141,20 +195,31 @@ def exact(
     def compare(gold: str, answer: str) -> Finding:
         return compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
 
-    return judge(problem, trace, compare, verifier="exact", verifier_version=RULES_VERSION, anchors=anchors)
+    version = f"{RULES_VERSION}; {conventions(percent, units)}"
+    return judge(problem, trace, compare, verifier="exact", verifier_version=version, anchors=anchors)
 
 
 def compare_choice(gold: str, answer: str) -> Finding:
-    """Two letters of multiple choice; anything but a letter is undecided: it may be the option's text."""
-    gold_letter, answer_letter = read_choice(clean(gold)), read_choice(clean(answer))
+    """Two letters of multiple choice, or two sets of letters; anything else is undecided: it may be the option's text."""
+    gold, answer, sentence = clean(gold), clean(answer), answer
+    if (ours := read_choices(gold)) and (theirs := read_choices(answer) or _one(read_choice(answer))):
+        return (Outcome.correct, "equal_choice") if ours == theirs else (Outcome.incorrect, "different_choice")
+    gold_letter, answer_letter = read_choice(gold), read_choice(answer)
     if gold_letter is None:
         return Outcome.ungradable, "gold_not_a_choice"
+    if read_choices(answer):  # several letters where one is right
+        return Outcome.incorrect, "different_choice"
     if answer_letter is None:
-        return Outcome.ungradable, "not_a_choice"
+        right = choice_in_prose(sentence.strip()) == gold_letter
+        return (Outcome.correct, "equal_in_sentence") if right else (Outcome.ungradable, "not_a_choice")
     same = gold_letter == answer_letter
     return (Outcome.correct, "equal_choice") if same else (Outcome.incorrect, "different_choice")
 
 
+def _one(letter: str | None) -> frozenset[str] | None:
+    return frozenset(letter) if letter else None
+
+
 def choice(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | None = None) -> Verdict:
-    """Letters A to J of multiple choice: `C`, `(C)`, `C. Cecile`."""
+    """Letters A to J of multiple choice: `C`, `(C)`, `C. Cecile`, and several of them: `A, C`."""
     return judge(problem, trace, compare_choice, verifier="choice", verifier_version=RULES_VERSION, anchors=anchors)

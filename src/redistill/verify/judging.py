@@ -8,20 +8,27 @@ read it) or `disagree` (two readings say different things), and never a negative
 from collections.abc import Callable, Sequence
 
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes
+from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, from_sentence
 
 Finding = tuple[Outcome, str]
 
-RULES_VERSION = "redistill-rules 1"  # raise the number when a rule of reading or comparing changes
+RULES_VERSION = "redistill-rules 2"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length
 
 
+def conventions(percent: str, units: bool, **others: bool) -> str:
+    """The conventions that a verdict was given under, for its version: `percent either, units true, ignore_case true`."""
+    named = {"percent": percent, "units": units, **others}
+    return ", ".join(f"{name} {str(value).lower()}" for name, value in named.items())
+
+
 def gold_answer(text: str | None) -> str | None:
-    """The gold answer in what a source calls its answer: a box or a `####` line where it holds one, else all of it."""
+    """The gold answer in what a source calls its answer: a box, a `####` line or `the answer is` where it holds one,
+    else all of it."""
     if text is None or not text.strip():
         return None
-    return from_boxed(text) or from_hashes(text) or text.strip()
+    return from_boxed(text) or from_hashes(text) or from_sentence(text) or text.strip()
 
 
 def judge(

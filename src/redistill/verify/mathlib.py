@@ -8,22 +8,28 @@ math-verify 0.9.0, as met here:
   checked again (see cascade.py).
 """
 
+import contextlib
 import logging
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
 import sympy
+from latex2sympy2_extended import NormalizationConfig
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 from mpmath.libmp import NoConvergence
 from sympy.core import random as sympy_random
 from sympy.core.function import AppliedUndef
+from sympy.core.relational import Relational
 from sympy.polys.polyerrors import BasePolynomialError
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
+from redistill.verify.exact import ROUNDED_DIGITS
 from redistill.verify.judging import Finding, judge
 
 MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
@@ -41,14 +47,47 @@ SYMPY_ERRORS = (
 logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns once a process that the timeouts are off
 
 
+@contextlib.contextmanager
+def exhaustion_noticed() -> Iterator[None]:
+    """MemoryError or RecursionError again at the end, where one was raised inside and swallowed.
+
+    math-verify and sympy catch every Exception and go on; a comparison that ran out of memory half-way comes back as
+    "different". What a frame raises is seen by a trace function, for which lines are switched off.
+    """
+    seen: list[type[BaseException]] = []
+
+    def watch(frame: Any, event: str, argument: Any) -> Any:
+        frame.f_trace_lines = False
+        if event == "exception" and issubclass(argument[0], (MemoryError, RecursionError)):
+            seen.append(argument[0])
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+    if seen:
+        raise seen[0]("swallowed on its way")
+
+
 def library_equal(gold: Any, answer: Any) -> bool:
-    """math-verify's verdict on parsed values, gold first, without its timeouts; its random checks start from one seed."""
+    """math-verify's verdict on parsed values, gold first, without its timeouts; its random checks start from one seed.
+    MemoryError and RecursionError where they happened inside, even if the library went on."""
     sympy_random.seed(0)
-    return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
+    with exhaustion_noticed():
+        return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
 
 
 def compare_math_verify(gold: str, answer: str) -> Finding:
-    """The library's own reading and comparison of two answers. What it cannot read at all is undecided."""
+    """The library's own reading and comparison of two answers. What it cannot read at all is undecided, and so is what
+    ran out of memory or stack (MemoryError, RecursionError: the pool's worker makes `timeout` of them)."""
+    with exhaustion_noticed():
+        return _compare_math_verify(gold, answer)
+
+
+def _compare_math_verify(gold: str, answer: str) -> Finding:
     configs = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     gold_values = parse(_boxed(gold), configs, parsing_timeout=None)
     answer_values = parse(_boxed(answer), configs, parsing_timeout=None)
@@ -85,6 +124,8 @@ _INFORMAL = [  # calculator and Python notation in LaTeX's words
     (re.compile(r"\^\s*\(([^()]*)\)"), r"^{\1}"),
     (re.compile(r"\^\s*(-?\d+(?:\.\d+)?|-[A-Za-z])"), r"^{\1}"),
     (re.compile(r"(?<=\d),(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"\\(?:varnothing|empty)(?![A-Za-z])|^\\?\{\s*\\?\}$"), r"\\emptyset "),
+    (re.compile(r"^\\mathbb\s*\{?R\}?$|^\\R$"), r"(-\\infty, \\infty)"),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r"\+\s*\\infty"), r"\\infty"),
@@ -116,12 +157,42 @@ def read_maths(gold: str, answer: str, *, ignore_case: bool) -> tuple[Any | None
     return _read(renamed[0]), _read(renamed[1])
 
 
+# Units are ours (reading.split_unit): the library would drop the m of 5m, which may be a variable.
+_READING = LatexExtractionConfig(
+    normalization_config=NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+    )
+)
+_JOINED = re.compile(r"\s+(or|and)\s+")
+
+
+def _read_joined(text: str) -> Any | None:
+    """`x < 1 or x > 2` as the set it stands for, which the library reads as a list of two; None for all else."""
+    parts = _JOINED.split(text)
+    words, pieces = set(parts[1::2]), parts[0::2]
+    if len(words) != 1 or not all(re.search(r"[<>]|\\(?:le|ge)(?![A-Za-z])", piece) for piece in pieces):
+        return None
+    values = [value for piece in pieces if isinstance(value := _read(piece), Relational | sympy.And)]
+    if len(values) < len(pieces):
+        return None
+    if len(set().union(*(value.free_symbols for value in values))) != 1:
+        return None
+    try:
+        sets = [value.as_set() for value in values]
+    except SYMPY_ERRORS:
+        return None
+    return sympy.Union(*sets) if words == {"or"} else sympy.Intersection(*sets)
+
+
+@lru_cache(maxsize=512)
 def _read(text: str) -> Any | None:
     """One sympy object or None. `\\frac919` is None: nobody knows where its numerator ends; so is y', which the parser
     reads as y."""
     if re.search(r"\\frac\s*\d{3}|'|\\prime", text):
         return None
-    values = parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+    if (joined := _read_joined(text)) is not None:
+        return joined
+    values = parse(f"${text}$", [_READING], fallback_mode="no_fallback", parsing_timeout=None)
     if not values or not isinstance(values[0], (sympy.Basic, sympy.MatrixBase)):
         return None
     units = {s: sympy.I for s in values[0].free_symbols if str(s) == "i"}  # an index i stays in its own sum
@@ -155,18 +226,28 @@ _POINTS = (Fraction(7, 3), Fraction(-13, 7), Fraction(29, 11), Fraction(3, 17), 
 
 def equal_at_points(gold: sympy.Expr, answer: sympy.Expr, *, up_to_factor: bool = False) -> bool | None:
     """Whether two expressions in the same symbols agree where both are real (anywhere, if they hold the imaginary unit):
-    True from three agreeing points with no difference, False from one clear difference, None when too few compare.
+    True from three agreeing points with no difference, False from one clear difference, None when too few compare, or
+    when they agree at all positive points and only there: \\sqrt{x^2} is x for the lengths of a triangle.
 
     up_to_factor: whether they agree but for one constant factor, as the two sides of 2x = 4 and x = 2 do.
     """
     if any(side.has(AppliedUndef, sympy.Derivative) for side in (gold, answer)):
         return None
+    found = _agree(gold, answer, up_to_factor, positive=False)
+    if found is False and _agree(gold, answer, up_to_factor, positive=True):
+        return None
+    return found
+
+
+def _agree(gold: sympy.Expr, answer: sympy.Expr, up_to_factor: bool, *, positive: bool) -> bool | None:
     symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
     complex_too = gold.has(sympy.I) or answer.has(sympy.I)
-    rounded = gold.has(sympy.Float) or answer.has(sympy.Float)
+    places = _rounded_places(gold, answer)
     agree, factor = 0, None
     for shift in range(len(_POINTS)):
-        point = {s: sympy.Rational(*_POINTS[(shift + i) % 6].as_integer_ratio()) + i for i, s in enumerate(symbols)}
+        values = [_POINTS[(shift + i) % 6] + i for i in range(len(symbols))]
+        values = [abs(value) for value in values] if positive else values
+        point = {s: sympy.Rational(*value.as_integer_ratio()) for s, value in zip(symbols, values)}
         left, right = value_of(gold.xreplace(point)), value_of(answer.xreplace(point))
         if left is None or right is None or not (complex_too or (left.is_real and right.is_real)):
             continue
@@ -175,7 +256,19 @@ def equal_at_points(gold: sympy.Expr, answer: sympy.Expr, *, up_to_factor: bool 
                 factor = left / right
             right = right if factor is None else right * factor
         apart = abs(left - right) / max(abs(left), abs(right), POINT_TOLERANCE)
-        if apart > POINT_TOLERANCE:
-            return None if rounded and apart < ROUNDED_TOLERANCE else False
+        if apart > max(POINT_TOLERANCE, 0.5 * 10.0 ** (1 - places) if places >= ROUNDED_DIGITS else 0.0):
+            return None if places and apart < ROUNDED_TOLERANCE else False
         agree += 1
     return True if agree >= 3 and factor != 0 else None
+
+
+def _rounded_places(gold: sympy.Expr, answer: sympy.Expr) -> int:
+    """Significant digits of the coarsest decimal, where one side alone has decimals (x + 1.414 for x + \\sqrt2): with four
+    of them it is that side rounded. Both sides with decimals: 1, nothing can be said. None has: 0."""
+    sides = [
+        [len(str(f).lstrip("-0.").replace(".", "").rstrip("0")) for f in side.atoms(sympy.Float)]
+        for side in (gold, answer)
+    ]
+    if not any(sides):
+        return 0
+    return 1 if all(sides) else min(sides[0] or sides[1])

@@ -41,12 +41,20 @@ _RULES = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne"),
     (re.compile(r"(?<!\\)\\[$()\[\]]"), " "),
-    (re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])|\\degree(?![A-Za-z])"), ""),
+    (
+        re.compile(
+            r"(?:\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])|\\degree(?![A-Za-z]))"
+            r"(?:\s*(?:\\(?:text|mathrm)\s*\{\s*[CFK]\s*\}|[CFK](?![\w(])))?"
+        ),
+        "",
+    ),
     (re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})"), ","),
     (re.compile(r"(?<!\\)\\[,!;: ]"), " "),
     (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(e|i)\s*\}(?![A-Za-z])"), r" \1"),
     (re.compile(r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox|mathrm|mathbf|rm)\s*(?=\{)"), r"\\text"),
     (re.compile(r"\\text\s*\{\s*,?\s*(and|or)\s*\}"), r" \1 "),
+    (re.compile(r"\\(?:text|mbox)(?=[a-z]{2})(?!\w*\s*\{)"), " "),  # 864\mboxinches: braces lost on the way
+    (re.compile(r"(?<=[\d)}])(and|or)(?=[A-Z\\(\d-])"), r" \1 "),  # W(x)=1orW(x)=-1
     (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
 ]
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
@@ -100,13 +108,13 @@ class Number:
     unit: str = ""
 
 
-_DECIMAL = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
-_ARG = r"(?:\{\s*(-?" + _DECIMAL + r")\s*\}|(\d))"
+DECIMAL = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
+_ARG = r"(?:\{\s*(-?" + DECIMAL + r")\s*\}|(\d))"
 _FORMS = [
-    ("decimal", re.compile(rf"({_DECIMAL})")),
-    ("power", re.compile(rf"(?:({_DECIMAL})\s*(?:\\times|\\cdot|\*|x|X)\s*)?10\s*(?:\^|\*\*)\s*[{{(]?\s*([-+]?\d+)\s*[}})]?")),
-    ("power", re.compile(rf"({_DECIMAL})[eE]([-+]?\d+)")),
-    ("ratio", re.compile(rf"\(?({_DECIMAL})\)?\s*/\s*\(?(-?{_DECIMAL})\)?")),
+    ("decimal", re.compile(rf"({DECIMAL})")),
+    ("power", re.compile(rf"(?:({DECIMAL})\s*(?:\\times|\\cdot|\*|x|X)\s*)?10\s*(?:\^|\*\*)\s*[{{(]?\s*([-+]?\d+)\s*[}})]?")),
+    ("power", re.compile(rf"({DECIMAL})[eE]([-+]?\d+)")),
+    ("ratio", re.compile(rf"\(?({DECIMAL})\)?\s*/\s*\(?(-?{DECIMAL})\)?")),
     ("ratio", re.compile(rf"\\frac\s*{_ARG}\s*{_ARG}")),
     ("mixed", re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)")),
     ("mixed", re.compile(r"(\d+)\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")),
@@ -120,7 +128,11 @@ _KNOWN_UNITS = (
     r"|students|times|ways|USD|yuan|radians"
 )
 _UNIT_BARE = re.compile(rf"\s*((?:(?:{_KNOWN_UNITS})\b|(?<=\s)[A-Za-z]{{3,}}){_PER}(?:[\s/]+[A-Za-z]+{_PER})*)$")
+_UNIT_KNOWN = re.compile(rf"\s*((?:{_KNOWN_UNITS})\b{_PER}(?:[\s/]+(?:{_KNOWN_UNITS}|[a-z])\b{_PER})*)$")
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_NO_UNITS = frozenset(
+    ("or", "and", "to", "th", "st", "nd", "rd", "because", "if", "for", "where", "when", "base", "mod")
+)
 
 
 def read_number(text: str, *, units: bool = True) -> Number | None:
@@ -135,13 +147,8 @@ def read_number(text: str, *, units: bool = True) -> Number | None:
     percent, unit = False, ""
     if found := _PERCENT.search(text):
         percent, text = True, text[: found.start()]
-    elif units and (found := _UNIT_TEXT.search(text) or _UNIT_BARE.search(text)):
-        words = set(_WORD.findall(found.group(1).replace("\\text", "").lower()))
-        if not words & MATHS_WORDS and not words & {"or", "and", "to", "th", "st", "nd", "rd", "because"}:
-            unit, text = (
-                " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split()),
-                text[: found.start()],
-            )
+    elif units:
+        text, unit = split_unit(text)
     text, sign = text.strip(), 1
     while text[:1] in ("+", "-"):
         sign, text = (-sign if text[0] == "-" else sign), text[1:].strip()
@@ -158,6 +165,22 @@ def read_number(text: str, *, units: bool = True) -> Number | None:
     return None
 
 
+def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
+    """(rest, unit) of a text that ends in a unit, ("5\\sqrt{3}", "cm") of `5\\sqrt{3}\\text{ cm}`; (text, "") for all else.
+
+    known: outside \\text only words that are units (cm, dollars); else any word after a space, which is right behind a
+    plain number (5 apples).
+    """
+    found = _UNIT_TEXT.search(text) or (_UNIT_KNOWN if known else _UNIT_BARE).search(text)
+    if not found or not text[: found.start()].strip():
+        return text, ""
+    words = set(_WORD.findall(found.group(1).replace("\\text", "").lower()))
+    if words & MATHS_WORDS or words & _NO_UNITS:
+        return text, ""
+    unit = " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split())
+    return text[: found.start()].strip(), unit
+
+
 def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) -> Number | None:
     if form == "decimal":
         return Number(sign * Fraction(parts[0]), len(parts[0].partition(".")[2]), percent, unit)
@@ -165,7 +188,8 @@ def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) ->
         mantissa, exponent = parts if len(parts) == 2 else ("1", parts[0])
         if len(exponent) > 5 or abs(int(exponent)) > MAX_DIGITS:
             return None
-        decimals = len(mantissa.partition(".")[2]) - int(exponent)
+        # 1.5 \times 10^3 may be rounded to its two digits; 10^3 alone is exact
+        decimals = len(mantissa.partition(".")[2]) - int(exponent) if len(parts) == 2 else None
         return Number(sign * Fraction(mantissa) * Fraction(10) ** int(exponent), decimals, percent, unit)
     whole, numerator, denominator = parts if form == "mixed" else ("0", *parts)
     if Fraction(denominator) == 0:
@@ -260,6 +284,23 @@ def is_choice(gold: str) -> bool:
     return bool(_BARE_CHOICE.fullmatch(plain_words(gold)))
 
 
+_OPTION = re.compile(r"(?:\(([A-J])\)|([A-J])[.)])\s+((?!(?:and|or)\b)[\w$\\(-].*)", re.DOTALL)
+_LETTERS = re.compile(r"[A-J](?:(?:\s*(?:,|&|\band\b)\s*|\s*)[A-J])+")
+
+
+def read_option(gold: str) -> tuple[str, str] | None:
+    """(letter, text) of an option written in full: `(C) Cecile`, `B. 12`; None for anything else."""
+    match = _OPTION.fullmatch(plain_words(gold))
+    return (match.group(1) or match.group(2), match.group(3).strip()) if match else None
+
+
+def read_choices(text: str) -> frozenset[str] | None:
+    """The letters of several choices: `A, C`, `A and C`, `AC`; None for anything else."""
+    plain = plain_words(text)
+    letters = re.findall(r"[A-J]", plain)
+    return frozenset(letters) if _LETTERS.fullmatch(plain) and len(set(letters)) == len(letters) else None
+
+
 def is_wordy(text: str) -> bool:
     """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths (nor
     `and`, `or`, which join a list)."""
@@ -274,19 +315,3 @@ def word_key(text: str) -> str:
     text = re.sub(r"\\[A-Za-z]+", " ", plain_words(text)).lower()
     words = re.sub(r"[^\w\s]", " ", text).split()
     return " ".join(w for w in words if w not in ("a", "an", "the"))
-
-
-_SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?{_DECIMAL}(?:/\d+)?(?![\w/]|[.,]\d)")
-
-
-def maths_in_prose(text: str) -> str | None:
-    """The one piece of maths in a sentence ("Thus $x > 5$ is the solution"), or its one number; None where there are
-    none or several. Good enough to see that a sentence is right, never to call it wrong."""
-    if not is_wordy(text):
-        return None
-    segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
-    found = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)] + _LOOSE_NUMBER.findall(
-        _SEGMENT.sub(" ", text)
-    )
-    return found[0] if len(found) == 1 else None

@@ -1,0 +1,65 @@
+"""An answer written as a sentence -> the one thing it says. Good enough to see that it is right, never to call it wrong.
+
+    maths_in_prose("Thus $x > 5$ is the solution")                   ->  "x > 5"
+    maths_in_prose("1 and 2 fail. Therefore there are 12 of them.")  ->  "12"
+    choice_in_prose("It is not A, therefore it must be B")           ->  "B"
+    maths_in_prose("It is not 10")                                   ->  None
+
+A sentence says one thing where it holds one piece of maths; a longer text where all that follows its last `therefore`
+holds one. A denial, a bound or a guess beside it, and nothing is read.
+"""
+
+import re
+
+from redistill.verify.reading import DECIMAL, is_wordy
+
+_SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?(?:{DECIMAL}(?:/\d+)?|\d+,\d{{1,2}})(?:\s*\\?%(?!\w)|(?![\w/]|[.,]\d))")
+_CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|consequently)\b|(?:^|(?<=[.!?]\s))so\b", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|unless|except|least|most|more|less|fewer|greater|over|under|between|unknown"
+    r"|perhaps|maybe|might|could)\b|n['\u2019]t\b",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"(?<![\w$\\'-])([A-J])(?![\w$'-])")
+_LETTER_FIRST = re.compile(r"([A-J])\s*,\s+(?!(?:and|or)\b)(?=[a-z]+'?[a-z]*\s+\w+)")
+_END_MARK = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # of a chat template; what follows is another turn
+
+
+def maths_in_prose(text: str) -> str | None:
+    """The one piece of maths, or the one number, that a sentence or a text's conclusion holds; None for all else."""
+    text = _END_MARK.split(text, maxsplit=1)[0]
+    if not is_wordy(text):
+        return None
+    for part in (text, _conclusion(text)):
+        if part and not _HEDGED.search(_SEGMENT.sub(" ", part)) and len(found := _pieces(part)) == 1:
+            return found[0]
+    return None
+
+
+def _pieces(text: str) -> list[str]:
+    segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
+    maths = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)]
+    return maths + _LOOSE_NUMBER.findall(_SEGMENT.sub(" ", text))
+
+
+def _conclusion(text: str) -> str | None:
+    """All that follows the last `therefore` and its like; None without one."""
+    marks = list(_CONCLUSION.finditer(text))
+    return text[marks[-1].end() :] if marks else None
+
+
+def choice_in_prose(text: str) -> str | None:
+    """The letter with which a sentence opens (`D, it has to be`), or the only letter of its conclusion."""
+    if first := _LETTER_FIRST.match(text):
+        return first.group(1)
+    part = _conclusion(text)
+    if part is None or _HEDGED.search(part):
+        return None
+    letters = {m.group(1) for m in _LETTER.finditer(part) if not _is_word(part, m)}
+    return letters.pop() if len(letters) == 1 else None
+
+
+def _is_word(text: str, letter: re.Match[str]) -> bool:
+    """`I think`, `A triangle`: a word of the language and not an option."""
+    return letter.group(1) == "I" or (letter.group(1) == "A" and bool(re.match(r"\s+[a-z]", text[letter.end() :])))
