@@ -57,15 +57,15 @@ def scripted_server(folder: Path, **options: object) -> Iterator[Local]:
 
 @contextlib.contextmanager
 def transformers_server(model: Path, folder: Path, seconds: float = 120.0) -> Iterator[Local]:
-    """`transformers serve` of a model folder on a free port, ready to answer."""
+    """`redistill serve --engine transformers` of a model folder on a free port, ready to answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
+    command = [sys.executable, "-m", "redistill", "serve", str(model), "--engine=transformers", f"--port={port}"]
     with open(folder / "serve.log", "w") as log:
         process = subprocess.Popen(
-            [*command, "--host=127.0.0.1", f"--port={port}", "--device=cpu"], stdout=log, stderr=log,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            [*command, "--more", "--device=cpu"], stdout=log, stderr=log,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SOURCE)},
         )  # fmt: skip
     try:
         deadline = time.monotonic() + seconds
