@@ -67,6 +67,42 @@ def make_group(index: int, author: str = "two-habits teacher", share: float = 0.
     return Group(problem, tuple(traces))
 
 
+def spread(middle: int) -> dict[str, float]:
+    return {"mean": middle + 1.5, "p10": middle - 20, "p50": middle, "p90": middle + 1000}
+
+
+def on_paper(pairs: int, net: float) -> dict[str, Any]:
+    """One pairing's row of statistics.json."""
+    return {
+        "problems": 70,
+        "pairs": pairs,
+        "dropped": {"rejected_too_long": 3},
+        "chosen_tokens": spread(140),
+        "rejected_tokens": spread(90),
+        "length_gap": spread(-50),
+        "shared_share": 0.123,
+        "net_prefix_weight": {"mean": net, "chosen_part": 0.5, "rejected_part": 0.6, "negative": 0.75},
+        "same_teacher": None,
+        "source": {"two-habits": pairs},
+        "chosen_teacher": {"two-habits teacher": pairs},
+        "rejected_teacher": {"two-habits teacher": pairs},
+    }
+
+
+TRACES = {
+    **{"problems": 120, "traces": 480, "right": 300, "wrong": 100, "length_rank_wrong": 0.71},
+    **{"tokens_right": spread(140), "tokens_wrong": None, "reflecting_right": 0.25, "reflecting_wrong": None},
+    "pass_rate": {"0.4-0.6": 20, "1": 100},
+}
+STATISTICS = {
+    "own": "certain",
+    "rejected_weight": 0.8,
+    "policies": {"certain": on_paper(70, 0.0211), "near-miss": on_paper(68, -0.3)},
+    "shared_pairs": {"certain": {"certain": 70, "near-miss": 31}, "near-miss": {"certain": 31, "near-miss": 68}},
+    "traces": {"source": {"two-habits": TRACES}, "teacher": {"two-habits teacher": TRACES, "": TRACES}},
+}
+
+
 def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
     """The folders corpus, verify and select of these groups."""
     rooms = {name: Room(run / name, name) for name in ("corpus", "verify", "select")}
@@ -83,6 +119,7 @@ def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
         accounts = {"traces": Account("trace", len(traces), len(traces))}
         rooms["verify"].finish_shard(index, Shard({"groups": (Group, groups)}, accounts, tallies=tallies))
         rooms["select"].finish_shard(index, selected(groups))
+    write_json(run / "select" / "statistics.json", STATISTICS)
     for room in rooms.values():
         room.finish(len(shards))
 

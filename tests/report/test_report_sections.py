@@ -12,6 +12,7 @@ from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages,
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, main_model, result, scores
 from redistill.report.traces import answers, pairs
 from redistill.report.training import training
@@ -53,6 +54,26 @@ def test_a_rejected_weight_of_zero_is_a_control_even_when_it_comes_last(run_fold
     }
     (run / "recipe.yaml").write_text(json.dumps({"train": stages}))  # JSON is YAML
     assert main_model(RunFiles(run)) == "redi"
+
+
+def test_every_pairing_has_a_row_and_the_runs_own_is_named(run: RunFiles) -> None:
+    table = next(b for b in policies(run) if isinstance(b, Table))
+    assert cells(table) == [
+        ["certain (this run)", "70", "70", "140", "90", "-50", "12.3%", "+0.0211", "75.0%", None],
+        ["near-miss", "70", "68", "140", "90", "-50", "12.3%", "-0.3000", "75.0%", None],
+    ]
+    overlap, mixes = (b.blocks[0] for b in policies(run) if isinstance(b, Details))
+    assert isinstance(overlap, Table) and cells(overlap) == [["certain", "70", "31"], ["near-miss", "31", "68"]]
+    assert isinstance(mixes, Table) and cells(mixes)[0] == ["certain", "source", "two-habits 70"]
+
+
+def test_traces_stand_by_source_and_by_teacher_and_an_unnamed_teacher_is_unknown(run: RunFiles) -> None:
+    by_source, by_teacher = (b for b in teachers(run) if isinstance(b, Table))
+    row = ["120", "480", "300  (75.0%)", "100", "140 / 1,140", None, "25.0% / –", "0.71"]
+    assert cells(by_source) == [["two-habits", *row]]
+    assert [line[0] for line in cells(by_teacher)] == ["two-habits teacher", "unknown"]
+    (details, _) = (b for b in teachers(run) if isinstance(b, Details))
+    assert isinstance(details.blocks[0], Table) and cells(details.blocks[0])[0][4:5] == ["20"]
 
 
 def test_both_standard_errors_are_named_and_shown(run: RunFiles) -> None:

@@ -22,7 +22,7 @@ anywhere and it goes on from its last finished shard or checkpoint, to the same 
 examples:
   redistill run recipes/quickstart.yaml
   redistill run recipes/quickstart.yaml --name seed1 --set seed=1
-  redistill run my.yaml --until select            look at the pairs before training
+  redistill run my.yaml --until select            look at the pairs before training; every pairing compared on paper
   redistill run my.yaml --from train              train again on the same pairs
   accelerate launch -m redistill run my.yaml      the same on several GPUs
 """
@@ -58,4 +58,9 @@ def do(options: argparse.Namespace) -> None:
         print_scores(folder)
         print(f"\nreport: {(folder / 'report.html').resolve()}")
     else:
+        if options.until == "select":
+            from redistill.select import table_text
+            from redistill.storage import read_json
+
+            print(table_text(read_json(folder / "select" / "statistics.json")) + "\n")
         print(f"stopped after {options.until}: {folder.resolve()}")

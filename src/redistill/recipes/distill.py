@@ -30,7 +30,7 @@ from redistill.recipes.scoring import judged, scored, sit, verified_shard
 from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import Student
-from redistill.select import explain_empty, is_dev, select_shard
+from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
 from redistill.storage import Room, read_json, read_records, write_bytes, write_json
 from redistill.train import train_stage
@@ -109,7 +109,8 @@ class Run:
     def select(self) -> None:
         settings = self.recipe.select
         room = self.room("select", settings.model_dump(mode="json"))
-        if not room.is_finished():
+        on_paper = room.folder / "statistics.json"
+        if not (room.is_finished() and on_paper.exists()):
             room.open()
             seed, share = self.recipe.seed, self.recipe.corpus.dev_fraction
             shards = Room(self.folder / "verify", "").shard_files("groups")
@@ -126,6 +127,8 @@ class Run:
                         policies=self.plan.policies,
                     )
                     room.finish_shard(index, shard)
+            compared = compare(room.read("candidates"), own=settings.pairing.name)
+            write_json(on_paper, {**compared, "traces": describe(room.read("groups"))})
             ledger = room.finish(len(shards))
             say(f"select   {_account(ledger, 'examples')}; {_account(ledger, 'pairs')}")
         needed = {stage_stream(self.plan, stage) for stage in self.recipe.train}

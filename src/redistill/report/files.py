@@ -44,6 +44,63 @@ class Ledger(_Shape):
     tallies: dict[str, dict[str, int]] = {}
 
 
+class SpreadShape(_Shape):
+    """Mean and quantiles of whole numbers."""
+
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class NetShape(_Shape):
+    """REDI's weight on the shared opening, mean over pairs, and the share of pairs where it is negative."""
+
+    mean: float | None = None
+    negative: float | None = None
+
+
+class PolicyShape(_Shape):
+    """The pairs of one pairing on paper."""
+
+    problems: int = 0
+    pairs: int = 0
+    chosen_tokens: SpreadShape | None = None
+    rejected_tokens: SpreadShape | None = None
+    length_gap: SpreadShape | None = None
+    shared_share: float | None = None
+    net_prefix_weight: NetShape = NetShape()
+    same_teacher: float | None = None
+    source: dict[str, int] = {}
+    chosen_teacher: dict[str, int] = {}
+    rejected_teacher: dict[str, int] = {}
+
+
+class TracesShape(_Shape):
+    """The traces of one source or teacher."""
+
+    problems: int = 0
+    traces: int = 0
+    right: int = 0
+    wrong: int = 0
+    tokens_right: SpreadShape | None = None
+    tokens_wrong: SpreadShape | None = None
+    reflecting_right: float | None = None
+    reflecting_wrong: float | None = None
+    length_rank_wrong: float | None = None
+    pass_rate: dict[str, int] = {}
+
+
+class Statistics(_Shape):
+    """select/statistics.json."""
+
+    own: str = ""
+    rejected_weight: float = 0.8
+    policies: dict[str, PolicyShape] = {}
+    shared_pairs: dict[str, dict[str, int]] = {}
+    traces: dict[str, dict[str, TracesShape]] = {}
+
+
 class Estimate(_Shape):
     """A share between 0 and 1 with its 95% interval."""
 
@@ -214,6 +271,11 @@ class RunFiles:
     def ledger(self, room: str) -> Ledger | None:
         """The ledger of corpus, verify or select; None before that room has finished."""
         return self._json(f"{room}/ledger.json", Ledger)
+
+    @cached_property
+    def statistics(self) -> Statistics | None:
+        """Pairs and traces on paper; None before the select room has finished."""
+        return self._json("select/statistics.json", Statistics)
 
     # --- stages and models
 

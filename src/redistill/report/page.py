@@ -17,6 +17,7 @@ from redistill.report.blocks import Block
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, result, scores
 from redistill.report.text import visible
 from redistill.report.traces import answers, pairs
@@ -69,6 +70,8 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Funnel": funnel,
     "Verdicts": verdicts,
     "Lengths": lengths,
+    "Pairings on paper": policies,
+    "Sources and teachers": teachers,
     "Training": training,
     "Teacher pairs": pairs,
     "Student answers": answers,

@@ -9,5 +9,16 @@ from redistill.select.filters import FILTERS
 from redistill.select.pairing import PAIRINGS
 from redistill.select.room import Sieve, select_shard
 from redistill.select.split import is_dev
+from redistill.select.statistics import compare, describe, table_text
 
-__all__ = ["FILTERS", "PAIRINGS", "Sieve", "explain_empty", "is_dev", "select_shard"]
+__all__ = [
+    "FILTERS",
+    "PAIRINGS",
+    "Sieve",
+    "compare",
+    "describe",
+    "explain_empty",
+    "is_dev",
+    "select_shard",
+    "table_text",
+]

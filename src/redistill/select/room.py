@@ -18,13 +18,10 @@ from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair,
 from redistill.select.columns import with_columns
 from redistill.select.filters import Filter, Side
 from redistill.select.pairing import Pairing, Pairs
+from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.settings import PARTS
 from redistill.storage import Account, Shard
-
-# On a token that chosen and rejected share, REDI's net weight is 1/|chosen| - a/|rejected| with a the rejected_weight:
-# negative, so that even the common opening is pushed down, where |rejected| < a |chosen|. The paper's a is 0.8.
-PAPER_REJECTED_WEIGHT = 0.8
 
 
 @dataclass(frozen=True, slots=True)

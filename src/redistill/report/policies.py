@@ -1,0 +1,150 @@
+"""The sections about pairs and traces on paper: what every pairing would give, and what each source and teacher brings.
+
+All figures are those of select/statistics.json; nothing is counted here.
+"""
+
+from redistill.report.blocks import Block, Details, Table, Text, not_run
+from redistill.report.files import PolicyShape, RunFiles, SpreadShape, TracesShape
+from redistill.report.text import count, percent, short
+
+MAX_ROWS = 40  # teachers or sources of a table, the largest first
+MAX_TEACHERS = 8  # of a pairing's mix
+
+
+def policies(run: RunFiles) -> list[Block]:
+    """One row a pairing on the same problems and under the same filters; then what they share, and their mixes."""
+    found = run.statistics
+    if found is None:
+        return not_run("select", "comparison of pairings")
+    if not found.policies:
+        return [Text("No pairing finds a pair in this corpus.", "missing")]
+    own, weight = found.own, f"{found.rejected_weight:g}"
+    head = (
+        "pairing",
+        "problems",
+        "pairs",
+        "chosen",
+        "rejected",
+        "gap",
+        "shared",
+        "net prefix weight",
+        "negative",
+        "same teacher",
+    )
+    rows = [_policy(name + (" (this run)" if name == own else ""), row) for name, row in found.policies.items()]
+    names = list(found.policies)
+    overlap = [[name, *(count(found.shared_pairs.get(name, {}).get(other)) for other in names)] for name in names]
+    mixes = [
+        (name, side, ", ".join(f"{short(who, 40) or 'unknown'} {n:,}" for who, n in list(mix.items())[:MAX_TEACHERS]))
+        for name, row in found.policies.items()
+        for side, mix in (("source", row.source), ("chosen", row.chosen_teacher), ("rejected", row.rejected_teacher))
+    ]
+    return [
+        Text(
+            f"Every pairing on the same problems and under the same filters, before any training. On the opening that both sides of a "
+            f"pair share, REDI's weights add up to shared × (1/|chosen| − {weight}/|rejected|): where that is negative, training pushes "
+            "down what the right trace says too."
+        ),
+        Table(
+            "Pairings on paper: median tokens of each side, what both share of the shorter one, and its net weight",
+            head,
+            rows,
+        ),
+        Details(
+            "How many pairs two pairings have in common",
+            [Table("Pairs made by both; on the diagonal, all pairs of a pairing", ("pairing", *names), overlap)],
+        ),
+        Details(
+            "Where the pairs come from",
+            [Table("Pairs by source and by teacher of each side", ("pairing", "", "pairs"), mixes, (1, 2))],
+        ),
+    ]
+
+
+def _policy(name: str, row: PolicyShape) -> tuple[str | None, ...]:
+    net = row.net_prefix_weight
+    return (
+        name,
+        count(row.problems),
+        count(row.pairs),
+        _median(row.chosen_tokens),
+        _median(row.rejected_tokens),
+        _median(row.length_gap),
+        _percent(row.shared_share),
+        None if net.mean is None else f"{net.mean:+.4f}",
+        _percent(net.negative),
+        _percent(row.same_teacher),
+    )
+
+
+def teachers(run: RunFiles) -> list[Block]:
+    """Traces by source and by teacher: how many are right, how long they are, how often they look back."""
+    found = run.statistics
+    if found is None:
+        return not_run("select", "table of traces by source and teacher")
+    blocks: list[Block] = []
+    for kind in ("source", "teacher"):
+        rows = found.traces.get(kind, {})
+        some = list(rows.items())[:MAX_ROWS]
+        more = f"; the {MAX_ROWS} largest of {len(rows):,}" if len(rows) > MAX_ROWS else ""
+        head = (
+            kind,
+            "problems",
+            "traces",
+            "right",
+            "wrong",
+            "tokens right",
+            "tokens wrong",
+            "look back",
+            "longest wrong",
+        )
+        blocks.append(
+            Table(
+                f"Traces by {kind}, held-out problems included{more}. Tokens: median and 90th percentile. Look back: right and wrong "
+                "traces with “wait”, “let me check” and their kin. Longest wrong: mean place of the wrong ones from 0, the shortest "
+                "of its problem, to 1",
+                head,
+                [_traces(name, row) for name, row in some],
+            )
+        )
+        spread = [
+            (short(name, 60) or "unknown", *(count(row.pass_rate.get(bin)) for bin in _BINS)) for name, row in some
+        ]
+        blocks.append(
+            Details(
+                f"Difficulty by {kind}",
+                [Table("Problems by the share of right traces", (kind, *_BINS), spread)],
+            )
+        )
+    return blocks
+
+
+_BINS = ("0", "0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1", "1", "unknown")
+
+
+def _traces(name: str, row: TracesShape) -> tuple[str | None, ...]:
+    judged = row.right + row.wrong
+    right = f"{row.right:,}  ({percent(row.right / judged)}%)" if judged else None
+    back = [_percent(share) or "–" for share in (row.reflecting_right, row.reflecting_wrong)]
+    rank = row.length_rank_wrong
+    return (
+        short(name, 60) or "unknown",
+        count(row.problems),
+        count(row.traces),
+        right,
+        count(row.wrong),
+        _median(row.tokens_right, tail=True),
+        _median(row.tokens_wrong, tail=True),
+        " / ".join(back),
+        None if rank is None else f"{rank:.2f}",
+    )
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{percent(share)}%"
+
+
+def _median(spread: SpreadShape | None, tail: bool = False) -> str | None:
+    if spread is None:
+        return None
+    return f"{spread.p50:,.0f} / {spread.p90:,.0f}" if tail else f"{spread.p50:,.0f}"
