@@ -177,6 +177,7 @@ class StageSettings(Settings):
     max_tokens: int | None = Field(None, gt=0)  # longer rows are dropped with a reason; default: the model's context
     tokens_per_micro_batch: int = Field(8192, gt=0)
     mixed_precision: Literal["no", "bf16"] = "no"
+    distributed: Literal["auto", "ddp", "fsdp2"] = "auto"  # several processes; auto: as the launcher says, else ddp
     gradient_checkpointing: bool = False
     save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
     save_dtype: Literal["float32", "bfloat16"] = "float32"

@@ -56,6 +56,27 @@ def test_rates_above_an_alarmed_one_are_not_tried(tmp_path):
     assert found["largest"] == [{"rejected_weight": None, "learning_rate": None}]
 
 
+def test_several_ranks_are_refused_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OperatorError, match=r"lr-find: it runs as one process"):
+        find(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_only_round_leave_a_finished_stage_finished():
+    before = make_plan(parse_recipe(RECIPE, "here")).prints
+    stage = {
+        **RECIPE["train"]["redi"],
+        "tokens_per_micro_batch": 100,
+        "gradient_checkpointing": True,
+        "distributed": "fsdp2",
+    }
+    other = {**RECIPE, "train": {**RECIPE["train"], "redi": stage}}
+    assert make_plan(parse_recipe(other, "here")).prints == before
+    other = {**RECIPE, "train": {**RECIPE["train"], "redi": {**stage, "batch_size": 5}}}
+    assert make_plan(parse_recipe(other, "here")).prints["train/redi"] != before["train/redi"]
+
+
 def test_a_stage_or_weight_that_is_not_there_is_said_before_any_work(tmp_path):
     with pytest.raises(OperatorError, match=r"no stage is called 'red'; did you mean 'redi'\?"):
         find(tmp_path, stage="red")

@@ -234,7 +234,7 @@ def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(tm
         if moment == "write_json":  # the attempt is put away, guard.json is not written
             patch.setattr(watch, "write_json", cut)
         elif moment == "load_state":
-            patch.setattr("accelerate.Accelerator.load_state", cut)
+            patch.setattr(checkpoints, "load", cut)
         else:
             armed = []
             real_put, real = Watch._put_away, getattr(Watch, moment)
@@ -257,8 +257,8 @@ def test_a_stage_without_a_guard_keeps_two_checkpoints_as_before(tmp_path, monke
     counts = []
     real = checkpoints.save
 
-    def save(accelerator, folder, step, **more):
-        real(accelerator, folder, step, **more)
+    def save(accelerator, policy, optimizer, folder, step, **more):
+        real(accelerator, policy, optimizer, folder, step, **more)
         counts.append([done["step"] for done in checkpoints.finished(folder)])
 
     monkeypatch.setattr(checkpoints, "save", save)

@@ -8,6 +8,7 @@ the run's own pairs and start student, which are made first where they are missi
 runs/NAME/lr-find/STAGE.json and are not run again.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,11 @@ def lr_find(
     the smallest; above one that was alarmed, larger ones of that weight are not tried. OperatorError for an unknown stage
     or an objective without that option.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise OperatorError(
+            "lr-find: it runs as one process; start it without accelerate launch or torchrun (a rate that is too high shows "
+            "within a few steps, on one device)."
+        )
     if stage not in recipe.train:
         raise OperatorError(f"lr-find: no stage is called {stage!r}{did_you_mean(stage, recipe.train)}")
     settings = recipe.train[stage]

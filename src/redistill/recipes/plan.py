@@ -34,6 +34,9 @@ from redistill.verify import VERIFIERS
 from redistill.verify.policy import check_policy
 
 DIAGNOSES = {"two-habits": diagnose}
+# settings of a stage that change where and in which order a step is computed, not the step: a stage that was cut short
+# may go on with others, and one that is finished stays so
+ROUNDING = {"tokens_per_micro_batch", "gradient_checkpointing", "distributed"}
 
 
 @dataclass(slots=True)
@@ -226,7 +229,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     prints["train/base"] = fingerprint(student, recipe.seed)
     code = code_fingerprint("train", "logps.py", "models.py")
     for name, stage in recipe.train.items():
-        settings = stage.model_dump()
+        settings = stage.model_dump(exclude=ROUNDING)
         prints[f"train/{name}"] = fingerprint(
             prints["select"], prints[f"train/{stage.start}"], prints[f"train/{stage.reference or stage.start}"],
             settings, recipe.seed, code, *_probe_parts(recipe, stage),

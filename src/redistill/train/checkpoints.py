@@ -1,19 +1,29 @@
 """Resumable state of a stage: weights, optimizer and random state, whole or not at all.
 
-    train/redi/checkpoints/step-000200/{model.safetensors, optimizer.bin, random_states_0.pkl, done.json}
+    train/redi/checkpoints/step-000200/{.metadata, __0_0.distcp, random-0.pt, done.json}
 
-accelerate writes the state (so DDP and FSDP shards are its business); done.json comes last and names every file with
-its checksum, so a folder cut short by a kill, or damaged since, is passed over for the one before it. It also holds
-what the guard wants to know of it: `attempt`, how often the stage had been rolled back, and `good`.
+torch.distributed.checkpoint writes the state: each rank its slices, with a table of which is where, so a stage saved by
+two ranks goes on with one or eight, sharded or not. Weights that are not trained (LoRA) are left out: they come from the
+start. done.json comes last and names every file with its checksum, so a folder cut short by a kill, or damaged since, is
+passed over for the one before it. It also holds what the guard wants to know of it: `attempt`, how often the stage had
+been rolled back, and `good`.
 """
 
 import json
+import logging
+import random
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+import torch.distributed.checkpoint as dcp
 from accelerate import Accelerator
+from torch import Tensor, nn
 
 from redistill.storage import sha256_file, write_json
 
@@ -22,6 +32,8 @@ Done = dict[str, Any]  # what done.json says
 
 def save(
     accelerator: Accelerator,
+    policy: nn.Module,
+    optimizer: Any,
     folder: Path,
     step: int,
     *,
@@ -33,7 +45,9 @@ def save(
     if accelerator.is_main_process and target.exists():
         shutil.rmtree(target)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(target))
+    with _quiet():
+        dcp.save(_state(accelerator, policy, optimizer), checkpoint_id=target, no_dist=accelerator.num_processes == 1)
+    torch.save(_random_state(), target / f"random-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         files = {str(p.relative_to(target)): sha256_file(p) for p in sorted(target.rglob("*")) if p.is_file()}
@@ -42,6 +56,90 @@ def save(
         for old in _finished(folder)[:-2]:
             if int(old.name.removeprefix("step-")) not in kept:
                 shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Path) -> None:
+    """Put weights, optimizer and random state back as they were; with another number of ranks than saved it, each rank
+    keeps the random state it has (only dropout asks for one)."""
+    raw = _raw(optimizer)
+    raw.state.clear()
+    with _quiet():
+        reader = dcp.FileSystemReader(source)
+        if any(name.startswith("optimizer.") for name in reader.read_metadata().state_dict_metadata):
+            _make_moments(raw)
+        state = _state(accelerator, policy, optimizer)
+        dcp.load(state, storage_reader=reader, no_dist=accelerator.num_processes == 1)
+    mine = source / f"random-{accelerator.process_index}.pt"
+    if len(list(source.glob("random-*.pt"))) == accelerator.num_processes:
+        _set_random_state(torch.load(mine, weights_only=True))
+    accelerator.wait_for_everyone()
+
+
+def _state(accelerator: Accelerator, policy: nn.Module, optimizer: Any) -> dict[str, Tensor]:
+    """Every tensor of the state by name, the very tensors that are trained: loading writes into them."""
+    model = accelerator.unwrap_model(policy).model
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state = {f"weights.{name}": parameter.detach() for name, parameter in trained.items()}
+    # what is no parameter and yet saved with the model: buffers that some layers update
+    state |= {f"buffers.{name}": value for name, value in model.state_dict().items() if name not in parameters}
+    moments = _raw(optimizer).state
+    for name, parameter in trained.items():
+        for word, value in moments.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                state[f"optimizer.{name}.{word}"] = value
+    return state
+
+
+def _raw(optimizer: Any) -> torch.optim.Optimizer:
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def _make_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Have the optimizer make its state, in the shapes that the checkpoint will fill, by a step that moves nothing."""
+    kept = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = group["weight_decay"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, (rate, decay) in zip(optimizer.param_groups, kept, strict=True):
+        group["lr"], group["weight_decay"] = rate, decay
+
+
+def _random_state() -> dict[str, Any]:
+    version, words, gauss = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), place, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, keys, place, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of a checkpoint made by one process: that it assumes just that."""
+    logger = logging.getLogger("torch.distributed.checkpoint")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logger.setLevel(level)
 
 
 def finished(folder: Path) -> list[Done]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from redistill.logps import make_pack
 from redistill.records import content_id
@@ -42,13 +43,15 @@ def squeeze(top_probs: Tensor) -> float:
     return float(top_probs[1::2].mean())
 
 
-def update_norm(optimizer: torch.optim.Optimizer) -> float:
+def update_norm(optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> float:
     """|| theta_new - theta_old || over all trained parameters, after an AdamW step; call it before the next one.
 
     AdamW took theta_new = (1 - lr wd) theta_old - lr u with u = m_hat / (sqrt(v_hat) + eps), so the step follows from
-    theta_new and the moments it left: no copy of the weights is kept. Exact up to the rounding of fp32 weights.
+    theta_new and the moments it left: no copy of the weights is kept. Exact up to the rounding of fp32 weights. Where the
+    weights are sharded each rank looks at its slices, and `ranks` sums over them.
     """
     total: list[Tensor] = []
+    sharded = False
     with torch.no_grad():
         for group in optimizer.param_groups:
             rate, decay, (beta1, beta2) = float(group["lr"]), float(group["weight_decay"]), group["betas"]
@@ -57,13 +60,21 @@ def update_norm(optimizer: torch.optim.Optimizer) -> float:
                 if not state:
                     continue
                 bias1, bias2 = 1 - beta1 ** float(state["step"]), math.sqrt(1 - beta2 ** float(state["step"]))
-                parts = (t.reshape(-1).split(BLOCK) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+                sharded = sharded or isinstance(parameter, DTensor)
+                mine = (_mine(t) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+                parts = (t.reshape(-1).split(BLOCK) for t in mine)
                 for weight, mean, square in zip(*parts, strict=True):
                     move = mean / square.sqrt().add_(group["eps"] * bias2)
                     move.mul_(rate * bias2 / bias1)  # lr u
                     move.add_(weight, alpha=rate * decay)  # (lr u + lr wd theta_new) / (1 - lr wd) is the step
                     total.append(torch.linalg.vector_norm(move).double() / (1 - rate * decay))
-    return float(torch.stack(total).norm()) if total else 0.0
+    squares = torch.stack(total).square().sum() if total else torch.zeros((), dtype=torch.float64)
+    return math.sqrt(float(ranks.sum(squares) if sharded and ranks is not None else squares))
+
+
+def _mine(tensor: Tensor) -> Tensor:
+    """This rank's slice of a sharded tensor; a tensor that is not sharded as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 # --- held-out pairs -------------------------------------------------------------------------------------------------
@@ -101,17 +112,21 @@ def held_out_figures(
     device: torch.device,
     ranks: Ranks,
 ) -> dict[str, float]:
-    """Mean per-token log-probs of held-out pairs, their margin and squeeze. `policy` is the bare module, not DDP's:
-    the ranks run different numbers of packs here."""
+    """Mean per-token log-probs of held-out pairs, their margin and squeeze. Every rank runs as many packs as the others,
+    one of them again where it has run out: a sharded policy is gathered by all ranks together."""
     sequences = [number for row in numbers for number in rows.sequences_of(row)]
     tokens = torch.tensor([rows.completion_tokens(n) for n in sequences], dtype=torch.float64)
     bins = first_fit_decreasing([rows.length(n) for n in sequences], tokens_per_micro_batch)
     sums = torch.zeros(2, len(sequences), dtype=torch.float64, device=device)
     with torch.no_grad():
-        for places in bins[ranks.number :: ranks.count]:
+        share = bins[ranks.number :: ranks.count]
+        for turn in range(-(-len(bins) // ranks.count)):
+            places = share[turn] if turn < len(share) else bins[-1]
             picked = [rows.sequence(sequences[place]) for place in places]
             pack = make_pack(picked, places, [0.0] * len(places)).to(device)
             _, logps, top_logps = policy(pack)
+            if turn >= len(share):
+                continue
             sums[0].index_add_(0, pack.row_of_target, logps.double())
             sums[1].index_add_(0, pack.row_of_target, top_logps.double().exp())
     logps, top_probs = ranks.sum(sums).cpu() / tokens

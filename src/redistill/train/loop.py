@@ -8,6 +8,7 @@ It leaves `model/` (a Hugging Face folder), `metrics.jsonl` (a line a step), `ro
 after a kill takes the same steps and ends with the same bytes; what the guard does (watch.py) is part of that.
 """
 
+import copy
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,14 +18,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
 from redistill.errors import OperatorError
 from redistill.logps import PackedPolicy, prepare_for_packing
-from redistill.progress import bar
+from redistill.progress import bar, say
 from redistill.records import Example, Pair
 from redistill.settings import StageSettings
 from redistill.storage import Account, read_json, write_json
@@ -34,9 +33,10 @@ from redistill.train.modifiers import Modifier, check_modifiers, reads_spans
 from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs, needs_reference
 from redistill.train.packing import num_steps, rows_of_step
 from redistill.train.probe import Probe, undisturbed
-from redistill.train.reference import reference_logps
+from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of, whole_student
+from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, read_rows, write_rows
-from redistill.train.step import Ranks, Reference, StepFigures, backward_step, pair_figures
+from redistill.train.step import Reference, StepFigures, backward_step, pair_figures
 from redistill.train.watch import Watch
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -68,7 +68,7 @@ def train_stage(
     sentence names the rows).
     """
     check_stage(objective, modifiers, f"train.{stage}")
-    accelerator = _accelerator(settings)
+    accelerator = make_accelerator(settings)
     if accelerator.is_main_process:
         _open(folder, fingerprint)
     accelerator.wait_for_everyone()
@@ -79,14 +79,27 @@ def train_stage(
     total = num_steps(
         num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps
     )
-    prepare_for_packing(model)
-    compared = _reference(accelerator, folder, settings, objective, rows, model, reference)
-    model = _adapted(model, settings)
-    policy, optimizer = accelerator.prepare(PackedPolicy(model), _optimizer(model, settings))
+    ordinary = model.config._attn_implementation
+    packs = prepare_for_packing(model)
+    if not packs:
+        settings = settings.model_copy(update={"tokens_per_micro_batch": 0})  # every row is over it and goes alone
+        if accelerator.is_main_process:
+            say(
+                f"train    {stage}: {model.config.model_type} cannot run on packed rows (its layers carry state from row to "
+                "row), so each row runs alone: the same step, slower"
+            )
+    start = model_identity(model) if needs_reference(objective) and reference is None else ""
+    model = _adapted(model, settings, seed)
+    skeleton = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
+    policy, optimizer = prepare(accelerator, PackedPolicy(model, packs=packs), model, _optimizer(model, settings))
+    compared = _reference(accelerator, folder, settings, objective, rows, policy, start, reference)
     saved = folder / "checkpoints"
     if accelerator.is_main_process:
         watch.forget_abandoned(saved)
-    done = _resume(accelerator, folder)
+    found = agreed(accelerator, checkpoints.newest(saved) if accelerator.is_main_process else None)
+    done = 0 if found is None else found[1]
+    if found is not None:
+        checkpoints.load(accelerator, policy, optimizer, found[0])
     if accelerator.is_main_process:
         watch.open(done)
 
@@ -94,17 +107,21 @@ def train_stage(
         found: dict[str, float] = {}
         if held and watch.holds_out_now(step, total):
             found |= held_out_figures(
-                accelerator.unwrap_model(policy), rows, held, tokens_per_micro_batch=settings.tokens_per_micro_batch,
-                device=accelerator.device, ranks=_ranks(accelerator, policy),
+                policy, rows, held, tokens_per_micro_batch=settings.tokens_per_micro_batch,
+                device=accelerator.device, ranks=ranks_of(accelerator, policy),
             )  # fmt: skip
-        if probe is not None and watch.probes_now(step, total) and accelerator.is_main_process:
-            found |= undisturbed(
-                model, tokenizer, probe, device=accelerator.device, autocast=settings.mixed_precision == "bf16"
-            )
+        if probe is not None and watch.probes_now(step, total):
+            whole = whole_student(accelerator, policy, skeleton)
+            if whole is not None:
+                found |= undisturbed(
+                    whole, tokenizer, probe, device=accelerator.device, autocast=settings.mixed_precision == "bf16"
+                )
         return found
 
     def save(step: int) -> None:
-        checkpoints.save(accelerator, saved, step, facts=watch.facts(step, total), spare=watch.spared)
+        checkpoints.save(
+            accelerator, policy, optimizer, saved, step, facts=watch.facts(step, total), spare=watch.spared
+        )
 
     started = time.perf_counter()
     skipped, step, decision = 0, done, ""
@@ -130,25 +147,25 @@ def train_stage(
             step += 1
             line = _line(step, objective, figures, facts)
             if watch.measures_norm_now(step):
-                line["update_norm"] = update_norm(optimizer) if facts["finite"] else 0.0
+                line["update_norm"] = update_norm(optimizer, ranks_of(accelerator, policy)) if facts["finite"] else 0.0
             line |= look(step)
             decision = watch.judge(line) if accelerator.is_main_process else ""
-            decision, step_back = _agreed(accelerator, (decision, 0))
+            decision, step_back = agreed(accelerator, (decision, 0))
             if decision == "rollback":
                 step_back = watch.roll_back(saved) if accelerator.is_main_process else 0
-                _, step_back = _agreed(accelerator, (decision, step_back))
+                _, step_back = agreed(accelerator, (decision, step_back))
                 watch = watch if accelerator.is_main_process else Watch(folder, stage, settings)  # reads guard.json
-                accelerator.load_state(str(checkpoints.at(saved, step_back)))
+                checkpoints.load(accelerator, policy, optimizer, checkpoints.at(saved, step_back))
                 step, skipped = step_back, 0
             elif not decision and watch.saves_now(step, total):
                 save(step)
             progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
             progress.update(step - progress.n)
-            if decision == "stop" or (trial and _agreed(accelerator, watch.is_alarmed)):
+            if decision == "stop" or (trial and agreed(accelerator, watch.is_alarmed)):
                 break
-    if _agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
-        kept = _agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
-        accelerator.load_state(str(checkpoints.at(saved, kept)))
+    if agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
+        kept = agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
+        checkpoints.load(accelerator, policy, optimizer, checkpoints.at(saved, kept))
     for _ in held:
         account.kept -= 1
         account.dropped["held_out_for_guard"] += 1
@@ -164,13 +181,14 @@ def train_stage(
         "guard": watch.ledger() if accelerator.is_main_process else {},
         "seconds": round(time.perf_counter() - started, 1),
         "processes": accelerator.num_processes,
+        "packed": packs,
         "device": str(accelerator.device),
     }
-    if accelerator.is_main_process and not trial:
-        trained = accelerator.unwrap_model(policy).model
+    trained: Any = None if trial else whole_student(accelerator, policy, skeleton)
+    if trained is not None:
         if settings.lora is not None:
             trained = trained.merge_and_unload()
-        trained.set_attn_implementation("sdpa")
+        trained.set_attn_implementation(ordinary)
         dtype = torch.bfloat16 if settings.save_dtype == "bfloat16" else torch.float32
         models.save_model(trained, tokenizer, folder / "model", card=card, dtype=dtype)
     if accelerator.is_main_process:
@@ -200,13 +218,6 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
-
-
-def _accelerator(settings: StageSettings) -> Accelerator:
-    """A fresh Accelerator: stages of one run may differ in precision, and accelerate keeps the first one's otherwise."""
-    AcceleratorState._reset_state()
-    # without an accelerator say so: else accelerate under a launcher takes every CPU process for the main one
-    return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.accelerator.is_available())
 
 
 def _open(folder: Path, fingerprint: str) -> None:
@@ -263,31 +274,36 @@ def _reference(
     settings: StageSettings,
     objective: Objective,
     rows: Rows,
-    start: PreTrainedModel,
+    policy: torch.nn.Module,
+    identity: str,
     load: Callable[[], Student] | None,
 ) -> Reference | None:
-    """The reference's log-probs where the objective asks for them; `start` is the model before its first step."""
+    """The reference's log-probs where the objective asks for them: of `load`, or of `policy` before its first step, whose
+    `identity` was taken before it was sharded."""
     if not needs_reference(objective):
         return None
-    model = start
+    training, budget = policy.training, settings.tokens_per_micro_batch
     if load is not None:
         model, _ = load()
-        prepare_for_packing(model)
-    training = model.training
+        packs = prepare_for_packing(model)
+        budget = budget if packs else 0
+        identity = model_identity(model)
+        policy = prepare_reference(accelerator, PackedPolicy(model, packs=packs), model)
     found = reference_logps(
         accelerator,
-        model.eval(),
+        policy.eval(),
+        identity,
         rows,
         folder.parent / ".references",
         precision=settings.mixed_precision,
-        tokens_per_micro_batch=settings.tokens_per_micro_batch,
+        tokens_per_micro_batch=budget,
         mismatched=needs_mismatched(objective),
     )
-    model.train(training)
+    policy.train(training)
     return found
 
 
-def _adapted(model: PreTrainedModel, settings: StageSettings) -> PreTrainedModel:
+def _adapted(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreTrainedModel:
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.lora is None:
@@ -300,7 +316,9 @@ def _adapted(model: PreTrainedModel, settings: StageSettings) -> PreTrainedModel
         config = LoraConfig(task_type="CAUSAL_LM", **settings.lora)
     except TypeError as error:
         raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
-    return cast(PreTrainedModel, get_peft_model(model, config))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the adapter begins with random numbers: the same in every run and on every rank
+        return cast(PreTrainedModel, get_peft_model(model, config))
 
 
 def _optimizer(model: PreTrainedModel, settings: StageSettings) -> torch.optim.AdamW:
@@ -358,7 +376,7 @@ def _step(
         modifiers=modifiers,
         reference=reference,
         device=accelerator.device,
-        ranks=_ranks(accelerator, policy),
+        ranks=ranks_of(accelerator, policy),
     )
     norm = float(accelerator.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
     finite = bool(torch.isfinite(torch.tensor([norm, figures.loss])).all())
@@ -367,21 +385,6 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - started
     return figures, {"grad_norm": norm, "learning_rate": rate, "seconds": seconds, "finite": finite}
-
-
-def _ranks(accelerator: Accelerator, policy: torch.nn.Module) -> Ranks:
-    return Ranks(
-        accelerator.process_index,
-        accelerator.num_processes,
-        sum=lambda tensor: accelerator.reduce(tensor, "sum"),
-        no_sync=lambda: accelerator.no_sync(policy),
-        backward=accelerator.backward,
-    )
-
-
-def _agreed(accelerator: Accelerator, value: Any) -> Any:
-    """The main process's value, on every rank."""
-    return value if accelerator.num_processes == 1 else broadcast_object_list([value])[0]
 
 
 def _line(step: int, objective: Objective, figures: StepFigures, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -399,14 +402,3 @@ def _line(step: int, objective: Objective, figures: StepFigures, facts: Mapping[
         "tokens_per_second": round(figures.packed_tokens / facts["seconds"], 1),
         "seconds": round(facts["seconds"], 4),
     }
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> int:
-    found = checkpoints.newest(folder / "checkpoints") if accelerator.is_main_process else None
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        found = checkpoints.newest(folder / "checkpoints")
-    if found is None:
-        return 0
-    accelerator.load_state(str(found[0]))
-    return found[1]

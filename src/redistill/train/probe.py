@@ -46,12 +46,15 @@ def undisturbed(
 def _generating(model: Any) -> Iterator[None]:
     """Ordinary attention and evaluation mode inside; packed attention and each module's own mode after."""
     modes = {module: module.training for module in model.modules()}
+    packs = model.config._attn_implementation == PACKED
     model.eval()
-    model.set_attn_implementation("sdpa")
+    if packs:
+        model.set_attn_implementation("sdpa")
     try:
         yield
     finally:
-        model.set_attn_implementation(PACKED)
+        if packs:
+            model.set_attn_implementation(PACKED)
         for module, training in modes.items():
             module.training = training
 

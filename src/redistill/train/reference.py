@@ -16,20 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 from transformers import PreTrainedModel
 
-from redistill.logps import PackedPolicy
 from redistill.progress import bar
 from redistill.storage import fingerprint
+from redistill.train.ranks import ranks_of
 from redistill.train.rows import Rows
-from redistill.train.step import Ranks, Reference, find_token_logps
+from redistill.train.step import Reference, find_token_logps
 
 BLOCK = 512  # sequences whose log-probs are held before they are written
 
 
 def reference_logps(
     accelerator: Accelerator,
-    model: PreTrainedModel,
+    policy: nn.Module,
+    who: str,
     rows: Rows,
     folder: Path,
     *,
@@ -37,10 +39,9 @@ def reference_logps(
     tokens_per_micro_batch: int,
     mismatched: bool,
 ) -> Reference:
-    """The log-probs of `model`, which is prepared for packing, on all rows; from `folder` where they lie there already."""
-    who, what = model_identity(model), rows_identity(rows)
-    policy = PackedPolicy(model).to(accelerator.device)
-    ranks = Ranks(accelerator.process_index, accelerator.num_processes, sum=lambda t: accelerator.reduce(t, "sum"))
+    """The log-probs of `policy` on all rows; from `folder` where they lie there already. who: its `model_identity`."""
+    what = rows_identity(rows)
+    ranks = ranks_of(accelerator, policy)
 
     def run(sequences: list[tuple[list[int], int]]) -> np.ndarray:
         with accelerator.autocast():

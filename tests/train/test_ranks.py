@@ -1,0 +1,141 @@
+"""Two ranks take the step that one takes: DDP and FSDP2, every kind of objective; checkpoints go on with another count."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from redistill import models
+from redistill.errors import OperatorError
+from redistill.train import checkpoints
+from redistill.train.ranks import layout
+
+from . import two_ranks
+from .test_loop import metrics, weights
+from .two_ranks import JOBS, LONG, student, train, train_until
+
+TESTS = Path(__file__).parents[1]
+
+
+def launch(folder, *words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*sys.path, str(TESTS)])}
+    command += ["-m", "train.two_ranks", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder in which two ranks have done every job, in two launches, one of which was killed."""
+    folder = tmp_path_factory.mktemp("two")
+    train_until(folder / "cut-1-2", 5, LONG)
+    killed = launch(folder, "kill")
+    assert killed.returncode != 0 and (folder / "killed" / "checkpoints" / "step-000004" / "done.json").exists()
+    done = launch(folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def state(folder):
+    return models.load_folder(folder / "model")[0].state_dict()
+
+
+def apart(one, other, start):
+    """|| one - other || over || one - start ||: how far two students are apart, in units of how far they have moved."""
+    moved = math.sqrt(sum(float((one[k] - start[k]).double().norm()) ** 2 for k in one))
+    return math.sqrt(sum(float((one[k] - other[k]).double().norm()) ** 2 for k in one)) / moved
+
+
+@pytest.mark.parametrize("job", [name for name in JOBS if name != "fsdp2-bf16"])
+def test_two_ranks_take_the_same_steps_as_one(two, tmp_path, job):
+    """Loss, both log-probs, every gradient of the first step, gauges and the students, equal to fp32 rounding."""
+    objective, changes, tied = JOBS[job]
+    train(tmp_path / job, objective, changes, tied)
+    for ours, theirs in zip(metrics(two / job), metrics(tmp_path / job), strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            assert ours[key] == (pytest.approx(value, rel=2e-4, abs=1e-6) if isinstance(value, float) else value), key
+    gradients = zip(torch.load(two / f"{job}.gradients"), torch.load(tmp_path / f"{job}.gradients"), strict=True)
+    for ours, theirs in gradients:
+        assert ours.shape == theirs.shape and float((ours - theirs).norm()) <= 1e-5 * float(theirs.norm()) + 1e-9
+    assert apart(state(tmp_path / job), state(two / job), student(tied)[0].state_dict()) < 1e-3
+
+
+def test_sharded_ranks_that_compute_in_bf16_keep_fp32_weights_and_stay_near(two, tmp_path):
+    objective, changes, tied = JOBS["fsdp2-bf16"]
+    train(tmp_path / "one", objective, changes, tied)
+    ours, theirs = torch.load(two / "fsdp2-bf16.gradients"), torch.load(tmp_path / "one.gradients")
+    assert all(t.dtype == torch.float32 for t in [*ours, *state(two / "fsdp2-bf16").values()])
+    gap = math.sqrt(sum(float((a - b).norm()) ** 2 for a, b in zip(ours, theirs, strict=True)))
+    assert gap < 0.03 * math.sqrt(sum(float(b.norm()) ** 2 for b in theirs))  # 8 bits of mantissa: 0.4% a rounding
+
+
+def test_the_same_ranks_go_on_to_the_same_bytes(two):
+    assert weights(two / "cut-2-2") == weights(two / "whole")
+    assert metrics(two / "cut-2-2") == metrics(two / "whole")
+
+
+def test_two_ranks_of_which_one_is_killed_in_a_step_go_on_to_the_same_bytes(two):
+    assert weights(two / "killed") == weights(two / "whole")
+    assert metrics(two / "killed") == metrics(two / "whole")
+
+
+def test_a_stage_saved_by_one_goes_on_with_two_and_the_reverse(two, tmp_path):
+    """Weights and moments change hands; the first steps were taken by other ranks, so the students agree to rounding."""
+    train(tmp_path / "whole", "redi", LONG, False)
+    newest = checkpoints.newest(two / "cut-2-1" / "checkpoints")
+    assert newest is not None and newest[1] == 4 and len(list(newest[0].glob("*.distcp"))) == 2
+    train(two / "cut-2-1", "redi", LONG, False)
+    whole, start = state(tmp_path / "whole"), student(False)[0].state_dict()
+    for folder in (two / "whole", two / "cut-2-1", two / "cut-1-2"):
+        assert len(metrics(folder)) == 6
+        assert apart(whole, state(folder), start) < 1e-3
+
+
+def test_a_stage_goes_on_with_another_budget_of_tokens_to_the_same_student(tmp_path):
+    train(tmp_path / "whole", "redi", LONG, False)
+    train_until(tmp_path / "cut", 5, LONG)
+    train(tmp_path / "cut", "redi", {**LONG, "tokens_per_micro_batch": 70}, False)
+    assert apart(state(tmp_path / "whole"), state(tmp_path / "cut"), student(False)[0].state_dict()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says", "expected"),
+    [
+        ("auto", {}, "alone"),
+        ("fsdp2", {"WORLD_SIZE": "1"}, "alone"),
+        ("auto", {"WORLD_SIZE": "2"}, "ddp"),
+        ("fsdp2", {"WORLD_SIZE": "2"}, "fsdp2"),
+        ("auto", {"WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "fsdp2"),
+    ],
+)
+def test_the_layout_follows_the_recipe_and_the_launcher(wanted, says, expected):
+    assert layout(wanted, says) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says", "sentence"),
+    [
+        ("ddp", {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "distributed is ddp, but the launcher"),
+        ("auto", {"ACCELERATE_USE_FSDP": "true"}, "add --fsdp_version 2"),
+        ("auto", {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed is not supported"),
+        (
+            "auto",
+            {"ACCELERATE_USE_PARALLELISM_CONFIG": "true", "PARALLELISM_CONFIG_CP_SIZE": "2"},
+            "context parallelism, which packed rows do not support",
+        ),
+    ],
+)
+def test_what_recipe_and_launcher_cannot_have_together_is_one_sentence(wanted, says, sentence):
+    with pytest.raises(OperatorError, match=sentence):
+        layout(wanted, {"WORLD_SIZE": "2", **says})
+
+
+def test_a_stage_alone_leaves_no_process_group(tmp_path):
+    train(tmp_path / "a", "redi", {"distributed": "fsdp2", "steps": 1}, False)
+    assert not torch.distributed.is_initialized() and "ACCELERATE_USE_FSDP" not in os.environ
+    assert two_ranks.SETTINGS.distributed == "auto"
