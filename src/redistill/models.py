@@ -276,11 +276,27 @@ def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     if not tokenizer.chat_template:
         raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
 
-    def chat(text: str) -> str:
-        messages = [{"role": "user", "content": text}]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return lambda text: rendered_chat(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)
 
-    return chat
+
+def rendered_chat(
+    tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]], *, add_generation_prompt: bool, **names: Any
+) -> str:
+    """Messages as the tokenizer's chat template writes them, in transformers' sandbox; `names` are known to the template.
+
+    OperatorError where the template breaks off: it is a program, and may raise anything.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **names
+            )
+        )
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise OperatorError(
+            f"prompt.chat: the student's chat template cannot be rendered ({why}); mend it, or set prompt.chat to false."
+        ) from error
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:

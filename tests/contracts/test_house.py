@@ -31,6 +31,7 @@ REGISTRIES = {
     "METRICS": "redistill.evaluate.metrics",
     "SECTIONS": "redistill.report.page",
     "DIAGNOSES": "redistill.recipes.plan",
+    "CHECKS": "redistill.recipes.checkup",
     "TEMPLATES": "redistill.prompts",
     "VERBS": "redistill.cli",
 }

@@ -64,7 +64,7 @@ def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
     sets = [
         f"student.model={model}", "student.config_edits.max_position_embeddings=512", "corpus.sources.0.path=raw.jsonl",
         "corpus.dev_fraction=0.1", "corpus.shards=2", "select.max_prompt_tokens=450", "evaluate.n=2", "evaluate.max_new_tokens=8",
-        *(f"train.{stage}.{key}" for stage in ("sft", "control", "redi") for key in ("batch_size=8", "steps=2")),
+        *(f"train.{stage}.{key}" for stage in ("sft", "control", "redi") for key in ("batch_size=8", "steps=2", "max_tokens=512")),
     ]  # fmt: skip
     arguments = [word for text in sets for word in ("--set", text)]
     done = tool(tmp_path, "run", RECIPES / "qwen2.5-math-1.5b-openr1.yaml", *arguments)

@@ -23,6 +23,7 @@ from redistill.corpus import collect
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.progress import bar, say
+from redistill.recipes.doctor import check_rows
 from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream
 from redistill.recipes.probe import dev_probe
@@ -135,6 +136,8 @@ class Run:
         ledger = room.ledger()
         if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):
             raise OperatorError(f"select: {explain_empty(ledger)}")
+        for stream in sorted(needed):
+            check_rows(self.recipe, self.plan.tokenizer, _stream(self.folder / "select", stream))
 
     # --- train: Examples and Pairs -> students ---
 

@@ -21,13 +21,13 @@ from redistill.corpus import SOURCES, resolve
 from redistill.corpus.habits import diagnose
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark
-from redistill.prompts import TEMPLATES, render
+from redistill.recipes.doctor import check_before_run, renderer
 from redistill.recipes.scoring import Exam
 from redistill.recipes.selecting import policies_of, sieves_of
 from redistill.records import Problem
 from redistill.rollout import ENGINES, TRANSPORT, Sampling
 from redistill.select import Sieve
-from redistill.settings import Recipe, StageSettings, StudentSettings, bind, did_you_mean
+from redistill.settings import Recipe, StageSettings, StudentSettings, bind
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_pairs, needs_reference
 from redistill.verify import VERIFIERS
@@ -118,6 +118,7 @@ def make_plan(recipe: Recipe) -> Plan:
                 "set probe_every to 0."
             )
     tokenizer = models.load_tokenizer(recipe.student)
+    check_before_run(recipe, tokenizer)
     context = models.context_length(models.load_config(recipe.student, len(tokenizer)))
     plan = Plan(
         recipe=recipe,
@@ -131,7 +132,7 @@ def make_plan(recipe: Recipe) -> Plan:
         engine=engine,
         diagnosis=diagnosis,
         tokenizer=tokenizer,
-        render=_renderer(recipe, tokenizer),
+        render=renderer(recipe.prompt, tokenizer)[0],
         context=context,
         inputs=inputs,
     )
@@ -179,17 +180,6 @@ def _input_files(sources: Sequence[partial[Any]]) -> list[Path]:
         if "path" in source.keywords
         for path in resolve(source.keywords["path"], source.keywords.get("revision"))
     ]
-
-
-def _renderer(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Callable[[Problem], str]:
-    name = recipe.prompt.template
-    if name not in TEMPLATES and name.count("{problem}") != 1:
-        raise OperatorError(
-            f"prompt.template: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
-        )
-    chat = models.chat_function(tokenizer) if recipe.prompt.chat else None
-    template = TEMPLATES.get(name, name)
-    return lambda problem: render(problem, template, chat=chat)
 
 
 def _student_identity(student: StudentSettings) -> Any:
