@@ -11,6 +11,7 @@ and would be rounded away. Remote code is never run and pickled weights are neve
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import io
 import json
@@ -31,6 +32,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from redistill.errors import OperatorError
+from redistill.prompts import as_chat
 from redistill.settings import StudentSettings, did_you_mean
 from redistill.storage import sha256_file
 
@@ -275,28 +277,7 @@ def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
     """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn."""
     if not tokenizer.chat_template:
         raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
-
-    return lambda text: rendered_chat(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)
-
-
-def rendered_chat(
-    tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]], *, add_generation_prompt: bool, **names: Any
-) -> str:
-    """Messages as the tokenizer's chat template writes them, in transformers' sandbox; `names` are known to the template.
-
-    OperatorError where the template breaks off: it is a program, and may raise anything.
-    """
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **names
-            )
-        )
-    except Exception as error:
-        why = " ".join(str(error).split())[:200]
-        raise OperatorError(
-            f"prompt.chat: the student's chat template cannot be rendered ({why}); mend it, or set prompt.chat to false."
-        ) from error
+    return functools.partial(as_chat, tokenizer)
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:

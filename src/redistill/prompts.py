@@ -8,7 +8,9 @@ as a function, for this file knows no tokenizer.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+from redistill.errors import OperatorError
 from redistill.records import Problem
 
 # The paper's instruction (Xu et al. 2025, appendix; the same text as open-r1's MATH-500 prompt in lighteval).
@@ -27,6 +29,29 @@ def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None
     """
     text = template.replace("{problem}", problem.statement, 1)
     return chat(text) if chat else text
+
+
+def as_chat(tokenizer: Any, text: str) -> str:
+    """A user's message in the tokenizer's chat template, ready for the assistant's turn."""
+    return rendered_chat(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)
+
+
+def rendered_chat(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool, **names: Any) -> str:
+    """Messages as the tokenizer's chat template writes them, in transformers' sandbox; `names` are known to the template.
+
+    OperatorError where the template breaks off: it is a program, and may raise anything.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **names
+            )
+        )
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+        raise OperatorError(
+            f"prompt.chat: the student's chat template cannot be rendered ({why}); mend it, or set prompt.chat to false."
+        ) from error
 
 
 def split_thinking(completion: str) -> tuple[str, str]:

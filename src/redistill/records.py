@@ -36,7 +36,8 @@ DECIDED = frozenset({Outcome.correct, Outcome.incorrect})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verifier's finding on one trace; `seconds` is rounded to a tenth (finer times differ from run to run)."""
+    """One verifier's finding on one trace; `seconds` is rounded to a tenth. The rooms store it of a time limit only, 0 elsewhere:
+    other times differ from run to run, and equal runs have equal bytes."""
 
     outcome: Outcome
     extracted: str | None = None

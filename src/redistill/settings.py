@@ -228,6 +228,14 @@ class ReportSettings(Settings):
     example_traces: int = Field(3, ge=0, le=50)
 
 
+class ExecutionSettings(Settings):
+    """Where the rooms before training are done: `workers` processes here, or a Ray cluster. Does not change results."""
+
+    executor: Literal["local", "ray"] = "local"
+    workers: int | None = Field(None, ge=1)  # default: the cores this process may use
+    address: str | None = None  # of a running Ray cluster, such as auto or 10.0.0.1:6379
+
+
 class Recipe(Settings):
     """One experiment from traces to report."""
 
@@ -241,6 +249,7 @@ class Recipe(Settings):
     train: dict[str, StageSettings] = Field(min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
 
     @model_validator(mode="after")

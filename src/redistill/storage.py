@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -157,10 +158,22 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _beside(path: Path) -> Path:
+    """A name that no other writer has: two processes may come to make one shard, to the same bytes (executors.py)."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the half-written files that a killed run has left below a folder."""
+    for path in folder.rglob("*.part"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write beside, fsync, rename: a reader sees the old file or the whole new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = _beside(path)
     with open(beside, "wb") as file:
         file.write(data)
         file.flush()
@@ -193,7 +206,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
     """Write records of one kind as zstd Parquet, 1,000 a row group; returns how many. Written beside, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = _beside(path)
     schema = _SCHEMAS[kind].with_metadata({"redistill.record": kind.__name__})
     count = 0
     with pq.ParquetWriter(beside, schema, compression="zstd") as writer:

@@ -16,7 +16,7 @@ PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
 GROUND_FLOOR = (
     *("errors", "records", "prompts", "texts", "storage", "settings", "progress", "models", "logps", "show"),
-    *("client", "reasons"),
+    *("client", "reasons", "executors"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
@@ -32,6 +32,7 @@ REGISTRIES = {
     "SECTIONS": "redistill.report.page",
     "DIAGNOSES": "redistill.recipes.plan",
     "CHECKS": "redistill.recipes.checkup",
+    "EXECUTORS": "redistill.executors",
     "TEMPLATES": "redistill.prompts",
     "VERBS": "redistill.cli",
 }

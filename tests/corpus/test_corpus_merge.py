@@ -14,6 +14,7 @@ import pytest
 import redistill.corpus.merge as merge
 from redistill.corpus import SOURCES, collect
 from redistill.errors import OperatorError
+from redistill.executors import LocalProcesses
 from redistill.records import Dropped, Group, Outcome, Trace, Verdict, make_problem, make_trace
 from redistill.storage import Room, Shard
 
@@ -207,7 +208,7 @@ def test_killed_while_spilling_then_continued_equals_uninterrupted(
     room.open()
     with pytest.raises(Killed):
         collect(room, [dies], seed=0, num_shards=4, max_problems=None)
-    assert list((room.folder / "spill").glob("*.zst"))
+    assert list((room.folder / "spill").glob("*/*.zst"))
     assert gather(tmp_path, *items)[1] == whole
 
 
@@ -222,17 +223,102 @@ def test_shards_of_another_cut_are_not_mixed_in(tmp_path: Path) -> None:
     assert ledger["accounts"]["rows"]["kept"] == 120
 
 
+class Bar:
+    """A bar that remembers what it was told."""
+
+    def __init__(self, unit: str, total: int | None = None, initial: int = 0) -> None:
+        self.unit, self.total, self.seen = unit, total, initial
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        self.seen += count
+
+
 def test_progress_sees_every_row_and_every_shard(tmp_path: Path) -> None:
-    seen: list[int] = []
+    bars: list[Bar] = []
 
-    def counting(items: Any) -> Iterator[Any]:
-        seen.append(0)
-        for item in items:
-            seen[-1] += 1
-            yield item
+    def progress(**options: Any) -> Bar:
+        bars.append(Bar(**options))
+        return bars[-1]
 
-    gather(tmp_path, *many(7), progress=counting)
-    assert seen == [7, 4]
+    gather(tmp_path, *many(7), progress=progress)
+    assert [(bar.unit, bar.total, bar.seen) for bar in bars] == [("row", None, 7), ("shard", 4, 4)]
+
+
+class Watched(LocalProcesses):
+    """Spreads always, and dies or counts in the place of a process."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        super().__init__(2)
+        self.dies_at, self.done = dies_at, list[Any]()
+
+    def spreads(self, tasks: int, size_bytes: int) -> bool:
+        return tasks > 0
+
+    def map(self, work: Any, tasks: Any, *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+        for place, task in reversed(list(enumerate(tasks))):  # the last first: any order will do
+            if len(self.done) == self.dies_at:
+                raise Killed
+            yield place, work(task)
+            self.done.append(task)
+
+
+def files(folder: Path, count: int) -> functools.partial[Any]:
+    """A source of `count` files, with problems that several of them share and one text that is always the same."""
+    folder.mkdir()
+    for n in range(count):
+        rows = [
+            {"problem": f"{k}?", "generations": [{"text": "same"}, {"text": f"{n} {k}"}]} for k in range(n, 2 * n + 3)
+        ]
+        (folder / f"{n:03d}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return functools.partial(SOURCES["traces"], path=str(folder))
+
+
+@pytest.mark.parametrize("max_problems", [None, 6])
+def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_other(
+    tmp_path: Path, max_problems: int | None
+) -> None:
+    source = files(tmp_path / "in", 9)
+    options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": max_problems}
+    rooms = [Room(tmp_path / name, "fingerprint") for name in ("one", "many")]
+    for room in rooms:
+        room.open()
+    whole = lambda: SOURCES["traces"](path=str(tmp_path / "in"))  # noqa: E731 - no partial: read as one stream
+    ledgers = [collect(rooms[0], [whole], **options), collect(rooms[1], [source], executor=Watched(), **options)]
+    assert ledgers[0]["files"] == ledgers[1]["files"]  # with their checksums
+    assert ledgers[0]["accounts"] == ledgers[1]["accounts"]
+    assert ledgers[0]["accounts"]["traces"]["dropped"]["duplicate_trace"] > 0
+
+
+def test_killed_between_two_files_the_files_read_are_not_read_again(tmp_path: Path) -> None:
+    source = files(tmp_path / "in", 5)
+    options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": None}
+    whole, room = (Room(tmp_path / name / "corpus", "fingerprint") for name in ("whole", "cut"))
+    whole.open()
+    room.open()
+    with pytest.raises(Killed):
+        collect(room, [source], executor=Watched(dies_at=3), **options)
+    again = Watched()
+    assert collect(room, [source], executor=again, **options) == collect(whole, [source], **options)
+    assert len(again.done) == 2 + 3  # the two files left, then the three shards
+
+
+def test_more_files_than_readings_are_read_together_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = files(tmp_path / "in", 9)
+    one_each = merge._readings([source])
+    monkeypatch.setattr(merge, "MAX_READINGS", 4)
+    few = merge._readings([source])
+    assert (len(one_each), len(few)) == (9, 4)
+    flat = [[s.keywords["path"] for r in readings for s in r.sources] for readings in (one_each, few)]
+    assert flat[0] == flat[1] == sorted(str(p) for p in (tmp_path / "in").iterdir())
+    assert max(r.size_bytes for r in few) < sum(r.size_bytes for r in few) / 2
 
 
 def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:

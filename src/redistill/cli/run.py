@@ -24,6 +24,7 @@ examples:
   redistill run recipes/quickstart.yaml --name seed1 --set seed=1
   redistill run my.yaml --until select            look at the pairs before training; every pairing compared on paper
   redistill run my.yaml --from train              train again on the same pairs
+  redistill run my.yaml --executor ray            the rooms before training on a Ray cluster (RAY_ADDRESS, or one made here)
   accelerate launch -m redistill run my.yaml      the same on several GPUs
 """
 
@@ -35,6 +36,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--from", dest="start", choices=ROOMS, metavar="ROOM", help="make this room and those after it again"
     )
     parser.add_argument("--until", choices=ROOMS, metavar="ROOM", help="stop after this room")
+    parser.add_argument(
+        "--executor", choices=("local", "ray"), help="where corpus, verify and select are done (execution.executor)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes of these rooms (execution.workers)")
     add_json(parser, "the scores")
 
 
@@ -42,7 +47,9 @@ def do(options: argparse.Namespace) -> None:
     """Run the recipe, then print its scores and where its report is."""
     from redistill.settings import load_recipe
 
-    recipe = load_recipe(options.recipe, options.set, options.name)
+    chosen = {"executor": options.executor, "workers": options.workers}
+    short = [f"execution.{key}={value}" for key, value in chosen.items() if value is not None]
+    recipe = load_recipe(options.recipe, [*options.set, *short], options.name)
     if options.start and options.until and ROOMS.index(options.start) > ROOMS.index(options.until):
         raise OperatorError(f"--from {options.start} comes after --until {options.until}; nothing would be run.")
     from redistill.recipes.distill import run

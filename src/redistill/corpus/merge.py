@@ -3,13 +3,14 @@
     collect(room, [source, ...], seed=0, num_shards=None, max_problems=None)  ->  the room's ledger
     runs/demo/corpus/groups/part-00000.parquet, ...      accounts "rows" (in rows) and "traces" (in traces)
 
-Two passes, for the input may be far larger than memory. The first (spill) reads all rows once and parts them by problem
-id into one file a shard; the second (merge) holds one shard at a time. Killed in the first, it is done again; killed in
-the second, it continues after the last finished shard. Buckets are ranges of the id, a hash, so they are even, and the
-problems come out in the same order whatever num_shards is.
+Two passes, for the input may be far larger than memory; both are maps, which an executor may spread over processes.
+The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
+task; the second (merge) holds one shard at a time. Killed, either goes on after its last finished task. Shards are
+ranges of the id, a hash, so they are even, and the problems come out in the same order whatever num_shards is.
 """
 
 import dataclasses
+import functools
 import heapq
 import io
 import itertools
@@ -17,7 +18,9 @@ import json
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,82 +29,139 @@ import zstandard
 
 from redistill.corpus.files import resolve
 from redistill.errors import OperatorError
+from redistill.executors import Executor, LocalProcesses
 from redistill.records import Dropped, Group, Outcome, Problem, Trace, Verdict, content_id
 from redistill.storage import Account, Room, Shard, from_row, read_json, to_row, write_json
 
-SHARD_BYTES = 64 * 2**20  # of uncompressed input a shard; merging one holds a few times as much
+Source = Callable[[], Iterator[Group | Dropped]]
+
+SHARD_BYTES = 16 * 2**20  # of uncompressed input a shard; merging one holds a few times as much
 BUFFER_BYTES = 32 * 2**20  # of rows held back while spilling
+MAX_READINGS = 64  # tasks of the first pass: each makes a file in every shard's folder
 _COMPRESSION_RATIO = 5  # text against gzip, zstd or Parquet: a rough figure that only sets the number of shards
 
 
 def collect(
     room: Room,
-    sources: Sequence[Callable[[], Iterator[Group | Dropped]]],
+    sources: Sequence[Source],
     *,
     seed: int,
     num_shards: int | None,
     max_problems: int | None,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    executor: Executor | None = None,
+    progress: Callable[..., AbstractContextManager[Any]] | None = None,
 ) -> dict[str, Any]:
     """Read all sources into the opened room and return its ledger.
 
     Rows of the same problem become one Group, its traces in the order of the sources. `seed` and `max_problems`: keep the
     problems with the smallest hash of (seed, id), whatever the order they come in. num_shards None: from the size of the
-    input, at least 4. progress: wraps the rows of the first pass, then the shards of the second.
+    input, at least 4. executor: where both passes are done, by default in this process. progress: makes a bar, once for
+    each pass, from a `unit` and, where they are known, a `total` and an `initial` count.
 
     Reasons: the sources' own; `no_generations`, `conflicting_answer`, `beyond_max_problems` for a row and all its
     traces; `empty_completion`, `duplicate_trace` for a trace. OperatorError when nothing at all is kept.
     """
-    num_shards = num_shards or _choose_shards(sources)
-    settings = {"num_shards": num_shards, "seed": seed, "max_problems": max_problems}
+    executor = executor or LocalProcesses(1)
+    readings = _readings(sources)
+    size_bytes = sum(reading.size_bytes for reading in readings)
+    num_shards = num_shards or max(4, -(-size_bytes // SHARD_BYTES))
+    settings = {"num_shards": num_shards, "seed": seed, "max_problems": max_problems, "readings": len(readings)}
     spill = room.folder / "spill"
-    finished = spill / "finished.json"
-    if not finished.exists() or read_json(finished)["settings"] != settings:
-        room.forget()  # half a spill, or shards that were cut otherwise
+    if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
+        room.forget()  # shards that were cut otherwise
         room.open()
-        largest = _spill(spill, sources, progress, num_shards, seed, max_problems)
-        write_json(finished, {"settings": settings, "largest": largest})
-    largest = read_json(finished)["largest"]
-    for index in progress(range(num_shards)):
-        if not room.is_done(index):
-            room.finish_shard(index, _merge(spill / f"{index:05d}.zst", seed, largest))
+        write_json(spill / "settings.json", settings)
+
+    bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
+    work = functools.partial(_spill, spill, num_shards, seed, max_problems)
+    unread = [reading for reading in readings if not _summary(spill, reading.index).exists()]
+    if executor.spreads(len(unread), size_bytes):
+        with bars(unit="file", total=len(readings), initial=len(readings) - len(unread)) as bar:
+            for _ in executor.map(work, unread, label="corpus", size_bytes=size_bytes):
+                bar.update(1)
+    else:
+        with bars(unit="row") as bar:
+            for reading in unread:
+                work(reading, tick=bar.update)
+    largest = _largest([read_json(_summary(spill, reading.index)) for reading in readings], max_problems)
+    work = functools.partial(_merge_into, room, spill, seed, largest)
+    unmade = [index for index in range(num_shards) if not room.is_done(index)]
+    with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
+        for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
+            bar.update(1)
     ledger = room.finish(num_shards)
-    finished.unlink()  # first, so that half a removed spill never passes for a whole one
+    (spill / "settings.json").unlink()  # first, so that half a removed spill never passes for a whole one
     shutil.rmtree(spill)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
 
 
-def _choose_shards(sources: Sequence[Callable[..., Any]]) -> int:
-    """One shard for every SHARD_BYTES that the sources' files hold, at least 4."""
-    total = 0
+class _Silent:
+    """A bar that nobody sees."""
+
+    def update(self, count: int) -> None:
+        """Nothing."""
+
+
+# --- first pass: rows -> one file a shard and task ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One task of the first pass: sources, each of them whole or a file of one, read one after the other."""
+
+    index: int
+    sources: tuple[Source, ...]
+    size_bytes: int  # of their files, uncompressed, roughly
+
+
+def _readings(sources: Sequence[Source]) -> list[Reading]:
+    """The sources file by file and in their order, cut into at most MAX_READINGS tasks of about the same size."""
+    pieces: list[tuple[Source, int]] = []
     for source in sources:
         options = getattr(source, "keywords", {})
-        for file in resolve(options["path"], options.get("revision")) if "path" in options else ():
-            total += file.stat().st_size * (1 if file.suffix == ".jsonl" else _COMPRESSION_RATIO)
-    return max(4, -(-total // SHARD_BYTES))
+        if not isinstance(source, functools.partial) or "path" not in options:
+            pieces.append((source, 0))
+            continue
+        for file in resolve(options["path"], options.get("revision")):
+            size = file.stat().st_size * (1 if file.suffix == ".jsonl" else _COMPRESSION_RATIO)
+            pieces.append((functools.partial(source, path=str(file.absolute())), size))
+    total, before = sum(size for _, size in pieces), 0
+    tasks: defaultdict[int, list[tuple[Source, int]]] = defaultdict(list)
+    for place, (source, size) in enumerate(pieces):
+        tasks[place if len(pieces) <= MAX_READINGS else before * MAX_READINGS // (total + 1)].append((source, size))
+        before += size
+    return [
+        Reading(index, tuple(source for source, _ in task), sum(size for _, size in task))
+        for index, task in enumerate(tasks.values())
+    ]
 
 
-# --- first pass: rows -> one file a shard -----------------------------------------------------------------------
+def _summary(spill: Path, index: int) -> Path:
+    """The file that a finished reading leaves: how many rows it kept and dropped, and its smallest selection keys."""
+    return spill / f"reading-{index:05d}.json"
 
 
 def _spill(
-    folder: Path,
-    sources: Sequence[Callable[[], Iterator[Group | Dropped]]],
-    progress: Callable[[Iterable[Any]], Iterable[Any]],
+    spill: Path,
     num_shards: int,
     seed: int,
     max_problems: int | None,
-) -> int | None:
-    """Write every row to its bucket; returns the largest selection key to keep, None where all are kept.
+    reading: Reading,
+    tick: Callable[[int], Any] | None = None,
+) -> None:
+    """Write every row of the reading to its shard's folder, then the reading's summary.
 
     A line is {"row": "file:row", "reason": word or null, "dropped": [[trace id, reason], ...], "group": row or null}.
+    tick: hears of every row.
     """
-    folder.mkdir(parents=True)
+    name = f"{reading.index:05d}.zst"
+    for half in spill.glob(f"*/{name}"):  # of a reading that was cut short
+        half.unlink()
     smallest = _Smallest(max_problems)
-    reasons: Counter[str | None] = Counter()
+    reasons: Counter[str] = Counter()
+    kept, held_bytes = 0, 0
     held: defaultdict[int, list[bytes]] = defaultdict(list)
-    held_bytes = 0
-    for item in progress(itertools.chain.from_iterable(source() for source in sources)):
+    for item in itertools.chain.from_iterable(source() for source in reading.sources):
         group, reason, dropped = None, None, []
         if isinstance(item, Dropped):
             row, key, reason = item.id, content_id("p", item.id), item.reason
@@ -116,24 +176,40 @@ def _spill(
                 dropped += [(trace.id, reason) for trace in traces]
             else:
                 group = to_row(Group(item.problem, traces))
-        reasons[reason] += 1
+        if tick:
+            tick(1)
+        if reason is None:
+            kept += 1
+        else:
+            reasons[reason] += 1
         line = json.dumps({"row": row, "reason": reason, "dropped": dropped, "group": group}).encode() + b"\n"
         held[_bucket(key, num_shards)].append(line)
         held_bytes += len(line)
         if held_bytes > BUFFER_BYTES:
-            _append(folder, held)
+            _append(spill, name, held)
             held_bytes = 0
-    _append(folder, held)
-    for path in folder.glob("*.zst"):
+    _append(spill, name, held)
+    for path in spill.glob(f"*/{name}"):
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    if not reasons[None]:
-        said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common() if count)
+    write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": sorted(smallest.members)})
+
+
+def _largest(summaries: Sequence[dict[str, Any]], max_problems: int | None) -> int | None:
+    """The largest selection key to keep, None where all are kept. OperatorError where no row was kept."""
+    if not any(summary["kept"] for summary in summaries):
+        reasons: Counter[str] = Counter()
+        for summary in summaries:
+            reasons.update(summary["dropped"])
+        said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         raise OperatorError(
             f"the corpus is empty: {reasons.total()} rows read{f', all dropped: {said}' if said else ''}; check the paths "
             f"and options of corpus.sources."
         )
-    return smallest.largest
+    if max_problems is None:
+        return None
+    keys = heapq.nsmallest(max_problems, {key for summary in summaries for key in summary["keys"]})
+    return keys[-1] if len(keys) == max_problems else None
 
 
 def _bucket(problem_id: str, num_shards: int) -> int:
@@ -144,10 +220,12 @@ def _selection_key(seed: int, problem_id: str) -> int:
     return int(content_id("", str(seed), problem_id), 16)
 
 
-def _append(folder: Path, held: defaultdict[int, list[bytes]]) -> None:
+def _append(spill: Path, name: str, held: defaultdict[int, list[bytes]]) -> None:
     """Append the held lines to their files, a zstd frame each: no file stays open, so their number has no bound."""
     for index, lines in held.items():
-        with open(folder / f"{index:05d}.zst", "ab") as file:
+        folder = spill / f"{index:05d}"
+        folder.mkdir(exist_ok=True)
+        with open(folder / name, "ab") as file:
             file.write(zstandard.compress(b"".join(lines), 1))
     held.clear()
 
@@ -177,11 +255,16 @@ class _Smallest:
         return True
 
 
-# --- second pass: one bucket -> one shard -----------------------------------------------------------------------
+# --- second pass: one folder -> one shard -----------------------------------------------------------------------
 
 
-def _merge(path: Path, seed: int, largest: int | None) -> Shard:
-    """The shard of one bucket: its groups sorted by problem id, what was dropped, and the accounts."""
+def _merge_into(room: Room, spill: Path, seed: int, largest: int | None, index: int) -> None:
+    """Merge one shard into the room."""
+    room.finish_shard(index, _merge(spill / f"{index:05d}", seed, largest))
+
+
+def _merge(folder: Path, seed: int, largest: int | None) -> Shard:
+    """The shard of one folder of the spill: its groups sorted by problem id, what was dropped, and the accounts."""
     rows, accounted = Account("row"), Account("trace")
     dropped: list[Dropped] = []
     merged: dict[str, tuple[Problem, dict[str, Trace]]] = {}
@@ -190,7 +273,7 @@ def _merge(path: Path, seed: int, largest: int | None) -> Shard:
         account.drop(reason)
         dropped.append(Dropped(id, "corpus", reason))
 
-    for line in _read(path):
+    for line in _read(folder):
         for trace_id, reason in line["dropped"]:
             drop(accounted, trace_id, reason)
         if line["group"] is None:
@@ -232,8 +315,9 @@ def _merge(path: Path, seed: int, largest: int | None) -> Shard:
     return Shard({"groups": (Group, groups)}, {"rows": rows, "traces": accounted}, dropped, tallies)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():  # a bucket that no row fell into has no file
+def _read(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of one shard in the order of the sources; none where no row fell into it."""
+    for path in sorted(folder.glob("*.zst")):
         with io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 2**20) as file:
             yield from map(json.loads, file)
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from redistill import models
 from redistill.errors import OperatorError
+from redistill.prompts import rendered_chat
 from redistill.records import Example
 from redistill.train.rows import read_rows, write_rows
 
@@ -321,7 +322,7 @@ def _prompt_ids(row: TokenRow) -> list[int]:
 def _conversation(subject: Subject, turn: str) -> str:
     """One question and the assistant's whole turn, as the chat template writes them."""
     messages = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": turn}]
-    return models.rendered_chat(subject.tokenizer, messages, add_generation_prompt=False)
+    return rendered_chat(subject.tokenizer, messages, add_generation_prompt=False)
 
 
 def _own_turn(subject: Subject) -> str:
@@ -346,7 +347,7 @@ def _depends_on_the_day(subject: Subject) -> str | None:
     """Templates of Llama 3's kind write today's date: a student is then asked otherwise tomorrow."""
     messages = [{"role": "user", "content": "2+2?"}]
     try:  # the clock taken away: a template that was rendered a moment ago now breaks off where it asks for the day
-        models.rendered_chat(subject.tokenizer, messages, add_generation_prompt=True, strftime_now="")
+        rendered_chat(subject.tokenizer, messages, add_generation_prompt=True, strftime_now="")
         return None
     except OperatorError:
         pass

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,32 @@ from redistill import models
 from redistill.corpus import collect
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
+from redistill.executors import Executor, LocalProcesses, cores, open_executor
 from redistill.progress import bar, say
 from redistill.recipes.doctor import check_rows
 from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream
 from redistill.recipes.probe import dev_probe
-from redistill.recipes.scoring import judged, scored, sit, verified_shard
+from redistill.recipes.scoring import scored, sit
+from redistill.recipes.shards import (
+    Judges,
+    closing_pool,
+    encode,
+    make_parts,
+    parts_to_do,
+    select_part,
+    size_bytes,
+    verify_part,
+)
 from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import Student
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
-from redistill.storage import Room, read_json, read_records, write_bytes, write_json
+from redistill.storage import Room, read_json, sweep, write_bytes, write_json
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
 from redistill.train.probe import Probe
-from redistill.verify.pool import VerifierPool
 
 ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
 
@@ -45,11 +56,12 @@ ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
 class Run:
     """A run's folder and plan; one method a room."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.recipe, self.folder = plan, plan.recipe, folder
+    def __init__(self, plan: Plan, folder: Path, executor: Executor | None = None) -> None:
+        self.plan, self.recipe, self.folder, self.executor = plan, plan.recipe, folder, executor or LocalProcesses(1)
 
     def room(self, name: str, describe: dict[str, Any]) -> Room:
-        return Room(self.folder / name, self.plan.prints[name], describe)
+        # an absolute path, for other processes may stand elsewhere
+        return Room(self.folder.absolute() / name, self.plan.prints[name], describe)
 
     # --- corpus: source rows -> Groups ---
 
@@ -65,7 +77,8 @@ class Run:
             seed=self.recipe.seed,
             num_shards=settings.shards,
             max_problems=settings.max_problems,
-            progress=lambda rows: bar(rows, "corpus", unit="row"),
+            executor=self.executor,
+            progress=lambda **options: bar(label="corpus", **options),
         )
         say(f"corpus   {_account(ledger, 'rows')}; {_account(ledger, 'traces')}")
 
@@ -85,25 +98,25 @@ class Run:
                     f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
                 )
         room.open()
-        shards = Room(self.folder / "corpus", "").shard_files("groups")
-        total = corpus["accounts"]["traces"]["kept"]
-        with self._pool(self.plan.verifiers) as pool, bar(label="verify", unit="trace", total=total) as progress:
-            for index, path in enumerate(shards):
-                if not room.is_done(index):
-                    groups = list(judged(pool, read_records(path), settings.policy, progress.update, settings.labels))
-                    room.finish_shard(index, verified_shard(groups))
-                else:
-                    progress.update(sum(len(g.traces) for g in read_records(path)))
-        ledger = room.finish(len(shards))
+        before, total = Room(self.folder / "corpus", ""), corpus["accounts"]["traces"]["kept"]
+        parts = parts_to_do(before, room)
+        left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
+        spread = self.executor.spreads(len(parts), size_bytes(parts))  # then each process has a verifier of its own
+        workers = 1 if spread else settings.workers or self.recipe.execution.workers or cores()
+        judges = Judges(
+            self.plan.verifiers,
+            workers,
+            settings.timeout_seconds,
+            settings.memory_mb,
+            settings.policy,
+            tuple(settings.labels),
+        )
+        work = partial(verify_part, room, judges)
+        with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
+            make_parts(self.executor, room, work, parts, progress.update)
+        ledger = room.finish(corpus["num_shards"])
         outcomes = ", ".join(f"{n} {word}" for word, n in _by_count(ledger["tallies"]["outcomes"]))
         say(f"verify   {_account(ledger, 'traces')}: {outcomes}")
-
-    def _pool(self, verifiers: dict[str, Any]) -> VerifierPool:
-        settings = self.recipe.verify
-        workers = settings.workers or os.cpu_count() or 1
-        return VerifierPool(
-            verifiers, workers=workers, timeout_seconds=settings.timeout_seconds, memory_mb=settings.memory_mb
-        )
 
     # --- select: Groups -> Examples, Pairs, held-out problems ---
 
@@ -113,24 +126,23 @@ class Run:
         on_paper = room.folder / "statistics.json"
         if not (room.is_finished() and on_paper.exists()):
             room.open()
-            seed, share = self.recipe.seed, self.recipe.corpus.dev_fraction
-            shards = Room(self.folder / "verify", "").shard_files("groups")
-            for index, path in enumerate(bar(shards, "select", unit="shard")):
-                if not room.is_done(index):
-                    shard = select_shard(
-                        read_records(path),
-                        render=self.plan.render,
-                        encode=self.plan.encode,
-                        is_dev=lambda id: is_dev(id, seed=seed, dev_fraction=share),
-                        pairing=self.plan.policies[settings.pairing.name],
-                        examples=settings.examples,
-                        sieves=self.plan.sieves,
-                        policies=self.plan.policies,
-                    )
-                    room.finish_shard(index, shard)
+            choose = partial(
+                select_shard,
+                render=self.plan.render,
+                encode=partial(encode, self.plan.tokenizer),
+                is_dev=partial(is_dev, seed=self.recipe.seed, dev_fraction=self.recipe.corpus.dev_fraction),
+                pairing=self.plan.policies[settings.pairing.name],
+                examples=settings.examples,
+                sieves=self.plan.sieves,
+                policies=self.plan.policies,
+            )
+            before = Room(self.folder / "verify", "")
+            parts = parts_to_do(before, room)
+            with bar(label="select", unit="shard", total=len(parts)) as progress:
+                make_parts(self.executor, room, partial(select_part, room, choose), parts, progress.update)
             compared = compare(room.read("candidates"), own=settings.pairing.name)
             write_json(on_paper, {**compared, "traces": describe(room.read("groups"))})
-            ledger = room.finish(len(shards))
+            ledger = room.finish(before.ledger()["num_shards"])
             say(f"select   {_account(ledger, 'examples')}; {_account(ledger, 'pairs')}")
         needed = {stage_stream(self.plan, stage) for stage in self.recipe.train}
         ledger = room.ledger()
@@ -281,11 +293,12 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
         raise OperatorError(
             f"cannot make the run's folder {folder}: {error.strerror}; choose another --runs-dir."
         ) from error
-    with alone(folder):
+    with alone(folder), open_executor(recipe.execution) as executor:
+        sweep(folder)
         _forget(folder, start)
         _put_away(folder, plan.prints)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        this = Run(plan, folder)
+        this = Run(plan, folder, executor)
         seconds: dict[str, float] = {}
         last = ROOMS.index(until) if until else len(ROOMS) - 1
         for name in ROOMS[: last + 1]:
@@ -293,6 +306,8 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
                 run_record(folder, recipe, plan.inputs, seconds)
             began = time.perf_counter()
             getattr(this, name)()
+            if name == "select":
+                executor.close()  # the rooms after it have the machine to themselves
             seconds[name] = round(time.perf_counter() - began, 1)
         if last < ROOMS.index("report"):
             run_record(folder, recipe, plan.inputs, seconds)

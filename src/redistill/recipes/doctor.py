@@ -19,6 +19,7 @@ import glob
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def renderer(
             f"prompt.template: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
         )
     chat = models.chat_function(tokenizer) if prompt.chat else None
-    return lambda problem: render(problem, TEMPLATES.get(name, name), chat=chat), chat
+    return partial(render, template=TEMPLATES.get(name, name), chat=chat), chat  # pickles, for processes that select
 
 
 def examine(student: StudentSettings, recipe: Recipe | None, *, num_rows: int = 2) -> Findings:

@@ -59,10 +59,6 @@ class Plan:
     inputs: dict[str, str]
     prints: dict[str, str] = field(default_factory=dict)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The student's token ids of each text, without special tokens."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-
     def exam(self, *, n: int | None = None, max_new_tokens: int | None = None) -> Exam:
         """How students are examined: the recipe's evaluation, where asked for with fewer samples or shorter answers."""
         settings = self.recipe.evaluate

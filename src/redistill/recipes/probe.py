@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.evaluate import subsample
 from redistill.recipes.plan import Plan
-from redistill.recipes.scoring import answered, judged
+from redistill.recipes.scoring import answered
+from redistill.recipes.shards import judged
 from redistill.records import Outcome, Problem, Trace
 from redistill.rollout.transformers_engine import transformers_engine
 from redistill.settings import GuardSettings

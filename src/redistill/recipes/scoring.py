@@ -9,21 +9,20 @@
 What is drawn is kept at once (rollout/journal.py), what is judged is kept by the shard, and scores are a function of that.
 """
 
-import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redistill.evaluate import score
+from redistill.executors import cores
 from redistill.progress import bar, say
-from redistill.records import FINAL, Group, Problem
+from redistill.recipes.shards import judged, verified_shard
+from redistill.records import Group, Problem
 from redistill.rollout import Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.requests import Sample
 from redistill.settings import VerifySettings
-from redistill.storage import Account, Room, Shard, write_json
-from redistill.verify import verify_group
+from redistill.storage import Room, write_json
 from redistill.verify.pool import VerifierPool
 
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
@@ -46,7 +45,7 @@ class Exam:
         limits = self.limits
         return VerifierPool(
             self.judge,
-            workers=workers or limits.workers or os.cpu_count() or 1,
+            workers=workers or limits.workers or cores(),
             timeout_seconds=limits.timeout_seconds,
             memory_mb=limits.memory_mb,
         )
@@ -103,37 +102,6 @@ def scored(room: Room, *, n: int, seed: int, **facts: Any) -> dict[str, Any]:
     spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
     say(f"evaluate {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
     return scores
-
-
-def judged(
-    pool: VerifierPool,
-    groups: Iterable[Group],
-    policy: str,
-    tick: Callable[[int], Any] = lambda count: None,
-    labels: Sequence[str] = (),
-) -> Iterator[Group]:
-    """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy."""
-    held = list(groups)
-    found = pool.judge((g.problem, t) for g in held for t in g.traces)
-    for group in held:
-        yield verify_group(group, [next(found) for _ in group.traces], policy, labels)
-        tick(len(group.traces))
-
-
-def verified_shard(groups: list[Group]) -> Shard:
-    """A shard of judged groups, with outcomes and reasons counted by verifier."""
-    account = Account("trace")
-    tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
-    for trace in (t for g in groups for t in g.traces):
-        account.keep()  # a verdict is an answer to a trace, never a reason to lose it
-        for name, verdict in trace.verdicts.items():
-            if name == FINAL:
-                tallies["outcomes"][verdict.outcome.value] += 1
-            else:
-                tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
-                if verdict.reason:
-                    tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
-    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
 
 
 def _counted(bar_: Any) -> Callable[[Sample], None]:

@@ -1,0 +1,161 @@
+"""What the executor does with one shard of the verify and select rooms: a shard's file in, a finished shard out.
+
+    parts = parts_to_do(corpus, room)
+    make_parts(executor, room, partial(verify_part, room, judges), parts, tick)
+
+These functions run in other processes, perhaps on other machines, so they are given paths and settings and hold no
+model: this file comes without torch.
+"""
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.errors import OperatorError
+from redistill.executors import Executor
+from redistill.records import FINAL, Group, Verdict
+from redistill.storage import Account, Room, Shard, read_records
+from redistill.verify import VerifierPool, verify_group
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One shard of the room before: its number and the file of its groups."""
+
+    index: int
+    path: Path
+
+
+def parts_to_do(before: Room, room: Room) -> list[Part]:
+    """The shards of `before` that `room` has still to make."""
+    parts = (Part(i, path.resolve()) for i, path in enumerate(before.shard_files("groups")))
+    return [part for part in parts if not room.is_done(part.index)]
+
+
+def size_bytes(parts: Sequence[Part]) -> int:
+    """Of the files that these shards are made from."""
+    return sum(part.path.stat().st_size for part in parts)
+
+
+def make_parts(
+    executor: Executor,
+    room: Room,
+    work: Callable[[Part], int],
+    parts: Sequence[Part],
+    tick: Callable[[int], Any] = lambda count: None,
+) -> None:
+    """Make the shards, whatever their order; `tick` hears the answer of each. OperatorError where one was made out of sight."""
+    for place, count in executor.map(work, parts, label=room.folder.name, size_bytes=size_bytes(parts)):
+        if not room.marker(parts[place].index).exists():
+            raise OperatorError(
+                f"{room.folder.name}: a worker finished shard {parts[place].index}, but {room.folder} does not show it: "
+                "the run's folder must be on a file system that every node shares (--runs-dir)."
+            )
+        tick(count)
+
+
+# --- verify ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judges:
+    """How groups are judged: verifiers by name with their options bound, the limits of their workers, the policy."""
+
+    verifiers: Mapping[str, Callable[..., Any]]
+    workers: int
+    timeout_seconds: float
+    memory_mb: int
+    policy: str
+    labels: tuple[str, ...] = ()
+
+    def pool(self) -> VerifierPool:
+        """A pool of workers that can be killed."""
+        return VerifierPool(
+            self.verifiers, workers=self.workers, timeout_seconds=self.timeout_seconds, memory_mb=self.memory_mb
+        )
+
+
+def verify_part(room: Room, judges: Judges, part: Part) -> int:
+    """Judge one shard into the room; returns its number of traces. The pool stays open for the next: closing_pool."""
+    groups = list(judged(_pool(judges), read_records(part.path), judges.policy, labels=judges.labels))
+    room.finish_shard(part.index, verified_shard(groups))
+    return sum(len(group.traces) for group in groups)
+
+
+_OPEN: list[tuple[Judges, VerifierPool]] = []  # the one pool of this process: starting its workers takes a second
+
+
+def _pool(judges: Judges) -> VerifierPool:
+    if not _OPEN or _OPEN[0][0] is not judges:
+        _close()
+        _OPEN.append((judges, judges.pool()))
+    return _OPEN[0][1]
+
+
+def _close() -> None:
+    while _OPEN:
+        _OPEN.pop()[1].close()
+
+
+@contextlib.contextmanager
+def closing_pool() -> Iterator[None]:
+    """End the workers that verify_part has left waiting in this process; those of another process end with it."""
+    try:
+        yield
+    finally:
+        _close()
+
+
+def judged(
+    pool: VerifierPool,
+    groups: Iterable[Group],
+    policy: str,
+    tick: Callable[[int], Any] = lambda count: None,
+    labels: Sequence[str] = (),
+) -> Iterator[Group]:
+    """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy."""
+    held = list(groups)
+    found = pool.judge((g.problem, t) for g in held for t in g.traces)
+    for group in held:
+        yield verify_group(group, [_without_clock(next(found)) for _ in group.traces], policy, labels)
+        tick(len(group.traces))
+
+
+def _without_clock(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts whose seconds are no measurement, which would differ from run to run: those of a time limit stay."""
+    timed = {name for name, verdict in verdicts.items() if verdict.seconds and verdict.reason != "wall_clock"}
+    return {name: dataclasses.replace(v, seconds=0.0) if name in timed else v for name, v in verdicts.items()}
+
+
+def verified_shard(groups: Sequence[Group]) -> Shard:
+    """A shard of judged groups, with outcomes and reasons counted by verifier."""
+    account = Account("trace")
+    tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
+    for trace in (t for g in groups for t in g.traces):
+        account.keep()  # a verdict is an answer to a trace, never a reason to lose it
+        for name, verdict in trace.verdicts.items():
+            if name == FINAL:
+                tallies["outcomes"][verdict.outcome.value] += 1
+            else:
+                tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
+                if verdict.reason:
+                    tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
+    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
+
+
+# --- select ---------------------------------------------------------------------------------------------------------
+
+
+def select_part(room: Room, choose: Callable[[Iterator[Group]], Shard], part: Part) -> int:
+    """Choose from one shard into the room; returns 1. choose: select_shard with all but the groups bound."""
+    room.finish_shard(part.index, choose(read_records(part.path)))
+    return 1
+
+
+def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The student's token ids of each text, without special tokens."""
+    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
