@@ -21,87 +21,101 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from redistill.errors import OperatorError
 
-CHUNK_BYTES = 64 << 20  # of fp32 logits alive at a time; 441 tokens at a vocabulary of 152 thousand
+CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # of fp32 logits and probabilities alive at a time
 
 
-def chunk_tokens(vocabulary: int) -> int:
-    """How many tokens' logits are alive at a time."""
-    return max(16, min(8192, CHUNK_BYTES // (4 * vocabulary)))
+def chunk_tokens(vocabulary: int, device: str = "cpu") -> int:
+    """How many tokens' logits, and their probabilities beside them, are alive at a time: 55 at a vocabulary of 152
+    thousand on a CPU, where a chunk should stay near the caches; 883 on CUDA, where a chunk must fill the machine."""
+    return max(16, min(8192, CHUNK_BYTES.get(device, CHUNK_BYTES["cuda"]) // (8 * vocabulary)))
 
 
 def _as_fp32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float32 else tensor.float()
 
 
-def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
-    """fp32 (n, V) from (n, D) and (V, D). On CUDA bf16 inputs are multiplied as bf16 with fp32 accumulation and output;
-    elsewhere both are widened first. Never a bf16 logit: a sum of 3,000 of them would be off by whole nats."""
-    if hidden.is_cuda and hidden.dtype == torch.bfloat16:
-        return torch.mm(hidden, weight.to(torch.bfloat16).t(), out_dtype=torch.float32)
-    return _as_fp32(hidden) @ _as_fp32(weight).t()
+class _Head:
+    """One chunk of tokens at a time against the head's weight, in two buffers that every chunk uses again.
+
+    On CUDA bf16 inputs are multiplied as bf16 with fp32 accumulation and output; elsewhere logits are products of fp32.
+    Never a bf16 logit: a sum of 3,000 of them would be off by whole nats. Gradients of a bf16 `hidden` are bf16 products
+    anyway, so there the slope is rounded first; the weight's gradient is summed in fp32.
+    """
+
+    def __init__(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
+        self.hidden, self.weight, self.targets = hidden, weight, targets
+        self.low = hidden.dtype == torch.bfloat16
+        self.fused = self.low and hidden.is_cuda
+        self.low_weight = weight.to(torch.bfloat16) if self.low else weight
+        self.fp32_weight = weight if self.fused else _as_fp32(weight)
+        step = min(chunk_tokens(weight.shape[0], hidden.device.type), max(1, len(hidden)))
+        self.parts = [slice(start, start + step) for start in range(0, len(hidden), step)]
+        shape = (step, weight.shape[0])
+        self.buffers = [hidden.new_empty(shape, dtype=torch.float32) for _ in range(2)]
+
+    def probabilities(self, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """(probabilities (n, V), log-probs of the targets (n,), log-prob of each position's likeliest token (n,))."""
+        hidden = self.hidden[part]
+        if self.fused:
+            logits = torch.mm(hidden, self.low_weight.t(), out_dtype=torch.float32)
+        else:
+            logits = torch.mm(_as_fp32(hidden), self.fp32_weight.t(), out=self.buffers[0][: len(hidden)])
+        probs = torch.softmax(logits, -1, out=self.buffers[1][: len(hidden)])
+        top = logits.amax(-1)
+        # the likeliest token's probability is 1 / sum exp(logit - top): the normaliser without a second exponential
+        top_logps = probs.amax(-1).log()
+        logps = logits.gather(-1, self.targets[part, None]).squeeze(-1) - top + top_logps
+        return probs, logps, top_logps
+
+    def add_gradients(
+        self,
+        part: slice,
+        probs: Tensor,
+        coefficients: Tensor,
+        hidden_grad: Tensor | None,
+        weight_grad: Tensor | None,
+    ) -> None:
+        """Gradients of sum_t c_t * -logp_t for one chunk: c (softmax - onehot); `probs` is overwritten."""
+        targets, hidden, scale = self.targets[part, None], self.hidden[part], coefficients[part, None]
+        probs.scatter_add_(-1, targets, probs.new_full(targets.shape, -1.0))
+        # the coefficient multiplies the narrow side, never tokens x vocabulary
+        slope = probs.to(torch.bfloat16) if self.low else probs
+        if hidden_grad is not None:
+            hidden_grad[part] = ((slope @ self.low_weight).float() * scale).to(hidden.dtype)
+        if weight_grad is None:
+            return
+        scaled = _as_fp32(hidden) * scale
+        if self.fused:
+            weight_grad += torch.mm(slope.t(), scaled.to(torch.bfloat16), out_dtype=torch.float32)
+        else:
+            weight_grad.addmm_(probs.t(), scaled)
 
 
 class _TokenLogps(torch.autograd.Function):
-    """Forward keeps one log-normaliser a token; backward makes each chunk's logits again. A chunk loop under ordinary
-    autograd would keep every chunk's softmax alive and save nothing."""
+    """Backward makes each chunk's logits again. A chunk loop under ordinary autograd would keep every chunk's softmax
+    alive and save nothing."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        step = chunk_tokens(weight.shape[0])
+        ctx.save_for_backward(hidden, weight, targets)
         logps = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
-        normalisers = torch.empty_like(logps)
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, hidden.shape[0], step):
-                part = slice(start, start + step)
-                logits = _logits(hidden[part], weight)
-                normalisers[part] = torch.logsumexp(logits, -1)
-                logps[part] = logits.gather(-1, targets[part, None]).squeeze(-1) - normalisers[part]
-        ctx.save_for_backward(hidden, weight, targets, normalisers)
+            head = _Head(hidden, weight, targets)
+            for part in head.parts:
+                _, logps[part], _ = head.probabilities(part)
         return logps
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        hidden, weight, targets, normalisers = ctx.saved_tensors
-        step = chunk_tokens(weight.shape[0])
+        hidden, weight, targets = ctx.saved_tensors
         hidden_grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         weight_grad = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, hidden.shape[0], step):
-                part = slice(start, start + step)
-                logits = _logits(hidden[part], weight)
-                # d(-c logp)/d logits = c (softmax - onehot), here with c = -upstream
-                _add_gradients(
-                    part, logits, normalisers[part], targets, -upstream[0], hidden, weight, hidden_grad, weight_grad
-                )
+            head = _Head(hidden, weight, targets)
+            for part in head.parts:
+                probs, _, _ = head.probabilities(part)
+                head.add_gradients(part, probs, -upstream[0], hidden_grad, weight_grad)
         return hidden_grad, None if weight_grad is None else weight_grad.to(weight.dtype), None
-
-
-def _add_gradients(
-    part: slice,
-    logits: Tensor,
-    normalisers: Tensor,
-    targets: Tensor,
-    coefficients: Tensor,
-    hidden: Tensor,
-    weight: Tensor,
-    hidden_grad: Tensor | None,
-    weight_grad: Tensor | None,
-) -> None:
-    """Gradients of sum_t c_t * -logp_t for one chunk; `logits` (n, V) is overwritten."""
-    slope = logits.sub_(normalisers[:, None]).exp_()
-    slope.scatter_add_(-1, targets[part, None], slope.new_full((slope.shape[0], 1), -1.0))
-    slope.mul_(coefficients[part, None])
-    if hidden.is_cuda and hidden.dtype == torch.bfloat16:
-        slope = slope.to(torch.bfloat16)
-        if hidden_grad is not None:
-            hidden_grad[part] = slope @ weight.to(torch.bfloat16)
-        if weight_grad is not None:
-            weight_grad += torch.mm(slope.t(), hidden[part], out_dtype=torch.float32)
-        return
-    if hidden_grad is not None:
-        hidden_grad[part] = (slope @ _as_fp32(weight)).to(hidden.dtype)
-    if weight_grad is not None:
-        weight_grad.addmm_(slope.t(), _as_fp32(hidden[part]))
 
 
 def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -119,22 +133,16 @@ class _WeightedNll(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, coefficients: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        step = chunk_tokens(weight.shape[0])
         logps = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
         top_logps = torch.empty_like(logps)
         hidden_grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         weight_grad = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, hidden.shape[0], step):
-                part = slice(start, start + step)
-                logits = _logits(hidden[part], weight)
-                normalisers = torch.logsumexp(logits, -1)
-                logps[part] = logits.gather(-1, targets[part, None]).squeeze(-1) - normalisers
-                top_logps[part] = logits.amax(-1) - normalisers
+            head = _Head(hidden, weight, targets)
+            for part in head.parts:
+                probs, logps[part], top_logps[part] = head.probabilities(part)
                 if hidden_grad is not None or weight_grad is not None:
-                    _add_gradients(
-                        part, logits, normalisers, targets, coefficients, hidden, weight, hidden_grad, weight_grad
-                    )
+                    head.add_gradients(part, probs, coefficients, hidden_grad, weight_grad)
         ctx.save_for_backward(hidden_grad, weight_grad)
         ctx.weight_dtype = weight.dtype
         ctx.mark_non_differentiable(logps, top_logps)
