@@ -130,7 +130,9 @@ def main() -> None:
             found = measured({**case, "kernel": name})
             middle = sorted(times[name])[len(times[name]) // 2]
             against = ratio(times[name], times["redistill weighted_nll"])
-            print(f"| {dtype} | {name} | {middle:.2f} | {against} | {found['peak']} | {found['error']:.1e} |", flush=True)
+            print(
+                f"| {dtype} | {name} | {middle:.2f} | {against} | {found['peak']} | {found['error']:.1e} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the benchmarks share: one measurement in a process of its own, peak memory, medians of paired ratios, versions.
 
-    measured({"peer": "ours", "tokens": 4096})     runs this script again as `SCRIPT --worker JSON`, reads one JSON line
+measured({"peer": "ours", "tokens": 4096})     runs this script again as `SCRIPT --worker JSON`, reads one JSON line
 """
 
 import json
@@ -44,7 +44,9 @@ def ratio(others: list[float], ours: list[float]) -> str:
 
 def machine(*packages: str) -> str:
     """One line: processor, cores this process may use, threads, load, and the versions of `packages`."""
-    model = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "")
+    model = next(
+        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), ""
+    )
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     found = ", ".join(f"{name} {version(name)}" for name in packages)
     return (

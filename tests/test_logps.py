@@ -48,6 +48,18 @@ def test_values_and_gradients_equal_fp64_over_several_chunks(monkeypatch, kernel
     assert float((weight.grad.double() - weight_grad).norm() / weight_grad.norm()) < tolerance
 
 
+def test_torchs_own_kernel_gives_the_same_in_fp32_and_is_refused_for_bf16():
+    hidden, weight, targets, coefficients = inputs()
+    values, hidden_grad, weight_grad = truth(hidden, weight, targets, coefficients)
+    found = token_logps(hidden, weight, targets, backend="torch")
+    (-(coefficients * found).sum()).backward()
+    assert torch.allclose(found.double(), values, rtol=1e-5, atol=1e-5)
+    assert float((hidden.grad.double() - hidden_grad).norm() / hidden_grad.norm()) < 1e-5
+    assert float((weight.grad.double() - weight_grad).norm() / weight_grad.norm()) < 1e-5
+    with pytest.raises(ValueError, match="fp32 inputs"):
+        token_logps(*inputs(dtype=torch.bfloat16)[:3], backend="torch")
+
+
 def test_the_likeliest_tokens_log_prob_comes_with_the_same_pass(monkeypatch):
     monkeypatch.setattr(logps, "chunk_tokens", lambda vocabulary, device: 16)
     hidden, weight, targets, coefficients = inputs()

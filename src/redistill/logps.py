@@ -10,9 +10,9 @@ causal language model run on rows laid end to end, where attention is computed r
 Letters: T packed tokens, N targets (completion tokens), D hidden size, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -118,12 +118,23 @@ class _TokenLogps(torch.autograd.Function):
         return hidden_grad, None if weight_grad is None else weight_grad.to(weight.dtype), None
 
 
-def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def token_logps(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, backend: Literal["chunked", "torch"] = "chunked"
+) -> Tensor:
     """log softmax(hidden @ weight.T)[targets], differentiable. hidden (N, D), weight (V, D), targets (N,) -> fp32 (N,).
 
-    Values and gradients in fp32 accuracy; peak extra memory is one chunk of logits, whatever N is.
+    Values in fp32 accuracy, gradients in that of what they belong to; peak extra memory is a chunk of logits, whatever N
+    is. backend: our own kernel, or torch's linear_cross_entropy (2.13 and later), which is as exact for fp32 inputs only
+    and slower where it was measured (benchmarks/README.md). ValueError where torch's is asked for and cannot be exact.
     """
-    return _TokenLogps.apply(hidden, weight, targets)
+    if backend == "chunked":
+        return _TokenLogps.apply(hidden, weight, targets)
+    if not hasattr(F, "linear_cross_entropy") or {hidden.dtype, weight.dtype} != {torch.float32}:
+        raise ValueError(
+            "backend='torch' needs torch 2.13 or later and fp32 inputs: its bf16 logits are off by 0.1 nats."
+        )
+    options = nn.LinearCrossEntropyOptions(acc_policy="accurate")
+    return -F.linear_cross_entropy(hidden, weight, targets, reduction="none", options=options)
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -292,7 +303,8 @@ class PackedPolicy(nn.Module):
         super().__init__()
         self.model, self.packs = model, packs
 
-    def forward(self, pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pack: Pack, weigh: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """`weigh` makes the coefficients from the pack's own log-probs, (N,) -> (N,); without it they are the pack's."""
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         body, head = core.base_model, core.get_output_embeddings()
@@ -300,7 +312,12 @@ class PackedPolicy(nn.Module):
         if not self.packs and sum(rows for _, rows, _ in pack.runs) != 1:
             raise ValueError("a model that cannot be packed was given a pack of several rows")
         hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
-        return weighted_nll(hidden[pack.target_index], head.weight, pack.targets, pack.coefficients)
+        hidden, coefficients = hidden[pack.target_index], pack.coefficients
+        if weigh is not None:  # the head once more is far cheaper than the body once more
+            with torch.no_grad():
+                logps = weighted_nll(hidden, head.weight, pack.targets, coefficients)[1]
+            coefficients = weigh(logps)
+        return weighted_nll(hidden, head.weight, pack.targets, coefficients)
 
 
 def prepare_for_packing(model: PreTrainedModel) -> bool:

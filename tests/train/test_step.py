@@ -10,6 +10,7 @@ import torch
 from redistill import models
 from redistill.logps import PackedPolicy, prepare_for_packing
 from redistill.train import MODIFIERS
+from redistill.train.coefficients import rows_stand_alone
 from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
@@ -144,6 +145,39 @@ def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else some_examples(12)
     rows = encoded(tmp_path, records, tiny_student()[1])
     split_three_ways(rows, reference_on(rows) if needs_pairs(OBJECTIVES[name]) else None, OBJECTIVES[name])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_which_objectives_find_their_coefficients_pack_by_pack(name):
+    """KTO estimates a KL over the whole step; every other objective's rows stand alone, unless a modifier that divides
+    by the tokens of the step reads log-probs."""
+    assert rows_stand_alone(OBJECTIVES[name], ()) == (name != "kto")
+    if needs_pairs(OBJECTIVES[name]) and needs_lengths(OBJECTIVES[name]):
+        floor = functools.partial(MODIFIERS["negative-floor"], min_probability=0.3, renormalise=True)
+        assert not rows_stand_alone(OBJECTIVES[name], (floor, functools.partial(MODIFIERS["aggregation"], by="token")))
+
+
+def test_the_body_is_run_once_where_rows_stand_alone_and_fit(tmp_path, monkeypatch):
+    rows = encoded(tmp_path, some_pairs(4, longest=60), tiny_student()[1])
+    policy, runs = packed_student(), []
+    monkeypatch.setattr(policy.model.base_model, "forward", watched(policy.model.base_model.forward, runs))
+    longest = max(rows.length(2 * i) + rows.length(2 * i + 1) for i in range(4))
+    for budget, times in ((4000, 1), (longest, None), (longest - 1, "twice")):
+        runs.clear()
+        backward_step(policy, OBJECTIVES["simpo"], rows, range(4), tokens_per_micro_batch=budget)
+        packs = bins_for(rows, range(4), budget)
+        assert len(runs) == 2 * packs if times == "twice" else len(runs) == times if times else packs <= len(runs) <= 4
+
+
+def watched(function, calls):
+    """`function`, which writes down every call."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        calls.append(1)
+        return function(*args, **kwargs)
+
+    return call
 
 
 # min_probability .06: near 1/20, what this untrained student gives a character, so the floor cuts through the tokens

@@ -4,7 +4,8 @@
 
 Every objective is a function of the step's token log-probs, so its gradient is a coefficient on each token. Where the
 objective is linear the coefficients are known beforehand (REDI: +1/|y_w| and -alpha/|y_l|, divided by the pairs of the
-step) and one pass forms the gradient; else a first pass without gradient finds the log-probs they depend on.
+step). Where a row's coefficients depend on its own log-probs alone (DPO, SimPO) and every row fits into a micro-batch, a
+micro-batch of whole rows finds its own between body and head. Else a first pass without gradient finds the log-probs.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from redistill.logps import Pack, make_pack
-from redistill.train.coefficients import StepTokens, step_loss_of_tokens, token_coefficients
+from redistill.train.coefficients import StepTokens, rows_stand_alone, step_loss_of_tokens, token_coefficients
 from redistill.train.modifiers import Modifier, reads_logps, reads_spans
 from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs
 from redistill.train.packing import first_fit_decreasing
@@ -89,22 +90,37 @@ def backward_step(
         others = [rows.mismatched(row) for row in row_numbers]
         lengths = [len(ids) - max(prompt, 1) for ids, prompt in others]
         mismatched = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
-    if is_linear(objective) and not any(map(reads_logps, modifiers)):
-        known = torch.full(step.ids.shape, -1.0, dtype=torch.float64)  # any point has the same gradient
-    else:
-        known = first_pass(sequences)
-    coefficients = token_coefficients(objective, modifiers, step, known, mismatched)
+    linear = is_linear(objective) and not any(map(reads_logps, modifiers))
+    whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in row_numbers]
+    late = not linear and max(whole_rows) <= tokens_per_micro_batch and rows_stand_alone(objective, tuple(modifiers))
+    # where the log-probs are not looked at, any point has the same gradient
+    known = torch.full(step.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
 
-    found = torch.zeros(2, len(step.ids), dtype=torch.float64, device=device)  # log-probs, and the likeliest token's
-    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
+    def coefficients_at(token_logps: Tensor) -> Tensor:
+        return token_coefficients(objective, modifiers, step, token_logps, mismatched)
+
+    coefficients = torch.zeros_like(known) if late else coefficients_at(known)
+    # log-probs, the likeliest token's, and what the micro-batches found for themselves
+    found = torch.zeros(3, len(step.ids), dtype=torch.float64, device=device)
+    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1)
     for turn in range(plan.turns):
         batch, places, mine = plan.pack(turn, coefficients)
+
+        def weigh(logps: Tensor, places: Tensor = places, mine: bool = mine) -> Tensor:
+            if not mine:
+                return torch.zeros_like(logps)
+            here = places.cpu()
+            own = coefficients_at(known.index_copy(0, here, logps.double().cpu()))[here].to(device)
+            found[2, places] = own
+            return own.float()
+
         with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
-            loss, logps, top_logps = policy(batch)
+            loss, logps, top_logps = policy(batch, weigh if late else None)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
             found[0, places], found[1, places] = logps.detach().double(), top_logps.detach().double().exp()
-    token_logps, top_probs = ranks.sum(found).cpu()
+    token_logps, top_probs, own = ranks.sum(found).cpu()
+    coefficients = own if late else coefficients
     loss = float(step_loss_of_tokens(objective, modifiers, step, token_logps, mismatched))
     firsts = (step.counts.cumsum(0) - step.counts).long()
     return StepFigures(
@@ -167,12 +183,19 @@ class _Plan:
     """The packs of some sequences, and which of them this rank runs in each turn; every rank has as many turns."""
 
     def __init__(
-        self, sequences: Sequence[tuple[list[int], int]], budget: int, ranks: Ranks, device: torch.device
+        self,
+        sequences: Sequence[tuple[list[int], int]],
+        budget: int,
+        ranks: Ranks,
+        device: torch.device,
+        together: int = 1,  # so many neighbours share a pack: 2 keeps pairs whole
     ) -> None:
         self.sequences, self.device = sequences, device
         counts = [len(ids) - max(prompt, 1) for ids, prompt in sequences]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
-        self.bins = first_fit_decreasing([len(ids) for ids, _ in sequences], budget)
+        lengths = np.array([len(ids) for ids, _ in sequences]).reshape(-1, together).sum(1)
+        bins = first_fit_decreasing(lengths.tolist(), budget)
+        self.bins = [[row * together + side for row in rows for side in range(together)] for rows in bins]
         self.share = self.bins[ranks.number :: ranks.count]
         self.turns = -(-len(self.bins) // ranks.count)
 

@@ -114,6 +114,7 @@ def sequence_coefficients(
     return -gradient
 
 
+@functools.lru_cache(maxsize=8)
 def is_linear(objective: Objective) -> bool:
     """True when the gradient does not depend on the log-probs, so one pass over the student is enough.
 
