@@ -254,23 +254,21 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
-        known = ["base"]
+        known, wrong = ["base"], []
         for stage, settings in self.train.items():
             if not stage.replace("-", "").replace("_", "").replace(".", "").isalnum() or stage == "base":
-                raise ValueError(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
-            if settings.start not in known:
-                raise ValueError(
-                    f"train.{stage}.start: no earlier stage is called {settings.start!r}{did_you_mean(settings.start, known)}"
-                )
-            if settings.reference is not None and settings.reference not in known:
-                raise ValueError(
-                    f"train.{stage}.reference: no earlier stage is called {settings.reference!r}"
-                    f"{did_you_mean(settings.reference, known)}"
-                )
+                wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
+            for key, named in (("start", settings.start), ("reference", settings.reference)):
+                if named is not None and named not in known:
+                    wrong.append(
+                        f"train.{stage}.{key}: no earlier stage is called {named!r}{did_you_mean(named, known)}"
+                    )
             known.append(stage)
         for model in self.evaluate.models or ():
             if model not in known:
-                raise ValueError(f"evaluate.models: no stage is called {model!r}{did_you_mean(model, known)}")
+                wrong.append(f"evaluate.models: no stage is called {model!r}{did_you_mean(model, known)}")
+        if wrong:
+            raise ValueError("\n".join(wrong))
         return self
 
 
@@ -325,6 +323,11 @@ def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
 
 def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:
     """The recipe in a YAML file, with `a.b=value` overrides applied. OperatorError lists every mistake, one a line."""
+    return parse_recipe(read_tree(path, overrides, name), str(path))
+
+
+def read_tree(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> dict[str, Any]:
+    """What a recipe's file says, overrides applied, nothing checked but that it is a table."""
     path = Path(path)
     if not path.is_file():
         raise OperatorError(f"there is no recipe at {path}; the recipes that ship are in the folder recipes/.")
@@ -341,7 +344,7 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
         _apply(tree, override)
     if name is not None:
         tree["name"] = name
-    return parse_recipe(tree, str(path))
+    return tree
 
 
 def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
@@ -349,8 +352,12 @@ def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        lines = [_sentence(e, Recipe) for e in error.errors()]
-        raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error
+        raise OperatorError(f"{where}: " + "\n  ".join(sentences_of(error))) from error
+
+
+def sentences_of(error: ValidationError) -> list[str]:
+    """What pydantic found wrong with a recipe, a sentence each."""
+    return [line for e in error.errors() for line in _sentence(e, Recipe).split("\n")]
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -414,6 +421,16 @@ def options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")}
 
 
+def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    """A plug-in's options as a table that refuses what it does not know."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        option: (hints.get(option, Any), ... if p.default is p.empty else p.default)
+        for option, p in options_of(function).items()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+
+
 def bind(table: Mapping[str, Any], plugin: Plugin, where: str) -> functools.partial[Any]:
     """The plug-in's function with its options type-checked and bound. OperatorError for an unknown name or option.
 
@@ -423,12 +440,7 @@ def bind(table: Mapping[str, Any], plugin: Plugin, where: str) -> functools.part
     if plugin.name not in table:
         raise OperatorError(f"{where}: there is no {plugin.name!r}{did_you_mean(plugin.name, table)}")
     function = table[plugin.name]
-    hints = typing.get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
-        for name, p in options_of(function).items()
-    }
-    model = create_model(plugin.name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    model = options_model(plugin.name, function)
     try:
         bound = model.model_validate(plugin.options)
     except ValidationError as error:

@@ -30,7 +30,7 @@ REGISTRIES = {
     "ENGINES": "redistill.rollout",
     "METRICS": "redistill.evaluate.metrics",
     "SECTIONS": "redistill.report.page",
-    "DIAGNOSES": "redistill.recipes.plan",
+    "DIAGNOSES": "redistill.recipes.parts",
     "CHECKS": "redistill.recipes.checkup",
     "EXECUTORS": "redistill.executors",
     "TEMPLATES": "redistill.prompts",

@@ -8,7 +8,7 @@ import torch
 
 from redistill import models
 from redistill.errors import OperatorError
-from redistill.recipes.plan import _check_stages
+from redistill.recipes.parts import check_one_stage
 from redistill.records import Pair
 from redistill.settings import bind, parse_recipe
 from redistill.storage import from_row, read_records, to_row, write_records
@@ -155,7 +155,8 @@ def recipe(**stage_settings):
 def check(read):
     objectives = {n: bind(OBJECTIVES, s.objective, n) for n, s in read.train.items()}
     modifiers = {n: [bind(MODIFIERS, m, n) for m in s.modifiers] for n, s in read.train.items()}
-    _check_stages(read, objectives, modifiers)
+    for name in read.train:
+        check_one_stage(read, name, objectives[name], modifiers[name])
 
 
 def test_a_recipe_is_refused_before_work_where_a_stage_cannot_do_what_it_says():

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from redistill import __version__
-from redistill.cli import doctor, lr_find, report, run, scores, serve, show
+from redistill.cli import doctor, lr_find, report, run, scores, serve, show, validate
 from redistill.cli.common import plain
 from redistill.errors import OperatorError
 
@@ -34,6 +34,7 @@ VERBS: dict[str, ModuleType] = {
     "lr-find": lr_find,
     "serve": serve,
     "doctor": doctor,
+    "validate": validate,
     "report": report,
 }
 

@@ -17,23 +17,18 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from redistill import models
-from redistill.corpus import SOURCES, resolve
-from redistill.corpus.habits import diagnose
-from redistill.errors import OperatorError
-from redistill.evaluate import load_benchmark
-from redistill.recipes.doctor import check_before_run, renderer
+from redistill.errors import Slips
+from redistill.recipes.doctor import renderer
+from redistill.recipes.parts import find_parts
 from redistill.recipes.scoring import Exam
-from redistill.recipes.selecting import policies_of, sieves_of
+from redistill.recipes.selecting import sieves_of
 from redistill.records import Problem
-from redistill.rollout import ENGINES, TRANSPORT, Sampling
+from redistill.rollout import TRANSPORT, Sampling
 from redistill.select import Sieve
-from redistill.settings import Recipe, StageSettings, StudentSettings, bind
+from redistill.settings import Recipe, StageSettings, StudentSettings
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
-from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_pairs, needs_reference
-from redistill.verify import VERIFIERS
-from redistill.verify.policy import check_policy
+from redistill.train import needs_pairs
 
-DIAGNOSES = {"two-habits": diagnose}
 # settings of a stage that change where and in which order a step is computed, not the step: a stage that was cut short
 # may go on with others, and one that is finished stays so
 ROUNDING = {"tokens_per_micro_batch", "gradient_checkpointing", "distributed"}
@@ -79,103 +74,30 @@ class Plan:
 
 
 def make_plan(recipe: Recipe) -> Plan:
-    """Bind, find and check everything; nothing is written. OperatorError says what is wrong and where."""
-    sources = [bind(SOURCES, s, f"corpus.sources.{i}") for i, s in enumerate(recipe.corpus.sources)]
-    verifiers = {v.name: bind(VERIFIERS, v, f"verify.verifiers.{i}") for i, v in enumerate(recipe.verify.verifiers)}
-    judge = {recipe.evaluate.verifier.name: bind(VERIFIERS, recipe.evaluate.verifier, "evaluate.verifier")}
-    policies = policies_of(recipe)
-    objectives = {name: bind(OBJECTIVES, s.objective, f"train.{name}.objective") for name, s in recipe.train.items()}
-    modifiers = {
-        name: [bind(MODIFIERS, m, f"train.{name}.modifiers.{i}") for i, m in enumerate(s.modifiers)]
-        for name, s in recipe.train.items()
-    }
-    _check_stages(recipe, objectives, modifiers)
-    engine = bind(ENGINES, recipe.evaluate.engine, "evaluate.engine")
-    _check_engine(recipe)
-    diagnosis = bind(DIAGNOSES, recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
-    _check_policy(recipe)
-    inputs = {str(path): sha256_file(path) for path in _input_files(sources)}
-    for benchmark in recipe.evaluate.benchmarks:
-        if benchmark.file is not None:
-            next(iter(load_benchmark(benchmark)))
-            inputs[benchmark.file] = sha256_file(Path(benchmark.file))
-        elif benchmark.name != "dev":
-            raise OperatorError(
-                f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none."
-            )
-    if recipe.corpus.dev_fraction == 0 and any(b.name == "dev" and b.file is None for b in recipe.evaluate.benchmarks):
-        raise OperatorError(
-            "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
-        )
-    for stage, settings in recipe.train.items():
-        if settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
-            raise OperatorError(
-                f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
-                "set probe_every to 0."
-            )
-    tokenizer = models.load_tokenizer(recipe.student)
-    check_before_run(recipe, tokenizer)
-    context = models.context_length(models.load_config(recipe.student, len(tokenizer)))
+    """Bind, find and check everything; nothing is written. OperatorError says what is wrong and where, one mistake a line."""
+    slips = Slips()
+    parts = find_parts(recipe, slips)
+    slips.end()
+    files = [*map(str, parts.files), *(b.file for b in recipe.evaluate.benchmarks if b.file)]
+    context = models.context_length(models.load_config(recipe.student, len(parts.tokenizer)))
     plan = Plan(
         recipe=recipe,
-        sources=sources,
-        verifiers=verifiers,
-        judge=judge,
-        policies=policies,
+        sources=parts.sources,
+        verifiers=parts.verifiers,
+        judge=parts.judge,
+        policies=parts.policies,
         sieves=sieves_of(recipe, context),
-        objectives=objectives,
-        modifiers=modifiers,
-        engine=engine,
-        diagnosis=diagnosis,
-        tokenizer=tokenizer,
-        render=renderer(recipe.prompt, tokenizer)[0],
+        objectives=parts.objectives,
+        modifiers=parts.modifiers,
+        engine=parts.engine,
+        diagnosis=parts.diagnosis,
+        tokenizer=parts.tokenizer,
+        render=renderer(recipe.prompt, parts.tokenizer)[0],
         context=context,
-        inputs=inputs,
+        inputs={path: sha256_file(Path(path)) for path in files},
     )
     plan.prints = _fingerprints(plan)
     return plan
-
-
-def _check_stages(
-    recipe: Recipe, objectives: dict[str, partial[Any]], modifiers: dict[str, list[partial[Any]]]
-) -> None:
-    for name, objective in objectives.items():
-        check_stage(objective, modifiers[name], f"train.{name}")
-        if recipe.train[name].reference is not None and not needs_reference(objective):
-            chosen = recipe.train[name].objective.name
-            raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
-
-
-def _check_policy(recipe: Recipe) -> None:
-    heard = [*recipe.verify.labels, *(v.name for v in recipe.verify.verifiers)]
-    if not heard:
-        raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
-    check_policy(recipe.verify.policy, heard)
-
-
-def _check_engine(recipe: Recipe) -> None:
-    """A server holds one student; which one, must be clear before anything is trained."""
-    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *recipe.train])
-    if engine.name != "openai":
-        return
-    if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
-        raise OperatorError(
-            f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
-            "write model: '{student}' for a server that loads models by name (transformers serve does)."
-        )
-    if engine.options.get("api") == "chat" and recipe.prompt.chat:
-        raise OperatorError(
-            "evaluate.engine: api chat would wrap the prompt in the chat template a second time; set prompt.chat to false."
-        )
-
-
-def _input_files(sources: Sequence[partial[Any]]) -> list[Path]:
-    return [
-        path
-        for source in sources
-        if "path" in source.keywords
-        for path in resolve(source.keywords["path"], source.keywords.get("revision"))
-    ]
 
 
 def _student_identity(student: StudentSettings) -> Any:

@@ -1,0 +1,54 @@
+"""`redistill validate RECIPE`: every mistake of a recipe at once."""
+
+import argparse
+import json
+import sys
+
+from redistill.cli.common import add_json, plain
+from redistill.errors import OperatorError
+
+TEXT = """\
+List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written.
+
+Looked at: keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers need, the
+student's tokens and context. Exit code 2 where there is a mistake. What lies on the hub is left alone.
+
+--schema prints the JSON schema of recipes, for editors. Those that ship begin with
+  # yaml-language-server: $schema=../docs/recipe.schema.json
+
+examples:
+  redistill validate my.yaml
+  redistill validate my.yaml --set train.redi.learning_rate=1e-6 --json
+  redistill validate --schema > recipe.schema.json
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file; those that ship are in recipes/")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)"
+    )
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of recipes and stop")
+    add_json(parser, "the mistakes")
+
+
+def do(options: argparse.Namespace) -> None:
+    """Print what is wrong; OperatorError where anything is."""
+    if options.schema:
+        from redistill.recipes.schema import recipe_schema
+
+        print(json.dumps(recipe_schema(), indent=1))
+        return
+    if options.recipe is None:
+        raise OperatorError("validate: name a RECIPE, or --schema.")
+    from redistill.recipes.validate import mistakes
+
+    found = mistakes(options.recipe, options.set)
+    if options.json:
+        print(json.dumps({"recipe": options.recipe, "fine": not found, "mistakes": found}, indent=2))
+        sys.exit(2 if found else 0)
+    if found:
+        count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+        raise OperatorError("\n  ".join([f"{options.recipe} has {count}:", *found]))
+    print(plain(f"{options.recipe} is fine"))

@@ -1,0 +1,208 @@
+"""What a recipe names, bound, found and checked, every mistake noted: nothing is trained, written or read through.
+
+    slips = Slips();  parts = find_parts(recipe, slips);  slips.end()        OperatorError with every mistake, one a line
+    parts.objectives["redi"]                                                 the bound function
+
+`redistill run` asks before it works and `redistill validate` asks without more, so both know the same mistakes. A new
+check is a function that raises OperatorError, and a line in `find_parts`.
+"""
+
+import glob
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from redistill import models
+from redistill.corpus import SOURCES, resolve
+from redistill.corpus.habits import diagnose
+from redistill.errors import OperatorError, Slips
+from redistill.evaluate import load_benchmark
+from redistill.recipes.doctor import check_before_run
+from redistill.recipes.selecting import policies_of
+from redistill.rollout import ENGINES
+from redistill.select import FILTERS, PAIRINGS
+from redistill.settings import BenchmarkSettings, Recipe, bind
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
+from redistill.verify import VERIFIERS
+from redistill.verify.policy import check_policy
+
+DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
+
+# Where a recipe may name a plug-in, and the table it is looked up in; "train.*" stands for every stage.
+PLUGINS: dict[str, Mapping[str, Any]] = {
+    "corpus.sources": SOURCES,
+    "verify.verifiers": VERIFIERS,
+    "select.filters": FILTERS,
+    "select.pairing": PAIRINGS,
+    "train.*.objective": OBJECTIVES,
+    "train.*.modifiers": MODIFIERS,
+    "evaluate.engine": ENGINES,
+    "evaluate.verifier": VERIFIERS,
+    "diagnosis": DIAGNOSES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The plug-ins of a recipe with their options bound, its files, and its tokenizer.
+
+    What had a mistake in it is None or left out: whole only after `Slips.end` has raised nothing.
+    """
+
+    sources: list[partial[Any]]
+    verifiers: dict[str, partial[Any]]
+    judge: dict[str, partial[Any]]
+    policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
+    objectives: dict[str, partial[Any]]
+    modifiers: dict[str, list[partial[Any]]]
+    engine: partial[Any]
+    diagnosis: partial[Any] | None
+    files: list[Path]  # of the sources, in their order
+    tokenizer: PreTrainedTokenizerFast
+
+
+def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Set[str] = frozenset()) -> Parts:
+    """Bind, find and check everything a recipe names; mistakes go to `slips`.
+
+    fetch False: what lies on the hub is not looked at. doubtful: tables that had mistakes and hold stand-ins now, of which
+    nothing further is said.
+    """
+
+    def bound(place: str, plugin: Any, where: str) -> Any:
+        return slips.ask(bind, PLUGINS[place], plugin, where)
+
+    def bound_list(place: str, plugins: Iterable[Any], where: str) -> list[Any]:
+        return [bound(place, plugin, f"{where}.{i}") for i, plugin in enumerate(plugins)]
+
+    sources = bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
+    verifiers = bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
+    judge = bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
+    bound_list("select.filters", recipe.select.filters, "select.filters")
+    policies = slips.ask(policies_of, recipe)
+    objectives, modifiers = {}, {}
+    for name, stage in recipe.train.items():
+        objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        modifiers[name] = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
+        if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
+            slips.ask(check_one_stage, recipe, name, objectives[name], modifiers[name])
+    engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
+    if engine is not None:
+        slips.ask(_check_engine, recipe)
+    diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
+    if "verify" not in doubtful:
+        slips.ask(_check_policy, recipe)
+    files: list[Path] = []
+    for place, source in enumerate(sources):
+        options = source.keywords if source is not None else {}
+        if "path" in options and (fetch or not _on_the_hub(options["path"])):
+            files += slips.ask(_resolve, options["path"], options.get("revision"), f"corpus.sources.{place}") or []
+    for benchmark in recipe.evaluate.benchmarks:
+        slips.ask(_check_benchmark, recipe, benchmark)
+    if not {"train", "corpus"} & doubtful:
+        slips.ask(_check_probes, recipe)
+    tokenizer: Any = None
+    if not {"student", "prompt"} & doubtful and (fetch or not on_the_hub(recipe)):
+        tokenizer = slips.ask(models.load_tokenizer, recipe.student)
+        if tokenizer is not None:
+            slips.ask(check_before_run, recipe, tokenizer)
+    return Parts(
+        sources=sources,
+        verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
+        judge={recipe.evaluate.verifier.name: judge},
+        policies=policies,
+        objectives=objectives,
+        modifiers=modifiers,
+        engine=engine,
+        diagnosis=diagnosis,
+        files=files,
+        tokenizer=tokenizer,
+    )
+
+
+# --- the checks -----------------------------------------------------------------------------------------------------
+
+
+def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifiers: list[partial[Any]]) -> None:
+    """OperatorError where a stage's objective, modifiers and reference do not fit together."""
+    check_stage(objective, modifiers, f"train.{name}")
+    if recipe.train[name].reference is not None and not needs_reference(objective):
+        chosen = recipe.train[name].objective.name
+        raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
+
+
+def _check_policy(recipe: Recipe) -> None:
+    heard = [*recipe.verify.labels, *(v.name for v in recipe.verify.verifiers)]
+    if not heard:
+        raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
+    check_policy(recipe.verify.policy, heard)
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """A server holds one student; which one, must be clear before anything is trained."""
+    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *recipe.train])
+    if engine.name != "openai":
+        return
+    if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
+        raise OperatorError(
+            f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
+            "write model: '{student}' for a server that loads models by name (transformers serve does)."
+        )
+    if engine.options.get("api") == "chat" and recipe.prompt.chat:
+        raise OperatorError(
+            "evaluate.engine: api chat would wrap the prompt in the chat template a second time; set prompt.chat to false."
+        )
+
+
+def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings) -> None:
+    if benchmark.file is not None:
+        next(iter(load_benchmark(benchmark)))
+    elif benchmark.name != "dev":
+        raise OperatorError(
+            f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none."
+        )
+    elif recipe.corpus.dev_fraction == 0:
+        raise OperatorError(
+            "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
+        )
+
+
+def _check_probes(recipe: Recipe) -> None:
+    for stage, settings in recipe.train.items():
+        if settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
+            raise OperatorError(
+                f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
+                "set probe_every to 0."
+            )
+
+
+def _resolve(path: str, revision: str | None, where: str) -> list[Path]:
+    try:
+        return resolve(path, revision)
+    except OperatorError as error:
+        raise OperatorError(f"{where}: {error}") from error
+
+
+def _on_the_hub(path: str) -> bool:
+    """True for what is no path here and reads like a dataset of the hub: `org/name`, `org/name:pattern`."""
+    here = Path(path).expanduser()
+    if here.exists() or glob.glob(path, recursive=True):
+        return False
+    name = path.partition(":")[0]
+    return (
+        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not glob.has_magic(name) and not here.suffix
+    )
+
+
+def on_the_hub(recipe: Recipe) -> bool:
+    """True where the student is a hub id rather than something on this machine."""
+    if recipe.student.from_config is not None:
+        return False
+    try:
+        where, gguf = models.locate(recipe.student)
+    except OperatorError:
+        return False
+    return gguf is None and not Path(where).is_dir()
