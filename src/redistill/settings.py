@@ -335,15 +335,21 @@ def read_tree(path: str | Path, overrides: typing.Sequence[str] = (), name: str 
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(f"cannot read {path} as text: {error}.") from error
-    tree = _read_yaml(text, str(path))
-    if not isinstance(tree, dict):
-        raise OperatorError(
-            f"{path} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
-        )
+    tree = read_text(text, str(path))
     for override in overrides:
         _apply(tree, override)
     if name is not None:
         tree["name"] = name
+    return tree
+
+
+def read_text(text: str, where: str) -> dict[str, Any]:
+    """What a recipe's text says, nothing checked but that it is a table."""
+    tree = _read_yaml(text, where)
+    if not isinstance(tree, dict):
+        raise OperatorError(
+            f"{where} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
+        )
     return tree
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from redistill import __version__
-from redistill.cli import doctor, lr_find, report, run, scores, serve, show, validate
+from redistill.cli import doctor, init, lr_find, report, run, scores, serve, show, validate
 from redistill.cli.common import plain
 from redistill.errors import OperatorError
 
@@ -35,6 +35,7 @@ VERBS: dict[str, ModuleType] = {
     "serve": serve,
     "doctor": doctor,
     "validate": validate,
+    "init": init,
     "report": report,
 }
 

@@ -8,7 +8,7 @@ A fingerprint holds the room's settings, its code, and the fingerprint of the ro
 depends on it and nothing else. Worker counts and other settings that cannot change a result are left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path

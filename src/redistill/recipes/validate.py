@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from redistill.errors import OperatorError, Slips
 from redistill.recipes.parts import find_parts
-from redistill.settings import Recipe, read_tree, sentences_of
+from redistill.settings import Recipe, read_text, read_tree, sentences_of
 
 _STAGE = {"objective": "sft", "learning_rate": 1e-6}
 _SOURCE = {"name": "two-habits"}
@@ -38,6 +38,15 @@ def mistakes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
         tree = read_tree(path, overrides)
     except OperatorError as error:
         return [str(error)]
+    return _mistakes_of(tree)
+
+
+def mistakes_in(text: str, where: str) -> list[str]:
+    """The same of a recipe that is not in a file yet."""
+    return _mistakes_of(read_text(text, where))
+
+
+def _mistakes_of(tree: Mapping[str, Any]) -> list[str]:
     found, recipe, doubtful = salvage(tree)
     if recipe is not None:
         slips = Slips()

@@ -1,0 +1,79 @@
+"""`redistill init`: a recipe for your own traces, after a look at them."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from redistill.cli.common import add_json, plain
+from redistill.errors import OperatorError
+
+TEXT = """\
+Look at a file of traces and write a commented recipe that runs on it.
+
+Four questions are asked (the file, the model, the name, where to write the recipe); an argument answers one beforehand.
+The layout is recognised from the first rows: every source is tried, under its own column names and the usual others. No
+file is overwritten.
+
+examples:
+  redistill init
+  redistill init --traces my_traces.jsonl --model HuggingFaceTB/SmolLM2-135M-Instruct --name mine --out mine.yaml
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The verb's own arguments."""
+    parser.add_argument("--traces", metavar="FILE", help="a .jsonl[.gz|.zst] or .parquet, a folder or a glob")
+    parser.add_argument("--model", metavar="M", help="a folder, hub id, .gguf file or package:NAME")
+    parser.add_argument("--name", metavar="N", help="name of the recipe and of its run (default: the file's)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="where to write it (default: NAME.yaml)")
+    add_json(parser, "what was seen and where the recipe is")
+
+
+def do(options: argparse.Namespace) -> None:
+    """Ask, look, write, check what was written, and say what to do next."""
+    traces = options.traces or _ask("Your traces (file, folder or glob)", None, "--traces FILE")
+    from redistill.corpus import SOURCES
+    from redistill.corpus.layouts import recognise
+
+    layout = recognise(traces, SOURCES)
+    model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
+    from redistill.recipes.start import as_facts, name_of, recipe_text
+
+    asked = not (options.traces and options.model)
+    name = options.name or (_ask("Name of the recipe", name_of(traces), "") if asked else name_of(traces))
+    out = options.out or Path(_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml")
+    text = recipe_text(layout, traces=traces, model=model, name=name)
+    from redistill.recipes.validate import mistakes_in
+
+    if wrong := mistakes_in(text, f"the recipe for {traces}"):
+        raise OperatorError("\n  ".join(wrong))
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError as error:
+        raise OperatorError(f"{out} is there already; choose another --out.") from error
+    except OSError as error:
+        raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    if options.json:
+        print(json.dumps({"recipe": str(out), **as_facts(layout)}, indent=2))
+        return
+    print(plain(f"{traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen"))
+    print(plain(f"wrote {out}; next: redistill doctor --recipe {out}, then redistill run {out} --until select"))
+
+
+def _ask(question: str, default: str | None, flag: str) -> str:
+    """A person's answer. OperatorError where nobody is there to give one."""
+    if not sys.stdin.isatty():
+        if default is not None:
+            return default
+        raise OperatorError(f"init: nobody is at the keyboard to be asked; give {flag}.")
+    while True:
+        try:
+            answer = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+        except EOFError as error:
+            raise OperatorError(f"init: no answer; give {flag or 'it as an argument'}.") from error
+        if answer:
+            return answer

@@ -1,0 +1,151 @@
+"""`redistill init`: a recipe for every layout of traces, which runs as it was written."""
+
+import json
+import re
+import string
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_sources_run import RIGHT, SOURCES, WRONG
+from transformers import AutoConfig
+
+from redistill import corpus
+from redistill.cli import main
+from redistill.corpus.layouts import recognise
+from redistill.errors import OperatorError
+from redistill.models import character_tokenizer
+from redistill.recipes.start import name_of
+from redistill.settings import load_recipe
+from redistill.storage import read_records
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """The folder a person stands in, with the tokenizer and config of a student in `model`."""
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.save_pretrained(tmp_path / "model")
+    config = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_attention_heads": 2}
+    AutoConfig.for_model("llama", max_position_embeddings=512, **config).save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def exit_and_words(capsys, *arguments):
+    """(exit code, stderr) of a command that is refused."""
+    with pytest.raises(SystemExit) as end:
+        main([*arguments])
+    return end.value.code, capsys.readouterr().err
+
+
+def pieces(folder, stream):
+    return [r for path in sorted((folder / "runs/mine/select" / stream).glob("*.parquet")) for r in read_records(path)]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_recipe_written_for_a_layout_runs_to_examples_and_pairs(source, there, tool):
+    row, _, _, num_pairs = SOURCES[source]
+    write(there / "rows.jsonl", [row(i) for i in range(5)])
+    done = tool(there, "init", "--traces", "rows.jsonl", "--model", "model", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    assert f"rows.jsonl reads as `{source}`" in done.stdout and "wrote mine.yaml" in done.stdout
+    assert ("redi" in load_recipe(there / "mine.yaml").train) == bool(num_pairs)
+    done = tool(there, "run", "mine.yaml", "--until", "select", "--set", "verify.workers=1")
+    assert done.returncode == 0, done.stderr
+    assert {e.completion.removeprefix("<answer>") for e in pieces(there, "examples")} <= set(RIGHT)
+    assert len(pieces(there, "examples")) >= 4  # all five, less what is held out
+    pairs = {(p.chosen, p.rejected) for p in pieces(there, "pairs")}
+    assert pairs <= set(zip(RIGHT, WRONG, strict=True)) and (len(pairs) >= 4 if num_pairs else not pairs)
+
+
+def test_every_source_that_reads_files_has_its_case_here():
+    assert set(SOURCES) == {name for name in corpus.SOURCES if name != "two-habits"}
+
+
+@pytest.mark.parametrize(
+    ("source", "block"),
+    re.findall(r"^\*\*`([\w-]+)`\*\*.*?```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE),
+    ids=lambda value: value if len(value) < 30 else "rows",
+)
+def test_the_rows_shown_in_the_readme_are_recognised(source, block, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(block)
+    assert recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES).source == source
+
+
+def test_columns_of_other_names_are_found_also_in_parquet(there):
+    rows = [{"question": f"{i}?", "gold": str(i), "responses": [f"\\boxed{{{i}}}", "no"]} for i in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), there / "rows.parquet")
+    main(["init", "--traces", "rows.parquet", "--model", "model"])
+    (source,) = load_recipe("rows.yaml").corpus.sources
+    assert source.name == "completions"
+    assert source.options == {
+        "path": "rows.parquet",
+        "prompt_column": "question",
+        "completions_column": "responses",
+        "answer_column": "gold",
+    }
+
+
+def test_a_reader_that_keeps_more_of_a_row_wins(tmp_path):
+    """Rows of AM-DeepSeek are messages too, but only their own reader finds the gold answers."""
+    write(tmp_path / "rows.jsonl", [SOURCES["am-deepseek-r1"][0](i) for i in range(5)])
+    found = recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
+    assert (found.source, found.answers, found.options) == ("am-deepseek-r1", 1.0, {})
+
+
+def test_names_and_paths_of_any_kind_come_back_from_the_recipe(there):
+    folder = there / 'a "b": #c'
+    folder.mkdir()
+    write(folder / "my rows (1).jsonl", [SOURCES["traces"][0](i) for i in range(5)])
+    path = f"{folder.name}/my rows (1).jsonl"
+    main(["init", "--traces", path, "--model", "./model", "--out", "x.yaml"])
+    recipe = load_recipe("x.yaml")
+    assert recipe.name == "my-rows-1" and recipe.corpus.sources[0].options == {"path": path}
+    assert name_of("///") == "mine" and name_of("on.jsonl.gz") == "on"
+
+
+def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    write(there / "odd.jsonl", [{"a": 1, "b": 2}])
+    write(there / "bare.jsonl", [{"problem": "1?", "generations": [{"text": "2"}]}])
+    write(there / "rows.jsonl", [SOURCES["traces"][0](i) for i in range(5)])
+    (there / "taken.yaml").write_text("mine")
+    cases = {
+        ("--traces", "odd.jsonl", "--model", "model"): "no source makes anything of its columns (a, b)",
+        ("--traces", "bare.jsonl", "--model", "model"): "neither gold answers nor labels",
+        ("--traces", "none.jsonl", "--model", "model"): "there is no file or folder at none.jsonl",
+        ("--traces", "rows.jsonl", "--model", "./nothing"): "./nothing is neither a folder",
+        ("--traces", "rows.jsonl", "--model", "model", "--name", "a/b"): "name: string should match pattern",
+        ("--traces", "rows.jsonl", "--model", "model", "--out", "taken.yaml"): "taken.yaml is there already",
+        ("--traces", "rows.jsonl", "--model", "model", "--out", "no/x.yaml"): "cannot write no/x.yaml",
+        ("--traces", "rows.jsonl"): "nobody is at the keyboard to be asked; give --model M",
+        (): "give --traces FILE",
+    }
+    for arguments, words in cases.items():
+        code, err = exit_and_words(capsys, "init", *arguments)
+        assert code == 2 and words in err and len(err.splitlines()) == 1
+    assert (there / "taken.yaml").read_text() == "mine" and not (there / "rows.yaml").exists()
+
+
+def test_four_questions_are_asked_with_defaults(there, monkeypatch, capsys):
+    write(there / "rows.jsonl", [SOURCES["traces"][0](i) for i in range(5)])
+    answers, asked = iter(["", "rows.jsonl", "model", "", "own.yaml"]), []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or next(answers))
+    main(["init", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["recipe"], told["source"], told["traces"]) == ("own.yaml", "traces", 10)
+    assert asked[0] == asked[1] and asked[3:] == ["Name of the recipe [rows]: ", "Write it to [rows.yaml]: "]
+    assert load_recipe("own.yaml").name == "rows"
+
+
+def test_a_folder_on_the_hub_is_not_guessed_at(there):
+    with pytest.raises(OperatorError, match="traces are looked at on this machine"):
+        recognise("no/such-dataset", corpus.SOURCES)
