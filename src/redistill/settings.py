@@ -14,17 +14,16 @@ effect cannot be written. Floats may be written 1e-6, which YAML itself would re
 import difflib
 import functools
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from redistill.errors import OperatorError
+from redistill.recipe_text import read_tree
 
 _FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # what becomes a folder of the run
 
@@ -281,38 +280,6 @@ def _check_differ(names: typing.Sequence[str], what: str) -> None:
 
 # --- reading a recipe -------------------------------------------------------------------------------------------
 
-MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without object tags, in which 1e-6 is a number (YAML 1.1 wants a dot and a signed exponent: 1.0e-6)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _read_yaml(text: str, where: str) -> Any:
-    """Plain data in which no two places share a table, so that --set changes one of them. OperatorError in a sentence."""
-    nodes = 0
-
-    def unshared(value: Any) -> Any:
-        nonlocal nodes
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
-        if isinstance(value, dict):
-            return {key: unshared(inner) for key, inner in value.items()}
-        return [unshared(inner) for inner in value] if isinstance(value, list) else value
-
-    try:
-        return unshared(yaml.load(text, _Loader))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
-        raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
-
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     """`; did you mean 'x'?`, or the list of what is known where nothing is near."""
@@ -326,33 +293,6 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
     return parse_recipe(read_tree(path, overrides, name), str(path))
 
 
-def read_tree(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> dict[str, Any]:
-    """What a recipe's file says, overrides applied, nothing checked but that it is a table."""
-    path = Path(path)
-    if not path.is_file():
-        raise OperatorError(f"there is no recipe at {path}; the recipes that ship are in the folder recipes/.")
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"cannot read {path} as text: {error}.") from error
-    tree = read_text(text, str(path))
-    for override in overrides:
-        _apply(tree, override)
-    if name is not None:
-        tree["name"] = name
-    return tree
-
-
-def read_text(text: str, where: str) -> dict[str, Any]:
-    """What a recipe's text says, nothing checked but that it is a table."""
-    tree = _read_yaml(text, where)
-    if not isinstance(tree, dict):
-        raise OperatorError(
-            f"{where} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
-        )
-    return tree
-
-
 def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
     """A Recipe from plain data; OperatorError lists every mistake with its place and, for a wrong key, the nearest."""
     try:
@@ -364,31 +304,6 @@ def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
 def sentences_of(error: ValidationError) -> list[str]:
     """What pydantic found wrong with a recipe, a sentence each."""
     return [line for e in error.errors() for line in _sentence(e, Recipe).split("\n")]
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise OperatorError(
-            f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6."
-        )
-    value = _read_yaml(text, f"--set {override!r}: the value")
-    *parents, last = key.split(".")
-    place: Any = tree
-    for step, part in enumerate(parents):
-        index: Any = int(part) if isinstance(place, list) and part.isdigit() and int(part) < len(place) else part
-        if not isinstance(place, dict) and index is part:
-            raise OperatorError(f"--set {override!r}: {'.'.join(parents[: step + 1])} is not a table in this recipe.")
-        inner = place.get(index) if isinstance(place, dict) else place[index]
-        if inner is None or isinstance(inner, str):  # a table that is not written yet, or a name that grows options
-            place[index] = inner = {} if inner is None else {"name": inner}
-        place = inner
-    if isinstance(place, list) and last.isdigit() and int(last) < len(place):
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise OperatorError(f"--set {override!r}: {'.'.join(parents)} is not a table in this recipe.")
 
 
 def _sentence(error: Mapping[str, Any], model: type[BaseModel]) -> str:

@@ -15,7 +15,19 @@ from redistill.settings import options_of
 PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
 GROUND_FLOOR = (
-    *("errors", "records", "prompts", "texts", "storage", "settings", "progress", "models", "logps", "show"),
+    *(
+        "errors",
+        "records",
+        "prompts",
+        "texts",
+        "storage",
+        "settings",
+        "recipe_text",
+        "progress",
+        "models",
+        "logps",
+        "show",
+    ),
     *("client", "reasons", "executors"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")

@@ -10,11 +10,12 @@ import pytest
 from redistill import settings
 from redistill.cli import main
 from redistill.errors import OperatorError
+from redistill.recipe_text import read_tree
 from redistill.recipes import parts
 from redistill.recipes.plan import make_plan
 from redistill.recipes.schema import recipe_schema
 from redistill.recipes.validate import mistakes
-from redistill.settings import load_recipe, read_tree
+from redistill.settings import load_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from redistill.errors import OperatorError, Slips
+from redistill.recipe_text import read_text, read_tree
 from redistill.recipes.parts import find_parts
-from redistill.settings import Recipe, read_text, read_tree, sentences_of
+from redistill.settings import Recipe, sentences_of
 
 _STAGE = {"objective": "sft", "learning_rate": 1e-6}
 _SOURCE = {"name": "two-habits"}
