@@ -1,6 +1,6 @@
 """Why a record was turned away: each reason's setting, and what to try.
 
-    explain("chosen_too_long")   ->   Reason("select.max_completion_tokens", "raise select.max_completion_tokens")
+    explain("chosen_too_long")   ->   Reason(("select.max_completion_tokens", ...), "raise select.max_completion_tokens")
 
 The words are those of the rooms' ledgers and `dropped` files. `redistill why` shows the setting with its value; a room
 that keeps nothing says what to try. Reasons of select's filters are listed without the part of the row that they begin
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`setting` is where in a recipe the reason comes from ("" where no setting decides), `advice` what to try."""
+    """`settings`: where in a recipe the reason may come from (none where no setting decides); `advice`: what to try.
 
-    setting: str
+    A place is a path such as `select.max_completion_tokens`; `select.filters.NAME` is that filter of the list."""
+
+    settings: tuple[str, ...]
     advice: str
 
 
@@ -24,8 +26,9 @@ def explain(reason: str) -> Reason:
         word = reason.removeprefix(part)
         for known in (word, word.partition(":")[0]):
             if known in REASONS:
-                return Reason(*REASONS[known])
-    return Reason("", "look at the `dropped` files of the room")
+                places, advice = REASONS[known]
+                return Reason(tuple(filter(None, places.split(", "))), advice)
+    return Reason((), "look at the `dropped` files of the room")
 
 
 REASONS: dict[str, tuple[str, str]] = {
@@ -44,15 +47,15 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_the_first_correct": ("select.examples", "set select.examples to all"),
     "truncated": ("", "let the teacher write longer"),
     "no_correct_trace": (
-        "verify",
+        "verify.policy, verify.verifiers, verify.labels",
         "bring more traces a problem or an easier problem set, or check verify.verifiers",
     ),
     "no_incorrect_trace": (
-        "verify",
+        "verify.policy, verify.verifiers, verify.labels",
         "bring more traces a problem or harder problems: a pair needs a wrong trace beside a right one",
     ),
     "only_undecided_wrong": (
-        "verify",
+        "verify.policy, verify.verifiers, verify.labels",
         "look at the verdicts' reasons, and give verify.timeout_seconds more or add a verifier",
     ),
     "only_truncated_wrong": ("", "let the teacher write longer, or add traces that finish"),
@@ -60,26 +63,35 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_pair_across_teachers": ("select.pairing", "choose another select.pairing or bring traces of more teachers"),
     "no_teacher_right_and_wrong": ("select.pairing", "choose another select.pairing or bring more traces a teacher"),
     "not_correct:incorrect": (
-        "verify",
+        "verify.policy, verify.verifiers, verify.labels",
         "bring traces of a stronger teacher or easier problems, or check verify.verifiers",
     ),
-    "not_correct:no_answer": ("verify", "check that the traces end in an answer the verifiers can find"),
-    "not_correct:truncated": ("verify", "let the teacher write longer"),
+    "not_correct:no_answer": (
+        "verify.verifiers, verify.labels",
+        "check that the traces end in an answer the verifiers can find",
+    ),
+    "not_correct:truncated": ("verify.verifiers", "let the teacher write longer"),
     "not_correct:timeout": ("verify.timeout_seconds", "raise verify.timeout_seconds"),
-    "not_correct:ungradable": ("verify", "check that the source's answer column is read"),
+    "not_correct:ungradable": ("verify.verifiers, verify.labels", "check that the source's answer column is read"),
     "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
+    # train
+    "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),
+    "bad_span": ("", "mend the pair's spans: they must lie inside its texts"),
     # select: filters, without the part they begin with
-    "prompt_too_long": ("select.max_prompt_tokens", "raise select.max_prompt_tokens"),
-    "prompt_too_short": ("select.filters", "lower `least` of the filter prompt-length"),
-    "too_long": ("select.max_completion_tokens", "raise select.max_completion_tokens"),
-    "too_short": ("select.filters", "lower `least` of the filter completion-length"),
-    "no_thinking": ("select.filters", "take the filter thinking out, or set its `required` to false"),
-    "unfinished_thinking": ("select.filters", "take the filter thinking out, or let the teacher write longer"),
-    "repetition": ("select.filters", "raise `max_share` or `loop_words` of the filter repetition"),
-    "other_language": ("select.filters", "add the language to `allowed` of the filter language"),
-    "malformed_tags": ("select.filters", "take the tag out of `tags` of the filter malformed-tags"),
-    "special_token": ("select.filters", "set `special_tokens` of the filter malformed-tags to false"),
-    "no_answer": ("select.filters", "check that the traces end in an answer the verifiers can find"),
-    "too_easy": ("select.filters", "raise `most` of the filter pass-rate"),
-    "too_hard": ("select.filters", "lower `least` of the filter pass-rate"),
+    "prompt_too_long": ("select.max_prompt_tokens, select.filters.prompt-length", "raise select.max_prompt_tokens"),
+    "prompt_too_short": ("select.filters.prompt-length", "lower `least` of the filter prompt-length"),
+    "too_long": (
+        "select.max_completion_tokens, select.filters.completion-length",
+        "raise select.max_completion_tokens",
+    ),
+    "too_short": ("select.filters.completion-length", "lower `least` of the filter completion-length"),
+    "no_thinking": ("select.filters.thinking", "take the filter thinking out, or set its `required` to false"),
+    "unfinished_thinking": ("select.filters.thinking", "take the filter thinking out, or let the teacher write longer"),
+    "repetition": ("select.filters.repetition", "raise `max_share` or `loop_words` of the filter repetition"),
+    "other_language": ("select.filters.language", "add the language to `allowed` of the filter language"),
+    "malformed_tags": ("select.filters.malformed-tags", "take the tag out of `tags` of the filter malformed-tags"),
+    "special_token": ("select.filters.malformed-tags", "set `special_tokens` of the filter malformed-tags to false"),
+    "no_answer": ("select.filters.no-answer", "check that the traces end in an answer the verifiers can find"),
+    "too_easy": ("select.filters.pass-rate", "raise `most` of the filter pass-rate"),
+    "too_hard": ("select.filters.pass-rate", "lower `least` of the filter pass-rate"),
 }

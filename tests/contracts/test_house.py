@@ -28,7 +28,7 @@ GROUND_FLOOR = (
         "logps",
         "show",
     ),
-    *("client", "reasons", "executors"),
+    *("client", "reasons", "executors", "why"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from redistill import __version__
-from redistill.cli import doctor, init, lr_find, report, run, scores, serve, show, validate
+from redistill.cli import doctor, init, lr_find, report, run, scores, serve, show, validate, why
 from redistill.cli.common import plain
 from redistill.errors import OperatorError
 
@@ -30,6 +30,7 @@ corpus > verify > select > train > evaluate > report and leaves one folder with 
 VERBS: dict[str, ModuleType] = {
     "run": run,
     "show": show,
+    "why": why,
     "scores": scores,
     "lr-find": lr_find,
     "serve": serve,

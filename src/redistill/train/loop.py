@@ -166,9 +166,11 @@ def train_stage(
     if agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
         kept = agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
         checkpoints.load(accelerator, policy, optimizer, checkpoints.at(saved, kept))
-    for _ in held:
+    turned_away = read_json(folder / "rows" / "account.json")["dropped_ids"]
+    for number in held:
         account.kept -= 1
         account.dropped["held_out_for_guard"] += 1
+        turned_away.append([rows.ids[number], "held_out_for_guard"])
     accelerator.wait_for_everyone()
     ledger = {
         "room": "train",
@@ -192,6 +194,7 @@ def train_stage(
         dtype = torch.bfloat16 if settings.save_dtype == "bfloat16" else torch.float32
         models.save_model(trained, tokenizer, folder / "model", card=card, dtype=dtype)
     if accelerator.is_main_process:
+        write_json(folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in turned_away])
         write_json(folder / "ledger.json", ledger)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         shutil.rmtree(folder / "rows", ignore_errors=True)
