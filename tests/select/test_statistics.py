@@ -91,6 +91,12 @@ def test_traces_by_source_and_teacher():
     assert found["teacher"]["B"]["pass_rate"] == {"1": 1, "unknown": 1}
 
 
+def test_a_policy_that_finds_no_pair_has_a_row():
+    found = compare([pair("a", "p", "r", "w")], own="a", policies=["a", "same-teacher"])
+    assert found["policies"]["same-teacher"]["pairs"] == found["shared_pairs"]["a"]["same-teacher"] == 0
+    assert table_text(found).splitlines()[2].split() == ["same-teacher", "0", "0", "0", *["-"] * 7]
+
+
 def test_the_table_has_a_line_a_policy_and_marks_the_recipes_own():
     text = table_text(compare([pair("a", "p", "r", "w", shared=1), pair("b", "p", "r", "w")], own="b"))
     lines = text.splitlines()

@@ -140,7 +140,7 @@ class Run:
             parts = parts_to_do(before, room)
             with bar(label="select", unit="shard", total=len(parts)) as progress:
                 make_parts(self.executor, room, partial(select_part, room, choose), parts, progress.update)
-            compared = compare(room.read("candidates"), own=settings.pairing.name)
+            compared = compare(room.read("candidates"), own=settings.pairing.name, policies=self.plan.policies)
             write_json(on_paper, {**compared, "traces": describe(room.read("groups"))})
             ledger = room.finish(before.ledger()["num_shards"])
             say(f"select   {_account(ledger, 'examples')}; {_account(ledger, 'pairs')}")

@@ -47,29 +47,30 @@ class Spread:
 # --- pairs --------------------------------------------------------------------------------------------------------
 
 
-def compare(candidates: Iterable[Candidate], *, own: str) -> dict[str, Any]:
+def compare(candidates: Iterable[Candidate], *, own: str, policies: Iterable[str] = ()) -> dict[str, Any]:
     """Every policy's pairs on the same problems, under the same filters, and how many pairs two policies share.
 
-    candidates: those of one problem stand together. `own` is the recipe's policy. shared_pairs[a][b] counts the pairs
+    candidates: those of one problem stand together. `own` is the recipe's policy; `policies` are those that were asked, so
+    that one which finds no pair has a row too. shared_pairs[a][b] counts the pairs
     that both make; of policies[a]["pairs"] the others would change if b took a's place.
     """
-    policies: defaultdict[str, _Policy] = defaultdict(_Policy)
+    found: defaultdict[str, _Policy] = defaultdict(_Policy, {name: _Policy() for name in policies})
     shared: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for _, of_problem in itertools.groupby(candidates, key=lambda c: c.problem_id):
         made: defaultdict[str, set[str]] = defaultdict(set)
         for candidate in of_problem:
-            policies[candidate.policy].add(candidate)
+            found[candidate.policy].add(candidate)
             if not candidate.reason:
                 made[candidate.policy].add(candidate.id)
         for first, second in itertools.product(made, made):
             shared[first][second] += len(made[first] & made[second])
         for policy in made:
-            policies[policy].problems += 1
-    names = sorted(policies, key=lambda name: (name != own, name))
+            found[policy].problems += 1
+    names = sorted(found, key=lambda name: (name != own, name))
     return {
         "own": own,
         "rejected_weight": PAPER_REJECTED_WEIGHT,
-        "policies": {name: policies[name].summary() for name in names},
+        "policies": {name: found[name].summary() for name in names},
         "shared_pairs": {first: {second: shared[first][second] for second in names} for first in names},
     }
 
