@@ -46,7 +46,7 @@ def test_a_word_that_only_looks_like_a_number_stays_a_word(recipe):
         ("studnt.model=x", "studnt: unknown key; did you mean 'student'?"),
         ("evaluate.benchmarks=[{fil: x}]", "evaluate.benchmarks.0.fil: unknown key; did you mean 'file'?"),
         ("select.exmples=all", "select.exmples: unknown key; did you mean 'examples'?"),
-        ("verify.zebra=1", "verify.zebra: unknown key; known here: verifiers, labels, policy"),
+        ("verify.zebra=1", "verify.zebra: unknown key; known here: workers, timeout_seconds, memory_mb, verifiers"),
         ("train.redi.start=stf", "train.redi.start: no earlier stage is called 'stf'; did you mean 'sft'?"),
         ("train.base={objective: sft, learning_rate: 1}", "train.base: name a stage with letters"),
         ("evaluate.models=[redy]", "evaluate.models: no stage is called 'redy'; did you mean 'redi'?"),

@@ -74,4 +74,13 @@ TEMPLATES: dict[str, str] = {
     "plain": "{problem}\n\nReason step by step and put the final answer in \\boxed{}.\n\n",
     "paper": PAPER_INSTRUCTION + "\n\n{problem}\n\n",
     "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
+    "choice": "{problem}\n\nReason step by step and put the letter of the right answer in \\boxed{}.\n\n",
+}
+
+# Where a template asks for the answer to stand: the anchors that a strict parse accepts (verify/answers.py).
+ASKED_ANCHORS: dict[str, tuple[str, ...]] = {
+    "plain": ("boxed",),
+    "paper": ("boxed",),
+    "json": ("json",),
+    "choice": ("boxed",),
 }

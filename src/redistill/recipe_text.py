@@ -26,7 +26,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(text: str, where: str) -> Any:
+def read_value(text: str, where: str) -> Any:
     """Plain data in which no two places share a table, so that --set changes one of them. OperatorError in a sentence."""
     nodes = 0
 
@@ -58,7 +58,7 @@ def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None 
         raise OperatorError(f"cannot read {path} as text: {error}.") from error
     tree = read_text(text, str(path))
     for override in overrides:
-        _apply(tree, override)
+        apply_override(tree, override)
     if name is not None:
         tree["name"] = name
     return tree
@@ -66,7 +66,7 @@ def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None 
 
 def read_text(text: str, where: str) -> dict[str, Any]:
     """What a recipe's text says, nothing checked but that it is a table."""
-    tree = _read_yaml(text, where)
+    tree = read_value(text, where)
     if not isinstance(tree, dict):
         raise OperatorError(
             f"{where} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."
@@ -74,13 +74,14 @@ def read_text(text: str, where: str) -> dict[str, Any]:
     return tree
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Change one setting of plain data by `a.b=value`. OperatorError where there is no such place."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise OperatorError(
             f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6."
         )
-    value = _read_yaml(text, f"--set {override!r}: the value")
+    value = read_value(text, f"--set {override!r}: the value")
     *parents, last = key.split(".")
     place: Any = tree
     for step, part in enumerate(parents):

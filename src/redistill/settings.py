@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from redistill.errors import OperatorError
-from redistill.recipe_text import read_tree
+from redistill.recipe_text import read_tree, read_value
 
 _FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # what becomes a folder of the run
 
@@ -106,16 +106,21 @@ class CorpusSettings(Settings):
     shards: int | None = Field(None, gt=0, le=100_000)
 
 
-class VerifySettings(Settings):
+class LimitSettings(Settings):
+    """What one answer may cost its judge, and how many judges work side by side."""
+
+    workers: int | None = Field(None, ge=1)
+    timeout_seconds: float = Field(5.0, gt=0)
+    memory_mb: int = Field(2048, ge=256)
+
+
+class VerifySettings(LimitSettings):
     """Who judges the traces, and how several verdicts become one (`all`, `any`, or one name). `labels` are verdicts that
     the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that are to be heard beside the verifiers."""
 
     verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
     labels: list[str] = Field(default_factory=list)
     policy: str = "cascade"
-    workers: int | None = Field(None, ge=1)
-    timeout_seconds: float = Field(5.0, gt=0)
-    memory_mb: int = Field(2048, ge=256)
 
     @field_validator("verifiers")
     @classmethod
@@ -185,14 +190,18 @@ class StageSettings(Settings):
 
 
 class BenchmarkSettings(Settings):
-    """Problems to score on: `dev` (the held-out problems of the corpus) or a file with problem and answer columns."""
+    """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
+    file with problem and answer columns."""
 
     name: str = Field("dev", pattern=_FOLDER_NAME)
-    file: str | None = None
+    file: str | None = None  # or a folder that holds the file of a benchmark of the registry
     benchmark: str | None = None  # only rows whose `benchmark` column has this value
-    problem_column: str = "problem"
-    answer_column: str = "answer"
+    problem_column: str | None = None
+    answer_column: str | None = None
+    revision: str | None = None  # of the hub; default: the one that the registry pins
     max_problems: int | None = Field(None, gt=0)
+    template: str | None = None  # instead of the recipe's prompt.template
+    verifier: Plugin | None = None  # instead of evaluate.verifier
 
 
 class EvaluateSettings(Settings):
@@ -207,6 +216,7 @@ class EvaluateSettings(Settings):
     max_new_tokens: int = Field(512, gt=0)
     prefill: str = ""  # the opening of every completion, put there by us and stored with it: `<think>` in the paper
     verifier: Plugin = Plugin(name="cascade")
+    strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
 
     @field_validator("benchmarks", mode="before")
     @classmethod
@@ -233,6 +243,25 @@ class ExecutionSettings(Settings):
     executor: Literal["local", "ray"] = "local"
     workers: int | None = Field(None, ge=1)  # default: the cores this process may use
     address: str | None = None  # of a running Ray cluster, such as auto or 10.0.0.1:6379
+
+
+class Evaluation(Settings):
+    """`redistill evaluate`: one finished student on benchmarks, without a corpus and without training. The tables are
+    those of a recipe."""
+
+    name: str = Field(pattern=_FOLDER_NAME)
+    seed: int = 0
+    student: StudentSettings
+    prompt: PromptSettings = PromptSettings()
+    verify: LimitSettings = LimitSettings()
+    evaluate: EvaluateSettings
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _one_student(self) -> "Evaluation":
+        if self.evaluate.models is not None:
+            raise ValueError("evaluate.models: one student is evaluated here; leave it out")
+        return self
 
 
 class Recipe(Settings):
@@ -288,6 +317,14 @@ def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""
 
 
+def read_plugin(text: str, where: str) -> Plugin:
+    """A plug-in as the command line writes it: `exact`, or `{name: cascade, percent: strip}`."""
+    try:
+        return Plugin.model_validate(read_value(text, where))
+    except ValidationError as error:
+        raise OperatorError(f"{where}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
 def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:
     """The recipe in a YAML file, with `a.b=value` overrides applied. OperatorError lists every mistake, one a line."""
     return parse_recipe(read_tree(path, overrides, name), str(path))
@@ -295,15 +332,27 @@ def load_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
 
 def parse_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
     """A Recipe from plain data; OperatorError lists every mistake with its place and, for a wrong key, the nearest."""
+    return _parse(Recipe, tree, where)
+
+
+def parse_evaluation(tree: Mapping[str, Any], where: str) -> Evaluation:
+    """An Evaluation from plain data; errors as of `parse_recipe`."""
+    return _parse(Evaluation, tree, where)
+
+
+_Top = typing.TypeVar("_Top", Recipe, Evaluation)
+
+
+def _parse(kind: type[_Top], tree: Mapping[str, Any], where: str) -> _Top:
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise OperatorError(f"{where}: " + "\n  ".join(sentences_of(error))) from error
+        raise OperatorError(f"{where}: " + "\n  ".join(sentences_of(error, kind))) from error
 
 
-def sentences_of(error: ValidationError) -> list[str]:
-    """What pydantic found wrong with a recipe, a sentence each."""
-    return [line for e in error.errors() for line in _sentence(e, Recipe).split("\n")]
+def sentences_of(error: ValidationError, kind: type[BaseModel] = Recipe) -> list[str]:
+    """What pydantic found wrong with a recipe or an evaluation, a sentence each."""
+    return [line for e in error.errors() for line in _sentence(e, kind).split("\n")]
 
 
 def _sentence(error: Mapping[str, Any], model: type[BaseModel]) -> str:

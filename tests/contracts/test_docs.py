@@ -7,6 +7,7 @@ import pytest
 
 from redistill import settings
 from redistill.corpus import SOURCES
+from redistill.evaluate import BENCHMARKS
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
 from redistill.train import MODIFIERS, OBJECTIVES
@@ -59,6 +60,11 @@ def test_the_house_page_names_every_module() -> None:
     house = (ROOT / "docs" / "house.md").read_text("utf-8")
     modules = [path for path in (ROOT / "src").rglob("*.py") if not path.name.startswith("__")]
     assert not [path.name for path in modules if str(path.relative_to(ROOT)) not in house]
+
+
+def test_every_benchmark_is_on_the_evaluation_page() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    assert not [name for name, known in BENCHMARKS.items() if f"`{name}`" not in page or known.hub not in page]
 
 
 def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None:

@@ -41,6 +41,7 @@ REGISTRIES = {
     "MODIFIERS": "redistill.train.modifiers",
     "ENGINES": "redistill.rollout",
     "METRICS": "redistill.evaluate.metrics",
+    "BENCHMARKS": "redistill.evaluate.registry",
     "SECTIONS": "redistill.report.page",
     "DIAGNOSES": "redistill.recipes.parts",
     "CHECKS": "redistill.recipes.checkup",
@@ -52,7 +53,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MEMBERS = [
     pytest.param(function, id=f"{name}-{key}")
     for name, module in REGISTRIES.items()
-    if name not in ("TEMPLATES", "VERBS")
+    if name not in ("TEMPLATES", "VERBS", "BENCHMARKS")
     for key, function in getattr(importlib.import_module(module), name).items()
 ]
 

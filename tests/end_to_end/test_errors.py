@@ -101,7 +101,11 @@ SLIPS = {
         {"math.jsonl": rows({"problem": "1+1=", "answer": "2"})},
         "math.jsonl has no column 'question'; ",
     ),
-    "a benchmark without file": (["--set", "evaluate.benchmarks=[aime24]"], {}, "'aime24' needs `file`"),
+    "a benchmark without file": (
+        ["--set", "evaluate.benchmarks=[aime]"],
+        {},
+        "none is known by that name; did you mean 'aime25'?",
+    ),
     "two benchmarks of one name": (
         ["--set", "evaluate.benchmarks=[{file: math.jsonl}, dev]"],
         {"math.jsonl": rows({"problem": "1+1=", "answer": "2"})},

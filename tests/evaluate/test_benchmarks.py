@@ -1,16 +1,22 @@
 """Benchmark files -> problems, and every operator's slip in one sentence."""
 
+import csv
 import gzip
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from redistill.errors import OperatorError
+from redistill.evaluate import BENCHMARKS
+from redistill.evaluate import benchmarks as module
 from redistill.evaluate.benchmarks import load_benchmark, subsample
+from redistill.prompts import TEMPLATES
 from redistill.records import make_problem
 from redistill.settings import BenchmarkSettings
+from redistill.verify import VERIFIERS
 
 ROWS = [
     {"benchmark": "aime24", "problem": "How many?", "answer": "204"},
@@ -66,7 +72,8 @@ def test_a_statement_that_comes_twice_is_one_problem_with_its_first_answer(tmp_p
     "name, content, options, said",
     [
         ("none.jsonl", None, {}, "there is no benchmark file at"),
-        ("b.csv", b"problem,answer\n", {}, "use .jsonl, .jsonl.gz, .parquet"),
+        ("b.txt", b"problem,answer\n", {}, "use .jsonl, .jsonl.gz, .parquet, .csv"),
+        ("b.csv", b"problem,answer\n", {}, "holds no rows"),
         ("b.jsonl", b"", {}, "holds no rows"),
         ("b.jsonl", b'{"problem": "q", "answer": 1}\n{"prob', {}, "line 2 is not JSON"),
         ("b.jsonl", b"[1, 2]\n", {}, "line 1 is not a JSON object"),
@@ -92,6 +99,106 @@ def test_an_operators_slip_is_one_sentence_at_the_call(tmp_path, name, content, 
 def test_dev_has_no_file_to_read():
     with pytest.raises(OperatorError, match="'dev' has no `file`"):
         load_benchmark(BenchmarkSettings())
+
+
+# --- the registry ------------------------------------------------------------------------------------------------
+
+
+def copy_of(folder, known, rows):
+    """A folder as a clone of the hub's dataset would be: the benchmark's file at its place, of its kind."""
+    path = folder / known.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".csv":
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("name", [n for n, known in BENCHMARKS.items() if known.read is None])
+def test_every_benchmark_is_read_from_a_folder_with_the_hubs_columns(tmp_path, name):
+    known = BENCHMARKS[name]
+    answers = [["1", "2"], ["3"]] if name == "olympiadbench" else [5, 6] if name == "aime25" else ["5", "6.0"]
+    rows = [{known.problem_column: f"How many {i}?", known.answer_column: a} for i, a in enumerate(answers)]
+    copy_of(tmp_path, known, rows)
+    problems = list(load_benchmark(BenchmarkSettings(name=name, file=str(tmp_path))))
+    assert [p.statement for p in problems] == ["How many 0?", "How many 1?"]
+    assert [p.answer for p in problems] == (["1, 2", "3"] if name == "olympiadbench" else [str(a) for a in answers])
+    assert {p.source for p in problems} == {name}
+
+
+def test_gsm8k_takes_the_number_after_the_hashes(tmp_path):
+    rows = [{"question": "How much?", "answer": "500+700=<<500+700=1200>>1200\n#### 1,200"}]
+    copy_of(tmp_path, BENCHMARKS["gsm8k"], rows)
+    (problem,) = load_benchmark(BenchmarkSettings(name="gsm8k", file=str(tmp_path)))
+    assert (problem.statement, problem.answer) == ("How much?", "1200")
+
+
+def test_gpqa_puts_its_answers_under_letters_in_the_same_order_every_time(tmp_path):
+    rows = [
+        {
+            "Question": f"Which {i}?",
+            "Correct Answer": " right",
+            "Incorrect Answer 1": "a, b",
+            "Incorrect Answer 2": "two\nlines",
+            "Incorrect Answer 3": "no",
+        }
+        for i in range(40)
+    ]
+    copy_of(tmp_path, BENCHMARKS["gpqa-diamond"], rows)
+    settings = BenchmarkSettings(name="gpqa-diamond", file=str(tmp_path))
+    problems = list(load_benchmark(settings))
+    assert problems == list(load_benchmark(settings))
+    for problem in problems:
+        assert f"{problem.answer}) right" in problem.statement and problem.statement.count("\n") == 6
+    assert {p.answer for p in problems} == set("ABCD")  # 40 draws of four: one is missing with chance 4e-5
+
+
+def test_a_file_of_other_columns_may_hold_a_known_benchmark(tmp_path):
+    rows = [{"benchmark": "gsm8k", "problem": "How much?", "answer": "18"}]
+    (problem,) = load(write(tmp_path, rows), benchmark="gsm8k")
+    (same,) = load_benchmark(BenchmarkSettings(name="gsm8k", file=str(tmp_path / "b.jsonl")))
+    assert same.answer == problem.answer == "18" and same.id == problem.id
+
+
+def test_a_benchmark_that_cannot_be_fetched_says_what_to_do(tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(module, "hf_hub_download", offline)
+    with pytest.raises(OperatorError, match=r"math-500 could not be fetched .* write \{name: math-500, file: FOLDER\}"):
+        load_benchmark(BenchmarkSettings(name="math-500"))
+    with pytest.raises(OperatorError, match=r"none is known by that name; did you mean 'math-500'\?"):
+        load_benchmark(BenchmarkSettings(name="math500"))
+    with pytest.raises(OperatorError, match=r"holds neither data/train-00000-of-00001.parquet nor train-00000"):
+        load_benchmark(BenchmarkSettings(name="aime24", file=str(tmp_path)))
+
+
+def test_a_fetch_asks_for_the_pinned_revision_unless_told(tmp_path, monkeypatch):
+    asked = []
+
+    def fetched(hub, file, *, repo_type, revision):
+        asked.append((hub, file, repo_type, revision))
+        return write(tmp_path, [{"problem": "q", "answer": "1"}])
+
+    monkeypatch.setattr(module, "hf_hub_download", fetched)
+    load_benchmark(BenchmarkSettings(name="math-500"))
+    load_benchmark(BenchmarkSettings(name="math-500", revision="main"))
+    known = BENCHMARKS["math-500"]
+    assert asked == [(known.hub, known.file, "dataset", revision) for revision in (known.revision, "main")]
+
+
+@pytest.mark.parametrize("known", BENCHMARKS.values(), ids=BENCHMARKS)
+def test_a_record_is_whole(known):
+    assert len(known.revision) == 40 and int(known.revision, 16)
+    assert known.hub.count("/") == 1 and known.file.endswith((".jsonl", ".parquet", ".csv"))
+    assert known.citation and known.licence and known.num_problems >= 30
+    assert known.template is None or known.template in TEMPLATES
+    assert known.verifier is None or known.verifier in VERIFIERS
 
 
 PROBLEMS = [make_problem(f"Question {i}", answer="1") for i in range(50)]

@@ -56,10 +56,11 @@ def test_a_spread_that_one_sample_or_one_problem_cannot_show_is_none_and_not_0()
     assert one_problem["sem_over_problems"] is None and one_problem["interval95"] is None
 
 
-def test_pass_at_k_is_given_for_powers_of_two_and_n():
+def test_pass_at_k_is_given_for_every_k_up_to_n():
     found = score([group(1, C, W, W, W, W, W), group(2, W, W, W, W, W, W)], n=6)["pass_at_k"]
     # one correct of six: pass@k = k/6 on the first problem, 0 on the second
-    assert {k: v["value"] for k, v in found.items()} == pytest.approx({"1": 1 / 12, "2": 2 / 12, "4": 4 / 12, "6": 0.5})
+    assert {k: v["value"] for k, v in found.items()} == pytest.approx({str(k): k / 12 for k in range(1, 7)})
+    assert all(v["interval95"][0] <= v["value"] <= v["interval95"][1] for v in found.values())
 
 
 def test_the_rates_share_out_every_sample_and_no_undecided_one_scores():
@@ -77,6 +78,56 @@ def test_truncation_is_counted_by_how_the_sample_ended_and_tokens_only_where_kno
     found = score([group(1, C, finish_reason="length", num_tokens=30), group(2, W, num_tokens=None)], n=1)
     assert found["truncation_rate"] == 0.5 and found["mean_tokens"] == 30
     assert score([group(1, C, num_tokens=None)], n=1)["mean_tokens"] is None
+
+
+def spoken(number, index, text, outcome=W, strict=None, tokens=10, read=None):
+    """One sample with this text; `strict`: the outcome of the strict parse, `read`: what the lenient one read."""
+    verdicts = {FINAL: Verdict(Outcome(outcome), read)}
+    if strict is not None:
+        verdicts["strict"] = Verdict(Outcome(strict), read if strict in ANSWERS else None)
+    problem = make_problem(f"Question {number}", answer="4")
+    return problem, make_trace(
+        problem.id, text, sampling={"sample_index": index}, finish_reason="stop", num_tokens=tokens, verdicts=verdicts
+    )
+
+
+def of(*spoken_samples):
+    """Groups of samples, the samples of a problem together."""
+    problems = {p.id: p for p, _ in spoken_samples}
+    return [Group(p, tuple(t for q, t in spoken_samples if q.id == p.id)) for p in problems.values()]
+
+
+def test_unfinished_thinking_and_repetition_are_read_off_the_text():
+    texts = ["<think>2+2", "<think>2+2</think> 4", "2+2 is 4", "<think> " + "so it is. " * 40]
+    found = score(of(*(spoken(1, i, text) for i, text in enumerate(texts))), n=4)
+    assert found["unfinished_thinking_rate"] == 2 / 4 and found["repetition_rate"] == 1 / 4
+
+
+def test_the_strict_parse_stands_beside_the_lenient_one():
+    samples = [
+        spoken(1, 0, "\\boxed{4}", C, strict=C, read="4"),
+        spoken(1, 1, "The answer is 4", C, strict="no_answer", read="4"),
+        spoken(2, 0, "\\boxed{5}", W, strict=W, read="5"),
+        spoken(2, 1, "I give up", "no_answer", strict="no_answer"),
+    ]
+    found = score(of(*samples), n=2)
+    assert found["pass_at_1"]["value"] == 0.5 and found["strict"]["pass_at_1"]["value"] == 0.25
+    assert found["strict"]["only_lenient_finds_an_answer"] == 0.25
+    assert score([group(1, C)], n=1)["strict"] is None
+
+
+def test_tokens_an_answer_by_what_the_answer_came_to():
+    samples = [
+        spoken(1, 0, "a", C, tokens=10),
+        spoken(1, 1, "b", C, tokens=20),
+        spoken(2, 0, "c", W, tokens=100),
+        spoken(2, 1, "d", "truncated", tokens=30),
+    ]
+    found = score(of(*samples), n=2)
+    assert found["mean_tokens"] == found["tokens"]["all"]["mean"] == 40
+    assert found["tokens"]["all"]["p50"] == 25 and found["tokens"]["correct"]["mean"] == 15
+    # 90% of the way from 10, 20, 30, 100: 30 + 0.7 * 70
+    assert found["tokens"]["all"]["p90"] == pytest.approx(79) and found["tokens"]["not_correct"]["mean"] == 65
 
 
 def test_a_problem_without_gold_is_left_out_and_counted():

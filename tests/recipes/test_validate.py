@@ -74,7 +74,7 @@ def test_every_mistake_is_said_at_once_with_its_place(file):
         "evaluate.engine: there is no 'vlm'",
         "verify.policy: there is no 'nobody'",
         "there is no benchmark file at no.jsonl.",
-        "evaluate.benchmarks: 'aime' needs `file`",
+        "benchmark 'aime' has no `file`, and none is known by that name; did you mean 'aime25'?",
         "student.model: ./nothing is neither a folder",
     ]
     assert [b for b in beginnings if not any(s.startswith(b) for s in said)] == []

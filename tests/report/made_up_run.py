@@ -196,11 +196,40 @@ def write_scores(run: Path, model: str, benchmark: str, value: float, groups: li
         "truncation_rate": 0.04 * rest,
         "no_answer_rate": 0.06 * rest,
         "mean_tokens": 41.7,
+        "unfinished_thinking_rate": 0.02 * rest,
+        "repetition_rate": 0.01 * rest,
+        "strict": {"pass_at_1": estimate(0.9 * value), "only_lenient_finds_an_answer": 0.1},
+        "tokens": {
+            "all": {"mean": 41.7, "p50": 40.0, "p90": 71.0},
+            "correct": {"mean": 39.0, "p50": 38.0, "p90": 60.0},
+        },
         "per_problem": {},
         "settings": SETTINGS,
     }
     write_json(folder / "scores.json", scores)
     write_records(folder / "groups" / "part-00000.parquet", Group, groups)
+
+
+def write_beside(run: Path) -> None:
+    """What `redistill regrade` and `redistill compare` leave in a run's folder."""
+    said = {"outcome": "correct", "read": "7", "reason": "equal_number"}
+    example = {"trace_id": "t0123", "gold": "7", "exact": said, "choice": {**said, "outcome": "ungradable"}}
+    agreement = {"student": "redi", "benchmark": "dev", "a": "exact", "b": "choice", "num_samples": 1600, "agree": 0.25}
+    agreement |= {"only_a_correct": 1200, "only_b_correct": 0, "examples": [example]}
+    agreement |= {"table": {"correct": {"ungradable": 1200}, "incorrect": {"incorrect": 400}}}
+    write_json(run / "regraded" / "agreement.json", [agreement])
+    scores = {"pass_at_1": estimate(0.1), "no_answer_rate": 0.0}
+    write_json(run / "regraded" / "choice" / "redi" / "dev" / "scores.json", scores)
+    side = {"statement": "1+1=", "gold": "2", "correct": 4, "samples": 4, "outcome": "correct", "read": "2"}
+    flip = {"problem_id": "p77", "solved_by": "redi@one", "a": {**side, "completion_end": "####2"}}
+    flip["b"] = {**side, "correct": 0, "outcome": "incorrect", "read": "3", "completion_end": "####3"}
+    bin_ = {"label": "hard (below a third solved)", "num_problems": 90, "a": 0.2, "b": 0.1, "difference": 0.1}
+    found = {"a": "redi@one", "b": "redi@two", "benchmark": "dev", "difference": 0.02, "interval95": [-0.01, 0.05]}
+    found |= {"sentence": "No difference between redi@one and redi@two can be claimed: +0.020.", "mcnemar_p": 0.21}
+    found |= {"flips": {"both": 300, "only_a": 12, "only_b": 4, "neither": 84}, "left_out": [0, 0]}
+    found |= {"settings_differ": {"temperature": [0.6, 1.0]}, "flipped": [flip]}
+    found |= {"by_difficulty": {"bins": [{**bin_, "interval95": [0.0, 0.2]}], "note": "Sorted by even samples."}}
+    write_json(run / "compare" / "redi@one--redi@two.json", [found])
 
 
 def write_run(run: Path, *, problems: int = 120) -> Path:
@@ -220,6 +249,7 @@ def write_run(run: Path, *, problems: int = 120) -> Path:
         comparison = {"a": "redi", "b": other, "benchmark": "dev", "difference": difference, "interval95": [low, high]}
         found.append({**comparison, **counts, "sentence": sentence})
     write_json(run / "evaluate" / "comparisons.json", found)
+    write_beside(run)
     rows = [
         {"label": "lines that jump three operations", "value": 0.45, "n": 5120},
         {"label": "of these, slips", "value": 0.35, "n": 2304},

@@ -8,7 +8,9 @@ import pytest
 from made_up_run import PASS_AT_1, make_group
 
 from redistill.records import Group
-from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages, Table, Tag, Text
+from redistill.report import write_report
+from redistill.report.beside import other_runs, other_verifiers
+from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
@@ -96,11 +98,11 @@ def test_a_single_sample_has_no_error_over_columns(run_folder: Path, tmp_path: P
     assert any("Not the same for all models: temperature" in b.text for b in blocks if isinstance(b, Text))
 
 
-def test_the_rates_table_has_pass_at_k_majority_and_lengths(run: RunFiles) -> None:
-    table = next(b for b in scores(run) if isinstance(b, Table) and "otherwise" in b.caption)
-    assert list(table.head) == ["model", "pass@2", "pass@4", "maj@4", "truncated", "no answer", "tokens (mean)"]
-    # redi: pass@2 = 1 - 0.16^1.6 = 0.9467, pass@4 = 1 - 0.16^2.8 = 0.9941, truncated 0.04 * 0.16, no answer 0.06 * 0.16
-    assert cells(table)[3] == ["redi", "94.7", "99.4", "87.0", "0.6", "1.0", "42"]
+def test_the_rates_table_has_pass_at_k_and_majority(run: RunFiles) -> None:
+    table = next(b for b in scores(run) if isinstance(b, Table) and "k at a time" in b.caption)
+    assert list(table.head) == ["model", "pass@2", "pass@4", "maj@4"]
+    # redi: pass@2 = 1 - 0.16^1.6 = 0.9467, pass@4 = 1 - 0.16^2.8 = 0.9941
+    assert cells(table)[3] == ["redi", "94.7", "99.4", "87.0"]
 
 
 def test_comparisons_are_drawn_and_said(run: RunFiles) -> None:
@@ -236,3 +238,63 @@ def test_many_comparisons_are_drawn_for_the_main_model_and_listed_for_all(run_fo
     _, sentences, details = comparisons(RunFiles(run))
     assert sentences.items == ["redi and base", "redi and sft", "redi and control"]  # type: ignore[union-attr]
     assert len(details.blocks[0].rows) == 6  # type: ignore[union-attr]
+
+
+# --- beside the run ------------------------------------------------------------------------------------------------
+
+
+def test_other_verifiers_are_a_sentence_a_table_of_outcomes_and_what_each_read(run: RunFiles) -> None:
+    scores, outcomes, details = [b for b in other_verifiers(run) if not isinstance(b, Text)]
+    assert isinstance(scores, Table) and cells(scores) == [
+        ["redi", "dev", "choice", "10.0", "6.5\u00a0to\u00a013.5", "0.0"]
+    ]
+    assert isinstance(outcomes, Table) and cells(outcomes) == [["correct", "0", "1,200"], ["incorrect", "400", "0"]]
+    said = next(b.text for b in other_verifiers(run) if isinstance(b, Text))
+    assert "exact and choice agree on 25.0% of 1,600 answers" in said and "by exact alone: 1,200" in said
+    assert isinstance(details, Details) and isinstance(details.blocks[0], Table)
+    assert cells(details.blocks[0]) == [
+        ["t0123", "7", "correct (equal_number)", "“7”", "ungradable (equal_number)", "“7”"]
+    ]
+
+
+def test_other_runs_are_sentences_parts_and_both_answers_of_a_flip(run: RunFiles) -> None:
+    blocks = other_runs(run)
+    sentences = next(b for b in blocks if isinstance(b, Sentences)).items
+    assert sentences[0].startswith("dev: No difference between redi@one and redi@two can be claimed")
+    assert "by redi@one alone 12, by redi@two alone 4, by neither 84. McNemar's exact test: p = 0.210." in sentences[1]
+    assert sentences[2] == "Not the same: temperature 0.6 against 1.0."
+    parts, flips = (b for b in blocks if isinstance(b, Details))
+    assert cells(parts.blocks[0])[0] == [  # type: ignore[arg-type]
+        "hard (below a third solved)", "90", "20.0", "10.0", "10.0", "0.0\u00a0to\u00a020.0",
+    ]  # fmt: skip
+    sides = flips.blocks[1]
+    assert isinstance(sides, Passages) and [(s.title, s.tone) for s in sides.items] == [
+        ("redi@one", "right"), ("redi@two", "wrong"),
+    ]  # fmt: skip
+
+
+def test_what_the_verbs_beside_have_not_left_has_no_heading(run_folder: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    shutil.rmtree(bare / "regraded")
+    shutil.rmtree(bare / "compare")
+    page = write_report(bare).read_text("utf-8")
+    assert ">Against other runs<" not in page and ">Other verifiers<" not in page and ">Scores<" in page
+
+
+def test_how_the_answers_went_stands_strict_beside_lenient(run: RunFiles) -> None:
+    table = next(b for b in scores(run) if isinstance(b, Table) and "how the answers went" in b.caption)
+    redi = next(row for row in cells(table) if row[0] == "redi")
+    # made up: strict .9 * .84, 10% lenient alone; rates of the wrong .16: .06, .04, .02, .01
+    assert redi[1:] == ["75.6", "10.0", "1.0", "0.6", "0.3", "0.2"]
+    tokens = next(b for b in scores(run) if isinstance(b, Table) and "tokens an answer" in b.caption)
+    assert next(r for r in cells(tokens) if r[0] == "redi")[1:] == [
+        "42",
+        "40",
+        "71",
+        "39",
+        "38",
+        "60",
+        None,
+        None,
+        None,
+    ]

@@ -15,7 +15,21 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from redistill import __version__
-from redistill.cli import doctor, init, lr_find, report, run, scores, serve, show, validate, why
+from redistill.cli import (
+    compare,
+    doctor,
+    evaluate,
+    init,
+    lr_find,
+    regrade,
+    report,
+    run,
+    scores,
+    serve,
+    show,
+    validate,
+    why,
+)
 from redistill.cli.common import plain
 from redistill.errors import OperatorError
 
@@ -29,9 +43,12 @@ corpus > verify > select > train > evaluate > report and leaves one folder with 
 
 VERBS: dict[str, ModuleType] = {
     "run": run,
+    "evaluate": evaluate,
     "show": show,
     "why": why,
     "scores": scores,
+    "compare": compare,
+    "regrade": regrade,
     "lr-find": lr_find,
     "serve": serve,
     "doctor": doctor,

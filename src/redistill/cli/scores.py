@@ -43,8 +43,10 @@ def score_table(folder: Path) -> dict[str, Any]:
         raise OperatorError(
             f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
         )
-    stages = ["base", *(read_yaml(folder / "recipe.yaml").get("train") or {})]
-    found = [p for p in folder.glob("evaluate/*/*/scores.json") if p.parent.parent.name in stages]
+    files = sorted(folder.glob("evaluate/*/*/scores.json"))
+    train = read_yaml(folder / "recipe.yaml").get("train")
+    stages = ["base", *train] if train else [p.parent.parent.name for p in files]
+    found = [p for p in files if p.parent.parent.name in stages]
     files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")

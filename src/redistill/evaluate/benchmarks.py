@@ -1,12 +1,15 @@
-"""Benchmarks: a local file with problem and answer columns -> Problems.
+"""Benchmarks: a name of the registry, or a file with problem and answer columns -> Problems.
 
     {"benchmark": "aime24", "id": "60", "problem": "Every morning Aya ...", "answer": "204"}
     load_benchmark(BenchmarkSettings(name="aime24", file="benchmarks.jsonl.gz", benchmark="aime24"))
+    load_benchmark(BenchmarkSettings(name="math-500"))                       fetched from the hub at a pinned revision
+    load_benchmark(BenchmarkSettings(name="math-500", file="copies/"))       a copy of the hub's files in a folder
 
-Reads .jsonl, .jsonl.gz and .parquet. The held-out problems of a corpus (`dev`) are already Problems and do not pass
-here.
+Reads .jsonl, .jsonl.gz, .parquet and .csv. The held-out problems of a corpus (`dev`) are already Problems and do not
+pass here.
 """
 
+import csv
 import gzip
 import json
 import zlib
@@ -16,28 +19,31 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 
 from redistill.errors import OperatorError
+from redistill.evaluate.registry import BENCHMARKS, Benchmark
 from redistill.records import Problem, content_id, make_problem
 from redistill.settings import BenchmarkSettings, did_you_mean
 
 
 def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
-    """The problems of `settings.file`, only those whose `benchmark` column has the wanted value, in file order.
+    """The problems of `settings`, only those whose `benchmark` column has the wanted value, in file order.
 
-    A list of answers is joined as "a, b"; a missing one is None, which verifies as `ungradable`. A statement that
-    comes twice is one problem, with its first answer. `max_problems` is the business of `subsample`.
-    Errors: OperatorError for a file that is missing, of an unknown kind, unreadable or empty, and for an unknown
-    column or benchmark; raised at the call, before the first problem.
+    Columns: those that `settings` names; else those of the registry's benchmark of this name, where the file has them;
+    else `problem` and `answer`. A list of answers is joined as "a, b"; a missing one is None, which verifies as
+    `ungradable`. A statement that comes twice is one problem, with its first answer. `max_problems` is the business of
+    `subsample`. Errors: OperatorError for a file that is missing, of an unknown kind, unreadable or empty, for an
+    unknown column or benchmark, and for one that cannot be fetched; raised at the call, before the first problem.
     """
-    if settings.file is None:
-        raise OperatorError(f"benchmark {settings.name!r} has no `file`; name a .jsonl, .jsonl.gz or .parquet file.")
-    path = Path(settings.file)
+    path = benchmark_file(settings)
     rows = list(enumerate(_read_rows(path)))
     if not rows:
         raise OperatorError(f"{path} holds no rows; benchmark {settings.name!r} needs at least one problem.")
+    read, columns = _reader(settings, rows[0][1])
     wanted = ["benchmark"] if settings.benchmark is not None else []
-    for column in (settings.problem_column, settings.answer_column, *wanted):
+    for column in (*columns, *wanted):
         if all(column not in row for _, row in rows):
             raise OperatorError(f"{path} has no column {column!r}{did_you_mean(column, rows[0][1])}")
     if settings.benchmark is not None:
@@ -45,7 +51,61 @@ def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
         rows = [(at, row) for at, row in rows if str(row.get("benchmark")) == settings.benchmark]
         if not rows:
             raise OperatorError(f"{path} has no benchmark {settings.benchmark!r}; it holds {', '.join(present)}")
-    return iter(list(_problems(rows, path, settings)))
+    return iter(list(_problems(rows, path, settings.name, read, columns[0])))
+
+
+def benchmark_file(settings: BenchmarkSettings) -> Path:
+    """The file of a benchmark: the one that `settings` names, the registry's file in a folder, or fetched from the hub."""
+    known = BENCHMARKS.get(settings.name)
+    if settings.file is None:
+        if known is None:
+            raise OperatorError(
+                f"benchmark {settings.name!r} has no `file`, and none is known by that name"
+                f"{did_you_mean(settings.name, BENCHMARKS)}"
+            )
+        return _fetch(settings.name, known, settings.revision or known.revision)
+    path = Path(settings.file).expanduser()
+    if not path.is_dir():
+        return path
+    if known is None:
+        raise OperatorError(f"{path} is a folder; name the file of benchmark {settings.name!r} in it.")
+    for inside in (path / known.file, path / Path(known.file).name):
+        if inside.is_file():
+            return inside
+    raise OperatorError(
+        f"{path} holds neither {known.file} nor {Path(known.file).name} of benchmark {settings.name!r}."
+    )
+
+
+def _fetch(name: str, known: Benchmark, revision: str) -> Path:
+    try:
+        return Path(hf_hub_download(known.hub, known.file, repo_type="dataset", revision=revision))
+    except GatedRepoError as error:
+        raise OperatorError(
+            f"{name} is gated: accept its terms at huggingface.co/datasets/{known.hub}, then set HF_TOKEN."
+        ) from error
+    except (OSError, ValueError, EntryNotFoundError) as error:  # the hub's own errors are kinds of these three
+        why = " ".join(str(error).split())[:200]
+        raise OperatorError(
+            f"{name} could not be fetched from the hub, {known.hub} at {revision[:12]} ({why}). Check the network, or fetch "
+            f"{known.file} yourself and write {{name: {name}, file: FOLDER}}."
+        ) from error
+
+
+_Read = Callable[[dict[str, Any]], tuple[Any, Any]]
+
+
+def _reader(settings: BenchmarkSettings, first: dict[str, Any]) -> tuple[_Read, tuple[str, str]]:
+    """How a row becomes (statement, answer), and the two columns that it needs."""
+    known = BENCHMARKS.get(settings.name)
+    if known and not {known.problem_column, known.answer_column} <= first.keys():
+        known = None  # a file of other columns that holds this benchmark
+    named = settings.problem_column, settings.answer_column
+    if known and known.read and named == (None, None):
+        return known.read, (known.problem_column, known.answer_column)
+    problem = named[0] or (known.problem_column if known else "problem")
+    answer = named[1] or (known.answer_column if known else "answer")
+    return lambda row: (row.get(problem), row.get(answer)), (problem, answer)
 
 
 def subsample(problems: Iterable[Problem], max_problems: int | None, seed: int) -> list[Problem]:
@@ -61,14 +121,15 @@ def subsample(problems: Iterable[Problem], max_problems: int | None, seed: int) 
     return [p for p in problems if p.id in kept]
 
 
-def _problems(rows: Iterable[tuple[int, dict[str, Any]]], path: Path, settings: BenchmarkSettings) -> Iterator[Problem]:
+def _problems(
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, name: str, read: _Read, column: str
+) -> Iterator[Problem]:
     seen: set[str] = set()
     for at, row in rows:
-        statement = row.get(settings.problem_column)
+        statement, answer = read(row)
         if not isinstance(statement, str) or not statement.strip():
-            raise OperatorError(f"{path} row {at}: {settings.problem_column!r} must be text (here: {statement!r}).")
-        answer = _answer_text(row.get(settings.answer_column))
-        problem = make_problem(statement, answer=answer, source=settings.name, source_row=f"{path.name}:{at}")
+            raise OperatorError(f"{path} row {at}: {column!r} must be text (here: {statement!r}).")
+        problem = make_problem(statement, answer=_answer_text(answer), source=name, source_row=f"{path.name}:{at}")
         if problem.id not in seen:
             seen.add(problem.id)
             yield problem
@@ -110,6 +171,14 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise OperatorError(f"cannot read {path}: {error}.") from error
+
+
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         return pq.read_table(path).to_pylist()
@@ -121,4 +190,5 @@ _READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl,
     ".parquet": _read_parquet,
+    ".csv": _read_csv,
 }

@@ -10,14 +10,17 @@ sample is an error, never a failure of the student.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from redistill.errors import OperatorError
 from redistill.evaluate.metrics import METRICS, Samples, bootstrap_intervals, is_correct, pass_at_k
-from redistill.records import Group, Outcome
+from redistill.records import Group, Outcome, Trace
+from redistill.texts import repeats
+
+STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 
 
 def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 2000) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 20
     `sem_over_sample_columns`, how far another n draws on these problems would move it (std of the n whole-benchmark
     scores / sqrt(n), the paper's; None for n = 1), and `sem_over_problems`, how far other problems of the kind would
     (std of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
-    what follows are over all samples of the gradable problems. A problem without a gold answer is left out and counted:
+    what follows are over all samples of the gradable problems; `strict` is there where the verdicts of a strict parse are. A problem without a gold answer is left out and counted:
     that is a matter of the gold alone, else a student whose gibberish nobody can grade would be scored on fewer
     problems than the others. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
@@ -42,29 +45,71 @@ def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 20
         )
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
     columns = {name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()}
-    ks = sorted({1 << i for i in range(n.bit_length())} | {n})
-    columns |= {f"pass_at_k {k}": [pass_at_k(n, int(c), k=k) for c in hits.sum(axis=1)] for k in ks}
+    columns |= {f"pass_at_k {k}": _pass_at(k, n, hits) for k in range(1, n + 1)}
+    traces = [t for samples in graded.values() for t in samples]
+    if all(STRICT in t.verdicts for t in traces):
+        strict = [[t.verdicts[STRICT].outcome is Outcome.correct for t in samples] for samples in graded.values()]
+        columns["strict"] = [sum(row) / n for row in strict]
     found = _with_intervals(columns, seed=seed, bootstrap=bootstrap)
     found["pass_at_1"] |= {
         "sem_over_sample_columns": _sem(hits.mean(axis=0)),
         "sem_over_problems": _sem(hits.mean(axis=1)),
     }
-    traces = [t for samples in graded.values() for t in samples]
     outcomes = Counter(t.verdict.outcome for t in traces)
     rates = {str(outcome): outcomes[outcome] / len(traces) for outcome in Outcome}
-    lengths = [t.num_tokens for t in traces if t.num_tokens is not None]
     return {
         "num_problems": len(graded),
         "num_samples": n,
         "num_ungradable": len(table) - len(graded),
         **{name: found[name] for name in METRICS},
-        "pass_at_k": {str(k): found[f"pass_at_k {k}"] for k in ks},
+        "pass_at_k": {str(k): found[f"pass_at_k {k}"] for k in range(1, n + 1)},
+        "strict": _strict(traces, found) if "strict" in found else None,
         "rates": rates,
-        "truncation_rate": sum(t.finish_reason == "length" for t in traces) / len(traces),
+        "truncation_rate": _share(traces, lambda t: t.finish_reason == "length"),
         "no_answer_rate": rates["no_answer"],
-        "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
+        "unfinished_thinking_rate": _share(traces, is_unfinished_thinking),
+        "repetition_rate": _share(traces, lambda t: repeats(t.completion)),
+        **_tokens(traces),
         "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},
     }
+
+
+def _pass_at(k: int, n: int, hits: np.ndarray) -> list[float | None]:
+    """pass@k of each problem; hits (problems, n)."""
+    return [pass_at_k(n, int(c), k=k) for c in hits.sum(axis=1)]
+
+
+def is_unfinished_thinking(trace: Trace) -> bool:
+    """True where `<think>` was opened, by the student or the prefill, and not closed."""
+    return "<think>" in trace.completion and "</think>" not in trace.completion
+
+
+def _share(traces: Sequence[Trace], holds: Callable[[Trace], bool]) -> float:
+    return sum(map(holds, traces)) / len(traces)
+
+
+def _strict(traces: Sequence[Trace], found: Mapping[str, Any]) -> dict[str, Any]:
+    """pass@1 of the strict parse, and the share of samples in which it finds no answer where the lenient one does."""
+    lost = _share(traces, lambda t: t.verdicts[STRICT].extracted is None and t.verdict.extracted is not None)
+    return {"pass_at_1": found["strict"], "only_lenient_finds_an_answer": lost}
+
+
+def _tokens(traces: Sequence[Trace]) -> dict[str, Any]:
+    """Tokens an answer, prefill not counted: over all samples whose length is known, and by what they came to."""
+    known = [(t.num_tokens, is_correct(t)) for t in traces if t.num_tokens is not None]
+    if not known:
+        return {"mean_tokens": None, "tokens": None}
+    of = {
+        "all": [length for length, _ in known],
+        "correct": [length for length, right in known if right],
+        "not_correct": [length for length, right in known if not right],
+    }
+    tokens = {
+        name: {"mean": float(np.mean(found)), "p50": float(np.median(found)), "p90": float(np.percentile(found, 90))}
+        for name, found in of.items()
+        if found
+    }
+    return {"mean_tokens": tokens["all"]["mean"], "tokens": tokens}
 
 
 def _with_intervals(columns: dict[str, list[float | None]], *, seed: int, bootstrap: int) -> dict[str, dict[str, Any]]:

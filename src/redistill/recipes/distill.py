@@ -27,9 +27,9 @@ from redistill.executors import Executor, LocalProcesses, cores, open_executor
 from redistill.progress import bar, say
 from redistill.recipes.doctor import check_rows
 from redistill.recipes.facts import model_card, run_record
-from redistill.recipes.plan import Plan, make_plan, stage_stream
+from redistill.recipes.plan import Plan, make_plan, stage_stream, student_address
 from redistill.recipes.probe import dev_probe
-from redistill.recipes.scoring import scored, sit
+from redistill.recipes.scoring import description, is_held_out, scored, sit
 from redistill.recipes.shards import (
     Judges,
     closing_pool,
@@ -154,7 +154,7 @@ class Run:
     # --- train: Examples and Pairs -> students ---
 
     def train(self) -> None:
-        dev = any(b.name == "dev" and b.file is None for b in self.recipe.evaluate.benchmarks)
+        dev = any(map(is_held_out, self.recipe.evaluate.benchmarks))
         if dev and self.room("select", {}).ledger()["accounts"]["dev"]["kept"] == 0:
             raise OperatorError(
                 "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
@@ -209,7 +209,7 @@ class Run:
         """Objectives with negatives re-weight habits that the student has: look at its good habit before they begin."""
         start = self.recipe.train[stage].start
         path = self.folder / "evaluate" / "diagnosis.json"
-        dev = next((b for b in self.recipe.evaluate.benchmarks if b.name == "dev" and b.file is None), None)
+        dev = next((b for b in self.recipe.evaluate.benchmarks if is_held_out(b)), None)
         if self.plan.diagnosis is None or dev is None or start == "base":
             return
         if path.exists() and read_json(path).get("student") == start and self._scored(start, dev):
@@ -236,33 +236,25 @@ class Run:
         if self._scored(name, benchmark):
             return
         settings = self.recipe.evaluate
-        described = {
-            **settings.model_dump(mode="json", exclude={"models", "benchmarks"}),
-            **self.recipe.prompt.model_dump(),
-        }
+        described = description(benchmark, self.recipe)
         room = self.room(f"evaluate/{name}/{benchmark.name}", described)
         if not room.is_finished():
-            exam, problems = self.plan.exam(), self._problems(benchmark)
+            exam, problems = self.plan.exam(benchmark), self._problems(benchmark)
             student = Student(lambda: self.student(name), self._address(name))
             sit(room, exam, problems, student, author=name, label=f"evaluate {name}")
-        facts = {"model": name, "benchmark": benchmark.name, "settings": described}
+        facts: dict[str, Any] = {"model": name, "benchmark": benchmark.name, "settings": described}
         scored(room, n=settings.n, seed=self.recipe.seed, **facts)
 
     def _problems(self, benchmark: BenchmarkSettings) -> list[Problem]:
-        if benchmark.file is not None:
-            found = list(load_benchmark(benchmark))
-        else:
-            found = list(_stream(self.folder / "select", "dev"))
+        dev = is_held_out(benchmark)
+        found = list(_stream(self.folder / "select", "dev") if dev else load_benchmark(benchmark))
         return sorted(subsample(found, benchmark.max_problems, self.recipe.seed), key=lambda p: p.id)
 
     def _address(self, name: str) -> str:
-        """By what a server on this machine may know a student: its folder or hub id; empty where it has neither."""
+        """By what a server on this machine may know a student of this run (see `student_address`)."""
         if name != "base":
             return str((self.folder / "train" / name / "model").resolve())
-        model = self.recipe.student.model or ""
-        folder = Path(model).expanduser()
-        nameless = model.startswith("package:") or model.endswith(".gguf")
-        return str(folder.resolve()) if folder.is_dir() else "" if nameless else model
+        return student_address(self.recipe.student)
 
     def _compare(self) -> None:
         names, found = self.plan.scored, []

@@ -58,15 +58,20 @@ class Findings:
         return [sentence for sentence in self.verdicts.values() if sentence]
 
 
+def check_template(name: str, where: str) -> None:
+    """OperatorError for what is neither a template's name nor text with one {problem} in it."""
+    if name not in TEMPLATES and name.count("{problem}") != 1:
+        raise OperatorError(
+            f"{where}: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
+        )
+
+
 def renderer(
     prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[Callable[[Problem], str], Callable[[str], str] | None]:
     """(problem -> prompt text, the chat function or None). OperatorError for a template that is none."""
     name = prompt.template
-    if name not in TEMPLATES and name.count("{problem}") != 1:
-        raise OperatorError(
-            f"prompt.template: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
-        )
+    check_template(name, "prompt.template")
     chat = models.chat_function(tokenizer) if prompt.chat else None
     return partial(render, template=TEMPLATES.get(name, name), chat=chat), chat  # pickles, for processes that select
 

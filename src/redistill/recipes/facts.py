@@ -12,7 +12,7 @@ import torch
 
 from redistill import __version__
 from redistill.records import RunRecord
-from redistill.settings import Recipe
+from redistill.settings import Evaluation, Recipe
 from redistill.storage import read_json, write_json
 
 PACKAGES = (
@@ -28,7 +28,7 @@ PACKAGES = (
 )
 
 
-def run_record(folder: Path, recipe: Recipe, inputs: dict[str, str], seconds: dict[str, float]) -> None:
+def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str], seconds: dict[str, float]) -> None:
     """Write run.json. A room that was passed by keeps the seconds of the time it really ran."""
     path = folder / "run.json"
     before = read_json(path).get("seconds", {}) if path.exists() else {}

@@ -20,8 +20,9 @@ from redistill import models
 from redistill.corpus import SOURCES, resolve
 from redistill.corpus.habits import diagnose
 from redistill.errors import OperatorError, Slips
-from redistill.evaluate import load_benchmark
-from redistill.recipes.doctor import check_before_run
+from redistill.evaluate import BENCHMARKS, load_benchmark
+from redistill.recipes.doctor import check_before_run, check_template
+from redistill.recipes.scoring import is_held_out, judges_of, manner
 from redistill.recipes.selecting import policies_of
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
@@ -42,6 +43,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "train.*.modifiers": MODIFIERS,
     "evaluate.engine": ENGINES,
     "evaluate.verifier": VERIFIERS,
+    "evaluate.benchmarks.verifier": VERIFIERS,
     "diagnosis": DIAGNOSES,
 }
 
@@ -55,7 +57,6 @@ class Parts:
 
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
-    judge: dict[str, partial[Any]]
     policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
@@ -80,7 +81,7 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
 
     sources = bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
     verifiers = bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
-    judge = bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
+    bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
     bound_list("select.filters", recipe.select.filters, "select.filters")
     policies = slips.ask(policies_of, recipe)
     objectives, modifiers = {}, {}
@@ -101,7 +102,7 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
         if "path" in options and (fetch or not _on_the_hub(options["path"])):
             files += slips.ask(_resolve, options["path"], options.get("revision"), f"corpus.sources.{place}") or []
     for benchmark in recipe.evaluate.benchmarks:
-        slips.ask(_check_benchmark, recipe, benchmark)
+        slips.ask(_check_benchmark, recipe, benchmark, fetch)
     if not {"train", "corpus"} & doubtful:
         slips.ask(_check_probes, recipe)
     tokenizer: Any = None
@@ -112,7 +113,6 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
-        judge={recipe.evaluate.verifier.name: judge},
         policies=policies,
         objectives=objectives,
         modifiers=modifiers,
@@ -157,17 +157,20 @@ def _check_engine(recipe: Recipe) -> None:
         )
 
 
-def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings) -> None:
-    if benchmark.file is not None:
+def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) -> None:
+    """OperatorError where a benchmark cannot be read, asked or judged."""
+    template, verifier, where, anchors = manner(benchmark, recipe)
+    if benchmark.template is not None:
+        check_template(template, f"evaluate.benchmarks ({benchmark.name}): template")
+    if verifier is not recipe.evaluate.verifier or recipe.evaluate.strict_anchors is not None:
+        judges_of(verifier, where, anchors)
+    if is_held_out(benchmark):
+        if recipe.corpus.dev_fraction == 0:
+            raise OperatorError(
+                "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
+            )
+    elif benchmark.file is not None or benchmark.name not in BENCHMARKS or fetch:
         next(iter(load_benchmark(benchmark)))
-    elif benchmark.name != "dev":
-        raise OperatorError(
-            f"evaluate.benchmarks: {benchmark.name!r} needs `file`, a local file of problems; only `dev` has none."
-        )
-    elif recipe.corpus.dev_fraction == 0:
-        raise OperatorError(
-            "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
-        )
 
 
 def _check_probes(recipe: Recipe) -> None:

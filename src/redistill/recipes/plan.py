@@ -18,14 +18,15 @@ from transformers import PreTrainedTokenizerFast
 
 from redistill import models
 from redistill.errors import Slips
+from redistill.evaluate import BENCHMARKS, benchmark_file
 from redistill.recipes.doctor import renderer
 from redistill.recipes.parts import find_parts
-from redistill.recipes.scoring import Exam
+from redistill.recipes.scoring import Exam, is_held_out, judges_of, manner, sampling_of
 from redistill.recipes.selecting import sieves_of
 from redistill.records import Problem
-from redistill.rollout import TRANSPORT, Sampling
+from redistill.rollout import TRANSPORT
 from redistill.select import Sieve
-from redistill.settings import Recipe, StageSettings, StudentSettings
+from redistill.settings import BenchmarkSettings, Recipe, StageSettings, StudentSettings
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import needs_pairs
 
@@ -41,7 +42,6 @@ class Plan:
     recipe: Recipe
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
-    judge: dict[str, partial[Any]]
     policies: dict[str, partial[Any]]
     sieves: list[Sieve]
     objectives: dict[str, partial[Any]]
@@ -54,18 +54,13 @@ class Plan:
     inputs: dict[str, str]
     prints: dict[str, str] = field(default_factory=dict)
 
-    def exam(self, *, n: int | None = None, max_new_tokens: int | None = None) -> Exam:
-        """How students are examined: the recipe's evaluation, where asked for with fewer samples or shorter answers."""
-        settings = self.recipe.evaluate
-        sampling = Sampling(
-            n or settings.n,
-            settings.temperature,
-            settings.top_p,
-            max_new_tokens or settings.max_new_tokens,
-            settings.prefill,
-        )
-        name = settings.verifier.name
-        return Exam(self.engine, self.render, self.judge, name, sampling, self.recipe.seed, self.recipe.verify)
+    def exam(self, benchmark: BenchmarkSettings) -> Exam:
+        """How students are examined on a benchmark."""
+        template, verifier, where, anchors = manner(benchmark, self.recipe)
+        render, _ = renderer(self.recipe.prompt.model_copy(update={"template": template}), self.tokenizer)
+        judges = judges_of(verifier, where, anchors)
+        sampling = sampling_of(self.recipe.evaluate)
+        return Exam(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
 
     @property
     def scored(self) -> list[str]:
@@ -78,13 +73,13 @@ def make_plan(recipe: Recipe) -> Plan:
     slips = Slips()
     parts = find_parts(recipe, slips)
     slips.end()
-    files = [*map(str, parts.files), *(b.file for b in recipe.evaluate.benchmarks if b.file)]
+    files = {str(path): path for path in parts.files}
+    files |= {input_name(b): benchmark_file(b) for b in recipe.evaluate.benchmarks if not is_held_out(b)}
     context = models.context_length(models.load_config(recipe.student, len(parts.tokenizer)))
     plan = Plan(
         recipe=recipe,
         sources=parts.sources,
         verifiers=parts.verifiers,
-        judge=parts.judge,
         policies=parts.policies,
         sieves=sieves_of(recipe, context),
         objectives=parts.objectives,
@@ -94,13 +89,27 @@ def make_plan(recipe: Recipe) -> Plan:
         tokenizer=parts.tokenizer,
         render=renderer(recipe.prompt, parts.tokenizer)[0],
         context=context,
-        inputs={path: sha256_file(Path(path)) for path in files},
+        inputs={name: sha256_file(path) for name, path in files.items()},
     )
     plan.prints = _fingerprints(plan)
     return plan
 
 
-def _student_identity(student: StudentSettings) -> Any:
+def input_name(benchmark: BenchmarkSettings) -> str:
+    """What run.json calls a benchmark's file: its path, or its place on the hub."""
+    known = BENCHMARKS.get(benchmark.name)
+    return benchmark.file or (f"{known.hub}/{known.file}" if known else benchmark.name)
+
+
+def student_address(student: StudentSettings) -> str:
+    """By what a server on this machine may know a student: its folder or hub id; empty where it has neither."""
+    model = student.model or ""
+    folder = Path(model).expanduser()
+    nameless = model.startswith("package:") or model.endswith(".gguf")
+    return str(folder.resolve()) if folder.is_dir() else "" if nameless else model
+
+
+def student_identity(student: StudentSettings) -> Any:
     """What the student is: its settings, and the checksums of its files where they are on this machine."""
     if student.from_config is not None:
         return student.model_dump()
@@ -119,7 +128,7 @@ def _student_identity(student: StudentSettings) -> Any:
 
 def _fingerprints(plan: Plan) -> dict[str, str]:
     recipe = plan.recipe
-    student = _student_identity(recipe.student)
+    student = student_identity(recipe.student)
     corpus = [s.model_dump() for s in recipe.corpus.sources]
     for source in corpus:
         source["options"].pop("path", None)  # the files' checksums stand for it
@@ -145,14 +154,13 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     code = code_fingerprint(
         "rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py", "recipes/scoring.py"
     )
-    files = {b.file: plan.inputs[b.file] for b in recipe.evaluate.benchmarks if b.file}
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
     if recipe.evaluate.engine.name == "openai":
         for option in TRANSPORT:
             sampling["engine"]["options"].pop(option, None)
     for name in ["base", *recipe.train]:
         for benchmark in recipe.evaluate.benchmarks:
-            problems = files.get(benchmark.file) if benchmark.file else prints["select"]
+            problems = prints["select"] if is_held_out(benchmark) else plan.inputs[input_name(benchmark)]
             prints[f"evaluate/{name}/{benchmark.name}"] = fingerprint(
                 prints[f"train/{name}"], problems, benchmark.model_dump(exclude={"file"}), sampling,
                 recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,

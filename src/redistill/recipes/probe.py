@@ -20,7 +20,7 @@ from redistill.recipes.scoring import answered
 from redistill.recipes.shards import judged
 from redistill.records import Outcome, Problem, Trace
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.settings import GuardSettings
+from redistill.settings import BenchmarkSettings, GuardSettings
 from redistill.train.probe import Probe
 
 LOOP_ROUNDS = 4  # a text that ends by saying the same thing four times over ends in a loop
@@ -31,7 +31,10 @@ LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is n
 def dev_probe(plan: Plan, guard: GuardSettings, problems: Sequence[Problem]) -> Iterator[Probe]:
     """The probe of a stage, with worker processes that live as long as the stage."""
     asked = sorted(subsample(problems, guard.probe_problems, plan.recipe.seed), key=lambda p: p.id)
-    exam = replace(plan.exam(n=1, max_new_tokens=guard.probe_max_new_tokens), engine=_in_process)
+    exam = plan.exam(BenchmarkSettings())
+    sampling = replace(exam.sampling, n=1, max_new_tokens=guard.probe_max_new_tokens or exam.sampling.max_new_tokens)
+    judge = {exam.verifier: exam.judge[exam.verifier]}
+    exam = replace(exam, engine=_in_process, sampling=sampling, judge=judge)
     pool = exam.pool(workers=1)
 
     def probe(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:

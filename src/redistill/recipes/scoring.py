@@ -11,18 +11,31 @@ What is drawn is kept at once (rollout/journal.py), what is judged is kept by th
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.evaluate import score
+from redistill.evaluate import BENCHMARKS, score
+from redistill.evaluate.scores import STRICT
 from redistill.executors import cores
 from redistill.progress import bar, say
+from redistill.prompts import ASKED_ANCHORS
 from redistill.recipes.shards import judged, verified_shard
 from redistill.records import Group, Problem
 from redistill.rollout import Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.requests import Sample
-from redistill.settings import VerifySettings
+from redistill.settings import (
+    BenchmarkSettings,
+    EvaluateSettings,
+    Evaluation,
+    LimitSettings,
+    Plugin,
+    Recipe,
+    bind,
+    options_of,
+)
 from redistill.storage import Room, write_json
+from redistill.verify import VERIFIERS
 from redistill.verify.pool import VerifierPool
 
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
@@ -38,7 +51,7 @@ class Exam:
     verifier: str
     sampling: Sampling
     seed: int
-    limits: VerifySettings
+    limits: LimitSettings
 
     def pool(self, workers: int | None = None) -> VerifierPool:
         """The workers that judge; close them (`with`)."""
@@ -49,6 +62,47 @@ class Exam:
             timeout_seconds=limits.timeout_seconds,
             memory_mb=limits.memory_mb,
         )
+
+
+def is_held_out(benchmark: BenchmarkSettings) -> bool:
+    """True for the held-out problems of the corpus, which are no file."""
+    return benchmark.name == "dev" and benchmark.file is None
+
+
+def sampling_of(settings: EvaluateSettings) -> Sampling:
+    """How a recipe draws its samples."""
+    return Sampling(settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+
+
+def manner(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> tuple[str, Plugin, str, tuple[str, ...]]:
+    """(template, verifier, its place in the recipe, strict anchors): the benchmark's own entry goes first, then what the
+    registry says of a benchmark that cannot be asked like others, then the recipe."""
+    known = None if is_held_out(benchmark) else BENCHMARKS.get(benchmark.name)
+    template = benchmark.template or (known and known.template) or recipe.prompt.template
+    verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
+    if known and known.verifier:
+        verifier = Plugin(name=known.verifier)
+    if benchmark.verifier:
+        verifier, where = benchmark.verifier, f"evaluate.benchmarks ({benchmark.name}): verifier"
+    strict = recipe.evaluate.strict_anchors
+    return template, verifier, where, ASKED_ANCHORS.get(template, ()) if strict is None else tuple(strict)
+
+
+def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> dict[str, Any]:
+    """How a benchmark was asked and judged, for the ledger, the scores and the page; `prefill` opens every completion."""
+    template, verifier, _, anchors = manner(benchmark, recipe)
+    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
+    asked = {"template": template, "chat": recipe.prompt.chat, "seed": recipe.seed}
+    return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
+
+
+def judges_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = ()) -> dict[str, partial[Any]]:
+    """The verifier by its name, and beside it `strict`: the same, reading an answer only where the prompt asked for it."""
+    judges = {verifier.name: bind(VERIFIERS, verifier, where)}
+    if strict_anchors and "anchors" in options_of(VERIFIERS[verifier.name]):
+        narrow = {**verifier.options, "anchors": list(strict_anchors)}
+        judges[STRICT] = bind(VERIFIERS, Plugin(name=verifier.name, options=narrow), "evaluate.strict_anchors")
+    return judges
 
 
 def answered(
@@ -94,13 +148,13 @@ def sit(
     room.finish(len(shards))
 
 
-def scored(room: Room, *, n: int, seed: int, **facts: Any) -> dict[str, Any]:
+def scored(room: Room, *, n: int, seed: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
     """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
     scores = {**facts, **score(room.read("groups"), n=n, seed=seed)}
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
-    say(f"evaluate {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
+    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
     return scores
 
 

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from redistill.errors import OperatorError
+from redistill.report.shapes import Against, Agreement, Comparison
 from redistill.storage import read_json, read_records
 
 # --- the files' shapes: only what the page shows -----------------------------------------------------------------
@@ -108,6 +109,21 @@ class Estimate(_Shape):
     interval95: tuple[float, float] | None = None
 
 
+class Strict(_Shape):
+    """pass@1 when an answer counts only where the prompt asked for it."""
+
+    pass_at_1: Estimate = Estimate()
+    only_lenient_finds_an_answer: float | None = None
+
+
+class Tokens(_Shape):
+    """Lengths of answers in tokens."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+
+
 class PassAt1(Estimate):
     """pass@1 with both standard errors in use: over sample columns (the paper), over problems (lighteval)."""
 
@@ -127,22 +143,12 @@ class Scores(_Shape):
     rates: dict[str, float] = {}
     truncation_rate: float | None = None
     no_answer_rate: float | None = None
+    unfinished_thinking_rate: float | None = None
+    repetition_rate: float | None = None
+    strict: Strict | None = None
+    tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
     settings: dict[str, Any] = {}
-
-
-class Comparison(_Shape):
-    """Two models on the same problems: difference = a - b."""
-
-    a: str
-    b: str
-    benchmark: str = ""
-    difference: float | None = None
-    interval95: tuple[float, float] | None = None
-    num_above: int | None = None
-    num_below: int | None = None
-    num_equal: int | None = None
-    sentence: str = ""
 
 
 class DiagnosisRow(_Shape):
@@ -268,6 +274,11 @@ class RunFiles:
         """True when the student was built from nothing: its numbers are about the method, not the paper."""
         return bool(self.setting("student", "from_config"))
 
+    @property
+    def is_evaluation(self) -> bool:
+        """True for a run that only scored a finished student (`redistill evaluate`): no corpus, no stages."""
+        return bool(self.recipe) and not self.setting("corpus") and not self.setting("train")
+
     def ledger(self, room: str) -> Ledger | None:
         """The ledger of corpus, verify or select; None before that room has finished."""
         return self._json(f"{room}/ledger.json", Ledger)
@@ -353,6 +364,27 @@ class RunFiles:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         return self._json("evaluate/comparisons.json", list[Comparison]) or []
+
+    @cached_property
+    def against(self) -> list[Against]:
+        """Comparisons with other runs that `redistill compare` has kept here."""
+        found: list[Against] = []
+        for path in sorted(self.folder.glob("compare/*.json")):
+            found += _check(path, list[Against], read_json(path))
+        return found
+
+    @cached_property
+    def agreements(self) -> list[Agreement]:
+        return self._json("regraded/agreement.json", list[Agreement]) or []
+
+    @cached_property
+    def regraded(self) -> dict[tuple[str, str, str], Scores]:
+        """(verifier, model, benchmark) -> scores by that verifier."""
+        found: dict[tuple[str, str, str], Scores] = {}
+        for path in sorted(self.folder.glob("regraded/*/*/*/scores.json")):
+            verifier, model, benchmark = path.parts[-4:-1]
+            found[verifier, model, benchmark] = _check(path, Scores, read_json(path))
+        return found
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from redistill.report.beside import other_runs, other_verifiers
 from redistill.report.blocks import Block
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
@@ -47,7 +48,9 @@ def render(run: RunFiles) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [(anchor(title), title, section(run)) for title, section in SECTIONS.items()]
+    shown = {t: s for t, s in SECTIONS.items() if not run.is_evaluation or t in OF_AN_EVALUATION}
+    found = [(anchor(title), title, section(run)) for title, section in shown.items()]
+    sections = [one for one in found if one[2]]  # nothing was asked of the verbs beside the run: no heading
     return environment.get_template("page.html").render(
         title=run.setting("report", "title") or run.facts.name or run.folder.name,
         style=Markup((_HERE / "style.css").read_text("utf-8")),
@@ -66,6 +69,8 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Result": result,
     "Scores": scores,
     "Paired comparisons": comparisons,
+    "Against other runs": other_runs,
+    "Other verifiers": other_verifiers,
     "Diagnosis": diagnosis,
     "Funnel": funnel,
     "Verdicts": verdicts,
@@ -77,3 +82,6 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Student answers": answers,
     "To do it again": facts,
 }
+
+# What a run of `redistill evaluate` has to show: it has neither traces of a teacher nor stages.
+OF_AN_EVALUATION = ("Result", "Scores", "Against other runs", "Other verifiers", "Student answers", "To do it again")

@@ -20,7 +20,8 @@ from redistill.report.blocks import (
     Text,
     not_run,
 )
-from redistill.report.files import Comparison, RunFiles, Scores
+from redistill.report.files import RunFiles, Scores
+from redistill.report.shapes import Comparison
 from redistill.report.text import count, interval, join, number, percent, plural, short
 
 TOY = (
@@ -37,6 +38,8 @@ def _role(run: RunFiles, model: str) -> str:
     """What a model is, in the field's words: 'REDI', 'SFT continued', ..."""
     if model == "base":
         return "the base student"
+    if run.is_evaluation:
+        return model
     name, options = run.objective(model)
     if name == "sft":
         return "SFT"
@@ -125,7 +128,8 @@ def scores(run: RunFiles) -> list[Block]:
     for benchmark in run.benchmarks:
         rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
         blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
-        blocks += [_rates_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
+        blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
+        blocks += [_tokens_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
     blocks.append(
         Text(
             "SEM over sample columns: the spread of the whole-benchmark scores of the n samples, divided by √n, as in the "
@@ -206,16 +210,44 @@ def _pass_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table
 
 
 def _rates_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
-    ks = sorted({int(k) for s in rows.values() for k in s.pass_at_k if k.isdigit()} - {1})
+    every = sorted({int(k) for s in rows.values() for k in s.pass_at_k if k.isdigit()} - {1})
+    ks = [k for k in every if k.bit_count() == 1 or k == every[-1]]  # 2, 4, 8, ... and n; the curve shows them all
     n = next(iter(rows.values())).num_samples or "n"
-    head = ["model", *(f"pass@{k}" for k in ks), f"maj@{n}", "truncated", "no answer", "tokens (mean)"]
+    head = ["model", *(f"pass@{k}" for k in ks), f"maj@{n}"]
     body = []
     for m, s in rows.items():
         passes = [percent(s.pass_at_k[str(k)].value) if str(k) in s.pass_at_k else None for k in ks]
-        majority = percent(s.majority_at_n.value) if s.majority_at_n else None
-        rates = [percent(s.truncation_rate), percent(s.no_answer_rate)]
-        body.append([Tag(m, run.series(m)), *passes, majority, *rates, count(s.mean_tokens)])
-    return Table(f"{benchmark}: the same samples seen otherwise, in percent", head, body)
+        body.append([Tag(m, run.series(m)), *passes, percent(s.majority_at_n.value) if s.majority_at_n else None])
+    return Table(f"{benchmark}: the same samples, k at a time, in percent", head, body)
+
+
+def _manner_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    """How the answers went: the strict parse, and what kept them from being read or ended."""
+    has_strict = any(s.strict for s in rows.values())
+    strict = ("pass@1, strict", "lenient alone finds an answer") if has_strict else ()
+    head = ("model", *strict, "no answer", "cut by length", "thinking unfinished", "repetitive")
+    body = []
+    for m, s in rows.items():
+        found = s.strict
+        values = (found.pass_at_1.value, found.only_lenient_finds_an_answer) if found else (None, None)
+        rates = (s.no_answer_rate, s.truncation_rate, s.unfinished_thinking_rate, s.repetition_rate)
+        body.append([Tag(m, run.series(m)), *map(percent, (*(values if has_strict else ()), *rates))])
+    return Table(f"{benchmark}: how the answers went, in percent of the samples", head, body)
+
+
+_TOKENS = {"all": "all", "correct": "correct", "not_correct": "others"}
+
+
+def _tokens_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    head = ("model", *(f"{word}: {what}" for word in _TOKENS.values() for what in ("mean", "median", "90%")))
+    body = []
+    for m, s in rows.items():
+        cells = [s.tokens.get(key) if s.tokens else None for key in _TOKENS]
+        values = [count(v) for c in cells for v in ((c.mean, c.p50, c.p90) if c else (None, None, None))]
+        if s.tokens is None:
+            values[0] = count(s.mean_tokens)
+        body.append([Tag(m, run.series(m)), *values])
+    return Table(f"{benchmark}: tokens an answer", head, body)
 
 
 def _outcomes(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Details:
