@@ -180,3 +180,42 @@ def test_a_model_with_a_state_is_found_out_even_with_small_random_weights_and_ru
     assert torch.allclose(found, alone.gather(-1, torch.tensor(row[1:])[:, None])[3:, 0], atol=1e-5)
     with pytest.raises(ValueError, match="several rows"):
         PackedPolicy(model, packs=False)(make_pack([(row, 1), (row, 1)], [0, 1], [1.0, 1.0]))
+
+
+def row_by_row(q, k, v, starts, starts_k, longest, longest_k, *, scale=None, window_size=(-1, -1), enable_gqa=False):
+    """What torch's varlen_attn promises, from its documentation, with an explicit mask and softmax. (T, heads, d)."""
+    assert window_size[1] == 0 and torch.equal(starts, starts_k) and longest == longest_k == int(starts.diff().max())
+    assert starts.dtype == torch.int32 and (enable_gqa or q.shape[1] == k.shape[1])
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    out = torch.zeros_like(q)
+    for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        step = torch.arange(b - a)
+        gap = step[:, None] - step[None, :]
+        seen = (gap >= 0) & ((gap <= window_size[0]) | (window_size[0] < 0))
+        scores = torch.einsum("ihd,jhd->hij", q[a:b], k[a:b]) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        out[a:b] = torch.einsum("hij,jhd->ihd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v[a:b])
+    return out
+
+
+def without_gqa(q, k, v, starts, starts_k, longest, longest_k, *, scale=None, window_size=(-1, -1)):
+    """torch 2.11 takes no enable_gqa."""
+    return row_by_row(q, k, v, starts, starts_k, longest, longest_k, scale=scale, window_size=window_size)
+
+
+@pytest.mark.parametrize("kernel", [row_by_row, without_gqa])
+@pytest.mark.parametrize("kind,options", [("llama", {}), ("mistral", {"sliding_window": 5})])
+def test_attention_with_boundaries_is_asked_for_what_the_rows_need(monkeypatch, kernel, kind, options):
+    """No GPU here: torch's kernel is replaced by its documented meaning, and the packed log-probs must not change."""
+    from torch.nn.attention import varlen
+
+    model = tiny(kind, **options).eval()
+    prepare_for_packing(model)
+    rows = rows_of(9, 3, 14, 9)
+    pack = make_pack([(row, 2) for row in rows], range(4), [1.0] * 4)
+    assert pack.boundaries.tolist() == [0, 3, 12, 21, 35]
+    with torch.no_grad():
+        before = PackedPolicy(model)(pack)[1]
+        monkeypatch.setattr(logps, "takes_varlen", lambda query, dropout=0.0: True)
+        monkeypatch.setattr(varlen, "varlen_attn", kernel)
+        after = PackedPolicy(model)(pack)[1]
+    assert torch.allclose(before, after, atol=1e-5)

@@ -10,6 +10,8 @@ causal language model run on rows laid end to end, where attention is computed r
 Letters: T packed tokens, N targets (completion tokens), D hidden size, V vocabulary.
 """
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -196,6 +198,7 @@ class Pack:
 
     input_ids: Tensor  # (1, T)
     position_ids: Tensor  # (1, T), starts at 0 in each row
+    boundaries: Tensor  # (rows + 1,) int32: where each row begins, and the end of the last
     runs: tuple[tuple[int, int, int], ...]
     target_index: Tensor
     targets: Tensor
@@ -204,11 +207,8 @@ class Pack:
 
     def to(self, device: torch.device) -> "Pack":
         """The same pack on another device."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("input_ids", "position_ids", "target_index", "targets", "row_of_target", "coefficients")
-        }
-        return Pack(runs=self.runs, **moved)
+        tensors = (field.name for field in dataclasses.fields(self) if field.name != "runs")
+        return Pack(runs=self.runs, **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors})
 
 
 def make_pack(
@@ -239,6 +239,9 @@ def make_pack(
     return Pack(
         torch.tensor([ids]),
         torch.tensor([positions]),
+        torch.tensor(
+            [place for place, position in enumerate(positions) if position == 0] + [len(ids)], dtype=torch.int32
+        ),
         tuple(runs),
         torch.cat(index),
         torch.cat(targets),
@@ -255,6 +258,7 @@ def _packed_attention(
     attention_mask: Tensor | None,
     *,
     runs: Sequence[tuple[int, int, int]] | None = None,
+    boundaries: Tensor | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -262,13 +266,16 @@ def _packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each row of a pack; query (1, heads, T, d), key and value (1, key heads, T, d).
 
-    Rows of one length are one batched call, so the cost is the sum of the rows' squares and nothing is padded. A dense
-    mask over the pack would pay for attention across rows only to throw it away.
+    On CUDA in half precision one FlashAttention call that knows the boundaries. Elsewhere rows of one length are one
+    batched call, so the cost is the sum of the rows' squares and nothing is padded. A dense mask over the pack would pay
+    for attention across rows only to throw it away.
     """
-    if runs is None or rest.get("softcap") is not None:
+    if runs is None or boundaries is None or rest.get("softcap") is not None:
         raise OperatorError(
             "this model cannot be trained on packed rows (its attention asks for more than a causal row)."
         )
+    if takes_varlen(query, dropout):
+        return _varlen_attention(query, key, value, boundaries, runs[-1][2], scaling, sliding_window), None
     grouped = query.shape[1] != key.shape[1]
     # one split for all rows: its backward is one concatenation, where a slice a row would each zero a whole gradient
     sizes = [rows * length for _, rows, length in runs]
@@ -286,6 +293,42 @@ def _packed_attention(
         )
         parts.append(out.transpose(1, 2).flatten(0, 1))  # (rows * length, heads, d)
     return torch.cat(parts)[None], None
+
+
+def takes_varlen(query: Tensor, dropout: float = 0.0) -> bool:
+    """True where torch's FlashAttention with boundaries can serve: CUDA, half precision, no dropout, torch 2.11 or later
+    (earlier ones take no scale)."""
+    if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16) or dropout:
+        return False
+    from torch.nn.attention import varlen
+
+    return "window_size" in inspect.signature(varlen.varlen_attn).parameters
+
+
+def _varlen_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    boundaries: Tensor,
+    longest: int,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> Tensor:
+    """(1, T, heads, d) in one call; rows lie between the boundaries, of which the longest has `longest` tokens."""
+    from torch.nn.attention import varlen
+
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # (T, heads, d)
+    more: dict[str, Any] = {}
+    if q.shape[1] != k.shape[1]:
+        if "enable_gqa" in inspect.signature(varlen.varlen_attn).parameters:
+            more["enable_gqa"] = True
+        else:
+            k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    # a window of w keys is the token itself and w - 1 before it
+    window = (-1 if sliding_window is None else sliding_window - 1, 0)
+    args = (q, k, v, boundaries, boundaries, longest, longest)
+    out: Any = varlen.varlen_attn(*args, scale=scaling, window_size=window, **more)
+    return out[None]
 
 
 PACKED = "redistill_packed"
@@ -308,8 +351,10 @@ class PackedPolicy(nn.Module):
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         body, head = core.base_model, core.get_output_embeddings()
-        more: dict[str, Any] = {"position_ids": pack.position_ids, "runs": pack.runs} if self.packs else {}
-        if not self.packs and sum(rows for _, rows, _ in pack.runs) != 1:
+        more: dict[str, Any] = {}
+        if self.packs:
+            more = {"position_ids": pack.position_ids, "runs": pack.runs, "boundaries": pack.boundaries}
+        elif sum(rows for _, rows, _ in pack.runs) != 1:
             raise ValueError("a model that cannot be packed was given a pack of several rows")
         hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
         hidden, coefficients = hidden[pack.target_index], pack.coefficients
@@ -359,6 +404,15 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
                 # exactly 0 where rows are apart; a state that leaks is above rounding even in a model of random weights
                 leak, gap = float((found - again).abs().max()), float((found - alone).abs().max())
                 packs = leak < 2e-6 and gap < 1e-3
+            if packs and device.type == "cuda":  # the kernel for half precision is another one
+                with torch.autocast("cuda", torch.bfloat16):
+                    found, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
+                leak, gap = float((found - again).abs().max()), float((found - alone).abs().max())
+                if not (leak < 2e-6 and gap < 0.25):
+                    raise OperatorError(
+                        f"{model.config.model_type} on this GPU: attention with row boundaries in bf16 gives other log-probs "
+                        f"than rows alone (off by {gap:.3g} nats, {leak:.3g} from a neighbour); set mixed_precision: 'no'."
+                    )
             if not packs:
                 model.set_attn_implementation(before)
     finally:
