@@ -7,6 +7,7 @@ The student is SmolLM2-135M-Instruct (or --model FOLDER), fp32 master weights, b
 unless the line says so, AdamW, pairs of random tokens: `total` tokens in chosen and rejected together, a prompt of 64 in
 each; `unequal` gives the rejected side seven eighths. Every measurement is a process of its own that warms up on a small
 pair and then times the step (forward, backward, optimizer); peers take turns, so that the machine's moods fall on all.
+Seconds are CPU seconds of the process: with one thread (OMP_NUM_THREADS=1) those of a quiet core, also on a busy machine.
 Memory is the peak resident memory of the whole process during that step: weights, gradients, optimizer states, all.
 """
 
@@ -162,9 +163,10 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
     if hasattr(step, "prepare"):
         step.prepare(pair)  # a stored reference is computed once a run, not once a step
     reset_peak()
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     step(pair)
-    return {"seconds": time.perf_counter() - started, "peak": peak_mib()}
+    wall, used = time.perf_counter() - started, time.process_time() - used
+    return {"seconds": used, "wall": wall, "peak": peak_mib()}
 
 
 def saved_student() -> str:
@@ -195,7 +197,7 @@ def main() -> None:
     model = options.model or saved_student()
     peers = options.peers.split(",")
     print(machine("torch", "transformers", "accelerate", "trl"), file=sys.stderr)
-    print("| tokens | shape | step | seconds, median | time against redi | peak MiB | memory against redi |")
+    print("| tokens | shape | step | CPU seconds, median | time against redi | peak MiB | memory against redi |")
     print("|---|---|---|---|---|---|---|")
     for total in map(int, options.totals.split(",")):
         for shape in options.shapes.split(","):
