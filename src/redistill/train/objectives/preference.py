@@ -140,8 +140,9 @@ def ipo(
 ) -> Losses:
     """(h - 1 / (2 beta))^2, h = r_chosen - r_rejected, summed log-ratios: the margin has a target and no more. (pairs,).
 
-    Source: Azar et al. 2023, arXiv 2310.12036, Eq. 17 (beta is its tau). Some libraries average r over tokens; the paper
-    does not, and nor does this.
+    Source: Azar et al. 2023, arXiv 2310.12036, Eq. 17 (beta is its tau). TRL averages r over tokens, as it says the
+    paper's authors did in their experiments; the paper's formula does not, and nor does this: a beta of theirs is about
+    |y| times too large here.
     """
     margin = (chosen_logps - reference_chosen_logps) - (rejected_logps - reference_rejected_logps)
     return _each_pair((margin - 1 / (2 * beta)) ** 2)
