@@ -37,6 +37,7 @@ from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_ref
 from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, read_rows, write_rows
 from redistill.train.step import Reference, StepFigures, backward_step, pair_figures
+from redistill.train.stopping import at_the_next_step
 from redistill.train.watch import Watch
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -129,7 +130,10 @@ def train_stage(
         watch.judge({"step": 0, **found})
     if done == 0 and watch.saves_now(0, total):
         save(0)
-    with bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress:
+    with (
+        bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress,
+        at_the_next_step() as somebody_asked,
+    ):
         while step < total:
             places = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(trained_on))
             numbers = [trained_on[place] for place in places]
@@ -150,6 +154,7 @@ def train_stage(
                 line["update_norm"] = update_norm(optimizer, ranks_of(accelerator, policy)) if facts["finite"] else 0.0
             line |= look(step)
             decision = watch.judge(line) if accelerator.is_main_process else ""
+            decision = decision or ("leave" if somebody_asked() else "")
             decision, step_back = agreed(accelerator, (decision, 0))
             if decision == "rollback":
                 step_back = watch.roll_back(saved) if accelerator.is_main_process else 0
@@ -157,6 +162,10 @@ def train_stage(
                 watch = watch if accelerator.is_main_process else Watch(folder, stage, settings)  # reads guard.json
                 checkpoints.load(accelerator, policy, optimizer, checkpoints.at(saved, step_back))
                 step, skipped = step_back, 0
+            elif decision == "leave":
+                if watch.saves_now(step, total) or not watch.acts:  # else a rollback would find a checkpoint too many
+                    save(step)
+                raise KeyboardInterrupt
             elif not decision and watch.saves_now(step, total):
                 save(step)
             progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
