@@ -226,6 +226,20 @@ def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
     return count
 
 
+_OUTCOMES = ["problem.id", *(f"traces.list.element.{leaf}" for leaf in (
+    "author", "verdicts.list.element.name", "verdicts.list.element.outcome"))]  # fmt: skip
+
+
+def read_outcomes(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(problem id, author, {verifier: outcome}) of every trace in a file of Groups; the texts stay on the disk."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024, columns=_OUTCOMES):
+            for row in batch.to_pylist():
+                for trace in row["traces"]:
+                    outcomes = {verdict["name"]: verdict["outcome"] for verdict in trace["verdicts"] or ()}
+                    yield row["problem"]["id"], trace["author"], outcomes
+
+
 _KINDS = {kind.__name__: kind for kind in _SCHEMAS}
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from redistill.records import FINAL, Example, Group, Outcome, Pair, Trace, Verdict, make_problem, make_trace
+from redistill.records import FINAL, Example, Group, Outcome, Pair, Problem, Trace, Verdict, make_problem, make_trace
 from redistill.storage import Account, Room, Shard, write_json, write_records
+from redistill.verify.noise import Gradings
 
 PASS_AT_1 = {"base": 0.031, "sft": 0.47, "control": 0.46, "redi": 0.84}
 RECIPE: dict[str, Any] = {
@@ -116,12 +117,30 @@ def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
         outcomes = Counter(str(t.verdict.outcome) for t in traces)
         reasons = Counter(t.verdict.reason for t in traces)
         tallies = {"outcomes": outcomes, "outcomes:exact": outcomes, "reasons:exact": reasons}
-        accounts = {"traces": Account("trace", len(traces), len(traces))}
-        rooms["verify"].finish_shard(index, Shard({"groups": (Group, groups)}, accounts, tallies=tallies))
+        golds = Account("problem", len(groups) + 3, len(groups), Counter(gold_unreadable=2, no_gold=1))
+        accounts = {"traces": Account("trace", len(traces), len(traces)), "golds": golds}
+        tallies["answer_types"] = Counter(number=len(groups))
+        bad = [
+            make_problem(f"What is {text}?", answer=text, source_row=f"x:{text}") for text in ("\\frac{1}{", "<b>?</b>")
+        ]
+        streams = {"groups": (Group, groups), "ungradable": (Problem, bad)}
+        rooms["verify"].finish_shard(index, Shard(streams, accounts, tallies=tallies))
         rooms["select"].finish_shard(index, selected(groups))
     write_json(run / "select" / "statistics.json", STATISTICS)
+    write_json(run / "verify" / "label_noise.json", label_noise())
     for room in rooms.values():
         room.finish(len(shards))
+
+
+def label_noise() -> dict[str, Any]:
+    """What two graders said of 400 traces by two authors; the estimate is the room's own."""
+    gradings = Gradings()
+    for index in range(400):
+        outcome = "correct" if index % 10 < (8 if index % 2 else 3) else "incorrect"
+        label = {"correct": "incorrect", "incorrect": "correct"}[outcome] if index % 20 == 7 else outcome
+        said = {"exact": outcome, "teacher_label": label, FINAL: outcome}
+        gradings.add(f"p{index}", f"teacher {index % 2}", said)
+    return gradings.summary(seed=0)
 
 
 def selected(groups: list[Group]) -> Shard:

@@ -14,6 +14,7 @@ from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages,
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.noise import label_noise
 from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, main_model, result, scores
 from redistill.report.traces import answers, pairs
@@ -130,7 +131,26 @@ def test_verdicts_stand_beside_each_other_by_verifier(run: RunFiles) -> None:
     blocks = verdicts(run)
     table = next(b for b in blocks if isinstance(b, Table))
     assert list(table.head) == ["outcome", "joined", "exact"] and cells(table)[-1] == ["all", "480", "480"]
-    assert [b.summary for b in blocks if isinstance(b, Details)] == ["Reasons given by exact"]
+    assert [b.summary for b in blocks if isinstance(b, Details)][-1:] == ["Reasons given by exact"]
+
+
+def test_gold_answers_that_cannot_be_graded_are_counted_and_shown(run: RunFiles) -> None:
+    table = next(b for b in verdicts(run) if isinstance(b, Table) and "gold answer cannot" in b.caption)
+    # two shards with 2 + 1 such problems each
+    assert [row[:2] for row in cells(table)] == [["gold_unreadable", "4"], ["no_gold", "2"]]
+    some = next(b for b in verdicts(run) if isinstance(b, Details) and b.summary == "Some of them").blocks[0]
+    assert ["x:<b>?</b>", "<b>?</b>"] in cells(some)  # type: ignore[arg-type]
+
+
+def test_label_noise_is_a_matrix_and_a_sentence(run: RunFiles) -> None:
+    sentence, matrix, chances, basis = label_noise(run)
+    assert isinstance(sentence, Text) and "are right, by a model of 2 graders" in sentence.text
+    # 400 traces; 200 by each author, 8 and 3 of every 10 correct, but where index % 20 == 7 the label says the contrary
+    assert isinstance(matrix, Table) and "agree on 95.0%" in matrix.caption
+    counts = [[int(c or 0) for c in row[1:]] for row in cells(matrix)]
+    assert sum(map(sum, counts)) == 400 and counts[0][1] + counts[1][0] == 20
+    assert isinstance(chances, Table) and [row[0] for row in chances.rows] == ["exact", "teacher_label"]
+    assert isinstance(basis, Details)
 
 
 def test_lengths_fall_back_to_characters_and_say_what_was_read(run_folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import verify_fakes
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
 from redistill.verify import VerifierPool, cascade, exact
@@ -48,6 +50,14 @@ def test_a_hung_comparison_costs_only_its_own_answer() -> None:
     assert found[3]["fake"].seconds == 0.5
 
 
+def test_memory_that_others_hold_is_not_counted_against_an_answer() -> None:
+    """Each `hoard` leaves 200 MB behind: two do not fit under one limit, each fits in a fresh worker."""
+    with VerifierPool(FAKE, workers=1, timeout_seconds=30, memory_mb=420) as pool:
+        found = list(pool.judge(items("a", "hoard", "b", "hoard", "hoard", "eat", "c")))
+    assert [f["fake"].outcome for f in found] == ["correct"] * 5 + ["timeout", "correct"]
+    assert found[5]["fake"].reason == "memory_or_crash"
+
+
 HOSTILE = [
     r"\boxed{9^{9^{9^9}}}",
     r"\boxed{(10^7)!}",
@@ -63,17 +73,64 @@ HOSTILE = [
     r"\boxed{" + "+".join(["x"] * 1_500) + "}",
     r"\boxed{" + ",".join(["1"] * 1_900) + "}",
     r"\boxed{\int_0^1 \int_0^1 x^{x^{x^y}} dx dy}",
+    r"\boxed{" + "9" * 100_000 + "}",
+    r"\boxed{\sum_{k=1}^{10^{12}} \frac{1}{k!}}",
+    r"\boxed{\prod_{n=1}^{10^9} n}",
+    r"\boxed{" + "\x1b[2J\x07\u202e\u200b\ufeff\x7f" + "}",
+    r"\boxed{" + "\udcff\ud83d" + r"\frac{\ud800}{2}}",
+    "<answer>" * 200_000,
+    '{"answer": "' + "\\" * 500_000,
+    r"\boxed{" + r"\frac{1}{" * 400 + "2" + "}" * 400 + "}",
+    r"\boxed{" + "-" * 3_900 + "1}",
+    r"\boxed{" + "^".join(["9"] * 900) + "}",
+    r"\boxed{" + r"\left(" * 900 + "}",
+    "x" * 10_000_000,
 ]
 
 
 def test_hostile_answers_are_neither_correct_nor_fatal() -> None:
     problem = make_problem("What?", answer=r"\sqrt{7} + \pi")
     traces = [(problem, make_trace(problem.id, text)) for text in (*HOSTILE, r"\boxed{\pi + \sqrt{7}}")]
-    with VerifierPool({"cascade": cascade}, workers=2, timeout_seconds=1.5, memory_mb=1024) as pool:
-        verdicts = [found["cascade"] for found in pool.judge(traces)]
-    assert verdicts[-1].outcome == Outcome.correct
-    assert all(v.outcome != Outcome.correct for v in verdicts[:-1])
-    assert all(v.reason for v in verdicts)
+    with VerifierPool({"cascade": cascade}, workers=2, timeout_seconds=1.0, memory_mb=1024) as pool:
+        started = time.monotonic()
+        found = list(pool.judge(traces))
+        seconds = time.monotonic() - started
+    assert found[-1]["cascade"].outcome == Outcome.correct
+    assert all(f[name].outcome != Outcome.correct for f in found[:-1] for name in f)
+    assert all(v.reason for f in found for v in f.values())
+    assert seconds < 20 + 6 * len(traces)  # a second each and what a new worker costs, however slow the machine
+
+
+def test_a_gold_answer_that_explodes_is_undecided() -> None:
+    golds = [r"9^{9^{9^9}}", r"(10^7)!", r"\sqrt{" * 200 + "2" + "}" * 200]
+    problems = [make_problem(f"What is {gold}?", answer=gold) for gold in golds]
+    with VerifierPool({"cascade": cascade}, workers=1, timeout_seconds=1.0, memory_mb=1024) as pool:
+        found = [f["cascade"] for f in pool.judge((p, make_trace(p.id, r"\boxed{7 + \pi}")) for p in problems)]
+    assert not {v.outcome for v in found} & {Outcome.correct}
+    assert found[0].outcome in (Outcome.timeout, Outcome.ungradable, Outcome.disagree)
+
+
+FRAGMENTS = [
+    r"\frac", r"\sqrt", r"\text{", r"\boxed{", r"\begin{pmatrix}", r"\end{pmatrix}", r"\pm", r"\cup", r"\infty", r"\le", "{", "}", "(",
+    ")", "[", "]", ",", ";", "=", "<", "^", "_", "&", r"\\", "1", "2.5", "x", "y", "i", "e", "%", r"\%", "$", " or ", " and ", "cm", "A",
+    "\0", "\ud800", "é", "½", "!", "/", "-", "+", "'", "|", ":", "0", "therefore", "\n", "…", r"\sum_{k=1}^n", r"\int",
+]  # fmt: skip
+ANSWERS = st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=9).map("".join)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(ANSWERS, ANSWERS), min_size=30, max_size=30))
+def test_no_gold_and_no_answer_break_a_verifier(fuzz_pool: VerifierPool, pairs: list[tuple[str, str]]) -> None:
+    """A verifier that raised would stop the pool with its traceback."""
+    problems = [make_problem(f"{i}: {gold}", answer=gold) for i, (gold, _) in enumerate(pairs)]
+    traces = [make_trace(p.id, f"<answer>{answer}</answer>") for p, (_, answer) in zip(problems, pairs)]
+    assert len(list(fuzz_pool.judge(zip(problems, traces)))) == len(pairs)
+
+
+@pytest.fixture(scope="module")
+def fuzz_pool() -> Iterator[VerifierPool]:
+    with VerifierPool({"cascade": cascade}, workers=1, timeout_seconds=1.0, memory_mb=2048) as pool:
+        yield pool
 
 
 def by_workers(workers: int, order: int) -> list[Verdict]:
@@ -96,7 +153,7 @@ def by_workers(workers: int, order: int) -> list[Verdict]:
 
 def test_results_do_not_depend_on_worker_count_or_order() -> None:
     alone = by_workers(0, 1)
-    assert {v.outcome for v in alone} == {Outcome.correct, Outcome.incorrect}
+    assert {v.outcome for v in alone} == {Outcome.correct, Outcome.incorrect, Outcome.disagree}
     assert by_workers(3, 1) == alone
     assert by_workers(2, -1) == alone
 

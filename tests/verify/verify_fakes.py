@@ -6,6 +6,8 @@ import time
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 
+_HOARD: list[bytes] = []  # what a library's cache would hold on to
+
 
 def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
     """Does what the completion says; otherwise correct, with the completion's start as the extracted answer."""
@@ -18,6 +20,8 @@ def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
             )  # one C-level multiplication that no signal interrupts
         case "eat":
             return Verdict(Outcome.correct, str(len(b"x" * (8 << 30))))
+        case "hoard":
+            _HOARD.append(b"x" * (200 << 20))
         case "die":
             os._exit(3)
         case "crash":

@@ -28,6 +28,7 @@ from redistill.cli import (
     serve,
     show,
     validate,
+    verify,
     why,
 )
 from redistill.cli.common import plain
@@ -54,6 +55,7 @@ VERBS: dict[str, ModuleType] = {
     "doctor": doctor,
     "validate": validate,
     "init": init,
+    "verify": verify,
     "report": report,
 }
 

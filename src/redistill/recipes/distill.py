@@ -34,6 +34,7 @@ from redistill.recipes.shards import (
     Judges,
     closing_pool,
     encode,
+    label_noise,
     make_parts,
     parts_to_do,
     select_part,
@@ -114,9 +115,15 @@ class Run:
         work = partial(verify_part, room, judges)
         with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
             make_parts(self.executor, room, work, parts, progress.update)
+        noise = label_noise(room, seed=self.recipe.seed)
+        write_json(room.folder / "label_noise.json", noise)
         ledger = room.finish(corpus["num_shards"])
         outcomes = ", ".join(f"{n} {word}" for word, n in _by_count(ledger["tallies"]["outcomes"]))
         say(f"verify   {_account(ledger, 'traces')}: {outcomes}")
+        if "golds" in ledger["accounts"] and ledger["accounts"]["golds"]["dropped"]:
+            say(
+                f"verify   gold answers: {_account(ledger, 'golds')}; the others are listed in {room.folder}/ungradable"
+            )
 
     # --- select: Groups -> Examples, Pairs, held-out problems ---
 

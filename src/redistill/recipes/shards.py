@@ -17,9 +17,10 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.executors import Executor
-from redistill.records import FINAL, Group, Verdict
-from redistill.storage import Account, Room, Shard, read_records
-from redistill.verify import VerifierPool, verify_group
+from redistill.records import FINAL, Dropped, Group, Outcome, Problem, Trace, Verdict
+from redistill.storage import Account, Room, Shard, read_outcomes, read_records
+from redistill.verify import GOLD, VerifierPool, as_ungradable, check_gold, verify_group
+from redistill.verify.noise import Gradings
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,21 @@ class Judges:
     labels: tuple[str, ...] = ()
 
     def pool(self) -> VerifierPool:
-        """A pool of workers that can be killed."""
+        """A pool of workers that can be killed, which knows the check of gold answers too."""
         return VerifierPool(
-            self.verifiers, workers=self.workers, timeout_seconds=self.timeout_seconds, memory_mb=self.memory_mb
+            {**self.verifiers, GOLD: check_gold},
+            workers=self.workers,
+            timeout_seconds=self.timeout_seconds,
+            memory_mb=self.memory_mb,
         )
 
 
 def verify_part(room: Room, judges: Judges, part: Part) -> int:
     """Judge one shard into the room; returns its number of traces. The pool stays open for the next: closing_pool."""
-    groups = list(judged(_pool(judges), read_records(part.path), judges.policy, labels=judges.labels))
-    room.finish_shard(part.index, verified_shard(groups))
+    pool, held = _pool(judges), list(read_records(part.path))
+    golds = check_golds(pool, held) if judges.verifiers else None  # labels alone need no gold answer
+    groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
+    room.finish_shard(part.index, verified_shard(groups, golds))
     return sum(len(group.traces) for group in groups)
 
 
@@ -116,13 +122,33 @@ def judged(
     policy: str,
     tick: Callable[[int], Any] = lambda count: None,
     labels: Sequence[str] = (),
+    golds: Mapping[str, Verdict] | None = None,
 ) -> Iterator[Group]:
-    """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy."""
-    held = list(groups)
-    found = pool.judge((g.problem, t) for g in held for t in g.traces)
+    """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy.
+
+    golds: what check_golds found; no trace of a problem that cannot be graded is sent to a verifier."""
+    held, golds = list(groups), golds or {}
+    spared = {id: as_ungradable(found) for id, found in golds.items() if found.outcome != Outcome.correct}
+    names = [name for name in pool.names if name != GOLD]
+    found = pool.judge(((g.problem, t) for g in held if g.problem.id not in spared for t in g.traces), names)
     for group in held:
-        yield verify_group(group, [_without_clock(next(found)) for _ in group.traces], policy, labels)
+        unheard = {name: spared[group.problem.id] for name in names} if group.problem.id in spared else None
+        verdicts = [_without_clock(unheard or next(found)) if names else {} for _ in group.traces]
+        if kind := golds[group.problem.id].extracted if group.problem.id in golds else None:
+            kept = group.problem.answer_type or kind
+            group = dataclasses.replace(group, problem=dataclasses.replace(group.problem, answer_type=kept))
+        yield verify_group(group, verdicts, policy, labels)
         tick(len(group.traces))
+
+
+def check_golds(pool: VerifierPool, groups: Iterable[Group]) -> dict[str, Verdict]:
+    """Problem id -> whether its gold answer can be graded, and its type: asked before any trace is judged."""
+    problems = {group.problem.id: group.problem for group in groups}
+    found = pool.judge(((problem, _NO_TRACE) for problem in problems.values()), [GOLD])
+    return {id: verdicts[GOLD] for id, verdicts in zip(problems, found, strict=True)}
+
+
+_NO_TRACE = Trace("", "")
 
 
 def _without_clock(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -131,8 +157,9 @@ def _without_clock(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     return {name: dataclasses.replace(v, seconds=0.0) if name in timed else v for name, v in verdicts.items()}
 
 
-def verified_shard(groups: Sequence[Group]) -> Shard:
-    """A shard of judged groups, with outcomes and reasons counted by verifier."""
+def verified_shard(groups: Sequence[Group], golds: Mapping[str, Verdict] | None = None) -> Shard:
+    """A shard of judged groups, with outcomes and reasons counted by verifier; with `golds`, also the problems whose gold
+    answer cannot be graded (stream `ungradable`), accounted for by reason."""
     account = Account("trace")
     tallies: dict[str, Counter[str]] = {"outcomes": Counter()}
     for trace in (t for g in groups for t in g.traces):
@@ -144,7 +171,30 @@ def verified_shard(groups: Sequence[Group]) -> Shard:
                 tallies.setdefault(f"outcomes:{name}", Counter())[verdict.outcome.value] += 1
                 if verdict.reason:
                     tallies.setdefault(f"reasons:{name}", Counter())[verdict.reason.partition(":")[0]] += 1
-    return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
+    if golds is None:
+        return Shard({"groups": (Group, groups)}, {"traces": account}, (), tallies)
+    checked, ungradable, dropped = Account("problem"), [], []
+    tallies["answer_types"] = Counter()
+    for problem in (group.problem for group in groups):
+        if golds[problem.id].outcome == Outcome.correct:
+            checked.keep()
+            tallies["answer_types"][golds[problem.id].extracted or "unknown"] += 1
+        else:
+            reason = as_ungradable(golds[problem.id]).reason
+            checked.drop(reason)
+            ungradable.append(problem)
+            dropped.append(Dropped(problem.id, "verify", reason))
+    streams: dict[str, tuple[type, Any]] = {"groups": (Group, groups), "ungradable": (Problem, ungradable)}
+    return Shard(streams, {"traces": account, "golds": checked}, dropped, tallies)
+
+
+def label_noise(room: Room, *, seed: int) -> dict[str, Any]:
+    """Who contradicts whom on the traces of a judged room, and how many rejected ones may be right (verify/noise.py)."""
+    gradings = Gradings()
+    for path in room.shard_files("groups"):
+        for problem_id, author, outcomes in read_outcomes(path):
+            gradings.add(problem_id, author, outcomes)
+    return gradings.summary(seed=seed)
 
 
 # --- select ---------------------------------------------------------------------------------------------------------

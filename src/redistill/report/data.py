@@ -101,6 +101,7 @@ def verdicts(run: RunFiles) -> list[Block]:
         ),
         Table("Traces by verdict: count and percent of the verifier's own", ["outcome", *columns], rows),
     ]
+    blocks += _golds(run, ledger)
     for name in named:
         reasons = ledger.tallies.get(f"reasons:{name}")
         if reasons:
@@ -109,6 +110,27 @@ def verdicts(run: RunFiles) -> list[Block]:
                 Details(f"Reasons given by {name}", [Table(f"Reasons given by {name}", ("reason", "traces"), body)])
             )
     return blocks
+
+
+def _golds(run: RunFiles, ledger: Ledger) -> list[Block]:
+    """Types of the gold answers, and those that cannot be graded with some examples."""
+    golds, types = ledger.accounts.get("golds"), ledger.tallies.get("answer_types", {})
+    if golds is None:
+        return []
+    by_type = Table("Gold answers by type", ("type", "problems"), [(w, f"{n:,}") for w, n in _top(types)])
+    blocks: list[Block] = [Details("Types of the gold answers", [by_type])]
+    if not golds.dropped:
+        return [Text("Every gold answer can be graded."), *blocks]
+    rows = [(short(w, 60), f"{n:,}", _share(n, golds)) for w, n in _top(golds.dropped)]
+    some = [
+        (p.source_row, short(p.answer or "(none)", 80))
+        for p in run.sample("verify/ungradable", max_shards=4, max_records=12)
+    ]
+    return [
+        Table("Problems whose gold answer cannot be graded, found before any trace was judged", ("reason", "problems", "%"), rows),
+        Details("Some of them", [Table("From verify/ungradable", ("source row", "gold answer"), some, (1,))]),
+        *blocks,
+    ]  # fmt: skip
 
 
 def _count_and_share(n: int, total: int) -> str | None:

@@ -151,6 +151,36 @@ class Scores(_Shape):
     settings: dict[str, Any] = {}
 
 
+class GraderPair(_Shape):
+    """Two graders on the same traces: `counts` by "outcome outcome"."""
+
+    a: str
+    b: str
+    counts: dict[str, int] = {}
+    agreement_where_both_decide: float | None = None
+
+
+class NoiseEstimate(_Shape):
+    """What the latent class model found; chances of each grader by truth."""
+
+    model: str = ""
+    interval: str = ""
+    assumptions: list[str] = []
+    right_among_rejected: Estimate = Estimate()
+    graders: dict[str, dict[str, float]] = {}
+
+
+class LabelNoise(_Shape):
+    """verify/label_noise.json."""
+
+    graders: list[str] = []
+    traces: int = 0
+    rejected: int = 0
+    matrix: list[GraderPair] = []
+    estimate: NoiseEstimate | None = None
+    sentence: str = ""
+
+
 class DiagnosisRow(_Shape):
     """One measured habit of the student; `value` is a share where it is a number, `n` counts what it is a share of."""
 
@@ -389,6 +419,10 @@ class RunFiles:
     @cached_property
     def diagnosis(self) -> Diagnosis | None:
         return self._json("evaluate/diagnosis.json", Diagnosis)
+
+    @cached_property
+    def label_noise(self) -> LabelNoise | None:
+        return self._json("verify/label_noise.json", LabelNoise)
 
     # --- records
 

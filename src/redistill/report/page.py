@@ -18,6 +18,7 @@ from redistill.report.blocks import Block
 from redistill.report.data import funnel, lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.noise import label_noise
 from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, result, scores
 from redistill.report.text import visible
@@ -74,6 +75,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Diagnosis": diagnosis,
     "Funnel": funnel,
     "Verdicts": verdicts,
+    "Label noise": label_noise,
     "Lengths": lengths,
     "Pairings on paper": policies,
     "Sources and teachers": teachers,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_choice, compare_exact, exact
+from redistill.verify.gold import GOLD, answer_type, as_ungradable, check_gold
 from redistill.verify.judging import RULES_VERSION, gold_answer
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
 from redistill.verify.policy import check_policy, combine, verify_group
@@ -19,13 +20,17 @@ from redistill.verify.pool import VerifierPool
 
 __all__ = [
     "CASCADE_VERSION",
+    "GOLD",
     "MATH_VERIFY_VERSION",
     "RELATIVE_TOLERANCE",
     "RULES_VERSION",
     "VERIFIERS",
     "Percent",
     "VerifierPool",
+    "answer_type",
+    "as_ungradable",
     "cascade",
+    "check_gold",
     "check_policy",
     "choice",
     "combine",

@@ -114,7 +114,8 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         recheck = None
     if recheck:
         return Outcome.correct, "equal_value"
-    if recheck is False and _far_apart(gold_value, answer_value):
+    one_is_open = bool(getattr(gold_value, "free_symbols", None)) != bool(getattr(answer_value, "free_symbols", None))
+    if recheck is False and (one_is_open or _far_apart(gold_value, answer_value)):
         return Outcome.incorrect, "different_value"
     try:
         equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
@@ -175,6 +176,8 @@ def _recheck(
             others = (dict(zip(constants, order)) for order in itertools.permutations(constants))
             agree = any(equal_at_points(gold_value, answer_value.xreplace(names)) for names in others)
         return agree
+    if not gold_value.free_symbols or not answer_value.free_symbols:  # a number against x: the same only if x drops out
+        return equal_at_points(gold_value, answer_value)
     return _same_under_renaming(gold_value, answer_value)
 
 

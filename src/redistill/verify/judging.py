@@ -6,6 +6,7 @@ read it) or `disagree` (two readings say different things), and never a negative
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, from_sentence
@@ -17,12 +18,14 @@ MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length
 
 
+@lru_cache(maxsize=64)
 def conventions(percent: str, units: bool, **others: bool) -> str:
     """The conventions that a verdict was given under, for its version: `percent either, units true, ignore_case true`."""
     named = {"percent": percent, "units": units, **others}
     return ", ".join(f"{name} {str(value).lower()}" for name, value in named.items())
 
 
+@lru_cache(maxsize=256)
 def gold_answer(text: str | None) -> str | None:
     """The gold answer in what a source calls its answer: a box, a `####` line or `the answer is` where it holds one,
     else all of it."""

@@ -4,9 +4,10 @@
         for verdicts in pool.judge(zip(problems, traces)):     # in input order
             verdicts["cascade"].outcome
 
-One unit of work is one verifier on one trace. Units travel in batches; each verdict comes back alone, so the pool
-always knows which unit a worker is at. A unit that outlives the wall clock, or whose worker dies, gets
-Outcome.timeout; the rest of its batch is sent again. Workers are fresh interpreters (nothing of the caller's memory,
+One unit of work is one verifier on one trace. Units travel in batches and verdicts come back in a few messages a batch; a
+worker counts its units in a file, so the pool always knows which one it is at. A unit that outlives the wall clock, or whose worker dies, gets
+Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
+more in a fresh one, so that what came before it has no say. Workers are fresh interpreters (nothing of the caller's memory,
 no torch) with one hash seed, so results depend neither on their number nor on the order of the work.
 
 Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can sit in one
@@ -21,11 +22,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import IO, Any
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 
@@ -44,14 +46,16 @@ class _Unit:
     name: str
     problem: Problem
     trace: Trace
+    again: bool = False  # it took a worker's memory once: it goes first in a fresh worker, or counts as lost
 
 
 @dataclass(slots=True)
 class _Worker:
-    """A process, our end of its socket, and the units it has still to answer, oldest first."""
+    """A process, our end of its socket, the file in which it counts, and the units it has still to answer, oldest first."""
 
     process: subprocess.Popen[bytes]
     connection: Connection
+    counter: IO[bytes]
     deadline: float
     ready: bool = False
     answered: int = 0
@@ -80,16 +84,24 @@ class VerifierPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def names(self) -> list[str]:
+        """The verifiers' names."""
+        return list(self._verifiers)
+
     def close(self) -> None:
         """End every worker now; what they were at is given up."""
         while self._workers:
             self._end(self._workers[-1])
 
-    def judge(self, items: Iterable[tuple[Problem, Trace]]) -> Iterator[dict[str, Verdict]]:
+    def judge(
+        self, items: Iterable[tuple[Problem, Trace]], names: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Verdict]]:
         """Verdicts by verifier name for each item, in input order. Reads ahead a bounded number of items.
 
-        RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace.
+        names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace.
         """
+        names = list(self._verifiers) if names is None else names
         incoming = enumerate(items)
         waiting: collections.deque[_Unit] = collections.deque()
         pending: dict[int, dict[str, Verdict]] = {}
@@ -101,11 +113,11 @@ class VerifierPool:
                 ended = len(taken) < room
                 for item, (problem, trace) in taken:
                     pending[item] = {}
-                    waiting.extend(_Unit(item, name, problem, trace) for name in self._verifiers)
-                while next_item in pending and len(pending[next_item]) == len(self._verifiers):
+                    waiting.extend(_Unit(item, name, problem, trace) for name in names)
+                while next_item in pending and len(pending[next_item]) == len(names):
                     found = pending.pop(next_item)
                     next_item += 1
-                    yield {name: found[name] for name in self._verifiers}
+                    yield {name: found[name] for name in names}
                 if pending:
                     self._hand_out(waiting)
                     for unit, verdict in self._gather(waiting):
@@ -124,12 +136,13 @@ class VerifierPool:
         # one thread for any numerical library, whose thread stacks count against the address space.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
         environment |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        counter = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker, in _end
         process = subprocess.Popen(
-            [sys.executable, "-m", "redistill.verify.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()], env=environment,
+            [sys.executable, "-m", "redistill.verify.worker", str(theirs.fileno()), str(counter.fileno())],
+            pass_fds=[theirs.fileno(), counter.fileno()], env=environment,
         )  # fmt: skip
         theirs.close()
-        self._workers.append(_Worker(process, ours, time.monotonic() + START_SECONDS))
+        self._workers.append(_Worker(process, ours, counter, time.monotonic() + START_SECONDS))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead already: _gather sees the end of file
             ours.send((self._verifiers, self._timeout_seconds, self._memory_mb))
 
@@ -140,6 +153,7 @@ class VerifierPool:
         worker.process.kill()
         worker.process.wait()
         worker.connection.close()
+        worker.counter.close()
         return code if code is not None else -signal.SIGKILL
 
     def _hand_out(self, waiting: collections.deque[_Unit]) -> None:
@@ -151,12 +165,14 @@ class VerifierPool:
         ):
             self._start()
         for worker in [w for w in self._workers if w.ready and not w.units]:
-            if worker.answered >= RECYCLE_UNITS:
+            if worker.answered >= RECYCLE_UNITS or (waiting and waiting[0].again and worker.answered):
                 self._end(worker)
                 self._start()
                 continue
             chars = 0
             while waiting and len(worker.units) < BATCH_UNITS and chars < BATCH_CHARS:
+                if waiting[0].again and worker.units:
+                    break
                 worker.units.append(waiting.popleft())
                 chars += len(worker.units[-1].trace.completion)
             if worker.units:
@@ -176,7 +192,7 @@ class VerifierPool:
             elif time.monotonic() > worker.deadline and not worker.connection.poll():
                 if not worker.ready:
                     raise RuntimeError(f"a verifier worker did not start within {START_SECONDS:.0f} seconds")
-                yield self._lose(worker, waiting, "wall_clock")
+                yield from self._lose(worker, waiting, "wall_clock")
 
     def _listen(self, worker: _Worker, waiting: collections.deque[_Unit]) -> Iterator[tuple[_Unit, Verdict]]:
         while worker.connection.poll():
@@ -185,26 +201,34 @@ class VerifierPool:
             except (EOFError, ConnectionResetError):
                 if not worker.ready:
                     raise RuntimeError("a verifier worker died at its start; its own message stands above") from None
-                yield self._lose(worker, waiting, "memory_or_crash")
+                yield from self._lose(worker, waiting, "memory_or_crash")
                 return
             worker.deadline = time.monotonic() + self._timeout_seconds
             if message == "ready":
                 worker.ready = True
-            elif isinstance(message, Verdict):
-                worker.answered += 1
-                yield worker.units.popleft(), message
+            elif isinstance(message, list):
+                worker.answered += len(message)
+                for verdict in message:
+                    yield worker.units.popleft(), verdict
             else:
                 name, trace_id, report = message
                 raise RuntimeError(f"verifier {name!r} failed on trace {trace_id}:\n{report}")
 
-    def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> tuple[_Unit, Verdict]:
-        """End a worker; its current unit gets a timeout, the rest of its batch goes back to the front."""
+    def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> Iterator[tuple[_Unit, Verdict]]:
+        """End a worker; its current unit gets a timeout, or its second try; the rest of its batch goes back to the front."""
         worker.process.poll() if reason == "wall_clock" else worker.process.wait()
+        done = int.from_bytes(os.pread(worker.counter.fileno(), 8, 0), "little")
         code = self._end(worker)
         if code == -signal.SIGALRM:
             reason = "wall_clock"  # the kernel's alarm came before the pool looked
-        lost = worker.units.popleft()
+        place = max(0, done - worker.answered)  # units before it are done, but their verdicts died with the worker
+        lost = worker.units[place]
+        del worker.units[place]
         waiting.extendleft(reversed(worker.units))
         worker.units.clear()
+        if reason == "memory_or_crash" and done and not lost.again:
+            lost.again = True
+            waiting.appendleft(lost)
+            return
         seconds = round(self._timeout_seconds, 1) if reason == "wall_clock" else 0.0
-        return lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=seconds)
+        yield lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=seconds)

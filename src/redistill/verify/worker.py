@@ -1,13 +1,18 @@
 """The process in which untrusted maths is verified: started by pool.py, limited by the kernel, killed when it hangs.
 
-    python -m redistill.verify.worker FD        FD is our end of the pool's socket
+    python -m redistill.verify.worker FD FILE    FD is our end of the pool's socket, FILE a file that we count in
 
 Protocol, pickled by multiprocessing.connection:
     pool -> worker   ({name: verifier}, timeout_seconds, memory_mb), once
     worker -> pool   "ready"
     pool -> worker   [(problem, trace, name), ...]                      a batch of units
-    worker -> pool   Verdict, one for each unit, in order, as soon as it is known; or (name, trace id, traceback) for a
-                     bug in a verifier, after which the worker ends
+    worker -> pool   [Verdict, ...], one for each unit, in order, at the latest FLUSH_SECONDS after it is known or when the
+                     unit after it is done; or (name, trace id, traceback) for a bug in a verifier
+
+How many units are done is written into the file before each is begun: a message a verdict would cost more than most
+verdicts, and yet the pool must know at which unit a worker died.
+
+A worker that runs out of memory ends; the pool tries that unit once more in a fresh one, or writes it down as lost.
 
 The worker ends when its pool does: it reads end-of-file, and while it computes, the kernel's alarm (whose default
 action needs no Python) ends it soon after the pool should have.
@@ -26,48 +31,63 @@ from multiprocessing.connection import Connection
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 
+FLUSH_SECONDS = 0.002
+OUT_OF_MEMORY = 3  # the exit code; the pool takes any death alike
 ORPHAN_SECONDS = 1.0  # the kernel's alarm goes off this much after the pool's own clock
 
 
 def verify_one(verifier: Callable[..., Verdict], problem: Problem, trace: Trace) -> Verdict:
-    """The verdict with its seconds. Out of memory or out of stack is `timeout`: the verifier could not finish."""
+    """The verdict with its seconds. Out of stack is `timeout`: the verifier could not finish. MemoryError goes up."""
     started = time.perf_counter()
     try:
         verdict = verifier(problem, trace)
-    except (MemoryError, RecursionError):
+    except RecursionError:
         verdict = Verdict(Outcome.timeout, reason="memory_or_crash")
     return dataclasses.replace(verdict, seconds=round(time.perf_counter() - started, 1))
 
 
-def serve(pool: Connection) -> None:
-    """Answer batches until the pool closes its end."""
+def serve(pool: Connection, counter: int) -> None:
+    """Answer batches until the pool closes its end. counter: the file that holds the number of units done."""
     verifiers, timeout_seconds, memory_mb = pool.recv()
     table: Mapping[str, Callable[..., Verdict]] = verifiers
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash here is expected and leaves no file
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the pool, which then closes its end
+    if mathlib := sys.modules.get("redistill.verify.mathlib"):  # some verifier needs it
+        mathlib.warm_up()  # its parser builds tables at its first use: not on the clock of the first answer
     pool.send("ready")
+    done = 0
     while True:
+        answers: list[Verdict] = []
+        told = time.monotonic()
         for problem, trace, name in pool.recv():
+            os.pwrite(counter, done.to_bytes(8, "little"), 0)
             signal.setitimer(signal.ITIMER_REAL, timeout_seconds + ORPHAN_SECONDS)
             try:
-                message: object = verify_one(table[name], problem, trace)
+                answers.append(verify_one(table[name], problem, trace))
+            except MemoryError:
+                os._exit(OUT_OF_MEMORY)  # what is left in this process would count against the answers to come
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
-                message = (name, trace.id, traceback.format_exc())
+                pool.send((name, trace.id, traceback.format_exc()))
             signal.setitimer(signal.ITIMER_REAL, 0)
-            pool.send(message)
+            done += 1
+            if (now := time.monotonic()) - told > FLUSH_SECONDS:
+                pool.send(answers)
+                answers, told = [], now
+        if answers:
+            pool.send(answers)
 
 
 def main() -> None:
     """Serve on the socket named on the command line; stray prints of libraries go nowhere."""
-    descriptor = int(sys.argv[1])
+    descriptor, counter = int(sys.argv[1]), int(sys.argv[2])
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     # The pool is gone: nobody is left to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(descriptor) as pool:
-        serve(pool)
+        serve(pool, counter)
 
 
 if __name__ == "__main__":

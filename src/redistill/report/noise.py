@@ -1,0 +1,41 @@
+"""The section on label noise: who contradicts whom, and how many right traces may stand among the rejected ones."""
+
+from redistill.report.blocks import Block, Details, Sentences, Table, Text, not_run
+from redistill.report.files import GraderPair, LabelNoise, RunFiles
+from redistill.report.text import percent
+
+_WORDS = ("correct", "incorrect", "undecided")
+
+
+def label_noise(run: RunFiles) -> list[Block]:
+    """The estimate in a sentence, the matrix of every two graders, and what the estimate rests on."""
+    noise = run.label_noise
+    if noise is None:
+        return not_run("verify", "label noise")
+    blocks: list[Block] = [Text(noise.sentence, "lead")]
+    blocks += [_matrix(pair) for pair in noise.matrix]
+    return blocks + (_estimate(noise) if noise.estimate else [])
+
+
+def _matrix(pair: GraderPair) -> Table:
+    agreement = percent(pair.agreement_where_both_decide)
+    caption = f"{pair.a} (rows) and {pair.b} (columns), traces" + (
+        f"; they agree on {agreement}% of those that both decide" if agreement else ""
+    )
+    rows = [(word, *(f"{pair.counts.get(f'{word} {other}', 0):,}" for other in _WORDS)) for word in _WORDS]
+    return Table(caption, (f"{pair.a} says", *_WORDS), rows)
+
+
+def _estimate(noise: LabelNoise) -> list[Block]:
+    estimate = noise.estimate
+    assert estimate is not None
+    columns = ("correct_of_right", "incorrect_of_right", "correct_of_wrong", "incorrect_of_wrong")
+    rows = [(name, *(percent(chances.get(column)) for column in columns)) for name, chances in estimate.graders.items()]
+    head = ("grader", *(column.replace("_", " ") for column in columns))
+    return [
+        Table("What each grader says of right and of wrong traces, percent, as the model finds it", head, rows),
+        Details(
+            "What the estimate rests on",
+            [Text(f"{estimate.model}. Interval: {estimate.interval}."), Sentences(estimate.assumptions)],
+        ),
+    ]
