@@ -91,7 +91,7 @@ def _bare(text: str) -> str:
     return "".join(re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").split())
 
 
-_BASED = re.compile(r"([0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?")
+_BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?")
 
 
 def compare_based(gold: str, answer: str) -> Finding | None:

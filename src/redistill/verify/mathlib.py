@@ -192,8 +192,8 @@ def _read_joined(text: str) -> Any | None:
 @lru_cache(maxsize=512)
 def _read(text: str) -> Any | None:
     """One sympy object or None. `\\frac919` is None: nobody knows where its numerator ends; so is y', which the parser
-    reads as y."""
-    if re.search(r"\\frac\s*\d{3}|'|\\prime", text):
+    reads as y, and 101_2 + 1, of which it drops the base."""
+    if re.search(r"\\frac\s*\d{3}|'|\\prime|(?<![A-Za-z\d])\d+\s*_\s*\{?\s*\d", text):
         return None
     if (joined := _read_joined(text)) is not None:
         return joined
