@@ -113,6 +113,25 @@ def test_a_setting_that_the_config_does_not_know_is_refused():
         models.load_config(tiny(rope_teta=1))
 
 
+@pytest.mark.parametrize("value", [0, -1, "", "many", None, float("nan"), float("inf"), [1]])
+@pytest.mark.parametrize("key", ["rope_theta", "max_position_embeddings"])
+def test_an_edit_that_is_no_number_is_refused(key, value):
+    with pytest.raises(OperatorError, match=rf"config_edits.{key}: write a number above 0"):
+        models.load_config(tiny(**{key: value}))
+
+
+def test_an_edit_reaches_settings_only():
+    with pytest.raises(OperatorError, match=r"config_edits.to_dict: llama has no such setting"):
+        models.load_config(tiny(to_dict=1))
+
+
+@pytest.mark.parametrize("shape", [{"num_attention_heads": 0}, {"hidden_size": 2**64}, {"num_hidden_layers": -1.5}])
+def test_a_model_that_cannot_be_built_is_a_sentence_before_any_work(shape):
+    student = StudentSettings(from_config={"model_type": "llama", **SHAPE, **shape}, alphabet="01")
+    with pytest.raises(OperatorError, match=r"student.from_config: "):
+        models.check_buildable(models.load_config(student))
+
+
 def test_an_unknown_kind_of_model_is_a_sentence():
     with pytest.raises(OperatorError, match=r"student.from_config: "):
         models.load_config(StudentSettings(from_config={"model_type": "lama"}, alphabet="01"))

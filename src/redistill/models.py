@@ -16,6 +16,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from tokenizers import Regex, Tokenizer
 from tokenizers import decoders as token_decoders
 from tokenizers import models as token_models
@@ -90,6 +90,23 @@ def _loading(what: str, where: str) -> Iterator[None]:
         raise OperatorError(f"student.model: cannot load the {what} from {where}: {why}") from error
 
 
+@contextlib.contextmanager
+def _building(where: str) -> Iterator[None]:
+    """Any error of a config or model that a recipe describes, as a sentence: 0 heads divide by zero, 2**64 features
+    overflow, and each model class refuses in its own words."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise OperatorError(f"{where}: {why}") from error
+
+
+def check_buildable(config: Any) -> None:
+    """OperatorError where no model can be built after this config; takes no memory (torch's meta device)."""
+    with torch.device("meta"), _building("student.from_config"):
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
 def _origin(settings: StudentSettings) -> dict[str, Any]:
     """Which revision, and that code lying beside the weights is not run (transformers would ask at the terminal)."""
     return {"revision": settings.revision or "main", "trust_remote_code": False}
@@ -150,10 +167,15 @@ def edited_config(config: Any, edits: dict[str, Any]) -> Any:
     """
     for key, value in edits.items():
         rope = getattr(config, "rope_parameters", None)
+        before = rope.get(key) if isinstance(rope, dict) and key in rope else getattr(config, key, None)
+        number = key == "rope_theta" or (isinstance(before, int | float) and not isinstance(before, bool))
+        if number and not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise OperatorError(f"student.config_edits.{key}: write a number above 0 (here: {value!r})")
         if isinstance(rope, dict) and (key in rope or key == "rope_theta"):
             config.rope_parameters = {**rope, key: float(value) if key == "rope_theta" else value}
-        elif hasattr(config, key):
-            setattr(config, key, value)
+        elif hasattr(config, key) and not callable(before):
+            with _building(f"student.config_edits.{key}"):
+                setattr(config, key, value)
         else:
             known = [*config.to_dict(), *(rope or {})]
             raise OperatorError(
@@ -175,12 +197,10 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
 def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
     options = dict(settings.from_config or {})
     kind = options.pop("model_type", "llama")
-    try:
+    with _building("student.from_config"):
         config = AutoConfig.for_model(
             kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
         )
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        raise OperatorError(f"student.from_config: {' '.join(str(error).split())[:300]}") from error
     return edited_config(config, settings.config_edits)
 
 
@@ -188,7 +208,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
     """The student with fp32 weights; `seed` draws the weights of one that is made from a config."""
     config = load_config(settings, len(tokenizer))
     if settings.from_config is not None:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _building("student.from_config"):
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     where, gguf = locate(settings)

@@ -119,6 +119,8 @@ def make_subject(
 
 def check_before_run(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
     """The checks that need no data, before any work begins. OperatorError with the first that fails."""
+    if recipe.student.from_config is not None:
+        models.check_buildable(models.load_config(recipe.student, len(tokenizer)))
     render, _ = renderer(recipe.prompt, tokenizer)
     texts = [(render(EXAMPLE[0]), ANSWER_ALONE)]
     asked = {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
