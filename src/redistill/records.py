@@ -150,11 +150,43 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was turned away, by which room, and why: a short stable word such as `too_long`."""
+    """What was turned away, by which room, and why: a short stable word such as `too_long`. detail: what the word leaves
+    open, such as the benchmark problem that a statement holds."""
 
     id: str
     room: str
     reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a trace was read: `row` ('file:row') of `file`, `revision` (commit) of a dataset of the hub. A trace that was
+    read twice has two. `told_as` is the id of the problem as that row tells it, which may have been merged into
+    `problem_id`; fate: `kept`, or the reason for which the trace was dropped."""
+
+    trace_id: str
+    problem_id: str
+    told_as: str
+    file: str
+    row: str
+    revision: str
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Two statements that say the same, for review. action: `merged`, `listed` or `dropped`; how: what they share
+    (`spelling`, `words`, `alike`; of a benchmark `same`, `within`, `overlap`); span: the shared text of a leak."""
+
+    problem_id: str
+    matched: str  # the problem it was merged into, or the benchmark and its row
+    action: str
+    how: str
+    similarity: float
+    statement: str
+    matched_statement: str
+    span: str = ""
 
 
 @dataclass(frozen=True, slots=True)

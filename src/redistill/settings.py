@@ -97,6 +97,31 @@ class PromptSettings(Settings):
     chat: bool = False  # wrap it in the tokenizer's chat template
 
 
+class BenchmarkSettings(Settings):
+    """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
+    file with problem and answer columns."""
+
+    name: str = Field("dev", pattern=_FOLDER_NAME)
+    file: str | None = None  # or a folder that holds the file of a benchmark of the registry
+    benchmark: str | None = None  # only rows whose `benchmark` column has this value
+    problem_column: str | None = None
+    answer_column: str | None = None
+    revision: str | None = None  # of the hub; default: the one that the registry pins
+    max_problems: int | None = Field(None, gt=0)
+    template: str | None = None  # instead of the recipe's prompt.template
+    verifier: Plugin | None = None  # instead of evaluate.verifier
+
+
+class DecontaminateSettings(Settings):
+    """Problems that may not stay in the corpus: those of evaluate.benchmarks, and of any further files."""
+
+    benchmarks: bool = True
+    files: list[str | BenchmarkSettings] = Field(default_factory=list)
+    leaks: Literal["remove", "report"] = "remove"
+    ngram: int = Field(5, ge=2, le=50)  # tokens of a run
+    threshold: float = Field(0.6, gt=0, le=1)  # share of a benchmark problem's runs, by weight
+
+
 class CorpusSettings(Settings):
     """Where traces come from. `dev_fraction` of the problems, chosen by id and seed, is never trained on."""
 
@@ -104,6 +129,9 @@ class CorpusSettings(Settings):
     max_problems: int | None = Field(None, gt=0)
     dev_fraction: float = Field(0.05, ge=0, lt=1)
     shards: int | None = Field(None, gt=0, le=100_000)
+    near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
+    near_threshold: float = Field(0.8, gt=0, le=1)
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
 
 
 class LimitSettings(Settings):
@@ -187,21 +215,6 @@ class StageSettings(Settings):
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
     guard: GuardSettings | None = None
-
-
-class BenchmarkSettings(Settings):
-    """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
-    file with problem and answer columns."""
-
-    name: str = Field("dev", pattern=_FOLDER_NAME)
-    file: str | None = None  # or a folder that holds the file of a benchmark of the registry
-    benchmark: str | None = None  # only rows whose `benchmark` column has this value
-    problem_column: str | None = None
-    answer_column: str | None = None
-    revision: str | None = None  # of the hub; default: the one that the registry pins
-    max_problems: int | None = Field(None, gt=0)
-    template: str | None = None  # instead of the recipe's prompt.template
-    verifier: Plugin | None = None  # instead of evaluate.verifier
 
 
 class EvaluateSettings(Settings):

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from redistill.errors import OperatorError
-from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
+from redistill.records import Candidate, Dropped, Example, Group, Match, Origin, Outcome, Pair, Problem, Trace, Verdict
 
 # --- schemas: one a record, flat where TRL and `datasets` read the file ------------------------------------------
 
@@ -72,7 +72,15 @@ _SCHEMAS: dict[type, pa.Schema] = {
         + [(name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens", "shared_tokens")]
         + [("reason", pa.string())]
     ),
-    Dropped: pa.schema([(name, pa.string()) for name in ("id", "room", "reason")]),
+    Dropped: pa.schema([(name, pa.string()) for name in ("id", "room", "reason", "detail")]),
+    Origin: pa.schema(
+        [(n, pa.string()) for n in ("trace_id", "problem_id", "told_as", "file", "row", "revision", "fate")]
+    ),
+    Match: pa.schema(
+        [(name, pa.string()) for name in ("problem_id", "matched", "action", "how")]
+        + [("similarity", pa.float64())]
+        + [(name, pa.string()) for name in ("statement", "matched_statement", "span")]
+    ),
 }
 
 

@@ -28,6 +28,8 @@ MAX_LINE_BYTES = 64 * 2**20  # decompressed; the longest row of a million R1 tra
 _PARQUET_ROWS = 64  # rows decoded at a time: a row of long traces can hold a megabyte
 _DATASET_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::(.+))?")
 
+_SNAPSHOT = re.compile(r"/snapshots/([0-9a-f]{40})/")
+
 
 def resolve(path: str, revision: str | None = None) -> list[Path]:
     """The data files that `path` names, in a fixed order.
@@ -69,6 +71,12 @@ def _fetch(dataset: str, pattern: str | None, revision: str | None) -> list[Path
         ) from error
     files = _in_folder(Path(folder))
     return [file for file in files if file.relative_to(folder).match(pattern)] if pattern else files
+
+
+def revision_of(path: str) -> str:
+    """The commit that a file of the hub's cache belongs to (.../snapshots/COMMIT/data/train.parquet), "" elsewhere."""
+    found = _SNAPSHOT.search(path)
+    return found[1] if found else ""
 
 
 def _in_folder(folder: Path) -> list[Path]:

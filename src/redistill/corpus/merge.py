@@ -5,14 +5,13 @@
 
 Two passes, for the input may be far larger than memory; both are maps, which an executor may spread over processes.
 The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
-task; the second (merge) holds one shard at a time. Killed, either goes on after its last finished task. Shards are
+task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are one
+problem told twice and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
 ranges of the id, a hash, so they are even, and the problems come out in the same order whatever num_shards is.
 """
 
-import dataclasses
 import functools
 import heapq
-import io
 import itertools
 import json
 import os
@@ -22,16 +21,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import pyarrow as pa
 import zstandard
 
+from redistill.corpus import relate
+from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.files import resolve
+from redistill.corpus.shard import merge_shard
 from redistill.errors import OperatorError
 from redistill.executors import Executor, LocalProcesses
-from redistill.records import Dropped, Group, Outcome, Problem, Trace, Verdict, content_id
-from redistill.storage import Account, Room, Shard, from_row, read_json, to_row, write_json
+from redistill.records import Dropped, Group, content_id
+from redistill.storage import Room, read_json, to_row, write_json
 
 Source = Callable[[], Iterator[Group | Dropped]]
 
@@ -48,6 +49,10 @@ def collect(
     seed: int,
     num_shards: int | None,
     max_problems: int | None,
+    benchmarks: Benchmarks | None = None,
+    leaks: Literal["remove", "report"] = "remove",
+    near: relate.Near = "report",
+    near_threshold: float = 0.8,
     executor: Executor | None = None,
     progress: Callable[..., AbstractContextManager[Any]] | None = None,
 ) -> dict[str, Any]:
@@ -55,11 +60,15 @@ def collect(
 
     Rows of the same problem become one Group, its traces in the order of the sources. `seed` and `max_problems`: keep the
     problems with the smallest hash of (seed, id), whatever the order they come in. num_shards None: from the size of the
-    input, at least 4. executor: where both passes are done, by default in this process. progress: makes a bar, once for
-    each pass, from a `unit` and, where they are known, a `total` and an `initial` count.
+    input, at least 4. benchmarks, leaks: whose problems are looked for, and whether they are removed. near,
+    near_threshold: what is done with problems told twice in other words (relate.py). executor: where all passes are done,
+    by default in this process. progress: makes a bar, once for each pass, from a `unit` and, where they are known, a
+    `total` and an `initial` count.
 
-    Reasons: the sources' own; `no_generations`, `conflicting_answer`, `beyond_max_problems` for a row and all its
-    traces; `empty_completion`, `duplicate_trace` for a trace. OperatorError when nothing at all is kept.
+    Reasons: the sources' own; `no_generations`, `conflicting_answer`, `in_benchmark`, `beyond_max_problems` for a row and
+    all its traces; `empty_completion`, `duplicate_trace` for a trace; `same_problem` for a problem that was merged into
+    another. Beside `groups`: `origins` (the rows of every trace), `merges` and `leaks`. OperatorError when no row at all
+    can be read.
     """
     executor = executor or LocalProcesses(1)
     readings = _readings(sources)
@@ -84,6 +93,18 @@ def collect(
             for reading in unread:
                 work(reading, tick=bar.update)
     largest = _largest([read_json(_summary(spill, reading.index)) for reading in readings], max_problems)
+    if not (spill / "related.json").exists():
+        admitted = functools.partial(_admitted, seed, largest)
+        sign = functools.partial(_sign, spill, benchmarks, admitted, leaks)
+        with bars(unit="shard", total=num_shards, initial=0) as bar:
+            for _ in executor.map(sign, range(num_shards), label="corpus", size_bytes=size_bytes):
+                bar.update(1)
+        moves = relate.relate(spill, num_shards, near=near, threshold=near_threshold)
+        for _ in executor.map(
+            functools.partial(relate.move, spill), list(moves), label="corpus", size_bytes=size_bytes
+        ):
+            pass
+        write_json(spill / "related.json", {"moved": len(moves)})
     work = functools.partial(_merge_into, room, spill, seed, largest)
     unmade = [index for index in range(num_shards) if not room.is_done(index)]
     with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
@@ -151,17 +172,17 @@ def _spill(
 ) -> None:
     """Write every row of the reading to its shard's folder, then the reading's summary.
 
-    A line is {"row": "file:row", "reason": word or null, "dropped": [[trace id, reason], ...], "group": row or null}.
-    tick: hears of every row.
+    A line is {"id": the problem's, "file": path, "row": "file:row", "reason": word or null,
+    "dropped": [[trace id, reason], ...], "group": row or null}; beside it stands what relate.py needs of the row. tick: hears of every row.
     """
-    name = f"{reading.index:05d}.zst"
-    for half in spill.glob(f"*/{name}"):  # of a reading that was cut short
+    name = f"{reading.index:05d}"
+    for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
         half.unlink()
     smallest = _Smallest(max_problems)
     reasons: Counter[str] = Counter()
     kept, held_bytes = 0, 0
-    held: defaultdict[int, list[bytes]] = defaultdict(list)
-    for item in itertools.chain.from_iterable(source() for source in reading.sources):
+    held: defaultdict[str, list[bytes]] = defaultdict(list)
+    for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
         group, reason, dropped = None, None, []
         if isinstance(item, Dropped):
             row, key, reason = item.id, content_id("p", item.id), item.reason
@@ -176,21 +197,24 @@ def _spill(
                 dropped += [(trace.id, reason) for trace in traces]
             else:
                 group = to_row(Group(item.problem, traces))
+                told = relate.told(key, item.problem.statement, item.problem.answer)
+                held[f"{_bucket(key, num_shards):05d}/{name}.told"].append(told)
         if tick:
             tick(1)
         if reason is None:
             kept += 1
         else:
             reasons[reason] += 1
-        line = json.dumps({"row": row, "reason": reason, "dropped": dropped, "group": group}).encode() + b"\n"
-        held[_bucket(key, num_shards)].append(line)
+        fields = {"id": key, "file": path, "row": row, "reason": reason, "dropped": dropped, "group": group}
+        line = json.dumps(fields).encode() + b"\n"
+        held[f"{_bucket(key, num_shards):05d}/{name}.zst"].append(line)
         held_bytes += len(line)
         if held_bytes > BUFFER_BYTES:
-            _append(spill, name, held)
+            _append(spill, held)
             held_bytes = 0
-    _append(spill, name, held)
-    for path in spill.glob(f"*/{name}"):
-        with open(path, "rb") as file:
+    _append(spill, held)
+    for written in spill.glob(f"*/{name}.*"):
+        with open(written, "rb") as file:
             os.fsync(file.fileno())
     write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": sorted(smallest.members)})
 
@@ -216,16 +240,25 @@ def _bucket(problem_id: str, num_shards: int) -> int:
     return int(problem_id[1:], 16) * num_shards >> 64
 
 
+def _admitted(seed: int, largest: int | None, problem_id: str) -> bool:
+    return largest is None or _selection_key(seed, problem_id) <= largest
+
+
 def _selection_key(seed: int, problem_id: str) -> int:
     return int(content_id("", str(seed), problem_id), 16)
 
 
-def _append(spill: Path, name: str, held: defaultdict[int, list[bytes]]) -> None:
+def _with_file(source: Source) -> Iterator[tuple[str, Group | Dropped]]:
+    """The source's items, each with the path of the file it comes from, "" where the source reads none."""
+    return zip(itertools.repeat(str(getattr(source, "keywords", {}).get("path", ""))), source())
+
+
+def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:
     """Append the held lines to their files, a zstd frame each: no file stays open, so their number has no bound."""
-    for index, lines in held.items():
-        folder = spill / f"{index:05d}"
-        folder.mkdir(exist_ok=True)
-        with open(folder / name, "ab") as file:
+    for name, lines in held.items():
+        path = spill / name
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "ab") as file:
             file.write(zstandard.compress(b"".join(lines), 1))
     held.clear()
 
@@ -255,97 +288,20 @@ class _Smallest:
         return True
 
 
-# --- second pass: one folder -> one shard -----------------------------------------------------------------------
+# --- between and second pass: one folder -> one shard -----------------------------------------------------------------------
+
+
+def _sign(
+    spill: Path,
+    benchmarks: Benchmarks | None,
+    admitted: Callable[[str], bool],
+    leaks: Literal["remove", "report"],
+    index: int,
+) -> None:
+    """Sign one shard's problems."""
+    relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks)
 
 
 def _merge_into(room: Room, spill: Path, seed: int, largest: int | None, index: int) -> None:
     """Merge one shard into the room."""
-    room.finish_shard(index, _merge(spill / f"{index:05d}", seed, largest))
-
-
-def _merge(folder: Path, seed: int, largest: int | None) -> Shard:
-    """The shard of one folder of the spill: its groups sorted by problem id, what was dropped, and the accounts."""
-    rows, accounted = Account("row"), Account("trace")
-    dropped: list[Dropped] = []
-    merged: dict[str, tuple[Problem, dict[str, Trace]]] = {}
-
-    def drop(account: Account, id: str, reason: str) -> None:
-        account.drop(reason)
-        dropped.append(Dropped(id, "corpus", reason))
-
-    for line in _read(folder):
-        for trace_id, reason in line["dropped"]:
-            drop(accounted, trace_id, reason)
-        if line["group"] is None:
-            drop(rows, line["row"], line["reason"])
-            continue
-        group: Group = from_row(Group, line["group"])
-        problem, traces = merged.get(group.problem.id, (group.problem, {}))
-        if largest is not None and _selection_key(seed, problem.id) > largest:
-            refusal = "beyond_max_problems"
-        else:
-            refusal = "conflicting_answer" if _conflict(problem.answer, group.problem.answer) else ""
-        if refusal:
-            drop(rows, line["row"], refusal)
-            for trace in group.traces:
-                drop(accounted, trace.id, refusal)
-            continue
-        rows.keep()
-        for trace in group.traces:
-            if trace.id in traces:
-                traces[trace.id] = _unite(traces[trace.id], trace)
-                drop(accounted, trace.id, "duplicate_trace")
-            else:
-                traces[trace.id] = trace
-                accounted.keep()
-        merged[problem.id] = (_fill(problem, group.problem), traces)
-
-    groups = [Group(problem, tuple(traces.values())) for _, (problem, traces) in sorted(merged.items())]
-    dropped.sort(key=lambda record: (record.id, record.reason))
-    tallies: dict[str, Counter[str]] = {
-        "traces_by_author": Counter(),
-        "traces_by_source": Counter(),
-        "labels": Counter(),
-    }
-    for group in groups:
-        tallies["traces_by_source"][group.problem.source] += len(group.traces)
-        for trace in group.traces:
-            tallies["traces_by_author"][trace.author] += 1
-            tallies["labels"].update(f"{name}={verdict.outcome}" for name, verdict in trace.verdicts.items())
-    return Shard({"groups": (Group, groups)}, {"rows": rows, "traces": accounted}, dropped, tallies)
-
-
-def _read(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of one shard in the order of the sources; none where no row fell into it."""
-    for path in sorted(folder.glob("*.zst")):
-        with io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 2**20) as file:
-            yield from map(json.loads, file)
-
-
-def _conflict(first: str | None, later: str | None) -> bool:
-    """Two gold answers that are not the same text, white space collapsed; no answer contradicts none."""
-    return first is not None and later is not None and " ".join(first.split()) != " ".join(later.split())
-
-
-def _fill(problem: Problem, later: Problem) -> Problem:
-    """The first row's problem, with what it did not know and a later row did."""
-    if problem.answer is not None and problem.answer_type is not None:
-        return problem
-    return dataclasses.replace(
-        problem, answer=problem.answer or later.answer, answer_type=problem.answer_type or later.answer_type
-    )
-
-
-def _unite(first: Trace, again: Trace) -> Trace:
-    """One trace of two with the same text: the labels of both, `disagree` where they contradict each other."""
-    verdicts = dict(first.verdicts)
-    for name, verdict in again.verdicts.items():
-        if verdicts.setdefault(name, verdict).outcome != verdict.outcome:
-            verdicts[name] = Verdict(Outcome.disagree, reason="labels_disagree", verifier=verdict.verifier)
-    return dataclasses.replace(
-        first,
-        verdicts=verdicts,
-        scores={**again.scores, **first.scores},
-        finish_reason=first.finish_reason or again.finish_reason,
-        num_tokens=first.num_tokens if first.num_tokens is not None else again.num_tokens,
-    )
+    room.finish_shard(index, merge_shard(spill / f"{index:05d}", functools.partial(_admitted, seed, largest)))

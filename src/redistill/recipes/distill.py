@@ -25,6 +25,7 @@ from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.executors import Executor, LocalProcesses, cores, open_executor
 from redistill.progress import bar, say
+from redistill.recipes import leaks
 from redistill.recipes.doctor import check_rows
 from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream, student_address
@@ -78,10 +79,19 @@ class Run:
             seed=self.recipe.seed,
             num_shards=settings.shards,
             max_problems=settings.max_problems,
+            benchmarks=leaks.index(self.recipe, self.plan.avoided),
+            leaks=settings.decontaminate.leaks,
+            near=settings.near_duplicates,
+            near_threshold=settings.near_threshold,
             executor=self.executor,
             progress=lambda **options: bar(label="corpus", **options),
         )
-        say(f"corpus   {_account(ledger, 'rows')}; {_account(ledger, 'traces')}")
+        say(f"corpus   {_account(ledger, 'rows')}; {_account(ledger, 'problems')}; {_account(ledger, 'traces')}")
+        if ledger["accounts"]["traces"]["kept"] == 0:
+            raise OperatorError(
+                f"corpus: no trace is left ({_account(ledger, 'rows')}); if the problems of a benchmark are meant to be trained "
+                "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+            )
 
     # --- verify: Groups -> Groups with verdicts ---
 

@@ -21,6 +21,7 @@ from redistill.corpus import SOURCES, resolve
 from redistill.corpus.habits import diagnose
 from redistill.errors import OperatorError, Slips
 from redistill.evaluate import BENCHMARKS, load_benchmark
+from redistill.recipes import leaks
 from redistill.recipes.doctor import check_before_run, check_template
 from redistill.recipes.scoring import is_held_out, judges_of, manner
 from redistill.recipes.selecting import policies_of
@@ -102,6 +103,8 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
         if "path" in options and (fetch or not _on_the_hub(options["path"])):
             files += slips.ask(_resolve, options["path"], options.get("revision"), f"corpus.sources.{place}") or []
     for benchmark in recipe.evaluate.benchmarks:
+        slips.ask(_check_benchmark, recipe, benchmark, fetch)
+    for benchmark in leaks.further(recipe):
         slips.ask(_check_benchmark, recipe, benchmark, fetch)
     if not {"train", "corpus"} & doubtful:
         slips.ask(_check_probes, recipe)

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from redistill import models
 from redistill.errors import Slips
 from redistill.evaluate import BENCHMARKS, benchmark_file
+from redistill.recipes import leaks
 from redistill.recipes.doctor import renderer
 from redistill.recipes.parts import find_parts
 from redistill.recipes.scoring import Exam, is_held_out, judges_of, manner, sampling_of
@@ -52,6 +53,7 @@ class Plan:
     render: Callable[[Problem], str]
     context: int
     inputs: dict[str, str]
+    avoided: list[Problem] = field(default_factory=list)  # problems of benchmarks, which the corpus must not hold
     prints: dict[str, str] = field(default_factory=dict)
 
     def exam(self, benchmark: BenchmarkSettings) -> Exam:
@@ -75,6 +77,7 @@ def make_plan(recipe: Recipe) -> Plan:
     slips.end()
     files = {str(path): path for path in parts.files}
     files |= {input_name(b): benchmark_file(b) for b in recipe.evaluate.benchmarks if not is_held_out(b)}
+    files |= {input_name(b): benchmark_file(b) for b in leaks.further(recipe)}
     context = models.context_length(models.load_config(recipe.student, len(parts.tokenizer)))
     plan = Plan(
         recipe=recipe,
@@ -90,6 +93,7 @@ def make_plan(recipe: Recipe) -> Plan:
         render=renderer(recipe.prompt, parts.tokenizer)[0],
         context=context,
         inputs={name: sha256_file(path) for name, path in files.items()},
+        avoided=leaks.avoided(recipe),
     )
     plan.prints = _fingerprints(plan)
     return plan
@@ -135,6 +139,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     prints: dict[str, str] = {}
     prints["corpus"] = fingerprint(
         corpus, list(plan.inputs.values()), recipe.seed, recipe.corpus.max_problems, recipe.corpus.shards,
+        recipe.corpus.near_duplicates, recipe.corpus.near_threshold, leaks.identity(recipe, plan.avoided),
         code_fingerprint("corpus", "records.py"),
     )  # fmt: skip
     verify = recipe.verify.model_dump(exclude={"workers"})
