@@ -149,6 +149,7 @@ class VerifySettings(LimitSettings):
     verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
     labels: list[str] = Field(default_factory=list)
     policy: str = "cascade"
+    judge: Plugin | None = None  # a second opinion where these verdicts are incorrect or disagree
 
     @field_validator("verifiers")
     @classmethod

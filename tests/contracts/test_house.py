@@ -35,6 +35,7 @@ FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes"
 REGISTRIES = {
     "SOURCES": "redistill.corpus",
     "VERIFIERS": "redistill.verify",
+    "JUDGES": "redistill.verify",
     "FILTERS": "redistill.select.filters",
     "PAIRINGS": "redistill.select.pairing",
     "OBJECTIVES": "redistill.train.objectives",
@@ -152,14 +153,14 @@ def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
 
 
 @pytest.mark.parametrize(
-    "name", ["SOURCES", "VERIFIERS", "FILTERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES"]
+    "name", ["SOURCES", "VERIFIERS", "FILTERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES", "JUDGES"]
 )
 def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_know(name):
     from redistill.errors import OperatorError
     from redistill.settings import Plugin, bind
 
     table = getattr(importlib.import_module(REGISTRIES[name]), name)
-    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1"}
+    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}
         assert bind(table, Plugin(name=key, options=options), "here").keywords == options

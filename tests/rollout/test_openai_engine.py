@@ -10,10 +10,11 @@ import torch
 from local_servers import scripted_server, transformers_server, words_of
 from redistill import client, models
 from redistill.errors import OperatorError
-from redistill.records import make_problem
+from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.rollout import ENGINES, Request, Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
 from redistill.settings import StudentSettings
+from redistill.verify.judge import heard, llm
 
 WARM = Sampling(n=2, temperature=0.6, top_p=0.95, max_new_tokens=12)
 GREEDY = Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=12)
@@ -152,14 +153,32 @@ def saved(tmp_path_factory):
     return folder
 
 
-def test_a_real_server_says_at_temperature_zero_what_this_process_says(saved, tmp_path):
+@pytest.fixture(scope="module")
+def real_server(saved, tmp_path_factory):
+    """`redistill serve --engine transformers`, once for this file: it takes ten seconds of CPU to start."""
+    with transformers_server(saved, tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+def test_a_real_server_says_at_temperature_zero_what_this_process_says(saved, real_server):
     asked = [Request("1+2=;3*4-5"[: 1 + i], seed=i) for i in range(6)]
     here = transformers_engine(lambda: models.load_folder(saved), asked, GREEDY)
-    with transformers_server(saved, tmp_path) as server:
-        # the server lists the hub's cache, not what it was started with: the model must be named
-        there = engine(Student(never, str(saved)), asked, GREEDY, base_url=server.base_url, model="{student}")
-        with pytest.raises(OperatorError, match="Server is pinned to"):
-            engine(never, asked, GREEDY, base_url=server.base_url, model="another")
+    # the server lists the hub's cache, not what it was started with: the model must be named
+    student = Student(never, str(saved))
+    there = engine(student, asked, GREEDY, base_url=real_server.base_url, model="{student}")
     plain = [(s.text, s.finish_reason, s.num_tokens) for s in here]
     assert [(s.text, s.finish_reason, s.num_tokens) for s in there] == plain
     assert len({s.text for s in here}) > 2
+    with pytest.raises(OperatorError, match="Server is pinned to"):
+        engine(never, asked, GREEDY, base_url=real_server.base_url, model="another")
+
+
+def test_a_judge_that_cannot_judge_decides_nothing_and_is_asked_once(saved, real_server, tmp_path):
+    problem = make_problem("How many?", answer="12")
+    wrong = Verdict(Outcome.incorrect, "a dozen", "different_number")
+    groups = [Group(problem, (make_trace(problem.id, "a dozen", verdicts={FINAL: wrong}),))]
+    for base_url in (real_server.base_url, "http://127.0.0.1:9/v1"):  # the second time from the file
+        judge = llm(base_url=base_url, model=str(saved), api="completions", max_tokens=8)
+        with client.Kept(tmp_path / "judge.jsonl") as kept:
+            verdicts = heard(judge, groups, kept)[0].traces[0].verdicts
+        assert (verdicts["judge"].outcome, verdicts[FINAL].outcome) == ("ungradable", "incorrect")

@@ -31,6 +31,7 @@ from redistill.recipes.facts import model_card, run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream, student_address
 from redistill.recipes.probe import dev_probe
 from redistill.recipes.scoring import description, is_held_out, scored, sit
+from redistill.recipes.second_opinion import hear_judge
 from redistill.recipes.shards import (
     Judges,
     closing_pool,
@@ -109,7 +110,28 @@ class Run:
                     f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
                 )
         room.open()
-        before, total = Room(self.folder / "corpus", ""), corpus["accounts"]["traces"]["kept"]
+        judge, facts = self.plan.second_opinion, dict[str, Any]()
+        rules = room if judge is None else Room(room.folder / "rules", room.fingerprint)
+        if judge is None or not rules.is_finished():
+            if judge is not None:
+                rules.open()
+            self._apply_rules(rules, corpus["accounts"]["traces"]["kept"])
+        if judge is not None:
+            rules.finish(corpus["num_shards"])
+            facts["judge"] = hear_judge(room, rules, judge, cache=Path(judge.cache or self.folder / "judge.jsonl"))
+        noise = label_noise(room, seed=self.recipe.seed)
+        write_json(room.folder / "label_noise.json", noise)
+        ledger = room.finish(corpus["num_shards"], **facts)
+        outcomes = ", ".join(f"{n} {word}" for word, n in _by_count(ledger["tallies"]["outcomes"]))
+        say(f"verify   {_account(ledger, 'traces')}: {outcomes}")
+        if "golds" in ledger["accounts"] and ledger["accounts"]["golds"]["dropped"]:
+            say(
+                f"verify   gold answers: {_account(ledger, 'golds')}; the others are listed in {room.folder}/ungradable"
+            )
+
+    def _apply_rules(self, room: Room, total: int) -> None:
+        """Every shard of the corpus with the verifiers' verdicts and their policy's; total: traces in all shards."""
+        settings, before = self.recipe.verify, Room(self.folder / "corpus", "")
         parts = parts_to_do(before, room)
         left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
         spread = self.executor.spreads(len(parts), size_bytes(parts))  # then each process has a verifier of its own
@@ -125,15 +147,6 @@ class Run:
         work = partial(verify_part, room, judges)
         with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
             make_parts(self.executor, room, work, parts, progress.update)
-        noise = label_noise(room, seed=self.recipe.seed)
-        write_json(room.folder / "label_noise.json", noise)
-        ledger = room.finish(corpus["num_shards"])
-        outcomes = ", ".join(f"{n} {word}" for word, n in _by_count(ledger["tallies"]["outcomes"]))
-        say(f"verify   {_account(ledger, 'traces')}: {outcomes}")
-        if "golds" in ledger["accounts"] and ledger["accounts"]["golds"]["dropped"]:
-            say(
-                f"verify   gold answers: {_account(ledger, 'golds')}; the others are listed in {room.folder}/ungradable"
-            )
 
     # --- select: Groups -> Examples, Pairs, held-out problems ---
 

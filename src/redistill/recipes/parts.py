@@ -29,7 +29,7 @@ from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
 from redistill.settings import BenchmarkSettings, Recipe, bind
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
-from redistill.verify import VERIFIERS
+from redistill.verify import JUDGES, VERIFIERS, Judge
 from redistill.verify.policy import check_policy
 
 DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
@@ -38,6 +38,7 @@ DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
 PLUGINS: dict[str, Mapping[str, Any]] = {
     "corpus.sources": SOURCES,
     "verify.verifiers": VERIFIERS,
+    "verify.judge": JUDGES,
     "select.filters": FILTERS,
     "select.pairing": PAIRINGS,
     "train.*.objective": OBJECTIVES,
@@ -58,6 +59,7 @@ class Parts:
 
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
+    second_opinion: Judge | None
     policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
@@ -83,6 +85,7 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
     sources = bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
     verifiers = bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
     bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
+    second = bound("verify.judge", recipe.verify.judge, "verify.judge") if recipe.verify.judge else None
     bound_list("select.filters", recipe.select.filters, "select.filters")
     policies = slips.ask(policies_of, recipe)
     objectives, modifiers = {}, {}
@@ -116,6 +119,7 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
+        second_opinion=second() if second is not None else None,
         policies=policies,
         objectives=objectives,
         modifiers=modifiers,

@@ -30,6 +30,8 @@ from redistill.select import Sieve
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, StudentSettings
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import needs_pairs
+from redistill.verify import Judge
+from redistill.verify.judge import UNHEARD
 
 # settings of a stage that change where and in which order a step is computed, not the step: a stage that was cut short
 # may go on with others, and one that is finished stays so
@@ -43,6 +45,7 @@ class Plan:
     recipe: Recipe
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
+    second_opinion: Judge | None
     policies: dict[str, partial[Any]]
     sieves: list[Sieve]
     objectives: dict[str, partial[Any]]
@@ -83,6 +86,7 @@ def make_plan(recipe: Recipe) -> Plan:
         recipe=recipe,
         sources=parts.sources,
         verifiers=parts.verifiers,
+        second_opinion=parts.second_opinion,
         policies=parts.policies,
         sieves=sieves_of(recipe, context),
         objectives=parts.objectives,
@@ -143,6 +147,8 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
         code_fingerprint("corpus", "records.py"),
     )  # fmt: skip
     verify = recipe.verify.model_dump(exclude={"workers"})
+    for option in UNHEARD if recipe.verify.judge else ():
+        verify["judge"]["options"].pop(option, None)
     prints["verify"] = fingerprint(prints["corpus"], verify, code_fingerprint("verify", "records.py", "prompts.py"))
     prints["select"] = fingerprint(
         prints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,

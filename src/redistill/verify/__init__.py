@@ -13,6 +13,7 @@ from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_choice, compare_exact, exact
 from redistill.verify.gold import GOLD, answer_type, as_ungradable, check_gold
+from redistill.verify.judge import Judge, llm
 from redistill.verify.judging import RULES_VERSION, gold_answer
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
 from redistill.verify.policy import check_policy, combine, verify_group
@@ -21,10 +22,12 @@ from redistill.verify.pool import VerifierPool
 __all__ = [
     "CASCADE_VERSION",
     "GOLD",
+    "JUDGES",
     "MATH_VERIFY_VERSION",
     "RELATIVE_TOLERANCE",
     "RULES_VERSION",
     "VERIFIERS",
+    "Judge",
     "Percent",
     "VerifierPool",
     "answer_type",
@@ -50,4 +53,8 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "math-verify": math_verify,
     "choice": choice,
     "cascade": cascade,
+}
+
+JUDGES: dict[str, Callable[..., Judge]] = {
+    "llm": llm,
 }

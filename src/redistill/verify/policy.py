@@ -70,3 +70,19 @@ def verify_group(
         heard = {**{label: trace.verdicts.get(label, MISSING) for label in labels}, **by_name}
         traces.append(trace.with_verdict(FINAL, combine(heard, policy)))
     return dataclasses.replace(group, traces=tuple(traces))
+
+
+def second_opinion(first: Verdict, second: Verdict, policy: str) -> Verdict:
+    """The final verdict after a judge has been asked about a doubtful one; only the judge's `correct` changes it.
+
+    rescue   a trace that the rules call incorrect or disputed becomes correct
+    veto     a trace that the rules call incorrect becomes disputed: neither an example nor a rejected trace
+
+    What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
+    """
+    said = f"{first.verifier}, judge:{policy}"
+    if second.outcome is not Outcome.correct or (policy == "veto" and first.outcome is not Outcome.incorrect):
+        return dataclasses.replace(first, verifier=said)
+    outcome, word = (Outcome.correct, "rescued") if policy == "rescue" else (Outcome.disagree, "vetoed")
+    versions = ", ".join(v for v in (first.verifier_version, second.verifier_version) if v)
+    return Verdict(outcome, first.extracted, f"{word}: {first.reason}", said, versions, first.seconds)
