@@ -47,7 +47,9 @@ def test_the_same_student_twice_claims_nothing():
     a = scores([[1, 0], [0, 0], [1, 1]] * 20)
     found = paired_difference(a, a, names=("redi", "control"))
     assert found["interval95"] == [0, 0] and not found["is_claimed"]
-    assert found["sentence"].startswith("No difference between redi and control can be claimed")
+    assert found["sentence"].startswith(
+        "No difference between redi and control can be claimed, for none differs: +0.000"
+    )
 
 
 def test_five_problems_claim_nothing_however_they_fall():

@@ -89,7 +89,8 @@ def _sentence(
         return f"No difference between {names[0]} and {names[1]} can be claimed from {problems} problem."
     facts = f"(95% interval {interval[0]:.3f} to {interval[1]:.3f}, {problems} problems)"
     if not is_claimed:
-        few = f", for only {differing} differ" if differing < _MIN_DIFFERING else ""
+        count = "none differs" if differing == 0 else f"only {differing} differ{'s' if differing == 1 else ''}"
+        few = f", for {count}" if differing < _MIN_DIFFERING else ""
         return f"No difference between {names[0]} and {names[1]} can be claimed{few}: {difference:+.3f} {facts}."
     if difference < 0:  # the sentence speaks of the size, so the interval is that of b minus a
         facts = f"(95% interval {-interval[1]:.3f} to {-interval[0]:.3f}, {problems} problems)"

@@ -78,8 +78,9 @@ def _read(text: str | None) -> str:
 def other_runs(run: RunFiles) -> list[Block]:
     """Paired differences against other runs: the sentence, what was not the same, where the effect lies, what flipped."""
     blocks: list[Block] = []
+    one_pair = len({(c.a, c.b) for c in run.against}) == 1  # then the sentences below say who it is
     drawn = [
-        (f"{c.a} − {c.b}, {c.benchmark}", 0, c.difference, c.interval95)
+        (c.benchmark if one_pair else f"{c.a} − {c.b}, {c.benchmark}", 0, c.difference, c.interval95)
         for c in run.against
         if c.difference is not None
     ]

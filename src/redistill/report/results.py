@@ -135,7 +135,10 @@ def scores(run: RunFiles) -> list[Block]:
             "SEM over sample columns: the spread of the whole-benchmark scores of the n samples, divided by √n, as in the "
             "paper; it holds the problems fixed. SEM over problems: the spread of the problems' means, divided by the "
             "root of their number, as in lighteval; it asks about other problems of the same kind. The 95% intervals are "
-            f"over problems. Neither covers training again: each stage was trained once{_seed(run)}.",
+            "over problems."
+            + (
+                "" if run.is_evaluation else f" Neither covers training again: each stage was trained once{_seed(run)}."
+            ),
             "quiet",
         )
     )
