@@ -28,7 +28,7 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,lora]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,lora,eight-bit]'
 	@touch $@
 
 clean:

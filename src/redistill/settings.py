@@ -18,7 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
@@ -211,7 +211,13 @@ class StageSettings(Settings):
     tokens_per_micro_batch: int = Field(8192, gt=0)
     mixed_precision: Literal["no", "bf16"] = "no"
     distributed: Literal["auto", "ddp", "fsdp2"] = "auto"  # several processes; auto: as the launcher says, else ddp
-    gradient_checkpointing: bool = False
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # 8bit: moments of one byte, other steps (extra eight-bit)
+    # what is saved where the device's memory does not suffice; the step stays the same: redistill/memory.py
+    gradient_checkpointing: bool | Annotated[int, Field(ge=0)] | Literal["auto"] = (
+        "auto"  # all, none, a number of layers
+    )
+    offload_optimizer: bool | Literal["auto"] = "auto"  # moments in host memory
+    memory_gib: float | None = Field(None, gt=0)  # of a device for this stage; default: what is free
     save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig

@@ -26,6 +26,7 @@ GROUND_FLOOR = (
         "progress",
         "models",
         "logps",
+        "memory",
         "show",
     ),
     *("client", "reasons", "executors", "why"),

@@ -10,9 +10,9 @@ import torch
 from redistill import models
 from redistill.logps import PackedPolicy, prepare_for_packing
 from redistill.settings import StageSettings
-from redistill.train import loop as loop_module
 from redistill.train.gauges import held_out_figures, hold_out, negative_prefix_share, squeeze, update_norm
 from redistill.train.objectives import redi
+from redistill.train.optimizers import make_optimizer
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, backward_step
 
@@ -65,7 +65,7 @@ def test_the_update_norm_is_that_of_the_weights_themselves():
     """Against copies of the weights, over steps, with weight decay and a changing rate."""
     student, _ = tiny_student()
     settings = StageSettings(objective="redi", learning_rate=1e-3, weight_decay=0.1)
-    optimizer = loop_module._optimizer(student, settings)
+    optimizer = make_optimizer(student, settings)
     for step in range(4):
         before = [p.detach().clone() for p in student.parameters()]
         for group in optimizer.param_groups:

@@ -35,7 +35,7 @@ from redistill.verify.judge import UNHEARD
 
 # settings of a stage that change where and in which order a step is computed, not the step: a stage that was cut short
 # may go on with others, and one that is finished stays so
-ROUNDING = {"tokens_per_micro_batch", "gradient_checkpointing", "distributed"}
+ROUNDING = {"tokens_per_micro_batch", "gradient_checkpointing", "distributed", "offload_optimizer", "memory_gib"}
 
 
 @dataclass(slots=True)

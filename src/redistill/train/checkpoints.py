@@ -70,6 +70,11 @@ def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Pa
             _make_moments(raw)
         state = _state(accelerator, policy, optimizer)
         dcp.load(state, storage_reader=reader, no_dist=accelerator.num_processes == 1)
+    names = {p: name for name, p in accelerator.unwrap_model(policy).model.named_parameters()}
+    for parameter, moments in raw.state.items():  # plain numbers (a count of steps) were not loaded in place
+        for word, value in moments.items():
+            if not isinstance(value, Tensor):
+                moments[word] = type(value)(state[f"optimizer.{names[parameter]}.{word}"].item())
     mine = source / f"random-{accelerator.process_index}.pt"
     if len(list(source.glob("random-*.pt"))) == accelerator.num_processes:
         _set_random_state(torch.load(mine, weights_only=True))
@@ -87,8 +92,7 @@ def _state(accelerator: Accelerator, policy: nn.Module, optimizer: Any) -> dict[
     moments = _raw(optimizer).state
     for name, parameter in trained.items():
         for word, value in moments.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                state[f"optimizer.{name}.{word}"] = value
+            state[f"optimizer.{name}.{word}"] = value if isinstance(value, Tensor) else torch.tensor(value)
     return state
 
 

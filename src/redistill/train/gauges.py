@@ -61,7 +61,7 @@ def update_norm(optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) ->
                     continue
                 bias1, bias2 = 1 - beta1 ** float(state["step"]), math.sqrt(1 - beta2 ** float(state["step"]))
                 sharded = sharded or isinstance(parameter, DTensor)
-                mine = (_mine(t) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
+                mine = (_mine(t).to(parameter.device) for t in (parameter, state["exp_avg"], state["exp_avg_sq"]))
                 parts = (t.reshape(-1).split(BLOCK) for t in mine)
                 for weight, mean, square in zip(*parts, strict=True):
                     move = mean / square.sqrt().add_(group["eps"] * bias2)

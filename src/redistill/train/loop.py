@@ -28,9 +28,11 @@ from redistill.records import Example, Pair
 from redistill.settings import StageSettings
 from redistill.storage import Account, read_json, write_json
 from redistill.train import checkpoints
+from redistill.train.fit import fit, peak_bytes
 from redistill.train.gauges import held_out_figures, hold_out, pair_gauges, update_norm
 from redistill.train.modifiers import Modifier, check_modifiers, reads_spans
 from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs, needs_reference
+from redistill.train.optimizers import make_optimizer, set_rate
 from redistill.train.packing import num_steps, rows_of_step
 from redistill.train.probe import Probe, undisturbed
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of, whole_student
@@ -91,8 +93,12 @@ def train_stage(
             )
     start = model_identity(model) if needs_reference(objective) and reference is None else ""
     model = _adapted(model, settings, seed)
-    skeleton = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
-    policy, optimizer = prepare(accelerator, PackedPolicy(model, packs=packs), model, _optimizer(model, settings))
+    longest = int(np.diff(rows.starts).max())
+    most = min(settings.tokens_per_micro_batch, settings.batch_size * rows.per_row * longest)
+    fitted = fit(accelerator, model, settings, stage, tokens=max(longest, most))
+    skeleton: Any = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
+    optimizer: Any = make_optimizer(model, settings, offloaded=fitted["offload_optimizer"])
+    policy, optimizer = prepare(accelerator, PackedPolicy(model, packs=packs), model, optimizer)
     compared = _reference(accelerator, folder, settings, objective, rows, policy, start, reference)
     saved = folder / "checkpoints"
     if accelerator.is_main_process:
@@ -112,11 +118,14 @@ def train_stage(
                 device=accelerator.device, ranks=ranks_of(accelerator, policy),
             )  # fmt: skip
         if probe is not None and watch.probes_now(step, total):
-            whole = whole_student(accelerator, policy, skeleton)
+            whole: Any = whole_student(accelerator, policy, skeleton)
             if whole is not None:
                 found |= undisturbed(
-                    whole, tokenizer, probe, device=accelerator.device, autocast=settings.mixed_precision == "bf16"
-                )
+                    whole.to(accelerator.device), tokenizer, probe, device=accelerator.device,
+                    autocast=settings.mixed_precision == "bf16",
+                )  # fmt: skip
+                if skeleton is not None:
+                    skeleton.to("cpu")
         return found
 
     def save(step: int) -> None:
@@ -138,9 +147,15 @@ def train_stage(
             places = rows_of_step(seed=seed, step=step, batch_size=settings.batch_size, num_rows=len(trained_on))
             numbers = [trained_on[place] for place in places]
             rated = settings.model_copy(update={"learning_rate": watch.learning_rate})
-            figures, facts = _step(
-                accelerator, policy, optimizer, objective, rows, numbers, rated, step, total, modifiers, compared
-            )
+            try:
+                figures, facts = _step(
+                    accelerator, policy, optimizer, objective, rows, numbers, rated, step, total, modifiers, compared
+                )
+            except torch.OutOfMemoryError as error:
+                raise OperatorError(
+                    f"train.{stage}: out of memory in step {step} ({fitted.get('sentence')}); lower tokens_per_micro_batch, "
+                    "set memory_gib lower so that more is saved, or train the same stage on more devices with FSDP2."
+                ) from error
             skipped = 0 if facts["finite"] else skipped + 1
             if skipped == 3:
                 names = ", ".join(rows.ids[n] for n in numbers[:8])
@@ -150,7 +165,7 @@ def train_stage(
                 )
             step += 1
             line = _line(step, objective, figures, facts)
-            if watch.measures_norm_now(step):
+            if watch.measures_norm_now(step) and settings.optimizer == "adamw":
                 line["update_norm"] = update_norm(optimizer, ranks_of(accelerator, policy)) if facts["finite"] else 0.0
             line |= look(step)
             decision = watch.judge(line) if accelerator.is_main_process else ""
@@ -193,6 +208,7 @@ def train_stage(
         "seconds": round(time.perf_counter() - started, 1),
         "processes": accelerator.num_processes,
         "packed": packs,
+        "memory": {**fitted, "peak_bytes": peak_bytes(accelerator.device)},
         "device": str(accelerator.device),
     }
     trained: Any = None if trial else whole_student(accelerator, policy, skeleton)
@@ -316,8 +332,6 @@ def _reference(
 
 
 def _adapted(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreTrainedModel:
-    if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.lora is None:
         return model
     try:
@@ -331,22 +345,6 @@ def _adapted(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreT
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the adapter begins with random numbers: the same in every run and on every rank
         return cast(PreTrainedModel, get_peft_model(model, config))
-
-
-def _optimizer(model: PreTrainedModel, settings: StageSettings) -> torch.optim.AdamW:
-    """AdamW on fp32 master weights; no weight decay on norms and biases, as transformers does it."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]],
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-        fused=True,
-    )
 
 
 def learning_rate(settings: StageSettings, step: int, total: int) -> float:
@@ -377,8 +375,7 @@ def _step(
 ) -> tuple[StepFigures, dict[str, Any]]:
     started = time.perf_counter()
     rate = learning_rate(settings, step, total)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     figures = backward_step(
         policy,
         objective,
