@@ -140,7 +140,7 @@ def test_a_pair_with_its_two_traces_and_the_pairings_that_make_it(run):
 def test_a_problem_a_held_out_problem_and_a_refused_row(run):
     text = said(run, PROBLEM.id)
     assert "2 correct, 2 incorrect" in text and "gold answer: 4" in text and "1 of its traces kept as examples" in text
-    assert "select    1 pairs kept" in text
+    assert "select    pairs kept: 1" in text
     held_out = said(run, HELD_OUT.id)
     assert "held out, but dropped from dev: ungradable" in held_out and "setting corpus.dev_fraction = 0.5" in held_out
     assert "evaluate  sft on dev: 1 no_answer" in held_out

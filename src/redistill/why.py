@@ -367,7 +367,7 @@ def _problem_selected(here: _Run, id: str) -> list[Step]:
     pairs = [(r["chosen_id"], r["rejected_id"]) for r in rows if r["problem_id"] == id]
     lines = [f"{pair_id(chosen, rejected)}: {chosen} against {rejected}" for chosen, rejected in pairs[:MAX_LISTED]]
     more = [f"and {len(pairs) - MAX_LISTED} more"] if len(pairs) > MAX_LISTED else []
-    return [*steps, Step("select", f"{len(pairs)} pairs kept", lines + more)]
+    return [*steps, Step("select", f"pairs kept: {len(pairs)}", lines + more)]
 
 
 def _trained(here: _Run, examples: list[str], pairs: list[str]) -> list[Step]:

@@ -82,31 +82,20 @@ def teachers(run: RunFiles) -> list[Block]:
     found = run.statistics
     if found is None:
         return not_run("select", "table of traces by source and teacher")
-    blocks: list[Block] = []
+    blocks: list[Block] = [
+        Text(
+            "Held-out problems included. Tokens are the student's: median and 90th percentile. Look back: the share of right and of "
+            "wrong traces with “wait”, “let me check” and their kin. Rank of wrong: the mean place of a wrong trace among its "
+            "problem's, from 0, the shortest, to 1, the longest.",
+            "quiet",
+        )
+    ]
     for kind in ("source", "teacher"):
         rows = found.traces.get(kind, {})
         some = list(rows.items())[:MAX_ROWS]
-        more = f"; the {MAX_ROWS} largest of {len(rows):,}" if len(rows) > MAX_ROWS else ""
-        head = (
-            kind,
-            "problems",
-            "traces",
-            "right",
-            "wrong",
-            "tokens right",
-            "tokens wrong",
-            "look back",
-            "longest wrong",
-        )
-        blocks.append(
-            Table(
-                f"Traces by {kind}, held-out problems included{more}. Tokens: median and 90th percentile. Look back: right and wrong "
-                "traces with “wait”, “let me check” and their kin. Longest wrong: mean place of the wrong ones from 0, the shortest "
-                "of its problem, to 1",
-                head,
-                [_traces(name, row) for name, row in some],
-            )
-        )
+        more = f": the {MAX_ROWS} largest of {len(rows):,}" if len(rows) > MAX_ROWS else ""
+        head = (kind, "traces", "right", "wrong", "tokens right", "tokens wrong", "look back", "rank of wrong")
+        blocks.append(Table(f"Traces by {kind}{more}", head, [_traces(name, row) for name, row in some]))
         spread = [
             (short(name, 60) or "unknown", *(count(row.pass_rate.get(bin)) for bin in _BINS)) for name, row in some
         ]
@@ -129,7 +118,6 @@ def _traces(name: str, row: TracesShape) -> tuple[str | None, ...]:
     rank = row.length_rank_wrong
     return (
         short(name, 60) or "unknown",
-        count(row.problems),
         count(row.traces),
         right,
         count(row.wrong),
