@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -197,7 +198,7 @@ class RayCluster:
             why = " ".join(str(error).split())[:200]
             raise OperatorError(died(label, len(places), f"look at the cluster ({why})")) from error
         finally:
-            for reference in places:
+            for reference in places if ray.is_initialized() else ():
                 ray.cancel(reference, force=True)
 
     def close(self) -> None:
@@ -208,6 +209,8 @@ class RayCluster:
 
     def _connect(self) -> Any:
         if self._ray is None:
+            if self.address:
+                _check_answers(self.address)
             import ray  # after ray_cluster has switched its telemetry off
 
             own: dict[str, Any] = {
@@ -235,7 +238,31 @@ def ray_cluster(settings: ExecutionSettings) -> Executor:
     if importlib.util.find_spec("ray") is None:
         raise OperatorError("execution.executor: ray is not installed; pip install -c constraints.txt -e '.[ray]'.")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    return RayCluster(settings.address or os.environ.get("RAY_ADDRESS"), settings.workers or cores())
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address is None or _host(address) in ("127.0.0.1", "localhost"):
+        # Ray turns 127.0.0.1 into the machine's own address and would listen on all of them, but for this switch, which
+        # it has for the sake of other systems' firewalls.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    return RayCluster(address, settings.workers or cores())
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _check_answers(address: str) -> None:
+    """OperatorError where nothing listens at host:port; Ray itself would go on knocking."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit() or "/" in host:
+        raise OperatorError(f"execution.address: write auto or host:port, not {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise OperatorError(
+            f"execution.address: no Ray cluster answers at {address} ({error.strerror or error})."
+        ) from error
 
 
 # --- both -----------------------------------------------------------------------------------------------------------
