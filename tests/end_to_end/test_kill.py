@@ -71,7 +71,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "evaluate, between the ledger and the scores": (
         "evaluate",
         "evaluate/redi/dev/scores.json",
-        cut_at("redistill.recipes.distill:write_json", "evaluate/redi/dev/scores.json"),
+        cut_at("redistill.recipes.scoring:write_json", "evaluate/redi/dev/scores.json"),
     ),
     "evaluate, before the comparisons": (
         "evaluate",

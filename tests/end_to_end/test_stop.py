@@ -61,6 +61,7 @@ def test_ctrl_c_at_a_terminal_reaches_every_process_and_none_complains(copy):
     folder = copy("corpus", "verify", "select", "train")
     process = subprocess.Popen(
         [sys.executable, "-m", "redistill", "run", "mini.yaml"], cwd=folder, env=environment(), start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # not ignored, as in the background
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     started = time.monotonic()
