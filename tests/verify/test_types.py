@@ -6,8 +6,9 @@ stand, either is right by the meaning of the words; the third would be a mistake
 
 import pytest
 
-from redistill.records import DECIDED, Outcome
+from redistill.records import DECIDED, Outcome, make_problem, make_trace
 from redistill.verify import judge_answer
+from redistill.verify.gold import check_gold
 
 CASES = {
     "number": [
@@ -227,3 +228,29 @@ def test_no_answer_is_judged_the_other_way_when_gold_and_answer_change_places(
     """Equality has no direction: C must not become I, nor I become C."""
     there, back = letter(judge_answer(gold, answer).outcome), letter(judge_answer(answer, gold).outcome)
     assert {there, back} != {"C", "I"}
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        ("4 3 1", "4 1 3", "incorrect", "different_item"),  # as a product they would be equal
+        ("4 3 1", "4 3 1 1", "incorrect", "different_length"),
+        ("4 3 1", "[4, 3, 1]", "correct", "equal_string"),
+        ("0.50 1 -2", "0.5 1.0 -2", "correct", "equal_items"),
+        ("1 2\n3 4", "1 3\n2 4", "incorrect", "different_item"),
+        ("1 2 3\n3 4 5.0", "1 2\n3 3\n4 5", "disagree", "different_layout"),
+        ("1 2\n3 4", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "correct", "equal_items"),
+        ("2 3 4", "24", "disagree", "different_kinds"),
+        ("12 345 678", "12345678", "correct", "equal_string"),
+        ("3 1/2", "3.5", "correct", "equal_number"),
+    ],
+)
+def test_numbers_parted_by_blanks_are_a_row_and_never_a_product(gold, answer, outcome, reason):
+    found = judge_answer(gold, answer)
+    assert (found.outcome, found.reason) == (outcome, reason)
+
+
+def test_a_long_grid_of_digits_is_gradable():
+    row = " ".join("27041447" * 20)
+    assert check_gold(make_problem("?", answer=f"{row}\n{row}"), make_trace("p", "x")).extracted == "matrix"
+    assert judge_answer(f"{row}\n{row}", f"{row}\n{row[:-1]}9").outcome == "incorrect"

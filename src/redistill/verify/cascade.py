@@ -36,7 +36,13 @@ from redistill.verify.mathlib import (
 )
 from redistill.verify.prose import maths_in_prose
 from redistill.verify.reading import Number, clean, is_wordy, read_number, split_unit
-from redistill.verify.structure import compare_choices, compare_lists, compare_matrices, compare_named
+from redistill.verify.structure import (
+    compare_choices,
+    compare_lists,
+    compare_matrices,
+    compare_named,
+    compare_number_rows,
+)
 
 CASCADE_VERSION = f"{RULES_VERSION}, {MATH_VERIFY_VERSION}"
 MAX_DEPTH = 6  # lists in lists
@@ -63,6 +69,8 @@ def compare_cascade(
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:
         return finding
+    if rows := compare_number_rows(gold, answer, compare):
+        return rows
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
     for structure in (compare_named, compare_matrices, compare_lists):

@@ -27,7 +27,7 @@ from redistill.verify.reading import (
     split_unit,
     word_key,
 )
-from redistill.verify.structure import compare_lists, compare_matrices, compare_named, read_matrix
+from redistill.verify.structure import compare_lists, compare_matrices, compare_named, number_rows, read_matrix
 
 GOLD = "gold"  # the check's name among the verifiers of a pool
 MAX_WORDS = 25  # of a gold answer; beyond, it is a solution or a proof and no answer to compare with
@@ -68,6 +68,8 @@ def as_ungradable(found: Verdict) -> Verdict:
 def answer_type(gold: str) -> str:
     """choice, number, matrix, set, interval, tuple, inequality, equation, list, text or expression, by its form alone."""
     text = clean(gold)
+    if rows := number_rows(gold):
+        return "list" if len(rows) == 1 else "matrix"
     if is_choice(text) or read_choices(text) or read_option(text):
         return "choice"
     if read_number(text) or compare_clock(text, text):
@@ -97,6 +99,8 @@ def readable(gold: str, depth: int = 0) -> bool:
     text = clean(gold)
     if not text or depth > MAX_DEPTH:
         return bool(text)
+    if number_rows(gold):
+        return True
     simple = read_number(text) or is_choice(text) or read_choices(text) or is_wordy(text)
     if simple or compare_clock(text, text) or compare_based(text, text):
         return True
