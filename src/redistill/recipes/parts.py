@@ -37,6 +37,7 @@ DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
 # Where a recipe may name a plug-in, and the table it is looked up in; "train.*" stands for every stage.
 PLUGINS: dict[str, Mapping[str, Any]] = {
     "corpus.sources": SOURCES,
+    "corpus.decontaminate.files.verifier": VERIFIERS,
     "verify.verifiers": VERIFIERS,
     "verify.judge": JUDGES,
     "select.filters": FILTERS,
