@@ -26,9 +26,9 @@ from measure import machine, measured, peak_mib, ratio, reset_peak
 
 PROMPT = 64
 PEERS = {
-    "redi": "redistill, redi (no reference, one pass)",
-    "simpo": "redistill, simpo (no reference, two passes)",
-    "dpo": "redistill, dpo (stored reference, two passes)",
+    "redi": "redistill, redi",
+    "simpo": "redistill, simpo",
+    "dpo": "redistill, dpo, stored reference",
     "trl_cpo": "TRL CPOTrainer, simpo",
     "trl_dpo": "TRL DPOTrainer, reference each step",
     "trl_dpo_stored": "TRL DPOTrainer, stored reference",
