@@ -35,7 +35,7 @@ BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of wo
 BATCH_CHARS = 2_000_000
 AHEAD_BATCHES = 4  # batches a worker may be ahead of the consumer: bounds the memory
 RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only grow
-START_SECONDS = 120.0  # importing sympy on a busy machine
+START_SECONDS = 600.0  # importing sympy where far more processes than cores want to run; a dead worker is seen at once
 
 
 @dataclass(slots=True)
