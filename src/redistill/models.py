@@ -279,8 +279,8 @@ def save_model(
     finally:
         model.config.dtype = old_dtype
     tokenizer.save_pretrained(beside)
-    (beside / "README.md").write_text(card, "utf-8")
     sums = {p.name: sha256_file(p) for p in sorted(beside.iterdir()) if p.is_file()}
+    (beside / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
     (beside / "checksums.json").write_text(json.dumps(sums, indent=2))
     for path in beside.iterdir():
         with open(path, "rb") as file:

@@ -257,6 +257,14 @@ class ReportSettings(Settings):
     example_traces: int = Field(3, ge=0, le=50)
 
 
+class CardSettings(Settings):
+    """What the model cards of the students say that nobody but their maker knows."""
+
+    license: str | None = None  # of the students, as the hub writes it (apache-2.0); default: the base student's own
+    data_licenses: list[str] = Field(default_factory=list)  # a sentence a source: whose traces, under which licence
+    notes: str = ""  # one more line under "Limits"
+
+
 class ExecutionSettings(Settings):
     """Where the rooms before training are done: `workers` processes here, or a Ray cluster. Does not change results."""
 
@@ -297,6 +305,7 @@ class Recipe(Settings):
     train: dict[str, StageSettings] = Field(min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    card: CardSettings = CardSettings()
     execution: ExecutionSettings = ExecutionSettings()
     diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
 

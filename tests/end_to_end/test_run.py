@@ -12,9 +12,9 @@ STUDENTS = ("base", "sft", "control", "redi")
 
 
 def made_at(run):
-    """Every file of a run that a room made, and when; what is written on every run (recipe, facts, page) left out."""
-    rooms = ("corpus", "verify", "select", "train", "evaluate")
-    files = (p for room in rooms for p in (run / room).rglob("*") if p.is_file() and p.name != "comparisons.json")
+    """Every file of a run that a room made, and when; what tells of the whole run (recipe, facts, page, cards) left out."""
+    rooms, told = ("corpus", "verify", "select", "train", "evaluate"), ("comparisons.json", "README.md")
+    files = (p for room in rooms for p in (run / room).rglob("*") if p.is_file() and p.name not in told)
     return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in files}
 
 
@@ -39,6 +39,17 @@ def test_a_run_leaves_a_page_a_score_for_every_student_and_balanced_accounts(who
     assert f"report: {run.resolve() / 'report.html'}" in (whole / "stdout").read_text()
     assert "%|" not in (whole / "stderr").read_text()  # no progress bar when piped
     assert not [p.name for p in (run / "train/redi").iterdir() if p.name in ("checkpoints", "rows")]
+
+
+def test_every_student_carries_a_card_with_its_scores(whole):
+    from huggingface_hub import ModelCard
+
+    run = whole / "runs" / "mini"
+    for stage in STUDENTS[1:]:
+        found = ModelCard((run / f"train/{stage}/model/README.md").read_text())
+        score = json.loads((run / f"evaluate/{stage}/dev/scores.json").read_text())["pass_at_1"]["value"]
+        assert [r.metric_value for r in found.data.eval_results] == [round(score, 4)]
+        assert str(whole) not in found.content
 
 
 def test_no_held_out_problem_was_trained_on(whole):

@@ -26,8 +26,9 @@ from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.executors import Executor, LocalProcesses, cores, open_executor
 from redistill.progress import bar, say
 from redistill.recipes import leaks
+from redistill.recipes.card import card
 from redistill.recipes.doctor import check_rows
-from redistill.recipes.facts import model_card, run_record
+from redistill.recipes.facts import run_record
 from redistill.recipes.plan import Plan, make_plan, stage_stream, student_address
 from redistill.recipes.probe import dev_probe
 from redistill.recipes.scoring import description, is_held_out, scored, sit
@@ -192,6 +193,17 @@ class Run:
         for stage in self.recipe.train:
             self._diagnose_before(stage)
             self.train_one(stage)
+        self._write_cards()
+
+    def card(self, stage: str) -> str:
+        """The model card of a stage's student, from what the run's folder holds by now."""
+        return card(self.folder, self.recipe, stage, stage_stream(self.plan, stage), self.plan.inputs)
+
+    def _write_cards(self) -> None:
+        for stage in self.recipe.train:
+            path, text = self.folder / "train" / stage / "model" / "README.md", self.card(stage).encode()
+            if not path.exists() or path.read_bytes() != text:
+                write_bytes(path, text)
 
     def train_one(self, stage: str) -> None:
         settings = self.recipe.train[stage]
@@ -199,7 +211,6 @@ class Run:
         if is_finished(folder, print_):
             return
         stream = stage_stream(self.plan, stage)
-        card = model_card(self.recipe, stage, self.plan.inputs, Room(self.folder / "select", "").ledger())
         with self.probe(settings) as probe:
             ledger = train_stage(
                 folder=folder,
@@ -210,7 +221,7 @@ class Run:
                 student=lambda: self.student(settings.start),
                 fingerprint=print_,
                 seed=self.recipe.seed,
-                card=card,
+                card=self.card(stage),
                 describe=settings.model_dump(mode="json"),
                 modifiers=self.plan.modifiers[stage],
                 reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
@@ -257,6 +268,7 @@ class Run:
             for name in self.plan.scored:
                 self.evaluate_one(name, benchmark)
         self._compare()
+        self._write_cards()
 
     def _scored(self, name: str, benchmark: BenchmarkSettings) -> bool:
         room = self.room(f"evaluate/{name}/{benchmark.name}", {})

@@ -1,4 +1,4 @@
-"""The facts of a run, for people and for doing it again: run.json and the model card of each student."""
+"""The facts of a run, for people and for doing it again: run.json."""
 
 import dataclasses
 import importlib.metadata
@@ -78,55 +78,3 @@ def _git() -> tuple[str | None, bool | None]:
 
     commit = git("rev-parse", "HEAD")
     return commit, bool(git("status", "--porcelain")) if commit else None
-
-
-def model_card(recipe: Recipe, stage: str, inputs: dict[str, str], select: dict[str, Any]) -> str:
-    """The README.md of a trained student: what it was made from, by which verdicts, and how to make it again."""
-    settings = recipe.train[stage]
-    objective = settings.objective
-    options = ", ".join(f"{k}={v}" for k, v in objective.options.items())
-    files = (
-        "\n".join(f"- `{Path(path).name}` sha256 `{sha}`" for path, sha in inputs.items())
-        or "- none: the corpus is generated"
-    )
-    origin = recipe.student.model or f"a new {recipe.student.from_config} (seed {recipe.seed})"
-    examples, pairs = select["accounts"]["examples"]["kept"], select["accounts"]["pairs"]["kept"]
-    hashes = "\n".join(
-        f"- `select/{name}` sha256 `{facts['sha256']}`"
-        for name, facts in select["files"].items()
-        if "dropped" not in name
-    )
-    return f"""---
-library_name: transformers
-tags: [redistill, reinforcement-distillation]
----
-
-# {recipe.name}: {stage}
-
-Trained with [redistill](https://pypi.org/project/redistill/) {__version__}, stage `{stage}` of the recipe `{recipe.name}`.
-
-| | |
-|---|---|
-| student | {origin} |
-| starts from | `{settings.start}` |
-| objective | `{objective.name}` {f"({options})" if options else ""} |
-| learning rate, batch, epochs | {settings.learning_rate:g}, {settings.batch_size}, {settings.steps or settings.epochs:g}{" steps" if settings.steps else ""} |
-| verdicts | {", ".join(v.name for v in recipe.verify.verifiers)}; policy `{recipe.verify.policy}` |
-| pairing | `{recipe.select.pairing.name}` |
-| seed | {recipe.seed} |
-| examples and problems with pairs in the corpus | {examples:,} and {pairs:,} |
-
-Scores with their intervals are in the run's `report.html` and `evaluate/`; none are copied here, where they could go stale.
-
-## Data
-
-{files}
-
-Selected rows:
-
-{hashes}
-
-## Make it again
-
-    redistill run recipe.yaml    # the resolved recipe of the run's folder
-"""
