@@ -29,6 +29,7 @@ RECIPE: dict[str, Any] = {
             "objective": {"name": "redi", "options": {"rejected_weight": 0.8}},
             "start": "sft",
             "learning_rate": 1e-4,
+            "guard": {"action": "rollback", "every": 20},
         },
     },
     "evaluate": {"benchmarks": [{"name": "dev"}], "n": 4},
@@ -185,14 +186,35 @@ def write_training(run: Path, stage: str, start: str, num_steps: int, weight: fl
         loss = -chosen + (weight or 0) * (rejected or 0)
         line = {"step": step, "loss": loss, "chosen_logp": chosen, "rejected_logp": rejected, "margin": margin}
         line |= {"grad_norm": norm, "learning_rate": rate, "lr_x_grad_norm": rate * norm, "skipped": False}
+        line |= guarded(step, chosen, rejected) if stage == "redi" else {}
         lines.append(json.dumps({**line, "tokens": 8100, "tokens_per_second": 41000.0, "seconds": 0.2}))
     folder = run / "train" / stage
     folder.mkdir(parents=True)
+    if stage == "redi":
+        lines.insert(0, json.dumps({"step": 0, **probe(0.47), "guard": "steady"}))
+        given_up = [{"attempt": 0, **json.loads(line), "chosen_logp": -3.0} for line in lines[31:41]]
+        (folder / "abandoned.jsonl").write_text("".join(json.dumps(line) + "\n" for line in given_up))
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     rows = {"unit": "row", "in": 3200, "kept": 3191, "dropped": {"too_long": 9}}
-    write_json(
-        folder / "ledger.json", {"stage": stage, "start": start, "rows": rows, "steps": num_steps, "seconds": 61.5}
-    )
+    ledger = {"stage": stage, "start": start, "rows": rows, "steps": num_steps, "seconds": 61.5, "device": "cpu"}
+    if stage == "redi":
+        back = {"at": 40, "to": 30, "attempt": 0, "reasons": ["probe_down"], "learning_rate": 5e-5}
+        ledger["guard"] = {"action": "rollback", "rollbacks": [back], "sentence": "At step 40 it went back to step 30."}
+    write_json(folder / "ledger.json", ledger)
+
+
+def probe(accuracy: float) -> dict[str, float]:
+    return {"probe_problems": 64, "probe_accuracy": accuracy, "probe_tokens": 40.0, "probe_unfinished": 0.03125}
+
+
+def guarded(step: int, chosen: float, rejected: float | None) -> dict[str, Any]:
+    """What a guard adds to a step: every 20 steps a look; a warning from 60 to 69, a collapse at 70, drift after it."""
+    state = "warning" if 60 <= step < 70 else "collapse" if step == 70 else "drift" if step > 10 else "steady"
+    line: dict[str, Any] = {"squeeze": 0.95, "guard": state}
+    if step % 20 == 0:
+        line |= {"held_out_chosen_logp": chosen - 0.1, "held_out_rejected_logp": (rejected or 0.0) - 0.1}
+        line |= {"update_norm": 0.1 / step, **probe(0.5 + step / 400)}
+    return line
 
 
 def estimate(value: float, half: float = 0.035) -> dict[str, Any]:

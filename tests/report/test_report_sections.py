@@ -172,18 +172,6 @@ def test_a_long_corpus_is_sampled_evenly_and_boundedly(run_folder: Path, tmp_pat
     assert read == ["x:0", "x:1", "x:100", "x:101", "x:200", "x:201", "x:300", "x:301"]
 
 
-def test_stages_with_one_start_share_their_panels(run: RunFiles) -> None:
-    figures = [b for b in training(run) if isinstance(b, Figure)]
-    assert [[tag.text for tag in f.legend] for f in figures] == [["sft"], ["control", "redi"]]
-    assert [title for title, _ in figures[0].panels] == [
-        "loss",
-        "log-prob of chosen, per token",
-        "gradient norm",
-        "learning rate × gradient norm",
-    ]  # SFT has no rejected side
-    assert len(figures[1].panels) == 6
-
-
 def test_steps_are_read_once_each_and_an_unfinished_line_is_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "train" / "sft"
     folder.mkdir(parents=True)

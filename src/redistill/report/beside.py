@@ -7,7 +7,7 @@ from redistill.records import Outcome
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Passage, Passages, Sentences, Table, Text
 from redistill.report.files import RunFiles
-from redistill.report.shapes import Against, Agreement, Bins, Flip, FlipSide
+from redistill.report.pair_shapes import Against, Agreement, Bins, Flip, FlipSide
 from redistill.report.text import count, cut, interval, percent, plural, short
 
 MAX_FLIPS = 12  # shown with both answers; all of them are in the file

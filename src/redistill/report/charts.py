@@ -12,9 +12,11 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -180,27 +182,37 @@ def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping
         return _svg(figure, label)
 
 
+Mark = tuple[float, float | None, str]  # step, value (None: on the bold line), which of _MARK_SHAPES
+_MARK_SHAPES = {"warning": ("^", 6.0), "collapse": ("X", 7.0), "back": ("<", 6.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series of `curves`: values over steps, dots measured now and then, marks of what happened, and pale lines of
+    steps that do not count any more."""
+
+    series: int
+    steps: Sequence[float]
+    values: Sequence[float]
+    dots: Mapping[float, float] = field(default_factory=dict)
+    marks: Sequence[Mark] = ()
+    pale: Sequence[tuple[Sequence[float], Sequence[float]]] = ()
+
+
 def curves(
-    lines: Sequence[tuple[int, Sequence[float], Sequence[float]]],
+    lines: Sequence[Line],
     label: str,
     *,
     log: bool = False,
     limits: tuple[float, float] | None = None,
 ) -> Markup:
-    """Values over steps, one line a series: (series, steps, values). Above 60 points a line is a running mean over a
-    25th of its length, with the raw values faint behind it. log: a logarithmic axis where all values are positive and
-    span more than a factor of 20."""
+    """Values over steps, one line a series. Above 60 points a line is a running mean over a 25th of its length, with the
+    raw values faint behind it. log: a logarithmic axis where all values are positive and span more than a factor of 20."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes(170)
-        for series, steps, values in lines:
-            color, dashes = series_color(series), _DASHES[series % len(_DASHES)]
-            smooth = _running_mean(values, max(1, len(values) // 25)) if len(values) > 60 else values
-            if smooth is not values:
-                axes.plot(steps, values, color=color, linewidth=0.7, alpha=0.3)
-            axes.plot(steps, smooth, color=color, linewidth=1.7, linestyle=dashes)
-            if len(values) == 1:
-                axes.plot(steps, values, _MARKS[series % len(_MARKS)], color=color)
-        every = [v for _, _, values in lines for v in values]
+        for line in lines:
+            _draw(axes, line)
+        every = [v for line in lines for v in line.values]
         if log and min(every) > 0 and max(every) > 20 * min(every):
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -210,9 +222,80 @@ def curves(
             axes.yaxis.set_major_locator(MaxNLocator(4))
         if limits:
             axes.set_ylim(*limits)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-        axes.set_xlabel("step")
+        _over_steps(axes)
+        return _svg(figure, label)
+
+
+def _draw(axes: Axes, line: Line) -> None:
+    color, dashes = series_color(line.series), _DASHES[line.series % len(_DASHES)]
+    values = line.values
+    smooth = _running_mean(values, max(1, len(values) // 25)) if len(values) > 60 else values
+    for steps, pale in line.pale:
+        axes.plot(steps, pale, color=color, linewidth=0.9, linestyle=(0, (1, 1.6)), alpha=0.7)
+    if smooth is not values:
+        axes.plot(line.steps, values, color=color, linewidth=0.7, alpha=0.3)
+    axes.plot(line.steps, smooth, color=color, linewidth=1.7, linestyle=dashes)
+    if len(values) == 1:
+        axes.plot(line.steps, values, _MARKS[line.series % len(_MARKS)], color=color)
+    if line.dots:
+        axes.plot(list(line.dots), list(line.dots.values()), "o", color=color, markersize=3.2)
+    for step, value, kind in line.marks:
+        shape, size = _MARK_SHAPES[kind]
+        y = float(np.interp(step, line.steps, smooth)) if value is None else value
+        axes.plot([step], [y], shape, color=color, markersize=size, markeredgecolor=_INK, markeredgewidth=0.6, zorder=3)
+
+
+def _over_steps(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.set_xlabel("step")
+
+
+def levels(rows: Sequence[tuple[int, Sequence[tuple[float, int]]]], names: Sequence[str], label: str) -> Markup:
+    """Which of a few named levels each series was in over steps: (series, [(step, level), ...]). Series that share a level
+    run side by side, a hair apart. A step between two equal ones is left out: it changes nothing in the picture."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(170)
+        for place, (series, points) in enumerate(rows):
+            kept = [
+                p
+                for i, p in enumerate(points)
+                if i in (0, len(points) - 1) or len({q[1] for q in points[i - 1 : i + 2]}) > 1
+            ]
+            shift = 0.09 * (place - (len(rows) - 1) / 2)
+            xs, ys = [x for x, _ in kept], [y + shift for _, y in kept]
+            dashes = _DASHES[series % len(_DASHES)]
+            axes.plot(xs, ys, color=series_color(series), linewidth=1.7, linestyle=dashes, drawstyle="steps-post")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.4, len(names) - 0.6)
+        _over_steps(axes)
+        return _svg(figure, label)
+
+
+def accuracy(
+    lines: Sequence[tuple[int, Sequence[tuple[float, float, float]]]],
+    scores: Sequence[tuple[int, float, float, tuple[float, float] | None]],
+    label: str,
+) -> Markup:
+    """Accuracy in percent over steps. lines: (series, [(step, share, standard error)]), a probe each; scores: (series, step,
+    share, interval), whole students."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(210)
+        for series, points in lines:
+            xs, ys = [x for x, _, _ in points], [100 * y for _, y, _ in points]
+            color = series_color(series)
+            low, high = ([100 * (y + sign * e) for _, y, e in points] for sign in (-1, 1))
+            axes.fill_between(xs, low, high, color=color, alpha=0.12, linewidth=0)
+            axes.plot(xs, ys, color=color, linewidth=1.7, linestyle=_DASHES[series % len(_DASHES)])
+        for series, step, share, between in scores:
+            color = series_color(series)
+            if between:
+                axes.plot([step, step], [100 * b for b in between], color=color, linewidth=2.4, solid_capstyle="round")
+            axes.plot([step], [100 * share], _MARKS[series % len(_MARKS)], color=color, markersize=7)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.margins(x=0.06)
+        _over_steps(axes)
         return _svg(figure, label)
 
 

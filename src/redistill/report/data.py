@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from redistill.report import charts
 from redistill.report.blocks import Bar, Bars, Block, Details, Figure, Table, Tag, Text, not_run
-from redistill.report.files import AccountShape, Ledger, RunFiles
+from redistill.report.files import RunFiles
+from redistill.report.shapes import AccountShape, Ledger
 from redistill.report.text import count, percent, plural, short
 from redistill.report.traces import tone_of
 

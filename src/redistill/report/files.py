@@ -16,228 +16,12 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from redistill.errors import OperatorError
-from redistill.report.shapes import Against, Agreement, Comparison
+from redistill.report.pair_shapes import Against, Agreement, Comparison
+from redistill.report.shapes import Diagnosis, LabelNoise, Ledger, RunFacts, Scores, StageLedger, Statistics, Step
 from redistill.storage import read_json, read_records
-
-# --- the files' shapes: only what the page shows -----------------------------------------------------------------
-
-
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class AccountShape(_Shape):
-    """in = kept + sum(dropped by reason)."""
-
-    unit: str = "row"
-    came_in: int = Field(alias="in")
-    kept: int
-    dropped: dict[str, int] = {}
-
-
-class Ledger(_Shape):
-    """The ledger of corpus, verify or select."""
-
-    accounts: dict[str, AccountShape] = {}
-    tallies: dict[str, dict[str, int]] = {}
-
-
-class SpreadShape(_Shape):
-    """Mean and quantiles of whole numbers."""
-
-    mean: float
-    p10: float
-    p50: float
-    p90: float
-
-
-class NetShape(_Shape):
-    """REDI's weight on the shared opening, mean over pairs, and the share of pairs where it is negative."""
-
-    mean: float | None = None
-    negative: float | None = None
-
-
-class PolicyShape(_Shape):
-    """The pairs of one pairing on paper."""
-
-    problems: int = 0
-    pairs: int = 0
-    chosen_tokens: SpreadShape | None = None
-    rejected_tokens: SpreadShape | None = None
-    length_gap: SpreadShape | None = None
-    shared_share: float | None = None
-    net_prefix_weight: NetShape = NetShape()
-    same_teacher: float | None = None
-    source: dict[str, int] = {}
-    chosen_teacher: dict[str, int] = {}
-    rejected_teacher: dict[str, int] = {}
-
-
-class TracesShape(_Shape):
-    """The traces of one source or teacher."""
-
-    problems: int = 0
-    traces: int = 0
-    right: int = 0
-    wrong: int = 0
-    tokens_right: SpreadShape | None = None
-    tokens_wrong: SpreadShape | None = None
-    reflecting_right: float | None = None
-    reflecting_wrong: float | None = None
-    length_rank_wrong: float | None = None
-    pass_rate: dict[str, int] = {}
-
-
-class Statistics(_Shape):
-    """select/statistics.json."""
-
-    own: str = ""
-    rejected_weight: float = 0.8
-    policies: dict[str, PolicyShape] = {}
-    shared_pairs: dict[str, dict[str, int]] = {}
-    traces: dict[str, dict[str, TracesShape]] = {}
-
-
-class Estimate(_Shape):
-    """A share between 0 and 1 with its 95% interval."""
-
-    value: float | None = None
-    interval95: tuple[float, float] | None = None
-
-
-class Strict(_Shape):
-    """pass@1 when an answer counts only where the prompt asked for it."""
-
-    pass_at_1: Estimate = Estimate()
-    only_lenient_finds_an_answer: float | None = None
-
-
-class Tokens(_Shape):
-    """Lengths of answers in tokens."""
-
-    mean: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-
-
-class PassAt1(Estimate):
-    """pass@1 with both standard errors in use: over sample columns (the paper), over problems (lighteval)."""
-
-    sem_over_sample_columns: float | None = None
-    sem_over_problems: float | None = None
-
-
-class Scores(_Shape):
-    """One model on one benchmark."""
-
-    num_problems: int | None = None
-    num_samples: int | None = None
-    num_ungradable: int = 0
-    pass_at_1: PassAt1 = PassAt1()
-    pass_at_k: dict[str, Estimate] = {}
-    majority_at_n: Estimate | None = None
-    rates: dict[str, float] = {}
-    truncation_rate: float | None = None
-    no_answer_rate: float | None = None
-    unfinished_thinking_rate: float | None = None
-    repetition_rate: float | None = None
-    strict: Strict | None = None
-    tokens: dict[str, Tokens] | None = None
-    mean_tokens: float | None = None
-    settings: dict[str, Any] = {}
-
-
-class GraderPair(_Shape):
-    """Two graders on the same traces: `counts` by "outcome outcome"."""
-
-    a: str
-    b: str
-    counts: dict[str, int] = {}
-    agreement_where_both_decide: float | None = None
-
-
-class NoiseEstimate(_Shape):
-    """What the latent class model found; chances of each grader by truth."""
-
-    model: str = ""
-    interval: str = ""
-    assumptions: list[str] = []
-    right_among_rejected: Estimate = Estimate()
-    graders: dict[str, dict[str, float]] = {}
-
-
-class LabelNoise(_Shape):
-    """verify/label_noise.json."""
-
-    graders: list[str] = []
-    traces: int = 0
-    rejected: int = 0
-    matrix: list[GraderPair] = []
-    estimate: NoiseEstimate | None = None
-    sentence: str = ""
-
-
-class DiagnosisRow(_Shape):
-    """One measured habit of the student; `value` is a share where it is a number, `n` counts what it is a share of."""
-
-    label: str
-    value: Any = None
-    n: int | None = None
-
-
-class Diagnosis(_Shape):
-    """What the student did wrong before the last stage."""
-
-    student: str = ""
-    title: str = ""
-    sentence: str = ""
-    rows: list[DiagnosisRow] = []
-
-
-class Step(_Shape):
-    """One optimizer step; log-probs are means per token."""
-
-    step: int
-    loss: float | None = None
-    chosen_logp: float | None = None
-    rejected_logp: float | None = None
-    margin: float | None = None
-    grad_norm: float | None = None
-    learning_rate: float | None = None
-    lr_x_grad_norm: float | None = None
-    skipped: bool = False  # no finite gradient: the step was not taken
-    tokens: float | None = None
-    tokens_per_second: float | None = None
-    seconds: float | None = None
-
-
-class StageLedger(_Shape):
-    """What one training stage did."""
-
-    start: str | None = None
-    rows: AccountShape | None = None
-    steps: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-
-class RunFacts(_Shape):
-    """run.json (records.RunRecord)."""
-
-    name: str = ""
-    recipe: dict[str, Any] = {}
-    seed: int | None = None
-    git_commit: str | None = None
-    git_dirty: bool | None = None
-    packages: dict[str, str] = {}
-    inputs: dict[str, str] = {}
-    hardware: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-
 
 _T = TypeVar("_T")
 
@@ -355,12 +139,23 @@ class RunFiles:
         return self._json(f"train/{stage}/ledger.json", StageLedger)
 
     def steps(self, stage: str) -> list[Step]:
-        """The metrics of a stage in the order of their steps.
+        """The metrics of a stage in the order of their steps; step 0, where there is one, is a look before the first.
 
         After a resume the last line of a step counts. A last line without its newline is a write in progress and is
         passed over; any other unreadable line is damage.
         """
-        path = self.folder / "train" / stage / "metrics.jsonl"
+        rows = {row.step: row for row in self._lines(stage, "metrics.jsonl")}
+        return [rows[step] for step in sorted(rows)]
+
+    def abandoned(self, stage: str) -> list[list[Step]]:
+        """The steps that the guard went back behind, an attempt at a time."""
+        attempts: dict[int, list[Step]] = {}
+        for row in self._lines(stage, "abandoned.jsonl"):
+            attempts.setdefault(row.attempt, []).append(row)
+        return [sorted(attempts[n], key=lambda row: row.step) for n in sorted(attempts)]
+
+    def _lines(self, stage: str, name: str) -> list[Step]:
+        path = self.folder / "train" / stage / name
         if not path.exists():
             return []
         lines = path.read_text("utf-8", "replace").split("\n")[:-1]
@@ -370,8 +165,7 @@ class RunFiles:
             raise OperatorError(
                 f"{path} is damaged ({error}). Delete the stage's folder and train it again."
             ) from error
-        rows = {row.step: row for row in _check(path, list[Step], values)}
-        return [rows[step] for step in sorted(rows)]
+        return _check(path, list[Step], values)
 
     # --- scores
 

@@ -1,7 +1,8 @@
 """The section on label noise: who contradicts whom, and how many right traces may stand among the rejected ones."""
 
 from redistill.report.blocks import Block, Details, Sentences, Table, Text, not_run
-from redistill.report.files import GraderPair, LabelNoise, RunFiles
+from redistill.report.files import RunFiles
+from redistill.report.shapes import GraderPair, LabelNoise
 from redistill.report.text import percent
 
 _WORDS = ("correct", "incorrect", "undecided")

@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from redistill.report.accuracy import accuracy
 from redistill.report.beside import other_runs, other_verifiers
 from redistill.report.blocks import Block
 from redistill.report.data import funnel, lengths, verdicts
@@ -80,6 +81,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Pairings on paper": policies,
     "Sources and teachers": teachers,
     "Training": training,
+    "Accuracy over steps": accuracy,
     "Teacher pairs": pairs,
     "Student answers": answers,
     "To do it again": facts,

@@ -4,7 +4,8 @@ All figures are those of select/statistics.json; nothing is counted here.
 """
 
 from redistill.report.blocks import Block, Details, Table, Text, not_run
-from redistill.report.files import PolicyShape, RunFiles, SpreadShape, TracesShape
+from redistill.report.files import RunFiles
+from redistill.report.shapes import PolicyShape, SpreadShape, TracesShape
 from redistill.report.text import count, percent, short
 
 MAX_ROWS = 40  # teachers or sources of a table, the largest first

@@ -20,8 +20,9 @@ from redistill.report.blocks import (
     Text,
     not_run,
 )
-from redistill.report.files import RunFiles, Scores
-from redistill.report.shapes import Comparison
+from redistill.report.files import RunFiles
+from redistill.report.pair_shapes import Comparison
+from redistill.report.shapes import Scores
 from redistill.report.text import count, interval, join, number, percent, plural, short
 
 TOY = (

@@ -1,12 +1,18 @@
-"""Shapes of the files about two students or two verifiers: only what the page shows.
+"""Shapes of a run's files: only what the page shows.
 
-runs/x/evaluate/comparisons.json, runs/x/compare/*.json     Comparison, Against
-runs/x/regraded/agreement.json                              Agreement
+runs/x/corpus/ledger.json, verify/..., select/...           Ledger
+runs/x/select/statistics.json                               Statistics
+runs/x/verify/label_noise.json                              LabelNoise
+runs/x/train/STAGE/metrics.jsonl, ledger.json               Step, StageLedger
+runs/x/evaluate/STUDENT/BENCHMARK/scores.json               Scores
+runs/x/run.json                                             RunFacts
+
+Files about two students or two verifiers are in pair_shapes.py.
 """
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Shape(BaseModel):
@@ -15,91 +21,248 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Comparison(Shape):
-    """Two models on the same problems: difference = a - b."""
+class AccountShape(Shape):
+    """in = kept + sum(dropped by reason)."""
+
+    unit: str = "row"
+    came_in: int = Field(alias="in")
+    kept: int
+    dropped: dict[str, int] = {}
+
+
+class Ledger(Shape):
+    """The ledger of corpus, verify or select."""
+
+    accounts: dict[str, AccountShape] = {}
+    tallies: dict[str, dict[str, int]] = {}
+
+
+class SpreadShape(Shape):
+    """Mean and quantiles of whole numbers."""
+
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class NetShape(Shape):
+    """REDI's weight on the shared opening, mean over pairs, and the share of pairs where it is negative."""
+
+    mean: float | None = None
+    negative: float | None = None
+
+
+class PolicyShape(Shape):
+    """The pairs of one pairing on paper."""
+
+    problems: int = 0
+    pairs: int = 0
+    chosen_tokens: SpreadShape | None = None
+    rejected_tokens: SpreadShape | None = None
+    length_gap: SpreadShape | None = None
+    shared_share: float | None = None
+    net_prefix_weight: NetShape = NetShape()
+    same_teacher: float | None = None
+    source: dict[str, int] = {}
+    chosen_teacher: dict[str, int] = {}
+    rejected_teacher: dict[str, int] = {}
+
+
+class TracesShape(Shape):
+    """The traces of one source or teacher."""
+
+    problems: int = 0
+    traces: int = 0
+    right: int = 0
+    wrong: int = 0
+    tokens_right: SpreadShape | None = None
+    tokens_wrong: SpreadShape | None = None
+    reflecting_right: float | None = None
+    reflecting_wrong: float | None = None
+    length_rank_wrong: float | None = None
+    pass_rate: dict[str, int] = {}
+
+
+class Statistics(Shape):
+    """select/statistics.json."""
+
+    own: str = ""
+    rejected_weight: float = 0.8
+    policies: dict[str, PolicyShape] = {}
+    shared_pairs: dict[str, dict[str, int]] = {}
+    traces: dict[str, dict[str, TracesShape]] = {}
+
+
+class Estimate(Shape):
+    """A share between 0 and 1 with its 95% interval."""
+
+    value: float | None = None
+    interval95: tuple[float, float] | None = None
+
+
+class Strict(Shape):
+    """pass@1 when an answer counts only where the prompt asked for it."""
+
+    pass_at_1: Estimate = Estimate()
+    only_lenient_finds_an_answer: float | None = None
+
+
+class Tokens(Shape):
+    """Lengths of answers in tokens."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+
+
+class PassAt1(Estimate):
+    """pass@1 with both standard errors in use: over sample columns (the paper), over problems (lighteval)."""
+
+    sem_over_sample_columns: float | None = None
+    sem_over_problems: float | None = None
+
+
+class Scores(Shape):
+    """One model on one benchmark."""
+
+    num_problems: int | None = None
+    num_samples: int | None = None
+    num_ungradable: int = 0
+    pass_at_1: PassAt1 = PassAt1()
+    pass_at_k: dict[str, Estimate] = {}
+    majority_at_n: Estimate | None = None
+    rates: dict[str, float] = {}
+    truncation_rate: float | None = None
+    no_answer_rate: float | None = None
+    unfinished_thinking_rate: float | None = None
+    repetition_rate: float | None = None
+    strict: Strict | None = None
+    tokens: dict[str, Tokens] | None = None
+    mean_tokens: float | None = None
+    settings: dict[str, Any] = {}
+
+
+class GraderPair(Shape):
+    """Two graders on the same traces: `counts` by "outcome outcome"."""
 
     a: str
     b: str
-    benchmark: str = ""
-    difference: float | None = None
-    interval95: tuple[float, float] | None = None
-    num_above: int | None = None
-    num_below: int | None = None
-    num_equal: int | None = None
+    counts: dict[str, int] = {}
+    agreement_where_both_decide: float | None = None
+
+
+class NoiseEstimate(Shape):
+    """What the latent class model found; chances of each grader by truth."""
+
+    model: str = ""
+    interval: str = ""
+    assumptions: list[str] = []
+    right_among_rejected: Estimate = Estimate()
+    graders: dict[str, dict[str, float]] = {}
+
+
+class LabelNoise(Shape):
+    """verify/label_noise.json."""
+
+    graders: list[str] = []
+    traces: int = 0
+    rejected: int = 0
+    matrix: list[GraderPair] = []
+    estimate: NoiseEstimate | None = None
     sentence: str = ""
 
 
-class Bin(Shape):
-    """The difference on a part of the problems."""
+class DiagnosisRow(Shape):
+    """One measured habit of the student; `value` is a share where it is a number, `n` counts what it is a share of."""
 
     label: str
-    num_problems: int | None = None
-    a: float | None = None
-    b: float | None = None
-    difference: float | None = None
-    interval95: tuple[float, float] | None = None
+    value: Any = None
+    n: int | None = None
 
 
-class Bins(Shape):
-    """The difference part by part, or a note why there is none."""
+class Diagnosis(Shape):
+    """What the student did wrong before the last stage."""
 
-    bins: list[Bin] = []
-    note: str = ""
-
-
-class FlipSide(Shape):
-    """One side's answer to a problem that flipped."""
-
-    statement: str = ""
-    gold: str | None = None
-    correct: int | None = None
-    samples: int | None = None
-    outcome: str = ""
-    read: str | None = None
-    completion_end: str = ""
+    student: str = ""
+    title: str = ""
+    sentence: str = ""
+    rows: list[DiagnosisRow] = []
 
 
-class Flip(Shape):
-    """A problem that only one of two students solves."""
+class Step(Shape):
+    """One optimizer step; log-probs are means per token."""
 
-    problem_id: str
-    solved_by: str
-    a: FlipSide
-    b: FlipSide
+    step: int
+    loss: float | None = None
+    chosen_logp: float | None = None
+    rejected_logp: float | None = None
+    margin: float | None = None
+    grad_norm: float | None = None
+    learning_rate: float | None = None
+    lr_x_grad_norm: float | None = None
+    skipped: bool = False  # no finite gradient: the step was not taken
+    tokens: float | None = None
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+    negative_prefix_share: float | None = None
+    squeeze: float | None = None
+    update_norm: float | None = None
+    held_out_chosen_logp: float | None = None
+    held_out_rejected_logp: float | None = None
+    held_out_margin: float | None = None
+    probe_problems: int | None = None
+    probe_accuracy: float | None = None
+    probe_tokens: float | None = None
+    probe_unfinished: float | None = None
+    probe_repetition: float | None = None
+    guard: str | None = None
+    guard_reasons: list[str] = []
+    attempt: int = 0  # of abandoned.jsonl: how many rollbacks came before this step
 
 
-class Against(Comparison):
-    """A comparison with another run's student (`redistill compare`)."""
+class Rollback(Shape):
+    """The guard went back from step `at` to step `to`."""
 
-    verifier: str | None = None
-    left_out: list[int] = []
-    settings_differ: dict[str, list[Any]] = {}
-    flips: dict[str, int] = {}
-    mcnemar_p: float | None = None
-    by_difficulty: Bins = Bins()
-    by_length: Bins = Bins()
-    flipped: list[Flip] = []
+    at: int
+    to: int
+    reasons: list[str] = []
+    learning_rate: float | None = None
 
 
-class Disagreement(BaseModel):
-    """One answer on which two verifiers part; what each said stands under its name."""
+class GuardLedger(Shape):
+    """What the guard of a stage saw and did."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    action: str = "log"
+    rollbacks: list[Rollback] = []
+    stopped_at: int | None = None
+    kept_step: int | None = None
+    steps_by_state: dict[str, int] = {}
+    sentence: str = ""
 
-    trace_id: str
-    gold: str | None = None
+
+class StageLedger(Shape):
+    """What one training stage did."""
+
+    start: str | None = None
+    rows: AccountShape | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+    processes: int = 1
+    device: str = ""
+    guard: GuardLedger = GuardLedger()
 
 
-class Agreement(Shape):
-    """Two verifiers on the same answers (`redistill regrade`)."""
+class RunFacts(Shape):
+    """run.json (records.RunRecord)."""
 
-    student: str
-    benchmark: str
-    a: str
-    b: str
-    num_samples: int = 0
-    agree: float | None = None
-    only_a_correct: int | None = None
-    only_b_correct: int | None = None
-    table: dict[str, dict[str, int]] = {}
-    examples: list[Disagreement] = []
+    name: str = ""
+    recipe: dict[str, Any] = {}
+    seed: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    packages: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    hardware: dict[str, Any] = {}
+    seconds: dict[str, float] = {}

@@ -1,41 +1,65 @@
 """The section about training: what each stage did, and its curves, stages with the same start laid over one another.
 
 How to read the curves is the paper's (Xu et al. 2025, arXiv 2505.24850, the section on stability): a chosen log-prob
-that falls slowly is no alarm; both falling fast while learning rate x gradient norm surges is a collapse.
+that falls slowly is no alarm; both falling fast while learning rate x gradient norm surges is a collapse. The guard's
+states (docs/guard.md) are marked on every curve, and steps it went back behind are drawn pale.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from redistill.report import charts
-from redistill.report.blocks import Block, Figure, Table, Tag, Text, not_run
-from redistill.report.files import RunFiles, StageLedger, Step
+from redistill.report.blocks import Block, Figure, Sentences, Table, Tag, Text, not_run
+from redistill.report.files import RunFiles
+from redistill.report.shapes import StageLedger, Step
 from redistill.report.text import count, duration, join, plural, short
 
 MAX_POINTS = 400  # points of one drawn curve; longer ones are averaged over equal windows of steps
-_PANELS = (  # key of the metrics, title, logarithmic
-    ("loss", "loss", False),
-    ("chosen_logp", "log-prob of chosen, per token", False),
-    ("rejected_logp", "log-prob of rejected, per token", False),
-    ("margin", "margin (chosen − rejected)", False),
-    ("grad_norm", "gradient norm", True),
-    ("lr_x_grad_norm", "learning rate × gradient norm", True),
+STATES = ("steady", "drift", "warning", "collapse")  # from harmless to bad
+MAX_MARKS = 20  # of one curve
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A small chart: which number of the metrics, and which measured now and then is dotted into it."""
+
+    key: str
+    title: str
+    dots: str = ""
+    log: bool = False
+
+
+_PANELS = (
+    Panel("loss", "loss"),
+    Panel("chosen_logp", "log-prob of chosen, per token", "held_out_chosen_logp"),
+    Panel("rejected_logp", "log-prob of rejected, per token", "held_out_rejected_logp"),
+    Panel("margin", "margin (chosen − rejected)", "held_out_margin"),
+    Panel("grad_norm", "gradient norm", log=True),
+    Panel("lr_x_grad_norm", "learning rate × gradient norm", log=True),
+    Panel("update_norm", "update norm (how far the weights moved)", log=True),
+    Panel("squeeze", "probability of the likeliest token, rejected side"),
+    Panel("negative_prefix_share", "share of pairs that lower their shared opening"),
 )
 _SAME_SCALE = ("chosen_logp", "rejected_logp")
 
 
 def training(run: RunFiles) -> list[Block]:
-    """A table of the stages, then six small curves for every place a stage started from."""
+    """A table of the stages, what the guards did, then small curves for every place a stage started from."""
     if not run.stages:
         return not_run("train", "stage")
     steps = {stage: run.steps(stage) for stage in run.stages}
     blocks: list[Block] = [_stages(run, steps)]
+    guards = [f"{stage}: {ledger.guard.sentence}" for stage in run.stages
+              if (ledger := run.stage_ledger(stage)) and ledger.guard.sentence and run.setting("train", stage, "guard")]  # fmt: skip
+    if guards:
+        blocks += [Text("What the guard saw and did:"), Sentences(guards)]
     starts: dict[str, list[str]] = {}
     for stage in run.stages:
         if steps[stage]:
-            starts.setdefault(_start(run, stage), []).append(stage)
+            starts.setdefault(stage_start(run, stage), []).append(stage)
     for start, stages in starts.items():
         blocks.append(_curves(run, start, {stage: steps[stage] for stage in stages}))
     blocks.append(
@@ -49,23 +73,29 @@ def training(run: RunFiles) -> list[Block]:
     return blocks
 
 
-def _start(run: RunFiles, stage: str) -> str:
+def stage_start(run: RunFiles, stage: str) -> str:
+    """The student that a stage began with: `base`, or another stage."""
     ledger = run.stage_ledger(stage)
     return (ledger and ledger.start) or run.setting("train", stage, "start") or "base"
+
+
+def trained_steps(rows: Sequence[Step]) -> list[Step]:
+    """The steps that were taken: without the look before the first."""
+    return [row for row in rows if row.step > 0]
 
 
 def _stages(run: RunFiles, steps: dict[str, list[Step]]) -> Table:
     head = ("stage", "start", "objective", "rows", "dropped", "steps", "tokens", "time", "tokens/s")
     body = []
     for stage in run.stages:
-        ledger, rows = run.stage_ledger(stage), steps[stage]
+        ledger, rows = run.stage_ledger(stage), trained_steps(steps[stage])
         account = ledger.rows if ledger else None
         tokens = (ledger and ledger.tokens) or sum(s.tokens or 0 for s in rows) or None
         seconds = (ledger and ledger.seconds) or sum(s.seconds or 0 for s in rows) or None
         body.append(
             (
                 Tag(stage, run.series(stage)),
-                _start(run, stage),
+                stage_start(run, stage),
                 _objective(run, stage),
                 count(account.kept) if account else None,
                 _dropped(account.dropped) if account else None,
@@ -95,36 +125,80 @@ def _dropped(reasons: dict[str, int]) -> str:
     return join([f"{n:,} {short(word, 30)}" for word, n in reasons.items() if n][:4]) if any(reasons.values()) else "0"
 
 
+# --- curves -----------------------------------------------------------------------------------------------------
+
+
 def _curves(run: RunFiles, start: str, stages: dict[str, list[Step]]) -> Figure:
-    """Small multiples of the stages that began at `start`."""
+    """Small multiples of the stages that began at `start`, the guard's state last."""
+    drawn = {panel.key: list(_lines(run, panel, stages)) for panel in _PANELS}
+    limits = _limits([v for key in _SAME_SCALE for line in drawn[key] for v in (*line.values, *line.dots.values())])
     panels: list[tuple[str, Markup]] = []
-    lines = {key: _lines(run, key, stages) for key, _, _ in _PANELS}
-    limits = _limits([v for key in _SAME_SCALE for _, _, values in lines[key] for v in values])
-    for key, title, log in _PANELS:
-        if lines[key]:
-            same = limits if key in _SAME_SCALE and lines["rejected_logp"] else None
-            label = f"{title} over steps of {join(list(stages))}"
-            panels.append((title, charts.curves(lines[key], label, log=log, limits=same)))
+    for panel in _PANELS:
+        if drawn[panel.key]:
+            same = limits if panel.key in _SAME_SCALE and drawn["rejected_logp"] else None
+            label = f"{panel.title} over steps of {join(list(stages))}"
+            panels.append((panel.title, charts.curves(drawn[panel.key], label, log=panel.log, limits=same)))
+    states = [(run.series(stage), [(row.step, STATES.index(row.guard)) for row in rows if row.guard in STATES])
+              for stage, rows in stages.items()]  # fmt: skip
+    states = [(series, points) for series, points in states if points]
+    if any(state for _, points in states for _, state in points):
+        label = f"the guard's state over steps of {join(list(stages))}"
+        panels.append(("the guard's state", charts.levels(states, STATES, label)))
+    return Figure(panels, _caption(start, stages, drawn), _legend(run, list(stages), drawn))
+
+
+def _legend(run: RunFiles, stages: list[str], drawn: dict[str, list[charts.Line]]) -> list[Tag]:
+    """The stages, then those marks that really occur."""
+    lines = [line for found in drawn.values() for line in found]
+    kinds = {kind for line in lines for _, _, kind in line.marks}
+    words = {"warning": "▲ warning", "collapse": "✕ collapse", "back": "◄ went back from here"}
+    marks = [Tag(text, "") for kind, text in words.items() if kind in kinds]
+    dots = [Tag("● held-out pairs", "")] if any(line.dots for line in lines) else []
+    return [*(Tag(stage, run.series(stage)) for stage in stages), *dots, *marks]
+
+
+def _caption(start: str, stages: dict[str, list[Step]], drawn: dict[str, list[charts.Line]]) -> str:
     longest = max(map(len, stages.values()))
     window = -(-longest // MAX_POINTS)
-    caption = f"{join([short(s, 40) for s in stages])}, from {start}. "
-    caption += f"Each point is a mean over {plural(window, 'step')}. " if window > 1 else ""
-    caption += "Bold: running mean; faint: every point." if longest > 60 else ""
-    legend = [Tag(stage, run.series(stage)) for stage in stages]
-    return Figure(panels, caption.strip(), legend)
+    words = [f"{join([short(s, 40) for s in stages])}, from {start}."]
+    words += [f"Each point is a mean over {plural(window, 'step')}."] if window > 1 else []
+    words += ["Bold: running mean; faint: every point."] if longest > 60 else []
+    if any(line.pale for found in drawn.values() for line in found):
+        words.append("Thin and dotted: steps that the guard went back behind.")
+    return " ".join(words)
 
 
-def _lines(run: RunFiles, key: str, stages: dict[str, list[Step]]) -> list[tuple[int, list[float], list[float]]]:
-    """(series, steps, values) of each stage that has this number; steps without a finite one are left out."""
-    lines = []
+def _lines(run: RunFiles, panel: Panel, stages: dict[str, list[Step]]) -> Iterator[charts.Line]:
+    """The line of each stage that has this number; steps without a finite one are left out."""
     for stage, rows in stages.items():
-        points = [(s.step, v) for s in rows if (v := getattr(s, key)) is not None and math.isfinite(v)]
-        if points:
-            lines.append((run.series(stage), *_thinned(points)))
-    return lines
+        points = _points(rows, panel.key)
+        if not points:
+            continue
+        steps, values = _thinned(points)
+        given_up = [_points(part, panel.key) for part in run.abandoned(stage)]
+        marks: list[charts.Mark] = [(step, None, state) for step, state in _onsets(rows)]
+        marks += [(*part[-1], "back") for part in given_up if part]
+        pale = [_thinned(part) for part in given_up if part]
+        dots = dict(_points(rows, panel.dots)) if panel.dots else {}
+        yield charts.Line(run.series(stage), steps, values, dots, marks, pale)
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
+def _points(rows: Sequence[Step], key: str) -> list[tuple[float, float]]:
+    return [(row.step, v) for row in rows if (v := getattr(row, key)) is not None and math.isfinite(v)]
+
+
+def _onsets(rows: Sequence[Step]) -> list[tuple[float, str]]:
+    """(step, state) where a warning or a collapse begins; the first MAX_MARKS, collapses before warnings."""
+    before, found = "", list[tuple[float, str]]()
+    for row in rows:
+        state = row.guard or ""
+        if state in ("warning", "collapse") and state != before:
+            found.append((row.step, state))
+        before = state
+    return sorted(found, key=lambda one: one[1] != "collapse")[:MAX_MARKS]
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """At most MAX_POINTS points, each the mean of an equal window of neighbours."""
     window = -(-len(points) // MAX_POINTS)
     parts = [points[i : i + window] for i in range(0, len(points), window)]
