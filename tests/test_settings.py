@@ -1,11 +1,14 @@
 """Recipes: every mistake is a sentence with its place, and a setting is what it looks like."""
 
+import itertools
 from typing import Literal
 
 import pytest
 
 from redistill.errors import OperatorError
+from redistill.recipe_text import read_text
 from redistill.settings import Plugin, bind, did_you_mean, load_recipe, parse_recipe
+from redistill.storage import read_yaml
 
 RECIPE = """\
 name: small
@@ -165,3 +168,27 @@ def test_a_plug_in_s_mistakes_are_told_like_a_recipe_s(plugin, sentence):
 def test_without_a_near_word_the_known_ones_are_listed():
     assert did_you_mean("zebra", ["sft", "redi"]) == "; known here: sft, redi"
     assert did_you_mean("zebra", []) == ""
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"  # billion laughs: ten to the ninth ones
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: &a {x0: 1, x1: 1}\n"  # the same by merge keys, which a YAML reader copies while it reads
+        + "".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 10)}]}}\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: " + ":".join(["1"] * 50_000),  # a number to the base of 60
+        "a: &a [*a]",
+        "a: " + "[\n" * 2_000,
+        "a: " + "x" * 200_000,
+        "a: !!python/object/apply:os.system [id]",
+        "a: !!python/name:os.system",
+    ],
+    ids=["laughs", "merges", "base-60", "holds-itself", "deep", "long", "object", "name"],
+)
+def test_a_text_that_would_grow_or_run_is_refused(bomb, tmp_path):
+    with pytest.raises(OperatorError, match=r"too large|holds itself|not readable"):
+        read_text(bomb, "my.yaml")
+    (tmp_path / "recipe.yaml").write_text(bomb)
+    with pytest.raises(OperatorError, match="cannot read"):
+        read_yaml(tmp_path / "recipe.yaml")

@@ -1,3 +1,7 @@
 """redistill: right and wrong teacher traces in, a better student and an honest report out."""
 
+from redistill.quiet import switch_off
+
 __version__ = "0.1.0"
+
+switch_off()  # here, for a library reads its switches when it is imported

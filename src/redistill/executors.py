@@ -211,7 +211,7 @@ class RayCluster:
         if self._ray is None:
             if self.address:
                 _check_answers(self.address)
-            import ray  # after ray_cluster has switched its telemetry off
+            import ray
 
             own: dict[str, Any] = {
                 "num_cpus": self.processes,
@@ -237,7 +237,6 @@ def ray_cluster(settings: ExecutionSettings) -> Executor:
     """
     if importlib.util.find_spec("ray") is None:
         raise OperatorError("execution.executor: ray is not installed; pip install -c constraints.txt -e '.[ray]'.")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address is None or _host(address) in ("127.0.0.1", "localhost"):
         # Ray turns 127.0.0.1 into the machine's own address and would listen on all of them, but for this switch, which

@@ -32,6 +32,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from redistill.errors import OperatorError
+from redistill.paths import HUB_ID
 from redistill.prompts import as_chat
 from redistill.settings import StudentSettings, did_you_mean
 from redistill.storage import sha256_file
@@ -57,7 +58,7 @@ def locate(settings: StudentSettings) -> tuple[str, str | None]:
                 f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote."
             )
         return str(path), None
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
+    if HUB_ID.fullmatch(model):
         return model, None  # a hub id, fetched by transformers
     raise OperatorError(
         f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B."

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from redistill.terminal import plain
+
 
 def bar(
     iterable: Iterable[Any] | None = None,
@@ -21,9 +23,11 @@ def bar(
 ) -> tqdm:
     """tqdm on stderr, shown after two seconds and only to a person: not when piped, not under CI."""
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
-    return tqdm(iterable, desc=label, unit=unit, total=total, initial=initial, delay=2, disable=quiet, smoothing=0.05)
+    return tqdm(
+        iterable, desc=plain(label), unit=unit, total=total, initial=initial, delay=2, disable=quiet, smoothing=0.05
+    )
 
 
 def say(line: str) -> None:
     """One plain line of progress on stderr, above any bar."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(plain(line), file=sys.stderr)

@@ -14,7 +14,9 @@ import yaml
 
 from redistill.errors import OperatorError
 
+MAX_CHARS = 2**17  # of a recipe's text; recipes are some thousands long, and a YAML reader is slow
 MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
+MAX_DIGITS = 400  # of a number; YAML 1.1 reads 1:1:1:... to the base of 60, in time that grows with the square
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,23 +30,50 @@ _Loader.add_implicit_resolver(
 
 def read_value(text: str, where: str) -> Any:
     """Plain data in which no two places share a table, so that --set changes one of them. OperatorError in a sentence."""
-    nodes = 0
+    if len(text) > MAX_CHARS:
+        raise OperatorError(f"{where} is too large: {len(text):,} characters, and at most {MAX_CHARS:,} are read.")
 
     def unshared(value: Any) -> Any:
-        nonlocal nodes
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
         if isinstance(value, dict):
             return {key: unshared(inner) for key, inner in value.items()}
         return [unshared(inner) for inner in value] if isinstance(value, list) else value
 
+    loader = _Loader(text)
     try:
-        return unshared(yaml.load(text, _Loader))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (
+            _written_out(node, {}) > MAX_NODES
+        ):  # counted before anything is made of it: a merge key copies what it names
+            raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
+        return unshared(loader.construct_document(node))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
         raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
+    finally:
+        loader.dispose()
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for where every anchor is written out; each node is looked at once. `known`: the
+    counts found so far, by the node's address. RecursionError for a node that holds itself, ValueError for a number
+    without end."""
+    if id(node) in known:
+        if not known[id(node)]:
+            raise RecursionError("a node that holds itself")
+        return known[id(node)]
+    known[id(node)] = 0
+    count = 1
+    if isinstance(node, yaml.MappingNode):
+        count += sum(_written_out(key, known) - 1 + _written_out(value, known) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        count += sum(_written_out(value, known) for value in node.value)
+    elif node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(node.value):,} characters")
+    known[id(node)] = count
+    return count
 
 
 def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None = None) -> dict[str, Any]:

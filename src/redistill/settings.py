@@ -23,9 +23,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from redistill.errors import OperatorError
+from redistill.paths import FOLDER_NAME, REVISION
 from redistill.recipe_text import read_tree, read_value
 
-_FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"  # what becomes a folder of the run
+_FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
+Revision = Annotated[str, Field(pattern=f"^{REVISION.pattern}$")]  # of the hub
 
 
 class Settings(BaseModel):
@@ -75,7 +77,7 @@ class StudentSettings(Settings):
     Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
 
     model: str | None = None
-    revision: str | None = None
+    revision: Revision | None = None
     from_config: dict[str, Any] | None = None
     alphabet: str | None = None
     config_edits: dict[str, Any] = Field(default_factory=dict)
@@ -106,7 +108,7 @@ class BenchmarkSettings(Settings):
     benchmark: str | None = None  # only rows whose `benchmark` column has this value
     problem_column: str | None = None
     answer_column: str | None = None
-    revision: str | None = None  # of the hub; default: the one that the registry pins
+    revision: Revision | None = None  # of the hub; default: the one that the registry pins
     max_problems: int | None = Field(None, gt=0)
     template: str | None = None  # instead of the recipe's prompt.template
     verifier: Plugin | None = None  # instead of evaluate.verifier
@@ -313,7 +315,7 @@ class Recipe(Settings):
     def _stages_start_somewhere(self) -> "Recipe":
         known, wrong = ["base"], []
         for stage, settings in self.train.items():
-            if not stage.replace("-", "").replace("_", "").replace(".", "").isalnum() or stage == "base":
+            if not FOLDER_NAME.fullmatch(stage) or stage == "base":
                 wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
             for key, named in (("start", settings.start), ("reference", settings.reference)):
                 if named is not None and named not in known:

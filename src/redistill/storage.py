@@ -26,9 +26,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from redistill.errors import OperatorError
+from redistill.recipe_text import read_value
 from redistill.records import Candidate, Dropped, Example, Group, Match, Origin, Outcome, Pair, Problem, Trace, Verdict
 
 # --- schemas: one a record, flat where TRL and `datasets` read the file ------------------------------------------
@@ -206,8 +206,8 @@ def read_json(path: Path) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The table in a YAML file the tool wrote; OperatorError names the file when it is not readable."""
     try:
-        return dict(yaml.safe_load(path.read_text("utf-8")))
-    except (OSError, yaml.YAMLError, ValueError, TypeError) as error:
+        return dict(read_value(path.read_text("utf-8"), str(path)))
+    except (OSError, OperatorError, ValueError, TypeError) as error:
         raise OperatorError(f"cannot read {path}: {error}. Run the recipe again to write it.") from error
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from redistill.errors import OperatorError
+from redistill.paths import check_links
 from redistill.reasons import explain
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.storage import read_json, read_records, read_yaml
@@ -41,6 +42,7 @@ def way(run: Path, id: str) -> list[Step]:
     """The steps of the record whose id is `id` or begins with it. OperatorError where none does, or more than one."""
     if not (run / "recipe.yaml").exists():
         raise OperatorError(f"{run} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
+    check_links(run)
     here = _Run(run, read_yaml(run / "recipe.yaml"))
     found = _resolve(here, id)
     if found[0] == "q":

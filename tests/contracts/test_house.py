@@ -29,7 +29,7 @@ GROUND_FLOOR = (
         "memory",
         "show",
     ),
-    *("client", "reasons", "executors", "why"),
+    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
@@ -173,3 +173,34 @@ def test_a_template_holds_its_problem_once():
     from redistill.prompts import TEMPLATES
 
     assert all(text.count("{problem}") == 1 for text in TEMPLATES.values())
+
+
+def test_everything_printed_is_plain_text_or_json_in_ascii():
+    """A trace's text must not drive the terminal: a printer passes terminal.plain, or escapes all but ASCII."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in PRINTERS:
+                continue
+            where = f"{path}:{node.lineno}"
+            if path.name in ("terminal.py", "progress.py"):
+                assert "plain(" in ast.unparse(node), where
+            else:
+                assert ast.unparse(node.func) in ("print", "input"), f"{where}: print, or progress.say"
+                assert all(is_inert(argument) for argument in node.args), f"{where}: print(plain(...))"
+
+
+PRINTERS = ("print", "input", "sys.stdout.write", "sys.stderr.write", "tqdm.write", "os.write")
+
+
+def is_inert(node):
+    """Whether what this expression prints cannot hold a control character of a trace."""
+    if isinstance(node, ast.IfExp):
+        return is_inert(node.body) and is_inert(node.orelse)
+    if isinstance(node, ast.JoinedStr):
+        return all(is_inert(value.value) for value in node.values if isinstance(value, ast.FormattedValue))
+    if isinstance(node, ast.Call):
+        words = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        name = ast.unparse(node.func)
+        json_text = name == "json.dumps" and words.get("ensure_ascii", "True") == "True"
+        return name == "plain" or json_text or words.get("clean") == "plain"
+    return isinstance(node, ast.Constant)

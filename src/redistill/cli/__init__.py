@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from redistill import __version__
 from redistill.cli import (
@@ -31,8 +32,8 @@ from redistill.cli import (
     verify,
     why,
 )
-from redistill.cli.common import plain
 from redistill.errors import OperatorError
+from redistill.terminal import guard, plain
 
 ABOUT = """\
 redistill: right and wrong teacher traces in, a better student and an honest report out.
@@ -66,9 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without é shows \xe9 instead of a traceback
     options = _parser().parse_args(arguments)
-    # our libraries' habits: no telemetry, no advice, one tokenizer thread pool that survives a fork
-    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "1")
+    guard()
+    # a thread pool of the tokenizers' own does not survive a fork
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         VERBS[options.verb].do(options)
@@ -82,10 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse, which says back what it does not know, shown as plain text."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(plain(message), file)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser("redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"redistill {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
     for name, verb in VERBS.items():

@@ -1,7 +1,9 @@
-"""What several verbs share: arguments, and text that cannot drive a terminal."""
+"""What several verbs share: arguments."""
 
 import argparse
 from pathlib import Path
+
+from redistill.terminal import plain as plain  # so that a verb finds what it needs in one place
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +34,3 @@ def numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not numbers parted by commas, such as 1e-4,3e-4") from error
-
-
-def plain(text: str) -> str:
-    """Text that cannot drive the terminal: control and bidirectional characters are shown as \\x1b, \\u202e."""
-    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

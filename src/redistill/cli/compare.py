@@ -57,7 +57,7 @@ def do(options: argparse.Namespace) -> None:
         print(plain("\n\n".join(_readable(one) for one in found)))
     path = keep(options.run_a, found)
     if not options.json:
-        print(f"\nkept in {path}")
+        print(plain(f"\nkept in {path}"))
     if (options.run_a / "report.html").exists():
         write_report(options.run_a)
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_json
+from redistill.cli.common import add_json, plain
 from redistill.cli.scores import print_scores, score_table
 from redistill.errors import OperatorError
 
@@ -85,7 +85,7 @@ def do(options: argparse.Namespace) -> None:
         print(json.dumps(score_table(folder), indent=2))
     else:
         print_scores(folder)
-        print(f"\nreport: {(folder / 'report.html').resolve()}")
+        print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
 
 
 def _tree(options: argparse.Namespace) -> dict[str, Any]:

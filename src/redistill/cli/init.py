@@ -72,7 +72,7 @@ def _ask(question: str, default: str | None, flag: str) -> str:
         raise OperatorError(f"init: nobody is at the keyboard to be asked; give {flag}.")
     while True:
         try:
-            answer = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+            answer = input(plain(f"{question}{f' [{default}]' if default else ''}: ")).strip() or default
         except EOFError as error:
             raise OperatorError(f"init: no answer; give {flag or 'it as an argument'}.") from error
         if answer:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from redistill.cli.common import add_json, add_recipe, numbers
+from redistill.cli.common import add_json, add_recipe, numbers, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -48,4 +48,4 @@ def do(options: argparse.Namespace) -> None:
         rates=options.rates,
         steps=options.steps,
     )
-    print(json.dumps(found, indent=2) if options.json else table_text(found))
+    print(json.dumps(found, indent=2) if options.json else plain(table_text(found)))

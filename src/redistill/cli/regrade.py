@@ -53,7 +53,7 @@ def do(options: argparse.Namespace) -> None:
         print(json.dumps(found, indent=2))
     else:
         print(plain("\n\n".join(map(_readable, found))))
-        print(f"\nkept in {options.run / 'regraded'}")
+        print(plain(f"\nkept in {options.run / 'regraded'}"))
     if (options.run / "report.html").exists():
         write_report(options.run)
 

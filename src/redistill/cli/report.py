@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from redistill.cli.common import add_json, add_run
+from redistill.cli.common import add_json, add_run, plain
 
 TEXT = """\
 Write report.html of a run again, from its files alone, and print where it is.
@@ -24,4 +24,4 @@ def do(options: argparse.Namespace) -> None:
     from redistill.report import write_report
 
     path = write_report(options.run).resolve()
-    print(json.dumps({"report": str(path)}) if options.json else path)
+    print(json.dumps({"report": str(path)}) if options.json else plain(str(path)))

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from redistill.cli.common import add_json, add_recipe
+from redistill.cli.common import add_json, add_recipe, plain
 from redistill.cli.scores import print_scores, score_table
 from redistill.errors import OperatorError
 
@@ -63,11 +63,11 @@ def do(options: argparse.Namespace) -> None:
         print(json.dumps(table, indent=2))
     elif (folder / "report.html").exists() and options.until in (None, "report"):
         print_scores(folder)
-        print(f"\nreport: {(folder / 'report.html').resolve()}")
+        print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
     else:
         if options.until == "select":
             from redistill.select import table_text
             from redistill.storage import read_json
 
-            print(table_text(read_json(folder / "select" / "statistics.json")) + "\n")
-        print(f"stopped after {options.until}: {folder.resolve()}")
+            print(plain(table_text(read_json(folder / "select" / "statistics.json")) + "\n"))
+        print(plain(f"stopped after {options.until}: {folder.resolve()}"))

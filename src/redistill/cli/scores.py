@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_json, add_run
+from redistill.cli.common import add_json, add_run, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -37,12 +37,14 @@ def do(options: argparse.Namespace) -> None:
 
 def score_table(folder: Path) -> dict[str, Any]:
     """Scores and comparisons of a run, from its files; an operator's error where there are none."""
+    from redistill.paths import check_links
     from redistill.storage import read_json, read_yaml
 
     if not (folder / "recipe.yaml").exists():
         raise OperatorError(
             f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
         )
+    check_links(folder)
     files = sorted(folder.glob("evaluate/*/*/scores.json"))
     train = read_yaml(folder / "recipe.yaml").get("train")
     stages = ["base", *train] if train else [p.parent.parent.name for p in files]
@@ -58,18 +60,18 @@ def score_table(folder: Path) -> dict[str, Any]:
 def print_scores(folder: Path) -> None:
     """The table on stdout, a line a student and a sentence a comparison."""
     table = score_table(folder)
-    print(
+    lines = [
         f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}"
-    )
+    ]
     for row in table["scores"]:
         one = row["pass_at_1"]
         low, high = one["interval95"] or (float("nan"), float("nan"))
         columns = "-" if one["sem_over_sample_columns"] is None else f"{one['sem_over_sample_columns']:.3f}"
         problems = "-" if one["sem_over_problems"] is None else f"{one['sem_over_problems']:.3f}"
         interval = f"{low:.3f} to {high:.3f}"
-        print(
+        lines.append(
             f"{row['model']:<14}{row['benchmark']:<14}{one['value']:>8.3f}  {interval:<16}{columns:>12}{problems:>14}"
             f"{row['truncation_rate']:>10.1%}"
         )
-    for line in table["comparisons"]:
-        print(f"- {line['benchmark']}: {line['sentence']}")
+    lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
+    print(plain("\n".join(lines)))

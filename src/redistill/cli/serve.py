@@ -3,13 +3,17 @@
 import argparse
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from redistill.cli.common import plain
 from redistill.errors import OperatorError
+from redistill.paths import HUB_ID
+from redistill.quiet import switched_off
 
 ENGINES = ("vllm", "transformers")
 KEY_ENV = "REDISTILL_API_KEY"  # as in client.py, which is not imported here: this verb becomes the server at once
@@ -55,20 +59,24 @@ def do(options: argparse.Namespace) -> None:
     """Print the server's command, and become the server."""
     if not 0 < options.port < 65536:
         raise OperatorError(f"serve: --port {options.port} is no port; take one from 1 to 65535.")
+    if not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9.:-]*", options.host):
+        raise OperatorError(
+            f"serve: --host {options.host!r} is no address; take one such as 127.0.0.1 or a host's name."
+        )
     model = model_name(options.model)
     found = command(options.engine, model, env=options.env, host=options.host, port=options.port, more=options.more)
     if options.only_print:
-        print(shlex.join(found))
+        print(plain(shlex.join(found)))
         return
     _check_runnable(options.engine, found[0], options.env)
     address = f"http://{options.host}:{options.port}/v1"
     print(
-        f"$ {shlex.join(found)}\nevaluate.engine: {{name: openai, base_url: '{address}', model: '{model}'}}",
+        plain(f"$ {shlex.join(found)}\nevaluate.engine: {{name: openai, base_url: '{address}', model: '{model}'}}"),
         file=sys.stderr,
     )
     if options.host not in LOOPBACK and not (options.engine == "vllm" and os.environ.get(KEY_ENV)):
         print(
-            f"warning: whoever reaches {options.host}:{options.port} can use this server; it asks for no key.",
+            plain(f"warning: whoever reaches {options.host}:{options.port} can use this server; it asks for no key."),
             file=sys.stderr,
         )
     sys.stderr.flush()
@@ -84,7 +92,7 @@ def model_name(model: str) -> str:
                 f"serve: {model} has no config.json; name the folder of a student, such as RUN/train/STAGE/model."
             )
         return str(folder.resolve())
-    if model.startswith(("package:", ".", "/", "~", "-")) or model.endswith(".gguf") or model.count("/") != 1:
+    if not HUB_ID.fullmatch(model) or model.endswith(".gguf"):
         raise OperatorError(
             f"serve: {model} is neither a folder that holds a model nor a hub id such as Qwen/Qwen2.5-0.5B."
         )
@@ -126,7 +134,7 @@ def _check_runnable(engine: str, program: str, env: Path | None) -> None:
 
 def _environment(engine: str) -> dict[str, str]:
     """Ours, with the engine's telemetry off, and for vLLM without the paths of this environment and with the key."""
-    environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment = switched_off(os.environ)
     if engine == "vllm":
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)

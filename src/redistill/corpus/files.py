@@ -22,6 +22,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from redistill.errors import OperatorError
+from redistill.paths import REVISION
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 MAX_LINE_BYTES = 64 * 2**20  # decompressed; the longest row of a million R1 traces is far below, a gzip bomb far above
@@ -56,6 +57,8 @@ def resolve(path: str, revision: str | None = None) -> list[Path]:
         raise OperatorError(
             f"there is no file or folder at {path}; write the path of one, a glob, or a dataset of the hub (org/name)."
         )
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise OperatorError(f"revision: {revision!r} is no branch, tag or commit of a dataset.")
     return _fetch(dataset[1], dataset[2], revision)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from redistill.errors import OperatorError
 from redistill.evaluate import paired_difference
 from redistill.evaluate.effects import by_difficulty, by_length, flipped, in_common, read_table
+from redistill.paths import check_links
 from redistill.records import Group, Outcome, Trace
 from redistill.settings import did_you_mean
 from redistill.storage import Room, read_json, write_json
@@ -86,6 +87,7 @@ def keep(run_a: Path, found: list[dict[str, Any]]) -> Path:
 def _side(run: Path, student: str | None, verifier: str | None) -> Side:
     if not run.is_dir():
         raise OperatorError(f"there is no run folder at {run}.")
+    check_links(run)
     root = run / "regraded" / verifier if verifier else run / "evaluate"
     if verifier and not root.is_dir():
         known = [p.name for p in sorted((run / "regraded").glob("*")) if p.is_dir()]

@@ -24,6 +24,7 @@ from redistill.corpus import collect
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.executors import Executor, LocalProcesses, cores, open_executor
+from redistill.paths import check_links
 from redistill.progress import bar, say
 from redistill.recipes import leaks
 from redistill.recipes.card import card
@@ -372,7 +373,8 @@ def _help_training(this: Run, until: str | None) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the run folder; a second process is refused with the holder's number."""
+    """Hold the run folder; a second process is refused with the holder's number, and a folder with links out of it too."""
+    check_links(folder)
     with open(folder / ".lock", "a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ import yaml
 from redistill import models
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file, load_benchmark, subsample
+from redistill.paths import FOLDER_NAME
 from redistill.recipes.distill import alone
 from redistill.recipes.doctor import renderer
 from redistill.recipes.facts import run_record
@@ -43,6 +44,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     Finished benchmarks are passed by, and one cut short goes on with the samples that it lacks. OperatorError before any
     work where something named is not there, and where the folder holds answers that were drawn in another way.
     """
+    if not FOLDER_NAME.fullmatch(who):
+        raise OperatorError(f"--as {who!r}: a student's name is a folder of the run: letters, digits, . - and _.")
     problems, inputs = _problems(settings)
     engine = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
     wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"

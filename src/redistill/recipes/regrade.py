@@ -15,6 +15,7 @@ from typing import Any
 from redistill.errors import OperatorError
 from redistill.evaluate.agreement import Agreement
 from redistill.executors import cores
+from redistill.paths import check_links
 from redistill.progress import bar
 from redistill.recipes.scoring import judges_of, scored
 from redistill.recipes.shards import judged, verified_shard
@@ -44,6 +45,7 @@ def regrade(
     """
     for label, plugin in verifiers.items():
         judges_of(plugin, f"--verifier {label}")  # a slip is said before any work
+    check_links(run)
     rooms = _rooms(run, students, benchmarks)
     found = []
     for student, benchmark, room in rooms:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from redistill.errors import OperatorError
+from redistill.paths import check_links
+from redistill.recipe_text import read_value
 from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import Diagnosis, LabelNoise, Ledger, RunFacts, Scores, StageLedger, Statistics, Step
 from redistill.storage import read_json, read_records
@@ -46,6 +47,7 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise OperatorError(f"there is no run folder at {folder}; give the folder that `redistill run` wrote.")
+        check_links(folder)
         self.folder = folder
 
     def _json(self, relative: str, kind: type[_T]) -> _T | None:
@@ -68,12 +70,7 @@ class RunFiles:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The resolved recipe as plain data: from recipe.yaml, else from run.json."""
-        try:
-            tree = yaml.safe_load(self.recipe_text) or self.facts.recipe
-        except yaml.YAMLError as error:
-            raise OperatorError(
-                f"{self.folder / 'recipe.yaml'} is not readable as YAML: {' '.join(str(error).split())}"
-            ) from error
+        tree = read_value(self.recipe_text, str(self.folder / "recipe.yaml")) or self.facts.recipe
         return _check(self.folder / "recipe.yaml", dict[str, Any], tree)
 
     def setting(self, *keys: str) -> Any:
