@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_a_template_holds_its_problem_once():
 
 def test_everything_printed_is_plain_text_or_json_in_ascii():
     """A trace's text must not drive the terminal: a printer passes terminal.plain, or escapes all but ASCII."""
-    for path in FILES:
+    for path in (path for path in FILES if re.search(r"\b(print|input|write)\(", path.read_text("utf-8"))):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or ast.unparse(node.func) not in PRINTERS:
                 continue

@@ -15,7 +15,9 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from redistill import __version__
+from redistill.errors import OperatorError
 from redistill.evaluate import BENCHMARKS
+from redistill.recipe_text import read_value
 from redistill.recipes.parts import on_the_hub
 from redistill.recipes.scoring import is_held_out
 from redistill.settings import Recipe
@@ -53,8 +55,8 @@ def base_license(recipe: Recipe) -> str | None:
     if not text.startswith("---\n"):
         return None
     try:
-        header = yaml.safe_load(text[4:].partition("\n---")[0])
-    except yaml.YAMLError:
+        header = read_value(text[4:].partition("\n---")[0], str(path))  # a stranger's text: bounded
+    except OperatorError:
         return None
     found = header.get("license") if isinstance(header, dict) else None
     return found if isinstance(found, str) else None
