@@ -1,5 +1,6 @@
 """A made-up run folder, written as the rooms write it: teacher traces over two shards, three stages, four scored models."""
 
+import dataclasses
 import json
 import math
 import random
@@ -9,7 +10,19 @@ from typing import Any
 
 import yaml
 
-from redistill.records import FINAL, Example, Group, Outcome, Pair, Problem, Trace, Verdict, make_problem, make_trace
+from redistill.records import (
+    FINAL,
+    Candidate,
+    Example,
+    Group,
+    Outcome,
+    Pair,
+    Problem,
+    Trace,
+    Verdict,
+    make_problem,
+    make_trace,
+)
 from redistill.storage import Account, Room, Shard, write_json, write_records
 from redistill.verify.noise import Gradings
 
@@ -169,7 +182,18 @@ def selected(groups: list[Group]) -> Shard:
         else:
             accounts["pairs"].drop("no_incorrect_trace" if right else "no_correct_trace")
     tallies["prefix_net_weight"] = Counter(negative=len(pairs) // 3, positive=len(pairs) - len(pairs) // 3)
-    return Shard({"examples": (Example, examples), "pairs": (Pair, pairs)}, accounts, tallies=tallies)
+    streams = {"examples": (Example, examples), "pairs": (Pair, pairs), "candidates": (Candidate, candidates(pairs))}
+    return Shard(streams, accounts, tallies=tallies)
+
+
+def candidates(pairs: list[Pair]) -> list[Candidate]:
+    """The pairs of the run's own pairing, a token a character, each shared for its first 12; one more was turned away."""
+    found = [
+        Candidate(p.chosen_id, "certain", p.problem_id, "two-habits", p.chosen_id, p.rejected_id, "t", "t",
+                  len(p.chosen), len(p.rejected), 12)
+        for p in pairs
+    ]  # fmt: skip
+    return [*found, dataclasses.replace(found[0], rejected_tokens=99_999, reason="rejected_too_long")]
 
 
 def write_training(run: Path, stage: str, start: str, num_steps: int, weight: float | None) -> None:

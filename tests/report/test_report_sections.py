@@ -3,17 +3,20 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_run import PASS_AT_1, make_group
 
 from redistill.records import Group
-from redistill.report import write_report
+from redistill.report import charts, write_report
 from redistill.report.beside import other_runs, other_verifiers
 from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
-from redistill.report.data import funnel, lengths, verdicts
+from redistill.report.data import lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.funnel import funnel
+from redistill.report.gaps import _edges, gaps
 from redistill.report.noise import label_noise
 from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, main_model, result, scores
@@ -125,6 +128,55 @@ def test_the_funnel_loses_nothing(run: RunFiles) -> None:
         assert sum(n for _, _, n in bar.segments) == bar.total  # in = kept + dropped
     assert max(bar.percent for bar in bars.items) == 100
     assert bars.items[0].total == 120 + 2 * 9 and bars.items[1].total == 480 + 2 * 21
+
+
+def test_the_picture_of_the_funnel_is_in_traces_and_agrees_with_the_bars(
+    run: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Any, Any]] = []
+    monkeypatch.setattr("redistill.report.funnel.flow", lambda levels, ribbons, label: drawn.append((levels, ribbons)))
+    funnel(run)
+    ((levels, ribbons),) = drawn
+    counts = [{part.name: part.count for part in level.parts} for level in levels]
+    # 480 traces and 2 * 21 turned away; 324 right and 137 wrong ones; all right ones are examples; 70 pairs on paper
+    assert counts == [
+        {"kept": 480, "turned away": 42},
+        {"correct": 324, "incorrect": 137, "undecided": 19},
+        {"right traces": 324},
+        {"chosen": 70, "rejected": 70},
+    ]
+    assert [ribbon[1] for ribbon in ribbons if ribbon[5] == "wrong"] == [324]  # begins where the wrong ones begin
+
+
+def test_the_gap_in_length_is_that_of_the_runs_own_pairs(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(charts, "histogram", lambda bins, shares, *_, **__: drawn.append((bins, shares["kept"])))
+    own, ranges = gaps(run)
+    assert isinstance(own, Figure) and own.caption.startswith("94 pairs of certain")  # not the one turned away
+    pairs = list(run.sample("select/pairs", max_shards=2, max_records=1000))
+    shorter = sum(len(p.rejected) < len(p.chosen) for p in pairs) / 94
+    assert f"shorter one in {100 * shorter:.1f}%" in own.caption
+    assert [sum(shares) for _, shares in drawn] == [
+        pytest.approx(100.0),
+        pytest.approx(100.0),
+    ]  # nothing falls out of a bin
+    assert isinstance(ranges, Figure) and len(ranges.panels) == 2
+
+
+def test_bins_have_round_borders_and_hold_the_ends() -> None:
+    assert _edges(list(range(-40, 61))) == [-40, *range(-35, 60, 5), 61]
+    assert _edges([7]) == [7, 8]
+
+
+def test_verdicts_of_teachers_are_bars_of_one_length_the_best_first(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    rows = {"a": {"traces": 10, "right": 5, "wrong": 4}, "b": {"traces": 8, "right": 6, "wrong": 2}, "": {"traces": 0}}
+    write_json(run / "select/statistics.json", {"traces": {"teacher": rows}})
+    (bars,) = (b for b in teachers(RunFiles(run)) if isinstance(b, Bars))
+    assert [(bar.label, bar.words, bar.percent) for bar in bars.items] == [
+        ("b", "75.0% right of 8", 100.0), ("a", "50.0% right of 10", 100.0), ("unknown", "0.0% right of 0", 100.0),
+    ]  # fmt: skip
+    assert bars.items[1].segments == [("right", "right", 5), ("wrong", "wrong", 4), ("other", "undecided", 1)]
 
 
 def test_verdicts_stand_beside_each_other_by_verifier(run: RunFiles) -> None:

@@ -81,22 +81,25 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of the funnel: segments (tone, label, count), its length in percent of the picture's width."""
+    """One bar: segments (tone, label, count), its length in percent of the picture's width. `words` stands in
+    place of the total."""
 
     label: str
     unit: str
     total: int
     percent: float
     segments: Sequence[tuple[str, str, int]]
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Horizontal bars on one common scale."""
+    """Horizontal bars on one common scale; with one legend for all, they are set closely and carry none of their own."""
 
     kind: ClassVar[str] = "bars"
     items: Sequence[Bar]
     caption: str
+    legend: Sequence[Tag] = ()
 
 
 @dataclass(frozen=True, slots=True)

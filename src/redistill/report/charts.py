@@ -28,7 +28,7 @@ from redistill.report.text import short, visible
 WIDTH = 340  # CSS pixels of one panel
 NUM_SERIES = 8  # colours --s0 .. --s7 of style.css; more models repeat them with other dashes
 
-_INK, _RULE = "#010203", "#010204"
+INK, _RULE, PAPER = "#010203", "#010204", "#010205"
 _DASHES: tuple[Any, ...] = (
     "-",
     (0, (4, 1.6)),
@@ -40,14 +40,14 @@ _DASHES: tuple[Any, ...] = (
     (0, (1, 2)),
 )
 _MARKS = "os^DvPXh"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it follows the page's font and can be searched
     "svg.hashsalt": "redistill",
     "text.parse_math": False,  # a `$` in a label is a dollar sign
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same measures on every machine
     "font.size": 9.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
     "axes.edgecolor": _RULE,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
@@ -55,8 +55,8 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-3, 5),
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "grid.color": _RULE,
@@ -70,16 +70,24 @@ def series_color(index: int) -> str:
     return f"#0102{0x10 + index % NUM_SERIES:02x}"
 
 
-_TONES = {"right": "#010220", "wrong": "#010221"}
+_TONES = {"right": "#010220", "wrong": "#010221", "other": "#010222", "kept": "#010223", "dropped": "#010224"}
+
+
+def tone_color(tone: str) -> str:
+    """The sentinel of a tone's colour; that of the text for any other word."""
+    return _TONES.get(tone, INK)
+
+
 _COLORS = {
-    _INK: "currentColor",
+    INK: "currentColor",
     _RULE: "var(--rule)",
+    PAPER: "var(--paper)",
     **{series_color(i): f"var(--s{i})" for i in range(NUM_SERIES)},
     **{color: f"var(--{tone})" for tone, color in _TONES.items()},
 }
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
+def plain_axes(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
@@ -89,7 +97,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, label: str) -> Markup:
+def svg(figure: Figure, label: str) -> Markup:
     """The figure as SVG that belongs to the page: theme colours, no scripts, styles, metadata, fixed size or addresses."""
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -118,34 +126,36 @@ def intervals(
     label: str,
     *,
     zero_line: bool = False,
+    scale: float = 100.0,
 ) -> Markup:
     """Dot and interval, one row each: (name, series, value, interval or None), shares shown in percent.
 
-    zero_line draws the line of no difference and signs the numbers.
+    zero_line draws the line of no difference and signs the numbers. scale: 1 for values that are no shares.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(44 + 30 * len(rows))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(44 + 30 * len(rows))
         for y, (_, series, value, between) in enumerate(rows):
             color = series_color(series)
             if between:
                 axes.plot(
-                    [100 * between[0], 100 * between[1]], [y, y], color=color, linewidth=2.4, solid_capstyle="round"
+                    [scale * between[0], scale * between[1]], [y, y], color=color, linewidth=2.4, solid_capstyle="round"
                 )
-            axes.plot([100 * value], [y], _MARKS[series % len(_MARKS)], color=color, markersize=7)
-            shown = f"{100 * value:+.1f}" if zero_line else f"{100 * value:.1f}"
+            axes.plot([scale * value], [y], _MARKS[series % len(_MARKS)], color=color, markersize=7)
+            digits = 1 if scale == 100.0 else 0
+            shown = f"{scale * value:+,.{digits}f}" if zero_line else f"{scale * value:,.{digits}f}"
             axes.annotate(
                 shown.replace("-", "−"),
-                (100 * value, y),
+                (scale * value, y),
                 xytext=(0, 7),
                 textcoords="offset points",
                 ha="center",
                 fontsize=9.5,
             )
         if zero_line:
-            axes.axvline(0, color=_INK, linewidth=0.8)
+            axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_yticks(range(len(rows)), [short(str(visible(name)), 24) for name, *_ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.75)
-        ends = [100 * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
+        ends = [scale * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
         low, high = (min(0, *ends), max(0, *ends)) if zero_line else (min(ends), max(ends))
         room = max(4.0, 0.12 * (high - low))
         axes.set_xlim(low - room if zero_line else max(0 - 0.5, low - room), high + room)
@@ -154,13 +164,13 @@ def intervals(
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(xlabel)
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping[str, int], label: str) -> Markup:
     """pass@k in percent over k, on a doubling axis; curves: name -> (k, share) by rising k."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(190)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(190)
         ks = sorted({k for points in curves.values() for k, _ in points})
         for name, points in curves.items():
             index = series[name]
@@ -179,7 +189,7 @@ def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping
         axes.set_ylim(bottom=0)
         axes.set_xlabel("k")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 Mark = tuple[float, float | None, str]  # step, value (None: on the bold line), which of _MARK_SHAPES
@@ -208,8 +218,8 @@ def curves(
 ) -> Markup:
     """Values over steps, one line a series. Above 60 points a line is a running mean over a 25th of its length, with the
     raw values faint behind it. log: a logarithmic axis where all values are positive and span more than a factor of 20."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(170)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(170)
         for line in lines:
             _draw(axes, line)
         every = [v for line in lines for v in line.values]
@@ -223,7 +233,7 @@ def curves(
         if limits:
             axes.set_ylim(*limits)
         _over_steps(axes)
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 def _draw(axes: Axes, line: Line) -> None:
@@ -242,7 +252,7 @@ def _draw(axes: Axes, line: Line) -> None:
     for step, value, kind in line.marks:
         shape, size = _MARK_SHAPES[kind]
         y = float(np.interp(step, line.steps, smooth)) if value is None else value
-        axes.plot([step], [y], shape, color=color, markersize=size, markeredgecolor=_INK, markeredgewidth=0.6, zorder=3)
+        axes.plot([step], [y], shape, color=color, markersize=size, markeredgecolor=INK, markeredgewidth=0.6, zorder=3)
 
 
 def _over_steps(axes: Axes) -> None:
@@ -254,8 +264,8 @@ def _over_steps(axes: Axes) -> None:
 def levels(rows: Sequence[tuple[int, Sequence[tuple[float, int]]]], names: Sequence[str], label: str) -> Markup:
     """Which of a few named levels each series was in over steps: (series, [(step, level), ...]). Series that share a level
     run side by side, a hair apart. A step between two equal ones is left out: it changes nothing in the picture."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(170)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(170)
         for place, (series, points) in enumerate(rows):
             kept = [
                 p
@@ -269,7 +279,7 @@ def levels(rows: Sequence[tuple[int, Sequence[tuple[float, int]]]], names: Seque
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(-0.4, len(names) - 0.6)
         _over_steps(axes)
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 def accuracy(
@@ -279,8 +289,8 @@ def accuracy(
 ) -> Markup:
     """Accuracy in percent over steps. lines: (series, [(step, share, standard error)]), a probe each; scores: (series, step,
     share, interval), whole students."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(210)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(210)
         for series, points in lines:
             xs, ys = [x for x, _, _ in points], [100 * y for _, y, _ in points]
             color = series_color(series)
@@ -296,7 +306,7 @@ def accuracy(
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.06)
         _over_steps(axes)
-        return _svg(figure, label)
+        return svg(figure, label)
 
 
 def _running_mean(values: Sequence[float], half: int) -> list[float]:
@@ -305,19 +315,21 @@ def _running_mean(values: Sequence[float], half: int) -> list[float]:
     return [sum(window) / len(window) for window in windows]
 
 
-def histogram(bins: Sequence[str], shares: Mapping[str, Sequence[float]], xlabel: str, label: str) -> Markup:
+def histogram(
+    bins: Sequence[str], shares: Mapping[str, Sequence[float]], xlabel: str, label: str, ylabel: str = "% of its kind"
+) -> Markup:
     """Outlines of distributions over the same bins; bins: the label of each bin's start; shares: tone -> percent a bin."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _axes(190)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(190)
         edges = list(range(len(bins) + 1))
         for tone, values in shares.items():
-            dashes = "-" if tone == "right" else (0, (4, 1.6))
-            axes.stairs(values, edges, color=_TONES[tone], fill=True, alpha=0.1)
-            axes.stairs(values, edges, color=_TONES[tone], linewidth=1.7, linestyle=dashes)
+            dashes = (0, (4, 1.6)) if tone == "wrong" else "-"
+            axes.stairs(values, edges, color=tone_color(tone), fill=True, alpha=0.1)
+            axes.stairs(values, edges, color=tone_color(tone), linewidth=1.7, linestyle=dashes)
         every = max(1, -(-len(bins) // 7))
         axes.set_xticks(edges[:-1:every], [short(str(visible(b)), 12) for b in bins[::every]])
         axes.set_xlim(-0.2, len(bins) + 0.2)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_xlabel(xlabel)
-        axes.set_ylabel("% of its kind")
-        return _svg(figure, label)
+        axes.set_ylabel(ylabel)
+        return svg(figure, label)

@@ -1,4 +1,4 @@
-"""The sections about the data: the funnel from rows to pairs, the verdicts, the lengths of right and wrong traces.
+"""The sections about verdicts, and about the lengths of right and wrong traces.
 
 All counts come from the rooms' ledgers, where in = kept + sum(dropped by reason).
 """
@@ -8,78 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from redistill.report import charts
-from redistill.report.blocks import Bar, Bars, Block, Details, Figure, Table, Tag, Text, not_run
+from redistill.report.blocks import Block, Details, Figure, Table, Tag, Text, not_run
 from redistill.report.files import RunFiles
-from redistill.report.shapes import AccountShape, Ledger
-from redistill.report.text import count, percent, plural, short
+from redistill.report.funnel import share
+from redistill.report.shapes import Ledger
+from redistill.report.text import count, percent, plural, short, top
 from redistill.report.traces import tone_of
-
-MAX_REASONS = 12  # rows of a table of reasons; a verifier may write free text
-_UNITS = {"rows": "row", "traces": "trace"}
-_TONES = {"correct": "right", "incorrect": "wrong"}
-
-
-def _top(tally: Mapping[str, int], limit: int = MAX_REASONS) -> list[tuple[str, int]]:
-    """The most frequent words of a tally, ties by name; the rest summed in one line."""
-    ranked = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
-    rest = ranked[limit:]
-    return ranked[:limit] + ([(f"{len(rest):,} more reasons", sum(n for _, n in rest))] if rest else [])
-
-
-# --- the funnel -------------------------------------------------------------------------------------------------
-
-_STEPS = (  # room, account, what its bar is called
-    ("corpus", "rows", "rows of the sources"),
-    ("corpus", "traces", "traces"),
-    ("verify", "traces", "verdicts on the traces"),
-    ("select", "examples", "traces kept as examples"),
-    ("select", "pairs", "problems that gave pairs"),
-)
-
-
-def funnel(run: RunFiles) -> list[Block]:
-    """From source rows to examples and pairs: bars on one scale, then every reason in a table."""
-    ledgers = {room: run.ledger(room) for room in ("corpus", "verify", "select")}
-    accounts = [
-        (room, name, ledger.accounts[name]) for room, ledger in ledgers.items() if ledger for name in ledger.accounts
-    ]
-    if not accounts:
-        return not_run("corpus", "funnel")
-    widest = max(max(account.came_in for _, _, account in accounts), 1)
-    bars = [
-        _bar(label, ledger, account, widest)
-        for room, name, label in _STEPS
-        if (ledger := ledgers[room]) and (account := ledger.accounts.get(name))
-    ]
-    missing = [b for room, ledger in ledgers.items() if ledger is None for b in not_run(room, f"{room} step")]
-    caption = "Each bar is as long as what came in, on one scale for all; its pale part was turned away."
-    rows: list[tuple[str, ...]] = []
-    for room, name, account in accounts:
-        rows.append((f"{room}/{name}", account.unit, f"{account.came_in:,} in", "", ""))
-        rows.append(("", "", "kept", f"{account.kept:,}", _share(account.kept, account)))
-        rows += [("", "", f"dropped: {short(w, 60)}", f"{n:,}", _share(n, account)) for w, n in _top(account.dropped)]
-    table = Table(
-        "What came in, was kept, and was dropped for which reason", ("account", "unit", "", "count", "%"), rows, (1, 2)
-    )
-    return [Bars(bars, caption), *missing, Details("The funnel as a table, with every reason", [table])]
-
-
-def _share(n: int, account: AccountShape) -> str:
-    return percent(n / account.came_in) or "" if account.came_in else ""
-
-
-def _bar(label: str, ledger: Ledger, account: AccountShape, widest: int) -> Bar:
-    outcomes = ledger.tallies.get("outcomes")
-    if outcomes:
-        undecided = {w: n for w, n in outcomes.items() if w not in _TONES}
-        segments = [(_TONES[w], w, outcomes[w]) for w in _TONES if outcomes.get(w)]
-        segments += [("other", w, n) for w, n in _top(undecided, 4)]
-    else:
-        segments = [("kept", "kept", account.kept)]
-    segments += [("dropped", short(word, 40), n) for word, n in _top(account.dropped, 4)]
-    segments = [s for s in segments if s[2] > 0]
-    return Bar(label, account.unit, account.came_in, 100 * account.came_in / widest, segments)
-
 
 # --- verdicts ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +40,7 @@ def verdicts(run: RunFiles) -> list[Block]:
     for name in named:
         reasons = ledger.tallies.get(f"reasons:{name}")
         if reasons:
-            body = [(short(w, 80) or "(none given)", f"{n:,}") for w, n in _top(reasons)]
+            body = [(short(w, 80) or "(none given)", f"{n:,}") for w, n in top(reasons)]
             blocks.append(
                 Details(f"Reasons given by {name}", [Table(f"Reasons given by {name}", ("reason", "traces"), body)])
             )
@@ -118,11 +52,11 @@ def _golds(run: RunFiles, ledger: Ledger) -> list[Block]:
     golds, types = ledger.accounts.get("golds"), ledger.tallies.get("answer_types", {})
     if golds is None:
         return []
-    by_type = Table("Gold answers by type", ("type", "problems"), [(w, f"{n:,}") for w, n in _top(types)])
+    by_type = Table("Gold answers by type", ("type", "problems"), [(w, f"{n:,}") for w, n in top(types)])
     blocks: list[Block] = [Details("Types of the gold answers", [by_type])]
     if not golds.dropped:
         return [Text("Every gold answer can be graded."), *blocks]
-    rows = [(short(w, 60), f"{n:,}", _share(n, golds)) for w, n in _top(golds.dropped)]
+    rows = [(short(w, 60), f"{n:,}", share(n, golds)) for w, n in top(golds.dropped)]
     some = [
         (p.source_row, short(p.answer or "(none)", 80))
         for p in run.sample("verify/ungradable", max_shards=4, max_records=12)

@@ -16,9 +16,11 @@ from markupsafe import Markup
 from redistill.report.accuracy import accuracy
 from redistill.report.beside import other_runs, other_verifiers
 from redistill.report.blocks import Block
-from redistill.report.data import funnel, lengths, verdicts
+from redistill.report.data import lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
+from redistill.report.funnel import funnel
+from redistill.report.gaps import gaps
 from redistill.report.noise import label_noise
 from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, result, scores
@@ -78,8 +80,9 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Verdicts": verdicts,
     "Label noise": label_noise,
     "Lengths": lengths,
-    "Pairings on paper": policies,
     "Sources and teachers": teachers,
+    "Pairs": gaps,
+    "Pairings on paper": policies,
     "Training": training,
     "Accuracy over steps": accuracy,
     "Teacher pairs": pairs,

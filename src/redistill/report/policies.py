@@ -3,13 +3,16 @@
 All figures are those of select/statistics.json; nothing is counted here.
 """
 
-from redistill.report.blocks import Block, Details, Table, Text, not_run
+from collections.abc import Mapping
+
+from redistill.report.blocks import Bar, Bars, Block, Details, Table, Tag, Text, not_run
 from redistill.report.files import RunFiles
 from redistill.report.shapes import PolicyShape, SpreadShape, TracesShape
 from redistill.report.text import count, percent, short
 
 MAX_ROWS = 40  # teachers or sources of a table, the largest first
 MAX_TEACHERS = 8  # of a pairing's mix
+MAX_BARS = 24
 
 
 def policies(run: RunFiles) -> list[Block]:
@@ -93,6 +96,7 @@ def teachers(run: RunFiles) -> list[Block]:
     ]
     for kind in ("source", "teacher"):
         rows = found.traces.get(kind, {})
+        blocks += _verdicts(kind, rows)
         some = list(rows.items())[:MAX_ROWS]
         more = f": the {MAX_ROWS} largest of {len(rows):,}" if len(rows) > MAX_ROWS else ""
         head = (kind, "traces", "right", "wrong", "tokens right", "tokens wrong", "look back", "rank of wrong")
@@ -109,6 +113,23 @@ def teachers(run: RunFiles) -> list[Block]:
     return blocks
 
 
+def _verdicts(kind: str, rows: Mapping[str, TracesShape]) -> list[Block]:
+    """Right, wrong and undecided as parts of one bar each, the best first; all bars are equally long, for shares are to be
+    compared."""
+    largest = sorted(list(rows.items())[:MAX_BARS], key=lambda item: -item[1].right / max(1, item[1].traces))
+    bars = []
+    for name, row in largest:
+        undecided = row.traces - row.right - row.wrong
+        parts = (("right", "right", row.right), ("wrong", "wrong", row.wrong), ("other", "undecided", undecided))
+        segments = [part for part in parts if part[2] > 0]
+        words = f"{percent(row.right / max(1, row.traces))}% right of {row.traces:,}"
+        bars.append(Bar(short(name, 40) or "unknown", "trace", row.traces, 100.0, segments, words))
+    more = f" The {MAX_BARS} largest of {len(rows):,}." if len(rows) > MAX_BARS else ""
+    caption = f"Verdicts on the traces of each {kind}, the best first; every bar is 100%.{more}"
+    return [Bars(bars, caption, _LEGEND)] if bars else []
+
+
+_LEGEND = (Tag("right", "right"), Tag("wrong", "wrong"), Tag("undecided", "other"))
 _BINS = ("0", "0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1", "1", "unknown")
 
 

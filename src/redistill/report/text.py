@@ -9,11 +9,13 @@ not see (controls, bidi overrides, zero-width characters) become signs.
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 Spans = list[tuple[str, str]]
+MAX_REASONS = 12  # rows of a table of reasons; a verifier may write free text
 _KEPT = {"\n", "\t"}
 
 
@@ -83,6 +85,13 @@ def short(text: str, length: int = 120) -> str:
     """One line of at most about `length` characters, its middle replaced by an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length * 2 // 3]} … {line[-length // 4 :]}"
+
+
+def top(tally: Mapping[str, int], limit: int = MAX_REASONS) -> list[tuple[str, int]]:
+    """The most frequent words of a tally, ties by name; the rest summed in one line."""
+    ranked = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
+    rest = ranked[limit:]
+    return ranked[:limit] + ([(f"{len(rest):,} more reasons", sum(n for _, n in rest))] if rest else [])
 
 
 def count(value: float | None) -> str | None:
