@@ -36,6 +36,9 @@ from redistill.paths import HUB_ID
 from redistill.prompts import as_chat
 from redistill.settings import StudentSettings, did_you_mean
 from redistill.storage import sha256_file
+from redistill.template_trial import try_template
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
 
 transformers_logging.disable_progress_bar()
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of tied weights at every checkpoint
@@ -145,6 +148,7 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
         raise OperatorError(
             f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn."
         )
+    try_template(tokenizer, where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
     return cast(PreTrainedTokenizerFast, tokenizer)
@@ -192,7 +196,20 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
     where, gguf = locate(settings)
     with _loading("config", where):
         config = AutoConfig.from_pretrained(where, **({"gguf_file": gguf} if gguf else {}), **_origin(settings))
+    _check_own_kernels(config, where)
     return edited_config(config, settings.config_edits)
+
+
+def _check_own_kernels(config: Any, where: str) -> None:
+    """OperatorError where a config names compiled code of a hub repository for its attention: remote code by another door."""
+    for one in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", None) or ())):
+        for key in ("_attn_implementation", "_experts_implementation"):
+            named = str(getattr(one, key, None) or "")
+            if "/" in named:
+                raise OperatorError(
+                    f"student.model: the config of {where} asks for the code {named[:100]!r} from the hub, which is never run; "
+                    "take `attn_implementation` out of its config.json."
+                )
 
 
 def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
@@ -213,6 +230,13 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     where, gguf = locate(settings)
+    if gguf is None and os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
+        pickled = [p.name for s in PICKLED for p in sorted(Path(where).glob(f"*{s}"))]
+        held = f"; {pickled[0]} is a pickle, and to open a pickle is to run what it says" if pickled else ""
+        raise OperatorError(
+            f"student.model: {where} has no weights in *.safetensors{held}. Save the model with `save_pretrained` of a "
+            "machine that trusts it."
+        )
     with _loading("weights", where):
         kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
         # the GGUF reader draws a bar of its own, also when piped

@@ -30,7 +30,7 @@ GROUND_FLOOR = (
         "memory",
         "show",
     ),
-    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths"),
+    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
@@ -205,3 +205,24 @@ def is_inert(node):
         json_text = name == "json.dumps" and words.get("ensure_ascii", "True") == "True"
         return name == "plain" or json_text or words.get("clean") == "plain"
     return isinstance(node, ast.Constant)
+
+
+def test_nothing_that_reads_a_strangers_file_can_run_it():
+    """No pickle but between our own processes, no code of a model's folder, YAML without tags, Jinja on our own page alone."""
+    allowed = {"executors.py": {"pickle.loads"}, "page.py": {"Environment"}, "worker.py": set()}
+    runs = {"pickle.load", "pickle.loads", "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
+            "eval", "exec", "os.system", "os.popen", "Environment", "jinja2.Environment", "joblib.load", "np.lib.format"}  # fmt: skip
+    for path in FILES:
+        text = path.read_text("utf-8")
+        if not re.search(r"pickle|load|eval|exec|system|popen|Environment|shell|remote_code", text):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call):
+                continue
+            where, name = f"{path}:{node.lineno}", ast.unparse(node.func)
+            assert name not in runs - allowed.get(path.name, set()), where
+            for keyword in node.keywords:
+                said = ast.unparse(keyword.value)
+                assert (keyword.arg, said) not in {("shell", "True"), ("allow_pickle", "True")}, where
+                assert keyword.arg != "trust_remote_code" or said == "False", where
+    assert '"trust_remote_code": False' in (PACKAGE / "models.py").read_text("utf-8")

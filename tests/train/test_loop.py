@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkey
         stage(tmp_path / "cut")
     monkeypatch.setattr(loop_module, "_step", real)
     newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
-    damaged = next(newest.glob("*.distcp"))
+    damaged = next(newest.glob("*.bin"))
     damaged.write_bytes(damaged.read_bytes()[:-7] + b"garbage")
     stage(tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")

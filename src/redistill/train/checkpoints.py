@@ -1,8 +1,8 @@
 """Resumable state of a stage: weights, optimizer and random state, whole or not at all.
 
-    train/redi/checkpoints/step-000200/{.metadata, __0_0.distcp, random-0.pt, done.json}
+    train/redi/checkpoints/step-000200/{tensors.json, __0_0.bin, random-0.json, done.json}
 
-torch.distributed.checkpoint writes the state: each rank its slices, with a table of which is where, so a stage saved by
+torch.distributed.checkpoint plans the state's files (state_files.py): each rank its slices, with a table of which is where, so a stage saved by
 two ranks goes on with one or eight, sharded or not. Weights that are not trained (LoRA) are left out: they come from the
 start. done.json comes last and names every file with its checksum, so a folder cut short by a kill, or damaged since, is
 passed over for the one before it. It also holds what the guard wants to know of it: `attempt`, how often the stage had
@@ -25,7 +25,8 @@ import torch.distributed.checkpoint as dcp
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from redistill.storage import sha256_file, write_json
+from redistill.storage import read_json, sha256_file, write_json
+from redistill.train.state_files import StateReader, StateWriter
 
 Done = dict[str, Any]  # what done.json says
 
@@ -46,8 +47,12 @@ def save(
         shutil.rmtree(target)
     accelerator.wait_for_everyone()
     with _quiet():
-        dcp.save(_state(accelerator, policy, optimizer), checkpoint_id=target, no_dist=accelerator.num_processes == 1)
-    torch.save(_random_state(), target / f"random-{accelerator.process_index}.pt")
+        dcp.save(
+            _state(accelerator, policy, optimizer),
+            storage_writer=StateWriter(target),
+            no_dist=accelerator.num_processes == 1,
+        )
+    write_json(target / f"random-{accelerator.process_index}.json", _random_state())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         files = {str(p.relative_to(target)): sha256_file(p) for p in sorted(target.rglob("*")) if p.is_file()}
@@ -65,7 +70,7 @@ def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Pa
     raw = _raw(optimizer)
     raw.state.clear()
     with _quiet():
-        reader = dcp.FileSystemReader(source)
+        reader = StateReader(source)
         if any(name.startswith("optimizer.") for name in reader.read_metadata().state_dict_metadata):
             _make_moments(raw)
         state = _state(accelerator, policy, optimizer)
@@ -75,9 +80,9 @@ def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Pa
         for word, value in moments.items():
             if not isinstance(value, Tensor):
                 moments[word] = type(value)(state[f"optimizer.{names[parameter]}.{word}"].item())
-    mine = source / f"random-{accelerator.process_index}.pt"
-    if len(list(source.glob("random-*.pt"))) == accelerator.num_processes:
-        _set_random_state(torch.load(mine, weights_only=True))
+    mine = source / f"random-{accelerator.process_index}.json"
+    if len(list(source.glob("random-*.json"))) == accelerator.num_processes:
+        _set_random_state(read_json(mine))
     accelerator.wait_for_everyone()
 
 
@@ -118,9 +123,9 @@ def _random_state() -> dict[str, Any]:
     kind, keys, place, has_gauss, cached = np.random.get_state()
     return {
         "python": [version, list(words), gauss],
-        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), place, has_gauss, cached],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [kind, np.asarray(keys).tolist(), place, has_gauss, cached],
+        "torch": torch.get_rng_state().tolist(),
+        "cuda": [state.tolist() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
     }
 
 
@@ -128,10 +133,10 @@ def _set_random_state(state: dict[str, Any]) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, place, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
+    np.random.set_state((kind, np.array(keys, np.uint32), place, has_gauss, cached))
+    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
     if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all([torch.tensor(one, dtype=torch.uint8) for one in state["cuda"]])
 
 
 @contextmanager
