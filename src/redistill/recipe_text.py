@@ -110,13 +110,18 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         raise OperatorError(
             f"--set {override!r}: write it as a.b=value, for example --set train.redi.learning_rate=1e-6."
         )
-    value = read_value(text, f"--set {override!r}: the value")
+    put(tree, key, read_value(text, f"--set {override!r}: the value"), f"--set {override!r}")
+
+
+def put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Change the setting `a.b` of plain data to a value. OperatorError, which begins with `where`, where there is no such
+    place."""
     *parents, last = key.split(".")
     place: Any = tree
     for step, part in enumerate(parents):
         index: Any = int(part) if isinstance(place, list) and part.isdigit() and int(part) < len(place) else part
         if not isinstance(place, dict) and index is part:
-            raise OperatorError(f"--set {override!r}: {'.'.join(parents[: step + 1])} is not a table in this recipe.")
+            raise OperatorError(f"{where}: {'.'.join(parents[: step + 1])} is not a table in this recipe.")
         inner = place.get(index) if isinstance(place, dict) else place[index]
         if inner is None or isinstance(inner, str):  # a table that is not written yet, or a name that grows options
             place[index] = inner = {} if inner is None else {"name": inner}
@@ -126,4 +131,4 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     elif isinstance(place, dict):
         place[last] = value
     else:
-        raise OperatorError(f"--set {override!r}: {'.'.join(parents)} is not a table in this recipe.")
+        raise OperatorError(f"{where}: {'.'.join(parents)} is not a table in this recipe.")

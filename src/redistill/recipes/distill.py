@@ -206,7 +206,7 @@ class Run:
             if not path.exists() or path.read_bytes() != text:
                 write_bytes(path, text)
 
-    def train_one(self, stage: str) -> None:
+    def train_one(self, stage: str, *, pause_at: int | None = None) -> None:
         settings = self.recipe.train[stage]
         folder, print_ = self.folder / "train" / stage, self.plan.prints[f"train/{stage}"]
         if is_finished(folder, print_):
@@ -227,6 +227,7 @@ class Run:
                 modifiers=self.plan.modifiers[stage],
                 reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
                 probe=probe,
+                pause_at=pause_at,
             )
         last = _last_line(folder / "metrics.jsonl")
         say(f"train    {stage}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
@@ -331,7 +332,7 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
     with alone(folder), open_executor(recipe.execution) as executor:
         sweep(folder)
         _forget(folder, start)
-        _put_away(folder, plan.prints)
+        forget_scores(folder, plan.prints)
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
         this = Run(plan, folder, executor)
         seconds: dict[str, float] = {}
@@ -397,7 +398,7 @@ def _forget(folder: Path, start: str | None) -> None:
             Room(folder / name, "").forget()
 
 
-def _put_away(folder: Path, prints: dict[str, str]) -> None:
+def forget_scores(folder: Path, prints: dict[str, str]) -> None:
     """Remove scores that another recipe made, lest a page show them as this one's. The answers stay: where they fit
     again, they are scored again."""
     for path in folder.glob("evaluate/*/*/scores.json"):

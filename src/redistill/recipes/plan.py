@@ -154,13 +154,17 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
         prints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,
         student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
     )  # fmt: skip
+    unpaired = fingerprint(  # what examples and held-out problems depend on: another pairing trains no SFT again
+        prints["verify"], recipe.select.model_dump(exclude={"pairing"}), recipe.prompt.model_dump(), recipe.corpus.dev_fraction,
+        recipe.seed, student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
+    )  # fmt: skip
     prints["train/base"] = fingerprint(student, recipe.seed)
     code = code_fingerprint("train", "logps.py", "models.py")
     for name, stage in recipe.train.items():
         settings = stage.model_dump(exclude=ROUNDING)
         prints[f"train/{name}"] = fingerprint(
-            prints["select"], prints[f"train/{stage.start}"], prints[f"train/{stage.reference or stage.start}"],
-            settings, recipe.seed, code, *_probe_parts(recipe, stage),
+            prints["select"] if needs_pairs(plan.objectives[name]) else unpaired, prints[f"train/{stage.start}"],
+            prints[f"train/{stage.reference or stage.start}"], settings, recipe.seed, code, *_probe_parts(recipe, stage),
         )  # fmt: skip
     code = code_fingerprint(
         "rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py", "recipes/scoring.py"
@@ -171,7 +175,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
             sampling["engine"]["options"].pop(option, None)
     for name in ["base", *recipe.train]:
         for benchmark in recipe.evaluate.benchmarks:
-            problems = prints["select"] if is_held_out(benchmark) else plan.inputs[input_name(benchmark)]
+            problems = unpaired if is_held_out(benchmark) else plan.inputs[input_name(benchmark)]
             prints[f"evaluate/{name}/{benchmark.name}"] = fingerprint(
                 prints[f"train/{name}"], problems, benchmark.model_dump(exclude={"file"}), sampling,
                 recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,

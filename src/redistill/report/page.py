@@ -7,7 +7,7 @@ same folder gives the same bytes.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -44,6 +44,15 @@ def write_report(run_folder: Path) -> Path:
 
 def render(run: RunFiles) -> str:
     """The page's HTML. Every value passes `visible` and is escaped, but for the charts' SVG and our own style sheet."""
+    shown = {t: s for t, s in SECTIONS.items() if not run.is_evaluation or t in OF_AN_EVALUATION}
+    found = [(title, section(run)) for title, section in shown.items()]
+    sections = [one for one in found if one[1]]  # nothing was asked of the verbs beside the run: no heading
+    title = run.setting("report", "title") or run.facts.name or run.folder.name
+    return render_page(title, sections, kind="run report", is_toy=run.is_toy)
+
+
+def render_page(title: str, sections: Sequence[tuple[str, list[Block]]], *, kind: str, is_toy: bool = False) -> str:
+    """A page's HTML from its headings and blocks; `kind` says above the title what it is a page of."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -52,14 +61,12 @@ def render(run: RunFiles) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = {t: s for t, s in SECTIONS.items() if not run.is_evaluation or t in OF_AN_EVALUATION}
-    found = [(anchor(title), title, section(run)) for title, section in shown.items()]
-    sections = [one for one in found if one[2]]  # nothing was asked of the verbs beside the run: no heading
     return environment.get_template("page.html").render(
-        title=run.setting("report", "title") or run.facts.name or run.folder.name,
+        title=title,
         style=Markup((_HERE / "style.css").read_text("utf-8")),
-        sections=sections,
-        is_toy=run.is_toy,
+        sections=[(anchor(heading), heading, blocks) for heading, blocks in sections],
+        kind=kind,
+        is_toy=is_toy,
     )
 
 

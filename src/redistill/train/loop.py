@@ -39,7 +39,7 @@ from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_ref
 from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, read_rows, write_rows
 from redistill.train.step import Reference, StepFigures, backward_step, pair_figures
-from redistill.train.stopping import at_the_next_step
+from redistill.train.stopping import Paused, at_the_next_step
 from redistill.train.watch import Watch
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -61,12 +61,14 @@ def train_stage(
     reference: Callable[[], Student] | None = None,
     probe: Probe | None = None,
     trial: bool = False,
+    pause_at: int | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
     the model that the objective compares with, where it needs one: by default that is the start. `probe` samples the
-    student for the guard. A `trial` ends at the guard's first alarm and leaves no student. OperatorError when the
+    student for the guard. A `trial` ends at the guard's first alarm and leaves no student. `pause_at`: Paused is raised, with
+    the state saved, once so many steps are done, unless the stage is over by then. OperatorError when the
     objective and its modifiers do not fit, when no row fits, or when three steps in a row have no finite gradient (the
     sentence names the rows).
     """
@@ -139,6 +141,8 @@ def train_stage(
         watch.judge({"step": 0, **found})
     if done == 0 and watch.saves_now(0, total):
         save(0)
+    if pause_at is not None and pause_at <= done < total:
+        raise Paused
     with (
         bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress,
         at_the_next_step() as somebody_asked,
@@ -171,6 +175,7 @@ def train_stage(
             decision = watch.judge(line) if accelerator.is_main_process else ""
             decision = decision or ("leave" if somebody_asked() else "")
             decision, step_back = agreed(accelerator, (decision, 0))
+            waits = step == pause_at and step < total
             if decision == "rollback":
                 step_back = watch.roll_back(saved) if accelerator.is_main_process else 0
                 _, step_back = agreed(accelerator, (decision, step_back))
@@ -181,12 +186,14 @@ def train_stage(
                 if watch.saves_now(step, total) or not watch.acts:  # else a rollback would find a checkpoint too many
                     save(step)
                 raise KeyboardInterrupt
-            elif not decision and watch.saves_now(step, total):
+            elif not decision and (watch.saves_now(step, total) or waits):
                 save(step)
             progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
             progress.update(step - progress.n)
             if decision == "stop" or (trial and agreed(accelerator, watch.is_alarmed)):
                 break
+            if waits and not decision:
+                raise Paused
     if agreed(accelerator, watch.acts and watch.is_alarmed):  # stopped, or the last step was no good one
         kept = agreed(accelerator, watch.stop(saved) if accelerator.is_main_process else 0)
         checkpoints.load(accelerator, policy, optimizer, checkpoints.at(saved, kept))
