@@ -26,12 +26,13 @@ student:
   alphabet: "0123456789+-*=;#"
 prompt: {template: bare}
 corpus: {sources: [{name: two-habits, problems: 40, traces: 3, digits: 3, jump_length: 2}], dev_fraction: 0.2, shards: 1}
+verify: {verifiers: [exact], policy: exact}
 select: {examples: first}
 train:
   sft: {objective: sft, batch_size: 4, steps: 3, learning_rate: 1e-2}
   redi: {objective: redi, start: sft, batch_size: 4, steps: 4, learning_rate: 1e-3}
   unused: {objective: redi, start: sft, batch_size: 4, steps: 4, learning_rate: 1e-3}
-evaluate: {benchmarks: [dev], n: 1, max_new_tokens: 12}
+evaluate: {benchmarks: [dev], n: 1, max_new_tokens: 12, verifier: exact}
 """
 SWEEP = """\
 name: mini-sweep
@@ -148,7 +149,7 @@ def test_a_trial_that_fails_costs_itself_alone(here: Path, capsys) -> None:
     assert end.value.code == 2 and "1 of 2 trials failed" in capsys.readouterr().err
     found = json.loads((here / "runs" / "mini-sweep" / "sweep.json").read_text())
     assert [trial["state"] for trial in found["trials"]] == ["done", "failed"]
-    assert "no trace is left" in found["trials"][1]["why"]
+    assert "the corpus is empty" in found["trials"][1]["why"]
 
 
 def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here: Path, monkeypatch) -> None:

@@ -14,6 +14,7 @@ from redistill.train import OBJECTIVES, train_stage
 from redistill.train import loop as loop_module
 from redistill.train.loop import is_finished, learning_rate
 from redistill.train.objectives import Losses, redi
+from redistill.train.stopping import Paused
 
 from .conftest import TINY, some_examples, some_pairs, tiny_student
 
@@ -22,7 +23,7 @@ SETTINGS = StageSettings(
 )
 
 
-def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="f", student=tiny_student):
+def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="f", student=tiny_student, **more):
     return train_stage(
         folder=Path(folder),
         stage="redi",
@@ -33,6 +34,7 @@ def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="
         fingerprint=fingerprint,
         seed=0,
         card="a card",
+        **more,
     )
 
 
@@ -63,6 +65,18 @@ def test_a_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkey
     stage(tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+def test_a_stage_that_pauses_twice_takes_the_same_steps_and_pauses_no_more_when_it_is_over(tmp_path):
+    stage(tmp_path / "whole")
+    for step in (3, 3, 5):
+        with pytest.raises(Paused):
+            stage(tmp_path / "paused", pause_at=step)
+        assert len(metrics(tmp_path / "paused")) == step
+        assert not (tmp_path / "paused" / "model").exists()
+    stage(tmp_path / "paused", pause_at=9)  # the stage has 9 steps
+    assert weights(tmp_path / "paused") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "paused") == metrics(tmp_path / "whole")
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):
