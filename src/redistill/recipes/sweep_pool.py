@@ -57,18 +57,15 @@ def do_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[str, dict[str, An
                 if hand.connection not in ready:
                     continue
                 assert hand.job is not None
+                id = hand.job.id
                 try:
                     result = hand.connection.recv()
                 except (EOFError, ConnectionError):
                     hand.process.join()
-                    result = {
-                        "state": "failed",
-                        "why": f"its process ended by itself ({_ending(hand.process.exitcode)}).",
-                    }
-                    tell(hand.job.id, result)
+                    ending = _ending(hand.process.exitcode)
+                    result = {"state": "failed", "why": f"its process ended by itself ({ending})."}
                     hands[place] = hand = _start(max(1, cores() // workers))
-                else:
-                    tell(hand.job.id, result)
+                tell(id, result)
                 _give(hand, waiting)
     except KeyboardInterrupt:
         for hand in hands:

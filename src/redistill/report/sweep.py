@@ -112,8 +112,8 @@ def _curves(found: Found) -> list[Block]:
             ("log-prob of chosen, per token", lambda t: t["log_probs"].get("chosen", [])),
             ("log-prob of rejected, per token", lambda t: t["log_probs"].get("rejected", [])),
         ):
-            lines = [(i, *_mean_line([values(t) for t in trials])) for i, trials in enumerate(mine.values())]
-            lines = [line for line in lines if line[1]]
+            drawn = [(i, *_mean_line([values(t) for t in trials])) for i, trials in enumerate(mine.values())]
+            lines = [charts.Line(series, steps, means) for series, steps, means in drawn if steps]
             if lines:
                 panels.append((title, charts.curves(lines, f"{variant}: {title}")))
         legend = [Tag(name, i) for i, name in enumerate(mine)]
