@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from redistill.cli.common import add_json
+from redistill.cli.common import add_json, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -45,12 +45,12 @@ def do(options: argparse.Namespace) -> None:
 
     sweep = read_sweep(options.sweep, options.set, options.name)
     if options.dry_run:
-        print("\n".join(trial.id for trial in make_trials(sweep)))
+        print(plain("\n".join(trial.id for trial in make_trials(sweep))))
         return
     from redistill.recipes.sweep import run_sweep
     from redistill.recipes.sweep_table import table_text
 
     found = run_sweep(sweep, runs_dir=options.runs_dir, workers=options.workers or cores())
-    print(json.dumps(found, indent=2) if options.json else table_text(found))
+    print(json.dumps(found, indent=2) if options.json else plain(table_text(found)))
     if not options.json:
-        print(f"{options.runs_dir / sweep.name}/report.html")
+        print(plain(f"{options.runs_dir / sweep.name}/report.html"))

@@ -1,10 +1,10 @@
 """A sweep: many trials of one recipe, in processes of this machine; what is finished is never repeated.
 
     found = run_sweep(read_sweep("experiments/quickstart-kit/weights.yaml"), runs_dir=Path("runs"), workers=2)
-    found["points"]          the table's rows;  runs/weights/ holds sweep.json, table.md, report.html, trials/ and shared/
+    found["points"]          the table's rows;  runs/weights/ holds sweep.json, table.md, report.html, trials/
 
 A trial is an ordinary run folder without a page. Rooms, stages and reference log-probs that several trials need are made by
-the one that comes first (sweep_trial.py). Successive halving is synchronous: all trials reach a rung before any goes on, so
+the one that comes first, of this sweep or of another in the same --runs-dir (sweep_trial.py). Successive halving is synchronous: all trials reach a rung before any goes on, so
 what is stopped depends neither on the number of workers nor on which was faster, and a sweep that was killed decides the same
 again. A trial that fails is written down, the others go on.
 """
@@ -27,6 +27,8 @@ from redistill.recipes.sweep_table import table_text, tabulate
 from redistill.report.sweep import write_sweep_page
 from redistill.settings import Recipe
 from redistill.storage import write_bytes, write_json
+
+SHARED = ".shared"  # in --runs-dir: sweeps share with one another too; no run can have this name
 
 Found = dict[str, dict[str, Any]]  # trial id -> what is known of it
 
@@ -95,7 +97,7 @@ def _go(
             recipe=_modest(trial.recipe, workers).model_dump(mode="json"),
             stage=trial.stage,
             folder=str((folder / "trials" / trial.id).absolute()),
-            shared=str((folder / "shared").absolute()),
+            shared=str((folder.parent / SHARED).absolute()),
             share_stage=_start_key(trial, trial.stage) in started_from,
             pause_at=pause_at,
         )
