@@ -103,7 +103,7 @@ def test_a_template_reaches_neither_files_nor_pythons_insides(template):
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x", "does not end within 1 seconds"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x", "1 seconds"),
         ("{% set n = namespace(t='xxxxxxxx') %}{% for i in range(40) %}{% set n.t = n.t ~ n.t %}{% endfor %}", "memory"),
     ],
     ids=["loops", "grows"],
@@ -112,7 +112,7 @@ def test_a_template_that_does_not_end_or_grows_is_refused_when_the_folder_is_rea
     monkeypatch.setattr("redistill.template_trial.TRIAL_SECONDS", 1)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
-    with pytest.raises(OperatorError, match=f"chat template of .* {words}|chat template of .*{words}"):
+    with pytest.raises(OperatorError, match=f"chat template of .* wants more than .*{words}"):
         models.load_tokenizer(StudentSettings(model=str(folder)))
 
 

@@ -30,7 +30,7 @@ GROUND_FLOOR = (
         "memory",
         "show",
     ),
-    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial"),
+    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial", "trial"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}

@@ -8,6 +8,7 @@ A row that cannot be read is a reason instead of a dict. A file that cannot be r
 mend: half a file must not pass for a whole one.
 """
 
+import functools
 import glob
 import io
 import json
@@ -23,10 +24,14 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from redistill.errors import OperatorError
 from redistill.paths import REVISION
+from redistill.trial import trial
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 MAX_LINE_BYTES = 64 * 2**20  # decompressed; the longest row of a million R1 traces is far below, a gzip bomb far above
+MAX_PARQUET_BYTES = 4 * 2**30  # of memory for decoding a batch; a page of zeros can claim 2 GiB of 2 MB
+MAX_PARQUET_SECONDS = 24 * 3600  # of CPU for decoding a file: no bound but for one that never ends
 _PARQUET_ROWS = 64  # rows decoded at a time: a row of long traces can hold a megabyte
+_PARQUET_BUFFER = 2**20  # read as it is decoded: without it Arrow takes in a whole column of a row group first
 _DATASET_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?::(.+))?")
 
 _SNAPSHOT = re.compile(r"/snapshots/([0-9a-f]{40})/")
@@ -139,12 +144,35 @@ def _parse(line: bytes | None) -> dict[str, Any] | str | None:
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any] | str]:
-    with pq.ParquetFile(path) as file:
+    _try_parquet(path, path.stat().st_mtime_ns)
+    with pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER) as file:
         for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            large = batch.nbytes > MAX_LINE_BYTES
             for index in range(batch.num_rows):
                 row: dict[str, Any] | str
+                one = batch.slice(index, 1)
+                if large and one.nbytes > MAX_LINE_BYTES:
+                    yield "line_too_long"
+                    continue
                 try:
-                    row = batch.slice(index, 1).to_pylist()[0]
+                    row = one.to_pylist()[0]
                 except UnicodeDecodeError:
                     row = "not_utf8"
                 yield row
+
+
+@functools.lru_cache(maxsize=1024)
+def _try_parquet(path: Path, changed: int) -> None:
+    """Decode the file once where that cannot fill the memory: what a page or a dictionary unfolds to is known only to the
+    decoder. OperatorError where it wants more than MAX_PARQUET_BYTES. A damaged file is left to those who read it."""
+
+    def decode() -> None:
+        with pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER) as file:
+            for _ in file.iter_batches(batch_size=_PARQUET_ROWS, use_threads=False):
+                pass
+
+    if trial(decode, seconds=MAX_PARQUET_SECONDS, memory_bytes=MAX_PARQUET_BYTES) is not None:
+        raise OperatorError(
+            f"{path} unfolds to more than {MAX_PARQUET_BYTES / 2**30:g} GiB for {_PARQUET_ROWS} rows: a decompression bomb, or pages "
+            "far too large; write it again with smaller values."
+        )

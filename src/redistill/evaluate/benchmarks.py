@@ -26,6 +26,10 @@ from redistill.errors import OperatorError
 from redistill.evaluate.registry import BENCHMARKS, Benchmark
 from redistill.records import Problem, content_id, make_problem
 from redistill.settings import BenchmarkSettings, did_you_mean
+from redistill.trial import trial
+
+MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
+_TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"
 
 
 def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
@@ -158,7 +162,11 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
     rows = []
     try:
         with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            read = number = 0
+            while line := file.readline(MAX_FILE_BYTES - read + 1):
+                number, read = number + 1, read + len(line)
+                if read > MAX_FILE_BYTES:
+                    raise ValueError(_TOO_LARGE)
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
@@ -173,6 +181,8 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(_TOO_LARGE)
         with open(path, encoding="utf-8-sig", newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
@@ -181,8 +191,12 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
+        if trial(
+            lambda: pq.read_table(path, use_threads=False).to_pylist(), seconds=3600, memory_bytes=4 * MAX_FILE_BYTES
+        ):
+            raise ValueError(_TOO_LARGE)
         return pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
         raise OperatorError(f"cannot read {path}: {error}.") from error
 
 
