@@ -40,7 +40,10 @@ except OperatorError as error:
 
 def read_bounded(path: Path) -> str:
     code = READ.format(line=LINE_MB, room=ROOM_MB)
-    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}  # the others take a gigabyte of addresses at once
+    environment = {
+        **os.environ,
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }  # the others take a gigabyte of addresses at once
     done = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
