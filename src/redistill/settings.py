@@ -214,10 +214,8 @@ class StageSettings(Settings):
     mixed_precision: Literal["no", "bf16"] = "no"
     distributed: Literal["auto", "ddp", "fsdp2"] = "auto"  # several processes; auto: as the launcher says, else ddp
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # 8bit: moments of one byte, other steps (extra eight-bit)
-    # what is saved where the device's memory does not suffice; the step stays the same: redistill/memory.py
-    gradient_checkpointing: bool | Annotated[int, Field(ge=0)] | Literal["auto"] = (
-        "auto"  # all, none, a number of layers
-    )
+    # what is saved where memory does not suffice (of layers: all, none, how many); the step stays: redistill/memory.py
+    gradient_checkpointing: bool | Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     offload_optimizer: bool | Literal["auto"] = "auto"  # moments in host memory
     memory_gib: float | None = Field(None, gt=0)  # of a device for this stage; default: what is free
     save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
@@ -310,9 +308,11 @@ class Recipe(Settings):
     card: CardSettings = CardSettings()
     execution: ExecutionSettings = ExecutionSettings()
     diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
+    tracking: list[Plugin] = Field(default_factory=list)  # who gets a copy of the figures; does not change results
 
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
+        _check_differ([tracker.name for tracker in self.tracking], "trackers")
         known, wrong = ["base"], []
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":

@@ -10,6 +10,7 @@ from redistill.corpus import SOURCES
 from redistill.evaluate import BENCHMARKS
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
+from redistill.tracking import TRACKERS
 from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import JUDGES, VERIFIERS
 
@@ -72,7 +73,7 @@ def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None
         kind for kind in vars(settings).values() if isinstance(kind, type) and issubclass(kind, settings.Settings)
     ]
     names = {name for table in tables for name in table.model_fields} - {"options"}
-    for registry in (SOURCES, VERIFIERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES):
+    for registry in (SOURCES, VERIFIERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES, TRACKERS):
         for name, function in registry.items():
             names |= {name, *settings.options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")

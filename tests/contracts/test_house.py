@@ -30,7 +30,7 @@ GROUND_FLOOR = (
         "memory",
         "show",
     ),
-    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial", "trial"),
+    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial", "trial", "tracking"),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
@@ -49,6 +49,7 @@ REGISTRIES = {
     "DIAGNOSES": "redistill.recipes.parts",
     "CHECKS": "redistill.recipes.checkup",
     "EXECUTORS": "redistill.executors",
+    "TRACKERS": "redistill.tracking",
     "TEMPLATES": "redistill.prompts",
     "VERBS": "redistill.cli",
 }
@@ -155,7 +156,19 @@ def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
 
 
 @pytest.mark.parametrize(
-    "name", ["SOURCES", "VERIFIERS", "FILTERS", "PAIRINGS", "OBJECTIVES", "MODIFIERS", "ENGINES", "DIAGNOSES", "JUDGES"]
+    "name",
+    [
+        "SOURCES",
+        "VERIFIERS",
+        "FILTERS",
+        "PAIRINGS",
+        "OBJECTIVES",
+        "MODIFIERS",
+        "ENGINES",
+        "DIAGNOSES",
+        "JUDGES",
+        "TRACKERS",
+    ],
 )
 def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_know(name):
     from redistill.errors import OperatorError

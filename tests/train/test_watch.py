@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from redistill import models
 from redistill.settings import GuardSettings, StageSettings
+from redistill.tracking import Mirror, Place, figures_of
 from redistill.train import checkpoints, train_stage, watch
 from redistill.train import loop as loop_module
 from redistill.train.objectives import redi
@@ -51,7 +53,7 @@ def good_while_near(reach):
     return probe
 
 
-def stage(folder, probe=None, guard=GUARD, records=None, **settings):
+def stage(folder, probe=None, guard=GUARD, records=None, mirror=None, **settings):
     return train_stage(
         folder=Path(folder),
         stage="redi",
@@ -63,6 +65,7 @@ def stage(folder, probe=None, guard=GUARD, records=None, **settings):
         seed=0,
         card="a card",
         probe=probe,
+        mirror=mirror,
     )
 
 
@@ -73,6 +76,45 @@ def weights(folder):
 def lines(folder, name="metrics.jsonl"):
     found = [json.loads(line) for line in (Path(folder) / name).read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in found]
+
+
+def kept_by_part(folder):
+    """A mirror whose tracker keeps each part in a file, notes which rank opened it and disturbs every random state;
+    beside it one that fails at the second step."""
+
+    class Kept:
+        last_step = -1
+
+        def __init__(self, place, config):
+            self.path, self.fails = folder / f"{place.part}.jsonl", config["fails"]
+            folder.mkdir(exist_ok=True)
+            (folder / f"opened-by-rank-{os.environ.get('RANK', '0')}").touch()
+            self.fails or self.path.write_text("")
+
+        def send(self, figures, step):
+            random.random(), np.random.rand(), torch.rand(1)
+            assert not (self.fails and step == 2), "the server is gone"
+            if not self.fails:
+                with open(self.path, "a") as file:
+                    file.write(json.dumps({"step": step, **figures}) + "\n")
+
+        def close(self):
+            pass
+
+    trackers = {
+        name: lambda place, config, name=name: Kept(place, {"fails": name == "bad"}) for name in ("bad", "good")
+    }
+    return Mirror(Place(folder, "x", "redi", "f"), trackers, {})
+
+
+def check_mirrored(folder, kept):
+    """The tracker's last attempt is metrics.jsonl, each step once."""
+    attempts = (
+        len(json.loads((folder / "guard.json").read_text())["rollbacks"]) if (folder / "guard.json").exists() else 0
+    )
+    part = "redi" if attempts == 0 else f"redi-attempt-{attempts + 1}"
+    expected = [{"step": line["step"], **figures_of(line)} for line in lines(folder)]
+    assert lines(kept, f"{part}.jsonl") == expected
 
 
 def acting(action, **more):
@@ -194,7 +236,7 @@ class PowerCut(Exception):
 @pytest.mark.parametrize("cut_at", [3, 6, 7])
 def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkeypatch, reach, action, cut_at):
     stage(tmp_path / "whole", probe=good_while_near(reach), guard=acting(action))
-    real, seen = loop_module._step, []
+    real, seen, mirror = loop_module._step, [], partial(kept_by_part, tmp_path / "kept")
 
     def cut(*arguments):
         seen.append(1)
@@ -206,9 +248,10 @@ def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path
         patch.setattr(loop_module, "_step", cut)
         if cut_at < 6 or action == "rollback":
             with pytest.raises(PowerCut):
-                stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action))
-    stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action))
-    same_end(tmp_path)
+                stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action), mirror=mirror())
+    stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action), mirror=mirror())
+    same_end(tmp_path)  # and the whole one had no tracker: they change nothing
+    check_mirrored(tmp_path / "cut", tmp_path / "kept")
 
 
 def same_end(tmp_path):
@@ -295,8 +338,10 @@ def test_a_probe_that_changes_the_weights_type_is_a_bug_that_says_so(tmp_path):
 TWO_RANKS = """
 import sys
 sys.path.insert(0, {tests!r})
-from train.test_watch import acting, good_while_near, stage
-stage({folder!r}, probe=good_while_near({reach!r}), guard=acting("rollback"))
+from pathlib import Path
+from train.test_watch import acting, good_while_near, kept_by_part, stage
+mirror = kept_by_part(Path({folder!r} + "-kept"))
+stage({folder!r}, probe=good_while_near({reach!r}), guard=acting("rollback"), mirror=mirror)
 """
 
 
@@ -310,6 +355,8 @@ def test_two_processes_roll_back_together(tmp_path, reach):
         command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=180
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    check_mirrored(tmp_path / "two", tmp_path / "two-kept")
+    assert [path.name for path in (tmp_path / "two-kept").glob("opened*")] == ["opened-by-rank-0"]
     ledgers = [json.loads((tmp_path / name / "ledger.json").read_text()) for name in ("one", "two")]
     assert ledgers[1]["guard"] == ledgers[0]["guard"] and ledgers[0]["guard"]["rollbacks"]
     for ours, theirs in zip(lines(tmp_path / "two"), lines(tmp_path / "one"), strict=True):

@@ -30,6 +30,7 @@ from redistill.recipes import leaks
 from redistill.recipes.card import card
 from redistill.recipes.doctor import check_rows
 from redistill.recipes.facts import run_record
+from redistill.recipes.mirrors import mirror_finished, mirror_scores, stage_mirror
 from redistill.recipes.plan import Plan, make_plan, stage_stream, student_address
 from redistill.recipes.probe import dev_probe
 from redistill.recipes.scoring import description, is_held_out, scored, sit
@@ -210,9 +211,10 @@ class Run:
         settings = self.recipe.train[stage]
         folder, print_ = self.folder / "train" / stage, self.plan.prints[f"train/{stage}"]
         if is_finished(folder, print_):
+            mirror_finished(self.plan, self.folder, stage)
             return
         stream = stage_stream(self.plan, stage)
-        with self.probe(settings) as probe:
+        with self.probe(settings) as probe, stage_mirror(self.plan, self.folder, stage) as mirror:
             ledger = train_stage(
                 folder=folder,
                 stage=stage,
@@ -228,6 +230,7 @@ class Run:
                 reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
                 probe=probe,
                 pause_at=pause_at,
+                mirror=mirror,
             )
         last = _last_line(folder / "metrics.jsonl")
         say(f"train    {stage}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
@@ -271,6 +274,7 @@ class Run:
                 self.evaluate_one(name, benchmark)
         self._compare()
         self._write_cards()
+        mirror_scores(self.plan, self.folder)
 
     def _scored(self, name: str, benchmark: BenchmarkSettings) -> bool:
         room = self.room(f"evaluate/{name}/{benchmark.name}", {})

@@ -28,6 +28,7 @@ from redistill.recipes.selecting import policies_of
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
 from redistill.settings import BenchmarkSettings, Recipe, bind
+from redistill.tracking import TRACKERS, check_tracker
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
 from redistill.verify import JUDGES, VERIFIERS, Judge
 from redistill.verify.policy import check_policy
@@ -48,6 +49,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "evaluate.verifier": VERIFIERS,
     "evaluate.benchmarks.verifier": VERIFIERS,
     "diagnosis": DIAGNOSES,
+    "tracking": TRACKERS,
 }
 
 
@@ -66,6 +68,7 @@ class Parts:
     modifiers: dict[str, list[partial[Any]]]
     engine: partial[Any]
     diagnosis: partial[Any] | None
+    trackers: dict[str, partial[Any]]
     files: list[Path]  # of the sources, in their order
     tokenizer: PreTrainedTokenizerFast
 
@@ -99,6 +102,10 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
     if engine is not None:
         slips.ask(_check_engine, recipe)
     diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
+    trackers = bound_list("tracking", recipe.tracking, "tracking")
+    for settings, tracker in zip(recipe.tracking, trackers):
+        if tracker is not None:
+            slips.ask(check_tracker, settings.name, tracker)
     if "verify" not in doubtful:
         slips.ask(_check_policy, recipe)
     files: list[Path] = []
@@ -126,6 +133,7 @@ def find_parts(recipe: Recipe, slips: Slips, *, fetch: bool = True, doubtful: Se
         modifiers=modifiers,
         engine=engine,
         diagnosis=diagnosis,
+        trackers={settings.name: tracker for settings, tracker in zip(recipe.tracking, trackers)},
         files=files,
         tokenizer=tokenizer,
     )

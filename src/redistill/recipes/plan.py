@@ -52,6 +52,7 @@ class Plan:
     modifiers: dict[str, list[partial[Any]]]
     engine: Callable[..., Any]
     diagnosis: Callable[..., Any] | None
+    trackers: dict[str, partial[Any]]
     tokenizer: PreTrainedTokenizerFast
     render: Callable[[Problem], str]
     context: int
@@ -93,6 +94,7 @@ def make_plan(recipe: Recipe) -> Plan:
         modifiers=parts.modifiers,
         engine=parts.engine,
         diagnosis=parts.diagnosis,
+        trackers=parts.trackers,
         tokenizer=parts.tokenizer,
         render=renderer(recipe.prompt, parts.tokenizer)[0],
         context=context,

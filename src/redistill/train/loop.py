@@ -27,6 +27,7 @@ from redistill.progress import bar, say
 from redistill.records import Example, Pair
 from redistill.settings import StageSettings
 from redistill.storage import Account, read_json, write_json
+from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.gauges import held_out_figures, hold_out, pair_gauges, update_norm
@@ -60,6 +61,7 @@ def train_stage(
     modifiers: Sequence[Modifier] = (),
     reference: Callable[[], Student] | None = None,
     probe: Probe | None = None,
+    mirror: Mirror | None = None,
     trial: bool = False,
     pause_at: int | None = None,
 ) -> dict[str, Any]:
@@ -67,10 +69,10 @@ def train_stage(
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
     the model that the objective compares with, where it needs one: by default that is the start. `probe` samples the
-    student for the guard. A `trial` ends at the guard's first alarm and leaves no student. `pause_at`: Paused is raised, with
-    the state saved, once so many steps are done, unless the stage is over by then. OperatorError when the
-    objective and its modifiers do not fit, when no row fits, or when three steps in a row have no finite gradient (the
-    sentence names the rows).
+    student for the guard. `mirror` gets a copy of the metrics. A `trial` ends at the guard's first alarm and leaves no
+    student. `pause_at`: Paused is raised, with the state saved, once so many steps are done, unless the stage is over by then.
+    OperatorError when the objective and its modifiers do not fit, when no row fits, or when three steps in a row have no
+    finite gradient (the sentence names the rows).
     """
     check_stage(objective, modifiers, f"train.{stage}")
     accelerator = make_accelerator(settings)
@@ -79,7 +81,7 @@ def train_stage(
     accelerator.wait_for_everyone()
     model, tokenizer = student()
     rows, account = _encoded(accelerator, folder, stage, settings, model, tokenizer, records, modifiers)
-    watch = Watch(folder, stage, settings)
+    watch = Watch(folder, stage, settings, mirror)
     trained_on, held = hold_out(rows, watch.guard.held_out_pairs, seed)
     total = num_steps(
         num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps

@@ -20,6 +20,7 @@ from typing import Any
 from redistill.progress import say
 from redistill.settings import GuardSettings, StageSettings
 from redistill.storage import read_json, write_bytes, write_json
+from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.guard import Judgement, best_step, judge
 
@@ -27,10 +28,12 @@ Line = dict[str, Any]
 
 
 class Watch:
-    """The memory of one stage's guard. Only the main process looks at the history; `rollbacks` is the same on every rank."""
+    """The memory of one stage's guard. Only the main process looks at the history, and gives `mirror` a copy of it;
+    `rollbacks` is the same on every rank."""
 
-    def __init__(self, folder: Path, stage: str, settings: StageSettings) -> None:
+    def __init__(self, folder: Path, stage: str, settings: StageSettings, mirror: Mirror | None = None) -> None:
         self.folder, self.stage, self.settings = folder, stage, settings
+        self.mirror = mirror
         self.guard = settings.guard or GuardSettings(held_out_pairs=0, probe_every=0)
         self.acts = self.guard.action != "log"
         self.history: list[Line] = []
@@ -75,9 +78,14 @@ class Watch:
         lines = read_lines(self.path) if done else []
         self.history = [line for line in lines if line["step"] <= done]
         self._write_history()
+        self._mirror_anew()
 
     def _write_history(self) -> None:
         write_bytes(self.path, "".join(json.dumps(line) + "\n" for line in self.history).encode())
+
+    def _mirror_anew(self) -> None:
+        if self.mirror is not None:
+            self.mirror.begin(self.history, attempt=len(self.rollbacks))
 
     def judge(self, line: Line) -> str:
         """Write the line with its state, say where it has become worse, and return what is to be done."""
@@ -89,6 +97,8 @@ class Watch:
             line["guard_reasons"] = list(found.reasons)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self.mirror is not None:
+            self.mirror.send(line)
         if not found.is_good and found.state != before:
             say(f"guard    {self.stage}: {found.state} at step {line['step']} ({', '.join(found.reasons)})")
         return self._decision(found)
@@ -143,6 +153,7 @@ class Watch:
         self.forget_abandoned(folder)
         self.history = [line for line in self.history if line["step"] <= to]
         self._write_history()
+        self._mirror_anew()
         say(f"guard    {self.stage}: back to step {to}, learning rate {self.learning_rate:.3g}")
         return to
 
