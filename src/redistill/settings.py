@@ -254,7 +254,8 @@ class ReportSettings(Settings):
     """What the page shows."""
 
     title: str | None = None
-    example_traces: int = Field(3, ge=0, le=50)
+    example_traces: int = Field(12, ge=0, le=50)
+    token_changes: bool = True  # after training: what it did to every token of the pairs shown
 
 
 class CardSettings(Settings):
@@ -274,8 +275,7 @@ class ExecutionSettings(Settings):
 
 
 class Evaluation(Settings):
-    """`redistill evaluate`: one finished student on benchmarks, without a corpus and without training. The tables are
-    those of a recipe."""
+    """`redistill evaluate`: a finished student on benchmarks, no corpus and no training. The tables are a recipe's."""
 
     name: str = Field(pattern=_FOLDER_NAME)
     seed: int = 0

@@ -41,6 +41,30 @@ def test_a_run_leaves_a_page_a_score_for_every_student_and_balanced_accounts(who
     assert not [p.name for p in (run / "train/redi").iterdir() if p.name in ("checkpoints", "rows")]
 
 
+def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
+    import torch
+
+    from redistill import models
+    from redistill.storage import read_records
+
+    run = whole / "runs" / "mini"
+    found = json.loads((run / "train/redi/token_changes.json").read_text())
+    pairs = {(p.chosen_id, p.rejected_id): p for path in run.glob("select/pairs/*") for p in read_records(path)}
+    assert (found["stage"], found["start"], len(found["pairs"])) == ("redi", "sft", min(12, len(pairs)))
+    first = found["pairs"][-1]
+    pair = pairs[first["chosen_id"], first["rejected_id"]]
+    for place, stage in ((2, "sft"), (3, "redi")):  # by the models' own logits, one sequence at a time
+        model, tokenizer = models.load_folder(run / f"train/{stage}/model")
+        prompt, text = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (pair.prompt, pair.rejected))
+        ids = torch.tensor([[*prompt, *text, tokenizer.eos_token_id]])
+        with torch.no_grad():
+            logps = model.eval()(ids).logits[0].float().log_softmax(-1)
+        wanted = [float(logps[i - 1, ids[0, i]]) for i in range(len(prompt), ids.shape[1])]
+        assert max(abs(token[place] - logp) for token, logp in zip(first["rejected"], wanted, strict=True)) < 2e-3
+    assert [token[:2] for token in first["rejected"]][-1] == [len(pair.rejected)] * 2  # the end-of-turn token
+    assert "what falls is underlined" in (run / "report.html").read_text()
+
+
 def test_every_student_carries_a_card_with_its_scores(whole):
     from huggingface_hub import ModelCard
 

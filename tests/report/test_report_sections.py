@@ -11,7 +11,7 @@ from made_up_run import PASS_AT_1, make_group
 from redistill.records import Group
 from redistill.report import charts, write_report
 from redistill.report.beside import other_runs, other_verifiers
-from redistill.report.blocks import Bars, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
+from redistill.report.blocks import Bars, Browser, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
 from redistill.report.data import lengths, verdicts
 from redistill.report.facts import facts
 from redistill.report.files import RunFiles
@@ -237,21 +237,26 @@ def test_steps_are_read_once_each_and_an_unfinished_line_is_passed_over(tmp_path
 
 
 def test_pairs_stand_side_by_side_with_the_first_difference_marked(run: RunFiles) -> None:
-    details = [b for b in pairs(run) if isinstance(b, Details)]
-    assert len(details) == 3 and details[0].is_open and not details[1].is_open
-    sides = details[0].blocks[1]
+    (browser,) = (b for b in pairs(run) if isinstance(b, Browser))
+    assert [leaf.face for leaf in browser.leaves] == ["1", "2", "3"]
+    sides = browser.leaves[0].blocks[1]
     assert isinstance(sides, Passages)
     chosen, rejected = sides.items
     assert (chosen.title, rejected.title) == ("chosen", "rejected")
     assert dict(chosen.spans)["shared"] == dict(rejected.spans)["shared"]
     assert dict(chosen.spans)["mark"] == "+" and dict(rejected.spans)["mark"] == "-"
     assert "final: correct, read “1” (equal)" in chosen.facts
-    assert any("In 31 of 94 pairs (33.0%)" in b.text for b in pairs(run) if isinstance(b, Text))
+    said = [b.text for b in pairs(run) if isinstance(b, Text)]
+    assert any("In 31 of 94 pairs (33.0%)" in text for text in said) and "--tokens" in said[-1]
+    widths = [width for leaf in browser.leaves for _, width in leaf.bars]
+    assert max(widths) == 100 and min(widths) > 0  # the longest side of all is the measure
 
 
 def test_answers_are_right_wrong_and_undecided(run: RunFiles) -> None:
-    words = [b.summary.partition(":")[0] for b in answers(run) if isinstance(b, Details)]
-    assert words[:4] == ["correct", "correct", "incorrect", "incorrect"] and len(words) <= 5
+    (browser,) = (b for b in answers(run) if isinstance(b, Browser))
+    faces = [leaf.face for leaf in browser.leaves]
+    assert faces[:10] == [f"✓\u2009{n}" for n in (1, 2, 3, 4)] + [f"✗\u2009{n}" for n in (1, 2, 3, 4, 5, 6)]
+    assert [leaf.label.partition(":")[0] for leaf in browser.leaves[:10]] == ["correct"] * 4 + ["incorrect"] * 6
 
 
 def test_facts_tell_version_hash_machine_and_time(run: RunFiles) -> None:

@@ -10,8 +10,10 @@ from redistill.report.text import (
     join,
     number,
     percent,
+    ranges_from,
+    said_end,
     short,
-    spans_from,
+    spans_of,
     visible,
 )
 
@@ -43,13 +45,14 @@ def test_the_first_difference_is_stepped_back_to_its_word() -> None:
 
 
 def test_spans_hold_the_whole_text_when_it_is_short() -> None:
-    spans = spans_from("so x = 12 holds", 7)
+    spans = spans_of(ranges_from("so x = 12 holds", 7), "so x = 12 holds")
     assert spans == [("shared", "so x = "), ("mark", "12"), ("", " holds")]
-    assert spans_from("same", 4)[-1] == ("mark", "(ends here)")
+    assert said_end(spans_of(ranges_from("same", 4), "same"), True) == [("shared", "same"), ("mark", "(ends here)")]
 
 
 def test_long_shared_starts_are_cut_in_their_middle() -> None:
-    spans = spans_from("s " * 1000 + "end", 2000)
+    text = "s " * 1000 + "end"
+    spans = spans_of(ranges_from(text, 2000), text)
     assert [kind for kind, _ in spans] == ["shared", "cut", "shared", "mark"]
     assert spans[1][1] == "1,680 characters left out"  # 2000 - 2 * 160
 

@@ -46,6 +46,7 @@ from redistill.recipes.shards import (
     size_bytes,
     verify_part,
 )
+from redistill.recipes.token_changes import write_token_changes
 from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import Student
@@ -317,6 +318,8 @@ class Run:
     # --- report: all of it -> one page ---
 
     def report(self) -> None:
+        if self.recipe.report.token_changes:
+            write_token_changes(self.folder, self.recipe)
         say(f"report   {write_report(self.folder)}")
 
 

@@ -1,9 +1,24 @@
 """Report: a run folder -> one self-contained HTML page. Reads files only, and never imports torch.
 
-files.py reads and checks the folder; results.py, data.py, training.py, traces.py and facts.py make sections of plain
-blocks (blocks.py); charts.py draws; page.py joins them and holds SECTIONS.
+files.py reads and checks the folder; the files named after sections (results.py, funnel.py, training.py, traces.py, ...)
+make them of plain blocks (blocks.py); charts.py and pictures.py draw; page.py joins them and holds SECTIONS.
 """
 
+from pathlib import Path
+
+from redistill.records import Pair
+from redistill.report import traces
+from redistill.report.files import RunFiles
 from redistill.report.page import SECTIONS, write_report
 
-__all__ = ["SECTIONS", "write_report"]
+__all__ = ["SECTIONS", "pairs_shown", "stage_of_tokens", "write_report"]
+
+
+def pairs_shown(run_folder: Path) -> list[Pair]:
+    """The pairs that the report of a run shows."""
+    return traces.pairs_shown(RunFiles(run_folder))
+
+
+def stage_of_tokens(run_folder: Path) -> str | None:
+    """The stage whose effect on the tokens of those pairs the report shows; None where none learned from pairs."""
+    return traces.stage_of_tokens(RunFiles(run_folder))

@@ -69,6 +69,14 @@ class KeyNumbers:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """A legend by itself, for colours inside texts."""
+
+    kind: ClassVar[str] = "key"
+    items: Sequence[Tag]
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """Small multiples: (title, SVG) panels under one legend, with one caption; `single` sets a lone panel wider."""
 
@@ -104,7 +112,8 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text of the corpus or the student: `spans` are (kind, text), kind '' or `shared`, `mark` (first difference), `cut`."""
+    """A text of the corpus or the student: `spans` are (kind, text), kind '' or
+    words of `shared`, `mark` (first difference), `cut`, and a tone of tokens.py."""
 
     title: str
     tone: str
@@ -139,7 +148,29 @@ class Details:
     is_open: bool = False
 
 
-Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | Code | Details
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One thing to look at in a browser: `label` is said by a screen reader, `face` stands on its button. `bars` are
+    (tone, percent of the widest) drawn under the face."""
+
+    label: str
+    face: str
+    blocks: "Sequence[Block]"
+    tone: str = ""
+    bars: Sequence[tuple[str, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Things to leaf through, one at a time: a strip of buttons, arrow keys move along it, and no script is needed. On
+    paper all are shown."""
+
+    kind: ClassVar[str] = "browser"
+    name: str
+    leaves: Sequence[Leaf]
+
+
+Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | Code | Details | Browser | Key
 
 
 def not_run(room: str, what: str) -> list[Block]:

@@ -21,7 +21,17 @@ from redistill.errors import OperatorError
 from redistill.paths import check_links
 from redistill.recipe_text import read_value
 from redistill.report.pair_shapes import Against, Agreement, Comparison
-from redistill.report.shapes import Diagnosis, LabelNoise, Ledger, RunFacts, Scores, StageLedger, Statistics, Step
+from redistill.report.shapes import (
+    Diagnosis,
+    LabelNoise,
+    Ledger,
+    RunFacts,
+    Scores,
+    StageLedger,
+    Statistics,
+    Step,
+    TokenChanges,
+)
 from redistill.storage import read_json, read_records
 
 _T = TypeVar("_T")
@@ -49,6 +59,9 @@ class RunFiles:
             raise OperatorError(f"there is no run folder at {folder}; give the folder that `redistill run` wrote.")
         check_links(folder)
         self.folder = folder
+        self.most_texts = (
+            1000  # pairs and answers of each kind at most; page.py lowers it where the page grows too large
+        )
 
     def _json(self, relative: str, kind: type[_T]) -> _T | None:
         path = self.folder / relative
@@ -163,6 +176,10 @@ class RunFiles:
                 f"{path} is damaged ({error}). Delete the stage's folder and train it again."
             ) from error
         return _check(path, list[Step], values)
+
+    def token_changes(self, stage: str) -> TokenChanges | None:
+        """What a stage did to the tokens of the pairs shown; None where no model was at hand to say."""
+        return self._json(f"train/{stage}/token_changes.json", TokenChanges)
 
     # --- scores
 

@@ -30,6 +30,7 @@ from redistill.report.training import training
 from redistill.storage import write_bytes
 
 _HERE = Path(__file__).parent
+MAX_BYTES = 3_000_000  # of a page: it is sent by mail and opened on a phone
 
 
 def write_report(run_folder: Path) -> Path:
@@ -38,8 +39,20 @@ def write_report(run_folder: Path) -> Path:
     A room that has not run leaves one plain line in its section. OperatorError for a missing folder or damaged file.
     """
     path = run_folder / "report.html"
-    write_bytes(path, render(RunFiles(run_folder)).encode("utf-8"))
+    write_bytes(path, small_enough(RunFiles(run_folder)))
     return path
+
+
+def small_enough(run: RunFiles) -> bytes:
+    """The page in at most MAX_BYTES: where its texts make it larger, half as many are shown, and half again.
+
+    RuntimeError when it is too large without any text; all else on the page is bounded.
+    """
+    while len(page := render(run).encode("utf-8")) > MAX_BYTES:
+        if run.most_texts == 0:
+            raise RuntimeError(f"the report of {run.folder} has {len(page):,} bytes without a single trace")
+        run.most_texts = min(run.most_texts, 64) // 2
+    return page
 
 
 def render(run: RunFiles) -> str:

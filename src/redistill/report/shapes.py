@@ -254,6 +254,26 @@ class StageLedger(Shape):
     guard: GuardLedger = GuardLedger()
 
 
+TokenChange = tuple[int, int, float, float]  # first character, end, log-prob before, log-prob after
+
+
+class PairTokens(Shape):
+    """What a stage did to the tokens of one pair."""
+
+    chosen_id: str
+    rejected_id: str
+    chosen: list[TokenChange] = []
+    rejected: list[TokenChange] = []
+
+
+class TokenChanges(Shape):
+    """train/STAGE/token_changes.json."""
+
+    stage: str
+    start: str = ""
+    pairs: list[PairTokens] = []
+
+
 class RunFacts(Shape):
     """run.json (records.RunRecord)."""
 

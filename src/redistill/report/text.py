@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 Spans = list[tuple[str, str]]
+Ranges = list[tuple[str, int, int]]
 MAX_REASONS = 12  # rows of a table of reasons; a verifier may write free text
 _KEPT = {"\n", "\t"}
 
@@ -45,14 +46,20 @@ def cut(text: str, head: int, tail: int) -> Spans:
 
     No cut is made for fewer than 80 characters: the notice would be as long.
     """
-    left_out = len(text) - head - tail
-    if left_out < 80:
-        return [("", text)]
-    return [
-        ("", text[:head]),
-        ("cut", f"{left_out:,} characters left out"),
-        ("", text[len(text) - tail :] if tail else ""),
-    ]
+    return spans_of(_cut(0, len(text), head, tail), text)
+
+
+def _cut(start: int, end: int, head: int, tail: int, kind: str = "") -> Ranges:
+    """(kind, start, end) of what stays and, as `cut`, of what is left out."""
+    if end - start - head - tail < 80:
+        return [(kind, start, end)]
+    return [(kind, start, start + head), ("cut", start + head, end - tail), (kind, end - tail, end)]
+
+
+def spans_of(ranges: Ranges, text: str) -> Spans:
+    """The texts of ranges, those left out as a notice; empty ranges vanish."""
+    said = [(kind, f"{b - a:,} characters left out" if kind == "cut" else text[a:b]) for kind, a, b in ranges]
+    return [(kind, part) for kind, part in said if part]
 
 
 def first_difference(one: str, other: str) -> int:
@@ -69,16 +76,19 @@ def _is_word(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
-def spans_from(text: str, shared: int, *, around: int = 160, head: int = 900, tail: int = 420) -> Spans:
+def ranges_from(text: str, shared: int, *, around: int = 160, head: int = 900, tail: int = 420) -> Ranges:
     """A long text around its first difference: the shared start (cut), the first different word, the rest (cut).
 
     shared: characters shared with the text beside it. around, head, tail: characters kept at each end of the cuts.
     """
     word = re.match(r"\s*(\w{1,40}|\S)", text[shared : shared + 80])
     stop = shared + (word.end() if word else 0)
-    spans = [(kind or "shared", part) for kind, part in cut(text[:shared], around, around)]
-    spans.append(("mark", text[shared:stop] or "(ends here)"))
-    return [(kind, part) for kind, part in [*spans, *cut(text[stop:], head, tail)] if part]
+    return [*_cut(0, shared, around, around, "shared"), ("mark", shared, stop), *_cut(stop, len(text), head, tail)]
+
+
+def said_end(spans: Spans, ends: bool) -> Spans:
+    """The spans with the mark that a text has nothing more where the one beside it goes on."""
+    return [*spans, ("mark", "(ends here)")] if ends else spans
 
 
 def short(text: str, length: int = 120) -> str:
