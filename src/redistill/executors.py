@@ -32,6 +32,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from redistill.errors import OperatorError
+from redistill.own_code import code_folders
 from redistill.settings import ExecutionSettings
 from redistill.storage import code_fingerprint
 
@@ -172,14 +173,13 @@ class RayCluster:
         """See Executor. OperatorError where the cluster does not answer or has no CPU."""
         if not tasks:
             return
-        ray, source = self._connect(), str(Path(__file__).parents[1])
+        ray, sources = self._connect(), [str(Path(__file__).parents[1]), *code_folders()]
 
         def run(code: str, work: bytes, task: Any) -> Any:
-            # A nested function travels by value, so that a worker needs nothing but this path to find the package.
+            # A nested function travels by value, so that a worker needs nothing but these paths to find the package
             import sys
 
-            if source not in sys.path:
-                sys.path.append(source)
+            sys.path += [source for source in sources if source not in sys.path]
             from redistill.executors import do
 
             return do(code, work, task)

@@ -11,10 +11,8 @@ options are its function's own keyword-only arguments, bound and type-checked by
 effect cannot be written. Floats may be written 1e-6, which YAML itself would read as text.
 """
 
-import difflib
 import functools
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +21,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from redistill.errors import OperatorError
+from redistill.mistakes import did_you_mean, sentence_of
+from redistill.own_code import find_own, is_own
 from redistill.paths import FOLDER_NAME, REVISION
 from redistill.recipe_text import read_tree, read_value
 
@@ -152,6 +152,16 @@ class VerifySettings(LimitSettings):
     labels: list[str] = Field(default_factory=list)
     policy: str = "cascade"
     judge: Plugin | None = None  # a second opinion where these verdicts are incorrect or disagree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_judge_decides(cls, value: Any) -> Any:
+        """Where a single one is heard and no policy is written, it is that one's word."""
+        if not isinstance(value, Mapping) or "policy" in value:
+            return value
+        heard = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
+        name = heard[0].get("name") if len(heard) == 1 and isinstance(heard[0], Mapping) else (heard or [None])[0]
+        return {**value, "policy": name} if len(heard) == 1 and isinstance(name, str) else value
 
     @field_validator("verifiers")
     @classmethod
@@ -341,13 +351,6 @@ def _check_differ(names: typing.Sequence[str], what: str) -> None:
 # --- reading a recipe -------------------------------------------------------------------------------------------
 
 
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or the list of what is known where nothing is near."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""
-
-
 def read_plugin(text: str, where: str) -> Plugin:
     """A plug-in as the command line writes it: `exact`, or `{name: cascade, percent: strip}`."""
     try:
@@ -383,34 +386,7 @@ def _parse(kind: type[_Top], tree: Mapping[str, Any], where: str) -> _Top:
 
 def sentences_of(error: ValidationError, kind: type[BaseModel] = Recipe) -> list[str]:
     """What pydantic found wrong with a recipe or an evaluation, a sentence each."""
-    return [line for e in error.errors() for line in _sentence(e, kind).split("\n")]
-
-
-def _sentence(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One pydantic error as `train.redi.learning_rat: unknown key; did you mean 'learning_rate'?`."""
-    place = ".".join(str(part) for part in error["loc"]) or "recipe"
-    if error["type"] == "extra_forbidden":
-        keys = _keys_at(model, error["loc"][:-1])
-        return f"{place}: unknown key{did_you_mean(str(error['loc'][-1]), keys)}"
-    if error["type"] == "missing":
-        return f"{place}: this setting is required"
-    message = error["msg"].removeprefix("Value error, ")
-    if place == "recipe":
-        return message
-    shown = "" if isinstance(error.get("input"), (dict, list)) else f" (here: {str(error.get('input'))[:80]!r})"
-    return f"{place}: {message[:1].lower()}{message[1:]}{shown}"
-
-
-def _keys_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
-    kind: Any = model
-    for part in place:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
-            kind = kind.model_fields[part].annotation
-        elif typing.get_origin(kind) in (dict, list):
-            kind = typing.get_args(kind)[-1]
-        if typing.get_origin(kind) in (typing.Union, types.UnionType):
-            kind = next((k for k in typing.get_args(kind) if k is not type(None)), kind)
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    return [line for e in error.errors() for line in sentence_of(e, kind).split("\n")]
 
 
 # --- binding plug-ins ------------------------------------------------------------------------------------------
@@ -432,19 +408,26 @@ def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
 
 
+def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[..., Any]:
+    """The function of a plug-in: of the table, or of a person's own file (own_code.py). OperatorError for an unknown one."""
+    if is_own(name):
+        return find_own(name, table, where)
+    if name not in table:
+        raise OperatorError(f"{where}: there is no {name!r}{did_you_mean(name, table)}")
+    return table[name]
+
+
 def bind(table: Mapping[str, Any], plugin: Plugin, where: str) -> functools.partial[Any]:
     """The plug-in's function with its options type-checked and bound. OperatorError for an unknown name or option.
 
     An option's type is the parameter's annotation, checked by pydantic (so "1e-6" becomes a number); a parameter
     without a default is a required option. The result carries `.keywords`, all options that were written.
     """
-    if plugin.name not in table:
-        raise OperatorError(f"{where}: there is no {plugin.name!r}{did_you_mean(plugin.name, table)}")
-    function = table[plugin.name]
+    function = function_of(table, plugin.name, where)
     model = options_model(plugin.name, function)
     try:
         bound = model.model_validate(plugin.options)
     except ValidationError as error:
-        lines = [_sentence(e, model) for e in error.errors()]
+        lines = [sentence_of(e, model) for e in error.errors()]
         raise OperatorError(f"{where} ({plugin.name}): " + "; ".join(lines)) from error
     return functools.partial(function, **{name: getattr(bound, name) for name in bound.model_fields_set})

@@ -16,6 +16,8 @@ from redistill.settings import options_of
 PACKAGE = Path(redistill.__file__).parent
 ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
 GROUND_FLOOR = (
+    "mistakes",
+    "own_code",
     *(
         "errors",
         "records",

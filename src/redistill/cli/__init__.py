@@ -73,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # a thread pool of the tokenizers' own does not survive a fork
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
+        if files := getattr(options, "code", None):
+            from redistill.own_code import load_code
+
+            for file in files:
+                load_code(file)
         VERBS[options.verb].do(options)
     except OperatorError as error:
         print(f"redistill: {plain(str(error))}", file=sys.stderr)

@@ -12,9 +12,21 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)"
     )
+    add_code(parser)
     parser.add_argument("--name", help="name of the run's folder (default: the recipe's name)")
     parser.add_argument(
         "--runs-dir", default="runs", metavar="DIR", type=Path, help="where run folders are (default: runs)"
+    )
+
+
+def add_code(parser: argparse.ArgumentParser) -> None:
+    """--code, which `main` hears before the verb begins: files of the person's own whose functions may be named."""
+    parser.add_argument(
+        "--code",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="import this file, so that FILE:FUNCTION names a plug-in of yours (repeatable)",
     )
 
 

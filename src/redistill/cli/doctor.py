@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from redistill.cli.common import add_json, plain
+from redistill.cli.common import add_code, add_json, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -33,6 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting of the recipe (repeatable)"
     )
+    add_code(parser)
     parser.add_argument("--rows", type=int, default=2, metavar="N", help="rows to show (default: 2)")
     add_json(parser, "the checks and rows")
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_json, plain
+from redistill.cli.common import add_code, add_json, plain
 from redistill.cli.scores import print_scores, score_table
 from redistill.errors import OperatorError
 
@@ -55,6 +55,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="a.b=value",
         help="any setting of evaluate, prompt, student, verify",
     )
+    add_code(parser)
     add_json(parser, "the scores")
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from redistill.cli.common import add_json, add_run, plain
+from redistill.cli.common import add_code, add_json, add_run, plain
 
 TEXT = """\
 Judge the stored answers of a run with other verifiers, without drawing them again, and print where they disagree.
@@ -26,6 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verifier", action="append", required=True, metavar="NAME", help="a name or {table} (repeatable)"
     )
+    add_code(parser)
     parser.add_argument("--student", action="append", metavar="NAME", help="only this student (repeatable)")
     parser.add_argument("--benchmark", action="append", metavar="NAME", help="only this benchmark (repeatable)")
     parser.add_argument("--workers", type=int, metavar="N", help="judges side by side (default: CPU cores)")

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from redistill.cli.common import add_json, plain
+from redistill.cli.common import add_code, add_json, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -29,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)"
     )
+    add_code(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of recipes and stop")
     add_json(parser, "the mistakes")
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_json, plain
+from redistill.cli.common import add_code, add_json, plain
 from redistill.progress import say
 
 TEXT = """\
@@ -29,6 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bare", action="store_true", help="predictions are bare answers, not completions")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows with their verdicts here")
     parser.add_argument("--verifier", action="append", metavar="NAME", help="who judges (repeatable; default: cascade)")
+    add_code(parser)
     parser.add_argument("--workers", type=int, help="worker processes (default: CPU cores); does not change results")
     parser.add_argument("--timeout-seconds", type=float, default=5.0, help="wall clock for one answer (default: 5)")
     add_json(parser, "the counts")

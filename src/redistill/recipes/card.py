@@ -7,7 +7,7 @@ whole path: the same run writes the same card, and a folder that is given away d
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def card(folder: Path, recipe: Recipe, stage: str, stream: str, inputs: Mapping[
         _data(folder, recipe, inputs),
         _verdicts(folder, recipe),
         _limits(recipe),
-        _again(recipe, stage),
+        _again(recipe, stage, [Path(path).name for path in inputs if path.endswith(".py")]),
     ]
     return "\n".join(parts)
 
@@ -240,12 +240,12 @@ def _limits(recipe: Recipe) -> str:
     return "\n".join(["## Limits\n", *lines, *([f"- {recipe.card.notes}"] if recipe.card.notes else []), ""])
 
 
-def _again(recipe: Recipe, stage: str) -> str:
+def _again(recipe: Recipe, stage: str, code: Sequence[str]) -> str:
     tree = recipe.model_dump(mode="json", exclude={"execution"})
     text = yaml.safe_dump(_shareable(tree), sort_keys=False, allow_unicode=True)
     return (
         "## Make it again\n\nSave the recipe below as `recipe.yaml`, put the input files beside it, and run "
-        f"(redistill {__version__}; the exact versions are in `run.json` of the run):\n\n```bash\nredistill run recipe.yaml\n```\n\n"
+        f"(redistill {__version__}; the exact versions are in `run.json` of the run):\n\n```bash\nredistill run recipe.yaml{''.join(f' --code {name}' for name in code)}\n```\n\n"
         f"This student is then `runs/{recipe.name}/train/{stage}/model`.\n\n<details><summary>recipe.yaml</summary>\n\n```yaml\n{text}```\n\n</details>\n"
     )
 

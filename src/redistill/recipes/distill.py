@@ -200,7 +200,7 @@ class Run:
 
     def card(self, stage: str) -> str:
         """The model card of a stage's student, from what the run's folder holds by now."""
-        return card(self.folder, self.recipe, stage, stage_stream(self.plan, stage), self.plan.inputs)
+        return card(self.folder, self.recipe, stage, stage_stream(self.plan, stage), self.plan.files)
 
     def _write_cards(self) -> None:
         for stage in self.recipe.train:
@@ -346,14 +346,14 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
         last = ROOMS.index(until) if until else len(ROOMS) - 1
         for name in ROOMS[: last + 1]:
             if name == "report":
-                run_record(folder, recipe, plan.inputs, seconds)
+                run_record(folder, recipe, plan.files, seconds)
             began = time.perf_counter()
             getattr(this, name)()
             if name == "select":
                 executor.close()  # the rooms after it have the machine to themselves
             seconds[name] = round(time.perf_counter() - began, 1)
         if last < ROOMS.index("report"):
-            run_record(folder, recipe, plan.inputs, seconds)
+            run_record(folder, recipe, plan.files, seconds)
     return folder
 
 

@@ -16,6 +16,7 @@ import yaml
 from redistill import models
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file, load_benchmark, subsample
+from redistill.own_code import code_identity
 from redistill.paths import FOLDER_NAME
 from redistill.recipes.distill import alone
 from redistill.recipes.doctor import renderer
@@ -117,7 +118,9 @@ def asked_identity(settings: Evaluation) -> Any:
         student: Any = settings.student.model_dump()  # the server has its files
     else:
         student = student_identity(settings.student)
-    return [student, settings.prompt.model_dump(), asked, settings.seed]
+    verifiers = [settings.evaluate.verifier, *(b.verifier for b in settings.evaluate.benchmarks if b.verifier)]
+    own = code_identity(plugin.name for plugin in [settings.evaluate.engine, *verifiers])
+    return [student, settings.prompt.model_dump(), asked, settings.seed, *([own] if own else [])]
 
 
 def short_name(model: str) -> str:

@@ -8,7 +8,7 @@ A fingerprint holds the room's settings, its code, and the fingerprint of the ro
 depends on it and nothing else. Worker counts and other settings that cannot change a result are left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from redistill import models
 from redistill.errors import Slips
 from redistill.evaluate import BENCHMARKS, benchmark_file
+from redistill.own_code import code_files, code_identity
 from redistill.recipes import leaks
 from redistill.recipes.doctor import renderer
 from redistill.recipes.parts import find_parts
@@ -27,7 +28,7 @@ from redistill.recipes.selecting import sieves_of
 from redistill.records import Problem
 from redistill.rollout import TRANSPORT
 from redistill.select import Sieve
-from redistill.settings import BenchmarkSettings, Recipe, StageSettings, StudentSettings
+from redistill.settings import BenchmarkSettings, Plugin, Recipe, StageSettings, StudentSettings
 from redistill.storage import code_fingerprint, fingerprint, sha256_file
 from redistill.train import needs_pairs
 from redistill.verify import Judge
@@ -67,6 +68,11 @@ class Plan:
         judges = judges_of(verifier, where, anchors)
         sampling = sampling_of(self.recipe.evaluate)
         return Exam(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Checksums of all files that the run is made from: its inputs, and the person's own code that it names."""
+        return self.inputs | code_files(_names_in(self.recipe.model_dump()))
 
     @property
     def scored(self) -> list[str]:
@@ -146,19 +152,25 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     prints["corpus"] = fingerprint(
         corpus, list(plan.inputs.values()), recipe.seed, recipe.corpus.max_problems, recipe.corpus.shards,
         recipe.corpus.near_duplicates, recipe.corpus.near_threshold, leaks.identity(recipe, plan.avoided),
-        code_fingerprint("corpus", "records.py"),
+        code_fingerprint("corpus", "records.py"), *_own(*recipe.corpus.sources),
     )  # fmt: skip
     verify = recipe.verify.model_dump(exclude={"workers"})
     for option in UNHEARD if recipe.verify.judge else ():
         verify["judge"]["options"].pop(option, None)
-    prints["verify"] = fingerprint(prints["corpus"], verify, code_fingerprint("verify", "records.py", "prompts.py"))
+    prints["verify"] = fingerprint(
+        prints["corpus"],
+        verify,
+        code_fingerprint("verify", "records.py", "prompts.py"),
+        *_own(*recipe.verify.verifiers),
+    )
     prints["select"] = fingerprint(
         prints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,
         student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
+        *_own(recipe.select.pairing, *recipe.select.filters),
     )  # fmt: skip
     unpaired = fingerprint(  # what examples and held-out problems depend on: another pairing trains no SFT again
         prints["verify"], recipe.select.model_dump(exclude={"pairing"}), recipe.prompt.model_dump(), recipe.corpus.dev_fraction,
-        recipe.seed, student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
+        recipe.seed, student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"), *_own(*recipe.select.filters),
     )  # fmt: skip
     prints["train/base"] = fingerprint(student, recipe.seed)
     code = code_fingerprint("train", "logps.py", "models.py")
@@ -167,6 +179,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
         prints[f"train/{name}"] = fingerprint(
             prints["select"] if needs_pairs(plan.objectives[name]) else unpaired, prints[f"train/{stage.start}"],
             prints[f"train/{stage.reference or stage.start}"], settings, recipe.seed, code, *_probe_parts(recipe, stage),
+            *_own(stage.objective, *stage.modifiers),
         )  # fmt: skip
     code = code_fingerprint(
         "rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py", "recipes/scoring.py"
@@ -181,6 +194,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
             prints[f"evaluate/{name}/{benchmark.name}"] = fingerprint(
                 prints[f"train/{name}"], problems, benchmark.model_dump(exclude={"file"}), sampling,
                 recipe.prompt.model_dump(), recipe.seed, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code,
+                *_own(recipe.evaluate.engine, recipe.evaluate.verifier, benchmark.verifier),
             )  # fmt: skip
     return prints
 
@@ -191,7 +205,21 @@ def _probe_parts(recipe: Recipe, stage: StageSettings) -> list[Any]:
         return []
     sampling = recipe.evaluate.model_dump(include={"temperature", "top_p", "max_new_tokens", "prefill", "verifier"})
     code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py", "recipes/scoring.py")
-    return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code]
+    return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code, *_own(recipe.evaluate.verifier)]
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    """Every `name` of plain data: those of plug-ins are among them."""
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        yield value["name"]
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names_in(inner)
+
+
+def _own(*plugins: Plugin | None) -> list[Any]:
+    """What a room depends on where plug-ins come from a person's own file: that file. Nothing where none does."""
+    digests = code_identity(plugin.name for plugin in plugins if plugin is not None)
+    return [digests] if digests else []
 
 
 def stage_stream(plan: Plan, stage: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from redistill.errors import OperatorError
 from redistill.evaluate.agreement import Agreement
 from redistill.executors import cores
+from redistill.own_code import code_identity
 from redistill.paths import check_links
 from redistill.progress import bar
 from redistill.recipes.scoring import judges_of, scored
@@ -96,7 +97,7 @@ def _regraded(
     judges = judges_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
     print_ = fingerprint(
         plugin.model_dump(), sorted(judges), [sha256_file(path) for path in shards], limits.timeout_seconds,
-        limits.memory_mb, code_fingerprint("verify", "records.py", "prompts.py"),
+        limits.memory_mb, code_fingerprint("verify", "records.py", "prompts.py"), *code_identity([plugin.name]),
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
     student, benchmark = source.folder.parent.name, source.folder.name

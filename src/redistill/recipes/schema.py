@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from redistill.own_code import NAME
 from redistill.recipes.parts import PLUGINS
 from redistill.settings import Plugin, Recipe, options_model
 
@@ -90,7 +91,9 @@ def _choice(
         "additionalProperties": False,
     }
     names = [{"enum": short}] if short else []
-    return {"anyOf": [*names, *tables, written]}
+    mine = {"type": "string", "pattern": NAME, "description": "a function of your own file, which --code names"}
+    table_of_mine = {"type": "object", "properties": {"name": mine, **own}, "required": ["name"]}
+    return {"anyOf": [*names, *tables, written, mine, table_of_mine]}
 
 
 def _plain(value: Any) -> Any:

@@ -99,7 +99,7 @@ def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> di
 def judges_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = ()) -> dict[str, partial[Any]]:
     """The verifier by its name, and beside it `strict`: the same, reading an answer only where the prompt asked for it."""
     judges = {verifier.name: bind(VERIFIERS, verifier, where)}
-    if strict_anchors and "anchors" in options_of(VERIFIERS[verifier.name]):
+    if strict_anchors and "anchors" in options_of(judges[verifier.name].func):
         narrow = {**verifier.options, "anchors": list(strict_anchors)}
         judges[STRICT] = bind(VERIFIERS, Plugin(name=verifier.name, options=narrow), "evaluate.strict_anchors")
     return judges

@@ -25,7 +25,7 @@ from redistill.corpus.files import SUFFIXES, read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.progress import bar
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
-from redistill.settings import did_you_mean
+from redistill.settings import function_of
 from redistill.verify import VERIFIERS, VerifierPool
 
 LOOK_AHEAD = 100  # rows in which a column must appear at least once
@@ -50,9 +50,7 @@ def verify_file(
     rows, unreadable (rows that are no JSON objects, by reason), outcomes and reasons by verifier. OperatorError for an
     unknown verifier, a column that no row has, or an `out` of another kind.
     """
-    for name in verifiers:
-        if name not in VERIFIERS:
-            raise OperatorError(f"--verifier: there is no {name!r}{did_you_mean(name, VERIFIERS)}")
+    chosen = {name: function_of(VERIFIERS, name, "--verifier") for name in verifiers}
     rows, columns = _peeked(path)
     for option, column in (("--gold", gold), ("--prediction", prediction)):
         if column not in columns:
@@ -70,7 +68,6 @@ def verify_file(
             waiting.append(row)
             yield _item(row_id, row.get(gold), row.get(prediction), bare)
 
-    chosen = {name: VERIFIERS[name] for name in verifiers}
     count = 0
     with (
         _writer(out) as write,

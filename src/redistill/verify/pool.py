@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
+from redistill.errors import OperatorError
+from redistill.own_code import is_own
 from redistill.records import Outcome, Problem, Trace, Verdict
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
@@ -99,7 +101,8 @@ class VerifierPool:
     ) -> Iterator[dict[str, Verdict]]:
         """Verdicts by verifier name for each item, in input order. Reads ahead a bounded number of items.
 
-        names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace.
+        names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace (OperatorError
+        where the verifier is a person's own).
         """
         names = list(self._verifiers) if names is None else names
         incoming = enumerate(items)
@@ -212,6 +215,8 @@ class VerifierPool:
                     yield worker.units.popleft(), verdict
             else:
                 name, trace_id, report = message
+                if is_own(name):
+                    raise OperatorError(_own_fault(name, trace_id, report))
                 raise RuntimeError(f"verifier {name!r} failed on trace {trace_id}:\n{report}")
 
     def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> Iterator[tuple[_Unit, Verdict]]:
@@ -232,3 +237,12 @@ class VerifierPool:
             return
         seconds = round(self._timeout_seconds, 1) if reason == "wall_clock" else 0.0
         yield lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=seconds)
+
+
+def _own_fault(name: str, trace_id: str, report: str) -> str:
+    """A traceback of a person's own verifier as a sentence: what was raised, and in which line of their file."""
+    lines = report.strip().splitlines()
+    file = f'{name.partition(":")[0]}.py", line '
+    at = [line.partition(", line ")[2].partition(",")[0] for line in lines if file in line]
+    place = f" (line {at[-1]} of {name.partition(':')[0]}.py)" if at else ""
+    return f"{name} failed on trace {trace_id}: {lines[-1].strip()}{place}; correct it and run the same command again."
