@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check install clean
+.PHONY: quickstart test soak check install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run recipes/quickstart.yaml
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
+soak: $(VENV)/.dev
+	SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check --no-cache src tests benchmarks

@@ -26,7 +26,9 @@ from typing import Any, Self
 
 import httpx2
 
+from redistill.disk import mark, sentence, unmarked
 from redistill.errors import OperatorError
+from redistill.progress import say
 
 KEY_ENV = "REDISTILL_API_KEY"  # a name of our own: OPENAI_API_KEY must not travel to a server of somebody else's
 FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
@@ -76,7 +78,7 @@ class Reply:
 class Kept:
     """Replies in a file, a line each, appended as they come; without a path, in memory only.
 
-    A line that a kill cut short is passed over. Several processes may append to one file.
+    A line that a kill cut short, or that has changed since, is passed over and asked again. Several processes may append to one file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -84,11 +86,18 @@ class Kept:
         self._file: Any = None
         if path is None:
             return
-        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            damaged = 0
             for line in file:
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    row = json.loads(line)
+                if not line.strip():
+                    continue
+                try:
+                    row = unmarked(line) or {}
                     self._replies[row["key"]] = Reply(**row["reply"])
+                except (TypeError, KeyError):
+                    damaged += 1
+            if damaged:
+                say(f"damaged  {path}: {damaged} lines were cut short or have changed since, and are passed over")
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +120,7 @@ class Kept:
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - held open until __exit__
             if self._file.tell():
                 self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
-        self._file.write(json.dumps({"key": key, "reply": asdict(reply)}) + "\n")
+        self._file.write(json.dumps(mark({"key": key, "reply": asdict(reply)})) + "\n")
         self._file.flush()  # into the kernel's hands: a killed process loses nothing
 
 
@@ -255,9 +264,8 @@ class _Asking:
             for _ in range(min(self.server.concurrency, len(asks))):
                 group.create_task(work(client))
         if troubles and isinstance(troubles[0], OSError):
-            raise OperatorError(
-                f"cannot keep a reply: {troubles[0]}; make room there and run the same command again."
-            ) from troubles[0]
+            said = sentence(troubles[0], "the file of replies") or f"{troubles[0]}; run the same command again."
+            raise OperatorError(f"cannot keep a reply: {said} {self._kept()}") from troubles[0]
         if troubles:
             raise troubles[0]
 
@@ -299,7 +307,7 @@ class _Asking:
             raise _Passing(self._why(error)) from None
         status, words = response.status_code, self._words(response)
         if status in (408, 425, 429) or status >= 500:
-            raise _Passing(f"{status}: {words}", _retry_after(response.headers.get("retry-after")))
+            raise _Passing(f"{status}: {words}", _retry_after(response.headers))
         self._check_key(response)
         if status in (400, 413, 422):
             reply = self.refused(asked, words)
@@ -390,12 +398,19 @@ def read_reply(body: Any) -> Reply:
     return Reply(text, reason if isinstance(reason, str) else None, prompt_tokens, completion_tokens)
 
 
-def _retry_after(header: str | None) -> float | None:
-    """Seconds from a Retry-After header: a number, or a date; None where there is none that can be read."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header: a number, or a date; None where there is none that can be read.
+
+    A date is read by the server's own clock where it tells it: ours may be wrong, or jump.
+    """
+    header = headers.get("retry-after")
     if header is None:
         return None
+    now = time.time()
+    with contextlib.suppress(ValueError, TypeError):
+        now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else now
     with contextlib.suppress(ValueError):
         return max(0.0, float(header))
     with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
     return None

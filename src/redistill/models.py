@@ -31,11 +31,11 @@ from tokenizers import pre_tokenizers as token_splitters
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from redistill.disk import read_json, sha256_file, sync_file, sync_folder, writing
 from redistill.errors import OperatorError
 from redistill.paths import HUB_ID
 from redistill.prompts import as_chat
 from redistill.settings import StudentSettings, did_you_mean
-from redistill.storage import sha256_file
 from redistill.template_trial import try_template
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
@@ -274,7 +274,7 @@ def check_folder(folder: Path) -> None:
     sums = folder / "checksums.json"
     if not sums.exists():
         raise OperatorError(f"there is no finished checkpoint in {folder}; run the stage that makes it.")
-    for name, expected in json.loads(sums.read_text()).items():
+    for name, expected in read_json(sums).items():
         path = folder / name
         if not path.exists() or sha256_file(path) != expected:
             raise OperatorError(
@@ -297,22 +297,35 @@ def save_model(
     beside = folder.with_name(folder.name + ".part")
     if beside.exists():
         shutil.rmtree(beside)
+    with writing(folder):
+        try:
+            _write_model(model, tokenizer, beside, card, dtype)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)  # on a full disk half a model stands in everybody's way
+            raise
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(beside, folder)
+        sync_folder(folder.parent)
+
+
+def _write_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str, dtype: torch.dtype
+) -> None:
+    """The files of a checkpoint and, last, their checksums, all of them on the disk."""
     state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     old_dtype, model.config.dtype = model.config.dtype, dtype
     try:
-        model.save_pretrained(beside, state_dict=state)
+        model.save_pretrained(folder, state_dict=state)
     finally:
         model.config.dtype = old_dtype
-    tokenizer.save_pretrained(beside)
-    sums = {p.name: sha256_file(p) for p in sorted(beside.iterdir()) if p.is_file()}
-    (beside / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
-    (beside / "checksums.json").write_text(json.dumps(sums, indent=2))
-    for path in beside.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(beside, folder)
+    tokenizer.save_pretrained(folder)
+    sums = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p.is_file()}
+    (folder / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=2))
+    for path in folder.iterdir():
+        sync_file(path)
+    sync_folder(folder)
 
 
 # --- text to tokens: the one place where prompts and completions become ids ---------------------------------------

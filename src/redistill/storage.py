@@ -15,11 +15,9 @@ room before. Finished with the same fingerprint: not run again. Killed half-way:
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from redistill.disk import beside, sha256_file, write_bytes, write_json
+from redistill.disk import read_json as read_json
+from redistill.disk import read_yaml as read_yaml
+from redistill.disk import sweep as sweep
 from redistill.errors import OperatorError
-from redistill.recipe_text import read_value
+from redistill.progress import say
 from redistill.records import Candidate, Dropped, Example, Group, Match, Origin, Outcome, Pair, Problem, Trace, Verdict
 
 # --- schemas: one a record, flat where TRL and `datasets` read the file ------------------------------------------
@@ -140,12 +142,6 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes, read in blocks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(*parts: Any) -> str:
     """A hash of JSON-able values, keys sorted: equal for equal content."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -158,66 +154,11 @@ def code_fingerprint(*modules: str) -> str:
     return fingerprint([(str(p.relative_to(root)), sha256_file(p)) for p in files])
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _beside(path: Path) -> Path:
-    """A name that no other writer has: two processes may come to make one shard, to the same bytes (executors.py)."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-
-
-def sweep(folder: Path) -> None:
-    """Remove the half-written files that a killed run has left below a folder."""
-    for path in folder.rglob("*.part"):
-        if path.is_file():
-            path.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside, fsync, rename: a reader sees the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    with open(beside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    _sync_folder(path.parent)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """`write_bytes` of indented JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value in a file the tool wrote; OperatorError names the file when it is not readable."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OperatorError(f"cannot read {path}: {error}. Delete it and run again to rebuild it.") from error
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The table in a YAML file the tool wrote; OperatorError names the file when it is not readable."""
-    try:
-        return dict(read_value(path.read_text("utf-8"), str(path)))
-    except (OSError, OperatorError, ValueError, TypeError) as error:
-        raise OperatorError(f"cannot read {path}: {error}. Run the recipe again to write it.") from error
-
-
 def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
     """Write records of one kind as zstd Parquet, 1,000 a row group; returns how many. Written beside, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
     schema = _SCHEMAS[kind].with_metadata({"redistill.record": kind.__name__})
     count = 0
-    with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+    with beside(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         batch: list[dict[str, Any]] = []
         for record in records:
             batch.append(to_row(record))
@@ -227,10 +168,6 @@ def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
         if batch:  # no row group at all for no records: `datasets` stumbles over an empty one
             writer.write_table(pa.Table.from_pylist(batch, schema))
         count += len(batch)
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    _sync_folder(path.parent)
     return count
 
 
@@ -240,19 +177,48 @@ _OUTCOMES = ["problem.id", *(f"traces.list.element.{leaf}" for leaf in (
 
 def read_outcomes(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     """(problem id, author, {verifier: outcome}) of every trace in a file of Groups; the texts stay on the disk."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1024, columns=_OUTCOMES):
-            for row in batch.to_pylist():
-                for trace in row["traces"]:
-                    outcomes = {verdict["name"]: verdict["outcome"] for verdict in trace["verdicts"] or ()}
-                    yield row["problem"]["id"], trace["author"], outcomes
+    for row in read_columns(path, _OUTCOMES):
+        for trace in row["traces"]:
+            outcomes = {verdict["name"]: verdict["outcome"] for verdict in trace["verdicts"] or ()}
+            yield row["problem"]["id"], trace["author"], outcomes
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of a shard's rows, as dicts. OperatorError as of read_records."""
+    check_shard(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
+                yield from batch.to_pylist()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def check_shard(path: Path) -> None:
+    """OperatorError when a shard's file is not what its done-marker names; nothing where it has no marker.
+
+    Parquet cannot tell by itself: a changed bit of a page's header gives other records without a word.
+    """
+    marker = path.parents[1] / f"{path.stem}.done"
+    if not marker.exists():
+        return
+    facts = read_json(marker)["files"].get(f"{path.parent.name}/{path.name}")
+    if facts is not None and (not path.exists() or sha256_file(path) != facts["sha256"]):
+        raise _damaged(path, "its checksum differs")
+
+
+def _damaged(path: Path, why: object) -> OperatorError:
+    words = " ".join(str(why).split())
+    return OperatorError(f"{path} is damaged ({words}). Run its recipe again, and its room makes it again.")
 
 
 _KINDS = {kind.__name__: kind for kind in _SCHEMAS}
 
 
 def read_records(path: Path) -> Iterator[Any]:
-    """The records of one Parquet file that `write_records` wrote, a batch in memory at a time."""
+    """The records of one Parquet file that `write_records` wrote, a batch in memory at a time; checked against its
+    done-marker before the first is given (hashing is far cheaper than decoding)."""
+    check_shard(path)
     try:
         file = pq.ParquetFile(path)
         kind = _KINDS[(file.schema_arrow.metadata or {})[b"redistill.record"].decode()]
@@ -266,8 +232,7 @@ def read_records(path: Path) -> Iterator[Any]:
                 for row in batch.to_pylist():
                     yield from_row(kind, row)
         except (OSError, pa.ArrowException, ValueError) as error:
-            why = " ".join(str(error).split())
-            raise OperatorError(f"{path} is damaged ({why}). Delete it and run its room again.") from error
+            raise _damaged(path, error) from error
 
 
 # --- accounts: in = kept + sum(dropped) ------------------------------------------------------------------------
@@ -342,15 +307,32 @@ class Room:
         return self.folder / "ledger.json"
 
     def is_finished(self) -> bool:
-        """True when the ledger is there, belongs to this fingerprint and every file it names still has its checksum."""
-        if not self.ledger_path.exists():
+        """True when the ledger is there, belongs to this fingerprint and every file it names still has its checksum.
+
+        Damage is named in a line, and the ledger that vouched for the damaged file is removed: the room makes it again.
+        """
+        ledger = self._vouched(self.ledger_path)
+        if ledger is None or ledger.get("fingerprint") != self.fingerprint:
             return False
-        ledger = read_json(self.ledger_path)
-        if ledger.get("fingerprint") != self.fingerprint:
-            return False
-        for name, facts in ledger["files"].items():
-            path = self.folder / name
-            if not path.exists() or sha256_file(path) != facts["sha256"]:
+        return self._holds(self.ledger_path, ledger)
+
+    def _vouched(self, path: Path) -> dict[str, Any] | None:
+        """A ledger or marker; None where there is none or it is damaged, which is said, and the file removed."""
+        if not path.exists():
+            return None
+        try:
+            return read_json(path)
+        except OperatorError:
+            say(f"damaged  {path}: it is made again")
+            path.unlink()
+            return None
+
+    def _holds(self, path: Path, vouched: Mapping[str, Any]) -> bool:
+        """True when every file that the ledger or marker at `path` names has its checksum; else it is no longer true."""
+        for name, facts in vouched["files"].items():
+            if not (self.folder / name).exists() or sha256_file(self.folder / name) != facts["sha256"]:
+                say(f"damaged  {self.folder / name}: it is made again")
+                path.unlink()
                 return False
         return True
 
@@ -374,13 +356,8 @@ class Room:
 
     def is_done(self, index: int) -> bool:
         """True when this shard's marker is there and its files have their checksums; a damaged shard is not done."""
-        if not self.marker(index).exists():
-            return False
-        files = read_json(self.marker(index))["files"]
-        return all(
-            (self.folder / name).exists() and sha256_file(self.folder / name) == facts["sha256"]
-            for name, facts in files.items()
-        )
+        marker = self._vouched(self.marker(index))
+        return marker is not None and self._holds(self.marker(index), marker)
 
     def finish_shard(self, index: int, shard: Shard) -> None:
         """Write the shard's files, check its accounts, then set its done-marker."""

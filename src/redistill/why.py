@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from redistill.errors import OperatorError
 from redistill.paths import check_links
 from redistill.reasons import explain
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
-from redistill.storage import read_json, read_records, read_yaml
+from redistill.storage import read_columns, read_json, read_records, read_yaml
 
 KINDS = {"p": "problem", "t": "trace", "q": "pair"}
 MAX_LISTED = 12  # pairs of a trace, traces of a problem
@@ -77,12 +74,12 @@ class _Run:
     def rows(self, stream: str, *columns: str) -> Iterator[dict[str, Any]]:
         """These columns of a stream's rows, in order; nothing where the room has not written it."""
         for path in self.shards(stream):
-            yield from _columns(path, columns)
+            yield from read_columns(path, columns)
 
     def group(self, stream: str, problem_id: str) -> Group | None:
         """The group of a problem in a stream of groups."""
         for path in self.shards(stream):
-            for place, row in enumerate(_columns(path, ("problem.id",))):
+            for place, row in enumerate(read_columns(path, ("problem.id",))):
                 if row["problem"]["id"] == problem_id:
                     return next(itertools.islice(read_records(path), place, None))
         return None
@@ -104,16 +101,6 @@ class _Run:
             else:
                 place = place.get(key) if isinstance(place, dict) else None
         return place
-
-
-def _columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
-                yield from batch.to_pylist()
-    except (OSError, pa.ArrowException, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise OperatorError(f"{path} is damaged ({why}). Delete it and run its room again.") from error
 
 
 def _all_ids(here: _Run) -> Iterator[str]:

@@ -23,6 +23,7 @@ GROUND_FLOOR = (
         "records",
         "prompts",
         "texts",
+        "disk",
         "storage",
         "settings",
         "recipe_text",

@@ -19,7 +19,13 @@ from typing import Any
 
 
 def cut(spec: dict[str, Any]) -> None:
-    """Replace a function by one that sends this process a signal before or after its k-th call."""
+    """Replace a function by one that sends this process a signal before or after its k-th call; or, where the spec names
+    a `setup` such as "faults.moments:arm" (below its `path`), have that function prepare this process."""
+    if "setup" in spec:
+        sys.path.insert(0, spec["path"])
+        module, _, name = spec["setup"].partition(":")
+        getattr(importlib.import_module(module), name)(spec)
+        return
     module, _, name = spec["target"].partition(":")
     owner: Any = importlib.import_module(module)
     *path, last = name.split(".")

@@ -13,7 +13,7 @@ from redistill.recipes.scoring import scored
 from redistill.recipes.shards import verified_shard
 from redistill.records import FINAL, Group, make_problem, make_trace
 from redistill.settings import LimitSettings, Plugin, read_plugin
-from redistill.storage import Room
+from redistill.storage import Room, read_json
 from redistill.verify import exact
 
 PROBLEMS = [make_problem(f"What is {i}+1?", answer=str(i + 1)) for i in range(8)]
@@ -158,7 +158,7 @@ def test_the_verbs_print_and_keep_what_they_found(runs, capsys):
     said = capsys.readouterr().out
     assert "redi@good is above redi@poor by 0.750" in said and "McNemar p = 0.070" in said
     assert "not the same: temperature 0.6 against 1.0" in said and "“2” (incorrect; 0 of 2 right)" in said
-    assert json.loads((good / "compare/redi@good--redi@poor.json").read_text()) == compare_runs(good, poor)
+    assert read_json(good / "compare/redi@good--redi@poor.json") == compare_runs(good, poor)
     main(["compare", str(good), str(poor), "--json"])
     assert json.loads(capsys.readouterr().out)[0]["flips"]["only_a"] == 7
     main(["regrade", str(good), "--verifier", "choice", "--workers", "1"])

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from redistill.errors import OperatorError
 from redistill.rollout import Request, Sampling, draw
 from redistill.rollout.requests import Sample
 
@@ -72,8 +71,25 @@ def test_another_seed_prompt_or_temperature_is_another_sample(tmp_path):
     assert texts(engine, journal, REQUESTS[:1], Sampling(2, 0.6, 0.95, 8)) == ["0"] and not engine.asked
 
 
-def test_a_damaged_journal_is_named(tmp_path):
+def test_a_line_that_has_changed_is_named_and_only_its_sample_is_drawn_again(tmp_path, capsys):
+    """Every byte of the middle line, one bit of it turned: never read as another sample, and its neighbours stay."""
     journal = tmp_path / "samples.jsonl"
-    journal.write_text('{"key": "s1", "text"\n')
-    with pytest.raises(OperatorError, match=r"samples.jsonl is damaged .* delete it"):
-        texts(Engine(), journal)
+    texts(Engine(), journal, REQUESTS[:3])
+    whole = journal.read_bytes()
+    begin = whole.index(b"\n") + 1
+    end = whole.index(b"\n", begin)
+    for place in range(begin, end):
+        journal.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        engine = Engine()
+        assert texts(engine, journal, REQUESTS[:3]) == ["0", "2", "4"]
+        assert engine.asked == ["1+1="]
+        assert "of 3 lines have changed since; those samples are drawn again" in capsys.readouterr().err
+        assert texts(Engine(dies_at=0), journal, REQUESTS[:3]) == ["0", "2", "4"]  # the new line is there
+
+
+def test_a_journal_without_checksums_of_an_older_version_is_read(tmp_path):
+    journal = tmp_path / "samples.jsonl"
+    texts(Engine(), journal)
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    journal.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "checksum"}) + "\n" for r in rows))
+    assert texts(Engine(dies_at=0), journal) == ["0", "2", "4", "6", "8"]

@@ -65,6 +65,17 @@ def test_two_ranks_take_the_same_steps_as_one(two, tmp_path, job):
     assert apart(state(tmp_path / job), state(two / job), student(tied)[0].state_dict()) < 1e-3
 
 
+def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(two, tmp_path):
+    """Had rank 0 taken the step alone, it would end elsewhere than one process that skips it."""
+    train(tmp_path / "spoilt", "redi", {"distributed": "ddp"}, False, spoilt=2)
+    assert [line["skipped"] for line in metrics(two / "spoilt")] == [False, True, False]
+    assert len(metrics(two / "spoilt")[1]["rows"]) == 4
+    start = student(False)[0].state_dict()
+    assert apart(state(tmp_path / "spoilt"), state(two / "spoilt"), start) < 1e-3
+    train(tmp_path / "taken", "redi", {"distributed": "ddp"}, False)
+    assert apart(state(tmp_path / "taken"), state(two / "spoilt"), start) > 1e-2
+
+
 def test_sharded_ranks_that_compute_in_bf16_keep_fp32_weights_and_stay_near(two, tmp_path):
     objective, changes, tied = JOBS["fsdp2-bf16"]
     train(tmp_path / "one", objective, changes, tied)

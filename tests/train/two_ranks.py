@@ -57,9 +57,10 @@ def probe(model, tokenizer):
         return {"probe_accuracy": found, "probe_problems": 64, "probe_unfinished": 0.0, "probe_repetition": 0.0}
 
 
-def train(folder: Path, objective: str, changes: dict, tied: bool, **more):
-    """One stage; the gradients of its first step, whole and before clipping, are left in FOLDER.gradients."""
-    real, seen = Accelerator.clip_grad_norm_, []
+def train(folder: Path, objective: str, changes: dict, tied: bool, spoilt: int = 0, **more):
+    """One stage; the gradients of its first step, whole and before clipping, are left in FOLDER.gradients. In the step
+    `spoilt` the last rank alone finds a gradient that is not finite."""
+    real, seen, steps = Accelerator.clip_grad_norm_, [], []
 
     def spy(self, parameters, *rest):
         parameters = list(parameters)
@@ -70,7 +71,9 @@ def train(folder: Path, objective: str, changes: dict, tied: bool, **more):
             ]
             if self.is_main_process:
                 torch.save([g.clone() for g in full], Path(folder).with_suffix(".gradients"))
-        return real(self, parameters, *rest)
+        steps.append(1)
+        spoil = len(steps) == spoilt and self.process_index == self.num_processes - 1
+        return real(self, parameters, *rest) * (float("nan") if spoil else 1.0)
 
     settings = SETTINGS.model_copy(update=changes)
     records = some_examples(20) if objective == "sft" else some_pairs(40 if settings.guard else 20)
@@ -124,6 +127,7 @@ def main() -> None:
         return
     for name, (objective, changes, tied) in JOBS.items():
         train(folder / name, objective, changes, tied)
+    train(folder / "spoilt", "redi", {"distributed": "ddp"}, False, spoilt=2)
     train(folder / "whole", "redi", LONG, False)
     train_until(folder / "cut-2-2", 5, LONG)
     train(folder / "cut-2-2", "redi", LONG, False)

@@ -33,6 +33,7 @@ from redistill.cli import (
     verify,
     why,
 )
+from redistill.disk import sentence
 from redistill.errors import OperatorError
 from redistill.terminal import guard, plain
 
@@ -84,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: no complaint at exit
+    except OSError as error:
+        said = sentence(error)
+        if said is None:  # none of those that a person can mend
+            raise
+        print(f"redistill: {plain(said)}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\nredistill: stopped; run the same command again to go on from here.", file=sys.stderr)
         sys.exit(130)

@@ -14,7 +14,6 @@ import functools
 import heapq
 import itertools
 import json
-import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import zstandard
-
 from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.files import resolve
 from redistill.corpus.shard import merge_shard
+from redistill.disk import harmed, read_json, sums_of, write_json, writing
 from redistill.errors import OperatorError
 from redistill.executors import Executor, LocalProcesses
+from redistill.progress import say
 from redistill.records import Dropped, Group, content_id
-from redistill.storage import Room, read_json, to_row, write_json
+from redistill.storage import Room, to_row
 
 Source = Callable[[], Iterator[Group | Dropped]]
 
@@ -83,7 +82,9 @@ def collect(
 
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
     work = functools.partial(_spill, spill, num_shards, seed, max_problems)
-    unread = [reading for reading in readings if not _summary(spill, reading.index).exists()]
+    unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
+    if unread:
+        (spill / "related.json").unlink(missing_ok=True)
     if executor.spreads(len(unread), size_bytes):
         with bars(unit="file", total=len(readings), initial=len(readings) - len(unread)) as bar:
             for _ in executor.map(work, unread, label="corpus", size_bytes=size_bytes):
@@ -93,7 +94,7 @@ def collect(
             for reading in unread:
                 work(reading, tick=bar.update)
     largest = _largest([read_json(_summary(spill, reading.index)) for reading in readings], max_problems)
-    if not (spill / "related.json").exists():
+    if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
         sign = functools.partial(_sign, spill, benchmarks, admitted, leaks)
         with bars(unit="shard", total=num_shards, initial=0) as bar:
@@ -104,7 +105,8 @@ def collect(
             functools.partial(relate.move, spill), list(moves), label="corpus", size_bytes=size_bytes
         ):
             pass
-        write_json(spill / "related.json", {"moved": len(moves)})
+        files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
+        write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
     work = functools.partial(_merge_into, room, spill, seed, largest)
     unmade = [index for index in range(num_shards) if not room.is_done(index)]
     with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
@@ -114,6 +116,21 @@ def collect(
     (spill / "settings.json").unlink()  # first, so that half a removed spill never passes for a whole one
     shutil.rmtree(spill)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
+
+
+def _is_whole(spill: Path, stamp: Path) -> bool:
+    """True when this task of the first pass is finished and its files are what it wrote; damage is said, and done again."""
+    if not stamp.exists():
+        return False
+    try:
+        name = harmed(spill, read_json(stamp)["files"])
+    except OperatorError:
+        name = stamp.name
+    if name is None:
+        return True
+    say(f"damaged  {spill / name}: it is made again")
+    stamp.unlink()
+    return False
 
 
 class _Silent:
@@ -213,10 +230,9 @@ def _spill(
             _append(spill, held)
             held_bytes = 0
     _append(spill, held)
-    for written in spill.glob(f"*/{name}.*"):
-        with open(written, "rb") as file:
-            os.fsync(file.fileno())
-    write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": sorted(smallest.members)})
+    files = sums_of(spill, spill.glob(f"*/{name}.*"))
+    keys = sorted(smallest.members)
+    write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": keys, "files": files})
 
 
 def _largest(summaries: Sequence[dict[str, Any]], max_problems: int | None) -> int | None:
@@ -257,9 +273,10 @@ def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:
     """Append the held lines to their files, a zstd frame each: no file stays open, so their number has no bound."""
     for name, lines in held.items():
         path = spill / name
-        path.parent.mkdir(exist_ok=True)
-        with open(path, "ab") as file:
-            file.write(zstandard.compress(b"".join(lines), 1))
+        with writing(path):
+            path.parent.mkdir(exist_ok=True)
+        with writing(path), open(path, "ab") as file:
+            file.write(relate.frame(lines))
     held.clear()
 
 

@@ -15,7 +15,7 @@ Source of MinHash and its bands: Broder 1997; Leskovec, Rajaraman and Ullman, Mi
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +27,9 @@ import zstandard
 
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.statements import anchors, answer_key, content, normal, shingles, similarity
+from redistill.disk import read_json, write_json, writing
+from redistill.errors import OperatorError
 from redistill.records import content_id
-from redistill.storage import read_json
 
 Near = Literal["merge", "report", "off"]
 
@@ -42,10 +43,18 @@ def told(problem_id: str, statement: str, answer: str | None) -> bytes:
     return json.dumps([problem_id, statement, answer]).encode() + b"\n"
 
 
+def frame(rows: Iterable[bytes]) -> bytes:
+    """Lines as one zstd frame with a checksum, which whoever reads it checks."""
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(b"".join(rows))
+
+
 def lines(path: Path) -> Iterator[bytes]:
-    """The lines of a zstd file, frame after frame."""
-    with io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 2**20) as file:
-        yield from file
+    """The lines of a zstd file, frame after frame. OperatorError where a frame has changed or is cut short."""
+    try:
+        with io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 2**20) as file:
+            yield from file
+    except OSError as error:
+        raise OperatorError(f"{path} is damaged ({error}). Run its recipe again, and it is made again.") from error
 
 
 # --- one shard's problems -> their signs --------------------------------------------------------------------------
@@ -92,11 +101,11 @@ def sign(
         statements.write(statement.encode("utf-8", "replace"))
         offsets.append(statements.tell())
     table = np.array(signed, dtype=np.uint64).reshape(-1, 4)
-    # Plain writes here and below: where the first pass is cut short, all of it is done again.
-    np.savez(folder / "signs.npz", table=table, offsets=np.array(offsets, dtype=np.int64))
-    np.save(folder / "bands.npy", np.array(bands, dtype=np.uint64).reshape(-1, BANDS).T)
-    (folder / "statements.bin").write_bytes(statements.getvalue())
-    (folder / "leaks.json").write_text(json.dumps(found))
+    with writing(folder):  # plain writes here and below: where the first pass is cut short, all of it is done again
+        np.savez(folder / "signs.npz", table=table, offsets=np.array(offsets, dtype=np.int64))
+        np.save(folder / "bands.npy", np.array(bands, dtype=np.uint64).reshape(-1, BANDS).T)
+        (folder / "statements.bin").write_bytes(statements.getvalue())
+    write_json(folder / "leaks.json", found)
 
 
 def _differ(first: str | None, later: str | None) -> bool:
@@ -242,7 +251,7 @@ def _write(
         into = {_id(table, place): _id(table, leader[place]) for place in led[low:high]}
         pairs = [[_id(table, o), _id(table, one), share, shelf[o], shelf[one]] for o, one, share in listed[index]]
         found = {"into": into, "away": away, "alike": pairs}
-        (spill / f"{index:05d}" / "relations.json").write_text(json.dumps(found))
+        write_json(spill / f"{index:05d}" / "relations.json", found)
         if away:
             moves[index] = len(away)
     return moves
@@ -269,7 +278,9 @@ def move(spill: Path, index: int) -> None:
             if shard is not None:
                 held[shard].append(line)
     for shard, rows in held.items():
-        (spill / f"{shard:05d}" / f"moved-{index:05d}.zst").write_bytes(zstandard.compress(b"".join(rows), 1))
+        target = spill / f"{shard:05d}" / f"moved-{index:05d}.zst"
+        with writing(target):
+            target.write_bytes(frame(rows))
 
 
 def row_problem(line: bytes) -> bytes:

@@ -6,8 +6,8 @@ Read it top to bottom: corpus -> verify -> select -> train (each stage) -> evalu
 whose ledger says what it was made from; run again, a finished room is passed by, and one cut short goes on.
 """
 
+import contextlib
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
 from redistill.corpus import collect
+from redistill.disk import read_json, sweep, write_bytes, write_json, writing
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.executors import Executor, LocalProcesses, cores, open_executor
@@ -52,10 +53,11 @@ from redistill.report import write_report
 from redistill.rollout import Student
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
-from redistill.storage import Room, read_json, sweep, write_bytes, write_json
+from redistill.storage import Room
 from redistill.train import train_stage
 from redistill.train.loop import is_finished
 from redistill.train.probe import Probe
+from redistill.train.watch import read_lines
 
 ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
 
@@ -330,12 +332,8 @@ def run(recipe: Recipe, *, runs_dir: Path, start: str | None = None, until: str 
     rank = int(os.environ.get("RANK", "0"))
     if rank > 0:
         return _help_training(Run(plan, folder), until)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(
-            f"cannot make the run's folder {folder}: {error.strerror}; choose another --runs-dir."
-        ) from error
     with alone(folder), open_executor(recipe.execution) as executor:
         sweep(folder)
         _forget(folder, start)
@@ -381,18 +379,26 @@ def _help_training(this: Run, until: str | None) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the run folder; a second process is refused with the holder's number, and a folder with links out of it too."""
+    """Hold the run folder; a second process is refused with the holder's number, machine and time,
+    and a folder with links out of it too.
+
+    The lock is the kernel's, so that of a process that has died, however it died, holds nobody up.
+    """
     check_links(folder)
-    with open(folder / ".lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            raise OperatorError(f"{folder} is in use by {holder}; wait for it, or choose another --name.") from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
+    with contextlib.ExitStack() as stack:
+        with writing(folder / ".lock"):
+            lock = stack.enter_context(open(folder / ".lock", "a+", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise OperatorError(
+                    f"{folder} is in use by {holder}; wait for it, or choose another --name."
+                ) from error
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
+            lock.flush()
         yield
 
 
@@ -432,4 +438,4 @@ def _by_count(tally: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _last_line(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8").splitlines()[-1])
+    return read_lines(path)[-1]

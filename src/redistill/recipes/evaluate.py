@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from redistill import models
+from redistill.disk import sha256_file, write_bytes, writing
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file, load_benchmark, subsample
 from redistill.own_code import code_identity
@@ -36,7 +37,7 @@ from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import ENGINES, TRANSPORT, Student
 from redistill.settings import BenchmarkSettings, Evaluation, StudentSettings, bind
-from redistill.storage import Room, code_fingerprint, fingerprint, sha256_file, write_bytes
+from redistill.storage import Room, code_fingerprint, fingerprint
 
 
 def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
@@ -59,10 +60,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         sampling = sampling_of(settings.evaluate)
         exams[benchmark.name] = Exam(engine, render, judges, verifier.name, sampling, settings.seed, settings.verify)
     folder = runs_dir / settings.name
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(f"cannot make {folder}: {error.strerror}; choose another --runs-dir.") from error
     with alone(folder):
         rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())

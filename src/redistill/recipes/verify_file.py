@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from redistill.corpus.files import SUFFIXES, read_rows, resolve
+from redistill.disk import sync_file, trouble
 from redistill.errors import OperatorError
 from redistill.progress import bar
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
@@ -139,9 +140,10 @@ def _writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     try:
         with _parquet(beside) if out.suffix == ".parquet" else _lines(beside, out.suffix) as write:
             yield write
+        sync_file(beside)
         os.replace(beside, out)
     except OSError as error:
-        raise OperatorError(f"--out: cannot write {out} ({error.strerror}); choose another place.") from error
+        raise OperatorError(f"--out: cannot write {out} ({trouble(error) or error.strerror or error}).") from error
     except pa.ArrowException as error:
         raise OperatorError(
             f"--out: the rows have columns of mixed types, which Parquet cannot hold ({error}); write .jsonl.gz instead."

@@ -4,10 +4,10 @@
 
 The file holds one line a finished sample, under a key made of the request and how it is drawn:
 
-    {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop"}
+    {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop", "checksum": "90e1..."}
 
-A last line that a kill cut short is left out and drawn again. Once a shard is finished its samples lie in the shard, and
-the journal can go.
+A last line that a kill cut short, and any line that has changed since, is left out and drawn again. Once a shard is
+finished its samples lie in the shard, and the journal can go.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.errors import OperatorError
+from redistill.disk import mark, unmarked, writing
+from redistill.progress import say
 from redistill.records import content_id
 from redistill.rollout.requests import Request, Sample, Sampling
 
@@ -43,24 +44,34 @@ def draw(
     missing = [place for place in range(len(requests)) if place not in found]
     if not missing:
         return [found[place] for place in range(len(requests))]
-    file = open(journal, "ab") if journal is not None else None  # noqa: SIM115 - closed below, and absent without a journal
+    file: Any = None
+    if journal is not None:
+        with writing(journal):
+            file = open(journal, "ab", buffering=0)  # noqa: SIM115 - closed below; no buffer: what is written is kept
 
     def finished(index: int, sample: Sample) -> None:
-        if file is not None:
-            line = json.dumps({"key": keys[missing[index]], **dataclasses.asdict(sample)})
-            file.write(line.encode() + b"\n")
-            file.flush()
+        if journal is not None:
+            line = json.dumps(mark({"key": keys[missing[index]], **dataclasses.asdict(sample)}))
+            with writing(journal):
+                _append(file, line.encode() + b"\n")
         tell(sample)
 
     try:
         drawn = engine(student, [requests[place] for place in missing], sampling, _finished=finished)
-        if file is not None:
-            os.fsync(file.fileno())
+        if journal is not None:
+            with writing(journal):
+                os.fsync(file.fileno())
     finally:
         if file is not None:
             file.close()
     found |= dict(zip(missing, drawn, strict=True))
     return [found[place] for place in range(len(requests))]
+
+
+def _append(file: Any, data: bytes) -> None:
+    """All of the bytes: where room is left for a part of them only, the next write says why."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _key(request: Request, sampling: Sampling) -> str:
@@ -76,8 +87,15 @@ def _read(path: Path) -> dict[str, Sample]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    try:
-        lines = [json.loads(line) for line in whole.splitlines()]
-        return {line.pop("key"): Sample(**line) for line in lines}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise OperatorError(f"{path} is damaged ({error}); delete it, and its samples are drawn again.") from error
+    kept: dict[str, Sample] = {}
+    lines, damaged = whole.splitlines(), 0
+    for line in lines:
+        try:
+            row = dict[str, Any](unmarked(line) or {})
+            key = row.pop("key")
+            kept[key] = Sample(**row)
+        except (TypeError, KeyError):
+            damaged += 1
+    if damaged:
+        say(f"damaged  {path}: {damaged} of {len(lines)} lines have changed since; those samples are drawn again")
+    return kept

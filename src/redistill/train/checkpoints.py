@@ -9,7 +9,6 @@ passed over for the one before it. It also holds what the guard wants to know of
 been rolled back, and `good`.
 """
 
-import json
 import logging
 import random
 import shutil
@@ -24,8 +23,11 @@ import torch
 import torch.distributed.checkpoint as dcp
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 
-from redistill.storage import read_json, sha256_file, write_json
+from redistill.disk import harmed, read_json, sums_of, sync_folder, trouble, write_json, writing
+from redistill.errors import OperatorError
+from redistill.progress import say
 from redistill.train.state_files import StateReader, StateWriter
 
 Done = dict[str, Any]  # what done.json says
@@ -46,16 +48,21 @@ def save(
     if accelerator.is_main_process and target.exists():
         shutil.rmtree(target)
     accelerator.wait_for_everyone()
-    with _quiet():
-        dcp.save(
-            _state(accelerator, policy, optimizer),
-            storage_writer=StateWriter(target),
-            no_dist=accelerator.num_processes == 1,
-        )
+    with writing(target), _quiet():
+        try:
+            dcp.save(
+                _state(accelerator, policy, optimizer),
+                storage_writer=StateWriter(target),
+                no_dist=accelerator.num_processes == 1,
+            )
+        except CheckpointException as error:  # of its own kind, with what each rank met inside
+            refused = [found for found, _ in error.failures.values() if trouble(found)]
+            raise (refused[0] if refused else error) from error
     write_json(target / f"random-{accelerator.process_index}.json", _random_state())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files = {str(p.relative_to(target)): sha256_file(p) for p in sorted(target.rglob("*")) if p.is_file()}
+        files = sums_of(target, [path for path in target.rglob("*") if path.is_file()])
+        sync_folder(folder)
         write_json(target / "done.json", {"step": step, "files": files, **(facts or {})})
         kept = spare(finished(folder))
         for old in _finished(folder)[:-2]:
@@ -151,16 +158,34 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def finished(folder: Path) -> list[Done]:
-    """The done.json of every finished checkpoint, by rising step."""
-    return [json.loads((path / "done.json").read_text()) for path in _finished(folder)]
+def finished(folder: Path, *, whole: bool = False) -> list[Done]:
+    """The done.json of every finished checkpoint, by rising step. whole: of those whose files have been looked at and are
+    what was saved; the others are named and removed."""
+    return [done for path in _finished(folder) if (done := _done(path, looked_at=whole)) is not None]
 
 
 def remove(folder: Path, unwanted: Callable[[Done], bool]) -> None:
     """Remove the finished checkpoints whose done.json is unwanted."""
     for path in _finished(folder):
-        if unwanted(json.loads((path / "done.json").read_text())):
+        done = _done(path)
+        if done is not None and unwanted(done):
             shutil.rmtree(path)
+
+
+def _done(path: Path, *, looked_at: bool = False) -> Done | None:
+    """What done.json says; None, in a line that names what is damaged, where it or (looked_at) another file has changed
+    since: the checkpoint is removed, for nothing may be trained on from there."""
+    try:
+        done: Done = read_json(path / "done.json")
+        name = harmed(path, done["files"]) if looked_at else None
+    except OperatorError:
+        name = "done.json"
+    if name is None:
+        return done
+    say(f"damaged  {path / name}: this checkpoint is removed, and the one before it taken")
+    (path / "done.json").unlink()  # first: half of a removed folder is no checkpoint
+    shutil.rmtree(path)
+    return None
 
 
 def at(folder: Path, step: int) -> Path:
@@ -168,13 +193,17 @@ def at(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
 
 
+def history_of(folder: Path, step: int) -> str | None:
+    """The hash of the stage's history that the checkpoint of a step was saved with; None where it names none."""
+    return read_json(at(folder, step) / "done.json").get("history")
+
+
 def newest(folder: Path) -> tuple[Path, int] | None:
     """(folder, steps done) of the newest whole checkpoint, or None. A damaged one is removed and the one before taken."""
     for path in reversed(_finished(folder)):
-        done = json.loads((path / "done.json").read_text())
-        if all((path / name).exists() and sha256_file(path / name) == sha for name, sha in done["files"].items()):
+        done = _done(path, looked_at=True)
+        if done is not None:
             return path, int(done["step"])
-        shutil.rmtree(path)
     return None
 
 

@@ -26,7 +26,7 @@ from redistill.logps import PackedPolicy, prepare_for_packing
 from redistill.progress import bar, say
 from redistill.records import Example, Pair
 from redistill.settings import StageSettings
-from redistill.storage import Account, read_json, write_json
+from redistill.storage import Account, read_json, write_bytes, write_json
 from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.fit import fit, peak_bytes
@@ -38,8 +38,8 @@ from redistill.train.packing import num_steps, rows_of_step
 from redistill.train.probe import Probe, undisturbed
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of, whole_student
 from redistill.train.reference import model_identity, reference_logps
-from redistill.train.rows import Rows, read_rows, write_rows
-from redistill.train.step import Reference, StepFigures, backward_step, pair_figures
+from redistill.train.rows import Rows, damage, read_rows, write_rows
+from redistill.train.step import Reference, StepFigures, all_finite, backward_step, pair_figures, suspects
 from redistill.train.stopping import Paused, at_the_next_step
 from redistill.train.watch import Watch
 
@@ -133,12 +133,14 @@ def train_stage(
         return found
 
     def save(step: int) -> None:
+        if accelerator.is_main_process:
+            watch.sync()
         checkpoints.save(
             accelerator, policy, optimizer, saved, step, facts=watch.facts(step, total), spare=watch.spared
         )
 
     started = time.perf_counter()
-    skipped, step, decision = 0, done, ""
+    skipped, step, decision = agreed(accelerator, watch.skipped), done, ""
     if done == 0 and (found := look(0)) and accelerator.is_main_process:
         watch.judge({"step": 0, **found})
     if done == 0 and watch.saves_now(0, total):
@@ -163,14 +165,10 @@ def train_stage(
                     "set memory_gib lower so that more is saved, or train the same stage on more devices with FSDP2."
                 ) from error
             skipped = 0 if facts["finite"] else skipped + 1
-            if skipped == 3:
-                names = ", ".join(rows.ids[n] for n in numbers[:8])
-                raise OperatorError(
-                    f"train.{stage}: three steps in a row without a finite gradient (step {step}, rows {names} ...); "
-                    "lower learning_rate or look at these rows with `redistill show`."
-                )
             step += 1
             line = _line(step, objective, figures, facts)
+            if skipped:
+                line["rows"] = [rows.ids[n] for n in numbers]
             if watch.measures_norm_now(step) and settings.optimizer == "adamw":
                 line["update_norm"] = update_norm(optimizer, ranks_of(accelerator, policy)) if facts["finite"] else 0.0
             line |= look(step)
@@ -178,6 +176,12 @@ def train_stage(
             decision = decision or ("leave" if somebody_asked() else "")
             decision, step_back = agreed(accelerator, (decision, 0))
             waits = step == pause_at and step < total
+            if skipped >= 3 and not decision:
+                raise OperatorError(
+                    f"train.{stage}: three steps in a row without a finite gradient (steps {step - 2} to {step}; in the last, rows "
+                    f"{suspects(rows, numbers, figures)}; all of them are in {watch.path}); lower learning_rate, or look at these "
+                    "rows with `redistill why`."
+                )
             if decision == "rollback":
                 step_back = watch.roll_back(saved) if accelerator.is_main_process else 0
                 _, step_back = agreed(accelerator, (decision, step_back))
@@ -261,9 +265,11 @@ def _open(folder: Path, fingerprint: str) -> None:
     stamp = folder / "fingerprint"
     if folder.exists() and (not stamp.exists() or stamp.read_text() != fingerprint):
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(fingerprint)
-    (folder / "ledger.json").unlink(missing_ok=True)
+    if not stamp.exists():  # never written over: a kill in the middle of that would cost the checkpoints
+        write_bytes(stamp, fingerprint.encode())
+    if (folder / "ledger.json").exists():
+        say(f"damaged  {folder / 'model'}: it is not what was saved, so its stage is trained again")
+        (folder / "ledger.json").unlink()
 
 
 def _encoded(
@@ -279,7 +285,10 @@ def _encoded(
     limit = min(settings.max_tokens or models.context_length(model), models.context_length(model))
     where = folder / "rows"
     spans = any(map(reads_spans, modifiers))
-    if accelerator.is_main_process and not (where / "account.json").exists():
+    harmed = damage(where) if accelerator.is_main_process else None
+    if harmed is not None:
+        if (where / "account.json").exists():
+            say(f"damaged  {where / harmed}: the rows are encoded again")
         write_rows(
             where,
             bar(records, f"encode {stage}", unit="row"),
@@ -397,7 +406,7 @@ def _step(
         ranks=ranks_of(accelerator, policy),
     )
     norm = float(accelerator.clip_grad_norm_(policy.parameters(), settings.max_grad_norm))
-    finite = bool(torch.isfinite(torch.tensor([norm, figures.loss])).all())
+    finite = all_finite(ranks_of(accelerator, policy), accelerator.device, norm, figures.loss)
     if finite:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)

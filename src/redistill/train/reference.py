@@ -2,6 +2,7 @@
 
     train/.references/3f0c....tokens.npy        fp32, every completion token of the rows, end to end
     train/.references/9b1e....mismatched.npy    fp64, one a row, for objectives that ask for it (KTO)
+    train/.references/3f0c....tokens.npy.json   the file's SHA-256; one that has changed since is named and computed again
 
 The name is a hash of the reference's weights and config, the rows' tokens and the precision, so a stage that is resumed,
 run again with another learning rate, or that shares start and pairs with another reads what is there, and a file never
@@ -9,7 +10,6 @@ speaks for another model. Token log-probs are kept, not sums, for modifiers weig
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from redistill.progress import bar
+from redistill.disk import beside, read_json, sha256_file, write_json
+from redistill.errors import OperatorError
+from redistill.progress import bar, say
 from redistill.storage import fingerprint
-from redistill.train.ranks import ranks_of
+from redistill.train.ranks import agreed, ranks_of
 from redistill.train.rows import Rows
 from redistill.train.step import Reference, find_token_logps
 
@@ -68,21 +70,30 @@ def reference_logps(
 
 
 def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
-    """The array in `path`, made and written by all ranks together where it is not there."""
-    there = path.exists()
-    accelerator.wait_for_everyone()  # no rank writes before all have looked
+    """The array in `path`, made and written by all ranks together where it is not there or damaged."""
+    stamp = path.with_name(path.name + ".json")
+    there = agreed(accelerator, _is_whole(path, stamp) if accelerator.is_main_process else False)
     if not there:
         found = np.concatenate(list(make()))
         if accelerator.is_main_process:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(path.name + ".part")
-            with open(beside, "wb") as file:
+            with beside(path) as part, open(part, "wb") as file:
                 np.save(file, found)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
+            write_json(stamp, {"sha256": sha256_file(path)})
         accelerator.wait_for_everyone()
     return np.load(path, mmap_mode="r")
+
+
+def _is_whole(path: Path, stamp: Path) -> bool:
+    """True when the file has the checksum that its stamp names; damage is said."""
+    if not (path.exists() and stamp.exists()):
+        return False
+    try:
+        whole = bool(sha256_file(path) == read_json(stamp)["sha256"])
+    except OperatorError:
+        whole = False
+    if not whole:
+        say(f"damaged  {path}: the reference's log-probs are computed again")
+    return whole
 
 
 def model_identity(model: PreTrainedModel) -> str:

@@ -4,21 +4,23 @@
     index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
     span_weights.bin  float32, one a completion token, where a stage asks for the pairs' character spans
+    account.json last: the account of rows, and the SHA-256 of the other files, which are looked at before any row is used
 
 An example is one sequence, a pair two: chosen then rejected. A row too long for the student is dropped with its reason,
 never cut: a cut trace has lost its answer.
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from redistill.disk import harmed, read_json, sums_of, write_bytes, write_json, writing
+from redistill.errors import OperatorError
 from redistill.records import Example, Pair
-from redistill.storage import Account, write_bytes, write_json
+from redistill.storage import Account
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
@@ -90,11 +92,13 @@ def write_rows(
 
     `completion_offsets` gives the characters of each completion token; with it the pairs' spans become token weights.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "span_weights.bin").unlink(missing_ok=True)
     account = Account("row")
     starts, prompt_tokens, weights, ids, dropped = [0], [], [], [], []
-    with open(folder / "tokens.bin", "wb") as file:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("account.json", "span_weights.bin"):  # of rows that a kill cut short, or that are damaged
+            (folder / name).unlink(missing_ok=True)
+    with writing(folder / "tokens.bin"), open(folder / "tokens.bin", "wb") as file:
         for batch in _batched(records, 512):
             prompts = encode_prompts([r.prompt for r in batch])
             sides = [[r.completion] if isinstance(r, Example) else [r.chosen, r.rejected] for r in batch]
@@ -128,15 +132,28 @@ def write_rows(
                 weights.append(1.0 if isinstance(record, Example) else record.weight)
                 ids.append(name)
     write_bytes(folder / "ids.txt", "\n".join(ids).encode())
-    np.savez(
-        folder / "index.npz",
-        starts=np.asarray(starts, dtype=np.int64),
-        prompt_tokens=np.asarray(prompt_tokens, dtype=np.int64),
-        weights=np.asarray(weights, dtype=np.float64),
-    )
+    with writing(folder / "index.npz"):
+        np.savez(
+            folder / "index.npz",
+            starts=np.asarray(starts, dtype=np.int64),
+            prompt_tokens=np.asarray(prompt_tokens, dtype=np.int64),
+            weights=np.asarray(weights, dtype=np.float64),
+        )
     account.check("train/rows")
-    write_json(folder / "account.json", {**account.to_json(), "dropped_ids": dropped})
+    files = sums_of(folder, [path for name in _FILES if (path := folder / name).exists()])
+    write_json(folder / "account.json", {**account.to_json(), "dropped_ids": dropped, "files": files})
     return account
+
+
+_FILES = ("tokens.bin", "index.npz", "ids.txt", "span_weights.bin")
+
+
+def damage(folder: Path) -> str | None:
+    """The file of these rows that is not what was written, "account.json" where they were cut short; None: all is whole."""
+    try:
+        return harmed(folder, read_json(folder / "account.json")["files"])
+    except (OperatorError, KeyError):
+        return "account.json"
 
 
 def _span_weights(pair: Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
@@ -158,7 +175,7 @@ def _span_weights(pair: Pair, completion_offsets: Offsets) -> list[np.ndarray] |
 
 
 def read_rows(folder: Path) -> tuple[Rows, Account]:
-    """The rows and the account that `write_rows` left."""
+    """The rows and the account that `write_rows` left; `damage` has been asked before."""
     index = np.load(folder / "index.npz")
     size = int(index["starts"][-1])
     tokens = (
@@ -167,7 +184,7 @@ def read_rows(folder: Path) -> tuple[Rows, Account]:
     ids = (folder / "ids.txt").read_text().split("\n")
     spans = folder / "span_weights.bin"
     span_weights = np.memmap(spans, dtype=np.float32, mode="r") if spans.exists() else None
-    account = Account.from_json(json.loads((folder / "account.json").read_text()))
+    account = Account.from_json(read_json(folder / "account.json"))
     ids = ids if len(index["weights"]) else []
     return Rows(tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, span_weights), account
 

@@ -8,6 +8,7 @@ step). Where a row's coefficients depend on its own log-probs alone (DPO, SimPO)
 micro-batch of whole rows finds its own between body and head. Else a first pass without gradient finds the log-probs.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -214,6 +215,19 @@ class _Plan:
         within = torch.arange(len(pack.targets)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         places = torch.repeat_interleave(starts, counts) + within
         return pack.to(self.device), places.to(self.device), mine
+
+
+def all_finite(ranks: Ranks, device: torch.device, *values: float) -> bool:
+    """True where the values are finite on every rank: one answer for all, lest one of them take a step that another skips."""
+    harm = torch.tensor(float(not all(map(math.isfinite, values))), device=device)
+    return float(ranks.sum(harm)) == 0
+
+
+def suspects(rows: Rows, numbers: Sequence[int], figures: StepFigures) -> str:
+    """The rows of a step whose log-probs are not finite, by id; all of its rows where they all are. Eight at most."""
+    harmed = (~torch.isfinite(figures.logps)).view(len(numbers), -1).any(1).tolist()
+    named = [n for n, is_harmed in zip(numbers, harmed, strict=True) if is_harmed] or numbers
+    return ", ".join(rows.ids[n] for n in named[:8]) + (" ..." if len(named) > 8 else "")
 
 
 def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float | None]:

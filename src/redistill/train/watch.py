@@ -12,14 +12,16 @@ Steps that were rolled back move from metrics.jsonl to abandoned.jsonl with the 
 function of the steps taken, so a stage that is killed and continued makes the same decisions again.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from redistill.disk import read_json, sync_file, write_bytes, write_json, writing
+from redistill.errors import OperatorError
 from redistill.progress import say
 from redistill.settings import GuardSettings, StageSettings
-from redistill.storage import read_json, write_bytes, write_json
 from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.guard import Judgement, best_step, judge
@@ -74,9 +76,18 @@ class Watch:
         return self.folder / "metrics.jsonl"
 
     def open(self, done: int) -> None:
-        """Read the history up to step `done`; later lines will be written again. From the start, nothing is kept."""
+        """Read the history up to step `done`; later lines will be written again. From the start, nothing is kept.
+
+        OperatorError where it is not what it was when that checkpoint was saved: the guard would judge by other figures.
+        """
         lines = read_lines(self.path) if done else []
         self.history = [line for line in lines if line["step"] <= done]
+        saved = checkpoints.history_of(self.folder / "checkpoints", done) if done else None
+        if saved not in (None, _sum_of(self.history)):
+            raise OperatorError(
+                f"{self.path} has changed since step {done} was saved, so the stage's guard cannot go on from it; put the file "
+                f"back as it was, or delete {self.folder} to train the stage again."
+            )
         self._write_history()
         self._mirror_anew()
 
@@ -87,6 +98,11 @@ class Watch:
         if self.mirror is not None:
             self.mirror.begin(self.history, attempt=len(self.rollbacks))
 
+    def sync(self) -> None:
+        """Have the history on the disk before a checkpoint is that vouches for it."""
+        if self.path.exists():
+            sync_file(self.path)
+
     def judge(self, line: Line) -> str:
         """Write the line with its state, say where it has become worse, and return what is to be done."""
         before = self.history[-1].get("guard", "steady") if self.history else "steady"
@@ -95,7 +111,7 @@ class Watch:
         line["guard"] = found.state
         if found.reasons:
             line["guard_reasons"] = list(found.reasons)
-        with open(self.path, "a", encoding="utf-8") as file:
+        with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.mirror is not None:
             self.mirror.send(line)
@@ -116,6 +132,12 @@ class Watch:
         """True when the last step was in a warning or a collapse."""
         return bool(self.history) and self.history[-1]["guard"] in ("warning", "collapse")
 
+    @property
+    def skipped(self) -> int:
+        """The steps in a row that were skipped last, so that a stage that is continued counts on."""
+        taken = (place for place, line in enumerate(reversed(self.history)) if not line.get("skipped"))
+        return next(taken, len(self.history))
+
     # --- checkpoints ---
 
     def facts(self, step: int, total: int) -> Line:
@@ -124,7 +146,8 @@ class Watch:
         looked = (not self.guard.held_out_pairs or self.holds_out_now(step, total)) and (
             not self.guard.probe_every or self.probes_now(step, total)
         )
-        return {"attempt": len(self.rollbacks), "good": looked and state in ("steady", "drift")}
+        good = looked and state in ("steady", "drift")
+        return {"attempt": len(self.rollbacks), "good": good, "history": _sum_of(self.history)}
 
     def spared(self, finished: Sequence[Mapping[str, Any]]) -> set[int]:
         """The checkpoints that pruning leaves alone: the start, the last two good ones and the best."""
@@ -143,7 +166,7 @@ class Watch:
 
         The order of the writes lets a kill between any two of them be made good by `forget_abandoned`.
         """
-        line, target = self.history[-1], self.way_back(checkpoints.finished(folder))
+        line, target = self.history[-1], self.way_back(self._whole(folder))
         to = int(target["step"])
         self._put_away(to)
         entry = {"at": line["step"], "to": to, "attempt": target["attempt"], "reasons": line["guard_reasons"]}
@@ -156,6 +179,13 @@ class Watch:
         self._mirror_anew()
         say(f"guard    {self.stage}: back to step {to}, learning rate {self.learning_rate:.3g}")
         return to
+
+    def _whole(self, folder: Path) -> list[Line]:
+        """The checkpoints that can be gone back to, looked at byte by byte. OperatorError where none is left."""
+        found = checkpoints.finished(folder, whole=True)
+        if not found:
+            raise OperatorError(f"{folder}: no checkpoint is whole; delete {self.folder} to train the stage again.")
+        return found
 
     def forget_abandoned(self, folder: Path) -> None:
         """Remove the checkpoints that lie after a rollback's target and were made before it."""
@@ -170,8 +200,9 @@ class Watch:
 
     def stop(self, folder: Path) -> int:
         """Note that the stage ends here, in an alarming state, and return the step of the checkpoint to keep."""
-        good = [int(done["step"]) for done in checkpoints.finished(folder) if done.get("good")]
-        self.stopped_at, self.kept = self.history[-1]["step"], best_step(self.history, good or [0])
+        whole = self._whole(folder)
+        good = [int(done["step"]) for done in whole if done.get("good")] or [int(whole[0]["step"])]
+        self.stopped_at, self.kept = self.history[-1]["step"], best_step(self.history, good)
         say(f"guard    {self.stage}: stopped at step {self.stopped_at}, keeping step {self.kept}")
         return self.kept
 
@@ -209,5 +240,20 @@ class Watch:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """Whole lines of a .jsonl; one cut short by a kill is left out."""
-    return [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1] if line] if path.exists() else []
+    """Whole lines of a .jsonl; one cut short by a kill is left out. OperatorError names a line that is damaged."""
+    lines: list[Line] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
+        try:
+            if line:
+                lines.append({**json.loads(line)})
+        except (ValueError, TypeError) as error:
+            raise OperatorError(
+                f"{path}: line {number} is damaged ({error}); put the file back as it was, or delete {path.parent} to train "
+                "the stage again."
+            ) from error
+    return lines
+
+
+def _sum_of(history: Sequence[Line]) -> str:
+    """A hash of the lines so far, for a checkpoint to know them by."""
+    return hashlib.sha256("".join(json.dumps(line) + "\n" for line in history).encode()).hexdigest()

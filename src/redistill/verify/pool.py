@@ -37,6 +37,7 @@ BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of wo
 BATCH_CHARS = 2_000_000
 AHEAD_BATCHES = 4  # batches a worker may be ahead of the consumer: bounds the memory
 RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only grow
+MAX_STILLBORN = 3  # workers killed before they were ready, with none that got ready in between
 START_SECONDS = 600.0  # importing sympy where far more processes than cores want to run; a dead worker is seen at once
 
 
@@ -79,6 +80,7 @@ class VerifierPool:
         self._timeout_seconds = timeout_seconds
         self._memory_mb = memory_mb
         self._workers: list[_Worker] = []
+        self._stillborn = 0
 
     def __enter__(self) -> "VerifierPool":
         return self
@@ -203,12 +205,13 @@ class VerifierPool:
                 message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
                 if not worker.ready:
-                    raise RuntimeError("a verifier worker died at its start; its own message stands above") from None
+                    self._bury(worker)
+                    return
                 yield from self._lose(worker, waiting, "memory_or_crash")
                 return
             worker.deadline = time.monotonic() + self._timeout_seconds
             if message == "ready":
-                worker.ready = True
+                worker.ready, self._stillborn = True, 0
             elif isinstance(message, list):
                 worker.answered += len(message)
                 for verdict in message:
@@ -218,6 +221,20 @@ class VerifierPool:
                 if is_own(name):
                     raise OperatorError(_own_fault(name, trace_id, report))
                 raise RuntimeError(f"verifier {name!r} failed on trace {trace_id}:\n{report}")
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker that died before it was ready: one that was killed is replaced, one with a message of its own is a bug."""
+        worker.process.wait()
+        code = self._end(worker)
+        if code >= 0:
+            raise RuntimeError("a verifier worker died at its start; its own message stands above")
+        self._stillborn += 1
+        if self._stillborn == MAX_STILLBORN:
+            raise OperatorError(
+                f"verify: its worker processes were killed {MAX_STILLBORN} times at their start (by signal {-code}; most often the "
+                "machine is out of memory); take fewer workers (verify.workers, evaluate: --workers) and run the same command "
+                "again: what is finished is kept."
+            )
 
     def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> Iterator[tuple[_Unit, Verdict]]:
         """End a worker; its current unit gets a timeout, or its second try; the rest of its batch goes back to the front."""
