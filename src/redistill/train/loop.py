@@ -31,6 +31,7 @@ from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.gauges import held_out_figures, hold_out, pair_gauges, update_norm
+from redistill.train.live import live_view
 from redistill.train.modifiers import Modifier, check_modifiers, reads_spans
 from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs, needs_reference
 from redistill.train.optimizers import make_optimizer, set_rate
@@ -148,7 +149,7 @@ def train_stage(
     if pause_at is not None and pause_at <= done < total:
         raise Paused
     with (
-        bar(label=f"train {stage}", unit="step", total=total, initial=done) as progress,
+        live_view(stage, total=total, history=watch.history) as show,
         at_the_next_step() as somebody_asked,
     ):
         while step < total:
@@ -173,6 +174,7 @@ def train_stage(
                 line["update_norm"] = update_norm(optimizer, ranks_of(accelerator, policy)) if facts["finite"] else 0.0
             line |= look(step)
             decision = watch.judge(line) if accelerator.is_main_process else ""
+            show(line)
             decision = decision or ("leave" if somebody_asked() else "")
             decision, step_back = agreed(accelerator, (decision, 0))
             waits = step == pause_at and step < total
@@ -194,8 +196,6 @@ def train_stage(
                 raise KeyboardInterrupt
             elif not decision and (watch.saves_now(step, total) or waits):
                 save(step)
-            progress.set_postfix_str(f"loss {figures.loss:.4f}", refresh=False)
-            progress.update(step - progress.n)
             if decision == "stop" or (trial and agreed(accelerator, watch.is_alarmed)):
                 break
             if waits and not decision:

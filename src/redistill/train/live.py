@@ -1,0 +1,173 @@
+"""What a person sees while a stage trains: a live view at a terminal, a plain line now and then in a pipe, nothing under CI.
+
+    with live_view("redi", total=420, history=[]) as show:
+        show({"step": 1, "loss": 0.69, "chosen_logp": -0.51, "rejected_logp": -1.92, "guard": "steady", ...})
+
+    train redi  ━━━━━━━━━━━━━━━━━━━━━━━━  120/420 steps  0:42 left  5,312 tokens/s
+    loss               0.4120  █▇▆▅▅▄▄▃▃▃▂▂▂▁▁▁▁
+    chosen log-prob   -0.5134  ▁▁▂▂▃▃▄▄▅▅▆▆▇▇███
+    rejected          -1.9213  ██▇▇▆▆▅▅▄▄▃▃▂▂▁▁▁
+    guard              steady
+
+Lines of metrics.jsonl come in, numbers go out: no text of a trace is ever printed. The view leaves nothing behind, and the
+cursor is never hidden, so that a process killed with -9 leaves the terminal as it was.
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from redistill.progress import is_main, say, unbarred
+
+Line = Mapping[str, Any]
+BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
+CURVES = {  # what is drawn, and how a person calls it; a stage without pairs has no rejected
+    "loss": "loss",
+    "chosen_logp": "chosen log-prob",
+    "rejected_logp": "rejected",
+    "held_out_margin": "held-out margin",
+    "probe_accuracy": "probe accuracy",
+}
+STYLES = {"steady": "green", "drift": "yellow", "warning": "bold red", "collapse": "bold red reverse"}
+SECONDS_A_FRAME, SECONDS_A_LINE = 0.2, 30.0
+REMEMBERED = 50  # steps that the time left is told from
+
+
+class Pace:
+    """Steps seen in this session, and what is left by the pace of the last ones."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.stamps = total, deque[tuple[float, int]](maxlen=REMEMBERED)
+
+    def note(self, line: Line) -> None:
+        """A step is done now."""
+        if self.stamps and line["step"] <= self.stamps[-1][1]:
+            self.stamps.clear()  # the guard went back
+        self.stamps.append((time.monotonic(), int(line["step"])))
+
+    def left(self) -> float | None:
+        """Seconds to the end; None before two steps are done."""
+        (begun, first), (now, last) = self.stamps[0], self.stamps[-1]
+        return (now - begun) / (last - first) * (self.total - last) if last > first else None
+
+
+@contextmanager
+def live_view(stage: str, *, total: int, history: Sequence[Line]) -> Iterator[Callable[[Line], None]]:
+    """A function that shows a line of metrics.jsonl in the manner that fits where stderr goes. history: those before."""
+    pace = Pace(total)
+    if os.environ.get("CI") or not is_main():
+        yield lambda line: None
+    elif not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        yield _plain_lines(stage, pace)
+    else:
+        with _screen(stage, pace, list(history)) as show:
+            yield show
+
+
+def _plain_lines(stage: str, pace: Pace) -> Callable[[Line], None]:
+    """A line of text at most every SECONDS_A_LINE; none for a stage that is over before."""
+    said = time.monotonic()
+
+    def show(line: Line) -> None:
+        nonlocal said
+        pace.note(line)
+        if time.monotonic() - said >= SECONDS_A_LINE and line["step"] < pace.total:
+            said = time.monotonic()
+            say(plain_line(stage, line, pace.total, pace.left()))
+
+    return show
+
+
+def plain_line(stage: str, line: Line, total: int, left: float | None) -> str:
+    """`train    redi: step 120 of 420, 0:42 left, 5,312 tokens/s, loss 0.412, chosen -0.51, rejected -1.92, steady`."""
+    said = [f"step {line['step']} of {total}", *([f"{clock(left)} left"] if left is not None else [])]
+    said += [f"{line['tokens_per_second']:,.0f} tokens/s", f"loss {line['loss']:.4g}"]
+    for name in ("chosen", "rejected"):
+        said += [f"{name} {line[f'{name}_logp']:.3g}"] if line.get(f"{name}_logp") is not None else []
+    return f"train    {stage}: " + ", ".join([*said, *([line["guard"]] if "guard" in line else [])])
+
+
+@contextmanager
+def _screen(stage: str, pace: Pace, history: list[Line]) -> Iterator[Callable[[Line], None]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=sys.stderr, highlight=False)
+    shown = 0.0
+    # no thread draws: a frame follows a step. Lines that are said meanwhile go above the view.
+    live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, vertical_overflow="crop")
+    with live, unbarred():
+        console.show_cursor(True)
+
+        def show(line: Line) -> None:
+            nonlocal shown
+            pace.note(line)
+            while history and history[-1]["step"] >= line["step"]:
+                history.pop()
+            history.append(line)
+            if time.monotonic() - shown >= SECONDS_A_FRAME or line["step"] == pace.total:
+                shown = time.monotonic()
+                width, ascii_only = console.width, console.options.ascii_only
+                drawn = view(stage, history, pace.total, pace.left(), width=width, ascii_only=ascii_only)
+                live.update(drawn, refresh=True)
+
+        yield show
+
+
+def view(
+    stage: str, history: Sequence[Line], total: int, left: float | None, *, width: int = 100, ascii_only: bool = False
+) -> Any:
+    """The view after the last line of `history`, `width` characters wide at most, as something rich prints."""
+    from rich.console import Group
+    from rich.text import Text
+
+    last = history[-1]
+    facts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
+    facts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
+    name, said = f"train {stage}", "  ".join(facts)
+    room = min(24, width - len(name) - len(said) - 4)
+    rows = [Text.assemble((name, "bold"), "  ")]
+    if room >= 6:
+        full = room * last["step"] // total
+        done, open_ = ("#", ".") if ascii_only else ("━", "━")
+        rows[0].append(done * full, "cyan").append(open_ * (room - full), "dim").append("  ")
+    rows[0].append(said)
+    drawn = [*history[:-1][:: 1 + len(history) // 1000], last]  # a frame costs the same in a long stage
+    for key, label in CURVES.items():
+        values = [float(line[key]) for line in drawn if line.get(key) is not None]
+        if values:
+            curve = sparkline(values, max(0, min(40, width - 28)), ASCII_BLOCKS if ascii_only else BLOCKS)
+            rows.append(Text(f"{label:<15} {values[-1]:>9.4f}  {curve}"))
+    if "guard" in last:
+        state = Text.assemble("guard".ljust(15), " ", (last["guard"].rjust(9), STYLES[last["guard"]]))
+        rows.append(state.append("  " + ", ".join(last.get("guard_reasons", ()))))
+    for row in rows:
+        row.truncate(width, overflow="crop")
+    return Group(*rows)
+
+
+def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
+    """The values' course in at most `width` characters, each the mean of its share of them: [0, 1, 2, 3] -> ▁▃▆█.
+
+    From the smallest to the largest mean; all alike is the middle; what is not finite is left out.
+    """
+    finite = [value for value in values if abs(value) < float("inf")]
+    count = min(width, len(finite))
+    cuts = [len(finite) * place // count for place in range(count + 1)] if count else []
+    means = [sum(finite[a:b]) / (b - a) for a, b in itertools.pairwise(cuts)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    if high <= low:
+        return blocks[len(blocks) // 2] * count
+    return "".join(blocks[round((mean - low) / (high - low) * (len(blocks) - 1))] for mean in means)
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: 42 -> 0:42, 4000 -> 1:06:40."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
