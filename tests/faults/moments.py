@@ -20,6 +20,7 @@ OPERATIONS = {
     "os.mkdir": "mkdir",
     "os.rmdir": "remove",
     "os.truncate": "truncate",
+    "shutil.rmtree": "remove",
 }
 PASSED_THROUGH = ("redistill.disk",)
 

@@ -10,9 +10,11 @@ import ctypes
 import io
 import json
 import os
+import random
 import resource
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +175,19 @@ def small_shared_memory(spec: dict[str, Any]) -> None:
     found = told("run", "tiny.yaml", "--runs-dir", spec["place"], "--workers", "2")
     again = told("run", "tiny.yaml", "--runs-dir", spec["place"], "--workers", "1")
     answer(spec, {"story": "tmpfs" if is_tmpfs else "simulated", "answers": [found, again]})
+
+
+def jumping_clock(_: dict[str, Any]) -> None:
+    """The wall clock of this process moves by up to a day, back and forth, whenever it is looked at."""
+    real, draw = time.time, random.Random(1)
+    time.time = lambda: real() + draw.uniform(-86_400, 86_400)
+
+
+def spread(_: dict[str, Any]) -> None:
+    """No input is too small for processes of its own."""
+    import redistill.executors as executors
+
+    executors.SMALL_BYTES = 0
 
 
 def few_files(spec: dict[str, Any]) -> None:

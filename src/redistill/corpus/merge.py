@@ -113,9 +113,16 @@ def collect(
         for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
             bar.update(1)
     ledger = room.finish(num_shards)
-    (spill / "settings.json").unlink()  # first, so that half a removed spill never passes for a whole one
-    shutil.rmtree(spill)  # only now: finished shards without their spill could not be trusted to be of one cut
+    remove_spill(room)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
+
+
+def remove_spill(room: Room) -> None:
+    """Remove what lies between the passes of a finished room; a kill may have come after its ledger and before this."""
+    spill = room.folder / "spill"
+    if spill.exists():
+        (spill / "settings.json").unlink(missing_ok=True)  # first: half a removed spill never passes for a whole one
+        shutil.rmtree(spill)
 
 
 def _is_whole(spill: Path, stamp: Path) -> bool:

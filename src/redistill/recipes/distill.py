@@ -20,7 +20,7 @@ import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
-from redistill.corpus import collect
+from redistill.corpus import collect, remove_spill
 from redistill.disk import read_json, sweep, write_bytes, write_json, writing
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
@@ -55,7 +55,7 @@ from redistill.select import compare, describe, explain_empty, is_dev, select_sh
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
 from redistill.storage import Room
 from redistill.train import train_stage
-from redistill.train.loop import is_finished
+from redistill.train.loop import is_finished, remove_scaffold
 from redistill.train.probe import Probe
 from redistill.train.watch import read_lines
 
@@ -78,6 +78,7 @@ class Run:
         settings = self.recipe.corpus
         room = self.room("corpus", settings.model_dump(mode="json"))
         if room.is_finished():
+            remove_spill(room)
             return
         room.open()
         ledger = collect(
@@ -214,6 +215,7 @@ class Run:
         settings = self.recipe.train[stage]
         folder, print_ = self.folder / "train" / stage, self.plan.prints[f"train/{stage}"]
         if is_finished(folder, print_):
+            remove_scaffold(folder)
             mirror_finished(self.plan, self.folder, stage)
             return
         stream = stage_stream(self.plan, stage)

@@ -234,8 +234,7 @@ def train_stage(
     if accelerator.is_main_process:
         write_json(folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in turned_away])
         write_json(folder / "ledger.json", ledger)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        shutil.rmtree(folder / "rows", ignore_errors=True)
+        remove_scaffold(folder)
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return ledger
@@ -256,6 +255,12 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     except OperatorError:
         return False
     return True
+
+
+def remove_scaffold(folder: Path) -> None:
+    """Remove the checkpoints and rows of a finished stage; a kill may have come after its ledger and before this."""
+    for name in ("checkpoints", "rows"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
