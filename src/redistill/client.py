@@ -12,6 +12,7 @@ environment alone and is in nothing that this file writes or raises.
 
 import asyncio
 import contextlib
+import dataclasses
 import email.utils
 import hashlib
 import json
@@ -25,15 +26,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+from pydantic import TypeAdapter
 
 from redistill.disk import mark, sentence, unmarked
 from redistill.errors import OperatorError
+from redistill.keys import KEY_ENV, BaseUrl, without, without_in_text
 from redistill.progress import say
 
-KEY_ENV = "REDISTILL_API_KEY"  # a name of our own: OPENAI_API_KEY must not travel to a server of somebody else's
 FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
 LONGEST_WAIT_SECONDS = 300.0  # a server that asks for more is one to come back to later
 SHOWN_CHARS = 300  # of a server's own words in a sentence of ours
+MAX_ANSWER_BYTES = 64 * 2**20  # decompressed; a reply of 100,000 tokens is a hundredth of it
+_ADDRESS = TypeAdapter(BaseUrl)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -178,10 +182,7 @@ def _run(work: Callable[[], Any]) -> Any:
 
 
 def _check_url(server: Server) -> None:
-    if "@" in server.base_url:  # said before anything could say the address back
-        raise OperatorError(
-            f"base_url: leave the user and password out of the address; a key is read from the environment variable {server.key_env}."
-        )
+    _ADDRESS.validate_python(server.base_url)  # before anything could say the address back
     try:
         url = httpx2.URL(server.base_url)
     except httpx2.InvalidURL as error:
@@ -198,6 +199,23 @@ class _Passing(Exception):
     def __init__(self, what: str, wait_seconds: float | None = None) -> None:
         super().__init__(what)
         self.wait_seconds = wait_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a server answered, read to its end."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """ValueError or RecursionError where the body is no JSON."""
+        return json.loads(self.data)
 
 
 class _Asking:
@@ -226,8 +244,8 @@ class _Asking:
         async with self.client() as client:
             try:
                 async with asyncio.timeout(min(30.0, self.server.timeout_seconds)):
-                    response = await client.get(self._url("models"))
-            except (httpx2.TransportError, TimeoutError) as error:
+                    response = await self._send(client, "GET", "models")
+            except (httpx2.TransportError, TimeoutError, _Passing) as error:
                 raise OperatorError(
                     f"no server answers at {self.server.base_url} ({self._why(error)}); start one (`redistill serve MODEL` "
                     "shows how) or correct base_url."
@@ -235,7 +253,7 @@ class _Asking:
         self._check_key(response)
         try:
             return response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
 
     async def all(self, asks: Sequence[Ask]) -> None:
@@ -298,8 +316,8 @@ class _Asking:
             async with asyncio.timeout(self.server.timeout_seconds):
                 # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
                 body = json.dumps(dict(asked.body)).encode()
-                response = await client.post(
-                    self._url(asked.path), content=body, headers={"Content-Type": "application/json"}
+                response = await self._send(
+                    client, "POST", asked.path, content=body, headers={"Content-Type": "application/json"}
                 )
         except TimeoutError:
             raise _Passing(f"no answer within {self.server.timeout_seconds:g} seconds") from None
@@ -323,9 +341,21 @@ class _Asking:
                 f"the server at {self.server.base_url} refuses a request ({status}: {words}). {self._kept()}"
             )
         try:
-            return read_reply(response.json())
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            reply = read_reply(response.json())
+            return dataclasses.replace(reply, text=without_in_text(self.secret, reply.text))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             raise _Passing(f"not a completion: {words}") from None
+
+    async def _send(self, client: httpx2.AsyncClient, method: str, path: str, **more: Any) -> "_Answer":
+        """A server's whole answer without our key in it; _Passing where it is larger than any answer is."""
+        async with client.stream(method, self._url(path), **more) as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                size += len(part)
+                if size > MAX_ANSWER_BYTES:
+                    raise _Passing(f"an answer of over {MAX_ANSWER_BYTES >> 20} MiB")
+                parts.append(part)
+        return _Answer(response.status_code, response.headers, without(self.secret, b"".join(parts)))
 
     async def _turn(self) -> None:
         """Wait for a slot of the pace, and for the end of a pause that the server has asked for."""
@@ -347,7 +377,7 @@ class _Asking:
     def _url(self, path: str) -> str:
         return f"{self.server.base_url.rstrip('/')}/{path}"
 
-    def _check_key(self, response: httpx2.Response) -> None:
+    def _check_key(self, response: _Answer) -> None:
         if response.status_code in (401, 403):
             there = "the key in" if self.secret else "no key is in"
             raise OperatorError(
@@ -359,10 +389,10 @@ class _Asking:
     def _kept(self) -> str:
         return f"{self.answered} new answers are kept."
 
-    def _words(self, response: httpx2.Response) -> str:
+    def _words(self, response: _Answer) -> str:
         """What the server says, short, on one line, and without the key, which some servers say back."""
         text = response.text
-        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
             body = response.json()
             error = body.get("error") or body.get("detail") or body.get("message")
             text = error if isinstance(error, str) else str(error["message"])

@@ -33,7 +33,19 @@ GROUND_FLOOR = (
         "memory",
         "show",
     ),
-    *("client", "reasons", "executors", "why", "terminal", "quiet", "paths", "template_trial", "trial", "tracking"),
+    *(
+        "client",
+        "reasons",
+        "executors",
+        "why",
+        "terminal",
+        "quiet",
+        "paths",
+        "template_trial",
+        "trial",
+        "tracking",
+        "keys",
+    ),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}

@@ -74,19 +74,28 @@ class Tool:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def start(self, cwd: Path, *arguments: str, cut: dict[str, Any] | None = None) -> tuple[int, Path]:
+    def start(
+        self,
+        cwd: Path,
+        *arguments: str,
+        cut: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        terminal: bool = False,
+    ) -> tuple[int, Path]:
+        """env: more of the environment. terminal: stdout and stderr are one pseudo-terminal, both in `stdout`."""
         output = self.folder / str(next(self.numbers))
         command = {"arguments": [*map(str, arguments)], "cwd": str(cwd), "output": str(output), "cut": cut}
+        command |= {"env": env or {}, "terminal": terminal}
         return self.ask(command)["pid"], output
 
     def wait(self, started: tuple[int, Path]) -> Done:
         pid, output = started
         code = self.ask({"wait": pid})["returncode"]
-        texts = (Path(f"{output}.{name}").read_text("utf-8") for name in ("stdout", "stderr"))
+        texts = (Path(f"{output}.{name}").read_bytes().decode() for name in ("stdout", "stderr"))
         return Done(code, *texts)
 
-    def __call__(self, cwd: Path, *arguments: str, cut: dict[str, Any] | None = None) -> Done:
-        return self.wait(self.start(cwd, *arguments, cut=cut))
+    def __call__(self, cwd: Path, *arguments: str, **more: Any) -> Done:
+        return self.wait(self.start(cwd, *arguments, **more))
 
 
 def cut_at(target: str, only: str, call: int = 1, when: str = "before", signal: int = signal.SIGKILL) -> dict[str, Any]:

@@ -8,6 +8,7 @@ A cut is {"target": "redistill.storage:Room.finish_shard", "only": "verify", "ca
 at the second call whose arguments name a path with "verify" in it.
 """
 
+import contextlib
 import gc
 import importlib
 import json
@@ -15,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+import tty
 from typing import Any
 
 
@@ -51,11 +53,36 @@ def cut(spec: dict[str, Any]) -> None:
     setattr(owner, last, patched)
 
 
+def on_a_terminal() -> int:
+    """From here on stdout and stderr are a pseudo-terminal; a process of its own, whose id is returned, copies what
+    arrives there to the file, and ends when the last process has left the terminal."""
+    file, (master, slave) = os.dup(1), os.openpty()
+    tty.setraw(slave)  # \n stays \n
+    if (copier := os.fork()) == 0:
+        os.close(slave)
+        for number in (1, 2):
+            os.dup2(file, number)
+        with contextlib.suppress(OSError):  # the last one at the terminal has left
+            while data := os.read(master, 1 << 16):
+                os.write(file, data)
+        os._exit(0)
+    os.close(master)
+    for number in (1, 2):
+        os.dup2(slave, number)
+    os.close(slave)
+    os.close(file)
+    # Python's own streams were made for files, which can be sought in
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    return copier
+
+
 def child(command: dict[str, Any]) -> int:
     """Do one command with its output in files; returns the exit code that a shell would see."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{command['output']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    copier = on_a_terminal() if command.get("terminal") else None
+    os.environ.update(command.get("env") or {})
     os.chdir(command["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background inherits an ignored Ctrl-C
     from redistill.cli import main
@@ -72,6 +99,10 @@ def child(command: dict[str, Any]) -> int:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
+    if copier is not None:
+        os.close(1)
+        os.close(2)
+        os.waitpid(copier, 0)
     return code
 
 

@@ -16,7 +16,7 @@ from redistill.paths import HUB_ID
 from redistill.quiet import switched_off
 
 ENGINES = ("vllm", "transformers")
-KEY_ENV = "REDISTILL_API_KEY"  # as in client.py, which is not imported here: this verb becomes the server at once
+KEY_ENV = "REDISTILL_API_KEY"  # as in keys.py, which is not imported here: this verb becomes the server at once
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 TEXT = """\

@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from redistill.client import KEY_ENV, Ask, Kept, Reply, Server, ask, served_models
+from redistill.client import Ask, Kept, Reply, Server, ask, served_models
 from redistill.errors import OperatorError
+from redistill.keys import KEY_ENV, BaseUrl, Extra, KeyEnv
 from redistill.progress import say
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student, tell_nobody
 
@@ -37,15 +38,15 @@ def openai_engine(
     requests: Sequence[Request],
     sampling: Sampling,
     *,
-    base_url: str,
+    base_url: BaseUrl,
     model: str | None = None,
     api: Literal["completions", "chat"] = "completions",
-    key_env: str = KEY_ENV,
+    key_env: KeyEnv = KEY_ENV,
     concurrency: Annotated[int, Field(gt=0)] = 32,
     retries: Annotated[int, Field(ge=0)] = 5,
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0,
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: Extra | None = None,
     _finished: Finished = tell_nobody,
 ) -> list[Sample]:
     """One sample a request from the server at base_url, in the order of the requests. `student` is not loaded.

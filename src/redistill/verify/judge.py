@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from redistill.client import KEY_ENV, Ask, Kept, Reply, Server, ask
+from redistill.client import Ask, Kept, Reply, Server, ask
+from redistill.keys import KEY_ENV, BaseUrl, Extra, KeyEnv
 from redistill.prompts import split_thinking
 from redistill.records import FINAL, Group, Outcome, Problem, Trace, Verdict
 from redistill.verify.judging import gold_answer
@@ -84,7 +85,7 @@ class Judge:
 
 def llm(
     *,
-    base_url: str,
+    base_url: BaseUrl,
     model: str,
     policy: Literal["rescue", "veto"] = "rescue",
     api: Literal["chat", "completions"] = "chat",
@@ -93,12 +94,12 @@ def llm(
     price_out: Annotated[float, Field(ge=0)] | None = None,
     max_calls: Annotated[int, Field(ge=0)] | None = None,
     cache: str | None = None,
-    key_env: str = KEY_ENV,
+    key_env: KeyEnv = KEY_ENV,
     concurrency: Annotated[int, Field(gt=0)] = 16,
     retries: Annotated[int, Field(ge=0)] = 5,
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0,
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: Extra | None = None,
 ) -> Judge:
     """A judge behind any server that speaks OpenAI's HTTP dialect.
 
