@@ -339,7 +339,7 @@ class Room:
     def open(self) -> None:
         """Make the folder ready for work: keep finished shards of this fingerprint, remove all else."""
         stamp = self.folder / "fingerprint"
-        if self.folder.exists() and (not stamp.exists() or stamp.read_text() != self.fingerprint):
+        if self.folder.exists() and (not stamp.exists() or stamp.read_bytes() != self.fingerprint.encode()):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not stamp.exists():

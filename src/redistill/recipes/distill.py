@@ -389,7 +389,7 @@ def alone(folder: Path) -> Iterator[None]:
     check_links(folder)
     with contextlib.ExitStack() as stack:
         with writing(folder / ".lock"):
-            lock = stack.enter_context(open(folder / ".lock", "a+", encoding="utf-8"))
+            lock = stack.enter_context(open(folder / ".lock", "a+", encoding="utf-8", errors="replace"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -418,7 +418,7 @@ def forget_scores(folder: Path, prints: dict[str, str]) -> None:
     again, they are scored again."""
     for path in folder.glob("evaluate/*/*/scores.json"):
         stamp = path.with_name("fingerprint")
-        if not stamp.exists() or stamp.read_text() != prints.get(str(path.parent.relative_to(folder))):
+        if not stamp.exists() or stamp.read_text(errors="replace") != prints.get(str(path.parent.relative_to(folder))):
             path.unlink()
             (folder / "evaluate" / "comparisons.json").unlink(missing_ok=True)
 

@@ -99,7 +99,7 @@ def _room(folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, who:
     )  # fmt: skip
     room = Room(folder / "evaluate" / who / benchmark.name, print_, description(benchmark, settings))
     stamp = room.folder / "fingerprint"
-    if stamp.exists() and stamp.read_text() != print_:
+    if stamp.exists() and stamp.read_text(errors="replace") != print_:
         raise OperatorError(
             f"{room.folder} holds answers that were drawn with other settings or another version of redistill; "
             f"they are kept: choose another --name, or remove that folder."

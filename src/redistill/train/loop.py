@@ -268,7 +268,7 @@ def remove_scaffold(folder: Path) -> None:
 
 def _open(folder: Path, fingerprint: str) -> None:
     stamp = folder / "fingerprint"
-    if folder.exists() and (not stamp.exists() or stamp.read_text() != fingerprint):
+    if folder.exists() and (not stamp.exists() or stamp.read_bytes() != fingerprint.encode()):
         shutil.rmtree(folder)
     if not stamp.exists():  # never written over: a kill in the middle of that would cost the checkpoints
         write_bytes(stamp, fingerprint.encode())
