@@ -30,12 +30,24 @@ def write_sweep_page(folder: Path) -> Path:
 
 
 def point_name(point: Found) -> str:
-    """ "redi, rejected_weight 0.8"."""
-    words = [
-        f"{axis.split('.')[-1]} {value:g}" if isinstance(value, float) else f"{axis.split('.')[-1]} {value}"
-        for axis, value in point["settings"].items()
-    ]
+    """The variant and the values of its axes: redi, rejected_weight 0.8."""
+    words = [f"{axis.split('.')[-1]} {_value(value)}" for axis, value in point["settings"].items()]
     return ", ".join([point["variant"], *words])
+
+
+def _short_name(point: Found) -> str:
+    """The same for a picture's narrow margin, axes by their initials: redi rw 0.8."""
+    words = [f"{_initials(axis)} {_value(value)}" for axis, value in point["settings"].items()]
+    return " ".join([point["variant"], *words])
+
+
+def _initials(axis: str) -> str:
+    last = axis.split(".")[-1]
+    return "".join(word[0] for word in last.split("_") if word) if "_" in last else last
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _result(found: Found, benchmark: str) -> list[Block]:
@@ -47,12 +59,14 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     blocks: list[Block] = []
     best = sorted(scored, key=lambda p: -p["benchmarks"][benchmark]["mean"])[:MAX_DRAWN]
     drawn = [
-        (point_name(p), series[p["variant"]], p["benchmarks"][benchmark]["mean"], _pair(p["benchmarks"][benchmark]["interval95_over_seeds"]))
+        (_short_name(p), series[p["variant"]], p["benchmarks"][benchmark]["mean"], _pair(p["benchmarks"][benchmark]["interval95_over_seeds"]))
         for p in best
     ]  # fmt: skip
     caption = "Mean pass@1 over seeds with its 95% t-interval, best first" + (
-        f"; the {MAX_DRAWN} best of {len(scored)} points." if len(scored) > MAX_DRAWN else "."
+        f"; the {MAX_DRAWN} best of {len(scored)} points" if len(scored) > MAX_DRAWN else ""
     )
+    meanings = [f"{_initials(axis)} is {axis}" for axis in found["axes"] if "_" in axis.split(".")[-1]]
+    caption += "".join(f"; {meaning}" for meaning in meanings) + "."
     blocks.append(Figure([("", charts.intervals(drawn, "pass@1, %", f"pass@1 on {benchmark}"))], caption, single=True))
     control = found["control"]
     about = f"minus {control}: at the same values of the axes, seed by seed" if control else "no control was named"
