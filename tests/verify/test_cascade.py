@@ -39,6 +39,9 @@ from redistill.verify.answers import ANCHORS, Anchor
         ("$5$", "Thus $5$ is the solution"),
         ("i(2-i)", "1+2i"),
         (r"\pi(R^2 - r^2)", r"\pi(R-r)(R+r)"),
+        (r"-(3x+5)^5/15 + C", "-81*x**5/5 - 135*x**4 - 450*x**3 - 750*x**2 - 625*x + C"),  # the constant hides in C
+        ("cos(5*x + 3)**2 + C", "0.5*cos(10*x + 6) + C"),
+        ("-2*exp(-8*x - 6) + C", "-2*E**(-8*x - 6) + C"),
     ],
 )
 def test_equivalent_answers_are_correct(gold: str, answer: str) -> None:
@@ -61,6 +64,9 @@ def test_equivalent_answers_are_correct(gold: str, answer: str) -> None:
         (r"12\pi", r"6\pi"),
         (r"\frac{11+9a}{20}", "11+9a/20"),
         ("1112112_3", "1112122_{3}"),
+        ("x^2 + C", "x^2 + x + C"),
+        ("x + c", "x + 5 + c"),  # a letter of the question, not the constant of an integral
+        ("-2*exp(-8*x - 6) + C", "-2*exp(-8*x - 6)"),
     ],
 )
 def test_answers_that_provably_differ_are_incorrect(gold: str, answer: str) -> None:

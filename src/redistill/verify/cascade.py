@@ -183,10 +183,23 @@ def _recheck(
         if agree is False and 2 <= len(constants) <= 4:  # arbitrary constants of a solution may change their numbers
             others = (dict(zip(constants, order)) for order in itertools.permutations(constants))
             agree = any(equal_at_points(gold_value, answer_value.xreplace(names)) for names in others)
+        if agree is False and len(constants) == 1 and all(_CLOSED_BY_C.search(text) for text in (gold, answer)):
+            agree = _equal_up_to_constant(gold_value, answer_value, constants[0])
         return agree
     if not gold_value.free_symbols or not answer_value.free_symbols:  # a number against x: the same only if x drops out
         return equal_at_points(gold_value, answer_value)
     return _same_under_renaming(gold_value, answer_value)
+
+
+_CLOSED_BY_C = re.compile(r"\+\s*C\s*$")
+
+
+def _equal_up_to_constant(gold: sympy.Expr, answer: sympy.Expr, constant: sympy.Basic) -> bool | None:
+    """Two antiderivatives, each closed by `+ C`: equal where their derivatives are, since any number may hide in C."""
+    variables = sorted(gold.free_symbols - {constant}, key=str)
+    if len(variables) != 1 or any(sympy.diff(side, constant) != 1 for side in (gold, answer)):
+        return False
+    return equal_at_points(*(sympy.diff(side, variables[0]) for side in (gold, answer)))
 
 
 def _is_expression(value: Any) -> bool:

@@ -13,7 +13,7 @@ from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, f
 
 Finding = tuple[Outcome, str]
 
-RULES_VERSION = "redistill-rules 2"  # raise the number when a rule of reading or comparing changes
+RULES_VERSION = "redistill-rules 3"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length
 

@@ -114,6 +114,7 @@ def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | N
 
 _INFORMAL = [  # calculator and Python notation in LaTeX's words
     (re.compile(r"(?<=\d)i(?![A-Za-z])"), " i "),  # math-verify sees the imaginary unit only as a word of its own
+    (re.compile(r"(?<![A-Za-z\\])E(?=\s*\*\*)"), "e"),  # sympy's name of Euler's number
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\\cdot(?![A-Za-z])|\*"), r" \\cdot "),
     (re.compile(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)"), r"\\sqrt{\1}"),
