@@ -42,12 +42,19 @@ def test_a_hung_comparison_costs_only_its_own_answer() -> None:
     with VerifierPool(verifiers, workers=1, timeout_seconds=0.5, memory_mb=512) as pool:
         found = list(pool.judge(items(*completions)))
     reasons = {c: (f["fake"].outcome, f["fake"].reason) for c, f in zip(completions, found) if len(c) > 1}
-    assert reasons["sleep"] == reasons["grind"] == (Outcome.timeout, "wall_clock")
+    assert reasons["sleep"] == (Outcome.timeout, "wall_clock")
+    assert reasons["grind"] == (Outcome.timeout, "cpu_time")
     for completion in ("die", "crash", "eat", "deep"):
         assert reasons[completion] == (Outcome.timeout, "memory_or_crash"), completion
     assert [f["fake"].extracted for c, f in zip(completions, found) if len(c) == 1] == list("abcdefghi")
     assert all(f["other"].outcome == Outcome.incorrect for f in found)  # the other verifier had its say on all
-    assert found[3]["fake"].seconds == 0.5
+    assert (found[3]["fake"].seconds, found[7]["fake"].seconds) == (5.0, 0.5)
+
+
+def test_an_answer_that_waits_for_a_processor_is_not_cut_off() -> None:
+    with VerifierPool(FAKE, workers=1, timeout_seconds=0.2, memory_mb=512) as pool:
+        (found,) = pool.judge(items("nap"))
+    assert (found["fake"].outcome, found["fake"].extracted) == (Outcome.correct, "nap"), found
 
 
 def test_memory_that_others_hold_is_not_counted_against_an_answer() -> None:

@@ -14,6 +14,8 @@ def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
     match trace.completion:
         case "sleep":
             time.sleep(60)
+        case "nap":
+            time.sleep(0.5)
         case "grind":
             return Verdict(
                 Outcome.correct, str(3 ** (10**9))[:3]

@@ -19,7 +19,7 @@ from redistill.errors import OperatorError
 from redistill.executors import Executor
 from redistill.records import FINAL, Dropped, Group, Outcome, Problem, Trace, Verdict
 from redistill.storage import Account, Room, Shard, read_outcomes, read_records
-from redistill.verify import GOLD, VerifierPool, as_ungradable, check_gold, verify_group
+from redistill.verify import GOLD, OUT_OF_TIME, VerifierPool, as_ungradable, check_gold, verify_group
 from redistill.verify.noise import Gradings
 
 
@@ -153,7 +153,7 @@ _NO_TRACE = Trace("", "")
 
 def _without_clock(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """Verdicts whose seconds are no measurement, which would differ from run to run: those of a time limit stay."""
-    timed = {name for name, verdict in verdicts.items() if verdict.seconds and verdict.reason != "wall_clock"}
+    timed = {name for name, verdict in verdicts.items() if verdict.seconds and verdict.reason not in OUT_OF_TIME}
     return {name: dataclasses.replace(v, seconds=0.0) if name in timed else v for name, v in verdicts.items()}
 
 

@@ -17,13 +17,14 @@ from redistill.verify.judge import Judge, llm
 from redistill.verify.judging import RULES_VERSION, gold_answer
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
 from redistill.verify.policy import check_policy, combine, verify_group
-from redistill.verify.pool import VerifierPool
+from redistill.verify.pool import OUT_OF_TIME, VerifierPool
 
 __all__ = [
     "CASCADE_VERSION",
     "GOLD",
     "JUDGES",
     "MATH_VERIFY_VERSION",
+    "OUT_OF_TIME",
     "RELATIVE_TOLERANCE",
     "RULES_VERSION",
     "VERIFIERS",

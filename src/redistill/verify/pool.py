@@ -5,8 +5,8 @@
             verdicts["cascade"].outcome
 
 One unit of work is one verifier on one trace. Units travel in batches and verdicts come back in a few messages a batch; a
-worker counts its units in a file, so the pool always knows which one it is at. A unit that outlives the wall clock, or whose worker dies, gets
-Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
+worker counts its units in a file, so the pool always knows which one it is at. A unit that computes too long, outlives
+the wall clock, or whose worker dies, gets Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
 more in a fresh one, so that what came before it has no say. Workers are fresh interpreters (nothing of the caller's memory,
 no torch) with one hash seed, so results depend neither on their number nor on the order of the work.
 
@@ -32,12 +32,14 @@ from typing import IO, Any
 from redistill.errors import OperatorError
 from redistill.own_code import is_own
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.worker import WALL_PER_CPU
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
 BATCH_CHARS = 2_000_000
 AHEAD_BATCHES = 4  # batches a worker may be ahead of the consumer: bounds the memory
 RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only grow
 MAX_STILLBORN = 3  # workers killed before they were ready, with none that got ready in between
+OUT_OF_TIME = ("cpu_time", "wall_clock")  # reasons of Outcome.timeout
 START_SECONDS = 600.0  # importing sympy where far more processes than cores want to run; a dead worker is seen at once
 
 
@@ -68,7 +70,8 @@ class _Worker:
 class VerifierPool:
     """Worker processes that judge traces. `verifiers`: functools.partial objects of module-level functions, by name.
 
-    timeout_seconds: wall clock for one verifier on one trace, fractions allowed. memory_mb: address space of a worker.
+    timeout_seconds: processor time for one verifier on one trace, fractions allowed; wall clock is WALL_PER_CPU times
+    that. memory_mb: address space of a worker.
     workers below 1 count as 1: untrusted maths never runs in this process.
     """
 
@@ -78,6 +81,7 @@ class VerifierPool:
         self._verifiers = dict(verifiers)
         self._size = max(1, workers)
         self._timeout_seconds = timeout_seconds
+        self._wall_seconds = WALL_PER_CPU * timeout_seconds
         self._memory_mb = memory_mb
         self._workers: list[_Worker] = []
         self._stillborn = 0
@@ -181,10 +185,10 @@ class VerifierPool:
                 worker.units.append(waiting.popleft())
                 chars += len(worker.units[-1].trace.completion)
             if worker.units:
-                worker.deadline = time.monotonic() + self._timeout_seconds
+                worker.deadline = time.monotonic() + self._wall_seconds
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead: _gather sees the end of file
                     worker.connection.send([(u.problem, u.trace, u.name) for u in worker.units])
-                    worker.deadline = time.monotonic() + self._timeout_seconds  # a long batch takes time to send
+                    worker.deadline = time.monotonic() + self._wall_seconds  # a long batch takes time to send
 
     def _gather(self, waiting: collections.deque[_Unit]) -> Iterator[tuple[_Unit, Verdict]]:
         """What has come back, after waiting for the first message, death or deadline."""
@@ -209,7 +213,7 @@ class VerifierPool:
                     return
                 yield from self._lose(worker, waiting, "memory_or_crash")
                 return
-            worker.deadline = time.monotonic() + self._timeout_seconds
+            worker.deadline = time.monotonic() + self._wall_seconds
             if message == "ready":
                 worker.ready, self._stillborn = True, 0
             elif isinstance(message, list):
@@ -241,8 +245,8 @@ class VerifierPool:
         worker.process.poll() if reason == "wall_clock" else worker.process.wait()
         done = int.from_bytes(os.pread(worker.counter.fileno(), 8, 0), "little")
         code = self._end(worker)
-        if code == -signal.SIGALRM:
-            reason = "wall_clock"  # the kernel's alarm came before the pool looked
+        # the kernel's timers: processor time, and wall clock where it came before the pool looked
+        reason = {-signal.SIGPROF: "cpu_time", -signal.SIGALRM: "wall_clock"}.get(code, reason)
         place = max(0, done - worker.answered)  # units before it are done, but their verdicts died with the worker
         lost = worker.units[place]
         del worker.units[place]
@@ -252,8 +256,8 @@ class VerifierPool:
             lost.again = True
             waiting.appendleft(lost)
             return
-        seconds = round(self._timeout_seconds, 1) if reason == "wall_clock" else 0.0
-        yield lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=seconds)
+        seconds = {"cpu_time": self._timeout_seconds, "wall_clock": self._wall_seconds}.get(reason, 0.0)
+        yield lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=round(seconds, 1))
 
 
 def _own_fault(name: str, trace_id: str, report: str) -> str:

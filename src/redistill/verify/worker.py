@@ -14,8 +14,11 @@ verdicts, and yet the pool must know at which unit a worker died.
 
 A worker that runs out of memory ends; the pool tries that unit once more in a fresh one, or writes it down as lost.
 
-The worker ends when its pool does: it reads end-of-file, and while it computes, the kernel's alarm (whose default
-action needs no Python) ends it soon after the pool should have.
+A unit's time is the worker's own processor time, so that a verdict does not depend on what else the machine is doing:
+the kernel's timer (whose default action needs no Python) ends a worker that has computed too long. Wall clock, WALL_PER_CPU
+times that, is for one that waits and does not compute.
+
+The worker ends when its pool does: it reads end-of-file, and while it computes, that timer ends it.
 """
 
 import contextlib
@@ -33,6 +36,7 @@ from redistill.records import Outcome, Problem, Trace, Verdict
 
 FLUSH_SECONDS = 0.002
 OUT_OF_MEMORY = 3  # the exit code; the pool takes any death alike
+WALL_PER_CPU = 10.0  # a machine with ten times as many busy processes as cores is still waited for
 ORPHAN_SECONDS = 1.0  # the kernel's alarm goes off this much after the pool's own clock
 
 
@@ -52,7 +56,8 @@ def serve(pool: Connection, counter: int) -> None:
     table: Mapping[str, Callable[..., Verdict]] = verifiers
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash here is expected and leaves no file
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for timer in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(timer, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the pool, which then closes its end
     if mathlib := sys.modules.get("redistill.verify.mathlib"):  # some verifier needs it
         mathlib.warm_up()  # its parser builds tables at its first use: not on the clock of the first answer
@@ -63,14 +68,16 @@ def serve(pool: Connection, counter: int) -> None:
         told = time.monotonic()
         for problem, trace, name in pool.recv():
             os.pwrite(counter, done.to_bytes(8, "little"), 0)
-            signal.setitimer(signal.ITIMER_REAL, timeout_seconds + ORPHAN_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, timeout_seconds)
+            signal.setitimer(signal.ITIMER_REAL, WALL_PER_CPU * timeout_seconds + ORPHAN_SECONDS)
             try:
                 answers.append(verify_one(table[name], problem, trace))
             except MemoryError:
                 os._exit(OUT_OF_MEMORY)  # what is left in this process would count against the answers to come
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
                 pool.send((name, trace.id, traceback.format_exc()))
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
             done += 1
             if (now := time.monotonic()) - told > FLUSH_SECONDS:
                 pool.send(answers)
