@@ -9,7 +9,7 @@ quickstart: $(VENV)/.core
 	$(BIN)/redistill run recipes/quickstart.yaml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
