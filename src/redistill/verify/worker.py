@@ -76,8 +76,8 @@ def serve(pool: Connection, counter: int) -> None:
                 os._exit(OUT_OF_MEMORY)  # what is left in this process would count against the answers to come
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
                 pool.send((name, trace.id, traceback.format_exc()))
-            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
-                signal.setitimer(timer, 0)
+            for clock in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(clock, 0)
             done += 1
             if (now := time.monotonic()) - told > FLUSH_SECONDS:
                 pool.send(answers)
