@@ -2,14 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED ?=
 
-.PHONY: quickstart test soak check install clean
+.PHONY: quickstart test test-offline soak check audit lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run recipes/quickstart.yaml
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+# The whole suite in a network namespace that holds loopback and nothing else.
+test-offline: $(VENV)/.dev
+	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(BIN)/python -m pytest
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
@@ -20,6 +25,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --no-cache --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/contracts -q --durations=0
+	$(MAKE) --no-print-directory audit
+
+# Known vulnerabilities of the locked packages; says so where nobody can be asked. AUDIT=required makes that a failure.
+audit: $(VENV)/bin/python
+	@test -e $(VENV)/audit/.done || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r locks/audit.txt && touch $(VENV)/audit/.done; } || true
+	@AUDIT=$(AUDIT) $(VENV)/audit/bin/python locks/audit.py
+
+# The locks anew, from pyproject.toml and constraints.txt; wants uv.
+lock:
+	sh locks/lock.sh
 
 install: $(VENV)/.dev
 
@@ -27,12 +42,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "redistill needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard locks/*.txt)
+	sh locks/install.sh $(VENV) core $(LOCKED)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,lora,eight-bit]'
+	sh locks/install.sh $(VENV) dev $(LOCKED)
 	@touch $@
 
 clean:
