@@ -38,8 +38,9 @@ def read_value(text: str, where: str) -> Any:
             return {key: unshared(inner) for key, inner in value.items()}
         return [unshared(inner) for inner in value] if isinstance(value, list) else value
 
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)  # refuses characters that no YAML may hold
         node = loader.get_single_node()
         if node is None:
             return None
@@ -53,7 +54,8 @@ def read_value(text: str, where: str) -> Any:
     except RecursionError as error:
         raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:

@@ -55,8 +55,12 @@ def do(options: argparse.Namespace) -> None:
         raise OperatorError(f"{out} is there already; choose another --out.") from error
     except OSError as error:
         raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        out.unlink(missing_ok=True)  # half a recipe would stand in the way of the next try
+        raise
     if options.json:
         print(json.dumps({"recipe": str(out), **as_facts(layout)}, indent=2))
         return
