@@ -279,6 +279,13 @@ class Account:
         return cls(value["unit"], value["in"], value["kept"], Counter(value["dropped"]))
 
 
+def set_stamp(folder: Path, fingerprint: str) -> None:
+    """Have the folder's stamp say what its ledger says; a harmed one would empty the folder at its next change."""
+    stamp = folder / "fingerprint"
+    if not stamp.exists() or stamp.read_bytes() != fingerprint.encode():
+        write_bytes(stamp, fingerprint.encode())
+
+
 # --- the room -----------------------------------------------------------------------------------------------------
 
 
@@ -312,9 +319,13 @@ class Room:
         Damage is named in a line, and the ledger that vouched for the damaged file is removed: the room makes it again.
         """
         ledger = self._vouched(self.ledger_path)
-        if ledger is None or ledger.get("fingerprint") != self.fingerprint:
+        if ledger is None or ledger.get("fingerprint") != self.fingerprint or not self._holds(self.ledger_path, ledger):
             return False
-        return self._holds(self.ledger_path, ledger)
+        if any(self._vouched(self.marker(index)) is None for index in range(ledger["num_shards"])):
+            self.ledger_path.unlink()
+            return False
+        set_stamp(self.folder, self.fingerprint)
+        return True
 
     def _vouched(self, path: Path) -> dict[str, Any] | None:
         """A ledger or marker; None where there is none or it is damaged, which is said, and the file removed."""

@@ -55,7 +55,7 @@ from redistill.select import compare, describe, explain_empty, is_dev, select_sh
 from redistill.settings import BenchmarkSettings, Recipe, StageSettings, did_you_mean
 from redistill.storage import Room
 from redistill.train import train_stage
-from redistill.train.loop import is_finished, remove_scaffold
+from redistill.train.loop import is_finished, tidy
 from redistill.train.probe import Probe
 from redistill.train.watch import read_lines
 
@@ -215,7 +215,7 @@ class Run:
         settings = self.recipe.train[stage]
         folder, print_ = self.folder / "train" / stage, self.plan.prints[f"train/{stage}"]
         if is_finished(folder, print_):
-            remove_scaffold(folder)
+            tidy(folder, print_)
             mirror_finished(self.plan, self.folder, stage)
             return
         stream = stage_stream(self.plan, stage)

@@ -26,7 +26,7 @@ from redistill.logps import PackedPolicy, prepare_for_packing
 from redistill.progress import bar, say
 from redistill.records import Example, Pair
 from redistill.settings import StageSettings
-from redistill.storage import Account, read_json, write_bytes, write_json
+from redistill.storage import Account, read_json, set_stamp, write_bytes, write_json
 from redistill.tracking import Mirror
 from redistill.train import checkpoints
 from redistill.train.fit import fit, peak_bytes
@@ -234,7 +234,7 @@ def train_stage(
     if accelerator.is_main_process:
         write_json(folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in turned_away])
         write_json(folder / "ledger.json", ledger)
-        remove_scaffold(folder)
+        tidy(folder, fingerprint)
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return ledger
@@ -257,8 +257,9 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     return True
 
 
-def remove_scaffold(folder: Path) -> None:
+def tidy(folder: Path, fingerprint: str) -> None:
     """Remove the checkpoints and rows of a finished stage; a kill may have come after its ledger and before this."""
+    set_stamp(folder, fingerprint)
     for name in ("checkpoints", "rows"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
