@@ -1,23 +1,21 @@
 """The page as a whole: self-contained, the same bytes again, inert whatever the traces hold, honest about what is missing."""
 
+import dataclasses
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hostile_run import write_hostile
 from made_up_run import judged, make_group, write_run
 
 from redistill.errors import OperatorError
-from redistill.records import Group, Outcome, Pair, make_problem
+from redistill.records import Group, Pair
 from redistill.report import SECTIONS, write_report
 from redistill.report.blocks import Text
 from redistill.report.files import RunFiles
+from redistill.report.page import MAX_BYTES, render
 from redistill.storage import write_json, write_records
-
-BAD = (
-    "<script>alert(1)</script></pre></style><img src=http://evil.example/x onerror=alert(2)>"
-    '"><svg onload=alert(3)><a href="javascript:alert(4)">{{ 7*7 }}</a> \u202eright to left\u202c \x00\x1b[31m\u200b'
-)
 
 
 class Tags(HTMLParser):
@@ -45,7 +43,8 @@ def assert_inert(html: str) -> None:
     assert [a for a in page.attributes if a[1].startswith("on")] == []
     assert all(value.startswith("#") for _, name, value in page.attributes if name.endswith(("href", "src")))
     assert html.count("<style>") == page.tags.count("style") == 1
-    assert "@import" not in html and "url(http" not in html
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert "@import" not in style and "url(" not in style
 
 
 def copy(run_folder: Path, tmp_path: Path) -> Path:
@@ -113,35 +112,42 @@ def test_a_run_stopped_after_select_shows_what_there_is(run_folder: Path, tmp_pa
 
 
 def test_hostile_text_is_inert_and_visible(run_folder: Path, tmp_path: Path) -> None:
-    run = copy(run_folder, tmp_path)
-    problem = make_problem(BAD, answer=BAD, source=BAD, source_row=BAD)
-    wrong = judged(problem.id, BAD + "x" * 2_000_000, Outcome.incorrect, 0, BAD)
-    right = judged(problem.id, BAD + "\n".join("y" * 20_000), Outcome.correct, 1, BAD)
-    for stream in ("evaluate/redi/dev/groups", "verify/groups"):
-        write_records(run / stream / "part-00000.parquet", Group, [Group(problem, (wrong,)), Group(problem, (right,))])
-    texts = (BAD + right.completion, BAD + wrong.completion)
-    pair = Pair(problem.id, BAD, *texts, right.id, wrong.id)
-    write_records(run / "select" / "pairs" / "part-00000.parquet", Pair, [pair])
-    shutil.copytree(run / "evaluate" / "redi" / "dev", run / "evaluate" / "redi" / "<b onload=x>$x^2$")
-    ledger = {"accounts": {BAD: {"unit": BAD, "in": 1, "kept": 0, "dropped": {BAD: 1}}}, "tallies": {}}
-    ledger["tallies"] = {"outcomes": {BAD: 3}, f"outcomes:{BAD}": {BAD: 3}, f"reasons:{BAD}": {BAD: 3}}
-    write_json(run / "verify" / "ledger.json", ledger)
-    write_json(run / "select" / "ledger.json", {"tallies": {"tokens_correct": {BAD: 3, "1-2": 4}}})
-    write_json(
-        run / "evaluate" / "diagnosis.json", {"title": BAD, "sentence": BAD, "rows": [{"label": BAD, "value": BAD}]}
-    )
-    write_json(run / "evaluate" / "comparisons.json", [{"a": BAD, "b": BAD, "difference": 0.1, "sentence": BAD}])
-    write_json(run / "run.json", {"name": BAD, "packages": {BAD: BAD}, "inputs": {BAD: BAD}, "hardware": {BAD: BAD}})
-    (run / "recipe.yaml").write_text(
-        "train: {redi: {objective: redi}}\nreport: {title: '</title><script>alert(5)</script>'}\n"
-    )
-    html = write_report(run).read_text("utf-8")
+    html = write_report(write_hostile(run_folder, tmp_path / "run")).read_text("utf-8")
     assert_inert(html)
     text = "".join(Tags(html).text)
-    assert "<script>alert(1)</script></pre>" in text and "{{ 7*7 }}" in text
-    assert "⟨U+202E⟩right to left⟨U+202C⟩" in text and "␀␛[31m⟨U+200B⟩" in text
-    assert not set("\u202e\u202c\u200b\x00\x1b") & set(html)
-    assert "characters left out" in text and len(html) < 3_000_000
+    assert "alert(1)</script></pre>" in text and "{{ 7*7 }}" in text and "&lt;script&gt; &#x3c;b" in text
+    assert "⟨U+202E⟩right to left⟨U+202C⟩" in text and "␀␛[31m" in text and "⟨U+200B⟩" in text and "⟨U+D800⟩" in text
+    assert not set("\u202e\u202c\u2066\u200b\x00\x1b\x07") & set(html)
+    assert "characters left out" in text and len(html.encode()) < 3_000_000
+
+
+def test_a_page_with_too_many_long_texts_shows_fewer_of_them(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy(run_folder, tmp_path)
+    (run / "select/part-00000.done").unlink(missing_ok=True)
+    pairs = list(RunFiles(run).sample("select/pairs", max_shards=2, max_records=20))
+    wide = "\U0001f9ee" * 1500  # four bytes a character, and every token has a tone of its own: a tag each
+    long = [dataclasses.replace(p, chosen="a" + wide, rejected="b" + wide) for p in pairs]
+    write_records(run / "select/pairs/part-00000.parquet", Pair, long)
+    sides = [(i, i + 1, -1.0, -1.0 + (9 if i % 2 else -9)) for i in range(1501)]
+    found = [{"chosen_id": p.chosen_id, "rejected_id": p.rejected_id, "chosen": sides, "rejected": sides} for p in long]
+    write_json(run / "train/redi/token_changes.json", {"stage": "redi", "start": "sft", "pairs": found})
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("example_traces: 3", "example_traces: 8"))
+    sizes: list[int] = []
+
+    def measured(files: RunFiles) -> str:
+        html = render(files)
+        sizes.append(len(html.encode()))
+        return html
+
+    monkeypatch.setattr("redistill.report.page.render", measured)
+    monkeypatch.setattr("redistill.report.page.MAX_BYTES", 500_000)
+    page = write_report(run).read_text("utf-8")
+    assert page.count('name="pairs"') == 4 and sizes[0] > 500_000 >= sizes[1] == len(page.encode())
+    each = (sizes[0] - sizes[1]) / 4
+    assert sizes[0] + 42 * each <= MAX_BYTES  # the most that a recipe can ask for, 50, would fit under the real limit
 
 
 def test_a_big_run_stays_under_three_megabytes(tmp_path: Path) -> None:

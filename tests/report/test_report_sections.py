@@ -93,6 +93,7 @@ def test_a_single_sample_has_no_error_over_columns(run_folder: Path, tmp_path: P
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
     path = run / "evaluate/redi/dev/scores.json"
     value = json.loads(path.read_text())
+    del value["checksum"]  # written anew
     value["pass_at_1"]["sem_over_sample_columns"] = None
     value["settings"]["temperature"] = 1.0
     write_json(path, value)
@@ -215,6 +216,8 @@ def test_lengths_fall_back_to_characters_and_say_what_was_read(run_folder: Path,
 
 def test_a_long_corpus_is_sampled_evenly_and_boundedly(run_folder: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    for marker in (run / "verify").glob("*.done"):
+        marker.unlink()  # it names the checksums of other shards
     for index in range(40):
         write_records(
             run / f"verify/groups/part-{index:05d}.parquet", Group, [make_group(index * 10 + i) for i in range(5)]

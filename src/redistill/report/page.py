@@ -25,7 +25,7 @@ from redistill.report.noise import label_noise
 from redistill.report.policies import policies, teachers
 from redistill.report.results import comparisons, diagnosis, result, scores
 from redistill.report.text import visible
-from redistill.report.traces import answers, pairs
+from redistill.report.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.training import training
 from redistill.storage import write_bytes
 
@@ -51,7 +51,7 @@ def small_enough(run: RunFiles) -> bytes:
     while len(page := render(run).encode("utf-8")) > MAX_BYTES:
         if run.most_texts == 0:
             raise RuntimeError(f"the report of {run.folder} has {len(page):,} bytes without a single trace")
-        run.most_texts = min(run.most_texts, 64) // 2
+        run.most_texts = min(run.most_texts, max(num_wanted(run), MAX_ANSWERS)) // 2
     return page
 
 

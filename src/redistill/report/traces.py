@@ -57,10 +57,15 @@ def stage_of_tokens(run: RunFiles) -> str | None:
     return main if main in stages else stages[-1] if stages else None
 
 
+def num_wanted(run: RunFiles) -> int:
+    """How many pairs the recipe asks for."""
+    wanted = run.setting("report", "example_traces")
+    return NUM_PAIRS if wanted is None else int(wanted)
+
+
 def _picked(run: RunFiles) -> tuple[int, list[Pair], list[Pair]]:
     """(how many are wanted, those read, those shown)."""
-    wanted = run.setting("report", "example_traces")
-    wanted = min(NUM_PAIRS if wanted is None else int(wanted), run.most_texts)
+    wanted = min(num_wanted(run), run.most_texts)
     found: list[Pair] = list(run.sample("select/pairs", max_shards=4, max_records=200))
     picked = [found[i * len(found) // wanted] for i in range(wanted)] if len(found) > wanted else found
     return wanted, found, picked
@@ -150,6 +155,7 @@ def answers(run: RunFiles) -> list[Block]:
 
 
 _ANSWERS = {"right": 4, "wrong": 6, "other": 2}  # of each kind
+MAX_ANSWERS = max(_ANSWERS.values())
 _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 
