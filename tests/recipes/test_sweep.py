@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from redistill.evaluate.seeds import compare_over_seeds, t_interval, t_quantile
 from redistill.recipes.sweep import _halved
 from redistill.recipes.sweep_plan import make_trials, read_sweep
 from redistill.recipes.sweep_table import table_text, tabulate
+from redistill.recipes.sweep_trial import _shared, link_tree
 
 RECIPE = """\
 name: tiny
@@ -134,6 +136,47 @@ def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: P
     assert column["against_control"]["each"] == pytest.approx(differences)
     assert "| redi | rejected_weight 0.8 | 2 |" in (folder / "table.md").read_text()
     assert "redi, rejected_weight 0.8" in (folder / "report.html").read_text()
+
+
+def test_a_shared_folder_is_made_once_and_anew_where_it_is_damaged(tmp_path: Path) -> None:
+    made = []
+
+    def share(trial: str) -> Path:
+        target = tmp_path / trial / "room"
+
+        def whole() -> bool:
+            return target.exists() and (target / "data").read_text() == "whole"
+
+        def make() -> None:
+            if not whole():
+                made.append(trial)
+                shutil.rmtree(target, ignore_errors=True)
+                target.mkdir(parents=True)
+                (target / "data").write_text("whole")
+
+        _shared(tmp_path / "shared" / "print", target, make, whole)
+        return target / "data"
+
+    first, second = share("a"), share("b")
+    assert made == ["a"] and first.stat().st_ino == second.stat().st_ino
+    first.write_text("damaged")  # the same file for all of them
+    third, fourth = share("c"), share("d")
+    assert made == ["a", "c"] and fourth.read_text() == "whole"
+    assert third.stat().st_ino == fourth.stat().st_ino != first.stat().st_ino
+
+
+def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "deep" / "file").write_text("text")
+    (tmp_path / "a" / "half.part").write_text("what a killed process left")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr("os.link", refuse)
+    link_tree(tmp_path / "a", tmp_path / "b")
+    assert [p.name for p in (tmp_path / "b").rglob("*") if p.is_file()] == ["file"]
+    assert (tmp_path / "b" / "deep" / "file").stat().st_ino != (tmp_path / "a" / "deep" / "file").stat().st_ino
 
 
 def test_a_trial_that_fails_costs_itself_alone(here: Path, capsys) -> None:
