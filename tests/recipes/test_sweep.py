@@ -179,20 +179,30 @@ def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatc
     assert (tmp_path / "b" / "deep" / "file").stat().st_ino != (tmp_path / "a" / "deep" / "file").stat().st_ino
 
 
-def test_a_trial_that_fails_costs_itself_alone(here: Path, capsys) -> None:
-    # seed 1 finds no traces file, seed 0 does
+def test_a_trial_that_fails_costs_itself_alone_and_halving_ends_the_worse_point_at_its_rung(here: Path, capsys) -> None:
+    # seed 1 finds no trace in its file, seed 0 does
     row = {"problem": "2+2=", "answer": "4", "generations": [{"text": "####4"}, {"text": "####5"}]}
     rows = [{**row, "problem": f"{a}+{4 - a}="} for a in range(5)]
     (here / "traces-0.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (here / "traces-1.jsonl").write_text(json.dumps({**rows[0], "generations": []}) + "\n")
-    source = f"[{{name: traces, path: '{here}/traces-{{seed}}.jsonl'}}]"
-    change = f"set={{corpus.sources: {source}, corpus.dev_fraction: 0.5}}"
+    changes = {
+        "corpus.sources": [{"name": "traces", "path": f"{here}/traces-{{seed}}.jsonl"}],
+        "corpus.dev_fraction": 0.5,
+        "train.redi.guard": {"probe_every": 2, "held_out_pairs": 0, "probe_max_new_tokens": 4},
+    }
+    variants = {"redi": {"axes": {"train.redi.objective.rejected_weight": [0.2, 0.8]}}}
     with pytest.raises(SystemExit) as end:
-        sweep(here, "--set", change, "--set", "variants={redi: {}}", "--set", "control=null")
-    assert end.value.code == 2 and "1 of 2 trials failed" in capsys.readouterr().err
+        sweep(here, "--set", f"set={json.dumps(changes)}", "--set", f"variants={json.dumps(variants)}",
+              "--set", "control=null", "--set", "halving={rungs: [2]}")  # fmt: skip
+    assert end.value.code == 2 and "2 of 4 trials failed" in capsys.readouterr().err
     found = json.loads((here / "runs" / "mini-sweep" / "sweep.json").read_text())
-    assert [trial["state"] for trial in found["trials"]] == ["done", "failed"]
-    assert "the corpus is empty" in found["trials"][1]["why"]
+    assert sorted(t["state"] for t in found["trials"] if t["seed"] == 0) == ["done", "stopped"]
+    assert {t["state"] for t in found["trials"] if t["seed"] == 1} == {"failed"}
+    assert all("the corpus is empty" in t["why"] for t in found["trials"] if t["seed"] == 1)
+    steps = {t["state"]: [step for step, _ in t["curve"]] for t in found["trials"] if t["seed"] == 0}
+    assert steps == {"done": [0, 2, 4], "stopped": [0, 2]}
+    (decision,) = found["halving"]
+    assert (decision["rung"], len(decision["kept"]), len(decision["stopped"])) == (2, 1, 1)
 
 
 def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here: Path, monkeypatch) -> None:
