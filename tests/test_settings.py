@@ -183,8 +183,9 @@ def test_without_a_near_word_the_known_ones_are_listed():
         "a: " + "x" * 200_000,
         "a: !!python/object/apply:os.system [id]",
         "a: !!python/name:os.system",
+        "a: \x1b[2J",
     ],
-    ids=["laughs", "merges", "base-60", "holds-itself", "deep", "long", "object", "name"],
+    ids=["laughs", "merges", "base-60", "holds-itself", "deep", "long", "object", "name", "control"],
 )
 def test_a_text_that_would_grow_or_run_is_refused(bomb, tmp_path):
     with pytest.raises(OperatorError, match=r"too large|holds itself|not readable"):

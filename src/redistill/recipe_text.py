@@ -5,6 +5,7 @@
 Every trouble with the text is one sentence; what the keys mean is the business of settings.py.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ MAX_DIGITS = 400  # of a number; YAML 1.1 reads 1:1:1:... to the base of 60, in 
 class _Loader(yaml.SafeLoader):
     """YAML without object tags, in which 1e-6 is a number (YAML 1.1 wants a dot and a signed exponent: 1.0e-6)."""
 
+    def close(self) -> None:
+        """Let go of the text."""
+        self.dispose()
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
@@ -38,24 +43,19 @@ def read_value(text: str, where: str) -> Any:
             return {key: unshared(inner) for key, inner in value.items()}
         return [unshared(inner) for inner in value] if isinstance(value, list) else value
 
-    loader: _Loader | None = None
     try:
-        loader = _Loader(text)  # refuses characters that no YAML may hold
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        if (
-            _written_out(node, {}) > MAX_NODES
-        ):  # counted before anything is made of it: a merge key copies what it names
-            raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
-        return unshared(loader.construct_document(node))
+        with contextlib.closing(_Loader(text)) as loader:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            # counted before anything is made of it: a merge key copies what it names
+            if _written_out(node, {}) > MAX_NODES:
+                raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
+            return unshared(loader.construct_document(node))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
         raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
