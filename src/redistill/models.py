@@ -11,6 +11,7 @@ and would be rounded away. Remote code is never run and pickled weights are neve
 """
 
 import contextlib
+import copy
 import functools
 import importlib.metadata
 import io
@@ -195,9 +196,20 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
         return _own_config(settings, vocab_size or len(character_tokenizer(settings.alphabet or "")))
     where, gguf = locate(settings)
     with _loading("config", where):
-        config = AutoConfig.from_pretrained(where, **({"gguf_file": gguf} if gguf else {}), **_origin(settings))
+        if gguf is not None:
+            changed = (Path(where) / gguf).stat().st_mtime_ns
+            config = copy.deepcopy(_gguf_config(where, gguf, settings.revision, changed))
+        else:
+            config = AutoConfig.from_pretrained(where, **_origin(settings))
     _check_own_kernels(config, where)
     return edited_config(config, settings.config_edits)
+
+
+@functools.lru_cache(maxsize=4)
+def _gguf_config(where: str, gguf: str, revision: str | None, changed: int) -> Any:
+    """The config in a GGUF file, read once: its reader goes through the whole vocabulary, which takes seconds."""
+    origin = _origin(StudentSettings(model=f"{where}/{gguf}", revision=revision))
+    return AutoConfig.from_pretrained(where, gguf_file=gguf, **origin)
 
 
 def _check_own_kernels(config: Any, where: str) -> None:

@@ -45,6 +45,7 @@ GROUND_FLOOR = (
         "trial",
         "tracking",
         "keys",
+        "cost",
     ),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
@@ -65,6 +66,7 @@ REGISTRIES = {
     "CHECKS": "redistill.recipes.checkup",
     "EXECUTORS": "redistill.executors",
     "TRACKERS": "redistill.tracking",
+    "GPUS": "redistill.cost",
     "TEMPLATES": "redistill.prompts",
     "VERBS": "redistill.cli",
 }
@@ -72,7 +74,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MEMBERS = [
     pytest.param(function, id=f"{name}-{key}")
     for name, module in REGISTRIES.items()
-    if name not in ("TEMPLATES", "VERBS", "BENCHMARKS")
+    if name not in ("TEMPLATES", "VERBS", "BENCHMARKS", "GPUS")
     for key, function in getattr(importlib.import_module(module), name).items()
 ]
 

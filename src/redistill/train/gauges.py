@@ -86,21 +86,30 @@ def hold_out(rows: Rows, count: int, seed: int) -> tuple[list[int], list[int]]:
     The choice looks at nothing but (seed, prompt), so it does not depend on the order of rows, and all pairs of a problem
     are on the same side.
     """
-    limit = min(count, len(rows) // 10)
-    if limit == 0 or rows.per_row != 2:
+    if rows.per_row != 2:
         return list(range(len(rows))), []
-    prompts: dict[str, list[int]] = {}
-    for row in range(len(rows)):
-        first = rows.sequences_of(row)[0]
-        start = int(rows.starts[first])
-        prompt = rows.tokens[start : start + int(rows.prompt_tokens[first])].tobytes().hex()
-        prompts.setdefault(content_id("", "guard", str(seed), prompt), []).append(row)
+    firsts = [rows.sequences_of(row)[0] for row in range(len(rows))]
+    starts = [int(rows.starts[first]) for first in firsts]
+    ends = [start + int(rows.prompt_tokens[first]) for start, first in zip(starts, firsts, strict=True)]
+    return hold_out_prompts(
+        [rows.tokens[start:end].tobytes().hex() for start, end in zip(starts, ends, strict=True)], count, seed
+    )
+
+
+def hold_out_prompts(prompts: Sequence[str], count: int, seed: int) -> tuple[list[int], list[int]]:
+    """The same of pairs whose prompts are given, each as the hex digits of its int32 tokens."""
+    limit = min(count, len(prompts) // 10)
+    if limit == 0:
+        return list(range(len(prompts))), []
+    rows_of: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows_of.setdefault(content_id("", "guard", str(seed), prompt), []).append(row)
     held: set[int] = set()
-    for name in sorted(prompts):
-        if len(held) + len(prompts[name]) > limit:
+    for name in sorted(rows_of):
+        if len(held) + len(rows_of[name]) > limit:
             break
-        held.update(prompts[name])
-    return [n for n in range(len(rows)) if n not in held], sorted(held)
+        held.update(rows_of[name])
+    return [n for n in range(len(prompts)) if n not in held], sorted(held)
 
 
 def held_out_figures(

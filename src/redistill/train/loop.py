@@ -97,7 +97,7 @@ def train_stage(
                 "row), so each row runs alone: the same step, slower"
             )
     start = model_identity(model) if needs_reference(objective) and reference is None else ""
-    model = _adapted(model, settings, seed)
+    model = adapted_model(model, settings, seed)
     longest = int(np.diff(rows.starts).max())
     most = min(settings.tokens_per_micro_batch, settings.batch_size * rows.per_row * longest)
     fitted = fit(accelerator, model, settings, stage, tokens=max(longest, most))
@@ -355,7 +355,8 @@ def _reference(
     return found
 
 
-def _adapted(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreTrainedModel:
+def adapted_model(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreTrainedModel:
+    """The model with a stage's LoRA adapter, itself where the stage has none. OperatorError for what peft does not know."""
     if settings.lora is None:
         return model
     try:

@@ -14,14 +14,15 @@ import numpy as np
 
 
 @functools.lru_cache(maxsize=4)
-def _epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
+    """The order of an epoch's rows: a permutation of 0..num_rows-1."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch]))).permutation(num_rows)
 
 
 def rows_of_step(*, seed: int, step: int, batch_size: int, num_rows: int) -> list[int]:
     """The row numbers of one optimizer step (0-based). Epochs follow each other without a gap, each in its own order."""
     places = range(step * batch_size, (step + 1) * batch_size)
-    return [int(_epoch_order(seed, place // num_rows, num_rows)[place % num_rows]) for place in places]
+    return [int(epoch_order(seed, place // num_rows, num_rows)[place % num_rows]) for place in places]
 
 
 def num_steps(*, num_rows: int, batch_size: int, epochs: float, steps: int | None) -> int:
