@@ -129,6 +129,11 @@ def test_what_is_said_adds_up(tmp_path, looked_at):
             one = stage["memory"]["H100"][count]
             assert one["fits"] and one["total"] == sum(one["bytes"].values()) and one["longest_that_fits"] == 256
             assert one["layout"] == ("alone" if count == "1" else "ddp")
+    assert dpo["reference_tokens"] < dpo["row_tokens"] and sft["reference_tokens"] == 0
+    assert found["disk"]["students"] == 2 * 4 * found["parameters"]
+    assert found["disk"]["while_training"] == 2 * 12 * found["parameters"] + 4 * max(
+        sft["row_tokens"], dpo["row_tokens"] + dpo["reference_tokens"]
+    )
     total = found["totals"]["H100"]
     assert total["dollars"] == pytest.approx(2.0 * total["gpu_hours"]) and total["hours"]["4"] == total["gpu_hours"] / 4
     assert total["gpu_hours"] == pytest.approx(total["flops"] / (67e12 * 0.5 * 3600))  # the stages are fp32

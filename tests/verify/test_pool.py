@@ -26,7 +26,7 @@ def items(*completions: str) -> list[tuple[Problem, Trace]]:
     return [(PROBLEM, make_trace(PROBLEM.id, completion)) for completion in completions]
 
 
-def test_verdicts_come_back_in_input_order_by_name() -> None:
+def test_verdicts_come_back_in_input_order_by_name(capfd: pytest.CaptureFixture[str]) -> None:
     verifiers = {"fake": functools.partial(verify_fakes.fake, echo="say "), "other": verify_fakes.other}
     with VerifierPool(verifiers, workers=2, timeout_seconds=30, memory_mb=512) as pool:
         found = list(pool.judge(items(*(str(i) for i in range(150)))))
@@ -34,6 +34,7 @@ def test_verdicts_come_back_in_input_order_by_name() -> None:
         assert all(list(f) == ["fake", "other"] and f["other"].outcome == Outcome.incorrect for f in found)
         assert list(pool.judge([])) == []
         assert next(iter(pool.judge(items("again"))))["fake"].extracted == "say again"  # the pool can be used again
+    assert capfd.readouterr().err == ""  # the workers write to the same terminal
 
 
 def test_a_hung_comparison_costs_only_its_own_answer() -> None:

@@ -8,6 +8,7 @@ cost.py; no weight is loaded, the model is built on torch's meta device. Which n
 what is assumed, stands in the answer. (recipes/plan.py is another thing: a recipe bound and checked, ready to be run.)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def forecast(
 def _gpu(name: str, price: float | None) -> Gpu:
     if name not in GPUS:
         raise OperatorError(f"plan --gpu: there is no {name!r}{did_you_mean(name, GPUS)}")
-    if price is not None and not 0 <= price < float("inf"):
+    if price is not None and not 0 <= price < math.inf:
         raise OperatorError(f"plan --price: write dollars an hour, 0 or more (here: {price:g}).")
     gpu = GPUS[name]
     return gpu if price is None else Gpu(gpu.memory_gib, gpu.bf16_tflops, gpu.fp32_tflops, price)
@@ -160,6 +161,8 @@ def _stage(
         "steps": steps,
         "tokens": round(work.tokens),
         "learned_tokens": round(work.learned),
+        "row_tokens": round(float(lengths.sum()) * scale),
+        "reference_tokens": round(float(learned.sum()) * scale) if needs_reference(plan.objectives[name]) else 0,
         "longest": longest,
         "packing": _packing(lengths, settings, steps["value"], seed),
         "micro_batch_tokens": max(longest, most),
@@ -353,16 +356,11 @@ def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: flo
 
 
 def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes: what a run leaves, and the most that a stage has beside it while it runs (two checkpoints, its rows)."""
+    """Bytes: what a run leaves, and the most that a stage has beside it while it runs: two checkpoints (of all weights and their
+    moments; a LoRA adapter's are small), its encoded rows, and a reference's log-probs."""
     students, beside = 0, 0
     for name, settings in plan.recipe.train.items():
         students += parameters * (2 if settings.save_dtype == "bfloat16" else 4)
-        moments = 8 if settings.optimizer == "adamw" else 2
-        state = parameters * (4 + moments) if settings.lora is None else 0
-        rows = (
-            stages[name]["rows"]["value"]
-            * 4
-            * int(stages[name]["tokens"] / max(1, stages[name]["steps"]["value"] * settings.batch_size))
-        )
-        beside = max(beside, 2 * state + rows)
+        state = parameters * (12 if settings.optimizer == "adamw" else 6) if settings.lora is None else 0
+        beside = max(beside, 2 * state + 4 * (stages[name]["row_tokens"] + stages[name]["reference_tokens"]))
     return {"rooms": found.disk_bytes, "students": students, "while_training": beside}

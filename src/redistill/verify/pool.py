@@ -32,7 +32,7 @@ from typing import IO, Any
 from redistill.errors import OperatorError
 from redistill.own_code import is_own
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.worker import WALL_PER_CPU
+from redistill.verify.judging import WALL_PER_CPU  # not from worker.py: to import what `-m` runs is warned of
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
 BATCH_CHARS = 2_000_000

@@ -33,10 +33,10 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.judging import WALL_PER_CPU
 
 FLUSH_SECONDS = 0.002
 OUT_OF_MEMORY = 3  # the exit code; the pool takes any death alike
-WALL_PER_CPU = 10.0  # a machine with ten times as many busy processes as cores is still waited for
 ORPHAN_SECONDS = 1.0  # the kernel's alarm goes off this much after the pool's own clock
 
 
