@@ -92,7 +92,7 @@ def trackio(place: Place, config: Mapping[str, Any], *, project: str | None = No
     Written through trackio's own store: its `init` asks the hub who is logged in and sends from a thread that hides its
     errors. `trackio sync` puts the database on a Space afterwards.
     """
-    wanted = os.environ.get("TRACKIO_DIR") or str(place.folder / "trackio")
+    wanted = os.environ.get("TRACKIO_DIR") or str((place.folder / "trackio").absolute())
     store = _import_trackio(wanted).SQLiteStorage
     name = project or place.run
     store.delete_run(name, place.part)

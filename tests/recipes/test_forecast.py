@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -169,6 +170,24 @@ def test_a_student_too_large_for_one_gpu_is_sharded_or_said_to_be(tmp_path, look
 def test_what_is_no_gpu_share_or_price_is_one_sentence(tmp_path, options, sentence):
     with pytest.raises(OperatorError, match=sentence):
         forecast(recipe(), runs_dir=tmp_path, **options)
+
+
+def test_where_nobody_was_wrong_there_are_no_pairs_and_the_reasons_say_so(tmp_path, looked_at, rows, monkeypatch):
+    empty = replace(rows.streams["pairs"], lengths=np.zeros((0, 2), int), learned=np.zeros((0, 2), int), prompts=[])
+    found = replace(
+        rows, streams={**rows.streams, "pairs": empty}, dropped={"examples": {}, "pairs": {"no_incorrect_trace": 9}}
+    )
+    monkeypatch.setattr(module, "look", lambda plan, folder: found)
+    with pytest.raises(
+        OperatorError, match=r"^train.dpo: no pairs were found to train on \(9 no_incorrect_trace\); all 400 problems"
+    ):
+        forecast(recipe(), runs_dir=tmp_path)
+
+
+def test_eight_bit_moments_are_never_planned_in_slices(tmp_path, looked_at):
+    train = {"sft": {**SMALL["train"]["sft"], "optimizer": "adamw_8bit", "memory_gib": 0.001}}
+    memory = forecast(recipe(train=train), runs_dir=tmp_path)["stages"]["sft"]["memory"]["H100"]
+    assert not memory["8"]["fits"] and memory["8"]["layout"] == "ddp"
 
 
 def test_where_no_row_fits_it_says_so_before_any_work(tmp_path, looked_at):

@@ -127,6 +127,12 @@ def _stage(
     stream = found.streams[stage_stream(plan, name)]
     limit = min(settings.max_tokens or plan.context, plan.context)
     fits = (stream.lengths.max(axis=1, initial=0) <= limit) & (stream.learned.min(axis=1, initial=1) >= 1)
+    if not len(fits):
+        kind = stage_stream(plan, name)
+        why = ", ".join(f"{count} {reason}" for reason, count in list(found.dropped[kind].items())[:4])
+        raise OperatorError(
+            f"train.{name}: no {kind} were found to train on ({why or 'nothing came in'}); {found.sentence}."
+        )
     if not fits.any():
         raise OperatorError(
             f"train.{name}: no row is left to train on ({len(fits)} {stage_stream(plan, name)} in the sample or run, of which none "
@@ -278,7 +284,10 @@ def _chosen(
 ) -> memory.Choice:
     """What the stage would do; of several GPUs DDP where that fits with nothing saved or where the recipe says so."""
     wanted = settings.distributed
-    layouts = ["alone"] if count == 1 else ["ddp", "fsdp2"] if wanted == "auto" else [wanted]
+    slices = (
+        settings.optimizer == "adamw" and settings.offload_optimizer is not True
+    )  # else FSDP2 is refused: train/fit.py
+    layouts = ["alone"] if count == 1 else ["ddp", "fsdp2"][: 1 + slices] if wanted == "auto" else [wanted]
     found = []
     for layout in layouts:
         setup = memory.Setup(
