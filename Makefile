@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED ?=
 
-.PHONY: quickstart test test-offline soak check audit lock install clean
+.PHONY: docs quickstart test test-offline soak check audit lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run recipes/quickstart.yaml
@@ -32,6 +32,12 @@ audit: $(VENV)/bin/python
 	@test -e $(VENV)/audit/.done || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r locks/audit.txt && touch $(VENV)/audit/.done; } || true
 	@AUDIT=$(AUDIT) $(VENV)/audit/bin/python locks/audit.py
 
+# The pages of docs/ as a site in site/, which opens from disk; the reference is written from the code first.
+docs: $(VENV)/.core
+	$(BIN)/pip install --quiet -c constraints.txt 'mkdocs>=1.6'
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --quiet --strict
+
 # The locks anew, from pyproject.toml and constraints.txt; wants uv.
 lock:
 	sh locks/lock.sh
@@ -51,4 +57,4 @@ $(VENV)/.dev: $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,7 @@
-"""redistill: right and wrong teacher traces in, a better student and an honest report out."""
+"""redistill: right and wrong teacher traces in, a better student and an honest report out.
+
+`from redistill import verbs`: every verb of the command line as a function, which brings torch only when it is called.
+"""
 
 from redistill.quiet import switch_off
 

@@ -1,11 +1,14 @@
 """What README.md and docs/*.md point at is there: links, headings, files of the repository, settings of a recipe."""
 
+import importlib.util
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from redistill import settings
+from redistill import settings, verbs
+from redistill.cli import VERBS
 from redistill.corpus import SOURCES
 from redistill.evaluate import BENCHMARKS
 from redistill.rollout import ENGINES
@@ -15,7 +18,9 @@ from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import JUDGES, VERIFIERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+LINKING = [*PAGES, ROOT / "benchmarks" / "README.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 REPO_PATH = re.compile(r"(?<![\w./-])(?:src|tests|recipes|docs|benchmarks)/[\w./-]*\w")
 FILE_NAME = re.compile(r"(?<![\w./-])[a-z_]+\.py\b")
@@ -32,7 +37,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     for link in LINK.findall(prose(page)):
         if link.startswith(("http://", "https://")):
@@ -47,6 +52,31 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_path_of_the_repository_that_a_page_names_exists(page: Path) -> None:
     gone = [path for path in REPO_PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
     assert not gone, f"{page.name} names {', '.join(gone)}"
+
+
+def test_the_index_and_the_site_name_every_page() -> None:
+    index, site = ((ROOT / name).read_text("utf-8") for name in ("docs/index.md", "mkdocs.yml"))
+    pages = [str(page.relative_to(ROOT / "docs")) for page in DOCS if page.name != "index.md"]
+    assert not [name for name in pages if f"({name})" not in index], "add a line to docs/index.md"
+    assert not [name for name in pages if f": {name}\n" not in site], "add a line to `nav` of mkdocs.yml"
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec and spec.loader
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    stale = [path.name for path, text in generate.pages().items() if path.read_text("utf-8") != text]
+    assert not stale, "write them anew: python docs/generate.py"
+
+
+def test_every_verb_is_a_documented_function_too() -> None:
+    for name in VERBS:
+        function = getattr(verbs, name.replace("-", "_"), None)
+        assert function is not None, f"add a function to src/redistill/verbs.py for the verb {name}"
+        assert len((inspect.getdoc(function) or "").split()) >= 8, name
+        parameters = inspect.signature(function).parameters.values()
+        assert all(p.annotation is not p.empty for p in parameters) and "return" in function.__annotations__, name
 
 
 def test_every_file_in_the_readmes_map_exists() -> None:

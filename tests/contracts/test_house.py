@@ -49,7 +49,14 @@ GROUND_FLOOR = (
     ),
 )
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
-FLOORS = {**dict.fromkeys(GROUND_FLOOR, 0), **dict.fromkeys(ROOMS, 1), "recipes": 2, "cli": 3, "__main__": 4}
+FLOORS = {
+    **dict.fromkeys(GROUND_FLOOR, 0),
+    **dict.fromkeys(ROOMS, 1),
+    "recipes": 2,
+    "cli": 3,
+    "__main__": 4,
+    "verbs": 4,
+}
 REGISTRIES = {
     "SOURCES": "redistill.corpus",
     "VERIFIERS": "redistill.verify",

@@ -61,6 +61,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Evaluate, then print the scores and where the page is."""
+    folder = evaluated(options)
+    if options.json:
+        print(json.dumps(score_table(folder), indent=2))
+    else:
+        print_scores(folder)
+        print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
+
+
+def evaluated(options: argparse.Namespace) -> Path:
+    """The folder of the evaluation that these arguments ask for."""
     from redistill.recipe_text import apply_override
     from redistill.settings import parse_evaluation
 
@@ -81,12 +91,7 @@ def do(options: argparse.Namespace) -> None:
     if options.name is None:
         tree["name"] = default_name(settings, who)
         settings = parse_evaluation(tree, "evaluate")
-    folder = evaluate(settings, runs_dir=options.runs_dir, who=who)
-    if options.json:
-        print(json.dumps(score_table(folder), indent=2))
-    else:
-        print_scores(folder)
-        print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
+    return evaluate(settings, runs_dir=options.runs_dir, who=who)
 
 
 def _tree(options: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -39,28 +38,12 @@ def do(options: argparse.Namespace) -> None:
 
     layout = recognise(traces, SOURCES)
     model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
-    from redistill.recipes.start import as_facts, name_of, recipe_text
+    from redistill.recipes.start import as_facts, name_of, write_recipe
 
     asked = not (options.traces and options.model)
     name = options.name or (_ask("Name of the recipe", name_of(traces), "") if asked else name_of(traces))
     out = options.out or Path(_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml")
-    text = recipe_text(layout, traces=traces, model=model, name=name)
-    from redistill.recipes.validate import mistakes_in
-
-    if wrong := mistakes_in(text, f"the recipe for {traces}"):
-        raise OperatorError("\n  ".join(wrong))
-    try:
-        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError as error:
-        raise OperatorError(f"{out} is there already; choose another --out.") from error
-    except OSError as error:
-        raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError:
-        out.unlink(missing_ok=True)  # half a recipe would stand in the way of the next try
-        raise
+    out = write_recipe(layout, traces, model, name, out)
     if options.json:
         print(json.dumps({"recipe": str(out), **as_facts(layout)}, indent=2))
         return

@@ -137,7 +137,7 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
     )
     rows = [
         ("base student", base + (f", revision {student.revision}" if student.revision else "")),
-        ("licence of the base student", f"`{licence}`, as its card says" if licence else "not stated beside it; that of its own page holds"),
+        ("licence of the base student", f"`{licence}`, as its card says" if licence else "none: made for this run" if student.from_config else "not stated beside it; that of its own page holds"),
         ("starts from", f"`{settings.start}`"),
         ("objective", _plugin(settings.objective)),
         ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),

@@ -7,6 +7,7 @@ What the file cannot say (rates, epochs) is the paper's or a usual choice, and a
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from redistill import models
 from redistill.corpus.layouts import Layout
 from redistill.errors import OperatorError
+from redistill.recipes.validate import mistakes_in
 from redistill.settings import StudentSettings
 
 CHARACTERS_PER_TOKEN = 3  # of mathematics in English, roughly; only bounds the answers' length
@@ -57,8 +59,30 @@ def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
         *_train(layout),
         "",
         *_evaluate(layout),
+        "",
+        '# card: {license: apache-2.0, data_licenses: ["whose traces, under which licence"]}      # for the students\' model cards',
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_recipe(layout: Layout, traces: str, model: str, name: str, out: Path) -> Path:
+    """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
+    text = recipe_text(layout, traces=traces, model=model, name=name)
+    if wrong := mistakes_in(text, f"the recipe for {traces}"):
+        raise OperatorError("\n  ".join(wrong))
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError as error:
+        raise OperatorError(f"{out} is there already; choose another --out.") from error
+    except OSError as error:
+        raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        out.unlink(missing_ok=True)  # half a recipe would stand in the way of the next try
+        raise
+    return out
 
 
 def _quoted(text: str) -> str:

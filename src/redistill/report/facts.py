@@ -3,7 +3,6 @@
 from typing import Any
 
 from redistill.report.blocks import Block, Code, Details, Table, Text
-from redistill.report.costs import costs
 from redistill.report.files import RunFiles
 from redistill.report.text import duration, join, number, short
 
@@ -24,7 +23,6 @@ def facts(run: RunFiles) -> list[Block]:
     rows = [("name", short(record.name, 100)), ("seed", number(record.seed)), ("git commit", commit + dirty)]
     rows += [(short(str(key), 40), _fact(value)) for key, value in record.hardware.items()]
     blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
-    blocks += costs(run)
     if record.seconds:
         total = sum(record.seconds.values())
         times = [(short(room, 60), duration(s)) for room, s in record.seconds.items()]

@@ -1,0 +1,251 @@
+"""The reference pages that are written from the code: docs/reference/, docs/recipe.schema.json, and the defaults in docs/recipes.md.
+
+    python docs/generate.py            write them
+    python docs/generate.py --check    exit 1 and name those that are not what this would write
+
+Names, types, defaults and docstrings come from the code, so a page cannot say what the code does not. In docs/recipes.md the
+meanings are written by hand, and only the cells of defaults are set from the code.
+"""
+
+import argparse
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from redistill import records, settings, verbs
+from redistill.cli import VERBS
+from redistill.recipes.schema import recipe_schema
+
+DOCS = Path(__file__).parent
+WRITTEN = "<!-- written by docs/generate.py; change the code, not this page -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is not up to date")
+    check = parser.parse_args().check
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in stale:
+        print(f"{'not up to date' if check else 'written'}: {path.relative_to(DOCS.parent)}")
+        if not check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(pages()[path], "utf-8")
+    sys.exit(1 if stale and check else 0)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that the code decides, with its text."""
+    recipes = DOCS / "recipes.md"
+    return {
+        DOCS / "reference" / "verbs.md": verbs_page(),
+        DOCS / "reference" / "python.md": python_page(),
+        DOCS / "reference" / "records.md": records_page(),
+        DOCS / "recipe.schema.json": json.dumps(recipe_schema(), indent=1) + "\n",
+        recipes: with_defaults(recipes.read_text("utf-8")),
+    }
+
+
+# --- verbs ----------------------------------------------------------------------------------------------------------
+
+
+def verbs_page() -> str:
+    """Every verb: what `--help` says, its arguments as a table."""
+    parts = [
+        WRITTEN,
+        "# Verbs",
+        "`redistill VERB --help` says the same. Exit codes: 0 done, 2 a mistake in one sentence, 130 stopped by Ctrl-C. `--json` prints for programs.\n"
+        "Every verb is a [function](python.md) too.",
+    ]
+    for name, verb in VERBS.items():
+        parser = argparse.ArgumentParser(f"redistill {name}", add_help=False)
+        verb.add(parser)
+        text, _, examples = inspect.cleandoc(verb.TEXT).partition("\nexample")
+        parts += [f"## redistill {name}", _escaped(text.strip())]
+        parts += [_table(("argument", "meaning"), [_argument(action) for action in parser._actions])]
+        if examples:
+            body = "\n".join(line[2:] if line.startswith("  ") else line for line in examples.split("\n")[1:])
+            parts += [f"```text\n{body.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _argument(action: argparse.Action) -> tuple[str, str]:
+    words = action.metavar or (
+        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    )
+    takes = "" if action.nargs == 0 else f" {words}"
+    flag = ", ".join(action.option_strings) + takes if action.option_strings else str(words)
+    needed = "; required" if action.option_strings and action.required else ""
+    choices = f" ({', '.join(map(str, action.choices))})" if action.choices and action.metavar else ""
+    return f"`{flag}`", _escaped(f"{action.help or ''}{choices}{needed}")
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+def python_page() -> str:
+    """Every function of redistill.verbs: its signature as it stands in the file, and its docstring."""
+    source = inspect.getsource(verbs)
+    parts = [WRITTEN, "# From Python: redistill.verbs", _escaped((inspect.getdoc(verbs) or "").split("\n\n", 2)[-1])]
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            end = node.body[0].lineno - 1
+            head = "\n".join(source.splitlines()[node.lineno - 1 : end]).rstrip(":")
+            parts += [f"## {node.name}", f"```text\n{head}\n```", _escaped(ast.get_docstring(node) or "")]
+    return "\n\n".join(parts) + "\n"
+
+
+# --- records --------------------------------------------------------------------------------------------------------
+
+
+def records_page() -> str:
+    """Every record of records.py with its fields, and the outcomes."""
+    source = inspect.getsource(records)
+    lines = source.splitlines()
+    parts = [
+        WRITTEN,
+        "# Records",
+        "What the files of a run hold (Parquet columns are the fields) and what plug-ins are given: frozen dataclasses of `redistill.records`. Who makes "
+        "and who reads each: [the house](../house.md#what-flows). One of them, readably: `redistill show FILE N`.",
+    ]
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        parts += [f"## {node.name}", _escaped(ast.get_docstring(node) or "")]
+        rows = []
+        for inner in node.body:
+            note = lines[inner.lineno - 1].partition("  # ")[2]
+            if isinstance(inner, ast.AnnAssign):
+                default = ast.unparse(inner.value) if inner.value is not None else "required"
+                default = {"field(default_factory=dict)": "{}", "''": "empty"}.get(default, default)
+                rows.append((f"`{ast.unparse(inner.target)}`", f"`{ast.unparse(inner.annotation)}`", default, note))
+            elif isinstance(inner, ast.Assign):
+                rows.append((f"`{ast.unparse(inner.targets[0])}`", "outcome", "", note))
+        if any(row[1] == "outcome" for row in rows):
+            parts.append(_table(("outcome", "meaning"), [(row[0], _escaped(row[3])) for row in rows]))
+        elif rows:
+            parts.append(_table(("field", "type", "default"), [(a, b.replace("|", "\\|"), c) for a, b, c, _ in rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+# --- defaults in recipes.md -----------------------------------------------------------------------------------------
+
+TABLES: dict[str, type[settings.Settings]] = {  # heading, or the line above a second table -> the settings it lists
+    "## The top": settings.Recipe,
+    "## student": settings.StudentSettings,
+    "## prompt": settings.PromptSettings,
+    "## corpus": settings.CorpusSettings,
+    "`decontaminate`": settings.DecontaminateSettings,
+    "## verify": settings.VerifySettings,
+    "## select": settings.SelectSettings,
+    "## execution": settings.ExecutionSettings,
+    "## train.STAGE": settings.StageSettings,
+    "A stage's `guard`": settings.GuardSettings,
+    "## evaluate": settings.EvaluateSettings,
+    "An entry of `benchmarks`": settings.BenchmarkSettings,
+    "## report": settings.ReportSettings,
+    "## card": settings.CardSettings,
+}
+PLUG_INS = {  # heading -> where the functions are
+    "### Sources": ("redistill.corpus", "SOURCES"),
+    "### Judges": ("redistill.verify", "JUDGES"),
+    "### Filters": ("redistill.select", "FILTERS"),
+    "### Pairings": ("redistill.select", "PAIRINGS"),
+    "### Objectives": ("redistill.train", "OBJECTIVES"),
+    "### Modifiers": ("redistill.train", "MODIFIERS"),
+    "### Engines": ("redistill.rollout", "ENGINES"),
+}
+
+
+def with_defaults(page: str) -> str:
+    """The page with every default that is a plain value as the code has it; words for `none` and the like stay."""
+    known: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] = {}
+    columns: list[str] = []
+    plug_in, done = "", []
+    for line in page.split("\n"):
+        for opening, model in TABLES.items():
+            if line.startswith(opening):
+                known = {name: _plain_default(field) for name, field in model.model_fields.items()}
+        if line.startswith("###") or (line.startswith("## ") and line not in TABLES):
+            known, place = {}, PLUG_INS.get(line)
+            if place:
+                known = _options_of_table(getattr(importlib.import_module(place[0]), place[1]))
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] if line.startswith("|") else []
+        if not cells:
+            columns = []
+        elif not columns:
+            columns = cells
+        elif "default" in columns and not set(cells[0]) <= {"-"}:
+            names = re.findall(r"`([\w-]+)`", cells[columns.index("option")] if "option" in columns else cells[0])
+            if callable(known):
+                plug_in = (re.findall(r"`([\w-]+)`", cells[0]) or [plug_in])[0]
+                found = known(plug_in)
+            else:
+                found = known
+            place_ = columns.index("default")
+            new = _cell(cells[place_], [found.get(name, ...) for name in names])
+            if new != cells[place_]:
+                cells[place_] = new
+                line = "| " + " | ".join(cells) + " |"
+        done.append(line)
+    return "\n".join(done)
+
+
+def _options_of_table(table: Mapping[str, Callable[..., Any]]) -> Callable[[str], Mapping[str, Any]]:
+    def options(name: str) -> dict[str, Any]:
+        if name not in table:
+            return {}
+        found = settings.options_of(table[name]).items()
+        return {key: ... if p.default is p.empty else p.default for key, p in found}
+
+    return options
+
+
+def _plain_default(field: Any) -> Any:
+    """A field's default where it is a plain value, else ...: required, a table, or made by a function."""
+    return field.default if isinstance(field.default, bool | int | float | str) else ...
+
+
+def _cell(cell: str, defaults: list[Any]) -> str:
+    """The cell, or what the code says where it says something else. Several settings in a row: their defaults by commas."""
+    words = cell.split(", ") if len(defaults) > 1 else [cell]
+    if not defaults or len(words) != len(defaults):
+        return cell
+    return ", ".join(_word(word, default) for word, default in zip(words, defaults))
+
+
+def _word(word: str, default: Any) -> str:
+    if not isinstance(default, bool | int | float | str) or default == "" or word.startswith(f"`{default}`"):
+        return word
+    try:
+        said = yaml.safe_load(re.sub(r"^(\d+)e", r"\1.0e", word.strip("`").replace(",", "")))
+    except yaml.YAMLError:
+        said = None
+    if said == default and isinstance(said, bool) == isinstance(default, bool):
+        return word
+    return f"`{default}`" if isinstance(default, str) else str(default).lower() if isinstance(default, bool) else f"{default}"
+
+
+# --- small helpers --------------------------------------------------------------------------------------------------
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _escaped(text: str) -> str:
+    """Plain text in Markdown: no tags, no accidental tables, no emphasis by *; what stands in backticks stays."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
+    return "`".join(parts).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()
