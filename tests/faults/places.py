@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from faults.moments import Moments
 
 _NEW_NAMESPACE, _NEW_USER = 0x00020000, 0x10000000
 _RDONLY, _REMOUNT, _REC, _PRIVATE = 1, 32, 16384, 1 << 18
+_OVERRIDE_WRITE, _OVERRIDE_READ = 1 << 1, 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -135,24 +136,43 @@ def read_only(spec: dict[str, Any]) -> None:
     place = Path(spec["place"])
     is_tmpfs = mounted(place, "size=48m")
     before = told("run", "tiny.yaml", "--runs-dir", str(place), "--until", "select")
-    folders = [path for path in (place, *place.rglob("*")) if path.is_dir()]
-    if is_tmpfs:
-        assert _mount(None, str(place), None, _REMOUNT | _RDONLY, None)
-    else:
-        for folder in folders:
-            folder.chmod(0o555)
-    answers = [
-        told("run", "tiny.yaml", "--runs-dir", str(place)),
-        told("run", "tiny.yaml", "--runs-dir", f"{place}/new"),
-    ]
-    if is_tmpfs:
-        assert _mount(None, str(place), None, _REMOUNT, None)
-    else:
-        for folder in folders:
-            folder.chmod(0o755)
+    with unwritable(place, is_tmpfs):
+        answers = [told("run", "tiny.yaml", "--runs-dir", str(p)) for p in (place, place / "new")]
     after = told("run", "tiny.yaml", "--runs-dir", str(place))
     shutil.copytree(place, spec["end"], dirs_exist_ok=True)
     answer(spec, {"story": "tmpfs" if is_tmpfs else "rights", "before": before, "answers": answers, "after": after})
+
+
+@contextlib.contextmanager
+def unwritable(place: Path, is_tmpfs: bool) -> Iterator[None]:
+    """Within the block nothing below `place` can be written: a mount that is read-only, else folders without the right to
+    write, which root is made to respect."""
+    if is_tmpfs:
+        assert _mount(None, str(place), None, _REMOUNT | _RDONLY, None)
+        yield
+        assert _mount(None, str(place), None, _REMOUNT, None)
+        return
+    folders = [path for path in (place, *place.rglob("*")) if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o555)
+    before = _rights(lambda held: held & ~(_OVERRIDE_WRITE | _OVERRIDE_READ))
+    yield
+    _rights(lambda held: before)
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def _rights(change: Callable[[int], int]) -> int:
+    """Change this process's capabilities (capset(2), version 3); returns those it had."""
+    header, data = (
+        (ctypes.c_uint32 * 2)(0x20080522, 0),
+        (ctypes.c_uint32 * 6)(),
+    )  # effective, permitted, inheritable; twice
+    assert _LIBC.capget(header, data) == 0
+    held = data[0]
+    data[0] = change(held)
+    assert _LIBC.capset(header, data) == 0
+    return held
 
 
 def small_shared_memory(spec: dict[str, Any]) -> None:

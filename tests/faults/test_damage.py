@@ -19,6 +19,7 @@ from redistill.records import Dropped, Example, Group, Problem, Trace, make_prob
 from redistill.settings import StageSettings
 from redistill.storage import Account, Room, Shard, read_columns, read_outcomes, read_records
 from redistill.train import checkpoints
+from redistill.train.loop import _open
 from redistill.train.reference import _kept
 from redistill.train.rows import damage, write_rows
 from redistill.train.watch import Watch
@@ -223,6 +224,20 @@ def test_a_history_that_has_changed_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / "metrics.jsonl").write_bytes(harmed)
         with pytest.raises(OperatorError, match=said):
             Watch(tmp_path, "redi", settings).open(3)
+
+
+def test_a_stage_that_goes_on_never_writes_over_its_stamp(tmp_path: Path) -> None:
+    """A kill in the middle of that, or a full disk, would leave an empty stamp, and the next run would begin from nothing."""
+    _open(tmp_path / "redi", "print")
+    stamp = tmp_path / "redi" / "fingerprint"
+    (tmp_path / "redi" / "checkpoints").mkdir()
+    before = stamp.stat()
+    _open(tmp_path / "redi", "print")
+    after = stamp.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert (tmp_path / "redi" / "checkpoints").exists()
+    _open(tmp_path / "redi", "another")
+    assert stamp.read_text() == "another" and not (tmp_path / "redi" / "checkpoints").exists()
 
 
 def test_harmed_token_rows_are_found_and_named(tmp_path: Path) -> None:
