@@ -5,9 +5,10 @@ import os
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzzing import drawn
 from redistill.errors import OperatorError
 from redistill.recipes.plan import make_plan
 from redistill.recipes.validate import mistakes
@@ -105,9 +106,7 @@ def looked_at(text, here):
     return said, None
 
 
-SLOWLY = settings(
-    derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SLOWLY = drawn(60)
 
 
 @SLOWLY

@@ -56,6 +56,8 @@ def openthoughts(
 
 
 def _turn(turn: Any) -> tuple[str, str]:
-    if not isinstance(turn, dict) or not {"from", "value"} <= turn.keys() or turn["from"] not in _ROLES:
+    if not isinstance(turn, dict) or not {"from", "value"} <= turn.keys():
+        raise Refused("wrong_type")
+    if not isinstance(turn["from"], str) or turn["from"] not in _ROLES:
         raise Refused("wrong_type")
     return _ROLES[turn["from"]], fields.text(turn["value"])

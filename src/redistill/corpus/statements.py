@@ -160,6 +160,7 @@ def similarity(one: str, other: str) -> float:
     return len(first & second) / len(first | second)
 
 
+MAX_DIGITS = 400  # of an answer that is compared as a number; Python itself refuses 4,300
 _FRACTION = re.compile(r"(-?)\s*\\frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
 _NUMBER = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+))(?:/(\d+))?")
 
@@ -173,6 +174,6 @@ def answer_key(answer: str) -> str:
     text = re.sub(r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", text)
     text = _FRACTION.sub(r"\1\2/\3", re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text))
     number = _NUMBER.fullmatch(re.sub(r"\s", "", _THOUSANDS.sub("", text.replace("{,}", ","))))
-    if number and int(number[2] or 1):
+    if number and len(number[0]) <= MAX_DIGITS and int(number[2] or 1):
         return str(Fraction(number[1]) / int(number[2] or 1))
     return " ".join(normal(text)) or text
