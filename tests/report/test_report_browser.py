@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from browser import FOUND, Browser, Page
-from hostile_run import write_hostile
+from hostile_run import BAD, write_hostile
 
-from redistill.report import write_report
+from redistill.report import write_report, write_runs_page
+from redistill.report.sweep import write_sweep_page
+from redistill.storage import write_json
 
 pytestmark = pytest.mark.skipif(
     FOUND is None, reason="no Chromium here (set CHROMIUM); test_report_page.py checks the same run with an HTML parser"
@@ -27,6 +29,11 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def hostile(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(write_hostile(run_folder, tmp_path_factory.mktemp("hostile") / "run"))
+
+
+@pytest.fixture(scope="module")
+def ordinary(run_folder: Path) -> Path:
+    return write_report(run_folder)
 
 
 def assert_it_fits(page: Page) -> None:
@@ -96,12 +103,31 @@ def test_a_hostile_trace_breaks_no_layout(browser: Browser, hostile: Path, width
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_an_ordinary_page_fits_too(browser: Browser, run_folder: Path, width: int) -> None:
-    assert_it_fits(browser.open(write_report(run_folder), width=width, dark=width == 390))
+def test_an_ordinary_page_fits_too(browser: Browser, ordinary: Path, width: int) -> None:
+    assert_it_fits(browser.open(ordinary, width=width, dark=width == 390))
 
 
-def test_the_keyboard_reaches_everything_and_focus_is_seen(browser: Browser, run_folder: Path) -> None:
-    page = browser.open(write_report(run_folder))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_several_hostile_runs_and_a_hostile_sweep_fit_and_run_nothing(
+    browser: Browser, hostile: Path, run_folder: Path, tmp_path: Path, width: int
+) -> None:
+    side_by_side = write_runs_page([hostile.parent, run_folder], [], [BAD], tmp_path / "runs.html")
+    column = {"seeds": [0], "each": [0.5], "mean": 0.5, "interval95_over_seeds": None, "against_control": None}
+    points = [
+        {"variant": BAD, "settings": {f"a.{BAD}": BAD * i, "b": i}, "state": "done", "benchmarks": {BAD: column}}
+        for i in (1, 2)
+    ]
+    sweep = {"name": BAD, "control": None, "axes": {"b": [1, 2]}, "seeds": [0], "trials": [], "points": points}
+    write_json(tmp_path / "sweep.json", {**sweep, "chosen": [], "halving": []})
+    for path in (side_by_side, write_sweep_page(tmp_path)):
+        page = browser.open(path, width=width)
+        assert_it_fits(page)
+        assert page.value("window.ran === undefined && document.querySelectorAll('script, img, iframe').length === 0")
+        assert "owned" not in page.value("document.title").partition("·")[2]
+
+
+def test_the_keyboard_reaches_everything_and_focus_is_seen(browser: Browser, ordinary: Path) -> None:
+    page = browser.open(ordinary)
     reachable = page.value("""[...document.querySelectorAll('a[href], summary, [tabindex="0"], input:checked')]
         .filter(e => e.checkVisibility()).length""")
     reached = 0
@@ -116,8 +142,8 @@ def test_the_keyboard_reaches_everything_and_focus_is_seen(browser: Browser, run
     assert reached == reachable > 30
 
 
-def test_arrow_keys_leaf_through_the_pairs(browser: Browser, run_folder: Path) -> None:
-    page = browser.open(write_report(run_folder))
+def test_arrow_keys_leaf_through_the_pairs(browser: Browser, ordinary: Path) -> None:
+    page = browser.open(ordinary)
     page.value("document.querySelector('#pairs-1').focus()")
     shown = "[...document.querySelectorAll('.browser')][0].querySelectorAll('article')"
     visible = f"[...{shown}].map(a => a.offsetParent !== null)"

@@ -1,5 +1,6 @@
 """Sections as data: what each says about the made-up run, checked against numbers worked out by hand."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -274,6 +275,17 @@ def test_facts_tell_version_hash_machine_and_time(run: RunFiles) -> None:
         "rejected_weight: 0.8",
     ):
         assert word in said
+
+
+def test_facts_hold_the_hashes_of_the_recipe_and_of_the_students(run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (run / "train/redi/model").mkdir()
+    (run / "train/redi/model/checksums.json").write_text('{"config.json": "aa", "model.safetensors": "bb"}')
+    table = facts(RunFiles(run))[0]
+    assert isinstance(table, Table)
+    found = dict(table.rows)  # type: ignore[arg-type]
+    assert found["recipe.yaml, SHA-256"] == hashlib.sha256((run / "recipe.yaml").read_bytes()).hexdigest()
+    assert found["weights of redi, SHA-256"] == "bb" and "weights of sft, SHA-256" not in found
 
 
 def test_models_keep_one_colour_on_the_whole_page(run: RunFiles) -> None:

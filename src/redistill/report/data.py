@@ -28,13 +28,20 @@ def verdicts(run: RunFiles) -> list[Block]:
     columns = {"joined": joined, **named}
     words = sorted({w for t in columns.values() for w in t}, key=lambda w: (-joined.get(w, 0), w))
     totals = {name: sum(tally.values()) for name, tally in columns.items()}
-    rows = [[w, *(_count_and_share(tally.get(w, 0), totals[name]) for name, tally in columns.items())] for w in words]
+    rows = [
+        [short(w, 60), *(_count_and_share(tally.get(w, 0), totals[name]) for name, tally in columns.items())]
+        for w in words
+    ]
     rows.append(["all", *(count(n) for n in totals.values())])
     blocks: list[Block] = [
         Text(
             "Only a certain “incorrect” may become a rejected trace; what could not be decided is never stored as wrong."
         ),
-        Table("Traces by verdict: count and percent of the verifier's own", ["outcome", *columns], rows),
+        Table(
+            "Traces by verdict: count and percent of the verifier's own",
+            ["outcome", *(short(name, 40) for name in columns)],
+            rows,
+        ),
     ]
     blocks += _golds(run, ledger)
     for name in named:
@@ -42,7 +49,10 @@ def verdicts(run: RunFiles) -> list[Block]:
         if reasons:
             body = [(short(w, 80) or "(none given)", f"{n:,}") for w, n in top(reasons)]
             blocks.append(
-                Details(f"Reasons given by {name}", [Table(f"Reasons given by {name}", ("reason", "traces"), body)])
+                Details(
+                    f"Reasons given by {short(name, 60)}",
+                    [Table(f"Reasons given by {short(name, 60)}", ("reason", "traces"), body)],
+                )
             )
     return blocks
 

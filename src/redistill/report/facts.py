@@ -1,5 +1,6 @@
 """The section about doing it again: the resolved recipe, versions, checksums, hardware and seconds."""
 
+import hashlib
 from typing import Any
 
 from redistill.report.blocks import Block, Code, Details, Table, Text
@@ -21,6 +22,7 @@ def facts(run: RunFiles) -> list[Block]:
     commit = short(record.git_commit or "unknown", 60)
     dirty = {True: ", with changes that were not committed", False: ", clean"}.get(record.git_dirty, "")  # type: ignore[arg-type]
     rows = [("name", short(record.name, 100)), ("seed", number(record.seed)), ("git commit", commit + dirty)]
+    rows += _hashes(run)
     rows += [(short(str(key), 40), _fact(value)) for key, value in record.hardware.items()]
     blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
     if record.seconds:
@@ -39,6 +41,20 @@ def facts(run: RunFiles) -> list[Block]:
         table = Table(f"Inputs and their SHA-256{more}", ("file", "SHA-256"), listed, (1,))
         blocks.append(Details(f"Checksums of the inputs{more}", [table]))
     return blocks + _recipe(run)
+
+
+def _hashes(run: RunFiles) -> list[tuple[str, str | None]]:
+    """SHA-256 of the resolved recipe, and of each student's weights as they were saved."""
+    found: list[tuple[str, str | None]] = []
+    if run.recipe_text:
+        found.append(("recipe.yaml, SHA-256", hashlib.sha256(run.recipe_text.encode()).hexdigest()))
+    for stage in run.stages:
+        sums = run.checksums(stage)
+        weights = [sums[name] for name in sorted(sums) if name.endswith(".safetensors")]
+        if weights:
+            more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+            found.append((f"weights of {short(stage, 40)}, SHA-256", short(weights[0], 70) + more))
+    return found
 
 
 def _fact(value: Any) -> str | None:

@@ -177,6 +177,10 @@ class RunFiles:
             ) from error
         return _check(path, list[Step], values)
 
+    def checksums(self, stage: str) -> dict[str, str]:
+        """File -> SHA-256 of the student that a stage left; empty where there is none."""
+        return self._json(f"train/{stage}/model/checksums.json", dict[str, str]) or {}
+
     def token_changes(self, stage: str) -> TokenChanges | None:
         """What a stage did to the tokens of the pairs shown; None where no model was at hand to say."""
         return self._json(f"train/{stage}/token_changes.json", TokenChanges)
