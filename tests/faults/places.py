@@ -192,8 +192,8 @@ def small_shared_memory(spec: dict[str, Any]) -> None:
             raise OSError(28, "No space left on device")
 
         _multiprocessing.SemLock = refuse
-    found = told("run", "tiny.yaml", "--runs-dir", spec["place"], "--workers", "2")
-    again = told("run", "tiny.yaml", "--runs-dir", spec["place"], "--workers", "1")
+    command = ("run", "tiny.yaml", "--runs-dir", spec["place"], "--until", "select", "--workers")
+    found, again = told(*command, "2"), told(*command, "1")
     answer(spec, {"story": "tmpfs" if is_tmpfs else "simulated", "answers": [found, again]})
 
 
@@ -201,13 +201,6 @@ def jumping_clock(_: dict[str, Any]) -> None:
     """The wall clock of this process moves by up to a day, back and forth, whenever it is looked at."""
     real, draw = time.time, random.Random(1)
     time.time = lambda: real() + draw.uniform(-86_400, 86_400)
-
-
-def spread(_: dict[str, Any]) -> None:
-    """No input is too small for processes of its own."""
-    import redistill.executors as executors
-
-    executors.SMALL_BYTES = 0
 
 
 def few_files(spec: dict[str, Any]) -> None:

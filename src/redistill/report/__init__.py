@@ -10,8 +10,10 @@ from redistill.records import Pair
 from redistill.report import traces
 from redistill.report.files import RunFiles
 from redistill.report.page import SECTIONS, write_report
+from redistill.report.results import main_model
+from redistill.report.runs import write_runs_page
 
-__all__ = ["SECTIONS", "pairs_shown", "stage_of_tokens", "write_report"]
+__all__ = ["SECTIONS", "main_student", "pairs_shown", "stage_of_tokens", "write_report", "write_runs_page"]
 
 
 def pairs_shown(run_folder: Path) -> list[Pair]:
@@ -22,3 +24,8 @@ def pairs_shown(run_folder: Path) -> list[Pair]:
 def stage_of_tokens(run_folder: Path) -> str | None:
     """The stage whose effect on the tokens of those pairs the report shows; None where none learned from pairs."""
     return traces.stage_of_tokens(RunFiles(run_folder))
+
+
+def main_student(run_folder: Path) -> str | None:
+    """The student that a run's report is about; None where none is scored."""
+    return main_model(RunFiles(run_folder))

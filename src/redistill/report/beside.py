@@ -3,6 +3,8 @@
 Both stand on the page where `redistill regrade` and `redistill compare` have left their files in the run's folder.
 """
 
+from collections.abc import Sequence
+
 from redistill.records import Outcome
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Passage, Passages, Sentences, Table, Text
@@ -76,19 +78,24 @@ def _read(text: str | None) -> str:
 
 
 def other_runs(run: RunFiles) -> list[Block]:
-    """Paired differences against other runs: the sentence, what was not the same, where the effect lies, what flipped."""
+    """Paired differences against other runs, as `redistill compare` has kept them in this run's folder."""
+    return differences(run.against)
+
+
+def differences(found_all: Sequence[Against]) -> list[Block]:
+    """Paired differences of students: the sentence, what was not the same, where the effect lies, what flipped."""
     blocks: list[Block] = []
-    one_pair = len({(c.a, c.b) for c in run.against}) == 1  # then the sentences below say who it is
+    one_pair = len({(c.a, c.b) for c in found_all}) == 1  # then the sentences below say who it is
     drawn = [
         (c.benchmark if one_pair else f"{c.a} − {c.b}, {c.benchmark}", 0, c.difference, c.interval95)
-        for c in run.against
+        for c in found_all
         if c.difference is not None
     ]
     if drawn:
         chart = charts.intervals(drawn, "points of pass@1", "paired differences against other runs", zero_line=True)
         caption = "Difference in pass@1 on the same problems, with its 95% interval; the upright line is no difference."
         blocks.append(Figure([("", chart)], caption, single=True))
-    for found in run.against:
+    for found in found_all:
         blocks.append(Sentences(_sentences(found)))
         tables = [
             _bins(found, title, bins)

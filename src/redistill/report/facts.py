@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from redistill.report.blocks import Block, Code, Details, Table, Text
+from redistill.report.costs import costs
 from redistill.report.files import RunFiles
 from redistill.report.text import duration, join, number, short
 
@@ -25,6 +26,7 @@ def facts(run: RunFiles) -> list[Block]:
     rows += _hashes(run)
     rows += [(short(str(key), 40), _fact(value)) for key, value in record.hardware.items()]
     blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
+    blocks += costs(run)
     if record.seconds:
         total = sum(record.seconds.values())
         times = [(short(room, 60), duration(s)) for room, s in record.seconds.items()]

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from redistill.report.charts import INK, PAPER, STYLE, plain_axes, svg, tone_color
 from redistill.report.text import short, visible
@@ -90,3 +91,38 @@ def _ribbon(axes: Axes, above: tuple[int, float], below: tuple[int, float], widt
     bend = y * y * (3 - 2 * y)
     left = above[1] + (below[1] - above[1]) * bend
     axes.fill_betweenx(top + (bottom - top) * y, left, left + width, color=tone_color(tone), alpha=0.22, linewidth=0)
+
+
+def heat_map(
+    grid: Sequence[Sequence[float | None]],
+    columns: Sequence[str],
+    rows: Sequence[str],
+    across: str,
+    down: str,
+    limits: tuple[float, float],
+    label: str,
+) -> Markup:
+    """Shares in cells, each with its number in percent; colour grows from the first limit to the second. Rows from top to bottom;
+    None leaves a cell empty. across, down: what the columns and the rows are."""
+    low, high = limits
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plain_axes(58 + 34 * len(rows))
+        axes.grid(False)
+        for y, row in enumerate(grid):
+            for x, share in enumerate(row):
+                if share is None:
+                    continue
+                strength = (share - low) / (high - low) if high > low else 1.0
+                square = Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, linewidth=0, facecolor=tone_color("right"))
+                square.set_alpha(0.06 + 0.5 * strength)
+                axes.add_patch(square)
+                axes.text(x, y, f"{100 * share:.1f}", ha="center", va="center_baseline", fontsize=9)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), [str(visible(c)) for c in columns])
+        axes.set_yticks(range(len(rows)), [str(visible(r)) for r in rows])
+        axes.set_xlabel(short(str(visible(across)), 40))
+        axes.set_ylabel(short(str(visible(down)), 30))
+        for side in axes.spines.values():
+            side.set_visible(False)
+        return svg(figure, label)

@@ -9,6 +9,7 @@ from typing import Any
 
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Sentences, Table, Tag, Text
+from redistill.report.heat import heat
 from redistill.report.page import render_page
 from redistill.report.text import interval, percent, plural
 from redistill.storage import read_json, write_bytes
@@ -68,6 +69,7 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     meanings = [f"{_initials(axis)} is {axis}" for axis in found["axes"] if "_" in axis.split(".")[-1]]
     caption += "".join(f"; {meaning}" for meaning in meanings) + "."
     blocks.append(Figure([("", charts.intervals(drawn, "pass@1, %", f"pass@1 on {benchmark}"))], caption, single=True))
+    blocks += heat(scored, benchmark, found["axes"])
     control = found["control"]
     about = f"minus {control}: at the same values of the axes, seed by seed" if control else "no control was named"
     rows = [_row(point_name(p), series[p["variant"]], p["benchmarks"][benchmark], p["state"]) for p in scored]

@@ -183,6 +183,12 @@ def _lines(run: RunFiles, panel: Panel, stages: dict[str, list[Step]]) -> Iterat
         yield charts.Line(run.series(stage), steps, values, dots, marks, pale)
 
 
+def curve(rows: Sequence[Step], key: str) -> tuple[list[float], list[float]] | None:
+    """(steps, values) of one number, thinned to be drawn; None where no step has it."""
+    points = _points(rows, key)
+    return _thinned(points) if points else None
+
+
 def _points(rows: Sequence[Step], key: str) -> list[tuple[float, float]]:
     return [(row.step, v) for row in rows if (v := getattr(row, key)) is not None and math.isfinite(v)]
 
