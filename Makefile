@@ -35,7 +35,7 @@ audit: $(VENV)/bin/python
 
 # The pages of docs/ as a site in site/, which opens from disk; the reference is written from the code first.
 docs: $(VENV)/.core
-	$(BIN)/pip install --quiet -c constraints.txt 'mkdocs>=1.6'
+	sh locks/install.sh $(VENV) docs $(LOCKED)
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --quiet --strict
 

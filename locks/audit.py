@@ -1,6 +1,6 @@
 """Known vulnerabilities of the locked packages: pip-audit, and an honest word about what it could not look up.
 
-    make audit                    what locks/dev.txt and locks/torch-cuda.txt hold, against PyPI's advisories
+    make audit                    what the locks hold, against PyPI's advisories
     make audit AUDIT=required     the same, and a failure where it cannot be done
 
 `make check` runs it. Exit code 1: an advisory that locks/advisories.txt does not list with a reason. Without a network, or
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-LOCKS = ("dev.txt", "torch-cuda.txt")
+LOCKS = ("dev.txt", "docs.txt", "torch-cuda.txt")
 SECONDS = 300
 
 

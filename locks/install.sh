@@ -1,5 +1,5 @@
 #!/bin/sh
-# install.sh ENVIRONMENT core|dev [yes|no]: this project and what it needs into a virtual environment; the Makefile calls it.
+# install.sh ENVIRONMENT core|dev|docs [yes|no]: this project and what it needs into a virtual environment; the Makefile calls it.
 #
 # yes, the default on Linux x86-64: every file is checked against its checksum in locks/ before it is installed; torch is the
 # one that is there already, else the CPU build of torch-cpu.txt where the index has it, else PyPI's with its CUDA libraries.
@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 bin=$1/bin; set=$2; locked=${3:-}
-[ "$set" = dev ] && extras='[dev,lora,eight-bit]' || extras=
+case $set in dev) extras='[dev,lora,eight-bit]' ;; docs) extras='[docs]' ;; *) extras= ;; esac
 [ -n "$locked" ] || case "$(uname -sm)" in "Linux x86_64") locked=yes ;; *) locked=no ;; esac
 pip() { "$bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 if [ "$locked" != yes ]; then

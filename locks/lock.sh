@@ -3,6 +3,7 @@
 # Each holds exact versions and the checksums of all their files on PyPI, for Linux x86-64 and Python 3.11 to 3.13:
 #   core.txt        what the tool needs, without torch and the CUDA libraries that come with PyPI's torch
 #   dev.txt         the same and what `make test` and `make check` need
+#   docs.txt        the same as core.txt and what `make docs` needs
 #   torch-cuda.txt  PyPI's torch for Linux and those libraries
 #   torch-cpu.txt   a CPU build of the same torch: not on PyPI, so its checksum is written by hand
 #   audit.txt       pip-audit, which has an environment of its own
@@ -25,6 +26,7 @@ compile() { # compile OUT IN...
 compile cuda.txt pyproject.toml torch.in
 compile core.txt pyproject.toml build.in
 compile dev.txt pyproject.toml build.in --extra dev --extra lora --extra eight-bit
+compile docs.txt pyproject.toml build.in --extra docs
 compile audit.txt audit.in
 pick() { # pick WHICH FILE: the entries whose name is (cuda) or is not (rest) torch or a library of CUDA
   awk -v which="$1" '/^[a-z]/ { cuda = $0 ~ /^(torch==|triton==|nvidia-|cuda-)/ } (which == "cuda") == cuda' "$2"
@@ -33,4 +35,5 @@ head="# made by locks/lock.sh (make lock); not to be edited"
 { echo "$head"; pick cuda "$work/cuda.txt"; } > locks/torch-cuda.txt
 { echo "$head"; pick rest "$work/core.txt"; } > locks/core.txt
 { echo "$head"; pick rest "$work/dev.txt"; } > locks/dev.txt
+{ echo "$head"; pick rest "$work/docs.txt"; } > locks/docs.txt
 { echo "$head"; cat "$work/audit.txt"; } > locks/audit.txt

@@ -31,9 +31,9 @@ def named(requirement: str) -> str:
 
 def test_the_locks_and_the_constraints_are_the_same_versions():
     constraints = dict(line.lower().replace("_", "-").split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)  # fmt: skip
-    core, dev, cuda, cpu = (pins(name) for name in ("core", "dev", "torch-cuda", "torch-cpu"))
-    assert {**dev, "torch": cuda["torch"]} == constraints, "make lock"
-    assert core.items() <= dev.items() and "torch" not in dev
+    core, dev, docs, cuda, cpu = (pins(name) for name in ("core", "dev", "docs", "torch-cuda", "torch-cpu"))
+    assert {**dev, **docs, "torch": cuda["torch"]} == constraints, "make lock"
+    assert core.items() <= dev.items() and core.items() <= docs.items() and "torch" not in dev
     assert cpu == {"torch": f"{cuda['torch']}+cpu"}
 
 
