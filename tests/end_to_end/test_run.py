@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
         assert max(abs(token[place] - logp) for token, logp in zip(first["rejected"], wanted, strict=True)) < 2e-3
     assert [token[:2] for token in first["rejected"]][-1] == [len(pair.rejected)] * 2  # the end-of-turn token
     assert "what falls is underlined" in (run / "report.html").read_text()
+
+
+def test_a_damaged_file_of_token_changes_is_measured_again(whole, copy):
+    from redistill.recipes.token_changes import write_token_changes
+    from redistill.settings import load_recipe
+
+    run = copy("corpus", "verify", "select", "train", "evaluate") / "runs" / "mini"
+    shutil.copy(whole / "runs/mini/recipe.yaml", run)
+    path = run / "train/redi/token_changes.json"
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    assert write_token_changes(run, load_recipe(run / "recipe.yaml")) == path and path.read_bytes() == before
 
 
 def test_every_student_carries_a_card_with_its_scores(whole):

@@ -18,6 +18,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill import models
+from redistill.errors import OperatorError
 from redistill.logps import PackedPolicy, make_pack, prepare_for_packing
 from redistill.progress import bar
 from redistill.records import Pair
@@ -38,8 +39,7 @@ def write_token_changes(folder: Path, recipe: Recipe) -> Path | None:
     if stage is None or not pairs:
         return None
     path = folder / "train" / stage / FILE
-    wanted = [[pair.chosen_id, pair.rejected_id] for pair in pairs]
-    if path.exists() and [[p["chosen_id"], p["rejected_id"]] for p in read_json(path)["pairs"]] == wanted:
+    if _is_of(path, pairs):
         return path
     settings = recipe.train[stage]
     autocast = settings.mixed_precision == "bf16"
@@ -56,6 +56,15 @@ def write_token_changes(folder: Path, recipe: Recipe) -> Path | None:
     ]
     write_json(path, {"stage": stage, "start": settings.start, "pairs": found})
     return path
+
+
+def _is_of(path: Path, pairs: Sequence[Pair]) -> bool:
+    """True when the file is there, whole, and of these pairs; a damaged one is measured again."""
+    try:
+        found = read_json(path)["pairs"] if path.exists() else []
+        return [(p["chosen_id"], p["rejected_id"]) for p in found] == [(p.chosen_id, p.rejected_id) for p in pairs]
+    except (OperatorError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _student(folder: Path, recipe: Recipe, name: str) -> Student:
