@@ -193,3 +193,20 @@ def test_a_text_that_would_grow_or_run_is_refused(bomb, tmp_path):
     (tmp_path / "recipe.yaml").write_text(bomb)
     with pytest.raises(OperatorError, match="cannot read"):
         read_yaml(tmp_path / "recipe.yaml")
+
+
+def test_what_is_not_written_follows_the_one_who_judges():
+    tree = {**_smallest(), "verify": {"verifiers": [{"name": "mine:yes_no", "strict": True}]}}
+    recipe = parse_recipe(tree, "x")
+    assert recipe.verify.policy == "mine:yes_no" and recipe.evaluate.verifier.options == {"strict": True}
+    assert parse_recipe({**tree, "evaluate": {"verifier": "exact"}}, "x").evaluate.verifier.name == "exact"
+    labels = parse_recipe({**_smallest(), "verify": {"verifiers": [], "labels": ["teacher_label"]}}, "x")
+    assert labels.verify.policy == "teacher_label" and labels.evaluate.verifier.name == "cascade"
+    both = parse_recipe({**_smallest(), "verify": {"labels": ["teacher_label"]}}, "x")
+    assert both.verify.policy == "cascade"
+
+
+def _smallest():
+    stage = {"objective": "sft", "learning_rate": 1e-3}
+    sources = [{"name": "two-habits"}]
+    return {"name": "x", "student": {"model": "org/m"}, "corpus": {"sources": sources}, "train": {"sft": stage}}

@@ -320,6 +320,19 @@ class Recipe(Settings):
     diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
     tracking: list[Plugin] = Field(default_factory=list)  # who gets a copy of the figures; does not change results
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_verifier_judges_students_too(cls, value: Any) -> Any:
+        """Where a verifier of the person's own judges the traces alone, cascade could not read the students' answers."""
+        tables = [value.get(key) for key in ("verify", "evaluate")] if isinstance(value, Mapping) else [None, None]
+        judges = tables[0].get("verifiers") if isinstance(tables[0], Mapping) else None
+        asked = {} if tables[1] is None else tables[1]
+        if not isinstance(judges, list) or len(judges) != 1 or not isinstance(asked, Mapping) or "verifier" in asked:
+            return value
+        name = judges[0].get("name") if isinstance(judges[0], Mapping) else judges[0]
+        own = isinstance(name, str) and is_own(name)
+        return {**value, "evaluate": {**asked, "verifier": judges[0]}} if own else value
+
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
         _check_differ([tracker.name for tracker in self.tracking], "trackers")

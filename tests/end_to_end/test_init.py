@@ -146,6 +146,13 @@ def test_four_questions_are_asked_with_defaults(there, monkeypatch, capsys):
     assert load_recipe("own.yaml").name == "rows"
 
 
+def test_teachers_who_answered_in_json_get_a_prompt_that_asks_for_it(there):
+    said = ['{"reasoning": "r", "answer": "2"}', 'Here:\n```json\n{"reasoning": "r", "answer": "3"}\n```']
+    write(there / "rows.jsonl", [{"problem": "1+1?", "answer": "2", "generations": [{"text": t} for t in said]}])
+    main(["init", "--traces", "rows.jsonl", "--model", "model"])
+    assert load_recipe("rows.yaml").prompt.template == "json"
+
+
 def test_a_folder_on_the_hub_is_not_guessed_at(there):
     with pytest.raises(OperatorError, match="traces are looked at on this machine"):
         recognise("no/such-dataset", corpus.SOURCES)

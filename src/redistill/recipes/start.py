@@ -98,8 +98,8 @@ def _labels_text(layout: Layout) -> str:
 
 
 def _template(traces: Sequence[str]) -> str:
-    """`json` where most teachers answered in JSON, `plain` otherwise."""
-    found = sum(text.lstrip().startswith("{") and '"answer"' in text for text in traces)
+    """`json` where most teachers answered in JSON, fenced or not, `plain` otherwise."""
+    found = sum('"answer"' in text and text.rstrip("` \n").endswith("}") for text in traces)
     return "json" if 2 * found > len(traces) else "plain"
 
 
