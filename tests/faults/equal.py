@@ -3,7 +3,7 @@
     assert final_files(run) == final_files(other)
 
 The fields that are times are TIMES and nothing else; they are taken out of JSON files and lines. In the page they are
-durations, and the tokens a second that stand after one.
+durations, and what follows one in its row of a table: device hours, tokens and operations a second.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 TIMES = ("seconds", "tokens_per_second")
 MEMORY = ("free_bytes", "peak_bytes", "sentence")  # of a stage's `memory`: what was free just then
 _DURATION = rb"(?:[\d.]+ s|\d+ h \d+ min|\d+ min)"
-_PAGE = re.compile(_DURATION + rb"(</td><td>)[\d,]+(?=</td></tr>)|" + _DURATION + rb"\b")
+_PAGE = re.compile(_DURATION + rb"(?:</td><td>[^<]*)+(?=</td></tr>)|" + _DURATION + rb"\b")
 
 
 def without_times(value: Any) -> Any:
