@@ -175,7 +175,7 @@ def expected(lines: list[tuple[str, int]]) -> tuple[Counter[str], Counter[str]]:
     return rows, +traces
 
 
-@drawn(12)
+@drawn(8)
 @given(
     lines=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 11)), min_size=1, max_size=40),
     shards=st.integers(1, 5),

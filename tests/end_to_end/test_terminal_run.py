@@ -103,6 +103,7 @@ COMMANDS = {
     "verify": [["verify", "rows.jsonl", "--gold", "answer", "--prediction", "problem", "--workers", "1"],
                ["verify", "rows.jsonl", "--gold", HOSTILE, "--prediction", "p"]],
     "sweep": [["sweep", "sweep.yaml"], ["sweep", "sweep.yaml", "--set", f"{HOSTILE}={HOSTILE}"], ["sweep", f"{HOSTILE}.yaml"]],
+    "plan": [["plan", "mini.yaml", *SETTINGS, "--gpu", "H100"], ["plan", "mini.yaml", "--gpu", HOSTILE], ["plan", f"{HOSTILE}.yaml"]],
     "report": [["report", "runs/mini"], ["report", HOSTILE]],
 }  # fmt: skip
 

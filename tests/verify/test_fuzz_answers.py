@@ -17,7 +17,7 @@ PIECES = ["\\boxed{", "}", "{", "\\frac", "\\frac{1}{2}", "1", "0", "12,5", "1e9
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | st.text(max_size=30)
 
 
-@drawn(100)
+@drawn(50)
 @given(TEXTS)
 def test_any_text_is_read(text: str) -> None:
     for anchors in (None, *([name] for name in ANCHORS)):
