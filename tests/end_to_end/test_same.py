@@ -28,4 +28,5 @@ def told(name: str, value: Any) -> Any:
     if not name.endswith(SAYS_HOW_MANY):
         return value
     text = value if isinstance(value, bytes) else json.dumps(value, indent=1).encode()
-    return re.sub(rb"(workers\W+)(1|2|None|null)\b|\"checksum\": \"\w+\"", rb"\1", text)
+    hashes = rb"recipe\.yaml, SHA-256</th>.*?</tr>|\"checksum\": \"\w+\""  # of the recipe, which names the number
+    return re.sub(rb"(workers\W+)(1|2|None|null)\b|" + hashes, rb"\1", text, flags=re.DOTALL)
