@@ -79,7 +79,7 @@ def test_a_statement_that_comes_twice_is_one_problem_with_its_first_answer(tmp_p
         ("b.jsonl", b"[1, 2]\n", {}, "line 1 is not a JSON object"),
         ("b.jsonl", b"\xff\xfe", {}, "cannot read"),
         ("b.jsonl.gz", b"not gzip", {}, "cannot read"),
-        ("b.jsonl.gz", gzip.compress(b'{"problem": "q"}' * 99)[:-12], {}, "cannot read"),
+        ("b.jsonl.gz", gzip.compress(b'{"problem": "q"}' * 99, mtime=0)[:-12], {}, "cannot read"),
         ("b.parquet", b"not parquet", {}, "cannot read"),
         ("b.jsonl", b'{"problems": "q", "answer": "1"}\n', {}, "no column 'problem'; did you mean 'problems'?"),
         ("b.jsonl", b'{"problem": "q", "gold": "1"}\n', {}, "no column 'answer'; known here: problem, gold"),
