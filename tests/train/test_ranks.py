@@ -65,6 +65,12 @@ def test_two_ranks_take_the_same_steps_as_one(two, tmp_path, job):
     assert apart(state(tmp_path / job), state(two / job), student(tied)[0].state_dict()) < 1e-3
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_under_fsdp2_a_rank_holds_a_slice_of_every_gradient_and_under_ddp_the_whole(two, job):
+    held, all_of_it = map(int, (two / f"{job}.slices").read_text().split())
+    assert held == 0 if job.startswith("ddp") else 0.45 * all_of_it < held < 0.6 * all_of_it
+
+
 def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(two, tmp_path):
     """Had rank 0 taken the step alone, it would end elsewhere than one process that skips it."""
     train(tmp_path / "spoilt", "redi", {"distributed": "ddp"}, False, spoilt=2)

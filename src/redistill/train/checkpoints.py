@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from redistill.disk import harmed, read_json, sums_of, sync_folder, trouble, write_json, writing
 from redistill.errors import OperatorError
 from redistill.progress import say
+from redistill.train.ranks import reshard
 from redistill.train.state_files import StateReader, StateWriter
 
 Done = dict[str, Any]  # what done.json says
@@ -95,6 +96,7 @@ def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Pa
 
 def _state(accelerator: Accelerator, policy: nn.Module, optimizer: Any) -> dict[str, Tensor]:
     """Every tensor of the state by name, the very tensors that are trained: loading writes into them."""
+    reshard(policy)
     model = accelerator.unwrap_model(policy).model
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}

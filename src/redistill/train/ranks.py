@@ -15,10 +15,15 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import FullyShardedDataParallelPlugin, broadcast_object_list, fsdp2_prepare_model
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import (
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    broadcast_object_list,
+    fsdp2_prepare_model,
+)
 from torch import nn
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
@@ -61,7 +66,7 @@ def layout(wanted: str, environment: Mapping[str, str]) -> Layout:
 
 def make_accelerator(settings: StageSettings) -> Accelerator:
     """A fresh Accelerator: stages of one run may differ in precision, and accelerate keeps the first one's otherwise."""
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)  # else a stage after one under FSDP2 inherits that
     plugin = None
     if layout(settings.distributed, os.environ) == "fsdp2":
         # bf16 copies of fp32 slices are gathered and used; gradients are summed over ranks in fp32, never in bf16
@@ -72,12 +77,16 @@ def make_accelerator(settings: StageSettings) -> Accelerator:
             mixed_precision_policy=bf16 if settings.mixed_precision == "bf16" else MixedPrecisionPolicy(),
             state_dict_type="SHARDED_STATE_DICT",
         )
+    # without an accelerator say so: else accelerate under a launcher takes every CPU process for the main one
+    cpu = not torch.accelerator.is_available()
+    if plugin is not None and cpu:
+        # torch shards CPU processes too, but accelerate takes a plugin for processes on accelerators only, and would run
+        # these as DDP without a word
+        PartialState(cpu=True)
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     before = os.environ.get("ACCELERATE_USE_FSDP")
     try:
-        # without an accelerator say so: else accelerate under a launcher takes every CPU process for the main one
-        return Accelerator(
-            mixed_precision=settings.mixed_precision, cpu=not torch.accelerator.is_available(), fsdp_plugin=plugin
-        )
+        return Accelerator(mixed_precision=settings.mixed_precision, cpu=cpu, fsdp_plugin=plugin)
     finally:  # accelerate writes the plugin into the environment, where the next stage would take it for the launcher's
         if before is None:
             os.environ.pop("ACCELERATE_USE_FSDP", None)
@@ -125,6 +134,14 @@ def agreed(accelerator: Accelerator, value: Any) -> Any:
     return value if accelerator.num_processes == 1 else broadcast_object_list([value])[0]
 
 
+def reshard(policy: nn.Module) -> None:
+    """Give up what is gathered. After a pass without gradients FSDP2 leaves its outermost group whole, and its
+    parameters are then others than those the optimizer knows: to be called before anything looks at them by name."""
+    for module in policy.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def whole_student(
     accelerator: Accelerator, policy: nn.Module, skeleton: PreTrainedModel | None
 ) -> PreTrainedModel | None:
@@ -136,6 +153,7 @@ def whole_student(
     model = accelerator.unwrap_model(policy).model
     if not accelerator.is_fsdp2:
         return model if accelerator.is_main_process else None
+    reshard(policy)
     targets = dict(skeleton.named_parameters()) if skeleton is not None else {}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
