@@ -171,6 +171,7 @@ def wandb(
     if chosen != "online":
         for old in place.folder.glob(f"wandb/offline-run-*-{identity}"):
             shutil.rmtree(old)
+            time.sleep(1)  # wandb names the folder by the second, and two runs within one would share it
     place.folder.mkdir(parents=True, exist_ok=True)
     run = package.init(
         project=project,

@@ -71,7 +71,9 @@ def train(folder: Path, objective: str, changes: dict, tied: bool, spoilt: int =
             ]
             if self.is_main_process:
                 torch.save([g.clone() for g in full], Path(folder).with_suffix(".gradients"))
-                slices = [p.grad.to_local().numel() for p in parameters if p.requires_grad and isinstance(p.grad, DTensor)]
+                slices = [
+                    p.grad.to_local().numel() for p in parameters if p.requires_grad and isinstance(p.grad, DTensor)
+                ]
                 Path(folder).with_suffix(".slices").write_text(f"{sum(slices)} {sum(g.numel() for g in full)}")
         steps.append(1)
         spoil = len(steps) == spoilt and self.process_index == self.num_processes - 1
