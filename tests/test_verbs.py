@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from redistill import verbs
@@ -55,7 +56,8 @@ def test_recipes_are_given_as_files_or_data_and_mistakes_are_sentences(tmp_path)
     assert verbs.doctor(recipe=RECIPE).sentences == []
 
 
-def test_a_file_is_judged_and_a_recipe_written(tmp_path):
+def test_a_file_is_judged_and_a_recipe_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # nobody waits for a hub here
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"gold": "4", "said": "\\\\boxed{4}"}\n{"gold": "4", "said": "\\\\boxed{5}"}\n')
     found = verbs.verify(rows, gold="gold", prediction="said", workers=1)
