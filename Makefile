@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED ?=
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: docs quickstart test test-offline soak check audit lock install clean
 
@@ -10,11 +11,11 @@ quickstart: $(VENV)/.core
 	$(BIN)/redistill run recipes/quickstart.yaml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
 # The whole suite in a network namespace that holds loopback and nothing else.
 test-offline: $(VENV)/.dev
-	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(BIN)/python -m pytest
+	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(PYTEST)
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
