@@ -5,6 +5,7 @@ import torch
 
 from redistill.errors import OperatorError
 from redistill.settings import GuardSettings, StageSettings
+from redistill.train import loop
 from redistill.train.optimizers import OffloadedAdamW, make_optimizer
 
 from .conftest import TINY, tiny_student
@@ -45,8 +46,15 @@ def test_only_as_many_layers_run_again_as_are_asked_for(tmp_path, monkeypatch, s
 
 def test_moments_in_host_memory_take_the_steps_of_adamw_to_the_bit_also_after_a_cut(tmp_path, monkeypatch):
     stage(tmp_path / "plain", changed())
-    from redistill.train import loop
+    cut_short(monkeypatch, lambda: stage(tmp_path / "a", changed(offload_optimizer=True)))
+    ledger = stage(tmp_path / "a", changed(offload_optimizer=True))
+    assert ledger["memory"]["offload_optimizer"] and weights(tmp_path / "a") == weights(tmp_path / "plain")
+    student, _ = tiny_student()
+    assert isinstance(make_optimizer(student, SETTINGS, offloaded=True), OffloadedAdamW)
 
+
+def cut_short(monkeypatch, train):
+    """Train, and lose the power in the middle of the fourth step."""
     real, seen = loop.backward_step, []
 
     def cut(*arguments, **named):
@@ -55,14 +63,10 @@ def test_moments_in_host_memory_take_the_steps_of_adamw_to_the_bit_also_after_a_
             raise PowerCut
         return real(*arguments, **named)
 
-    monkeypatch.setattr(loop, "backward_step", cut)
-    with pytest.raises(PowerCut):
-        stage(tmp_path / "a", changed(offload_optimizer=True))
-    monkeypatch.setattr(loop, "backward_step", real)
-    ledger = stage(tmp_path / "a", changed(offload_optimizer=True))
-    assert ledger["memory"]["offload_optimizer"] and weights(tmp_path / "a") == weights(tmp_path / "plain")
-    student, _ = tiny_student()
-    assert isinstance(make_optimizer(student, SETTINGS, offloaded=True), OffloadedAdamW)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "backward_step", cut)
+        with pytest.raises(PowerCut):
+            train()
 
 
 def wide_student():
@@ -71,23 +75,11 @@ def wide_student():
 
 
 def test_moments_of_8_bits_stay_near_adamw_and_go_on_to_the_same_bytes(tmp_path, monkeypatch):
-    from redistill.train import loop
-
     guard = GuardSettings(held_out_pairs=0, probe_every=0, update_norm_every=1)
     stage(tmp_path / "plain", changed(), student=wide_student)
     stage(tmp_path / "whole", changed(optimizer="adamw_8bit", guard=guard), student=wide_student)
-    real, seen = loop.backward_step, []
-
-    def cut(*arguments, **named):
-        seen.append(1)
-        if len(seen) == 4:
-            raise PowerCut
-        return real(*arguments, **named)
-
-    monkeypatch.setattr(loop, "backward_step", cut)
-    with pytest.raises(PowerCut):
-        stage(tmp_path / "a", changed(optimizer="adamw_8bit", guard=guard), student=wide_student)
-    monkeypatch.setattr(loop, "backward_step", real)
+    settings = changed(optimizer="adamw_8bit", guard=guard)
+    cut_short(monkeypatch, lambda: stage(tmp_path / "a", settings, student=wide_student))
     stage(tmp_path / "a", changed(optimizer="adamw_8bit", guard=guard), student=wide_student)
     assert weights(tmp_path / "a") == weights(tmp_path / "whole") != weights(tmp_path / "plain")
     for ours, theirs in zip(metrics(tmp_path / "a"), metrics(tmp_path / "plain"), strict=True):
@@ -111,8 +103,6 @@ def test_what_cannot_be_saved_together_is_one_sentence(tmp_path):
 
 
 def test_a_device_that_runs_out_is_one_sentence_with_the_estimate(tmp_path, monkeypatch):
-    from redistill.train import loop
-
     def out(*arguments, **named):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -42,6 +42,7 @@ from redistill.verify.answers import ANCHORS, Anchor
         (r"-(3x+5)^5/15 + C", "-81*x**5/5 - 135*x**4 - 450*x**3 - 750*x**2 - 625*x + C"),  # the constant hides in C
         ("cos(5*x + 3)**2 + C", "0.5*cos(10*x + 6) + C"),
         ("-2*exp(-8*x - 6) + C", "-2*E**(-8*x - 6) + C"),
+        ("E**2 - p**2", "E^2 - p^2"),  # an energy, not Euler's number
     ],
 )
 def test_equivalent_answers_are_correct(gold: str, answer: str) -> None:

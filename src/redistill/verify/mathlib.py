@@ -114,7 +114,8 @@ def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | N
 
 _INFORMAL = [  # calculator and Python notation in LaTeX's words
     (re.compile(r"(?<=\d)i(?![A-Za-z])"), " i "),  # math-verify sees the imaginary unit only as a word of its own
-    (re.compile(r"(?<![A-Za-z\\])E(?=\s*\*\*)"), "e"),  # sympy's name of Euler's number
+    # sympy's name of Euler's number; E**2 and E**(1/2) may be powers of an energy
+    (re.compile(r"(?<![A-Za-z\\])E(?=\s*\*\*\s*\([^()]*[A-Za-z])"), "e"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\\cdot(?![A-Za-z])|\*"), r" \\cdot "),
     (re.compile(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*(?:\([^()]*\)[^()]*)*)\)"), r"\\sqrt{\1}"),
