@@ -1,10 +1,10 @@
-"""The student's own wrong answers as negatives: for each seed a traces file for own.yaml.
+"""The student's own wrong answers as negatives: for each seed of a sweep a traces file, from that seed's SFT student.
 
-    python experiments/quickstart-kit/own_negatives.py runs/kit 100 101 102 103 104      after the sweep weights.yaml
+    python experiments/own_negatives.py runs/kit runs/kit-own-traces        after redistill sweep (its variant `sft`)
 
-Every problem that has a pair is answered by its seed's SFT student, twice at temperature 1. A row holds the teacher's right
-traces and the student's wrong ones; problems that the student got right twice keep the teacher's right traces alone and make
-no pair. Held-out problems keep their teacher's traces, so that they are the same as in weights.yaml.
+Every problem that the student was trained on is answered by it, twice at temperature 1. A row holds the teachers' right
+traces and the student's wrong ones; problems that the student got right twice keep the teachers' right traces alone and make
+no pair. Held-out problems keep their teachers' traces, so that they are the same as in the sweep.
 """
 
 import json
@@ -34,8 +34,8 @@ def write(run: Path, out: Path) -> None:
     exam = plan.exam(BenchmarkSettings())
     exam = replace(exam, sampling=replace(exam.sampling, n=SAMPLES, temperature=1.0))
     groups = {group.problem.id: group for group in Room(run / "verify", "").read("groups")}
-    paired = sorted({pair.problem_id for pair in Room(run / "select", "").read("pairs")})
-    asked = [groups[id].problem for id in paired]
+    trained_on = sorted({example.problem_id for example in Room(run / "select", "").read("examples")})
+    asked = [groups[id].problem for id in trained_on]
     wrong: dict[str, list[Trace]] = {}
     with exam.pool(workers=1) as pool:
         student = lambda: models.load_folder(run / "train" / "sft" / "model")  # noqa: E731
@@ -46,7 +46,7 @@ def write(run: Path, out: Path) -> None:
     with open(out, "w", encoding="utf-8") as file:
         for id, group in groups.items():
             right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
-            kept = [row_of(t, "teacher") for t in (group.traces if id in held_out else right)]
+            kept = [row_of(t, t.author) for t in (group.traces if id in held_out else right)]
             kept += [row_of(t, "student") for t in wrong.get(id, [])]
             if kept:
                 problem = group.problem
@@ -56,6 +56,6 @@ def write(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sweep = Path(sys.argv[1])
-    for seed in sys.argv[2:]:
-        write(sweep / "trials" / f"sft.seed-{seed}", sweep.parent / "kit-own-traces" / f"seed-{seed}.jsonl")
+    sweep, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    for trial in sorted((sweep / "trials").glob("sft.seed-*")):
+        write(trial, folder / f"{trial.name.removeprefix('sft.')}.jsonl")
