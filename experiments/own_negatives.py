@@ -1,6 +1,6 @@
-"""The student's own wrong answers as negatives: for each seed of a sweep a traces file, from that seed's SFT student.
+"""The student's own wrong answers as negatives: a traces file from the SFT student of each run: its stage `sft`, or what it starts from.
 
-    python experiments/own_negatives.py runs/kit runs/kit-own-traces        after redistill sweep (its variant `sft`)
+    python experiments/own_negatives.py runs/kit-own-traces runs/kit/trials/sft.seed-*       writes sft.seed-100.jsonl ...
 
 Every problem that the student was trained on is answered by it, twice at temperature 1. A row holds the teachers' right
 traces and the student's wrong ones; problems that the student got right twice keep the teachers' right traces alone and make
@@ -29,7 +29,7 @@ def row_of(trace: Trace, author: str) -> dict[str, str]:
 
 
 def write(run: Path, out: Path) -> None:
-    """The traces file of one seed."""
+    """The traces file of one run."""
     plan = make_plan(load_recipe(run / "recipe.yaml"))
     exam = plan.exam(BenchmarkSettings())
     exam = replace(exam, sampling=replace(exam.sampling, n=SAMPLES, temperature=1.0))
@@ -38,7 +38,8 @@ def write(run: Path, out: Path) -> None:
     asked = [groups[id].problem for id in trained_on]
     wrong: dict[str, list[Trace]] = {}
     with exam.pool(workers=1) as pool:
-        student = lambda: models.load_folder(run / "train" / "sft" / "model")  # noqa: E731
+        trained = run / "train" / "sft" / "model"
+        student = lambda: models.load_folder(trained if trained.exists() else Path(plan.recipe.student.model))  # noqa: E731
         for group in judged(pool, answered(exam, student, asked, author="student"), exam.verifier):
             wrong[group.problem.id] = [t for t in group.traces if t.verdict.outcome is Outcome.incorrect]
     held_out = {problem.id for problem in Room(run / "select", "").read("dev")}
@@ -56,6 +57,6 @@ def write(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sweep, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    for trial in sorted((sweep / "trials").glob("sft.seed-*")):
-        write(trial, folder / f"{trial.name.removeprefix('sft.')}.jsonl")
+    folder, *runs = map(Path, sys.argv[1:])
+    for run in runs:
+        write(run, folder / f"{run.name}.jsonl")
