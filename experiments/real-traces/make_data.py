@@ -5,7 +5,7 @@
 
 Reads a sample of open-thought/reasoning-gym-eval (Apache-2.0; one problem a line with its generations) and writes
 
-    real.jsonl      its problems of TASKS with all their traces, right and wrong, of 22 real teachers
+    real.jsonl      its problems of TASKS with all their traces, right and wrong, of 23 real teachers
     warmup.jsonl    new problems of the same tasks with right traces of a procedure that writes as those teachers do
     practice.jsonl  the same with smaller numbers; review.jsonl: a ninth of them, to be mixed with the real traces
     fresh.jsonl     new problems with smaller numbers, for the scores; harder.jsonl: new problems as in warmup.jsonl
