@@ -1,6 +1,8 @@
 """What the kit's students do, line by line, as a Markdown table: one row a point of a sweep, shares as means over its seeds.
 
-python experiments/quickstart-kit/habits.py runs/kit runs/kit-random-slips ...
+    python experiments/quickstart-kit/habits.py runs/kit runs/kit-random-slips ...
+
+The columns are those of the report's diagnosis (redistill.corpus.habits).
 """
 
 import sys

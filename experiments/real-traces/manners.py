@@ -26,7 +26,7 @@ COLUMNS = (
     "as the procedure",
     "right of these",
     "in <think>",
-    "right of these ",
+    "right of these",
 )
 
 
@@ -35,7 +35,7 @@ def main(sweeps: list[Path]) -> None:
     print("| point | seeds | " + " | ".join(COLUMNS) + " |\n" + "|---" * (2 + len(COLUMNS)) + "|")
     for sweep in sweeps:
         points: dict[str, list[list[float]]] = defaultdict(list)
-        for trial in read_json(sweep / "sweep.json")["trials"] if (sweep / "sweep.json").exists() else []:
+        for trial in read_json(sweep / "sweep.json")["trials"]:
             if trial["state"] == "done":
                 scored = next((sweep / "trials" / trial["id"] / "evaluate").glob("*/fresh"))
                 points[trial["id"].rpartition(".seed")[0]].append(measure(scored))

@@ -1,0 +1,33 @@
+"""Two points of one or two sweeps, paired: seed by seed with a t-interval, and over problems.
+
+    python experiments/compare_points.py runs/beyond-confirm-own/own-dpo runs/beyond-confirm/redi
+
+A point is named as its trials are, without `.seed-N`. Prints first minus second, and pass@k of both, means over seeds.
+"""
+
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from redistill.evaluate.seeds import compare_over_seeds
+from redistill.storage import read_json
+
+
+def scores_of(point: Path) -> dict[int, dict[str, Any]]:
+    """Seed -> scores.json of its trial; a trial scores one student on one benchmark."""
+    found = {}
+    for trial in sorted((point.parent / "trials").glob(f"{point.name}.seed-*")):
+        found[int(trial.name.rpartition("-")[2])] = read_json(next(trial.glob("evaluate/*/*/scores.json")))
+    if not found:
+        sys.exit(f"{point}: no trials of this name under {point.parent / 'trials'}.")
+    return found
+
+
+if __name__ == "__main__":
+    first, second = (scores_of(Path(name)) for name in sys.argv[1:3])
+    print(compare_over_seeds(first, second))
+    for name, scores in zip(sys.argv[1:3], (first, second)):
+        print(
+            name, {f"pass@{k}": round(mean(s["pass_at_k"][k]["value"] for s in scores.values()), 3) for k in ("1", "4")}
+        )
