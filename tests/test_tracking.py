@@ -5,6 +5,7 @@ import json
 import socket
 import sqlite3
 import struct
+import time
 from functools import partial
 from pathlib import Path
 
@@ -44,21 +45,35 @@ def in_tensorboard(folder, part="redi"):
 
 
 def in_wandb(folder):
-    """The same of the one offline run there: a header of 7 bytes, then records of checksum, length, type and a protobuf."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    """The same of the one offline run there. wandb's service writes the file a moment after `finish` has returned, so it is
+    read until the record that ends a run stands in it."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    data, place, found = path.read_bytes(), 7, []
-    assert len(data) < 32768  # one block, so no record is split
-    while place < len(data):
-        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        assert kind == 1
-        record = Record.FromString(data[place + 7 : place + 7 + length])
-        place += 7 + length
+    patience = time.monotonic() + 60
+    while not (records := wandb_records(path.read_bytes())) or records[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < patience, f"{path} has no end after a minute: {len(records)} records"
+        time.sleep(0.02)
+    found = []
+    for record in records:
         if record.WhichOneof("record_type") == "history":
             row = {(item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in record.history.item}
             found.append((row["_step"], {k: v for k, v in row.items() if not k.startswith("_")}))
     return found
+
+
+def wandb_records(data):
+    """A header of 7 bytes, then records of checksum, length, type and a protobuf; one that is still being written ends it."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    assert len(data) < 32768  # one block, so no record is split
+    place, records = 7, []
+    while place + 7 <= len(data):
+        _, length, kind = struct.unpack("<IHB", data[place : place + 7])
+        assert kind == 1
+        if place + 7 + length > len(data):
+            break
+        records.append(Record.FromString(data[place + 7 : place + 7 + length]))
+        place += 7 + length
+    return records
 
 
 @pytest.fixture
