@@ -1,14 +1,16 @@
 """The student's own wrong answers as negatives: a traces file from the SFT student of each run: its stage `sft`, or what it starts from.
 
     python experiments/own_negatives.py runs/kit-own-traces runs/kit/trials/sft.seed-*       writes sft.seed-100.jsonl ...
+    python experiments/own_negatives.py --own-right --samples 8 runs/own-both runs/kit/trials/sft.seed-*
 
-Every problem that the student was trained on is answered by it, twice at temperature 1. A row holds the teachers' right
-traces and the student's wrong ones; problems that the student got right twice keep the teachers' right traces alone and make
-no pair. Held-out problems keep their teachers' traces, so that they are the same as in the sweep.
+Every problem that the student was trained on is answered by it, at temperature 1. A row holds the teachers' right traces (with
+--own-right the student's own) and the student's wrong ones; problems that the student never got wrong make no pair. Held-out
+problems keep their teachers' traces, so that they are the same as in the sweep.
 """
 
+import argparse
 import json
-import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,43 +22,57 @@ from redistill.records import Outcome, Trace
 from redistill.settings import BenchmarkSettings, load_recipe
 from redistill.storage import Room
 
-SAMPLES = 2
-
 
 def row_of(trace: Trace, author: str) -> dict[str, str]:
     """One generation of a row of the layout `traces`."""
     return {"text": trace.completion, "teacher": author, "finish_reason": trace.finish_reason or "stop"}
 
 
-def write(run: Path, out: Path) -> None:
+def write(run: Path, out: Path, samples: int, own_right: bool) -> None:
     """The traces file of one run."""
     plan = make_plan(load_recipe(run / "recipe.yaml"))
     exam = plan.exam(BenchmarkSettings())
-    exam = replace(exam, sampling=replace(exam.sampling, n=SAMPLES, temperature=1.0))
+    exam = replace(exam, sampling=replace(exam.sampling, n=samples, temperature=1.0))
     groups = {group.problem.id: group for group in Room(run / "verify", "").read("groups")}
     trained_on = sorted({example.problem_id for example in Room(run / "select", "").read("examples")})
     asked = [groups[id].problem for id in trained_on]
-    wrong: dict[str, list[Trace]] = {}
+    own: dict[str, list[Trace]] = {}
     with exam.pool(workers=1) as pool:
         trained = run / "train" / "sft" / "model"
         student = lambda: models.load_folder(trained if trained.exists() else Path(plan.recipe.student.model))  # noqa: E731
         for group in judged(pool, answered(exam, student, asked, author="student"), exam.verifier):
-            wrong[group.problem.id] = [t for t in group.traces if t.verdict.outcome is Outcome.incorrect]
+            own[group.problem.id] = group.traces
     held_out = {problem.id for problem in Room(run / "select", "").read("dev")}
     out.parent.mkdir(parents=True, exist_ok=True)
     with open(out, "w", encoding="utf-8") as file:
         for id, group in groups.items():
-            right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
-            kept = [row_of(t, t.author) for t in (group.traces if id in held_out else right)]
-            kept += [row_of(t, "student") for t in wrong.get(id, [])]
+            chosen = (
+                group.traces
+                if id in held_out
+                else _only(own.get(id, ()) if own_right else group.traces, Outcome.correct)
+            )
+            kept = [row_of(t, t.author or "student") for t in chosen]
+            kept += [row_of(t, "student") for t in _only(own.get(id, ()), Outcome.incorrect)]
             if kept:
                 problem = group.problem
                 row = {"problem": problem.statement, "answer": problem.answer, "source": problem.source}
                 file.write(json.dumps({**row, "generations": kept}) + "\n")
-    print(f"{out}: {sum(map(bool, wrong.values()))} of {len(asked)} problems with a wrong answer of the student's own")
+    mistaken = sum(bool(_only(traces, Outcome.incorrect)) for traces in own.values())
+    print(f"{out}: {mistaken} of {len(asked)} problems with a wrong answer of the student's own")
+
+
+def _only(traces: Iterable[Trace], outcome: Outcome) -> list[Trace]:
+    return [trace for trace in traces if trace.verdict.outcome is outcome]
 
 
 if __name__ == "__main__":
-    folder, *runs = map(Path, sys.argv[1:])
-    for run in runs:
-        write(run, folder / f"{run.name}.jsonl")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="the folder of the traces files")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs or trials")
+    parser.add_argument("--samples", type=int, default=2, help="answers a problem")
+    parser.add_argument(
+        "--own-right", action="store_true", help="the student's right answers are chosen, not the teachers'"
+    )
+    asked = parser.parse_args()
+    for run in asked.runs:
+        write(run, asked.out / f"{run.name}.jsonl", asked.samples, asked.own_right)

@@ -61,6 +61,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "only_truncated_wrong": ("", "let the teacher write longer, or add traces that finish"),
     "ungradable": ("corpus.sources", "check that the source's answer column is read"),
     "no_pair_across_teachers": ("select.pairing", "choose another select.pairing or bring traces of more teachers"),
+    "no_pair_of_like_length": ("select.pairing", "raise select.pairing.max_ratio or choose another select.pairing"),
     "no_teacher_right_and_wrong": ("select.pairing", "choose another select.pairing or bring more traces a teacher"),
     "not_correct:incorrect": (
         "verify.policy, verify.verifiers, verify.labels",

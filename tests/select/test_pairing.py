@@ -132,6 +132,17 @@ def test_length_matched_takes_the_smallest_ratio_first_and_spares_what_was_used(
     assert texts(length_matched(g, max_pairs=9)) == [("a", "y"), ("a", "z"), ("a", "x")]
 
 
+def test_length_matched_leaves_out_pairs_beyond_the_longest_ratio():
+    g = group(*rights(a=10, b=30), *wrongs(x=11, y=40, z=8))  # x/a 1.1, a/z 1.25, y/b 1.33, the others over 2
+    assert texts(length_matched(g, max_pairs=9, max_ratio=1.1)) == [("a", "x")]
+    assert texts(length_matched(g, max_pairs=9, max_ratio=1.25)) == [("a", "x"), ("a", "z")]
+    assert texts(length_matched(g, max_pairs=9, max_ratio=1.34)) == [("a", "x"), ("b", "y"), ("a", "z")]
+    assert length_matched(g, max_pairs=9, max_ratio=1.05) == "no_pair_of_like_length"
+    for ratio in (0.9, float("nan")):
+        with pytest.raises(OperatorError, match="max_ratio must be 1 or more"):
+            length_matched(g, max_ratio=ratio)
+
+
 def test_the_scarce_side_comes_again_only_after_all_of_it_was_used():
     # x (11) is nearest to both; in round one a takes it (10/11 is nearer than 12/11? 11/10=1.100, 12/11=1.091: b takes it)
     g = group(*rights(a=10, b=12, c=13), *wrongs(x=11, y=99))

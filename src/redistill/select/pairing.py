@@ -60,11 +60,17 @@ def random(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
     return _cycle(right, wrong, max_pairs)
 
 
-def length_matched(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def length_matched(group: Group, *, max_pairs: int = 1, max_ratio: float | None = None, seed: int = 0) -> Pairs | str:
     """Right and wrong traces of most equal length: the smallest ratio of tokens first, so that length alone tells the two
-    sides apart as little as the group allows. Traces come again only when the shorter side is used up."""
+    sides apart as little as the group allows. Traces come again only when the shorter side is used up.
+    max_ratio: longer over shorter; pairs beyond it are left out. Reason of its own: `no_pair_of_like_length`."""
+    if max_ratio is not None and not max_ratio >= 1:
+        raise OperatorError(f"select.pairing.max_ratio must be 1 or more (here: {max_ratio}).")
     sides = _sides(group, max_pairs)
-    return sides if isinstance(sides, str) else _nearest(*sides, max_pairs, seed, _length_ratio)
+    if isinstance(sides, str):
+        return sides
+    limit = math.inf if max_ratio is None else math.log(max_ratio) + 1e-9  # 11/10 and 1.1 differ in their last bit
+    return _nearest(*sides, max_pairs, seed, _length_ratio, limit) or "no_pair_of_like_length"
 
 
 def shortest_wrong(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
@@ -157,11 +163,13 @@ def _nearest(
     max_pairs: int,
     seed: int,
     distance: Callable[[Trace, Trace], float],
+    limit: float = math.inf,
 ) -> Pairs:
-    """Pairs by rising distance; no trace of the longer side twice, one of the shorter side again only after all others
+    """Pairs by rising distance, none beyond `limit`; no trace of the longer side twice, one of the shorter side again only after all others
     that can be had, so as many pairs as `certain` gives."""
-    candidates = [(distance(r, w), _draw(seed, r, w), r, w) for r in right for w in wrong]
-    return _take(sorted(candidates, key=lambda c: c[:2]), len(right) <= len(wrong), max_pairs)
+    every = [(distance(r, w), _draw(seed, r, w), r, w) for r in right for w in wrong]
+    near = sorted((c for c in every if c[0] <= limit), key=lambda c: c[:2])
+    return _take(near, len(right) <= len(wrong), max_pairs)
 
 
 def _take(candidates: Iterable[tuple[float, str, Trace, Trace]], right_again: bool, max_pairs: int) -> Pairs:
