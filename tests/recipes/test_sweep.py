@@ -15,6 +15,7 @@ import redistill
 from redistill.cli import main
 from redistill.errors import OperatorError
 from redistill.evaluate.seeds import compare_over_seeds, t_interval, t_quantile
+from redistill.recipes import sweep_pool
 from redistill.recipes.sweep import _halved
 from redistill.recipes.sweep_plan import make_trials, read_sweep
 from redistill.recipes.sweep_table import table_text, tabulate
@@ -258,6 +259,16 @@ def test_each_seed_takes_the_value_that_was_best_on_the_other_seeds(here: Path) 
     assert [row["took"][str(s)]["train.redi.learning_rate"] for s in (0, 1, 2)] == [1e-2, 1e-3, 1e-3]
     assert row["each"] == [0.2, 0.1, 0.1]  # and not the .9, .3, .4 that each seed would have chosen for itself
     assert "learning_rate 0.001 (2 of 3)" in table_text({**table, "halving": []})
+
+
+def test_omp_num_threads_may_give_a_worker_less_than_its_share_of_the_cores(monkeypatch) -> None:
+    monkeypatch.setattr(sweep_pool, "cores", lambda: 8)
+    for asked, threads in ((None, 4), ("1", 1), ("4", 4), ("64", 4), ("0", 4), ("", 4), ("4,2", 4)):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if asked is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert sweep_pool.threads_each(2) == threads
+    assert sweep_pool.threads_each(16) == 1
 
 
 def test_the_t_interval_by_hand() -> None:

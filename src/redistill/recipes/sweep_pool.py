@@ -47,7 +47,7 @@ class _Hand:
 def do_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[str, dict[str, Any]], None]) -> None:
     """Do all jobs, `tell` each result as it comes: what `do_trial` returns, or {"state": "failed", "why": ...}."""
     waiting = list(reversed(jobs))
-    hands = [_start(max(1, cores() // workers)) for _ in range(min(workers, len(jobs)))]
+    hands = [_start(threads_each(workers)) for _ in range(min(workers, len(jobs)))]
     try:
         for hand in hands:
             _give(hand, waiting)
@@ -64,7 +64,7 @@ def do_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[str, dict[str, An
                     hand.process.join()
                     ending = _ending(hand.process.exitcode)
                     result = {"state": "failed", "why": f"its process ended by itself ({ending})."}
-                    hands[place] = hand = _start(max(1, cores() // workers))
+                    hands[place] = hand = _start(threads_each(workers))
                 tell(id, result)
                 _give(hand, waiting)
     except KeyboardInterrupt:
@@ -76,6 +76,13 @@ def do_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[str, dict[str, An
         for hand in hands:
             hand.connection.close()
             hand.process.join()
+
+
+def threads_each(workers: int) -> int:
+    """A worker's threads: its share of the cores, or fewer where OMP_NUM_THREADS asks for fewer, as beside other work."""
+    share = max(1, cores() // workers)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(asked)) if asked.isdecimal() and int(asked) > 0 else share
 
 
 def _ending(code: int | None) -> str:
