@@ -19,12 +19,16 @@ SHORT = {"chain_sum": 150, "complex_arithmetic": 190}  # characters of a trace: 
 def main(source: Path, out: Path) -> None:
     """Write the three files."""
     out.mkdir(parents=True, exist_ok=True)
-    real, fresh = ([r for r in _rows(source / name) if "legs" not in r["problem"]] for name in ("real.jsonl", "fresh.jsonl"))
+    real, fresh = (
+        [r for r in _rows(source / name) if "legs" not in r["problem"]] for name in ("real.jsonl", "fresh.jsonl")
+    )
     practice = _rows(source / "practice.jsonl")
     short = [
         row
         for task, count in PRACTICE.items()
-        for row in [r for r in practice if r["source"] == task and len(r["generations"][0]["text"]) <= SHORT[task]][:count]
+        for row in [r for r in practice if r["source"] == task and len(r["generations"][0]["text"]) <= SHORT[task]][
+            :count
+        ]
     ]
     for name, rows in {"real": real, "fresh": fresh, "practice": short + real[::3]}.items():
         _write(out / f"{name}.jsonl", rows)
