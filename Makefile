@@ -23,8 +23,8 @@ soak: $(VENV)/.dev
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/test_fuzz_records.py tests/recipes/test_recipe_fuzz.py
 
 check: $(VENV)/.dev
-	$(BIN)/ruff check --no-cache src tests benchmarks
-	$(BIN)/ruff format --no-cache --check src tests benchmarks
+	$(BIN)/ruff check --no-cache src tests benchmarks experiments docs/generate.py
+	$(BIN)/ruff format --no-cache --check src tests benchmarks experiments docs/generate.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/contracts -q --durations=0
 	$(MAKE) --no-print-directory audit

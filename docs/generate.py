@@ -230,14 +230,22 @@ def _word(word: str, default: Any) -> str:
         said = None
     if said == default and isinstance(said, bool) == isinstance(default, bool):
         return word
-    return f"`{default}`" if isinstance(default, str) else str(default).lower() if isinstance(default, bool) else f"{default}"
+    return (
+        f"`{default}`"
+        if isinstance(default, str)
+        else str(default).lower()
+        if isinstance(default, bool)
+        else f"{default}"
+    )
 
 
 # --- small helpers --------------------------------------------------------------------------------------------------
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows)])
+    return "\n".join(
+        ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in rows)]
+    )
 
 
 def _escaped(text: str) -> str:
