@@ -2,7 +2,8 @@
 
     python experiments/compare_points.py runs/beyond-confirm-own/own-dpo runs/beyond-confirm/redi
 
-A point is named as its trials are, without `.seed-N`. Prints first minus second, and pass@k of both, means over seeds.
+A point is named as its trials are, without `.seed-N`. Prints first minus second, and pass@k of both,
+means over seeds, with their difference and its t-interval.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from redistill.evaluate.seeds import compare_over_seeds
+from redistill.evaluate.seeds import compare_over_seeds, t_interval
 from redistill.storage import read_json
 
 
@@ -27,7 +28,7 @@ def scores_of(point: Path) -> dict[int, dict[str, Any]]:
 if __name__ == "__main__":
     first, second = (scores_of(Path(name)) for name in sys.argv[1:3])
     print(compare_over_seeds(first, second))
-    for name, scores in zip(sys.argv[1:3], (first, second)):
-        print(
-            name, {f"pass@{k}": round(mean(s["pass_at_k"][k]["value"] for s in scores.values()), 3) for k in ("1", "4")}
-        )
+    for k in sorted(set.intersection(*(set(s["pass_at_k"]) for s in (*first.values(), *second.values()))), key=int):
+        a, b = ({seed: s["pass_at_k"][k]["value"] for seed, s in scores.items()} for scores in (first, second))
+        difference, interval = t_interval([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+        print(f"pass@{k}: {mean(a.values()):.3f} and {mean(b.values()):.3f}; seed by seed {difference:+.3f} {interval}")
