@@ -165,8 +165,8 @@ def _nearest(
     distance: Callable[[Trace, Trace], float],
     limit: float = math.inf,
 ) -> Pairs:
-    """Pairs by rising distance, none beyond `limit`; no trace of the longer side twice, one of the shorter side again only after all others
-    that can be had, so as many pairs as `certain` gives."""
+    """Pairs by rising distance, none beyond `limit`; no trace of the longer side twice, one of the shorter side again only
+    after all others that can be had, so without a limit as many pairs as `certain` gives."""
     every = [(distance(r, w), _draw(seed, r, w), r, w) for r in right for w in wrong]
     near = sorted((c for c in every if c[0] <= limit), key=lambda c: c[:2])
     return _take(near, len(right) <= len(wrong), max_pairs)
