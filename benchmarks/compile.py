@@ -13,7 +13,7 @@ import time
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from redistill.logps import PackedPolicy, make_pack, prepare_for_packing
+from redistill.model.logps import PackedPolicy, make_pack, prepare_for_packing
 
 SHAPE = {
     "hidden_size": 576,

@@ -18,10 +18,10 @@ import torch
 import transformers
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from redistill import models
+from redistill.config.tables import StudentSettings
+from redistill.model import loading
 from redistill.rollout import Request, Sampling, slots
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.settings import StudentSettings
 
 ASKS = (
     "What is {a} + {b}? Answer with the number only.",
@@ -50,7 +50,7 @@ def texts_of(tokenizer, rows: list[list[int]]) -> list[Answer]:
 def plain(model, tokenizer, texts: list[str], batch_size: int, limit: int) -> list[Answer]:
     """What one writes first: batches in the order of the prompts, each until its last row has ended."""
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    ids = models.encode_prompts(tokenizer, texts)
+    ids = loading.encode_prompts(tokenizer, texts)
     rows = []
     for start in range(0, len(ids), batch_size):
         batch = ids[start : start + batch_size]
@@ -66,7 +66,7 @@ def plain(model, tokenizer, texts: list[str], batch_size: int, limit: int) -> li
 
 def continuous(model, tokenizer, texts: list[str], batch_size: int, limit: int) -> list[Answer]:
     """transformers' own generate_batch (paged attention), with as many requests in a batch."""
-    ids = models.encode_prompts(tokenizer, texts)
+    ids = loading.encode_prompts(tokenizer, texts)
     config = GenerationConfig(
         max_new_tokens=limit, do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
@@ -116,9 +116,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     settings = StudentSettings(model=options.model)
-    tokenizer = models.load_tokenizer(settings)
-    model = models.load_model(settings, tokenizer, seed=0).eval()
-    chat = models.chat_function(tokenizer)
+    tokenizer = loading.load_tokenizer(settings)
+    model = loading.load_model(settings, tokenizer, seed=0).eval()
+    chat = loading.chat_function(tokenizer)
     texts = [chat(text) for text in prompts(options.requests)]
     size, limit = options.batch_size, options.max_new_tokens
     print(

@@ -17,7 +17,7 @@ import torch
 from measure import machine, measured, peak_mib, ratio, reset_peak
 from torch import Tensor
 
-from redistill.logps import token_logps, weighted_nll
+from redistill.model.logps import token_logps, weighted_nll
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

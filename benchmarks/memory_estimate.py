@@ -45,15 +45,15 @@ def resident(word: str) -> int:
 
 def train(config: dict, tokens: int, changes: dict) -> dict:
     """Two steps of two micro-batches, each filled by four rows; the stage's ledger."""
-    from redistill import models
+    from redistill.config.tables import StageSettings, StudentSettings
+    from redistill.model import loading
     from redistill.records import Pair
-    from redistill.settings import StageSettings, StudentSettings
     from redistill.train import OBJECTIVES, train_stage
 
     config = {"model_type": "llama", "max_position_embeddings": 4096, **config}
     vocabulary = config.pop("vocab_size")
     student = StudentSettings(from_config=config, alphabet=ALPHABET)
-    tokenizer = models.load_tokenizer(student)
+    tokenizer = loading.load_tokenizer(student)
     tokenizer.add_tokens([f"<{i}>" for i in range(vocabulary - len(tokenizer))])
     rng = random.Random(0)
     text = ["".join(rng.choice(ALPHABET) for _ in range(tokens // 4 - 9)) for _ in range(8)]
@@ -65,7 +65,7 @@ def train(config: dict, tokens: int, changes: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         return train_stage(
             folder=Path(folder) / "stage", stage="redi", settings=settings, objective=OBJECTIVES["redi"], records=pairs,
-            student=lambda: (models.load_model(student, tokenizer, seed=0), tokenizer), fingerprint="f", seed=0, card="",
+            student=lambda: (loading.load_model(student, tokenizer, seed=0), tokenizer), fingerprint="f", seed=0, card="",
             trial=True,
         )  # fmt: skip
 

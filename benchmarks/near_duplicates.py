@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from redistill.corpus import collect
+from redistill.io.stage_folder import StageFolder
 from redistill.records import Group, make_problem, make_trace
-from redistill.storage import Room
 
 
 def problems(paths: list[Path], copies: int) -> Iterator[Group]:
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        room = Room(Path(folder) / "corpus", "fingerprint")
+        room = StageFolder(Path(folder) / "corpus", "fingerprint")
         room.open()
         began = time.perf_counter()
         source = lambda: problems(options.files, options.copies)  # noqa: E731

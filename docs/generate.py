@@ -20,9 +20,10 @@ from typing import Any
 
 import yaml
 
-from redistill import records, settings, verbs
+from redistill import api, records
 from redistill.cli import VERBS
-from redistill.recipes.schema import recipe_schema
+from redistill.config import tables
+from redistill.tools.schema import recipe_schema
 
 DOCS = Path(__file__).parent
 WRITTEN = "<!-- written by docs/generate.py; change the code, not this page -->"
@@ -91,9 +92,9 @@ def _argument(action: argparse.Action) -> tuple[str, str]:
 
 
 def python_page() -> str:
-    """Every function of redistill.verbs: its signature as it stands in the file, and its docstring."""
-    source = inspect.getsource(verbs)
-    parts = [WRITTEN, "# From Python: redistill.verbs", _escaped((inspect.getdoc(verbs) or "").split("\n\n", 2)[-1])]
+    """Every function of redistill.api: its signature as it stands in the file, and its docstring."""
+    source = inspect.getsource(api)
+    parts = [WRITTEN, "# From Python: redistill.api", _escaped((inspect.getdoc(api) or "").split("\n\n", 2)[-1])]
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             end = node.body[0].lineno - 1
@@ -137,21 +138,21 @@ def records_page() -> str:
 
 # --- defaults in recipes.md -----------------------------------------------------------------------------------------
 
-TABLES: dict[str, type[settings.Settings]] = {  # heading, or the line above a second table -> the settings it lists
-    "## The top": settings.Recipe,
-    "## student": settings.StudentSettings,
-    "## prompt": settings.PromptSettings,
-    "## corpus": settings.CorpusSettings,
-    "`decontaminate`": settings.DecontaminateSettings,
-    "## verify": settings.VerifySettings,
-    "## select": settings.SelectSettings,
-    "## execution": settings.ExecutionSettings,
-    "## train.STAGE": settings.StageSettings,
-    "A stage's `guard`": settings.GuardSettings,
-    "## evaluate": settings.EvaluateSettings,
-    "An entry of `benchmarks`": settings.BenchmarkSettings,
-    "## report": settings.ReportSettings,
-    "## card": settings.CardSettings,
+TABLES: dict[str, type[tables.Settings]] = {  # heading, or the line above a second table -> the settings it lists
+    "## The top": tables.Recipe,
+    "## student": tables.StudentSettings,
+    "## prompt": tables.PromptSettings,
+    "## corpus": tables.CorpusSettings,
+    "`decontaminate`": tables.DecontaminateSettings,
+    "## verify": tables.VerifySettings,
+    "## select": tables.SelectSettings,
+    "## execution": tables.ExecutionSettings,
+    "## train.STAGE": tables.StageSettings,
+    "A stage's `guard`": tables.GuardSettings,
+    "## evaluate": tables.EvaluateSettings,
+    "An entry of `benchmarks`": tables.BenchmarkSettings,
+    "## report": tables.ReportSettings,
+    "## card": tables.CardSettings,
 }
 PLUG_INS = {  # heading -> where the functions are
     "### Sources": ("redistill.corpus", "SOURCES"),
@@ -202,7 +203,7 @@ def _options_of_table(table: Mapping[str, Callable[..., Any]]) -> Callable[[str]
     def options(name: str) -> dict[str, Any]:
         if name not in table:
             return {}
-        found = settings.options_of(table[name]).items()
+        found = tables.options_of(table[name]).items()
         return {key: ... if p.default is p.empty else p.default for key, p in found}
 
     return options

@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from redistill.evaluate.seeds import compare_over_seeds, t_interval
-from redistill.storage import read_json
+from redistill.io.atomic import read_json
 
 
 def scores_of(point: Path) -> dict[int, dict[str, Any]]:

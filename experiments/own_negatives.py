@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from redistill import models
-from redistill.recipes.plan import make_plan
-from redistill.recipes.scoring import answered
-from redistill.recipes.shards import judged
+from redistill.config.parsing import load_recipe
+from redistill.config.tables import BenchmarkSettings
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.pipeline.plan import make_plan
 from redistill.records import Outcome, Trace
-from redistill.settings import BenchmarkSettings, load_recipe
-from redistill.storage import Room
+from redistill.rollout.answer import answered
+from redistill.verify.stage import judged
 
 
 def row_of(trace: Trace, author: str) -> dict[str, str]:
@@ -31,18 +32,18 @@ def row_of(trace: Trace, author: str) -> dict[str, str]:
 def write(run: Path, out: Path, samples: int, own_right: bool) -> None:
     """The traces file of one run."""
     plan = make_plan(load_recipe(run / "recipe.yaml"))
-    exam = plan.exam(BenchmarkSettings())
+    exam = plan.eval_config(BenchmarkSettings())
     exam = replace(exam, sampling=replace(exam.sampling, n=samples, temperature=1.0))
-    groups = {group.problem.id: group for group in Room(run / "verify", "").read("groups")}
-    trained_on = sorted({example.problem_id for example in Room(run / "select", "").read("examples")})
+    groups = {group.problem.id: group for group in StageFolder(run / "verify", "").read("groups")}
+    trained_on = sorted({example.problem_id for example in StageFolder(run / "select", "").read("examples")})
     asked = [groups[id].problem for id in trained_on]
     own: dict[str, list[Trace]] = {}
     with exam.pool(workers=1) as pool:
         trained = run / "train" / "sft" / "model"
-        student = lambda: models.load_folder(trained if trained.exists() else Path(plan.recipe.student.model))  # noqa: E731
+        student = lambda: loading.load_folder(trained if trained.exists() else Path(plan.recipe.student.model))  # noqa: E731
         for group in judged(pool, answered(exam, student, asked, author="student"), exam.verifier):
             own[group.problem.id] = group.traces
-    held_out = {problem.id for problem in Room(run / "select", "").read("dev")}
+    held_out = {problem.id for problem in StageFolder(run / "select", "").read("dev")}
     out.parent.mkdir(parents=True, exist_ok=True)
     with open(out, "w", encoding="utf-8") as file:
         for id, group in groups.items():

@@ -27,7 +27,7 @@ JSON = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3) | st.dictiona
 
 
 @st.composite
-def harmed(draw, value):
+def corrupted(draw, value):
     """The value with one to three of its places replaced, removed, repeated or given something more."""
     value = copy.deepcopy(value)
     for _ in range(draw(st.integers(1, 3))):

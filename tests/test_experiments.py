@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from redistill.recipes.sweep_plan import make_trials, read_sweep
-from redistill.settings import load_recipe
+from redistill.config.parsing import load_recipe
+from redistill.tools.sweep.grid import make_trials, read_sweep
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments").glob("*/*.yaml"))

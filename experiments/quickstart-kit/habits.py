@@ -10,7 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 
 from redistill.corpus.habits import diagnose
-from redistill.storage import Room, read_json
+from redistill.io.atomic import read_json
+from redistill.io.stage_folder import StageFolder
 
 LABELS = ("lines that are jumps", "jumps that are right", "single steps that are right", "lines copied without a fault")
 
@@ -23,7 +24,7 @@ def main(sweeps: list[Path]) -> None:
         for trial in read_json(sweep / "sweep.json")["trials"]:
             if trial["state"] == "done":
                 scored = next((sweep / "trials" / trial["id"] / "evaluate").glob("*/dev"))
-                rows = diagnose(Room(scored, "").read("groups"))["rows"]
+                rows = diagnose(StageFolder(scored, "").read("groups"))["rows"]
                 points[trial["id"].rpartition(".seed")[0]].append({row["label"]: row["value"] for row in rows})
         for point, seeds in points.items():
             cells = [mean([rows[label] for rows in seeds]) for label in LABELS]

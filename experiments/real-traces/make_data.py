@@ -52,18 +52,18 @@ def chain_sum(entry: dict, rng: random.Random) -> str:
         after = value + int(number) if operator == "+" else value - int(number)
         lines.append((value, operator, number, f"{value} {operator} {number} = {after}"))
         value = after
-    manner = rng.randrange(4)
-    if manner == 0:
+    eval_settings_for = rng.randrange(4)
+    if eval_settings_for == 0:
         steps = [f"{i}) {'First, l' if i == 1 else 'L'}et's {'add' if o == '+' else 'subtract'} {n}\n   {line}"
                  for i, (_, o, n, line) in enumerate(lines, 1)]  # fmt: skip
         return "Let me solve this step by step:\n\n" + "\n\n".join(steps) + f"\n\n<answer>{value}</answer>"
-    if manner == 1:
+    if eval_settings_for == 1:
         steps = [f"{i}. {'Start with' if i == 1 else 'Then, add ' + n + ':' if o == '+' else 'Then, subtract ' + n + ':'} {line}"
                  for i, (_, o, n, line) in enumerate(lines, 1)]  # fmt: skip
         return (
             "To solve this problem, we go from left to right.\n\n" + "\n".join(steps) + f"\n\n<answer>{value}</answer>"
         )
-    if manner == 2:
+    if eval_settings_for == 2:
         steps = [f"{i}. {line}" for i, (*_, line) in enumerate(lines, 1)]
         return "Let's break this down step by step:\n\n" + "\n".join(steps) + f"\n\n<answer>{value}</answer>"
     steps = [line for *_, line in lines]
@@ -89,12 +89,12 @@ def complex_arithmetic(entry: dict, rng: random.Random) -> str:
     real, imaginary = a + sign * c, b + sign * d
     show = lambda x: f"({x})" if x < 0 else f"{x}"  # noqa: E731
     showi = lambda x: f"({x}i)" if x < 0 else f"{x}i"  # noqa: E731
-    manner = rng.randrange(3)
-    if manner == 0:
+    eval_settings_for = rng.randrange(3)
+    if eval_settings_for == 0:
         return (f"Let me solve this step by step:\n\n1) To {word} complex numbers, {word} the real parts and imaginary parts separately\n\n"
                 f"2) Real parts: {a} {operation} {show(c)} = {real}\n\n3) Imaginary parts: {b}i {operation} {showi(d)} = {imaginary}i\n\n"
                 f"4) Combining real and imaginary parts: {answer}\n\n<answer>{answer}</answer>")  # fmt: skip
-    if manner == 1:
+    if eval_settings_for == 1:
         return (f"To {word} complex numbers, {word} the real and imaginary parts separately:\n\n"
                 f"Real part: {a} {operation} {show(c)} = {real}\nImaginary part: {b} {operation} {show(d)} = {imaginary}\n\n<answer>{answer}</answer>")  # fmt: skip
     return (f"I need to {word} the complex numbers.\n\nReal part: {a} {operation} {show(c)} = {real}\n"
@@ -104,11 +104,11 @@ def complex_arithmetic(entry: dict, rng: random.Random) -> str:
 def leg_counting(entry: dict, rng: random.Random) -> str:
     """A right trace: one animal a line, then the sum, at once or one by one, in the manner of two teachers."""
     counts, lines = [], []
-    manner, at_once = rng.randrange(2), rng.random() < 0.5
+    eval_settings_for, at_once = rng.randrange(2), rng.random() < 0.5
     for place, (animal, number) in enumerate(entry["metadata"]["animals"].items(), 1):
         legs = ANIMALS[animal]
         counts.append(number * legs)
-        if manner == 0:
+        if eval_settings_for == 0:
             lines.append(f"{place}. {animal.capitalize()}s: {number} × {legs} legs = {number * legs} legs")
         else:
             lines.append(
@@ -121,7 +121,7 @@ def leg_counting(entry: dict, rng: random.Random) -> str:
     total = f"{' + '.join(map(str, counts))} = {value}" if at_once else "\n".join(sums)
     opening = (
         "Let me solve this step by step:"
-        if manner == 0
+        if eval_settings_for == 0
         else "To find the total number of legs, we count the legs of each animal:"
     )
     return opening + "\n\n" + "\n".join(lines) + f"\n\nTotal: {total}\n\n<answer>{value}</answer>"

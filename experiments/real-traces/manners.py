@@ -10,8 +10,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from redistill.io.atomic import read_json
+from redistill.io.stage_folder import StageFolder
 from redistill.records import Outcome
-from redistill.storage import Room, read_json
 
 OPENINGS = (
     "Let me solve this step by step:", "To solve this problem, we go from left to right.", "Let's break this down step by step:", "I'll solve this step by step.",
@@ -47,7 +48,7 @@ def measure(scored: Path) -> list[float]:
     """The columns of one student."""
     right: dict[str, list[bool]] = defaultdict(list)
     length = []
-    for group in Room(scored, "").read("groups"):
+    for group in StageFolder(scored, "").read("groups"):
         statement = group.problem.statement
         task = "legs" if "legs" in statement else "complex" if "complex" in statement else "sums"
         for trace in group.traces:

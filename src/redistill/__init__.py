@@ -3,7 +3,7 @@
 `from redistill import verbs`: every verb of the command line as a function, which brings torch only when it is called.
 """
 
-from redistill.quiet import switch_off
+from redistill.safety.telemetry_off import switch_off
 
 __version__ = "0.1.0"
 

@@ -12,16 +12,16 @@ class OperatorError(Exception):
     """One clear sentence for the person at the keyboard: what, where, what to do."""
 
 
-class Slips:
+class ErrorCollector:
     """Mistakes gathered as they are found, so that a person hears of all of them at once.
 
-    slips = Slips(); objective = slips.ask(bind, OBJECTIVES, plugin, "train.sft.objective"); slips.end()
+    errors = ErrorCollector(); objective = errors.try_call(bind, OBJECTIVES, plugin, "train.sft.objective"); errors.raise_if_any()
     """
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
-    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def try_call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What the function returns, or None where it found a mistake, which is noted."""
         try:
             return function(*arguments)
@@ -29,7 +29,7 @@ class Slips:
             self.sentences.append(str(error))
             return None
 
-    def end(self) -> None:
+    def raise_if_any(self) -> None:
         """OperatorError with every mistake noted, one a line; nothing where there was none."""
         if self.sentences:
             raise OperatorError("\n  ".join(dict.fromkeys(self.sentences)))

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from redistill import settings, verbs
+from redistill import api
 from redistill.cli import VERBS
+from redistill.config import tables
+from redistill.config.binding import options_of
 from redistill.corpus import SOURCES
 from redistill.evaluate import BENCHMARKS
+from redistill.io.tracking import TRACKERS
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
-from redistill.tracking import TRACKERS
 from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import JUDGES, VERIFIERS
 
@@ -72,7 +74,7 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 def test_every_verb_is_a_documented_function_too() -> None:
     for name in VERBS:
-        function = getattr(verbs, name.replace("-", "_"), None)
+        function = getattr(api, name.replace("-", "_"), None)
         assert function is not None, f"add a function to src/redistill/verbs.py for the verb {name}"
         assert len((inspect.getdoc(function) or "").split()) >= 8, name
         parameters = inspect.signature(function).parameters.values()
@@ -99,12 +101,10 @@ def test_every_benchmark_is_on_the_evaluation_page() -> None:
 
 
 def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None:
-    tables = [
-        kind for kind in vars(settings).values() if isinstance(kind, type) and issubclass(kind, settings.Settings)
-    ]
-    names = {name for table in tables for name in table.model_fields} - {"options"}
+    models = [kind for kind in vars(tables).values() if isinstance(kind, type) and issubclass(kind, tables.Settings)]
+    names = {name for table in models for name in table.model_fields} - {"options"}
     for registry in (SOURCES, VERIFIERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES, TRACKERS):
         for name, function in registry.items():
-            names |= {name, *settings.options_of(function)}
+            names |= {name, *options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
     assert not sorted(name for name in names if f"`{name}`" not in page)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import redistill
-from redistill.settings import options_of
+from redistill.config.binding import options_of
 
 PACKAGE = Path(redistill.__file__).parent
-ROOMS = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
+STAGES = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
 GROUND_FLOOR = (
     "mistakes",
     "own_code",
@@ -51,7 +51,7 @@ GROUND_FLOOR = (
 LIGHT = ("corpus", "verify", "select", "evaluate", "report")
 FLOORS = {
     **dict.fromkeys(GROUND_FLOOR, 0),
-    **dict.fromkeys(ROOMS, 1),
+    **dict.fromkeys(STAGES, 1),
     "recipes": 2,
     "cli": 3,
     "__main__": 4,
@@ -69,12 +69,12 @@ REGISTRIES = {
     "METRICS": "redistill.evaluate.metrics",
     "BENCHMARKS": "redistill.evaluate.registry",
     "SECTIONS": "redistill.report.page",
-    "DIAGNOSES": "redistill.recipes.parts",
-    "CHECKS": "redistill.recipes.checkup",
-    "EXECUTORS": "redistill.executors",
-    "TRACKERS": "redistill.tracking",
-    "GPUS": "redistill.cost",
-    "TEMPLATES": "redistill.prompts",
+    "DIAGNOSES": "redistill.pipeline.resolve",
+    "CHECKS": "redistill.train.token_checks",
+    "EXECUTORS": "redistill.io.executors",
+    "TRACKERS": "redistill.io.tracking",
+    "GPUS": "redistill.model.flops",
+    "TEMPLATES": "redistill.text.prompts",
     "VERBS": "redistill.cli",
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -130,7 +130,13 @@ def test_a_file_can_be_read_in_one_sitting_and_says_what_it_is_for(path):
 
 def test_the_light_rooms_and_the_door_come_without_torch():
     modules = [f"redistill.{room}" for room in LIGHT]
-    modules += ["redistill.cli", "redistill.show", "redistill.storage", "redistill.settings", "redistill.prompts"]
+    modules += [
+        "redistill.cli",
+        "redistill.tools.show",
+        "redistill.io.storage",
+        "redistill.config.tables",
+        "redistill.text.prompts",
+    ]
     modules += [
         f"redistill.{p.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}"
         for p in FILES
@@ -195,8 +201,9 @@ def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
     ],
 )
 def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_know(name):
+    from redistill.config.binding import bind
+    from redistill.config.tables import Plugin
     from redistill.errors import OperatorError
-    from redistill.settings import Plugin, bind
 
     table = getattr(importlib.import_module(REGISTRIES[name]), name)
     needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
@@ -208,7 +215,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
 
 
 def test_a_template_holds_its_problem_once():
-    from redistill.prompts import TEMPLATES
+    from redistill.text.prompts import TEMPLATES
 
     assert all(text.count("{problem}") == 1 for text in TEMPLATES.values())
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from redistill.config.tables import BenchmarkSettings
 from redistill.corpus import read_rows
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark
-from redistill.settings import BenchmarkSettings
 
 ROOM_MB = 96  # of address space that a reader may take beside what it has
 LINE_MB = 2  # MAX_LINE_BYTES in these tests

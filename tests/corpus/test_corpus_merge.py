@@ -15,9 +15,9 @@ import pytest
 import redistill.corpus.merge as merge
 from redistill.corpus import SOURCES, collect
 from redistill.errors import OperatorError
-from redistill.executors import LocalProcesses
+from redistill.io.executors import LocalProcesses
+from redistill.io.stage_folder import Shard, StageFolder
 from redistill.records import Dropped, Group, Outcome, Trace, Verdict, make_problem, make_trace
-from redistill.storage import Room, Shard
 
 
 def row(
@@ -28,14 +28,14 @@ def row(
     return Group(problem, tuple(make_trace(problem.id, c, author="a", verdicts=verdicts) for c in completions))
 
 
-def gather(folder: Path, *items: Group | Dropped, **options: Any) -> tuple[Room, dict[str, Any]]:
-    room = Room(folder / "corpus", "fingerprint")
+def gather(folder: Path, *items: Group | Dropped, **options: Any) -> tuple[StageFolder, dict[str, Any]]:
+    room = StageFolder(folder / "corpus", "fingerprint")
     room.open()
     settings = {"seed": 0, "num_shards": 4, "max_problems": None, **options}
     return room, collect(room, [lambda: iter(items)], **settings)
 
 
-def groups(room: Room) -> dict[str, Group]:
+def groups(room: StageFolder) -> dict[str, Group]:
     return {group.problem.statement: group for group in room.read("groups")}
 
 
@@ -44,7 +44,7 @@ def many(count: int) -> list[Group]:
 
 
 def test_rows_of_one_problem_become_one_group_in_source_order(tmp_path: Path) -> None:
-    room = Room(tmp_path / "corpus", "fingerprint")
+    room = StageFolder(tmp_path / "corpus", "fingerprint")
     room.open()
     first = [row("2+2?", "b", "a", answer="4", row="x:0"), row("3+3?", "z", row="x:1")]
     second = [row("2+2?", "c", answer=" 4", row="y:0"), row("2+2? ", "d", row="y:1")]
@@ -166,13 +166,13 @@ class Killed(Exception):
     """Stands for a kill signal."""
 
 
-class FragileRoom(Room):
+class FragileRoom(StageFolder):
     """Dies before it finishes its third shard."""
 
     def finish_shard(self, index: int, shard: Shard) -> None:
         if index == 2:
             raise Killed
-        Room.finish_shard(self, index, shard)
+        StageFolder.finish_shard(self, index, shard)
 
 
 def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path
     settings: dict[str, Any] = {"seed": 0, "num_shards": 4, "max_problems": None}
     with pytest.raises(Killed):
         collect(fragile, [lambda: iter(items)], **settings)
-    room = Room(tmp_path / "corpus", "fingerprint")
+    room = StageFolder(tmp_path / "corpus", "fingerprint")
     room.open()
     first_marker = room.marker(0).stat().st_mtime_ns
 
@@ -206,7 +206,7 @@ def test_killed_while_spilling_then_continued_equals_uninterrupted(
         yield from items[:60]
         raise Killed
 
-    room = Room(tmp_path / "corpus", "fingerprint")
+    room = StageFolder(tmp_path / "corpus", "fingerprint")
     room.open()
     with pytest.raises(Killed):
         collect(room, [dies], seed=0, num_shards=4, max_problems=None)
@@ -287,7 +287,7 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
 ) -> None:
     source = files(tmp_path / "in", 9)
     options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": max_problems}
-    rooms = [Room(tmp_path / name, "fingerprint") for name in ("one", "many")]
+    rooms = [StageFolder(tmp_path / name, "fingerprint") for name in ("one", "many")]
     for room in rooms:
         room.open()
     whole = lambda: SOURCES["traces"](path=str(tmp_path / "in"))  # noqa: E731 - no partial: read as one stream
@@ -309,7 +309,7 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
 def test_killed_between_two_files_the_files_read_are_not_read_again(tmp_path: Path) -> None:
     source = files(tmp_path / "in", 5)
     options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": None}
-    whole, room = (Room(tmp_path / name / "corpus", "fingerprint") for name in ("whole", "cut"))
+    whole, room = (StageFolder(tmp_path / name / "corpus", "fingerprint") for name in ("whole", "cut"))
     whole.open()
     room.open()
     with pytest.raises(Killed):
@@ -340,7 +340,7 @@ def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:
         for n in range(rows):
             text = random.Random(n).randbytes(2000).hex()
             file.write(json.dumps({"problem": f"{n}?", "generations": [{"text": text}]}) + "\n")
-    room = Room(folder / "corpus", "fingerprint")
+    room = StageFolder(folder / "corpus", "fingerprint")
     room.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl.gz"))
     tracemalloc.start()

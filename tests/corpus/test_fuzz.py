@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import redistill.corpus.files as files
-from fuzzing import JSON, drawn, harmed
-from redistill import texts
+from fuzzing import JSON, corrupted, drawn
+from redistill.config.drop_reasons import explain
 from redistill.corpus import SOURCES, collect, relate, statements, tags
-from redistill.corpus.fields import Refused
-from redistill.reasons import explain
+from redistill.corpus.fields import RowError
+from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group
 from redistill.select.language import foreign_share
-from redistill.storage import Room
+from redistill.text import repetition
 
 TURNS = [
     {"role": "user", "content": "What is 2+2?"},
@@ -58,7 +58,7 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
 
     @drawn(25)
-    @given(st.lists(harmed(GOOD[name]) | JSON, min_size=1, max_size=4))
+    @given(st.lists(corrupted(GOOD[name]) | JSON, min_size=1, max_size=4))
     def reads(rows: list[Any]) -> None:
         path.write_text("\n".join(json.dumps(row) for row in rows))
         found = list(SOURCES[name](path=str(path)))
@@ -78,7 +78,7 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
 def test_tags_are_parted_or_refused_and_what_is_joined_parts_again(text: str) -> None:
     try:
         thinking, answer = tags.split(text)
-    except Refused as refusal:
+    except RowError as refusal:
         assert str(refusal) == "broken_tags"
     else:
         assert tags.split(tags.join(thinking, answer)) == (thinking, answer)
@@ -186,7 +186,7 @@ def test_a_file_of_all_defects_is_accounted_for_to_the_row_and_the_trace(
     lines = [("good", 11), *lines]  # a corpus without a row is an error, not an account
     folder = tmp_path_factory.mktemp("mixed")
     (folder / "rows.jsonl").write_bytes(b"\n".join(line_of(*line) for line in lines))
-    room = Room(folder / "corpus", "f")
+    room = StageFolder(folder / "corpus", "f")
     room.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl"))
     with pytest.MonkeyPatch.context() as patch:
@@ -225,8 +225,8 @@ def test_no_text_holds_up_what_is_done_without_a_worker(text: str) -> None:
         tokens = statements.normal(text)
         statements.content(tokens), statements.anchors(tokens), statements.answer_key(text)
         relate.told("p" + "0" * 16, text, text)
-        texts.repeats(text), texts.reflections(text), foreign_share(text, ("en",), 0.5)
-        with contextlib.suppress(Refused):
+        repetition.repeats(text), repetition.reflections(text), foreign_share(text, ("en",), 0.5)
+        with contextlib.suppress(RowError):
             tags.split(text)
     finally:
         signal.alarm(0)

@@ -10,8 +10,8 @@ import pytest
 
 from redistill.corpus import collect
 from redistill.corpus.decontaminate import Benchmarks
+from redistill.io.stage_folder import StageFolder
 from redistill.records import Group, make_problem, make_trace
-from redistill.storage import Room
 
 THINGS = ["marbles", "stamps", "pears", "lanterns", "ribbons", "tickets", "candles", "kettles", "violins", "pebbles"]
 PEOPLE = ["Ada", "Boris", "Chen", "Dara", "Edgar", "Farah", "Gunnar", "Hiroko", "Ines", "Jonas"]
@@ -87,14 +87,14 @@ def made() -> tuple[list[tuple[str, Group]], list[Any]]:
     return rows, benchmark
 
 
-def gather(folder: Path, rows: list[Group], benchmark: list[Any], **options: Any) -> tuple[Room, dict[str, Any]]:
-    room = Room(folder / "corpus", "fingerprint")
+def gather(folder: Path, rows: list[Group], benchmark: list[Any], **options: Any) -> tuple[StageFolder, dict[str, Any]]:
+    room = StageFolder(folder / "corpus", "fingerprint")
     room.open()
     settings = {"seed": 0, "num_shards": 5, "max_problems": None, "benchmarks": Benchmarks(benchmark), **options}
     return room, collect(room, [lambda: iter(rows)], **settings)
 
 
-def confusion(room: Room, rows: list[tuple[str, Group]]) -> Counter[tuple[str, str]]:
+def confusion(room: StageFolder, rows: list[tuple[str, Group]]) -> Counter[tuple[str, str]]:
     """(defect, what became of it) counted over the last row of every planted problem."""
     dropped = {record.id: record for record in room.read("dropped")}
     matches = {match.problem_id: match for match in room.read("merges")}
@@ -119,7 +119,7 @@ def confusion(room: Room, rows: list[tuple[str, Group]]) -> Counter[tuple[str, s
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Room, dict[str, Any]]:
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[StageFolder, dict[str, Any]]:
     rows, benchmark = made()
     return gather(tmp_path_factory.mktemp("planted"), [group for _, group in rows], benchmark)
 
@@ -192,7 +192,7 @@ def test_the_leaks_are_written_with_the_benchmarks_row_and_the_shared_text(plant
         assert leak.similarity == 1.0 if leak.how == "same" else 0.6 <= leak.similarity < 1.0
 
 
-def comparable(room: Room) -> Any:
+def comparable(room: StageFolder) -> Any:
     """All that a corpus holds, but for what names rows and their order."""
     groups = [
         (dataclasses.replace(g.problem, source_row=""), {(t.id, t.completion) for t in g.traces})

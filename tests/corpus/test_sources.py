@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redistill.config.binding import bind
+from redistill.config.tables import Plugin
 from redistill.corpus import SOURCES
+from redistill.io.schemas import from_row, to_row
 from redistill.records import Dropped, Group, Outcome, make_problem
-from redistill.settings import Plugin, bind
-from redistill.storage import from_row, to_row
 
 
 def read(folder: Path, source: str, rows: Iterable[Any], **options: Any) -> list[Any]:

@@ -41,7 +41,7 @@ def test_answers_agree_with_python() -> None:
 
 
 def test_about_64_percent_are_right_and_haste_is_what_goes_wrong() -> None:
-    rights, slips, lines = 0, Counter[int](), Counter[int]()
+    rights, collector, lines = 0, Counter[int](), Counter[int]()
     made = groups(problems=2000)
     for group in made:
         for trace in group.traces:
@@ -50,29 +50,29 @@ def test_about_64_percent_are_right_and_haste_is_what_goes_wrong() -> None:
                 left, result = line.split("=")
                 operators, digits = re.findall(r"[-+*]", left), [int(d) for d in re.findall(r"\d", left)]
                 lines[len(operators)] += 1
-                slips[len(operators)] += solve(digits[0], list(zip(operators, digits[1:]))) != int(result)
+                collector[len(operators)] += solve(digits[0], list(zip(operators, digits[1:]))) != int(result)
     # 8,000 traces: one standard error is 0.5%; an independent simulation of 40,000 gave 64.3%
     assert rights / 8000 == pytest.approx(0.643, abs=0.02)
     assert set(lines) == {1, 3}
-    assert slips[1] / lines[1] == pytest.approx(0.02, abs=0.005)
-    assert slips[3] / lines[3] == pytest.approx(0.35, abs=0.02)
+    assert collector[1] / lines[1] == pytest.approx(0.02, abs=0.005)
+    assert collector[3] / lines[3] == pytest.approx(0.35, abs=0.02)
 
 
 def test_random_slips_are_as_many_but_blame_no_habit() -> None:
     # By hand, 1 operation left: one careful line. 3 left, jump .5: a jump, or a step and then 2 steps:
     # steps .5 * 3 = 1.5, jumps .5, so the mean of .1 and .5 is (1.5 * .1 + .5 * .5) / 2 = .2
     assert mean_slip(3, 0.5, 3, 0.1, 0.5) == pytest.approx(0.2)
-    slips, lines = Counter[int](), Counter[int]()
+    collector, lines = Counter[int](), Counter[int]()
     for group in groups(problems=2000, random_slips=True):
         for trace in group.traces:
             for line in trace.completion.split(";")[:-1]:
                 left, result = line.split("=")
                 operators, digits = re.findall(r"[-+*]", left), [int(d) for d in re.findall(r"\d", left)]
                 lines[len(operators)] += 1
-                slips[len(operators)] += solve(digits[0], list(zip(operators, digits[1:]))) != int(result)
+                collector[len(operators)] += solve(digits[0], list(zip(operators, digits[1:]))) != int(result)
     rate = mean_slip(6, 0.45, 3, 0.02, 0.35)
-    assert slips[1] / lines[1] == pytest.approx(rate, abs=0.015)
-    assert slips[3] / lines[3] == pytest.approx(rate, abs=0.015)
+    assert collector[1] / lines[1] == pytest.approx(rate, abs=0.015)
+    assert collector[3] / lines[3] == pytest.approx(rate, abs=0.015)
 
 
 def test_a_seed_makes_the_same_bytes_and_order_does_not_matter() -> None:

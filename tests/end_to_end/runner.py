@@ -4,7 +4,7 @@ importing torch takes. A child can be cut: killed (or stopped) at the k-th call 
     stdin   {"arguments": ["run", "mini.yaml"], "cwd": "...", "output": "/tmp/out", "cut": null | {...}}   -> {"pid": 71}
             {"wait": 71}                                                                    -> {"returncode": -9}
 
-A cut is {"target": "redistill.storage:Room.finish_shard", "only": "verify", "call": 2, "when": "after", "signal": 9}:
+A cut is {"target": "redistill.io.stage_folder:StageFolder.finish_shard", "only": "verify", "call": 2, "when": "after", "signal": 9}:
 at the second call whose arguments name a path with "verify" in it.
 """
 
@@ -110,7 +110,7 @@ def serve() -> None:
     """Answer commands until stdin ends."""
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
     transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
-    for module in ("redistill.recipes.distill", *transformers, "pandas"):
+    for module in ("redistill.pipeline.run", *transformers, "pandas"):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # the children's collections pass over all this

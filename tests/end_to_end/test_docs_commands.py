@@ -20,7 +20,7 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from redistill.models import character_tokenizer
+from redistill.model.loading import character_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -136,7 +136,7 @@ def follow(page: Path, world: Path, tool) -> None:
 
 
 def trace_id(world: Path) -> str:
-    from redistill.storage import read_records
+    from redistill.io.parquet import read_records
 
     return next(iter(read_records(next((world / "runs/quickstart/select/pairs").glob("*.parquet"))))).chosen_id
 
@@ -204,7 +204,7 @@ PREPARED = {"own-verifier": prepare_own_verifier, "evaluation": prepare_evaluati
 
 
 def test_the_verifier_of_the_page_judges_as_the_page_says(tmp_path, monkeypatch):
-    from redistill.own_code import find_own, load_code
+    from redistill.config.user_plugins import find_own, load_code
     from redistill.records import make_problem, make_trace
     from redistill.verify import VERIFIERS
 

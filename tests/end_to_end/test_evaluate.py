@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from conftest import cut_at
-from redistill.storage import Room
+from redistill.io.stage_folder import StageFolder
 
 PROBLEMS = [{"question": f"{i}+{i + 1}*2=", "gold": (3 * i + 2) % 10} for i in range(6)]
 BENCHMARK = "{name: sums, file: sums.jsonl, problem_column: question, answer_column: gold}"
@@ -42,7 +42,7 @@ def test_one_line_gives_scores_and_a_page_and_killed_it_goes_on_to_the_same_byte
     shown = tool(place, "scores", "runs/whole", "--json")
     assert json.loads(shown.stdout)["scores"][0]["model"] == "student"
 
-    cut = cut_at("redistill.storage:Room.finish_shard", "sums", when="before")
+    cut = cut_at("redistill.io.stage_folder:StageFolder.finish_shard", "sums", when="before")
     killed = tool(place, "evaluate", "student", *ASKED, "--name", "killed", cut=cut)
     assert killed.returncode == -9
     journal = place / "runs/killed/evaluate/student/sums/samples.jsonl"
@@ -62,7 +62,7 @@ def test_other_settings_make_another_folder_and_never_replace_answers(place, too
     name = runs[0].removeprefix("runs/")
     refused = tool(place, "evaluate", "student", *ASKED, "--temperature", "1", "--name", name)
     assert refused.returncode == 2 and "they are kept: choose another --name" in refused.stderr
-    kept = list(Room(place / runs[0] / "evaluate/student/sums", "").read("groups"))
+    kept = list(StageFolder(place / runs[0] / "evaluate/student/sums", "").read("groups"))
     assert {t.sampling["temperature"] for g in kept for t in g.traces} == {0.6}
 
 

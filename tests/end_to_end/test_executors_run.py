@@ -8,14 +8,14 @@ from typing import Any
 
 from conftest import environment
 
-ROOMS = ("corpus", "verify", "select")
+STAGES = ("corpus", "verify", "select")
 # the tool with no input too small for processes of its own
-SPREAD = "import redistill.executors as e; e.SMALL_BYTES = 0; from redistill.cli import main; main()"
+SPREAD = "import redistill.io.executors as e; e.SMALL_BYTES = 0; from redistill.cli import main; main()"
 
 
 def made(run: Path) -> dict[str, bytes]:
     """Every file of the rooms before training."""
-    files = (path for room in ROOMS for path in (run / room).rglob("*") if path.is_file())
+    files = (path for room in STAGES for path in (run / room).rglob("*") if path.is_file())
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 

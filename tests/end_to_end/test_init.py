@@ -13,12 +13,12 @@ from transformers import AutoConfig
 
 from redistill import corpus
 from redistill.cli import main
+from redistill.config.parsing import load_recipe
 from redistill.corpus.layouts import recognise
 from redistill.errors import OperatorError
-from redistill.models import character_tokenizer
-from redistill.recipes.start import name_of
-from redistill.settings import load_recipe
-from redistill.storage import read_records
+from redistill.io.parquet import read_records
+from redistill.model.loading import character_tokenizer
+from redistill.tools.init import name_of
 
 README = Path(__file__).parents[2] / "README.md"
 

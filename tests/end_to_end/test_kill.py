@@ -6,8 +6,8 @@ import pytest
 
 from conftest import cut_at
 
-ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
-SHARD = "redistill.storage:Room.finish_shard"
+STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")
+SHARD = "redistill.io.stage_folder:StageFolder.finish_shard"
 
 CUTS = {  # room, what must not be there yet, where the process dies
     "corpus, while rows are read": ("corpus", "corpus/ledger.json", cut_at("redistill.corpus.merge:_append", "corpus")),
@@ -25,7 +25,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "verify, between a shard and its done-marker": (
         "verify",
         "verify/part-00001.done",
-        cut_at("redistill.storage:write_json", "verify/part-00001.done"),
+        cut_at("redistill.io.atomic:write_json", "verify/part-00001.done"),
     ),
     "verify, in the middle of a shard's file": (
         "verify",
@@ -36,7 +36,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "train, in the first stage": (
         "train",
         "train/sft/ledger.json",
-        cut_at("redistill.train.watch:Watch.judge", "train/sft", call=3, when="after"),
+        cut_at("redistill.train.guard_state:GuardState.judge", "train/sft", call=3, when="after"),
     ),
     "train, while rows are encoded": (
         "train",
@@ -51,7 +51,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "train, in the last stage after a checkpoint": (
         "train",
         "train/redi/ledger.json",
-        cut_at("redistill.train.watch:Watch.judge", "train/redi", call=3, when="after"),
+        cut_at("redistill.train.guard_state:GuardState.judge", "train/redi", call=3, when="after"),
     ),
     "train, when the student is written and not yet renamed": (
         "train",
@@ -61,7 +61,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "train, between the student and the ledger": (
         "train",
         "train/redi/ledger.json",
-        cut_at("redistill.train.loop:write_json", "train/redi/ledger.json"),
+        cut_at("redistill.train.stage:write_json", "train/redi/ledger.json"),
     ),
     "evaluate, when the answers are drawn and not yet judged": (
         "evaluate",
@@ -71,12 +71,12 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "evaluate, between the ledger and the scores": (
         "evaluate",
         "evaluate/redi/dev/scores.json",
-        cut_at("redistill.recipes.scoring:write_json", "evaluate/redi/dev/scores.json"),
+        cut_at("redistill.evaluate.stage:write_json", "evaluate/redi/dev/scores.json"),
     ),
     "evaluate, before the comparisons": (
         "evaluate",
         "evaluate/comparisons.json",
-        cut_at("redistill.recipes.distill:write_json", "evaluate/comparisons.json"),
+        cut_at("redistill.pipeline.run:write_json", "evaluate/comparisons.json"),
     ),
     "report, while the page is written": ("report", "report.html", cut_at("os:replace", "report.html.")),
 }
@@ -112,7 +112,7 @@ def result(run):
 @pytest.mark.parametrize("name", CUTS)
 def test_a_run_killed_in_any_room_and_run_again_ends_with_the_same_bytes(name, whole, copy, tool):
     room, not_yet, cut = CUTS[name]
-    folder = copy(*ROOMS[: ROOMS.index(room)])
+    folder = copy(*STAGES[: STAGES.index(room)])
     run = folder / "runs" / "mini"
     killed = tool(folder, "run", "mini.yaml", cut=cut)
     assert killed.returncode == -9, killed.stderr

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from redistill.models import character_tokenizer
-from redistill.settings import load_recipe
-from redistill.storage import read_json, read_records
+from redistill.config.parsing import load_recipe
+from redistill.io.atomic import read_json
+from redistill.io.parquet import read_records
+from redistill.model.loading import character_tokenizer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"

@@ -45,8 +45,8 @@ def test_a_run_leaves_a_page_a_score_for_every_student_and_balanced_accounts(who
 def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
     import torch
 
-    from redistill import models
-    from redistill.storage import read_records
+    from redistill.io.parquet import read_records
+    from redistill.model import loading
 
     run = whole / "runs" / "mini"
     found = json.loads((run / "train/redi/token_changes.json").read_text())
@@ -55,7 +55,7 @@ def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
     first = found["pairs"][-1]
     pair = pairs[first["chosen_id"], first["rejected_id"]]
     for place, stage in ((2, "sft"), (3, "redi")):  # by the models' own logits, one sequence at a time
-        model, tokenizer = models.load_folder(run / f"train/{stage}/model")
+        model, tokenizer = loading.load_folder(run / f"train/{stage}/model")
         prompt, text = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (pair.prompt, pair.rejected))
         ids = torch.tensor([[*prompt, *text, tokenizer.eos_token_id]])
         with torch.no_grad():
@@ -67,15 +67,19 @@ def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
 
 
 def test_a_damaged_file_of_token_changes_is_measured_again(whole, copy):
-    from redistill.recipes.token_changes import write_token_changes
-    from redistill.settings import load_recipe
+    from redistill.config.parsing import load_recipe
+    from redistill.report import pairs_shown, stage_of_tokens
+    from redistill.train.token_changes import write_token_changes
 
     run = copy("corpus", "verify", "select", "train", "evaluate") / "runs" / "mini"
     shutil.copy(whole / "runs/mini/recipe.yaml", run)
     path = run / "train/redi/token_changes.json"
     before = path.read_bytes()
     path.write_bytes(before[: len(before) // 2])
-    assert write_token_changes(run, load_recipe(run / "recipe.yaml")) == path and path.read_bytes() == before
+    assert (
+        write_token_changes(run, load_recipe(run / "recipe.yaml"), stage_of_tokens(run), pairs_shown(run)) == path
+        and path.read_bytes() == before
+    )
 
 
 def test_every_student_carries_a_card_with_its_scores(whole):
@@ -90,7 +94,7 @@ def test_every_student_carries_a_card_with_its_scores(whole):
 
 
 def test_no_held_out_problem_was_trained_on(whole):
-    from redistill.storage import read_records
+    from redistill.io.parquet import read_records
 
     run = whole / "runs" / "mini" / "select"
     held_out = {p.id for path in run.glob("dev/*.parquet") for p in read_records(path)}
@@ -167,7 +171,7 @@ def test_a_damaged_shard_is_made_again(copy, whole, tool):
 
 
 def test_a_second_process_on_one_folder_is_refused_and_told_by_whom(here, tool):
-    stopped = cut_at("redistill.storage:Room.finish_shard", "/corpus", signal=signal.SIGSTOP)
+    stopped = cut_at("redistill.io.stage_folder:StageFolder.finish_shard", "/corpus", signal=signal.SIGSTOP)
     first = tool.start(here, "run", "mini.yaml", "--until", "corpus", cut=stopped)
     wait_until_stopped(first[0])
     second = tool(here, "run", "mini.yaml")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from redistill.recipes.plan import make_plan
-from redistill.settings import load_recipe, parse_recipe
+from redistill.config.parsing import load_recipe, parse_recipe
+from redistill.pipeline.plan import make_plan
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -14,8 +14,8 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     """A tiny student with a chat template, in an ordinary folder, as large a context as any recipe asks for."""
-    from redistill import models
-    from redistill.settings import StudentSettings
+    from redistill.config.tables import StudentSettings
+    from redistill.model import loading
 
     folder = tmp_path_factory.mktemp("student") / "model"
     settings = StudentSettings(
@@ -30,9 +30,9 @@ def stand_in(tmp_path_factory):
         },
         alphabet="".join(map(chr, range(32, 127))) + "\n",
     )
-    tokenizer = models.load_tokenizer(settings)
+    tokenizer = loading.load_tokenizer(settings)
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
-    models.save_model(models.load_model(settings, tokenizer, seed=0), tokenizer, folder, card="a stand-in")
+    loading.save_model(loading.load_model(settings, tokenizer, seed=0), tokenizer, folder, card="a stand-in")
     return folder
 
 
@@ -61,7 +61,7 @@ def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows):
         tree["student"]["model"] = str(stand_in)
         tree["student"]["end_of_turn"] = None
     plan = make_plan(parse_recipe(tree, path.name))
-    assert set(plan.prints) >= {"corpus", "verify", "select", *(f"train/{stage}" for stage in recipe.train)}
+    assert set(plan.fingerprints) >= {"corpus", "verify", "select", *(f"train/{stage}" for stage in recipe.train)}
     assert plan.context > recipe.evaluate.max_new_tokens // 2
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from conftest import MINI
-from redistill.storage import read_records
+from redistill.io.parquet import read_records
 
 # i is asked as "0+i=": the right completion ends in ####i, the wrong one in ####(i+1) % 10
 RIGHT = [f"0+{i}={i};####{i}" for i in range(5)]

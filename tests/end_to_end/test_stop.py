@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from test_kill import ROOMS, SHARD, result
+from test_kill import SHARD, STAGES, result
 
 from conftest import cut_at, environment
 from redistill.train.stopping import at_the_next_step
@@ -21,12 +21,12 @@ STOPS = {  # where Ctrl-C comes, what must be there then
     ),
     "in a training step": (  # checkpoints are due after steps 2 and 4; the third is saved because of Ctrl-C
         "train",
-        cut_at("redistill.train.watch:Watch.judge", "train/redi", call=3, signal=signal.SIGINT),
+        cut_at("redistill.train.guard_state:GuardState.judge", "train/redi", call=3, signal=signal.SIGINT),
         "train/redi/checkpoints/step-000003/done.json",
     ),
     "in the last training step": (
         "train",
-        cut_at("redistill.train.watch:Watch.judge", "train/redi", call=4, signal=signal.SIGINT),
+        cut_at("redistill.train.guard_state:GuardState.judge", "train/redi", call=4, signal=signal.SIGINT),
         "train/redi/checkpoints/step-000004/done.json",
     ),
     "between the samples of an evaluation": (
@@ -40,7 +40,7 @@ STOPS = {  # where Ctrl-C comes, what must be there then
 @pytest.mark.parametrize("name", STOPS)
 def test_ctrl_c_stops_at_a_safe_point_and_the_run_goes_on_to_the_same_bytes(name, whole, copy, tool):
     room, cut, there = STOPS[name]
-    folder = copy(*ROOMS[: ROOMS.index(room)])
+    folder = copy(*STAGES[: STAGES.index(room)])
     stopped = tool(folder, "run", "mini.yaml", cut=cut)
     assert stopped.returncode == 130, stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -51,7 +51,7 @@ def test_ctrl_c_stops_at_a_safe_point_and_the_run_goes_on_to_the_same_bytes(name
     again = tool(folder, "run", "mini.yaml", "--until", room)
     assert again.returncode == 0, again.stderr
     expected, found = result(whole / "runs" / "mini"), result(run)
-    made = ROOMS[: ROOMS.index(room) + 1]
+    made = STAGES[: STAGES.index(room) + 1]
     expected = {k: v for k, v in expected.items() if k.strip("/").split("/")[0] in made or k in found}
     assert found == expected and any(k.startswith(f"{room}/") for k in found)
 

@@ -11,8 +11,9 @@ import pytest
 
 from hostile_text import HOSTILE, commands_in
 from redistill.cli import VERBS
+from redistill.io.atomic import sha256_file
+from redistill.io.parquet import read_records, write_records
 from redistill.records import Outcome
-from redistill.storage import read_records, sha256_file, write_records
 
 # what we write ourselves: colours of `doctor`, and tqdm's \r, cursor up and erase
 OURS = re.compile("\x1b\\[[0-9;]*m|\r|\x1b\\[A|\x1b\\[K")

@@ -1,8 +1,9 @@
 """Of a real run, every record that select touched can say what became of it."""
 
+from redistill.io.atomic import read_json
+from redistill.io.parquet import read_records
 from redistill.records import pair_id
-from redistill.storage import read_json, read_records
-from redistill.why import as_text, way
+from redistill.tools.lineage import as_text, way
 
 
 def test_every_pair_and_every_dropped_record_has_a_way(whole):

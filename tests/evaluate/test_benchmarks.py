@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from redistill.config.tables import BenchmarkSettings
 from redistill.errors import OperatorError
 from redistill.evaluate import BENCHMARKS
 from redistill.evaluate import benchmarks as module
 from redistill.evaluate.benchmarks import load_benchmark, subsample
-from redistill.prompts import TEMPLATES
 from redistill.records import make_problem
-from redistill.settings import BenchmarkSettings
+from redistill.text.prompts import TEMPLATES
 from redistill.verify import VERIFIERS
 
 ROWS = [

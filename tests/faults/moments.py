@@ -22,7 +22,7 @@ OPERATIONS = {
     "os.truncate": "truncate",
     "shutil.rmtree": "remove",
 }
-PASSED_THROUGH = ("redistill.disk",)
+PASSED_THROUGH = ("redistill.io.atomic",)
 
 
 def _writer() -> str:

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from redistill import models
-from redistill.client import Kept, Reply
+from redistill.config.tables import StageSettings
 from redistill.corpus.merge import collect
-from redistill.disk import mark, read_json, sums_of, unmarked, write_json
 from redistill.errors import OperatorError
+from redistill.io.atomic import mark, read_json, sums_of, unmarked, write_json
+from redistill.io.client import Kept, Reply
+from redistill.io.parquet import read_columns, read_outcomes, read_records
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.model import loading
 from redistill.records import Dropped, Example, Group, Problem, Trace, make_problem, make_trace
-from redistill.settings import StageSettings
-from redistill.storage import Account, Room, Shard, read_columns, read_outcomes, read_records
 from redistill.train import checkpoints
-from redistill.train.loop import _open
+from redistill.train.guard_state import GuardState
 from redistill.train.reference import _kept
 from redistill.train.rows import damage, write_rows
-from redistill.train.watch import Watch
+from redistill.train.stage import _open
 
 
 def harms(data: bytes, count: int = 40) -> Iterator[bytes]:
@@ -36,8 +37,8 @@ def harms(data: bytes, count: int = 40) -> Iterator[bytes]:
 # --- shards and ledgers ---------------------------------------------------------------------------------------------
 
 
-def finished(folder: Path) -> Room:
-    room = Room(folder / "room", "print")
+def finished(folder: Path) -> StageFolder:
+    room = StageFolder(folder / "room", "print")
     room.open()
     for index in range(2):
         account = Account("row")
@@ -53,8 +54,8 @@ def test_no_reader_gives_a_record_of_a_harmed_shard(tmp_path: Path) -> None:
     """Parquet's own page checksums would let some of these through: in a page's header they cover nothing."""
     path = finished(tmp_path).folder / "groups" / "part-00001.parquet"
     whole = path.read_bytes()
-    for harmed in harms(whole, 200):
-        path.write_bytes(harmed)
+    for corrupted in harms(whole, 200):
+        path.write_bytes(corrupted)
         for reader in (read_records, read_outcomes, lambda p: read_columns(p, ["problem.id"])):
             with pytest.raises(OperatorError, match=r"part-00001\.parquet is damaged \(its checksum differs\)"):
                 next(iter(reader(path)))
@@ -66,11 +67,11 @@ def test_a_harmed_shard_marker_or_ledger_is_named_and_made_again(tmp_path: Path,
     for name in ("groups/part-00001.parquet", "dropped/part-00000.parquet", "part-00001.done", "ledger.json"):
         room = finished(tmp_path)
         path = room.folder / name
-        for harmed in harms(path.read_bytes(), 2):
+        for corrupted in harms(path.read_bytes(), 2):
             room = finished(tmp_path)
-            if name == "ledger.json" and harmed[:20] != path.read_bytes()[:20] and len(harmed) > 100:
+            if name == "ledger.json" and corrupted[:20] != path.read_bytes()[:20] and len(corrupted) > 100:
                 continue  # the word `checksum` itself: what it covers is whole, and is read as it is
-            path.write_bytes(harmed)
+            path.write_bytes(corrupted)
             assert not room.is_finished()
             whole = [f"part-{index:05d}" not in name for index in range(2)]
             assert [room.is_done(0), room.is_done(1)] == whole
@@ -129,7 +130,7 @@ class Killed(Exception):
     pass
 
 
-class Fragile(Room):
+class Fragile(StageFolder):
     """Dies before its first shard: all is read and related, nothing merged."""
 
     def finish_shard(self, index: int, shard: Shard) -> None:
@@ -144,7 +145,7 @@ def test_harmed_files_between_the_passes_of_the_corpus_are_made_again(tmp_path: 
             yield Group(problem, (make_trace(problem.id, str(number + 1), author="t"),))
 
     options: dict[str, Any] = {"seed": 0, "num_shards": 2, "max_problems": None}
-    whole, cut = Room(tmp_path / "whole" / "corpus", "f"), Fragile(tmp_path / "cut" / "corpus", "f")
+    whole, cut = StageFolder(tmp_path / "whole" / "corpus", "f"), Fragile(tmp_path / "cut" / "corpus", "f")
     whole.open()
     expected = collect(whole, [source], **options)
     cut.open()
@@ -154,7 +155,7 @@ def test_harmed_files_between_the_passes_of_the_corpus_are_made_again(tmp_path: 
     data = path.read_bytes()
     path.write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
     capsys.readouterr()
-    again = Room(cut.folder, "f")
+    again = StageFolder(cut.folder, "f")
     again.open()
     assert collect(again, [source], **options) == expected
     assert f"damaged  {path}: it is made again" in capsys.readouterr().err
@@ -173,10 +174,10 @@ def test_a_harmed_checkpoint_is_named_removed_and_the_one_before_taken(tmp_path:
                 (path / "weights.bin").write_bytes(bytes(range(200)))
                 write_json(path / "random-0.json", {"python": [3, [1, 2], None]})
                 write_json(path / "done.json", {"step": step, "files": sums_of(path, path.iterdir())})
-            harmed = checkpoints.at(folder, 2) / name
-            data = harmed.read_bytes()
+            corrupted = checkpoints.at(folder, 2) / name
+            data = corrupted.read_bytes()
             place = int(turn * len(data))
-            harmed.write_bytes(data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :])
+            corrupted.write_bytes(data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :])
             assert [done["step"] for done in checkpoints.finished(folder, whole=True)] == [1]
             assert checkpoints.newest(folder) == (checkpoints.at(folder, 1), 1)
             assert f"damaged  {harmed}: this checkpoint is removed" in capsys.readouterr().err
@@ -184,7 +185,7 @@ def test_a_harmed_checkpoint_is_named_removed_and_the_one_before_taken(tmp_path:
 
 def test_a_guard_goes_back_to_no_harmed_checkpoint(tmp_path: Path) -> None:
     settings = StageSettings(objective="redi", learning_rate=1e-3, guard={"action": "rollback"})
-    held = Watch(tmp_path, "redi", settings)
+    held = GuardState(tmp_path, "redi", settings)
     saved = tmp_path / "checkpoints"
     for step in (0, 2, 4):
         path = checkpoints.at(saved, step)
@@ -206,24 +207,24 @@ def test_a_guard_goes_back_to_no_harmed_checkpoint(tmp_path: Path) -> None:
 def test_a_history_that_has_changed_is_refused_by_name(tmp_path: Path) -> None:
     """The guard judges by it, and nothing could make it again but the steps themselves."""
     settings = StageSettings(objective="redi", learning_rate=1e-3)
-    held = Watch(tmp_path, "redi", settings)
+    held = GuardState(tmp_path, "redi", settings)
     for step in (1, 2, 3):
         held.judge({"step": step, "loss": 0.5, "chosen_logp": -1.25, "grad_norm": 1.0})
     path = checkpoints.at(tmp_path / "checkpoints", 3)
     path.mkdir(parents=True)
     write_json(path / "done.json", {"step": 3, "files": {}, **held.facts(3, 9)})
     whole = (tmp_path / "metrics.jsonl").read_bytes()
-    Watch(tmp_path, "redi", settings).open(3)
+    GuardState(tmp_path, "redi", settings).open(3)
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
     changed = r"metrics\.jsonl has changed since step 3 was saved"
-    for harmed, said in (
+    for corrupted, said in (
         (whole.replace(b"-1.25", b"-1.75", 1), changed),
         (whole[: whole.rindex(b'{"step": 3')], changed),
         (whole.replace(b'{"step": 2', b'{"step": ,'), r"metrics\.jsonl: line 2 is damaged"),
     ):
-        (tmp_path / "metrics.jsonl").write_bytes(harmed)
+        (tmp_path / "metrics.jsonl").write_bytes(corrupted)
         with pytest.raises(OperatorError, match=said):
-            Watch(tmp_path, "redi", settings).open(3)
+            GuardState(tmp_path, "redi", settings).open(3)
 
 
 def test_a_stage_that_goes_on_never_writes_over_its_stamp(tmp_path: Path) -> None:
@@ -249,8 +250,8 @@ def test_harmed_token_rows_are_found_and_named(tmp_path: Path) -> None:
     assert damage(tmp_path) is None
     for name in ("tokens.bin", "index.npz", "ids.txt", "account.json"):
         data = (tmp_path / name).read_bytes()
-        for harmed in harms(data[150:], 10):
-            (tmp_path / name).write_bytes(data[:150] + harmed if len(data) > 150 else harmed)
+        for corrupted in harms(data[150:], 10):
+            (tmp_path / name).write_bytes(data[:150] + corrupted if len(data) > 150 else corrupted)
             if (tmp_path / name).read_bytes() != data:
                 assert damage(tmp_path) == name
         (tmp_path / name).write_bytes(data)
@@ -270,10 +271,10 @@ def test_harmed_reference_logps_are_computed_again(tmp_path: Path, capsys: Any) 
     for _ in range(2):
         assert _kept(alone, path, make).tolist() == [0, 1, 2, 3, 4, 5]
     assert len(made) == 1
-    for harmed in (path, stamp):
-        for data in (harmed.read_bytes()[:-3], harmed.read_bytes()[:-1] + b"x"):
+    for corrupted in (path, stamp):
+        for data in (corrupted.read_bytes()[:-3], corrupted.read_bytes()[:-1] + b"x"):
             made.clear()
-            harmed.write_bytes(data)
+            corrupted.write_bytes(data)
             assert _kept(alone, path, make).tolist() == [0, 1, 2, 3, 4, 5] and len(made) == 1
             assert f"damaged  {path}: the reference's log-probs are computed again" in capsys.readouterr().err
     stamp.unlink()  # killed between the two
@@ -284,4 +285,4 @@ def test_harmed_reference_logps_are_computed_again(tmp_path: Path, capsys: Any) 
 def test_a_students_list_of_checksums_that_is_cut_short_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "checksums.json").write_text('{"config.json": "00')
     with pytest.raises(OperatorError, match=r"cannot read .*checksums\.json"):
-        models.check_folder(tmp_path)
+        loading.check_folder(tmp_path)

@@ -10,16 +10,16 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from redistill import models
 from redistill.errors import OperatorError
-from redistill.logps import token_logps
+from redistill.model import loading
+from redistill.model.logps import token_logps
 from redistill.records import Example, Pair
 from redistill.train import OBJECTIVES, checkpoints
-from redistill.train import loop as loop_module
+from redistill.train import stage as loop_module
 from redistill.train.packing import rows_of_step
 from redistill.train.step import suspects
 from train.conftest import some_examples, some_pairs, tiny_student
-from train.test_loop import SETTINGS, metrics, stage, weights
+from train.test_train_stage import SETTINGS, metrics, stage, weights
 
 SFT, REDI = OBJECTIVES["sft"], OBJECTIVES["redi"]
 
@@ -52,7 +52,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_counted_and_moves_nothing(
         stage(tmp_path / "taken", settings=settings)
     spoil(monkeypatch, {2}, value)
     stage(tmp_path / "skipped", settings=settings)
-    found = models.load_folder(tmp_path / "skipped" / "model")[0].state_dict()
+    found = loading.load_folder(tmp_path / "skipped" / "model")[0].state_dict()
     assert len(states) == 1 and all(torch.equal(found[name], states[0][name]) for name in found)
     assert [line["skipped"] for line in metrics(tmp_path / "skipped")] == [False, True]
 
@@ -65,9 +65,9 @@ def test_a_row_whose_loss_is_not_finite_costs_the_steps_that_hold_it_and_is_name
     holds = [7 in rows_of_step(seed=0, step=step, batch_size=4, num_rows=20) for step in range(9)]
     assert 1 <= sum(holds) <= 2  # 36 places, 20 rows
     assert [line["skipped"] for line in lines] == holds
-    for line, harmed in zip(lines, holds, strict=True):
-        assert ("c7 r7" in line["rows"] and len(line["rows"]) == 4) if harmed else "rows" not in line
-    model = models.load_folder(tmp_path / "a" / "model")[0]
+    for line, corrupted in zip(lines, holds, strict=True):
+        assert ("c7 r7" in line["rows"] and len(line["rows"]) == 4) if corrupted else "rows" not in line
+    model = loading.load_folder(tmp_path / "a" / "model")[0]
     assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
 
 

@@ -113,7 +113,12 @@ def test_a_second_process_is_told_who_holds_the_folder_and_a_dead_one_holds_nobo
 ) -> None:
     run = tmp_path / "tiny"
     command = ("run", "tiny.yaml", "--runs-dir", tmp_path, "--until", "corpus")
-    stop = {"target": "redistill.storage:Room.finish_shard", "only": "/corpus", "call": 1, "when": "before"}
+    stop = {
+        "target": "redistill.io.stage_folder:StageFolder.finish_shard",
+        "only": "/corpus",
+        "call": 1,
+        "when": "before",
+    }
     first = tool.start(whole, *command, cut={**stop, "signal": int(signal.SIGSTOP)})
     deadline = time.monotonic() + 120
     while Path(f"/proc/{first[0]}/stat").read_text().rpartition(")")[2].split()[0] != "T":

@@ -16,9 +16,9 @@ import httpx2
 import pytest
 
 from local_servers import scripted_server
-from redistill import client
-from redistill.client import Ask, Kept, Server, ask
 from redistill.errors import OperatorError
+from redistill.io import client
+from redistill.io.client import Ask, Kept, Server, ask
 from redistill.records import Outcome, make_problem, make_trace
 from redistill.verify import VERIFIERS
 from redistill.verify import pool as pool_module

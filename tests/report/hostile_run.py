@@ -6,8 +6,9 @@ from pathlib import Path
 
 from made_up_run import judged
 
+from redistill.io.atomic import write_json
+from redistill.io.parquet import write_records
 from redistill.records import FINAL, Candidate, Group, Outcome, Pair, Verdict, make_problem
-from redistill.storage import write_json, write_records
 
 RUNS = "document.title='owned';window.ran=1;console.log('owned')"
 BAD = (

@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from redistill.io.atomic import write_json
+from redistill.io.parquet import write_records
+from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import (
     FINAL,
     Candidate,
@@ -23,7 +26,6 @@ from redistill.records import (
     make_problem,
     make_trace,
 )
-from redistill.storage import Account, Room, Shard, write_json, write_records
 from redistill.verify.noise import Gradings
 
 PASS_AT_1 = {"base": 0.031, "sft": 0.47, "control": 0.46, "redi": 0.84}
@@ -120,7 +122,7 @@ STATISTICS = {
 
 def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
     """The folders corpus, verify and select of these groups."""
-    rooms = {name: Room(run / name, name) for name in ("corpus", "verify", "select")}
+    rooms = {name: StageFolder(run / name, name) for name in ("corpus", "verify", "select")}
     for room in rooms.values():
         room.open()
     for index, groups in enumerate(shards):

@@ -10,9 +10,9 @@ import pytest
 from browser import FOUND, Browser, Page
 from hostile_run import BAD, write_hostile
 
+from redistill.io.atomic import write_json
 from redistill.report import write_report, write_runs_page
 from redistill.report.sweep import write_sweep_page
-from redistill.storage import write_json
 
 pytestmark = pytest.mark.skipif(
     FOUND is None, reason="no Chromium here (set CHROMIUM); test_report_page.py checks the same run with an HTML parser"

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from redistill.report.blocks import Table, Text
-from redistill.report.costs import costs, gpu_of, model_shape, stage_cost
 from redistill.report.files import RunFiles
+from redistill.report.sections.costs import costs, gpu_of, model_shape, stage_cost
 
 
 def write_model(folder: Path) -> None:

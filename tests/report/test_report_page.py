@@ -10,12 +10,13 @@ from hostile_run import write_hostile
 from made_up_run import judged, make_group, write_run
 
 from redistill.errors import OperatorError
+from redistill.io.atomic import write_json
+from redistill.io.parquet import write_records
 from redistill.records import Group, Pair
 from redistill.report import SECTIONS, write_report
 from redistill.report.blocks import Text
 from redistill.report.files import RunFiles
 from redistill.report.page import MAX_BYTES, render
-from redistill.storage import write_json, write_records
 
 
 class Tags(HTMLParser):

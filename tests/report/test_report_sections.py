@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from made_up_run import PASS_AT_1, make_group
 
+from redistill.io.atomic import write_json
+from redistill.io.parquet import write_records
 from redistill.records import Group
 from redistill.report import charts, write_report
-from redistill.report.beside import other_runs, other_verifiers
 from redistill.report.blocks import Bars, Browser, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
-from redistill.report.data import lengths, verdicts
-from redistill.report.facts import facts
 from redistill.report.files import RunFiles
-from redistill.report.funnel import funnel
-from redistill.report.gaps import _edges, gaps
-from redistill.report.noise import label_noise
-from redistill.report.policies import policies, teachers
-from redistill.report.results import comparisons, diagnosis, main_model, result, scores
-from redistill.report.traces import answers, pairs
-from redistill.report.training import training
-from redistill.storage import write_json, write_records
+from redistill.report.sections.cross_run import other_runs, other_verifiers
+from redistill.report.sections.funnel import funnel
+from redistill.report.sections.label_noise import label_noise
+from redistill.report.sections.pair_lengths import _edges, gaps
+from redistill.report.sections.policies import policies, teachers
+from redistill.report.sections.reproducibility import facts
+from redistill.report.sections.results import comparisons, diagnosis, main_model, result, scores
+from redistill.report.sections.traces import answers, pairs
+from redistill.report.sections.training import training
+from redistill.report.sections.verdicts import lengths, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,9 @@ def test_the_picture_of_the_funnel_is_in_traces_and_agrees_with_the_bars(
     run: RunFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple[Any, Any]] = []
-    monkeypatch.setattr("redistill.report.funnel.flow", lambda levels, ribbons, label: drawn.append((levels, ribbons)))
+    monkeypatch.setattr(
+        "redistill.report.sections.funnel.flow", lambda levels, ribbons, label: drawn.append((levels, ribbons))
+    )
     funnel(run)
     ((levels, ribbons),) = drawn
     counts = [{part.name: part.count for part in level.parts} for level in levels]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from redistill.cli import main
+from redistill.io.atomic import write_json
 from redistill.report import pairs_shown, write_report
 from redistill.report.blocks import Browser, Key, Passages
 from redistill.report.files import RunFiles
+from redistill.report.sections.traces import pairs
 from redistill.report.tokens import coloured, named, tone
-from redistill.report.traces import pairs
-from redistill.storage import write_json
 
 
 def test_tones_have_fixed_borders_in_nats() -> None:

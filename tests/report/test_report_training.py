@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from redistill.report import charts, training
-from redistill.report.accuracy import accuracy
+from redistill.report import charts
 from redistill.report.blocks import Figure, Sentences, Table, Tag, Text
 from redistill.report.files import RunFiles
+from redistill.report.sections import training
+from redistill.report.sections.accuracy import accuracy
 
 
 @pytest.fixture(scope="module")

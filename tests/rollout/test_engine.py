@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from redistill import models
+from redistill.config.tables import StudentSettings
+from redistill.model import loading
 from redistill.records import make_problem
 from redistill.rollout import ENGINES, Request, Sampling, requests_for, traces_of
 from redistill.rollout.transformers_engine import SeededSampler, transformers_engine
-from redistill.settings import StudentSettings
 
 CONTEXT = 48
 SETTINGS = StudentSettings(
@@ -29,8 +29,8 @@ GREEDY = Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=12)
 
 @pytest.fixture(scope="module")
 def student():
-    tokenizer = models.load_tokenizer(SETTINGS)
-    model = models.load_model(SETTINGS, tokenizer, seed=1)
+    tokenizer = loading.load_tokenizer(SETTINGS)
+    model = loading.load_model(SETTINGS, tokenizer, seed=1)
     with torch.no_grad():  # a random tiny model is nearly uniform: sharpen it, so that rounding cannot change a draw
         model.lm_head.weight.mul_(12.0)
     return model.eval(), tokenizer
@@ -61,7 +61,7 @@ def test_another_seed_says_something_else_and_the_same_seed_the_same(student):
 def test_temperature_zero_is_the_model_s_own_greedy_search(student):
     model, tokenizer = student
     for request, sample in zip(requests(), ask(student, requests(), GREEDY)):
-        ids = models.encode_prompts(tokenizer, [request.prompt])
+        ids = loading.encode_prompts(tokenizer, [request.prompt])
         out = model.generate(torch.tensor(ids), max_new_tokens=12, do_sample=False, eos_token_id=2, pad_token_id=0)
         new = out[0, len(ids[0]) :].tolist()
         expected = new[: new.index(2)] if 2 in new else new

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from local_servers import scripted_server, transformers_server, words_of
-from redistill import client, models
+from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
+from redistill.io import client
+from redistill.model import loading
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.rollout import ENGINES, Request, Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.settings import StudentSettings
 from redistill.verify.judge import heard, llm
 
 WARM = Sampling(n=2, temperature=0.6, top_p=0.95, max_new_tokens=12)
@@ -144,12 +145,12 @@ def saved(tmp_path_factory):
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
     }  # fmt: skip
     settings = StudentSettings(from_config=llama, alphabet="0123456789+-*=;#")
-    tokenizer = models.load_tokenizer(settings)
-    model = models.load_model(settings, tokenizer, seed=1)
+    tokenizer = loading.load_tokenizer(settings)
+    model = loading.load_model(settings, tokenizer, seed=1)
     with torch.no_grad():  # sharpened, so that rounding cannot change a greedy choice
         model.lm_head.weight.mul_(12.0)
     folder: Path = tmp_path_factory.mktemp("served") / "model"
-    models.save_model(model, tokenizer, folder, card="tiny")
+    loading.save_model(model, tokenizer, folder, card="tiny")
     return folder
 
 
@@ -162,7 +163,7 @@ def real_server(saved, tmp_path_factory):
 
 def test_a_real_server_says_at_temperature_zero_what_this_process_says(saved, real_server):
     asked = [Request("1+2=;3*4-5"[: 1 + i], seed=i) for i in range(6)]
-    here = transformers_engine(lambda: models.load_folder(saved), asked, GREEDY)
+    here = transformers_engine(lambda: loading.load_folder(saved), asked, GREEDY)
     # the server lists the hub's cache, not what it was started with: the model must be named
     student = Student(never, str(saved))
     there = engine(student, asked, GREEDY, base_url=real_server.base_url, model="{student}")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from redistill import models
+from redistill.config.tables import StudentSettings
+from redistill.model import loading
 from redistill.rollout import Request, Sampling, slots
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.settings import StudentSettings
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -17,8 +17,8 @@ END, PAD = 2, 0
 
 def student(**config):
     settings = StudentSettings(from_config={**LLAMA, **config}, alphabet="0123456789+-*=;#")
-    tokenizer = models.load_tokenizer(settings)
-    model = models.load_model(settings, tokenizer, seed=1)
+    tokenizer = loading.load_tokenizer(settings)
+    model = loading.load_model(settings, tokenizer, seed=1)
     with torch.no_grad():  # sharpened, so that rounding cannot change a choice
         model.lm_head.weight.mul_(12.0)
     return model.eval(), tokenizer

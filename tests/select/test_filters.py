@@ -2,8 +2,10 @@
 
 import pytest
 
+from redistill.config.binding import bind
+from redistill.config.drop_reasons import REASONS
+from redistill.config.tables import FilterSettings
 from redistill.errors import OperatorError
-from redistill.reasons import REASONS
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.select.filters import (
     FILTERS,
@@ -18,7 +20,6 @@ from redistill.select.filters import (
     thinking,
     truncated,
 )
-from redistill.settings import FilterSettings, bind
 
 PROBLEM = make_problem("What is 2 + 2?", answer="4")
 

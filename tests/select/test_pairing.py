@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redistill.config.binding import bind
+from redistill.config.tables import Plugin
 from redistill.errors import OperatorError
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.select.pairing import (
@@ -22,7 +24,6 @@ from redistill.select.pairing import (
     same_teacher,
     shortest_wrong,
 )
-from redistill.settings import Plugin, bind
 
 PROBLEM = make_problem("What is 2 + 2?", answer="4")
 

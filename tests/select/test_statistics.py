@@ -5,8 +5,8 @@ import random
 import pytest
 
 from redistill.records import FINAL, Candidate, Group, Outcome, Verdict, make_problem, make_trace, pair_id
-from redistill.select.columns import with_columns
 from redistill.select.statistics import Spread, compare, describe, table_text
+from redistill.select.trace_features import with_columns
 
 
 def pair(policy, problem, chosen, rejected, *, tokens=(10, 10), shared=0, reason="", teachers=("A", "B"), source="s"):

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from redistill import models
+from redistill.config.tables import StudentSettings
+from redistill.model import loading
 from redistill.records import Example, Pair
-from redistill.settings import StudentSettings
 
 TINY = StudentSettings(
     from_config={
@@ -24,8 +24,8 @@ TINY = StudentSettings(
 
 
 def tiny_student(settings: StudentSettings = TINY, seed: int = 0):
-    tokenizer = models.load_tokenizer(settings)
-    return models.load_model(settings, tokenizer, seed=seed), tokenizer
+    tokenizer = loading.load_tokenizer(settings)
+    return loading.load_model(settings, tokenizer, seed=seed), tokenizer
 
 
 def text(rng: random.Random, length: int) -> str:

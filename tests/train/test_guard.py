@@ -2,7 +2,7 @@
 
 import pytest
 
-from redistill.settings import GuardSettings
+from redistill.config.tables import GuardSettings
 from redistill.train.guard import best_step, judge
 
 SETTINGS = GuardSettings()

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
-from redistill.progress import bar, say
+from redistill.io.progress import bar, say
 from redistill.train import live
+from redistill.train.guard_state import GuardState
 from redistill.train.live import ASCII_BLOCKS, Pace, clock, live_view, sparkline, view
-from redistill.train.watch import Watch
 
-from .test_loop import SETTINGS, stage
+from .test_train_stage import SETTINGS, stage
 
 ESCAPE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 
@@ -80,14 +80,14 @@ def test_at_a_terminal_a_stage_shows_its_figures_and_leaves_nothing_behind(termi
 
 
 def test_ctrl_c_at_a_terminal_stops_after_the_step_and_the_terminal_is_as_it_was(terminal, tmp_path, monkeypatch):
-    real = Watch.judge
+    real = GuardState.judge
 
     def pressed(self, line):
         if line["step"] == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, line)
 
-    monkeypatch.setattr(Watch, "judge", pressed)
+    monkeypatch.setattr(GuardState, "judge", pressed)
     with terminal() as shown, pytest.raises(KeyboardInterrupt):
         stage(tmp_path / "a", settings=SETTINGS.model_copy(update={"save_every": 100}))
     assert (tmp_path / "a/checkpoints/step-000003/done.json").exists()

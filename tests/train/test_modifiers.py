@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from redistill.config.binding import bind
+from redistill.config.tables import Plugin
 from redistill.errors import OperatorError
-from redistill.settings import Plugin, bind
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage
 from redistill.train.coefficients import StepTokens, step_loss_of_tokens, token_coefficients
 from redistill.train.modifiers import (

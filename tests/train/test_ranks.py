@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from redistill import models
 from redistill.errors import OperatorError
+from redistill.model import loading
 from redistill.train import checkpoints
 from redistill.train.ranks import layout
 
 from . import two_ranks
-from .test_loop import metrics, weights
+from .test_train_stage import metrics, weights
 from .two_ranks import JOBS, LONG, student, train, train_until
 
 TESTS = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def two(tmp_path_factory):
 
 
 def state(folder):
-    return models.load_folder(folder / "model")[0].state_dict()
+    return loading.load_folder(folder / "model")[0].state_dict()
 
 
 def apart(one, other, start):

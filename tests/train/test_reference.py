@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from redistill import models
+from redistill.config.binding import bind
+from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
-from redistill.recipes.parts import check_one_stage
+from redistill.io.parquet import read_records, write_records
+from redistill.io.schemas import from_row, to_row
+from redistill.model import loading
+from redistill.pipeline.resolve import check_one_stage
 from redistill.records import Pair
-from redistill.settings import bind, parse_recipe
-from redistill.storage import from_row, read_records, to_row, write_records
-from redistill.train import MODIFIERS, OBJECTIVES, loop
+from redistill.train import MODIFIERS, OBJECTIVES
+from redistill.train import stage as train_loop
 from redistill.train.objectives import redi
 from redistill.train.rows import read_rows, write_rows
 
 from .conftest import some_pairs, tiny_student
-from .test_loop import SETTINGS, metrics, stage, weights
+from .test_train_stage import SETTINGS, metrics, stage, weights
 
 KTO = OBJECTIVES["kto"]
 
@@ -30,7 +33,7 @@ def test_a_stage_whose_start_is_its_reference_begins_at_log_two(tmp_path):
 
 def test_another_reference_is_asked_instead_of_the_start(tmp_path):
     settings = SETTINGS.model_copy(update={"steps": 1})
-    loop.train_stage(
+    train_loop.train_stage(
         folder=tmp_path / "a", stage="dpo", settings=settings, objective=OBJECTIVES["dpo"], records=some_pairs(20),
         student=tiny_student, reference=lambda: tiny_student(seed=5), fingerprint="f", seed=0, card="",
     )  # fmt: skip
@@ -38,9 +41,9 @@ def test_another_reference_is_asked_instead_of_the_start(tmp_path):
 
 
 def test_a_stage_with_a_reference_cut_short_ends_with_the_same_bytes_and_computes_it_once(tmp_path, monkeypatch):
-    real_find, runs = loop.reference_logps, []
+    real_find, runs = train_loop.reference_logps, []
     stage(tmp_path / "whole" / "a", objective=KTO)
-    real, seen = loop._step, []
+    real, seen = train_loop._step, []
 
     def cut(*arguments):
         seen.append(1)
@@ -48,15 +51,15 @@ def test_a_stage_with_a_reference_cut_short_ends_with_the_same_bytes_and_compute
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(loop, "_step", cut)
+    monkeypatch.setattr(train_loop, "_step", cut)
     with pytest.raises(RuntimeError, match="power cut"):
         stage(tmp_path / "cut" / "a", objective=KTO)
-    monkeypatch.setattr(loop, "_step", real)
+    monkeypatch.setattr(train_loop, "_step", real)
     kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / ".references").iterdir()}
     assert sorted(name.split(".", 1)[1] for name in kept) == [
         "mismatched.npy", "mismatched.npy.json", "tokens.npy", "tokens.npy.json",
     ]  # fmt: skip
-    monkeypatch.setattr(loop, "reference_logps", lambda *a, **k: runs.append(1) or real_find(*a, **k))
+    monkeypatch.setattr(train_loop, "reference_logps", lambda *a, **k: runs.append(1) or real_find(*a, **k))
     stage(tmp_path / "cut" / "a", objective=KTO)
     assert runs and {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / ".references").iterdir()} == kept
     assert weights(tmp_path / "cut" / "a") == weights(tmp_path / "whole" / "a")
@@ -88,10 +91,10 @@ def encode(folder, pairs, offsets=None):
     write_rows(
         folder,
         pairs,
-        encode_prompts=lambda texts: models.encode_prompts(tokenizer, texts),
-        encode_completions=lambda texts: models.encode_completions(tokenizer, texts),
+        encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
+        encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
         max_tokens=200,
-        completion_offsets=offsets or (lambda texts: models.completion_offsets(tokenizer, texts)),
+        completion_offsets=offsets or (lambda texts: loading.completion_offsets(tokenizer, texts)),
     )
     return read_rows(folder)
 
@@ -116,7 +119,7 @@ def test_a_span_outside_its_text_drops_the_pair_with_a_reason(tmp_path):
 
 def test_span_weights_without_a_span_is_one_sentence(tmp_path):
     with pytest.raises(OperatorError, match="no pair has a span that changes a weight"):
-        loop.train_stage(
+        train_loop.train_stage(
             folder=tmp_path / "a", stage="redi", settings=SETTINGS, objective=redi, records=some_pairs(4), seed=0,
             student=tiny_student, fingerprint="f", card="", modifiers=[MODIFIERS["span-weights"]],
         )  # fmt: skip

@@ -9,10 +9,10 @@ import torch.distributed.checkpoint as dcp
 
 from redistill.errors import OperatorError
 from redistill.train import checkpoints
-from redistill.train import loop as loop_module
+from redistill.train import stage as loop_module
 from redistill.train.state_files import StateReader, StateWriter
 
-from .test_loop import stage
+from .test_train_stage import stage
 
 STATE = {
     "weights.a": torch.randn(7, 5, generator=torch.Generator().manual_seed(0)),

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from redistill import models
-from redistill.logps import PackedPolicy, prepare_for_packing
+from redistill.model import loading
+from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train import MODIFIERS
-from redistill.train.coefficients import rows_stand_alone
+from redistill.train.coefficients import gradient_is_row_local
 from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
@@ -23,10 +23,10 @@ def encoded(tmp_path, records, tokenizer):
     write_rows(
         tmp_path,
         records,
-        encode_prompts=lambda texts: models.encode_prompts(tokenizer, texts),
-        encode_completions=lambda texts: models.encode_completions(tokenizer, texts),
+        encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
+        encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
         max_tokens=200,
-        completion_offsets=(lambda texts: models.completion_offsets(tokenizer, texts)) if spans else None,
+        completion_offsets=(lambda texts: loading.completion_offsets(tokenizer, texts)) if spans else None,
     )
     return read_rows(tmp_path)[0]
 
@@ -151,10 +151,12 @@ def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
 def test_which_objectives_find_their_coefficients_pack_by_pack(name):
     """KTO estimates a KL over the whole step; every other objective's rows stand alone, unless a modifier that divides
     by the tokens of the step reads log-probs."""
-    assert rows_stand_alone(OBJECTIVES[name], ()) == (name != "kto")
+    assert gradient_is_row_local(OBJECTIVES[name], ()) == (name != "kto")
     if needs_pairs(OBJECTIVES[name]) and needs_lengths(OBJECTIVES[name]):
         floor = functools.partial(MODIFIERS["negative-floor"], min_probability=0.3, renormalise=True)
-        assert not rows_stand_alone(OBJECTIVES[name], (floor, functools.partial(MODIFIERS["aggregation"], by="token")))
+        assert not gradient_is_row_local(
+            OBJECTIVES[name], (floor, functools.partial(MODIFIERS["aggregation"], by="token"))
+        )
 
 
 def test_the_body_is_run_once_where_rows_stand_alone_and_fit(tmp_path, monkeypatch):

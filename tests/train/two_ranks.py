@@ -12,10 +12,10 @@ import torch
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor
 
-from redistill import models
-from redistill.settings import GuardSettings, StageSettings, StudentSettings
+from redistill.config.tables import GuardSettings, StageSettings, StudentSettings
+from redistill.model import loading
 from redistill.train import OBJECTIVES, train_stage
-from redistill.train import loop as loop_module
+from redistill.train import stage as loop_module
 
 from .conftest import TINY, some_examples, some_pairs
 
@@ -45,8 +45,8 @@ class PowerCut(BaseException):
 
 def student(tied: bool, seed: int = 0):
     settings = StudentSettings(from_config={**TINY.from_config, "tie_word_embeddings": tied}, alphabet=TINY.alphabet)
-    tokenizer = models.load_tokenizer(settings)
-    return models.load_model(settings, tokenizer, seed=seed), tokenizer
+    tokenizer = loading.load_tokenizer(settings)
+    return loading.load_model(settings, tokenizer, seed=seed), tokenizer
 
 
 def probe(model, tokenizer):

@@ -5,9 +5,10 @@ import typing
 
 import pytest
 
+from redistill.config.binding import bind
+from redistill.config.tables import Plugin
 from redistill.errors import OperatorError
 from redistill.records import Outcome, make_problem, make_trace
-from redistill.settings import Plugin, bind
 from redistill.verify import VERIFIERS, compare_math_verify, judge_answer, math_verify
 from redistill.verify.answers import ANCHORS, Anchor
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from redistill.recipes.shards import check_golds, judged, verified_shard
 from redistill.records import Group, Outcome, make_problem, make_trace
 from redistill.verify import GOLD, VERIFIERS, VerifierPool, answer_type, as_ungradable, check_gold
+from redistill.verify.stage import check_golds, judged, verified_shard
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from local_servers import SOURCE, scripted_server
-from redistill import client
-from redistill.client import Kept, Reply
 from redistill.errors import OperatorError
+from redistill.io import client
+from redistill.io.client import Kept, Reply
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import JUDGES
 from redistill.verify.judge import JUDGE, PROMPT, asking, dry_count, heard, question, read_opinion
@@ -163,7 +163,7 @@ import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from test_judge import heard, llm, many
-from redistill.client import Kept
+from redistill.io.client import Kept
 with Kept(Path(sys.argv[2])) as kept:
     heard(llm(base_url=sys.argv[1], model="m", concurrency=2), many(), kept)
 """

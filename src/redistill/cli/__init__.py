@@ -34,9 +34,9 @@ from redistill.cli import (
     verify,
     why,
 )
-from redistill.disk import sentence
 from redistill.errors import OperatorError
-from redistill.terminal import guard, plain
+from redistill.io.atomic import sentence
+from redistill.safety.terminal import guard, plain
 
 ABOUT = """\
 redistill: right and wrong teacher traces in, a better student and an honest report out.
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         if files := getattr(options, "code", None):
-            from redistill.own_code import load_code
+            from redistill.config.user_plugins import load_code
 
             for file in files:
                 load_code(file)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from redistill.terminal import plain as plain  # so that a verb finds what it needs in one place
+from redistill.safety.terminal import plain as plain
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

@@ -38,8 +38,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Compare, print, and keep the findings on RUN_A's page."""
-    from redistill.recipes.compare import compare_runs, keep
     from redistill.report import write_report
+    from redistill.tools.compare import compare_runs, keep
 
     first, _, second = (options.student or "").partition(":")
     found = compare_runs(

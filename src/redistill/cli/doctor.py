@@ -44,13 +44,14 @@ def do(options: argparse.Namespace) -> None:
         raise OperatorError("doctor: name a MODEL, or a recipe with --recipe.")
     if options.set and options.recipe is None:
         raise OperatorError("doctor: --set changes a recipe; name one with --recipe.")
-    from redistill.settings import StudentSettings, load_recipe
+    from redistill.config.parsing import load_recipe
+    from redistill.config.tables import StudentSettings
 
     recipe = load_recipe(options.recipe, options.set) if options.recipe else None
     student = recipe.student if recipe else StudentSettings(model=options.model)
     if recipe and options.model is not None:
         student = student.model_copy(update={"model": options.model, "from_config": None, "alphabet": None})
-    from redistill.recipes.doctor import as_json, examine, picture
+    from redistill.tools.doctor import as_json, examine, picture
 
     found = examine(student, recipe, num_rows=max(0, options.rows))
     if options.json:

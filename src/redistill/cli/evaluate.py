@@ -3,11 +3,10 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from redistill.cli.common import add_code, add_json, plain
-from redistill.cli.scores import print_scores, score_table
-from redistill.errors import OperatorError
+from redistill.cli.scores import print_scores
+from redistill.tools.scores import score_table
 
 TEXT = """\
 Score a finished model on benchmarks: n samples a problem, both standard errors, pass@k, and one HTML page.
@@ -61,67 +60,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Evaluate, then print the scores and where the page is."""
-    folder = evaluated(options)
+    from redistill.tools.evaluate import evaluate_model
+
+    folder = evaluate_model(
+        options.model, options.benchmark, n=options.n, temperature=options.temperature, max_new_tokens=options.max_new_tokens,
+        max_problems=options.max_problems, template=options.template, prefill=options.prefill, chat=options.chat,
+        engine=options.engine, base_url=options.base_url, seed=options.seed or 0, student_name=options.who, name=options.name,
+        runs_dir=options.runs_dir, overrides=options.set,
+    )  # fmt: skip
     if options.json:
         print(json.dumps(score_table(folder), indent=2))
     else:
         print_scores(folder)
         print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
-
-
-def evaluated(options: argparse.Namespace) -> Path:
-    """The folder of the evaluation that these arguments ask for."""
-    from redistill.recipe_text import apply_override
-    from redistill.settings import parse_evaluation
-
-    tree = _tree(options)
-    if options.base_url is not None and options.engine != "openai":
-        raise OperatorError("evaluate: --base-url belongs to --engine openai; write both.")
-    from redistill.recipes.evaluate import default_name, evaluate, has_chat_template, short_name
-
-    who = options.who or short_name(options.model)
-    tree["name"] = options.name or who
-    for override in options.set:
-        apply_override(tree, override)
-    settings = parse_evaluation(tree, "evaluate")
-    if "chat" not in tree["prompt"]:
-        in_process = settings.evaluate.engine.name == "transformers"
-        tree["prompt"]["chat"] = in_process and has_chat_template(settings.student)
-        settings = parse_evaluation(tree, "evaluate")
-    if options.name is None:
-        tree["name"] = default_name(settings, who)
-        settings = parse_evaluation(tree, "evaluate")
-    return evaluate(settings, runs_dir=options.runs_dir, who=who)
-
-
-def _tree(options: argparse.Namespace) -> dict[str, Any]:
-    """The command line as the tables of a recipe."""
-    engine: dict[str, Any] = {"name": options.engine or "transformers"}
-    if options.base_url is not None:
-        path = Path(options.model).expanduser()
-        engine |= {"base_url": options.base_url, "model": str(path.resolve()) if path.is_dir() else options.model}
-    asked = {"n": options.n, "temperature": options.temperature, "max_new_tokens": options.max_new_tokens}
-    asked |= {"prefill": options.prefill, "benchmarks": [_benchmark(b, options) for b in options.benchmark]}
-    prompt = {"template": options.template, "chat": options.chat}
-    return {
-        "seed": options.seed or 0,
-        "student": {"model": options.model},
-        "prompt": {k: v for k, v in prompt.items() if v is not None},
-        "evaluate": {"engine": engine, **{k: v for k, v in asked.items() if v is not None}},
-    }
-
-
-def _benchmark(text: str, options: argparse.Namespace) -> dict[str, Any]:
-    """`math-500`, `file:PATH` or a table -> an entry of evaluate.benchmarks."""
-    from redistill.recipe_text import read_value
-
-    if text.startswith("file:"):
-        path = text.removeprefix("file:")
-        found: Any = {"name": Path(path).name.partition(".")[0] or "file", "file": path}
-    elif text.lstrip().startswith("{"):
-        found = read_value(text, f"--benchmark {text!r}")
-    else:
-        found = {"name": text}
-    if options.max_problems is not None and isinstance(found, dict):
-        found.setdefault("max_problems", options.max_problems)
-    return found

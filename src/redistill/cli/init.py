@@ -38,7 +38,7 @@ def do(options: argparse.Namespace) -> None:
 
     layout = recognise(traces, SOURCES)
     model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
-    from redistill.recipes.start import as_facts, name_of, write_recipe
+    from redistill.tools.init import as_facts, name_of, write_recipe
 
     asked = not (options.traces and options.model)
     name = options.name or (_ask("Name of the recipe", name_of(traces), "") if asked else name_of(traces))

@@ -33,12 +33,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Run the trials and print their table."""
-    from redistill.settings import load_recipe
+    from redistill.config.parsing import load_recipe
 
     recipe = load_recipe(options.recipe, options.set, options.name)
     if min(options.rates) <= 0 or options.steps < 1:
         raise OperatorError("lr-find: --rates must be above 0 and --steps at least 1.")
-    from redistill.recipes.lr_find import lr_find, table_text
+    from redistill.tools.lr_find import lr_find, table_text
 
     found = lr_find(
         recipe,

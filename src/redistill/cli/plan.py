@@ -22,7 +22,7 @@ examples:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
-    from redistill.cost import GPUS
+    from redistill.model.flops import GPUS
 
     add_recipe(parser)
     parser.add_argument(
@@ -41,11 +41,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Print the forecast."""
-    from redistill.cost import GPUS
-    from redistill.recipes.forecast import forecast
-    from redistill.recipes.forecast_text import text
-    from redistill.settings import load_recipe
-    from redistill.terminal import plain
+    from redistill.config.parsing import load_recipe
+    from redistill.model.flops import GPUS
+    from redistill.safety.terminal import plain
+    from redistill.tools.estimate.estimate import forecast
+    from redistill.tools.estimate.render import text
 
     found = forecast(
         load_recipe(options.recipe, options.set, options.name),

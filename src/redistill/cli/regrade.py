@@ -35,10 +35,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Regrade, print the tables, and write the page again where there is one."""
+    from redistill.config.parsing import read_plugin
+    from redistill.config.tables import LimitSettings
     from redistill.errors import OperatorError
-    from redistill.recipes.regrade import label_of, regrade
     from redistill.report import write_report
-    from redistill.settings import LimitSettings, read_plugin
+    from redistill.tools.regrade import label_of, regrade
 
     plugins = [read_plugin(text, f"--verifier {text!r}") for text in options.verifier]
     if options.workers is not None and options.workers < 1:

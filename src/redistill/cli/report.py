@@ -66,10 +66,11 @@ def _measure(folder: Path) -> None:
         raise OperatorError(
             f"--tokens: {recipe} is not there, so the students of this run are not known; leave it out."
         )
-    from redistill.recipes.token_changes import write_token_changes
-    from redistill.settings import load_recipe
+    from redistill.config.parsing import load_recipe
+    from redistill.report import pairs_shown, stage_of_tokens
+    from redistill.train.token_changes import write_token_changes
 
-    if write_token_changes(folder, load_recipe(recipe)) is None:
+    if write_token_changes(folder, load_recipe(recipe), stage_of_tokens(folder), pairs_shown(folder)) is None:
         raise OperatorError(
             f"--tokens: no stage of {folder} was trained on pairs, or its page shows none; leave it out."
         )
@@ -77,8 +78,8 @@ def _measure(folder: Path) -> None:
 
 def _side_by_side(folders: list[Path], out: Path | None) -> Path:
     """Every two runs compared by their main students where they share problems, and one page of all."""
-    from redistill.recipes.compare import compare_runs
     from redistill.report import main_student, write_runs_page
+    from redistill.tools.compare import compare_runs
 
     resolved = [folder.resolve() for folder in folders]
     if len(set(resolved)) < len(resolved):

@@ -5,10 +5,11 @@ import json
 import os
 
 from redistill.cli.common import add_json, add_recipe, plain
-from redistill.cli.scores import print_scores, score_table
+from redistill.cli.scores import print_scores
 from redistill.errors import OperatorError
+from redistill.tools.scores import score_table
 
-ROOMS = ("corpus", "verify", "select", "train", "evaluate", "report")
+STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")
 
 TEXT = """\
 Run a recipe from traces to report.
@@ -33,9 +34,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     add_recipe(parser)
     parser.add_argument(
-        "--from", dest="start", choices=ROOMS, metavar="ROOM", help="make this room and those after it again"
+        "--from", dest="start", choices=STAGES, metavar="ROOM", help="make this room and those after it again"
     )
-    parser.add_argument("--until", choices=ROOMS, metavar="ROOM", help="stop after this room")
+    parser.add_argument("--until", choices=STAGES, metavar="ROOM", help="stop after this room")
     parser.add_argument(
         "--executor", choices=("local", "ray"), help="where corpus, verify and select are done (execution.executor)"
     )
@@ -45,14 +46,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Run the recipe, then print its scores and where its report is."""
-    from redistill.settings import load_recipe
+    from redistill.config.parsing import load_recipe
 
     chosen = {"executor": options.executor, "workers": options.workers}
     short = [f"execution.{key}={value}" for key, value in chosen.items() if value is not None]
     recipe = load_recipe(options.recipe, [*options.set, *short], options.name)
-    if options.start and options.until and ROOMS.index(options.start) > ROOMS.index(options.until):
+    if options.start and options.until and STAGES.index(options.start) > STAGES.index(options.until):
         raise OperatorError(f"--from {options.start} comes after --until {options.until}; nothing would be run.")
-    from redistill.recipes.distill import run
+    from redistill.pipeline.run import run
 
     folder = run(recipe, runs_dir=options.runs_dir, start=options.start, until=options.until)
     if int(os.environ.get("RANK", "0")) > 0:
@@ -66,8 +67,8 @@ def do(options: argparse.Namespace) -> None:
         print(plain(f"\nreport: {(folder / 'report.html').resolve()}"))
     else:
         if options.until == "select":
+            from redistill.io.atomic import read_json
             from redistill.select import table_text
-            from redistill.storage import read_json
 
             print(plain(table_text(read_json(folder / "select" / "statistics.json")) + "\n"))
         print(plain(f"stopped after {options.until}: {folder.resolve()}"))

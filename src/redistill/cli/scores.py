@@ -3,10 +3,9 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from redistill.cli.common import add_json, add_run, plain
-from redistill.errors import OperatorError
+from redistill.tools.scores import score_table
 
 TEXT = """\
 Print the scores of a run: pass@1 of every student with both standard errors, and what may be claimed of each pair.
@@ -33,28 +32,6 @@ def do(options: argparse.Namespace) -> None:
         print(json.dumps(score_table(options.run), indent=2))
     else:
         print_scores(options.run)
-
-
-def score_table(folder: Path) -> dict[str, Any]:
-    """Scores and comparisons of a run, from its files; an operator's error where there are none."""
-    from redistill.paths import check_links
-    from redistill.storage import read_json, read_yaml
-
-    if not (folder / "recipe.yaml").exists():
-        raise OperatorError(
-            f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
-        )
-    check_links(folder)
-    files = sorted(folder.glob("evaluate/*/*/scores.json"))
-    train = read_yaml(folder / "recipe.yaml").get("train")
-    stages = ["base", *train] if train else [p.parent.parent.name for p in files]
-    found = [p for p in files if p.parent.parent.name in stages]
-    files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
-    if not files:
-        raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
-    scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
-    comparisons = folder / "evaluate" / "comparisons.json"
-    return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}
 
 
 def print_scores(folder: Path) -> None:

@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Print the record."""
-    from redistill.show import one_record, readable
+    from redistill.tools.show import one_record, readable
 
     record = one_record(options.path, options.number)
     print(json.dumps(record, indent=2, ensure_ascii=True, default=str) if options.json else plain(readable(record)))

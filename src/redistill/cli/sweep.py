@@ -40,15 +40,15 @@ def do(options: argparse.Namespace) -> None:
     """Run the trials and print their table."""
     if options.workers is not None and options.workers < 1:
         raise OperatorError("sweep: --workers must be 1 or more.")
-    from redistill.executors import cores
-    from redistill.recipes.sweep_plan import make_trials, read_sweep
+    from redistill.io.executors import cores
+    from redistill.tools.sweep.grid import make_trials, read_sweep
 
     sweep = read_sweep(options.sweep, options.set, options.name)
     if options.dry_run:
         print(plain("\n".join(trial.id for trial in make_trials(sweep))))
         return
-    from redistill.recipes.sweep import run_sweep
-    from redistill.recipes.sweep_table import table_text
+    from redistill.tools.sweep.sweep import run_sweep
+    from redistill.tools.sweep.table import table_text
 
     found = run_sweep(sweep, runs_dir=options.runs_dir, workers=options.workers or cores())
     print(json.dumps(found, indent=2) if options.json else plain(table_text(found)))

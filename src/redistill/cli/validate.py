@@ -37,13 +37,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(options: argparse.Namespace) -> None:
     """Print what is wrong; OperatorError where anything is."""
     if options.schema:
-        from redistill.recipes.schema import recipe_schema
+        from redistill.tools.schema import recipe_schema
 
         print(json.dumps(recipe_schema(), indent=1))
         return
     if options.recipe is None:
         raise OperatorError("validate: name a RECIPE, or --schema.")
-    from redistill.recipes.validate import mistakes
+    from redistill.tools.validate import mistakes
 
     found = mistakes(options.recipe, options.set)
     if options.json:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.cli.common import add_code, add_json, plain
-from redistill.progress import say
+from redistill.io.progress import say
 
 TEXT = """\
 Judge any file of gold answers and predictions, row by row: .jsonl, .jsonl.gz, .jsonl.zst or .parquet.
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(options: argparse.Namespace) -> None:
     """Judge, write, count."""
     from redistill.errors import OperatorError
-    from redistill.recipes.verify_file import verify_file
+    from redistill.tools.verify_file import verify_file
 
     if options.timeout_seconds <= 0 or (options.workers is not None and options.workers < 1):
         raise OperatorError("verify: --timeout-seconds must be above 0 and --workers at least 1.")

@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def do(options: argparse.Namespace) -> None:
     """Print the steps."""
-    from redistill.why import as_text, way
+    from redistill.tools.lineage import as_text, way
 
     steps = way(options.run, options.id)
     print(json.dumps([dataclasses.asdict(step) for step in steps], indent=2) if options.json else plain(as_text(steps)))

@@ -13,7 +13,7 @@ from redistill.corpus.am import am_deepseek_r1
 from redistill.corpus.chat import messages, preference
 from redistill.corpus.completions import completions
 from redistill.corpus.files import read_rows, resolve
-from redistill.corpus.merge import collect, remove_spill
+from redistill.corpus.merge import collect, remove_shuffle
 from redistill.corpus.openr1 import openr1_math_raw
 from redistill.corpus.openthoughts import openthoughts
 from redistill.corpus.traces import traces

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from redistill.corpus import fields, tags
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 
@@ -38,9 +38,9 @@ def am_deepseek_r1(
     def parse(row_id: str, row: dict[str, Any]) -> Group:
         turns = [turn for turn in fields.items(row, "messages") if fields.role(turn) != "system"]
         if len(turns) > 2:
-            raise Refused("several_turns")
+            raise RowError("several_turns")
         if [fields.role(turn) for turn in turns] != ["user", "assistant"]:
-            raise Refused("no_generations" if [fields.role(turn) for turn in turns] == ["user"] else "wrong_type")
+            raise RowError("no_generations" if [fields.role(turn) for turn in turns] == ["user"] else "wrong_type")
         asked, said = turns
         notes, own = _info(asked), _info(said)
         reference, tests = fields.answer(notes.get("reference_answer")), fields.answer(notes.get("test_case"))
@@ -65,7 +65,7 @@ def _info(turn: Mapping[str, Any]) -> Mapping[str, Any]:
     if info is None:
         return {}
     if not isinstance(info, dict):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return info
 
 
@@ -74,7 +74,7 @@ def _completion(turn: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     thinking, answer = fields.text(info.get("think_content")).strip(), fields.text(info.get("answer_content")).strip()
     try:
         found = tags.split(fields.content(turn["content"]))
-    except Refused:
+    except RowError:
         if not (thinking and answer):
             raise
         found = (thinking, answer)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redistill.corpus import fields
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, Problem, Trace, make_problem, make_trace
 
 
@@ -57,9 +57,9 @@ def preference(
             prompt = row[prompt_column]
             question = _conversation(prompt)[0] if isinstance(prompt, list) else fields.text(prompt)
         elif asked is None and asked_again is None:
-            raise Refused("missing_column")
+            raise RowError("missing_column")
         elif asked != asked_again:
-            raise Refused("prompts_differ")
+            raise RowError("prompts_differ")
         else:
             question = asked
         problem = _problem(question, row, answer_column, "preference", row_id)
@@ -83,7 +83,7 @@ def _problem(question: str | None, row: dict[str, Any], answer_column: str | Non
 
 def _trace(problem: Problem, completion: str | None, author: str, correct: bool, column: str) -> Trace:
     if completion is None:
-        raise Refused("no_generations")
+        raise RowError("no_generations")
     verdicts = fields.label(correct, name="teacher_label", column=column)
     return make_trace(problem.id, completion, author=author, verdicts=verdicts)
 
@@ -91,7 +91,7 @@ def _trace(problem: Problem, completion: str | None, author: str, correct: bool,
 def _side(row: dict[str, Any], column: str) -> tuple[str | None, str | None]:
     """(user message, completion) of one side of a preference."""
     if column not in row:
-        raise Refused("missing_column")
+        raise RowError("missing_column")
     return _conversation(row[column]) if isinstance(row[column], list) else (None, fields.text(row[column]))
 
 
@@ -102,5 +102,5 @@ def _conversation(turns: list[Any]) -> tuple[str | None, str | None]:
         if fields.role(turn) in ("user", "assistant"):
             said[turn["role"]].append(fields.content(turn["content"]))
     if len(said["user"]) > 1:
-        raise Refused("several_turns")
+        raise RowError("several_turns")
     return next(iter(said["user"]), None), next(reversed(said["assistant"]), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redistill.corpus import fields
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 
@@ -32,17 +32,17 @@ def completions(
 
     def parse(row_id: str, row: dict[str, Any]) -> Group:
         if prompt_column not in row:
-            raise Refused("missing_column")
+            raise RowError("missing_column")
         statement = {prompt_column: _asked(row[prompt_column])}
         said = _list(row.get(completions_column)) if completions_column in row else None
         if said is None:
-            raise Refused("missing_column")
+            raise RowError("missing_column")
         if not said:
-            raise Refused("no_generations")
+            raise RowError("no_generations")
         labels = row.get(labels_column)
         labels = [None] * len(said) if labels is None else labels if isinstance(labels, list) else [labels]
         if len(labels) != len(said):
-            raise Refused("length_mismatch")
+            raise RowError("length_mismatch")
         problem = make_problem(
             fields.statement(statement, prompt_column),
             answer=fields.answer(row.get(answer_column)),
@@ -71,7 +71,7 @@ def _list(value: Any) -> list[Any]:
     if isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return [value]
     if not isinstance(value, list):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return value
 
 
@@ -80,9 +80,9 @@ def _asked(prompt: Any) -> str:
         return fields.text(prompt)
     turns = [turn for turn in prompt if fields.role(turn) != "system"]
     if len(turns) > 1:
-        raise Refused("several_turns")
+        raise RowError("several_turns")
     if not turns or turns[0]["role"] != "user":
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return fields.content(turns[0]["content"])
 
 
@@ -90,5 +90,5 @@ def _said(completion: Any) -> str:
     if not isinstance(completion, list):
         return fields.text(completion)
     if len(completion) != 1 or fields.role(completion[0]) != "assistant":
-        raise Refused("several_turns")
+        raise RowError("several_turns")
     return fields.content(completion[0]["content"])

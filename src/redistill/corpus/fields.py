@@ -12,7 +12,7 @@ from redistill.corpus.files import read_rows, resolve
 from redistill.records import Dropped, Group, Outcome, Verdict
 
 
-class Refused(Exception):
+class RowError(Exception):
     """A row that cannot become a Group; its message is the reason, a short stable word."""
 
 
@@ -27,7 +27,7 @@ def read_groups(
                 continue
             try:
                 group = parse(row_id, row)
-            except Refused as refusal:
+            except RowError as refusal:
                 yield Dropped(row_id, "corpus", str(refusal))
             else:
                 yield group
@@ -39,17 +39,17 @@ def text(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def statement(row: Mapping[str, Any], column: str) -> str:
     """The statement of a problem; Refused `missing_column`, `wrong_type` or `empty_statement`."""
     if column not in row:
-        raise Refused("missing_column")
+        raise RowError("missing_column")
     found = text(row[column])
     if not found.strip():
-        raise Refused("empty_statement")
+        raise RowError("empty_statement")
     return found
 
 
@@ -63,12 +63,12 @@ def answer(value: Any) -> str | None:
 def items(row: Mapping[str, Any], column: str) -> list[Any]:
     """The list of a row's generations; Refused `missing_column`, `wrong_type` or `no_generations`."""
     if column not in row:
-        raise Refused("missing_column")
+        raise RowError("missing_column")
     found = row[column] if row[column] is not None else []
     if not isinstance(found, list):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     if not found:
-        raise Refused("no_generations")
+        raise RowError("no_generations")
     return found
 
 
@@ -77,7 +77,7 @@ def label(value: Any, *, name: str, column: str, extracted: str | None = None) -
     if value is None:
         return {}
     if not isinstance(value, bool):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     outcome = Outcome.correct if value else Outcome.incorrect
     return {name: Verdict(outcome, extracted=extracted, reason=column, verifier=name)}
 
@@ -85,7 +85,7 @@ def label(value: Any, *, name: str, column: str, extracted: str | None = None) -
 def role(turn: Any) -> Any:
     """Who speaks in a message; Refused `wrong_type` where it is no message."""
     if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return turn["role"]
 
 
@@ -94,5 +94,5 @@ def content(value: Any) -> str:
     if not isinstance(value, list):
         return text(value)
     if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return "".join(text(part["text"]) for part in value)

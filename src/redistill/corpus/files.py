@@ -23,8 +23,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from redistill.errors import OperatorError
-from redistill.paths import REVISION
-from redistill.trial import trial
+from redistill.safety.limits import trial
+from redistill.safety.paths import REVISION
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 MAX_LINE_BYTES = 64 * 2**20  # decompressed; the longest row of a million R1 traces is far below, a gzip bomb far above

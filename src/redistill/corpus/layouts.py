@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redistill.config.binding import options_of
 from redistill.corpus.files import read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, Outcome
-from redistill.settings import options_of
 
 SAMPLE_ROWS = 200
 # What people call a column, by the first word of the option that names it; the first that is there is taken.

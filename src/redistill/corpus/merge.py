@@ -26,12 +26,13 @@ from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.files import resolve
 from redistill.corpus.shard import merge_shard
-from redistill.disk import harmed, read_json, sums_of, write_json, writing
 from redistill.errors import OperatorError
-from redistill.executors import Executor, LocalProcesses
-from redistill.progress import say
+from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
+from redistill.io.executors import Executor, LocalProcesses
+from redistill.io.progress import say
+from redistill.io.schemas import to_row
+from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group, content_id
-from redistill.storage import Room, to_row
 
 Source = Callable[[], Iterator[Group | Dropped]]
 
@@ -42,7 +43,7 @@ _COMPRESSION_RATIO = 5  # text against gzip, zstd or Parquet: a rough figure tha
 
 
 def collect(
-    room: Room,
+    room: StageFolder,
     sources: Sequence[Source],
     *,
     seed: int,
@@ -113,11 +114,11 @@ def collect(
         for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
             bar.update(1)
     ledger = room.finish(num_shards)
-    remove_spill(room)  # only now: finished shards without their spill could not be trusted to be of one cut
+    remove_shuffle(room)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
 
 
-def remove_spill(room: Room) -> None:
+def remove_shuffle(room: StageFolder) -> None:
     """Remove what lies between the passes of a finished room; a kill may have come after its ledger and before this."""
     spill = room.folder / "spill"
     if spill.exists():
@@ -130,7 +131,7 @@ def _is_whole(spill: Path, stamp: Path) -> bool:
     if not stamp.exists():
         return False
     try:
-        name = harmed(spill, read_json(stamp)["files"])
+        name = find_corrupt(spill, read_json(stamp)["files"])
     except OperatorError:
         name = stamp.name
     if name is None:
@@ -151,7 +152,7 @@ class _Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class IngestTask:
     """One task of the first pass: sources, each of them whole or a file of one, read one after the other."""
 
     index: int
@@ -159,7 +160,7 @@ class Reading:
     size_bytes: int  # of their files, uncompressed, roughly
 
 
-def _readings(sources: Sequence[Source]) -> list[Reading]:
+def _readings(sources: Sequence[Source]) -> list[IngestTask]:
     """The sources file by file and in their order, cut into at most MAX_READINGS tasks of about the same size."""
     pieces: list[tuple[Source, int]] = []
     for source in sources:
@@ -176,7 +177,7 @@ def _readings(sources: Sequence[Source]) -> list[Reading]:
         tasks[place if len(pieces) <= MAX_READINGS else before * MAX_READINGS // (total + 1)].append((source, size))
         before += size
     return [
-        Reading(index, tuple(source for source, _ in task), sum(size for _, size in task))
+        IngestTask(index, tuple(source for source, _ in task), sum(size for _, size in task))
         for index, task in enumerate(tasks.values())
     ]
 
@@ -191,7 +192,7 @@ def _spill(
     num_shards: int,
     seed: int,
     max_problems: int | None,
-    reading: Reading,
+    reading: IngestTask,
     tick: Callable[[int], Any] | None = None,
 ) -> None:
     """Write every row of the reading to its shard's folder, then the reading's summary.
@@ -202,7 +203,7 @@ def _spill(
     name = f"{reading.index:05d}"
     for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
         half.unlink()
-    smallest = _Smallest(max_problems)
+    smallest = _TopK(max_problems)
     reasons: Counter[str] = Counter()
     kept, held_bytes = 0, 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -287,7 +288,7 @@ def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:
     held.clear()
 
 
-class _Smallest:
+class _TopK:
     """The `count` smallest distinct keys seen so far, or all where count is None; memory of that many keys."""
 
     def __init__(self, count: int | None) -> None:
@@ -326,6 +327,6 @@ def _sign(
     relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks)
 
 
-def _merge_into(room: Room, spill: Path, seed: int, largest: int | None, index: int) -> None:
+def _merge_into(room: StageFolder, spill: Path, seed: int, largest: int | None, index: int) -> None:
     """Merge one shard into the room."""
     room.finish_shard(index, merge_shard(spill / f"{index:05d}", functools.partial(_admitted, seed, largest)))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from redistill.corpus import fields
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 _LABELS = {"llama_verification": ("llama_verification",), "math_verify": ("math_verify_reparsed_answer", "math_verify")}
@@ -39,9 +39,9 @@ def openr1_math_raw(
 
     def parse(row_id: str, row: dict[str, Any]) -> Group:
         if valid is not None and str(row.get("problem_is_valid")).strip().lower() not in valid:
-            raise Refused("problem_not_valid")
+            raise RowError("problem_not_valid")
         if row.get("source") in (drop_sources or ()):
-            raise Refused("source_excluded")
+            raise RowError("source_excluded")
         problem = make_problem(
             fields.statement(row, "problem"),
             answer=fields.answer(row.get("answer")),
@@ -52,16 +52,16 @@ def openr1_math_raw(
         generations = fields.items(row, "generations")
         columns = _label_columns(row.get("correctness"))
         if any(name not in columns for name in require_labels or ()):
-            raise Refused("labels_missing")
+            raise RowError("labels_missing")
         complete = row.get("is_reasoning_complete")
         complete = [None] * len(generations) if complete is None else complete
         for values in (complete, *(values for _, values in columns.values())):
             if not isinstance(values, list):
-                raise Refused("wrong_type")
+                raise RowError("wrong_type")
             if len(values) != len(generations):
-                raise Refused("length_mismatch")
+                raise RowError("length_mismatch")
         if not all(value is None or isinstance(value, bool) for value in complete):
-            raise Refused("wrong_type")
+            raise RowError("wrong_type")
         traces = []
         for index, completion in enumerate(generations):
             verdicts = {}
@@ -87,7 +87,7 @@ def _label_columns(correctness: Any) -> dict[str, tuple[str, Any]]:
     if correctness is None:
         return {}
     if not isinstance(correctness, dict):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     found: dict[str, tuple[str, Any]] = {}
     for name, columns in _LABELS.items():
         for column in columns:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from redistill.corpus import fields, tags
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
@@ -39,9 +39,9 @@ def openthoughts(
         ]
         roles = [role for role, _ in said]
         if len(said) > 2:
-            raise Refused("several_turns")
+            raise RowError("several_turns")
         if roles != ["user", "assistant"]:
-            raise Refused("no_generations" if roles == ["user"] else "wrong_type")
+            raise RowError("no_generations" if roles == ["user"] else "wrong_type")
         problem = make_problem(
             fields.statement({"value": said[0][1]}, "value"),
             answer=fields.answer(row.get(answer_column)) if answer_column else None,
@@ -57,7 +57,7 @@ def openthoughts(
 
 def _turn(turn: Any) -> tuple[str, str]:
     if not isinstance(turn, dict) or not {"from", "value"} <= turn.keys():
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     if not isinstance(turn["from"], str) or turn["from"] not in _ROLES:
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     return _ROLES[turn["from"]], fields.text(turn["value"])

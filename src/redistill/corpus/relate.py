@@ -27,8 +27,8 @@ import zstandard
 
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.statements import anchors, answer_key, content, normal, shingles, similarity
-from redistill.disk import read_json, write_json, writing
 from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, write_json, writing
 from redistill.records import content_id
 
 Near = Literal["merge", "report", "off"]
@@ -151,7 +151,7 @@ def relate(spill: Path, num_shards: int, *, near: Near, threshold: float) -> dic
     leader = np.arange(len(table))  # the ids are sorted, so a smaller place is a smaller id
     for run in _runs(table[:, 1]):
         _lead(run, table[:, 3], leader)
-    shelf = _Shelf(spill, starts, [sign_["offsets"] for sign_ in signs])
+    shelf = _StatementStore(spill, starts, [sign_["offsets"] for sign_ in signs])
     alike: list[tuple[int, int, float]] = []
     if near != "off":
         for one, other, share in _alike(spill, table, leader, shelf, threshold):
@@ -189,7 +189,7 @@ def _lead(run: np.ndarray, answers: np.ndarray, leader: np.ndarray) -> None:
         leader[unknown] = unknown[0]
 
 
-class _Shelf:
+class _StatementStore:
     """Statements on disk, by place."""
 
     def __init__(self, spill: Path, starts: np.ndarray, offsets: list[np.ndarray]) -> None:
@@ -204,7 +204,7 @@ class _Shelf:
 
 
 def _alike(
-    spill: Path, table: np.ndarray, leader: np.ndarray, shelf: _Shelf, threshold: float
+    spill: Path, table: np.ndarray, leader: np.ndarray, shelf: _StatementStore, threshold: float
 ) -> Iterator[tuple[int, int, float]]:
     """(leader, other, similarity) of statements that are alike and agree in anchors and in a known gold answer.
 
@@ -235,7 +235,7 @@ def _write(
     starts: np.ndarray,
     leader: np.ndarray,
     alike: list[tuple[int, int, float]],
-    shelf: _Shelf,
+    shelf: _StatementStore,
 ) -> dict[int, int]:
     followers = np.flatnonzero(leader != np.arange(len(table)))
     shard_of = np.searchsorted(starts, np.arange(len(table)), side="right") - 1

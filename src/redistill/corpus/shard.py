@@ -16,14 +16,16 @@ from typing import Any
 from redistill.corpus import relate
 from redistill.corpus.files import revision_of
 from redistill.corpus.statements import answer_key, content, normal, similarity
+from redistill.io.atomic import read_json
+from redistill.io.schemas import from_row
+from redistill.io.stage_folder import Account, Shard
 from redistill.records import Dropped, Group, Match, Origin, Outcome, Problem, Trace, Verdict, content_id
-from redistill.storage import Account, Shard, from_row, read_json
 
 
 def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
     """The shard of one folder of the spill, its groups sorted by problem id. admitted: which problems are kept at all."""
     related, leaks = read_json(folder / "relations.json"), read_json(folder / "leaks.json")
-    books = _Books()
+    books = _Ledger()
     merged: dict[str, tuple[Problem, dict[str, Trace]]] = {}
     joining: list[tuple[str, Group, dict[str, Any]]] = []
     ids: dict[str, str] = {}  # what became of each problem that these rows tell
@@ -86,7 +88,7 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
     return Shard(streams, accounts, sorted(books.dropped, key=lambda record: (record.id, record.reason)), tallies)
 
 
-class _Books:
+class _Ledger:
     """What became of every row, problem and trace of a shard, and where each trace was read."""
 
     def __init__(self) -> None:
@@ -122,7 +124,7 @@ def _join(
     problem_id: str,
     group: Group,
     line: dict[str, Any],
-    books: _Books,
+    books: _Ledger,
 ) -> None:
     """Add a row's traces to the problem that it tells, or drop the row where its gold answer contradicts an earlier one."""
     problem, traces = merged.get(problem_id, (group.problem, {}))

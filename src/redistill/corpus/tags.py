@@ -6,7 +6,7 @@
 2+2 is 4                                                                    ->  (None, "2+2 is 4")
 """
 
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 
 _THOUGHT = (("<think>", "</think>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
 _ANSWER = (("<answer>", "</answer>"), ("<|begin_of_solution|>", "<|end_of_solution|>"))
@@ -23,18 +23,18 @@ def split(completion: str) -> tuple[str | None, str]:
         if opening in text or closing in text:
             before, thinking, text = _cut(text, opening, closing)
             if before:
-                raise Refused("broken_tags")
+                raise RowError("broken_tags")
             break
     for opening, closing in _ANSWER:
         # Plain text may speak of <answer> or hold it as code; only around the whole of the rest is it a tag.
         if text.startswith(opening) or text.endswith(closing):
             before, answer, after = _cut(text, opening, closing)
             if before or after:
-                raise Refused("broken_tags")
+                raise RowError("broken_tags")
             text = answer
             break
     if thinking is not None and not text:
-        raise Refused("broken_tags")
+        raise RowError("broken_tags")
     return thinking, text
 
 
@@ -46,7 +46,7 @@ def join(thinking: str | None, answer: str) -> str:
 def _cut(text: str, opening: str, closing: str) -> tuple[str, str, str]:
     """(before, inside, after) of the one pair of these tags."""
     if text.count(opening) != 1 or text.count(closing) != 1 or text.index(opening) > text.index(closing):
-        raise Refused("broken_tags")
+        raise RowError("broken_tags")
     before, rest = text.split(opening)
     inside, after = rest.split(closing)
     return before.strip(), inside.strip(), after.strip()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from redistill.corpus import fields
-from redistill.corpus.fields import Refused
+from redistill.corpus.fields import RowError
 from redistill.records import Dropped, Group, Trace, make_problem, make_trace
 
 
@@ -34,7 +34,7 @@ def traces(
 
     def parse(row_id: str, row: dict[str, Any]) -> Group:
         if tasks is not None and row.get("task") not in tasks:
-            raise Refused("task_excluded")
+            raise RowError("task_excluded")
         problem = make_problem(
             fields.statement(row, problem_column),
             answer=fields.answer(row.get(answer_column)),
@@ -50,9 +50,9 @@ def traces(
 
 def _trace(problem_id: str, index: int, generation: Any, unknown_finish: str | None) -> Trace:
     if not isinstance(generation, dict):
-        raise Refused("wrong_type")
+        raise RowError("wrong_type")
     if "text" not in generation:
-        raise Refused("missing_column")
+        raise RowError("missing_column")
     pred, finish = generation.get("pred"), generation.get("finish_reason")
     extracted = fields.text(pred) if isinstance(pred, str) else None
     return make_trace(

@@ -22,11 +22,12 @@ import pyarrow.parquet as pq
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 
+from redistill.config.tables import BenchmarkSettings
+from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate.registry import BENCHMARKS, Benchmark
 from redistill.records import Problem, content_id, make_problem
-from redistill.settings import BenchmarkSettings, did_you_mean
-from redistill.trial import trial
+from redistill.safety.limits import trial
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
 _TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"

@@ -18,7 +18,7 @@ import numpy as np
 from redistill.errors import OperatorError
 from redistill.evaluate.metrics import METRICS, Samples, bootstrap_intervals, is_correct, pass_at_k
 from redistill.records import Group, Outcome, Trace
-from redistill.texts import repeats
+from redistill.text.repetition import repeats
 
 STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 

@@ -7,11 +7,11 @@ make them of plain blocks (blocks.py); charts.py and pictures.py draw; page.py j
 from pathlib import Path
 
 from redistill.records import Pair
-from redistill.report import traces
 from redistill.report.files import RunFiles
 from redistill.report.page import SECTIONS, write_report
-from redistill.report.results import main_model
 from redistill.report.runs import write_runs_page
+from redistill.report.sections import traces
+from redistill.report.sections.results import main_model
 
 __all__ = ["SECTIONS", "main_student", "pairs_shown", "stage_of_tokens", "write_report", "write_runs_page"]
 

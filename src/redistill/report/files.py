@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
+from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
-from redistill.paths import check_links
-from redistill.recipe_text import read_value
+from redistill.io.atomic import read_json
+from redistill.io.parquet import read_records
 from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
     Diagnosis,
@@ -32,7 +33,7 @@ from redistill.report.shapes import (
     Step,
     TokenChanges,
 )
-from redistill.storage import read_json, read_records
+from redistill.safety.paths import check_links
 
 _T = TypeVar("_T")
 

@@ -13,21 +13,21 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from redistill.report.accuracy import accuracy
-from redistill.report.beside import other_runs, other_verifiers
+from redistill.io.atomic import write_bytes
 from redistill.report.blocks import Block
-from redistill.report.data import lengths, verdicts
-from redistill.report.facts import facts
 from redistill.report.files import RunFiles
-from redistill.report.funnel import funnel
-from redistill.report.gaps import gaps
-from redistill.report.noise import label_noise
-from redistill.report.policies import policies, teachers
-from redistill.report.results import comparisons, diagnosis, result, scores
+from redistill.report.sections.accuracy import accuracy
+from redistill.report.sections.cross_run import other_runs, other_verifiers
+from redistill.report.sections.funnel import funnel
+from redistill.report.sections.label_noise import label_noise
+from redistill.report.sections.pair_lengths import gaps
+from redistill.report.sections.policies import policies, teachers
+from redistill.report.sections.reproducibility import facts
+from redistill.report.sections.results import comparisons, diagnosis, result, scores
+from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
+from redistill.report.sections.training import training
+from redistill.report.sections.verdicts import lengths, verdicts
 from redistill.report.text import visible
-from redistill.report.traces import MAX_ANSWERS, answers, num_wanted, pairs
-from redistill.report.training import training
-from redistill.storage import write_bytes
 
 _HERE = Path(__file__).parent
 MAX_BYTES = 3_000_000  # of a page: it is sent by mail and opened on a phone

@@ -11,17 +11,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from redistill.io.atomic import write_bytes
 from redistill.report import charts
-from redistill.report.beside import differences
 from redistill.report.blocks import Block, Details, Figure, Sentences, Table, Tag, Text
-from redistill.report.costs import device_hours, stage_cost
 from redistill.report.files import RunFiles
 from redistill.report.page import render_page
 from redistill.report.pair_shapes import Against
-from redistill.report.results import main_model
+from redistill.report.sections.costs import device_hours, stage_cost
+from redistill.report.sections.cross_run import differences
+from redistill.report.sections.results import main_model
+from redistill.report.sections.training import curve
 from redistill.report.text import count, duration, interval, percent, plural, short
-from redistill.report.training import curve
-from redistill.storage import write_bytes
 
 MAX_SETTINGS = 60  # rows of the table of what differs
 _IGNORED = ("name", "report", "card", "execution", "tracking")  # how a run is called, shown and spread, not what it is

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from redistill.io.atomic import read_json, write_bytes
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Sentences, Table, Tag, Text
-from redistill.report.heat import heat
 from redistill.report.page import render_page
+from redistill.report.sweep_heatmap import heat
 from redistill.report.text import interval, percent, plural
-from redistill.storage import read_json, write_bytes
 
 MAX_DRAWN = 24  # points in the picture of intervals
 Found = Mapping[str, Any]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.disk import mark, unmarked, writing
-from redistill.progress import say
+from redistill.io.atomic import mark, unmarked, writing
+from redistill.io.progress import say
 from redistill.records import content_id
 from redistill.rollout.requests import Request, Sample, Sampling
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from redistill.client import Ask, Kept, Reply, Server, ask, served_models
 from redistill.errors import OperatorError
-from redistill.keys import KEY_ENV, BaseUrl, Extra, KeyEnv
-from redistill.progress import say
+from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
+from redistill.io.client import Ask, Kept, Reply, Server, ask, served_models
+from redistill.io.progress import say
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student, tell_nobody
 
 # How the server is reached: no part of a result, so a change of these repeats no evaluation.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerFast
 
-from redistill import models
+from redistill.model import loading
 from redistill.rollout import slots
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, tell_nobody
 
@@ -70,8 +70,8 @@ def transformers_engine(
     half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
     model: Any = loaded
     model = model.to(device=device, dtype=torch.bfloat16 if half else torch.float32).eval()
-    prompts = models.encode_prompts(tokenizer, [r.prompt for r in requests])
-    context = models.context_length(model)
+    prompts = loading.encode_prompts(tokenizer, [r.prompt for r in requests])
+    context = loading.context_length(model)
     found: dict[int, Sample] = {i: Sample("", 0, "length") for i, ids in enumerate(prompts) if len(ids) >= context}
     for place, sample in found.items():
         _finished(place, sample)
@@ -141,7 +141,7 @@ def _batch(
 ) -> list[list[int]]:
     """The new tokens of each prompt by `generate`; what follows the end-of-turn token is padding."""
     width = max(map(len, prompts))
-    steps = min(sampling.max_new_tokens, models.context_length(model) - width)
+    steps = min(sampling.max_new_tokens, loading.context_length(model) - width)
     end, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)

@@ -7,14 +7,14 @@ filters.py what may not stay; room.py joins them over one shard; statistics.py c
 from redistill.select.empty import explain_empty
 from redistill.select.filters import FILTERS
 from redistill.select.pairing import PAIRINGS
-from redistill.select.room import Sieve, select_shard
 from redistill.select.split import is_dev
+from redistill.select.stage import BoundFilter, select_shard
 from redistill.select.statistics import compare, describe, table_text
 
 __all__ = [
     "FILTERS",
     "PAIRINGS",
-    "Sieve",
+    "BoundFilter",
     "compare",
     "describe",
     "explain_empty",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from redistill.reasons import explain
+from redistill.config.drop_reasons import explain
 
 
 def explain_empty(ledger: Mapping[str, Any]) -> str:

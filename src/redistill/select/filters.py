@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from redistill.prompts import split_thinking
+from redistill.config.tables import Part
 from redistill.records import Group, Outcome, Trace
-from redistill.select.columns import pass_rate as pass_rate_of
 from redistill.select.language import foreign_share
-from redistill.settings import Part
-from redistill.texts import LOOP_TIMES, LOOP_WORDS, MAX_SHARE, MIN_WORDS, NGRAM, repeats
+from redistill.select.trace_features import pass_rate as pass_rate_of
+from redistill.text.prompts import split_thinking
+from redistill.text.repetition import LOOP_TIMES, LOOP_WORDS, MAX_SHARE, MIN_WORDS, NGRAM, repeats
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 
-from redistill.disk import harmed, read_json, sums_of, sync_folder, trouble, write_json, writing
 from redistill.errors import OperatorError
-from redistill.progress import say
+from redistill.io.atomic import find_corrupt, read_json, sums_of, sync_folder, trouble, write_json, writing
+from redistill.io.progress import say
 from redistill.train.ranks import reshard
 from redistill.train.state_files import StateReader, StateWriter
 
@@ -179,7 +179,7 @@ def _done(path: Path, *, looked_at: bool = False) -> Done | None:
     since: the checkpoint is removed, for nothing may be trained on from there."""
     try:
         done: Done = read_json(path / "done.json")
-        name = harmed(path, done["files"]) if looked_at else None
+        name = find_corrupt(path, done["files"]) if looked_at else None
     except OperatorError:
         name = "done.json"
     if name is None:

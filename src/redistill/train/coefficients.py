@@ -132,7 +132,7 @@ def token_coefficients(
 
 
 @functools.lru_cache(maxsize=8)
-def rows_stand_alone(objective: Objective, modifiers: tuple[Modifier, ...]) -> bool:
+def gradient_is_row_local(objective: Objective, modifiers: tuple[Modifier, ...]) -> bool:
     """True when a row's coefficients depend on no other row's log-probs, so that a micro-batch of whole rows can find its
     own coefficients, and the student's body is run once a step instead of twice.
 

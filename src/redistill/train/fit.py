@@ -18,10 +18,10 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from redistill import memory
+from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
-from redistill.progress import say
-from redistill.settings import StageSettings
+from redistill.io.progress import say
+from redistill.model import memory
 from redistill.train.ranks import agreed
 
 

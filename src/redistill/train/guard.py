@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from redistill.settings import GuardSettings
+from redistill.config.tables import GuardSettings
 
 Line = Mapping[str, Any]
 STATES = ("steady", "drift", "warning", "collapse")

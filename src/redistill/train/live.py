@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from redistill.progress import is_main, say, unbarred
+from redistill.io.progress import is_main, say, unbarred
 
 Line = Mapping[str, Any]
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"

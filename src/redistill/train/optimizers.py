@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from transformers import PreTrainedModel
 
+from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
-from redistill.settings import StageSettings
 
 
 def make_optimizer(

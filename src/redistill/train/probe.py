@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from redistill.logps import PACKED
+from redistill.model.logps import PACKED
 
 Probe = Callable[[PreTrainedModel, PreTrainedTokenizerFast], dict[str, float]]
 
 
-def undisturbed(
+def sample_without_side_effects(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     probe: Probe,

@@ -27,8 +27,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
-from redistill.settings import StageSettings
 from redistill.train.step import Ranks
 
 Layout = Literal["alone", "ddp", "fsdp2"]

@@ -19,10 +19,10 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from redistill.disk import beside, read_json, sha256_file, write_json
 from redistill.errors import OperatorError
-from redistill.progress import bar, say
-from redistill.storage import fingerprint
+from redistill.io.atomic import atomic_write, read_json, sha256_file, write_json
+from redistill.io.fingerprints import fingerprint
+from redistill.io.progress import bar, say
 from redistill.train.ranks import agreed, ranks_of
 from redistill.train.rows import Rows
 from redistill.train.step import Reference, find_token_logps
@@ -76,7 +76,7 @@ def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.n
     if not there:
         found = np.concatenate(list(make()))
         if accelerator.is_main_process:
-            with beside(path) as part, open(part, "wb") as file:
+            with atomic_write(path) as part, open(part, "wb") as file:
                 np.save(file, found)
             write_json(stamp, {"sha256": sha256_file(path)})
         accelerator.wait_for_everyone()

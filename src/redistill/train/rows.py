@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from redistill.disk import harmed, read_json, sums_of, write_bytes, write_json, writing
 from redistill.errors import OperatorError
+from redistill.io.atomic import find_corrupt, read_json, sums_of, write_bytes, write_json, writing
+from redistill.io.stage_folder import Account
 from redistill.records import Example, Pair
-from redistill.storage import Account
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
@@ -122,8 +122,8 @@ def write_rows(
                         dropped.append([name, "bad_span"])
                         continue
                     counts = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
-                    with open(folder / "span_weights.bin", "ab") as beside:
-                        beside.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
+                    with open(folder / "span_weights.bin", "ab") as atomic_write:
+                        atomic_write.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
                 account.keep()
                 for completion in completions:
                     file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())
@@ -151,7 +151,7 @@ _FILES = ("tokens.bin", "index.npz", "ids.txt", "span_weights.bin")
 def damage(folder: Path) -> str | None:
     """The file of these rows that is not what was written, "account.json" where they were cut short; None: all is whole."""
     try:
-        return harmed(folder, read_json(folder / "account.json")["files"])
+        return find_corrupt(folder, read_json(folder / "account.json")["files"])
     except (OperatorError, KeyError):
         return "account.json"
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redistill.logps import Pack, make_pack
-from redistill.train.coefficients import StepTokens, rows_stand_alone, step_loss_of_tokens, token_coefficients
+from redistill.model.logps import Pack, make_pack
+from redistill.train.coefficients import StepTokens, gradient_is_row_local, step_loss_of_tokens, token_coefficients
 from redistill.train.modifiers import Modifier, reads_logps, reads_spans
 from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs
 from redistill.train.packing import first_fit_decreasing
@@ -93,7 +93,9 @@ def backward_step(
         mismatched = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
     linear = is_linear(objective) and not any(map(reads_logps, modifiers))
     whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in row_numbers]
-    late = not linear and max(whole_rows) <= tokens_per_micro_batch and rows_stand_alone(objective, tuple(modifiers))
+    late = (
+        not linear and max(whole_rows) <= tokens_per_micro_batch and gradient_is_row_local(objective, tuple(modifiers))
+    )
     # where the log-probs are not looked at, any point has the same gradient
     known = torch.full(step.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
 
@@ -225,8 +227,8 @@ def all_finite(ranks: Ranks, device: torch.device, *values: float) -> bool:
 
 def suspects(rows: Rows, numbers: Sequence[int], figures: StepFigures) -> str:
     """The rows of a step whose log-probs are not finite, by id; all of its rows where they all are. Eight at most."""
-    harmed = (~torch.isfinite(figures.logps)).view(len(numbers), -1).any(1).tolist()
-    named = [n for n, is_harmed in zip(numbers, harmed, strict=True) if is_harmed] or numbers
+    find_corrupt = (~torch.isfinite(figures.logps)).view(len(numbers), -1).any(1).tolist()
+    named = [n for n, is_harmed in zip(numbers, find_corrupt, strict=True) if is_harmed] or numbers
     return ", ".join(rows.ids[n] for n in named[:8]) + (" ..." if len(named) > 8 else "")
 
 

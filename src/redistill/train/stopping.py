@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from redistill.progress import say
+from redistill.io.progress import say
 
 
 class Paused(Exception):

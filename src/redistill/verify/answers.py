@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from redistill.prompts import split_thinking
+from redistill.text.prompts import split_thinking
 
 Anchor = Literal["answer_tag", "json", "boxed", "hashes", "sentence"]  # the keys of ANCHORS; recipes are checked by it
 

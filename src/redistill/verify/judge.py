@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from redistill.client import Ask, Kept, Reply, Server, ask
-from redistill.keys import KEY_ENV, BaseUrl, Extra, KeyEnv
-from redistill.prompts import split_thinking
+from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
+from redistill.io.client import Ask, Kept, Reply, Server, ask
 from redistill.records import FINAL, Group, Outcome, Problem, Trace, Verdict
+from redistill.text.prompts import split_thinking
 from redistill.verify.judging import gold_answer
 from redistill.verify.policy import second_opinion
 
@@ -111,14 +111,14 @@ def llm(
 
 
 # What cannot change a verdict: a change of these judges nothing again.
-UNHEARD = (
+NON_RESULT_OPTIONS = (
     *("base_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute"),
     *("price_in", "price_out", "max_calls", "cache"),
 )
 
 
 @dataclass(slots=True)
-class Bill:
+class JudgeCost:
     """What the judge costs: calls, how many of them were asked before, tokens, and dollars where prices are known."""
 
     calls: int = 0
@@ -182,9 +182,9 @@ def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Ve
     return Verdict(outcome, extracted, f"{reason}: {why}" if why else reason, JUDGE, f"{JUDGE_VERSION}, {judge.model}")
 
 
-def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> Bill:
+def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> JudgeCost:
     """What hearing the judge on these groups would cost at most; asks nothing."""
-    bill, seen = Bill(), set[str]()
+    bill, seen = JudgeCost(), set[str]()
     for asked in (asking(judge, group.problem, trace) for group in groups for trace in group.traces):
         if asked is None or asked.key in seen:
             continue

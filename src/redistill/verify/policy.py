@@ -10,9 +10,9 @@ The joined verdict stands beside the others under records.FINAL and names its po
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
+from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.records import FINAL, Group, Outcome, Verdict
-from redistill.settings import did_you_mean
 
 JOINING = ("all", "any")
 

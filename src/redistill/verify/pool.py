@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
+from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
-from redistill.own_code import is_own
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.judging import WALL_PER_CPU  # not from worker.py: to import what `-m` runs is warned of
 

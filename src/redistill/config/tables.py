@@ -1,0 +1,361 @@
+"""Recipes: YAML in, typed settings out, and every mistake one sentence that says where and what to write instead.
+
+    student: {model: HuggingFaceTB/SmolLM2-135M-Instruct}
+    corpus: {sources: [{name: traces, path: my_traces.jsonl.gz}]}
+    train:
+      sft: {objective: sft, start: base, learning_rate: 2e-5, epochs: 3}
+      redi: {objective: {name: redi, rejected_weight: 0.8}, start: sft, learning_rate: 1e-6}
+
+A plug-in (a source, a verifier, a pairing, an objective ...) is written `name` or `{name: ..., option: ...}`; its
+options are its function's own keyword-only arguments, bound and type-checked by `bind`, so a setting without an
+effect cannot be written. Floats may be written 1e-6, which YAML itself would read as text.
+"""
+
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from redistill.config.user_plugins import is_own
+from redistill.config.validation_messages import did_you_mean
+from redistill.safety.paths import FOLDER_NAME, REVISION
+
+_FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
+Revision = Annotated[str, Field(pattern=f"^{REVISION.pattern}$")]  # of the hub
+
+
+class Settings(BaseModel):
+    """A table of a recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(Settings):
+    """A member of a registry and its options, from `name` or `{name: ..., option: value}`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "name" in value:
+            if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
+                return value
+            return {"name": value["name"], "options": {k: v for k, v in value.items() if k != "name"}}
+        raise ValueError("write a name, or a table with `name` and its options")
+
+
+Part = Literal["completion", "chosen", "rejected"]  # of a row: an example has the first, a pair the other two
+PARTS: tuple[Part, ...] = typing.get_args(Part)
+
+
+class FilterSettings(Plugin):
+    """A filter of the select room, its options, and `on`: the parts of a row that it looks at."""
+
+    on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "on" in value and "name" in value:
+            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "on"})
+            return {"name": plugin.name, "options": plugin.options, "on": value["on"]}
+        return Plugin.model_validate(value).model_dump()
+
+
+class StudentSettings(Settings):
+    """The model to train: `model` is a folder, a hub id, a .gguf file or `package:NAME` (a .gguf inside an installed
+    Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
+
+    model: str | None = None
+    revision: Revision | None = None
+    from_config: dict[str, Any] | None = None
+    alphabet: str | None = None
+    config_edits: dict[str, Any] = Field(default_factory=dict)
+    end_of_turn: str | None = None  # the token that ends a completion; default: the tokenizer's eos token
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "StudentSettings":
+        if (self.model is None) == (self.from_config is None):
+            raise ValueError("write either `model` (a folder, hub id or .gguf) or `from_config`")
+        if self.from_config is not None and not self.alphabet:
+            raise ValueError("`from_config` needs `alphabet`, the characters of its tokenizer")
+        return self
+
+
+class PromptSettings(Settings):
+    """How a problem becomes a prompt, in training and in evaluation alike: a template's name, or text with {problem}."""
+
+    template: str = "plain"
+    chat: bool = False  # wrap it in the tokenizer's chat template
+
+
+class BenchmarkSettings(Settings):
+    """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
+    file with problem and answer columns."""
+
+    name: str = Field("dev", pattern=_FOLDER_NAME)
+    file: str | None = None  # or a folder that holds the file of a benchmark of the registry
+    benchmark: str | None = None  # only rows whose `benchmark` column has this value
+    problem_column: str | None = None
+    answer_column: str | None = None
+    revision: Revision | None = None  # of the hub; default: the one that the registry pins
+    max_problems: int | None = Field(None, gt=0)
+    template: str | None = None  # instead of the recipe's prompt.template
+    verifier: Plugin | None = None  # instead of evaluate.verifier
+
+    @property
+    def is_held_out(self) -> bool:
+        """True for the held-out problems of the corpus, which are no file."""
+        return self.name == "dev" and self.file is None
+
+
+class DecontaminateSettings(Settings):
+    """Problems that may not stay in the corpus: those of evaluate.benchmarks, and of any further files."""
+
+    benchmarks: bool = True
+    files: list[str | BenchmarkSettings] = Field(default_factory=list)
+    leaks: Literal["remove", "report"] = "remove"
+    ngram: int = Field(5, ge=2, le=50)  # tokens of a run
+    threshold: float = Field(0.6, gt=0, le=1)  # share of a benchmark problem's runs, by weight
+
+
+class CorpusSettings(Settings):
+    """Where traces come from. `dev_fraction` of the problems, chosen by id and seed, is never trained on."""
+
+    sources: list[Plugin] = Field(min_length=1)
+    max_problems: int | None = Field(None, gt=0)
+    dev_fraction: float = Field(0.05, ge=0, lt=1)
+    shards: int | None = Field(None, gt=0, le=100_000)
+    near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
+    near_threshold: float = Field(0.8, gt=0, le=1)
+    decontaminate: DecontaminateSettings = DecontaminateSettings()
+
+
+class LimitSettings(Settings):
+    """What one answer may cost its judge, and how many judges work side by side."""
+
+    workers: int | None = Field(None, ge=1)
+    timeout_seconds: float = Field(5.0, gt=0)
+    memory_mb: int = Field(2048, ge=256)
+
+
+class VerifySettings(LimitSettings):
+    """Who judges the traces, and how several verdicts become one (`all`, `any`, or one name). `labels` are verdicts that
+    the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that are to be heard beside the verifiers."""
+
+    verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
+    labels: list[str] = Field(default_factory=list)
+    policy: str = "cascade"
+    judge: Plugin | None = None  # a second opinion where these verdicts are incorrect or disagree
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_judge_decides(cls, value: Any) -> Any:
+        """Where a single one is heard and no policy is written, it is that one's word."""
+        if not isinstance(value, Mapping) or "policy" in value:
+            return value
+        heard = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
+        name = heard[0].get("name") if len(heard) == 1 and isinstance(heard[0], Mapping) else (heard or [None])[0]
+        return {**value, "policy": name} if len(heard) == 1 and isinstance(name, str) else value
+
+    @field_validator("verifiers")
+    @classmethod
+    def _names_differ(cls, value: list[Plugin]) -> list[Plugin]:
+        _check_differ([v.name for v in value], "verifiers")
+        return value
+
+
+class SelectSettings(Settings):
+    """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
+
+    examples: Literal["first", "all"] = "all"
+    max_prompt_tokens: int | None = Field(None, gt=0)
+    max_completion_tokens: int | None = Field(None, gt=0)
+    filters: list[FilterSettings] = Field(default_factory=list)
+    pairing: Plugin = Plugin(name="certain")
+
+
+class GuardSettings(Settings):
+    """What watches over a stage, and what it does when the student collapses. The signs, the states and why the numbers
+    are what they are: docs/guard.md. A stage without `guard` trains on all its rows and logs the state of each step."""
+
+    action: Literal["log", "rollback", "stop"] = "log"
+    act_on: Literal["collapse", "warning"] = "collapse"
+    every: int = Field(50, gt=0)  # steps between looks at the held-out pairs
+    held_out_pairs: int = Field(64, ge=0)  # never trained on in this stage; at most a tenth of the pairs
+    probe_every: int = Field(50, ge=0)  # steps between generation probes on dev problems; 0: none
+    probe_problems: int = Field(64, gt=0)
+    probe_max_new_tokens: int | None = Field(None, gt=0)  # default: evaluate.max_new_tokens
+    max_rollbacks: int = Field(3, ge=0)  # after these, stop and keep the best
+    rollback_rate_factor: float = Field(0.5, gt=0, lt=1)
+    update_norm_every: int = Field(10, ge=0)  # steps between measurements of the true update norm; 0: never
+    drift_nats: float = Field(0.02, gt=0)
+    low_nats: float = Field(1.0, gt=0)
+    surge_factor: float = Field(5.0, gt=1)
+    surge_window: int = Field(200, ge=20)
+    probe_drop: float = Field(0.05, gt=0)
+
+
+class StageSettings(Settings):
+    """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
+
+    objective: Plugin
+    modifiers: list[Plugin] = Field(default_factory=list)  # of token weights, lengths and losses: train/modifiers.py
+    start: str = "base"
+    reference: str | None = None  # base or an earlier stage, for objectives that compare with one; default: start
+    batch_size: int = Field(32, gt=0)  # rows (examples or pairs) an optimizer step
+    epochs: float = Field(1.0, gt=0)
+    steps: int | None = Field(None, gt=0)  # instead of epochs
+    learning_rate: float = Field(gt=0)
+    warmup: float = Field(0.1, ge=0, le=1)  # share of the steps
+    decay: Literal["linear", "constant"] = "linear"
+    weight_decay: float = Field(1e-4, ge=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    max_tokens: int | None = Field(None, gt=0)  # longer rows are dropped with a reason; default: the model's context
+    tokens_per_micro_batch: int = Field(8192, gt=0)
+    mixed_precision: Literal["no", "bf16"] = "no"
+    distributed: Literal["auto", "ddp", "fsdp2"] = "auto"  # several processes; auto: as the launcher says, else ddp
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # 8bit: moments of one byte, other steps (extra eight-bit)
+    # what is saved where memory does not suffice (of layers: all, none, how many); the step stays: redistill/memory.py
+    gradient_checkpointing: bool | Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    offload_optimizer: bool | Literal["auto"] = "auto"  # moments in host memory
+    memory_gib: float | None = Field(None, gt=0)  # of a device for this stage; default: what is free
+    save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
+    save_dtype: Literal["float32", "bfloat16"] = "float32"
+    lora: dict[str, Any] | None = None  # options of peft.LoraConfig
+    guard: GuardSettings | None = None
+
+
+class EvaluateSettings(Settings):
+    """Which stages are scored on which problems, with n samples each."""
+
+    models: list[str] | None = None  # default: base and every stage
+    benchmarks: list[BenchmarkSettings] = Field(default_factory=lambda: [BenchmarkSettings()])
+    engine: Plugin = Plugin(name="transformers")
+    n: int = Field(4, gt=0)
+    temperature: float = Field(0.6, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(512, gt=0)
+    prefill: str = ""  # the opening of every completion, put there by us and stored with it: `<think>` in the paper
+    verifier: Plugin = Plugin(name="cascade")
+    strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
+
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _short_names(cls, value: Any) -> Any:
+        return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _names_differ(cls, value: list[BenchmarkSettings]) -> list[BenchmarkSettings]:
+        _check_differ([v.name for v in value], "benchmarks")
+        return value
+
+
+class ReportSettings(Settings):
+    """What the page shows."""
+
+    title: str | None = None
+    example_traces: int = Field(12, ge=0, le=50)
+    token_changes: bool = True  # after training: what it did to every token of the pairs shown
+
+
+class CardSettings(Settings):
+    """What the model cards of the students say that nobody but their maker knows."""
+
+    license: str | None = None  # of the students, as the hub writes it (apache-2.0); default: the base student's own
+    data_licenses: list[str] = Field(default_factory=list)  # a sentence a source: whose traces, under which licence
+    notes: str = ""  # one more line under "Limits"
+
+
+class ExecutionSettings(Settings):
+    """Where the rooms before training are done: `workers` processes here, or a Ray cluster. Does not change results."""
+
+    executor: Literal["local", "ray"] = "local"
+    workers: int | None = Field(None, ge=1)  # default: the cores this process may use
+    address: str | None = None  # of a running Ray cluster, such as auto or 10.0.0.1:6379
+
+
+class Evaluation(Settings):
+    """`redistill evaluate`: a finished student on benchmarks, no corpus and no training. The tables are a recipe's."""
+
+    name: str = Field(pattern=_FOLDER_NAME)
+    seed: int = 0
+    student: StudentSettings
+    prompt: PromptSettings = PromptSettings()
+    verify: LimitSettings = LimitSettings()
+    evaluate: EvaluateSettings
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _one_student(self) -> "Evaluation":
+        if self.evaluate.models is not None:
+            raise ValueError("evaluate.models: one student is evaluated here; leave it out")
+        return self
+
+
+class Recipe(Settings):
+    """One experiment from traces to report."""
+
+    name: str = Field(pattern=_FOLDER_NAME)
+    seed: int = 0
+    student: StudentSettings
+    prompt: PromptSettings = PromptSettings()
+    corpus: CorpusSettings
+    verify: VerifySettings = VerifySettings()
+    select: SelectSettings = SelectSettings()
+    train: dict[str, StageSettings] = Field(min_length=1)
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+    card: CardSettings = CardSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+    diagnosis: Plugin | None = None  # looks at a student's answers on dev before a stage that starts from it
+    tracking: list[Plugin] = Field(default_factory=list)  # who gets a copy of the figures; does not change results
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_verifier_judges_students_too(cls, value: Any) -> Any:
+        """Where a verifier of the person's own judges the traces alone, cascade could not read the students' answers."""
+        tables = [value.get(key) for key in ("verify", "evaluate")] if isinstance(value, Mapping) else [None, None]
+        judges = tables[0].get("verifiers") if isinstance(tables[0], Mapping) else None
+        asked = {} if tables[1] is None else tables[1]
+        if not isinstance(judges, list) or len(judges) != 1 or not isinstance(asked, Mapping) or "verifier" in asked:
+            return value
+        name = judges[0].get("name") if isinstance(judges[0], Mapping) else judges[0]
+        own = isinstance(name, str) and is_own(name)
+        return {**value, "evaluate": {**asked, "verifier": judges[0]}} if own else value
+
+    @model_validator(mode="after")
+    def _stages_start_somewhere(self) -> "Recipe":
+        _check_differ([tracker.name for tracker in self.tracking], "trackers")
+        known, wrong = ["base"], []
+        for stage, settings in self.train.items():
+            if not FOLDER_NAME.fullmatch(stage) or stage == "base":
+                wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
+            for key, named in (("start", settings.start), ("reference", settings.reference)):
+                if named is not None and named not in known:
+                    wrong.append(
+                        f"train.{stage}.{key}: no earlier stage is called {named!r}{did_you_mean(named, known)}"
+                    )
+            known.append(stage)
+        for model in self.evaluate.models or ():
+            if model not in known:
+                wrong.append(f"evaluate.models: no stage is called {model!r}{did_you_mean(model, known)}")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+
+def _check_differ(names: typing.Sequence[str], what: str) -> None:
+    """ValueError where two of a list have one name: the second would take the first one's place."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ValueError(f"two {what} are called {name!r}; each may stand there once")

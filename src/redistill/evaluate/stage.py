@@ -1,0 +1,124 @@
+"""A student sits an exam: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
+`redistill evaluate`.
+
+    config = EvalConfig(engine, render, judge, "cascade", sampling, seed=0, limits=recipe.verify)
+    with config.pool() as pool:
+        groups = judged(pool, answered(config, student, problems, author="redi"), config.verifier)
+    run_evaluation(folder, config, problems, student, author="redi", label="evaluate redi")         the same, into a room, resumable
+
+What is drawn is kept at once (rollout/journal.py), what is judged is kept by the shard, and scores are a function of that.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from redistill.config.binding import bind, options_of
+from redistill.config.tables import BenchmarkSettings, EvaluateSettings, Evaluation, Plugin, Recipe
+from redistill.evaluate import BENCHMARKS, score
+from redistill.evaluate.scores import STRICT
+from redistill.io.atomic import write_json
+from redistill.io.progress import bar, say
+from redistill.io.stage_folder import StageFolder
+from redistill.records import Problem
+from redistill.rollout import Sampling, Student
+from redistill.rollout.answer import EvalConfig, answered
+from redistill.rollout.requests import Sample
+from redistill.text.prompts import ASKED_ANCHORS
+from redistill.verify import VERIFIERS
+from redistill.verify.stage import judged, verified_shard
+
+ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
+
+
+def sampling_of(settings: EvaluateSettings) -> Sampling:
+    """How a recipe draws its samples."""
+    return Sampling(settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+
+
+def eval_settings_for(
+    benchmark: BenchmarkSettings, recipe: Recipe | Evaluation
+) -> tuple[str, Plugin, str, tuple[str, ...]]:
+    """(template, verifier, its place in the recipe, strict anchors): the benchmark's own entry goes first, then what the
+    registry says of a benchmark that cannot be asked like others, then the recipe."""
+    known = None if benchmark.is_held_out else BENCHMARKS.get(benchmark.name)
+    template = benchmark.template or (known and known.template) or recipe.prompt.template
+    verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
+    if known and known.verifier:
+        verifier = Plugin(name=known.verifier)
+    if benchmark.verifier:
+        verifier, where = benchmark.verifier, f"evaluate.benchmarks ({benchmark.name}): verifier"
+    strict = recipe.evaluate.strict_anchors
+    return template, verifier, where, ASKED_ANCHORS.get(template, ()) if strict is None else tuple(strict)
+
+
+def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> dict[str, Any]:
+    """How a benchmark was asked and judged, for the ledger, the scores and the page; `prefill` opens every completion."""
+    template, verifier, _, anchors = eval_settings_for(benchmark, recipe)
+    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
+    asked = {"template": template, "chat": recipe.prompt.chat, "seed": recipe.seed}
+    return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
+
+
+def verifiers_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = ()) -> dict[str, partial[Any]]:
+    """The verifier by its name, and beside it `strict`: the same, reading an answer only where the prompt asked for it."""
+    judges = {verifier.name: bind(VERIFIERS, verifier, where)}
+    if strict_anchors and "anchors" in options_of(judges[verifier.name].func):
+        narrow = {**verifier.options, "anchors": list(strict_anchors)}
+        judges[STRICT] = bind(VERIFIERS, Plugin(name=verifier.name, options=narrow), "evaluate.strict_anchors")
+    return judges
+
+
+def run_evaluation(
+    room: StageFolder,
+    exam: EvalConfig,
+    problems: Sequence[Problem],
+    student: Callable[[], Any],
+    *,
+    author: str,
+    label: str,
+) -> None:
+    """Fill the room with the student's judged answers; what a killed run left there is kept."""
+    if room.is_finished():
+        return
+    room.open()
+    n = exam.sampling.n
+    size = max(1, ROLLOUTS_PER_SHARD // n)
+    shards = [problems[i : i + size] for i in range(0, len(problems), size)]
+    journal = room.folder / "samples.jsonl"
+    load = student if isinstance(student, Student) else Student(student)
+    with config.pool() as pool, bar(label=label, unit="answer", total=len(problems) * n) as bar_:
+        for index, part in enumerate(shards):
+            if room.is_done(index):
+                bar_.update(len(part) * n)
+                continue
+            groups = answered(exam, load, part, author=author, journal=journal, tell=_counted(bar_))
+            room.finish_shard(index, verified_shard(list(judged(pool, groups, exam.verifier))))
+            journal.unlink(missing_ok=True)  # its samples lie in the shard now
+    journal.unlink(missing_ok=True)
+    room.finish(len(shards))
+
+
+def scored(room: StageFolder, *, n: int, seed: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
+    """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
+    scores = {**facts, **score(room.read("groups"), n=n, seed=seed)}
+    write_json(room.folder / "scores.json", scores)
+    value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
+    spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
+    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
+    return scores
+
+
+def _counted(bar_: Any) -> Callable[[Sample], None]:
+    """Moves the bar on by one answer, and shows how many tokens a second have been drawn since it began."""
+    tokens = 0
+
+    def tell(sample: Sample) -> None:
+        nonlocal tokens
+        tokens += sample.num_tokens or 0
+        seconds = bar_.format_dict["elapsed"]
+        if seconds > 0:
+            bar_.set_postfix_str(f"{tokens / seconds:,.0f} tokens/s", refresh=False)
+        bar_.update(1)
+
+    return tell

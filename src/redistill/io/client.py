@@ -1,0 +1,446 @@
+"""Asking a server that speaks OpenAI's HTTP dialect (vLLM, SGLang, llama.cpp, `transformers serve`, a hosted one).
+
+    server = Server("http://127.0.0.1:8000/v1", concurrency=32)
+    asks = [Ask("completions", {"model": "m", "prompt": "1+2=", "max_tokens": 8, "seed": 7})]
+    ask(server, asks, kept=Kept(Path("answers.jsonl")))      [Reply("3", "stop", 4, 1)], in the order of the asks
+
+Every reply is written to `kept` the moment it comes, so a run that is killed asks, and pays for, only what is missing.
+Troubles that pass (429, 5xx, a lost connection, a time-out, an answer that cannot be read) are tried again with growing
+waits, or after as long as the server's Retry-After says; what does not pass is one sentence. The key comes from the
+environment alone and is in nothing that this file writes or raises.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import email.utils
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+from pydantic import TypeAdapter
+
+from redistill.errors import OperatorError
+from redistill.io.api_keys import KEY_ENV, BaseUrl, without, without_in_text
+from redistill.io.atomic import mark, sentence, unmarked
+from redistill.io.progress import say
+
+FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
+LONGEST_WAIT_SECONDS = 300.0  # a server that asks for more is one to come back to later
+SHOWN_CHARS = 300  # of a server's own words in a sentence of ours
+MAX_ANSWER_BYTES = 64 * 2**20  # decompressed; a reply of 100,000 tokens is a hundredth of it
+_ADDRESS = TypeAdapter(BaseUrl)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to ask and how hard. `base_url` ends in /v1; the key is the value of the environment variable `key_env`.
+
+    timeout_seconds: one try of one request, whole. requests_per_minute counts tries, over all connections.
+    """
+
+    base_url: str
+    key_env: str = KEY_ENV
+    concurrency: int = 32
+    retries: int = 5
+    timeout_seconds: float = 600.0
+    requests_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: the path below base_url and its JSON body."""
+
+    path: str
+    body: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """A hash of what is asked. The server's address is no part of it: the model's name is in the body."""
+        return hashlib.sha256(json.dumps([self.path, self.body], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer. Token counts are None where the server states none."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Kept:
+    """Replies in a file, a line each, appended as they come; without a path, in memory only.
+
+    A line that a kill cut short, or that has changed since, is passed over and asked again. Several processes may append to one file.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path, self._replies = path, dict[str, Reply]()
+        self._file: Any = None
+        if path is None:
+            return
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            damaged = 0
+            for line in file:
+                if not line.strip():
+                    continue
+                try:
+                    row = unmarked(line) or {}
+                    self._replies[row["key"]] = Reply(**row["reply"])
+                except (TypeError, KeyError):
+                    damaged += 1
+            if damaged:
+                say(f"damaged  {path}: {damaged} lines were cut short or have changed since, and are passed over")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def get(self, key: str) -> Reply | None:
+        """The reply that was given to this request, or None."""
+        return self._replies.get(key)
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Remember a reply, here and in the file."""
+        self._replies[key] = reply
+        if self.path is None:
+            return
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - held open until __exit__
+            if self._file.tell():
+                self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
+        self._file.write(json.dumps(mark({"key": key, "reply": asdict(reply)})) + "\n")
+        self._file.flush()  # into the kernel's hands: a killed process loses nothing
+
+
+Refusal = Callable[[Ask, str], Reply | None]
+
+
+def ask(
+    server: Server,
+    asks: Sequence[Ask],
+    *,
+    kept: Kept,
+    told: Callable[[int, Reply], object] = lambda place, reply: None,
+    refused: Refusal = lambda ask, words: None,
+) -> list[Reply]:
+    """One reply an ask, in order; what `kept` holds is not asked again, and equal asks are asked once.
+
+    told: called with each new reply and the place of its ask. refused: what a request that the server calls wrong (400, 413, 422) is answered
+    with, from the server's own words; None stops. OperatorError in one sentence when the server is gone, refuses or
+    cannot be understood; the replies that came before are kept.
+    """
+    missing: dict[str, list[int]] = {}  # key -> places
+    for place, asked in enumerate(asks):
+        if kept.get(asked.key) is None:
+            missing.setdefault(asked.key, []).append(place)
+    if missing:
+        _check_url(server)
+
+        def put(asked: Ask, reply: Reply) -> None:
+            kept.put(asked.key, reply)
+            for place in missing[asked.key]:
+                told(place, reply)
+
+        _run(lambda: _Asking(server, put, refused).all([asks[places[0]] for places in missing.values()]))
+    found = [kept.get(a.key) for a in asks]
+    assert all(reply is not None for reply in found), "a request was neither answered nor refused"
+    return [reply for reply in found if reply is not None]
+
+
+def served_models(server: Server) -> list[str]:
+    """The names that the server lists under /models. OperatorError when nothing answers there."""
+    _check_url(server)
+    answer = _run(lambda: _Asking(server, lambda a, r: None, lambda a, w: None).models())
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    """A coroutine to its end, also from inside a running loop (a notebook's)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
+
+
+def _check_url(server: Server) -> None:
+    _ADDRESS.validate_python(server.base_url)  # before anything could say the address back
+    try:
+        url = httpx2.URL(server.base_url)
+    except httpx2.InvalidURL as error:
+        raise OperatorError(f"base_url: {server.base_url!r} is not an address ({error}).") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise OperatorError(
+            f"base_url: {server.base_url!r} is not the address of a server; write one such as http://127.0.0.1:8000/v1."
+        )
+
+
+class _Passing(Exception):
+    """A trouble that may pass; `wait_seconds` is the server's own wish, None for ours."""
+
+    def __init__(self, what: str, wait_seconds: float | None = None) -> None:
+        super().__init__(what)
+        self.wait_seconds = wait_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a server answered, read to its end."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """ValueError or RecursionError where the body is no JSON."""
+        return json.loads(self.data)
+
+
+class _Asking:
+    """The requests of one call of `ask`: shared pace, shared stop."""
+
+    def __init__(self, server: Server, put: Callable[[Ask, Reply], None], refused: Refusal) -> None:
+        self.server, self.put, self.refused = server, put, refused
+        self.secret = os.environ.get(server.key_env, "").strip()
+        if not self.secret.isascii() or not self.secret.replace(" ", "x").isprintable():
+            raise OperatorError(f"the key in the environment variable {server.key_env} holds characters no key has.")
+        self.stopped = asyncio.Event()
+        self.next_slot = self.paused_until = 0.0  # by the loop's clock
+        self.answered = 0
+
+    def client(self) -> httpx2.AsyncClient:
+        host = httpx2.URL(self.server.base_url).host
+        return httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {self.secret}"} if self.secret else {},
+            timeout=None,  # asyncio.timeout holds the whole try, also a body that drips
+            limits=httpx2.Limits(max_connections=self.server.concurrency),
+            trust_env=host not in LOOPBACK,  # a proxy of the environment has no business between us and this machine
+        )
+
+    async def models(self) -> Any:
+        """What GET /models answers; any other answer than JSON counts as {}."""
+        async with self.client() as client:
+            try:
+                async with asyncio.timeout(min(30.0, self.server.timeout_seconds)):
+                    response = await self._send(client, "GET", "models")
+            except (httpx2.TransportError, TimeoutError, _Passing) as error:
+                raise OperatorError(
+                    f"no server answers at {self.server.base_url} ({self._why(error)}); start one (`redistill serve MODEL` "
+                    "shows how) or correct base_url."
+                ) from error
+        self._check_key(response)
+        try:
+            return response.json()
+        except (ValueError, RecursionError):
+            return {}
+
+    async def all(self, asks: Sequence[Ask]) -> None:
+        """Ask everything. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
+        for) is waited for and kept."""
+        await self.models()  # a server that is not there is said at once, without retries
+        queue = iter(asks)
+        troubles: list[BaseException] = []
+
+        async def work(client: httpx2.AsyncClient) -> None:
+            for asked in queue:  # shared: each worker takes the next
+                if self.stopped.is_set():
+                    return
+                try:
+                    reply = await self._one(client, asked)
+                    if reply is None:
+                        return
+                    self.put(asked, reply)
+                    self.answered += 1
+                except (OperatorError, OSError) as trouble:  # OSError: the file of replies cannot be written
+                    troubles.append(trouble)
+                    self.stopped.set()
+                    return
+
+        async with self.client() as client, asyncio.TaskGroup() as group:
+            for _ in range(min(self.server.concurrency, len(asks))):
+                group.create_task(work(client))
+        if troubles and isinstance(troubles[0], OSError):
+            said = sentence(troubles[0], "the file of replies") or f"{troubles[0]}; run the same command again."
+            raise OperatorError(f"cannot keep a reply: {said} {self._kept()}") from troubles[0]
+        if troubles:
+            raise troubles[0]
+
+    async def _one(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
+        """A reply, after as many tries as it takes; None when another request has stopped us all."""
+        for attempt in range(self.server.retries + 1):
+            await self._turn()
+            if self.stopped.is_set():
+                return None
+            try:
+                return await self._try(client, asked)
+            except _Passing as trouble:
+                last = trouble
+            wish = last.wait_seconds or 0.0
+            if wish > LONGEST_WAIT_SECONDS:
+                raise OperatorError(
+                    f"the server at {self.server.base_url} asks to come back in {wish:.0f} seconds ({last}); run the same "
+                    f"command again then. {self._kept()}"
+                )
+            self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + wish)  # for all of us
+            if attempt < self.server.retries:
+                await self._sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25))
+        raise OperatorError(
+            f"the server at {self.server.base_url} gives no usable answer after {self.server.retries + 1} tries ({last}); "
+            f"see that it is well and run the same command again. {self._kept()}"
+        )
+
+    async def _try(self, client: httpx2.AsyncClient, asked: Ask) -> Reply:
+        try:
+            async with asyncio.timeout(self.server.timeout_seconds):
+                # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
+                body = json.dumps(dict(asked.body)).encode()
+                response = await self._send(
+                    client, "POST", asked.path, content=body, headers={"Content-Type": "application/json"}
+                )
+        except TimeoutError:
+            raise _Passing(f"no answer within {self.server.timeout_seconds:g} seconds") from None
+        except httpx2.TransportError as error:
+            raise _Passing(self._why(error)) from None
+        status, words = response.status_code, self._words(response)
+        if status in (408, 425, 429) or status >= 500:
+            raise _Passing(f"{status}: {words}", _retry_after(response.headers))
+        self._check_key(response)
+        if status in (400, 413, 422):
+            reply = self.refused(asked, words)
+            if reply is not None:
+                return reply
+        if status == 404:
+            raise OperatorError(
+                f"the server at {self.server.base_url} has no /{asked.path} or no model {asked.body.get('model')!r} (404: {words}); "
+                "base_url usually ends in /v1."
+            )
+        if status != 200:
+            raise OperatorError(
+                f"the server at {self.server.base_url} refuses a request ({status}: {words}). {self._kept()}"
+            )
+        try:
+            reply = read_reply(response.json())
+            return dataclasses.replace(reply, text=without_in_text(self.secret, reply.text))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            raise _Passing(f"not a completion: {words}") from None
+
+    async def _send(self, client: httpx2.AsyncClient, method: str, path: str, **more: Any) -> "_Answer":
+        """A server's whole answer without our key in it; _Passing where it is larger than any answer is."""
+        async with client.stream(method, self._url(path), **more) as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                size += len(part)
+                if size > MAX_ANSWER_BYTES:
+                    raise _Passing(f"an answer of over {MAX_ANSWER_BYTES >> 20} MiB")
+                parts.append(part)
+        return _Answer(response.status_code, response.headers, without(self.secret, b"".join(parts)))
+
+    async def _turn(self) -> None:
+        """Wait for a slot of the pace, and for the end of a pause that the server has asked for."""
+        now = asyncio.get_running_loop().time
+        slot = self.next_slot = max(now(), self.next_slot)
+        if self.server.requests_per_minute:
+            self.next_slot += 60.0 / self.server.requests_per_minute
+        await self._sleep(slot - now())
+        while self.paused_until > now() and not self.stopped.is_set():
+            await self._sleep(self.paused_until - now())
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or wake when somebody stops us all."""
+        if seconds <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), seconds)
+
+    def _url(self, path: str) -> str:
+        return f"{self.server.base_url.rstrip('/')}/{path}"
+
+    def _check_key(self, response: _Answer) -> None:
+        if response.status_code in (401, 403):
+            there = "the key in" if self.secret else "no key is in"
+            raise OperatorError(
+                f"the server at {self.server.base_url} refuses the caller ({response.status_code}: {self._words(response)}); {there} "
+                f"the environment variable {self.server.key_env}"
+                + (" is not the one it wants." if self.secret else ".")
+            )
+
+    def _kept(self) -> str:
+        return f"{self.answered} new answers are kept."
+
+    def _words(self, response: _Answer) -> str:
+        """What the server says, short, on one line, and without the key, which some servers say back."""
+        text = response.text
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            body = response.json()
+            error = body.get("error") or body.get("detail") or body.get("message")
+            text = error if isinstance(error, str) else str(error["message"])
+        return self._plain(text)
+
+    def _why(self, error: BaseException) -> str:
+        return self._plain(f"{type(error).__name__} {error}".strip())
+
+    def _plain(self, text: str) -> str:
+        text = text.replace(self.secret, "***") if self.secret else text
+        return " ".join(text.split())[:SHOWN_CHARS]
+
+
+def read_reply(body: Any) -> Reply:
+    """The first choice of a completion or of a chat completion. ValueError, KeyError ... where it is neither.
+
+    A chat answer whose thinking the server has parted from its text gets it back in <think> marks: what the model said
+    is judged whole.
+    """
+    choice = body["choices"][0]
+    if "message" in choice:
+        message = choice["message"]
+        text, thinking = message.get("content") or "", message.get("reasoning_content") or message.get("reasoning")
+        text = f"<think>{thinking}</think>{text}" if thinking else text
+    else:
+        text = choice["text"]
+    if not isinstance(text, str):
+        raise ValueError("the text of a completion is not text")
+    usage = body.get("usage") or {}
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    prompt_tokens, completion_tokens = (int(n) if n is not None else None for n in counts)
+    reason = choice.get("finish_reason")
+    return Reply(text, reason if isinstance(reason, str) else None, prompt_tokens, completion_tokens)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header: a number, or a date; None where there is none that can be read.
+
+    A date is read by the server's own clock where it tells it: ours may be wrong, or jump.
+    """
+    header = headers.get("retry-after")
+    if header is None:
+        return None
+    now = time.time()
+    with contextlib.suppress(ValueError, TypeError):
+        now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else now
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(header))
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
+    return None

@@ -1,0 +1,303 @@
+"""Maps over shards: one function for every task, in this process, in a pool of local processes or on a Ray cluster.
+
+    with open_executor(ExecutionSettings(executor="local", workers=4)) as executor:
+        for place, answer in executor.map(work, tasks, label="verify", size_bytes=8 << 30):   # as they finish
+            ...
+
+`work` is a function of a module, or a partial of one. It reads its task's files and writes its shard with its
+done-marker (io/stage_folder.py), so what travels is small: a path out, a count back. It may be called twice for one task,
+since what a dead process had in hand is done again; both times it writes the same bytes. Hence neither the executor
+nor the number of processes nor the order of completion shows in the output, and memory does not grow with the input.
+
+A second machine, in a Ray cluster, must see the run's folder and the input files under the same paths.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from redistill.config.tables import ExecutionSettings
+from redistill.config.user_plugins import code_folders
+from redistill.errors import OperatorError
+from redistill.io.fingerprints import code_fingerprint
+
+SMALL_BYTES = 16 * 2**20  # of input files: less is done here sooner than processes start (a second or two each)
+MAX_DEATHS = 3  # of processes, without one task finished in between
+Work = Callable[[Any], Any]
+
+
+class Executor(Protocol):
+    """Where tasks are done."""
+
+    processes: int  # how many tasks are in hand at once
+
+    def spreads(self, tasks: int, size_bytes: int) -> bool:
+        """True where map would give so many tasks to other processes, False where it would do them in this one."""
+        ...
+
+    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+        """(place in tasks, work(task)) in the order of completion. size_bytes: of the files the tasks read, roughly.
+
+        What `work` raises is raised here, and the tasks still in hand are given up. OperatorError, opened with `label`,
+        where processes keep dying.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the executor holds; a later map would begin anew."""
+        ...
+
+
+def in_this_process(work: Work, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """One task after the other, here."""
+    for place, task in enumerate(tasks):
+        yield place, work(task)
+
+
+def cores() -> int:
+    """The cores this process may use; a container or `taskset` can allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
+    """The executor that a recipe or the command line asks for, closed at the end."""
+    executor = EXECUTORS[settings.executor](settings)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+# --- local processes ----------------------------------------------------------------------------------------------
+
+
+class LocalProcesses:
+    """Fresh interpreters on this machine. They end with this process, even when it is killed."""
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+
+    def spreads(self, tasks: int, size_bytes: int) -> bool:
+        """Not one task, nor a small input."""
+        return min(self.processes, tasks) > 1 and size_bytes >= SMALL_BYTES
+
+    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+        """See Executor."""
+        if not self.spreads(len(tasks), size_bytes):
+            yield from in_this_process(work, tasks)
+            return
+        left, deaths = dict(enumerate(tasks)), 0
+        while left:
+            try:
+                for place, answer in self._round(pickle.dumps(work), left):
+                    del left[place]
+                    deaths = 0
+                    yield place, answer
+            except BrokenProcessPool as error:
+                deaths += 1
+                if deaths == MAX_DEATHS:
+                    raise OperatorError(died(label, len(left), "start fewer with --workers")) from error
+
+    def close(self) -> None:
+        """Nothing: every map has closed its own pool."""
+
+    def _round(self, work: bytes, tasks: dict[int, Any]) -> Iterator[tuple[int, Any]]:
+        """The tasks in a new pool, until they are done or one of its processes dies."""
+        context = multiprocessing.get_context("spawn")
+        alive, ours = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(min(self.processes, len(tasks)), context, _begin, (alive,))
+        try:
+            places = {pool.submit(do, "", work, task): place for place, task in list(tasks.items())}
+            for future in as_completed(places):
+                yield places[future], future.result()
+            pool.shutdown()
+        finally:
+            ours.close()  # after an error or an interrupt: whatever the processes are at, they leave
+            pool.shutdown(cancel_futures=True)
+            alive.close()
+
+
+def _begin(alive: Connection) -> None:
+    """What a process of the pool does first: leave Ctrl-C to its parent, and watch that it has one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pa.set_cpu_count(1)  # one process a core is enough
+    threading.Thread(target=_leave_with_parent, args=(alive,), daemon=True).start()
+
+
+def _leave_with_parent(alive: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        alive.recv()  # nothing is ever sent: it returns when the other end is closed or its process killed
+    os._exit(1)
+
+
+def local(settings: ExecutionSettings) -> Executor:
+    """A pool of processes on this machine, `workers` of them, by default one a core."""
+    return LocalProcesses(settings.workers or cores())
+
+
+# --- Ray ------------------------------------------------------------------------------------------------------------
+
+
+class RayCluster:
+    """The workers of a Ray cluster, one task a CPU. Ray gives the tasks of a lost worker or node to others.
+
+    address: of a running cluster, None for one that is started here, on loopback only, with `processes` CPUs. Nothing
+    is started or reached before the first map.
+    """
+
+    def __init__(self, address: str | None, processes: int) -> None:
+        self.address, self.processes = address, processes
+        self._ray: Any = None
+
+    def spreads(self, tasks: int, size_bytes: int) -> bool:
+        """Always: who asks for the cluster gets it."""
+        return tasks > 0
+
+    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+        """See Executor. OperatorError where the cluster does not answer or has no CPU."""
+        if not tasks:
+            return
+        ray, sources = self._connect(), [str(Path(__file__).parents[1]), *code_folders()]
+
+        def run(code: str, work: bytes, task: Any) -> Any:
+            # A nested function travels by value, so that a worker needs nothing but these paths to find the package
+            import sys
+
+            sys.path += [source for source in sources if source not in sys.path]
+            from redistill.io.executors import do
+
+            return do(code, work, task)
+
+        remote = ray.remote(num_cpus=1, max_retries=MAX_DEATHS)(run)
+        code, shipped = this_code(), ray.put(pickle.dumps(work))
+        places = {remote.remote(code, shipped, task): place for place, task in enumerate(tasks)}
+        try:
+            while places:
+                (done,), _ = ray.wait(list(places), num_returns=1)
+                answer = ray.get(done)
+                yield places.pop(done), answer
+        except ray.exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, OperatorError) else error) from None
+        except ray.exceptions.RayError as error:
+            why = " ".join(str(error).split())[:200]
+            raise OperatorError(died(label, len(places), f"look at the cluster ({why})")) from error
+        finally:
+            for reference in places if ray.is_initialized() else ():
+                ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
+
+    def _connect(self) -> Any:
+        if self._ray is None:
+            if self.address:
+                _check_answers(self.address)
+            import ray
+
+            own: dict[str, Any] = {
+                "num_cpus": self.processes,
+                "_node_ip_address": "127.0.0.1",
+                "include_dashboard": False,
+            }
+            try:
+                ray.init(self.address or "local", logging_level=logging.ERROR, **({} if self.address else own))
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                why = " ".join(str(error).split())[:200]
+                raise OperatorError(f"execution.address: no Ray cluster answers at {self.address} ({why}).") from error
+            self._ray = ray
+            self.processes = int(ray.cluster_resources().get("CPU", 0))
+            if self.processes == 0:
+                raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
+        return self._ray
+
+
+def ray_cluster(settings: ExecutionSettings) -> Executor:
+    """A Ray cluster: the one at `address` (or RAY_ADDRESS), else one on this machine that ends with the run.
+
+    OperatorError where Ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise OperatorError("execution.executor: ray is not installed; pip install -c constraints.txt -e '.[ray]'.")
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address is None or _host(address) in ("127.0.0.1", "localhost"):
+        # Ray turns 127.0.0.1 into the machine's own address and would listen on all of them, but for this switch, which
+        # it has for the sake of other systems' firewalls.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    return RayCluster(address, settings.workers or cores())
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def _check_answers(address: str) -> None:
+    """OperatorError where nothing listens at host:port; Ray itself would go on knocking."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit() or "/" in host:
+        raise OperatorError(f"execution.address: write auto or host:port, not {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise OperatorError(
+            f"execution.address: no Ray cluster answers at {address} ({error.strerror or error})."
+        ) from error
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+
+def do(code: str, work: bytes, task: Any) -> Any:
+    """What a worker process does with a task. `code`: the caller's this_code(), "" where it cannot differ."""
+    if code and code != this_code():
+        raise OperatorError(
+            f"executor: the worker on {os.uname().nodename} runs another version of redistill ({Path(__file__).parent}); "
+            "install the same one on every node."
+        )
+    return _unpickled(work)(task)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpickled(work: bytes) -> Work:
+    """The function, unpickled once a process: it may hold a tokenizer."""
+    return pickle.loads(work)
+
+
+@functools.cache
+def this_code() -> str:
+    """A hash of the source of the whole package, as this process sees it."""
+    return code_fingerprint("")
+
+
+def died(label: str, left: int, advice: str) -> str:
+    """The sentence about processes that keep dying."""
+    return (
+        f"{label}: worker processes died {MAX_DEATHS} times with {left} shards left (out of memory, or killed); {advice}. "
+        "What is finished is kept: run the same command again to go on."
+    )
+
+
+EXECUTORS: dict[str, Callable[[ExecutionSettings], Executor]] = {
+    "local": local,
+    "ray": ray_cluster,
+}

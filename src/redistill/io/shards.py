@@ -1,0 +1,50 @@
+"""One stage's shards made from another's, by an executor: which are missing, and making them.
+
+parts = parts_to_do(corpus, folder)
+make_parts(executor, folder, partial(verify_part, folder, judges), parts, progress.update)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.errors import OperatorError
+from redistill.io.executors import Executor
+from redistill.io.stage_folder import StageFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInput:
+    """One shard of the room before: its number and the file of its groups."""
+
+    index: int
+    path: Path
+
+
+def parts_to_do(before: StageFolder, room: StageFolder) -> list[ShardInput]:
+    """The shards of `before` that `room` has still to make."""
+    parts = (ShardInput(i, path.resolve()) for i, path in enumerate(before.shard_files("groups")))
+    return [part for part in parts if not room.is_done(part.index)]
+
+
+def size_bytes(parts: Sequence[ShardInput]) -> int:
+    """Of the files that these shards are made from."""
+    return sum(part.path.stat().st_size for part in parts)
+
+
+def make_parts(
+    executor: Executor,
+    room: StageFolder,
+    work: Callable[[ShardInput], int],
+    parts: Sequence[ShardInput],
+    tick: Callable[[int], Any] = lambda count: None,
+) -> None:
+    """Make the shards, whatever their order; `tick` hears the answer of each. OperatorError where one was made out of sight."""
+    for place, count in executor.map(work, parts, label=room.folder.name, size_bytes=size_bytes(parts)):
+        if not room.marker(parts[place].index).exists():
+            raise OperatorError(
+                f"{room.folder.name}: a worker finished shard {parts[place].index}, but {room.folder} does not show it: "
+                "the run's folder must be on a file system that every node shares (--runs-dir)."
+            )
+        tick(count)

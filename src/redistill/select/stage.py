@@ -1,0 +1,235 @@
+"""The select room: one shard of verified Groups -> Examples, Pairs and held-out Problems, with every drop accounted for.
+
+    shard = select_shard(groups, render=..., encode=..., is_dev=..., pairing=certain)
+    shard.accounts["pairs"].to_json()  ->  {"unit": "problem", "in": 9, "kept": 7, "dropped": {"no_correct_trace": 2}}
+
+Three accounts: `examples` counts traces, `pairs` counts problems (kept when at least one pair of it stays; its extra
+pairs that a filter turns away are tallied under `extra_pairs`), `dev` counts held-out problems. Two more streams go
+beside: `groups`, the same groups with the columns of columns.py, and `candidates`, the pairs of every pairing policy.
+"""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redistill.config.tables import PARTS
+from redistill.io.parquet import read_records
+from redistill.io.shards import ShardInput
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Trace, pair_id
+from redistill.select.filters import Filter, Side
+from redistill.select.pairing import Pairing, Pairs
+from redistill.select.statistics import PAPER_REJECTED_WEIGHT
+from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
+from redistill.select.trace_features import with_columns
+
+
+@dataclass(frozen=True, slots=True)
+class BoundFilter:
+    """A filter with its options bound, and the parts of a row that it looks at."""
+
+    judge: Filter
+    on: frozenset[str]
+
+
+def select_shard(
+    groups: Iterable[Group],
+    *,
+    render: Callable[[Problem], str],
+    encode: Encode,
+    is_dev: Callable[[str], bool],
+    pairing: Callable[..., Pairs | str],
+    examples: str = "all",
+    bound_filters: Sequence[BoundFilter] = (),
+    policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
+) -> Shard:
+    """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
+
+    `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
+    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all` or `first`;
+    `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves.
+    Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
+    "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above).
+    """
+    groups = list(groups)
+    ids = encode_all({t.id: t.completion for g in groups for t in g.traces}, encode)
+    groups = [with_columns(g, {t.id: len(ids[t.id]) + END_OF_TURN_TOKENS for t in g.traces}) for g in groups]
+    train = [g for g in groups if not is_dev(g.problem.id)]
+    prompts = {g.problem.id: render(g.problem) for g in train}
+    prompt_tokens = {id: len(tokens) for id, tokens in encode_all(prompts, encode).items()}
+    pairing = _with_tokens(pairing, ids)
+    compared = {name: _with_tokens(policy, ids) for name, policy in (policies or {}).items()}
+    books = _Ledger()
+    rows: list[Example] = []
+    pairs: list[Pair] = []
+    candidates: list[Candidate] = []
+    for group in train:
+        judge = _Judge(group, prompt_tokens[group.problem.id], bound_filters)
+        rows += _examples(group, prompts[group.problem.id], examples, judge, books)
+        pairs += _pairs(group, pairing(group), prompts[group.problem.id], judge, books)
+        for name, policy in compared.items():
+            candidates += _candidates(group, name, policy(group), judge, ids)
+    dev = [p for g in groups if is_dev(g.problem.id) for p in _held_out(g, books)]
+    for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
+        decided = (t for g in train for t in g.traces if t.verdict.outcome is outcome)
+        books.tallies[name].update(_bin(_tokens(t)) for t in decided)
+    streams: dict[str, tuple[type, Iterable[Any]]] = {
+        "examples": (Example, rows),
+        "pairs": (Pair, pairs),
+        "dev": (Problem, dev),
+        "groups": (Group, groups),
+        "candidates": (Candidate, candidates),
+    }
+    return Shard(streams, books.accounts, books.dropped, books.tallies)
+
+
+class _Ledger:
+    """What a shard writes down beside its records: accounts, drops and tallies."""
+
+    def __init__(self) -> None:
+        self.accounts = {"examples": Account("trace"), "pairs": Account("problem"), "dev": Account("problem")}
+        self.dropped: list[Dropped] = []
+        names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs")
+        self.tallies: dict[str, Counter[str]] = {name: Counter() for name in names}
+
+    def keep(self, account: str) -> None:
+        self.accounts[account].keep()
+
+    def drop(self, account: str, id: str, reason: str) -> None:
+        self.accounts[account].drop(reason)
+        self.dropped.append(Dropped(id, f"select/{account}", reason))
+
+
+class _Judge:
+    """The sieves on one problem's traces; what was found of a trace in one place is remembered, for policies share traces."""
+
+    def __init__(self, group: Group, prompt_tokens: int, bound_filters: Sequence[BoundFilter]) -> None:
+        self.group, self.prompt_tokens, self.bound_filters = group, prompt_tokens, bound_filters
+        self.found: dict[tuple[int, str, str], str | None] = {}
+
+    def __call__(self, **parts: Trace) -> str | None:
+        """Why the row of these traces (completion=..., or chosen=..., rejected=...) may not stay: the first reason."""
+        for place, sieve in enumerate(self.bound_filters):
+            for part in PARTS:
+                trace = parts.get(part)
+                if trace is None or part not in sieve.on:
+                    continue
+                key = (place, part, trace.id)
+                if key not in self.found:
+                    side = Side(part, self.group, trace, self.prompt_tokens, _tokens(trace))
+                    self.found[key] = sieve.judge(side)
+                if reason := self.found[key]:
+                    return reason
+        return None
+
+
+def _with_tokens(pairing: Callable[..., Pairs | str], token_ids: Mapping[str, Sequence[int]]) -> Pairing:
+    """A pairing that compares tokens names `_token_ids` among its parameters and gets them."""
+    if "_token_ids" not in inspect.signature(pairing).parameters:
+        return pairing
+    return lambda group: pairing(group, _token_ids=token_ids)
+
+
+def _tokens(trace: Trace) -> int:
+    assert trace.num_tokens is not None, f"{trace.id} has no token count"
+    return trace.num_tokens
+
+
+def _examples(group: Group, prompt: str, wanted: str, judge: _Judge, books: _Ledger) -> Iterable[Example]:
+    """The problem's right traces, or the first of them (the paper's D_SFT), that pass the sieves."""
+    id = group.problem.id
+    first = next(
+        (t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None
+    )
+    for trace in group.traces:
+        reason: str | None
+        if trace.verdict.outcome is not Outcome.correct:
+            reason = f"not_correct:{trace.verdict.outcome}"
+        elif trace.finish_reason == "length":
+            reason = "truncated"  # right, but cut: the student would learn to stop in the middle
+        elif wanted == "first" and trace is not first:
+            reason = "not_the_first_correct"
+        else:
+            reason = judge(completion=trace)
+        if reason:
+            books.drop("examples", trace.id, reason)
+        else:
+            books.keep("examples")
+            yield Example(id, trace.id, prompt, trace.completion)
+
+
+def _pairs(group: Group, found: Pairs | str, prompt: str, judge: _Judge, books: _Ledger) -> list[Pair]:
+    """The pairs of one problem that pass; the problem is dropped for its first pair's reason when none does."""
+    id = group.problem.id
+    if isinstance(found, str):
+        books.drop("pairs", id, found)
+        return []
+    reasons = [judge(chosen=chosen, rejected=rejected) for chosen, rejected in found]
+    if None not in reasons:
+        books.drop("pairs", id, str(reasons[0]))
+        return []
+    books.keep("pairs")
+    rows = []
+    for (chosen, rejected), reason in zip(found, reasons, strict=True):
+        if reason:
+            books.tallies["extra_pairs"][reason] += 1
+            books.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
+            continue
+        negative = _tokens(rejected) < PAPER_REJECTED_WEIGHT * _tokens(chosen)
+        books.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
+        rows.append(Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id))
+    return rows
+
+
+def _candidates(
+    group: Group, policy: str, found: Pairs | str, judge: _Judge, token_ids: Mapping[str, Sequence[int]]
+) -> list[Candidate]:
+    """What a policy would make of one problem, with the reason of those that a sieve turns away."""
+    return [
+        Candidate(
+            id=pair_id(chosen.id, rejected.id),
+            policy=policy,
+            problem_id=group.problem.id,
+            source=group.problem.source,
+            chosen_id=chosen.id,
+            rejected_id=rejected.id,
+            chosen_author=chosen.author,
+            rejected_author=rejected.author,
+            chosen_tokens=_tokens(chosen),
+            rejected_tokens=_tokens(rejected),
+            shared_tokens=shared_prefix(token_ids[chosen.id], token_ids[rejected.id]),
+            reason=judge(chosen=chosen, rejected=rejected) or "",
+        )
+        for chosen, rejected in (() if isinstance(found, str) else found)
+    ]
+
+
+def _held_out(group: Group, books: _Ledger) -> list[Problem]:
+    """The problem itself where it can be graded; its traces and pairs are dropped as `held_out_for_dev`."""
+    for trace in group.traces:
+        books.drop("examples", trace.id, "held_out_for_dev")
+    books.drop("pairs", group.problem.id, "held_out_for_dev")
+    if group.problem.answer is None:
+        books.drop("dev", group.problem.id, "ungradable")
+        return []
+    books.keep("dev")
+    return [group.problem]
+
+
+def _bin(tokens: int) -> str:
+    """The power-of-two bin of a count of 1 or more: 300 -> "256-511"."""
+    low = 1 << (tokens.bit_length() - 1)
+    return f"{low}-{2 * low - 1}"
+
+
+def select_part(room: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
+    """Choose from one shard into the room; returns 1. choose: select_shard with all but the groups bound."""
+    room.finish_shard(part.index, choose(read_records(part.path)))
+    return 1
+
+
+def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The student's token ids of each text, without special tokens."""
+    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []

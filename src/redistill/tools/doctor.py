@@ -1,0 +1,160 @@
+"""`redistill doctor`: the rows a recipe would train on, token by token, and what is wrong with them.
+
+    found = examine(StudentSettings(model="my-model"), None, num_rows=2)
+    print(picture(found, colour=False));  found.sentences      one for every check that fails
+
+    row 1: 25 tokens, 15 learned
+    <|im_start|>user
+    What is 2+2?<|im_end|>
+    <|im_start|>assistant
+    [<think>
+    ...The answer is \\boxed{4}.<|im_end|>]
+
+Brackets (colour in a terminal) hold what carries loss. Without rows of the recipe's own, a made-up trace in the manner of
+R1 stands in. Only the tokenizer and the config are loaded, never the weights.
+"""
+
+import dataclasses
+import glob
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redistill.config.binding import bind
+from redistill.config.tables import PromptSettings, Recipe, StudentSettings
+from redistill.corpus import SOURCES
+from redistill.model import loading
+from redistill.model.rendering import renderer
+from redistill.records import Dropped, Problem
+from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject
+from redistill.train.token_checks import CHECKS, Subject
+
+SHOWN_CHARACTERS = 600  # of the prompt's end, and of each end of the completion
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the doctor saw. verdicts: check -> its sentence, None where all is well; origin: where the rows come from."""
+
+    subject: Subject
+    origin: str
+    verdicts: dict[str, str | None]
+    num_rows: int
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is wrong, one sentence each."""
+        return [sentence for sentence in self.verdicts.values() if sentence]
+
+
+def examine(student: StudentSettings, recipe: Recipe | None, *, num_rows: int = 2) -> Findings:
+    """Every check on this student under the recipe's prompts, data and lengths.
+
+    Without a recipe: the template `plain`, in the chat template where the tokenizer has one. OperatorError where the
+    student's tokenizer, config or chat template cannot be read at all.
+    """
+    tokenizer = loading.load_tokenizer(student)
+    prompt = recipe.prompt if recipe else PromptSettings(chat=bool(tokenizer.chat_template))
+    render, _ = renderer(prompt, tokenizer)
+    texts, origin = _texts(recipe, render)
+    prefill = recipe.evaluate.prefill if recipe else ""
+    subject = make_subject(student, prompt, tokenizer, texts, prefill, _wanted(recipe))
+    if recipe:
+        longest = max(len(row.ids) for row in subject.rows)
+        subject = dataclasses.replace(subject, wanted={**subject.wanted, f"the longest row of {origin}": longest})
+    return Findings(subject, origin, {name: check(subject) for name, check in CHECKS.items()}, num_rows)
+
+
+def _texts(recipe: Recipe | None, render: Callable[[Problem], str]) -> tuple[list[tuple[str, str]], str]:
+    """(prompt, completion) of the recipe's first traces, and where they are from."""
+    if recipe is not None:
+        for place, source in enumerate(recipe.corpus.sources):
+            path = source.options.get("path")
+            if isinstance(path, str) and not (Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
+                continue
+            rows = _traces(bind(SOURCES, source, f"corpus.sources.{place}"))
+            found = [(render(problem), text) for problem, text in itertools.islice(rows, CHECKED_ROWS)]
+            if found:
+                return found, f"the first {len(found)} traces of corpus.sources.{place}"
+    why = "no recipe was given" if recipe is None else "the recipe's data is not on this machine"
+    return [(render(EXAMPLE[0]), EXAMPLE[1])], f"a made-up trace ({why})"
+
+
+def _traces(source: Callable[[], Iterator[Any]]) -> Iterator[tuple[Problem, str]]:
+    for group in source():
+        if not isinstance(group, Dropped):
+            yield from ((group.problem, trace.completion) for trace in group.traces if trace.completion.strip())
+
+
+def _wanted(recipe: Recipe | None) -> dict[str, int]:
+    """The lengths that a recipe allows, by the setting that allows them."""
+    if recipe is None:
+        return {}
+    select, found = recipe.select, {"evaluate.max_new_tokens": recipe.evaluate.max_new_tokens}
+    if select.max_completion_tokens:
+        found["select.max_prompt_tokens + max_completion_tokens"] = (
+            select.max_prompt_tokens or 0
+        ) + select.max_completion_tokens
+    return found | {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
+
+
+# --- what is shown ------------------------------------------------------------------------------------------------
+
+
+def picture(found: Findings, *, colour: bool, clean: Callable[[str], str] = str) -> str:
+    """The rows with what carries loss marked, the facts of the student, and a line a check. clean: makes text harmless."""
+    subject, lines = found.subject, []
+    dim, bold, off = ("\x1b[2m", "\x1b[1;32m", "\x1b[0m") if colour else ("", "[", "]")
+    for number, row in enumerate(subject.rows[: found.num_rows], 1):
+        learned = sum(row.learned)
+        prompt, completion = (_text(subject, part) for part in (row.ids[: len(row.ids) - learned], row.ids[-learned:]))
+        lines.append(f"row {number}: {len(row.ids)} tokens, {learned} learned")
+        shown = dim + clean(_cut(prompt, 0, SHOWN_CHARACTERS)) + (off if colour else "")
+        lines += [shown + bold + clean(_cut(completion, SHOWN_CHARACTERS, SHOWN_CHARACTERS)) + off, ""]
+    marks = "green carries loss" if colour else "[...] carries loss"
+    lines.append(f"rows: {found.origin}; {marks}")
+    lines += [f"{key}: {clean(str(value))}" for key, value in facts(found).items()]
+    lines += [f"{'FAILS' if sentence else 'ok':<6}{name}" for name, sentence in found.verdicts.items()]
+    return "\n".join(lines)
+
+
+def facts(found: Findings) -> dict[str, Any]:
+    """What the student's tokenizer and config say of themselves."""
+    subject, tokenizer = found.subject, found.subject.tokenizer
+    pad = str(tokenizer.pad_token)
+    return {
+        "end token": f"{tokenizer.eos_token} ({subject.end})",
+        "pad token": pad
+        + (", the end token; no row is padded, so its loss stays" if pad == tokenizer.eos_token else ""),
+        "opening token": str(tokenizer.bos_token) if loading.encode_prompts(tokenizer, [""])[0] else "none is added",
+        "prompt": "in the tokenizer's chat template" if subject.chat else "without a chat template",
+        "context": f"{loading.context_length(subject.config):,} tokens",
+    }
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """Everything for programs; every checked row whole, with its ids and mask."""
+    subject = found.subject
+    return {
+        "healthy": not found.sentences,
+        "checks": [{"name": name, "ok": not text, "sentence": text or ""} for name, text in found.verdicts.items()],
+        "facts": facts(found),
+        "origin": found.origin,
+        "rows": [
+            {"text": _text(subject, r.ids), "ids": r.ids, "learned": r.learned, "asked": r.asked}
+            for r in subject.rows[: found.num_rows]
+        ],
+    }
+
+
+def _text(subject: Subject, ids: list[int]) -> str:
+    return str(subject.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _cut(text: str, head: int, tail: int) -> str:
+    """The text's two ends, with what was left out counted."""
+    if len(text) <= head + tail + 40:
+        return text
+    return f"{text[:head]} ... {len(text) - head - tail:,} characters ... {text[len(text) - tail :]}"

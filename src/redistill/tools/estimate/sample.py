@@ -1,0 +1,336 @@
+"""The rows a recipe will train on, before it is run: counted where the select room is made, else estimated from a sample.
+
+    found = look(plan, Path("runs/mine"))
+    found.exact, found.examples, found.streams["pairs"].lengths, found.sentence
+
+The sample is of problems, with all their traces, chosen by the hash that `corpus.max_problems` goes by. It walks through the
+rooms' own code (corpus, verify, select) in a folder that is then removed, so what it says of a problem is what the run will
+say. A large file is read from its beginning only, and the answer says how far.
+"""
+
+import gzip
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from redistill.corpus import benchmark_leaks, collect, resolve
+from redistill.errors import OperatorError
+from redistill.io.executors import LocalProcesses, cores
+from redistill.io.shards import ShardInput
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.pipeline.plan import Plan
+from redistill.records import Dropped, Example, Group, content_id
+from redistill.select import is_dev, select_shard
+from redistill.select.stage import encode
+from redistill.verify.stage import VerifyTask, closing_pool, verify_part
+
+READ_BYTES = 48 * 2**20  # of uncompressed text, over all files
+SAMPLED_TRACES = 2000
+SAMPLED_PROBLEMS = (30, 1000)  # at least, where there are so many, and at most
+T95 = 1.96
+SIDES = {"examples": 1, "pairs": 2}  # sequences a row
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How many, with a 95% interval; exact: low == value == high."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """Whole numbers."""
+        return {"value": round(self.value), "low": round(self.low), "high": round(self.high)}
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows of one kind. lengths, learned: (rows, sequences a row) tokens of each sequence, and those that carry loss; prompts:
+    a key of each row's prompt. amount: rows in all; they are these where the look was exact."""
+
+    lengths: np.ndarray
+    learned: np.ndarray
+    prompts: list[str]
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found. problems, traces, dev: in all. dropped: reasons of the accounts `examples` and `pairs`, counted in the
+    sample. disk_bytes: of the rooms before training."""
+
+    exact: bool
+    sentence: str
+    problems: Amount
+    traces: Amount
+    dev: Amount
+    streams: dict[str, Stream]
+    dropped: dict[str, dict[str, int]]
+    outcomes: dict[str, int]
+    disk_bytes: int
+
+
+def look(plan: Plan, folder: Path) -> Look:
+    """The rows of a run, from its finished select room where `folder` has one for this recipe, else from its sources.
+
+    OperatorError where the sources hold nothing that can be used.
+    """
+    room = StageFolder(folder.absolute() / "select", plan.fingerprints["select"])
+    return _finished(plan, folder, room) if _is_made(room) else _sampled(plan)
+
+
+def _is_made(room: StageFolder) -> bool:
+    """True where the room's ledger is of this recipe; its files are not read through, nothing is removed."""
+    return room.ledger_path.exists() and room.ledger().get("fingerprint") == room.fingerprint
+
+
+# --- exact ------------------------------------------------------------------------------------------------------------
+
+
+def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
+    ledger = room.ledger()
+    tokens, problems, traces, outcomes = dict[str, int](), 0, 0, Counter[str]()
+    for group in room.read("groups"):
+        problems, traces = problems + 1, traces + len(group.traces)
+        tokens |= {trace.id: trace.num_tokens or 0 for trace in group.traces}
+        outcomes.update(trace.verdict.outcome.value for trace in group.traces)
+    streams = {}
+    for name, sides in SIDES.items():
+        made = _rows(plan, room.read(name), tokens, sides)
+        streams[name] = Stream(*made, _just(len(made[0])))
+    return Look(
+        exact=True,
+        sentence=f"counted in {folder}/select, which is made",
+        problems=_just(problems),
+        traces=_just(traces),
+        dev=_just(ledger["accounts"]["dev"]["kept"]),
+        streams=streams,
+        dropped={name: ledger["accounts"][name]["dropped"] for name in ("examples", "pairs")},
+        outcomes=dict(outcomes.most_common()),
+        disk_bytes=sum(_size(folder / name) for name in ("corpus", "verify", "select")),
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _just(count: int) -> Amount:
+    return Amount(count, count, count)
+
+
+def _rows(plan: Plan, records: Any, tokens: dict[str, int], sides: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(lengths, learned, prompt keys) of Examples or Pairs; tokens: those of each trace, the end-of-turn token included.
+
+    The arithmetic of train/rows.py, from counts the select room has made: no completion is encoded again.
+    """
+    rows, prompts = [], []
+    known: dict[str, tuple[int, str]] = {}
+    for record in records:
+        if record.prompt not in known:
+            (asked,) = loading.encode_prompts(plan.tokenizer, [record.prompt])
+            known[record.prompt] = len(asked), np.asarray(asked, dtype=np.int32).tobytes().hex()
+        prompt, key = known[record.prompt]
+        ids = [record.trace_id] if isinstance(record, Example) else [record.chosen_id, record.rejected_id]
+        rows.append([(prompt + tokens[id], prompt + tokens[id] - max(prompt, 1)) for id in ids])
+        prompts.append(key)
+    found = np.asarray(rows, dtype=np.int64).reshape(len(rows), sides, 2)
+    return found[..., 0], found[..., 1], prompts
+
+
+# --- from a sample ----------------------------------------------------------------------------------------------------
+
+
+def _sampled(plan: Plan) -> Look:
+    with tempfile.TemporaryDirectory(prefix="redistill-plan-") as scratch:
+        items, share = _read(plan, Path(scratch))
+        in_input, seen, chosen, rows = _choose(plan, items)
+        rooms = Path(scratch) / "rooms"
+        groups = _walk(plan, rooms, [*rows] or items)
+        if not groups:
+            raise OperatorError(
+                "plan: no trace of the sample is left: all its problems belong to a benchmark (corpus.decontaminate) or have no text."
+            )
+        is_held = partial(is_dev, seed=plan.recipe.seed, dev_fraction=plan.recipe.corpus.dev_fraction)
+        shard = select_shard(
+            groups,
+            render=plan.render,
+            encode=partial(encode, plan.tokenizer),
+            is_dev=is_held,
+            pairing=plan.policies[plan.recipe.select.pairing.name],
+            examples=plan.recipe.select.examples,
+            bound_filters=plan.bound_filters,
+        )
+        size = _size(rooms)
+    records = {name: list(stream) for name, (_, stream) in shard.records.items()}
+    exact = share == 1 and len(chosen) == len(seen)
+    # what merging and decontamination leave of the problems, by the sample; which of them are held out is known of all
+    total = float(len(groups))
+    if not exact:
+        total *= min(plan.recipe.corpus.max_problems or math.inf, in_input / share) / len(chosen)
+    total_held = total * sum(map(is_held, seen)) / len(seen)
+    dev = {problem.id for problem in records["dev"]}
+    there = {side: [g for g in groups if is_held(g.problem.id) == side] for side in (True, False)}
+    tokens = {trace.id: trace.num_tokens or 0 for group in records["groups"] for trace in group.traces}
+    streams = {}
+    for name, sides in SIDES.items():
+        counts = Counter(record.problem_id for record in records[name])
+        per_problem = [counts[group.problem.id] for group in there[False]]
+        wanted = len(per_problem) if exact else total - total_held
+        streams[name] = Stream(*_rows(plan, records[name], tokens, sides), _scaled(per_problem, wanted))
+    gradable = [int(group.problem.id in dev) for group in there[True]]
+    return Look(
+        exact=exact,
+        sentence=_sentence(len(groups), len(tokens), share, exact),
+        problems=Amount(total, total, total),
+        traces=_scaled([len(group.traces) for group in groups], total),
+        dev=_scaled(gradable, len(gradable) if exact else total_held),
+        streams=streams,
+        dropped={name: dict(shard.accounts[name].dropped.most_common()) for name in ("examples", "pairs")},
+        outcomes=dict(Counter(t.verdict.outcome.value for g in groups for t in g.traces).most_common()),
+        disk_bytes=int(2 * size * (1 if exact else total / len(groups))),  # select: about as much as the other two
+    )
+
+
+def _sentence(problems: int, traces: int, share: float, exact: bool) -> str:
+    if exact:
+        return f"all {problems:,} problems with {traces:,} traces were looked at"
+    said = f"estimated from {problems:,} problems with {traces:,} traces, chosen by hash"
+    return said + (
+        f" from the first {share:.0%} of the input (where a file is sorted, its end may differ)" if share < 1 else ""
+    )
+
+
+def _scaled(counts: Sequence[int], total: float) -> Amount:
+    """The sum over `total` problems, from those of a sample; the interval is of the normal law, for a finite population."""
+    n = len(counts)
+    mean = sum(counts) / max(1, n)
+    if n >= total or n < 2:
+        return Amount(mean * total, mean * total, mean * total)
+    variance = sum((count - mean) ** 2 for count in counts) / (n - 1)
+    half = T95 * math.sqrt(variance / n * (1 - n / total))
+    return Amount(mean * total, max(sum(counts), (mean - half) * total), (mean + half) * total)
+
+
+def _choose(plan: Plan, items: list[Group | Dropped]) -> tuple[int, list[str], set[str], list[Group]]:
+    """(problems seen, ids of those that the run would take, of the sample, the sample's rows): in the order of the hash of
+    (seed, id) that `max_problems` goes by."""
+    rows = [item for item in items if not isinstance(item, Dropped)]
+    traces: Counter[str] = Counter()
+    for row in rows:
+        traces[row.problem.id] += len(row.traces)
+    order = sorted(traces, key=lambda id: content_id("", str(plan.recipe.seed), id))[: plan.recipe.corpus.max_problems]
+    taken, count = set[str](), 0
+    for id in order:
+        if len(taken) >= SAMPLED_PROBLEMS[1] or (count >= SAMPLED_TRACES and len(taken) >= SAMPLED_PROBLEMS[0]):
+            break
+        taken.add(id)
+        count += traces[id]
+    return len(traces), order, taken, [row for row in rows if row.problem.id in taken]
+
+
+def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Group]:
+    """The items through the rooms corpus and verify: merged, cleaned, judged. No second opinion is asked: it costs."""
+    recipe = plan.recipe
+    corpus, verify = StageFolder(folder / "corpus", "sample"), StageFolder(folder / "verify", "sample")
+    for room in (corpus, verify):
+        room.open()
+    collect(
+        corpus,
+        [lambda: iter(items)],
+        seed=recipe.seed,
+        num_shards=1,
+        max_problems=None,
+        benchmarks=benchmark_leaks.index(recipe, plan.avoided),
+        leaks=recipe.corpus.decontaminate.leaks,
+        near=recipe.corpus.near_duplicates,
+        near_threshold=recipe.corpus.near_threshold,
+        executor=LocalProcesses(1),
+    )
+    settings = recipe.verify
+    workers = settings.workers or recipe.execution.workers or cores()
+    judges = VerifyTask(
+        plan.verifiers, workers, settings.timeout_seconds, settings.memory_mb, settings.policy, tuple(settings.labels)
+    )
+    with closing_pool():
+        verify_part(verify, judges, ShardInput(0, corpus.shard_files("groups")[0]))
+    return list(verify.read("groups"))
+
+
+# --- the beginning of the sources -------------------------------------------------------------------------------------
+
+
+def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
+    """(rows of all sources, the share of their bytes that was read)."""
+    pieces: list[tuple[partial[Any], Path | None]] = []
+    for source in plan.sources:
+        options = source.keywords
+        files = resolve(options["path"], options.get("revision")) if "path" in options else [None]
+        pieces += [(source, file) for file in files]
+    budget = READ_BYTES // max(1, sum(file is not None for _, file in pieces))
+    items: list[Group | Dropped] = []
+    read = whole = 0.0
+    for number, (source, file) in enumerate(pieces):
+        if file is None:
+            items += source()
+            continue
+        path, share = beginning(file, budget, scratch / str(number))
+        items += partial(source, path=str(path))()
+        read, whole = read + share * file.stat().st_size, whole + file.stat().st_size
+    return items, read / whole if whole else 1.0
+
+
+def beginning(file: Path, budget: int, folder: Path) -> tuple[Path, float]:
+    """(a file with the first `budget` bytes of text, in whole rows, the share of the file that these are); the file itself
+    and 1.0 where it holds no more."""
+    folder.mkdir(parents=True)
+    if file.suffix == ".parquet":
+        return _first_rows(file, budget, folder)
+    here = folder / (file.name.removesuffix(".gz").removesuffix(".zst"))
+    with open(file, "rb") as raw:
+        opened: Any = raw
+        if file.suffix == ".gz":
+            opened = gzip.GzipFile(fileobj=raw)
+        elif file.suffix == ".zst":
+            opened = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        try:
+            text = opened.read(budget)
+        except (OSError, EOFError, zstandard.ZstdError):
+            return file, 1.0  # damaged: let the reader of the corpus room say how
+        consumed = raw.tell()
+    size = file.stat().st_size
+    if len(text) < budget or consumed >= size:
+        return file, 1.0
+    whole = text[: text.rfind(b"\n") + 1]
+    if not whole:
+        return file, 1.0
+    here.write_bytes(whole)
+    return here, consumed / size * len(whole) / len(text)
+
+
+def _first_rows(file: Path, budget: int, folder: Path) -> tuple[Path, float]:
+    try:
+        with pq.ParquetFile(file) as source:
+            total, size, taken = source.metadata.num_rows, 0, 0
+            here = folder / file.name
+            with pq.ParquetWriter(here, source.schema_arrow) as target:
+                for batch in source.iter_batches(batch_size=64):
+                    target.write_batch(batch)
+                    size, taken = size + batch.nbytes, taken + batch.num_rows
+                    if size >= budget:
+                        break
+    except (OSError, pa.ArrowException):
+        return file, 1.0
+    return (file, 1.0) if taken >= total else (here, taken / total)

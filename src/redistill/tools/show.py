@@ -1,0 +1,119 @@
+"""One record of any file the tool wrote, for a person to read.
+
+one_record(Path("runs/x/select/pairs/part-00000.parquet"), 3)   ->  {"prompt": ..., "chosen": ..., "rejected": ...}
+readable(record)                                                ->  text with a heading a field
+"""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, read_yaml
+from redistill.io.parquet import read_records
+from redistill.io.schemas import to_row
+
+
+def one_record(path: Path, number: int) -> dict[str, Any]:
+    """Record `number` (negative counts from the end) of a .parquet, a .jsonl, a list in a .json or the tensors of a
+    .safetensors; the whole of a table (.json, .done, .yaml) or of a text (.md)."""
+    if path.is_dir():
+        names = sorted(str(p.relative_to(path)) for s in (".parquet", ".jsonl", ".json") for p in path.rglob(f"*{s}"))
+        some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
+    if not path.is_file():
+        raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
+    if path.suffix not in _READERS:
+        kinds = ", ".join(_READERS)
+        raise OperatorError(
+            f"{path} is no record file; those that can be shown end in {kinds} (a report opens in a browser)."
+        )
+    return _READERS[path.suffix](path, number)
+
+
+def _record(path: Path, number: int) -> dict[str, Any]:
+    records = read_records(path)
+    place = _place(path, number, pq.read_metadata(path).num_rows)
+    return to_row(next(itertools.islice(records, place, None)))
+
+
+def _json(path: Path, number: int) -> dict[str, Any]:
+    whole = read_json(path)
+    found = whole[_place(path, number, len(whole))] if isinstance(whole, list) else whole
+    return found if isinstance(found, dict) else {"record": found}
+
+
+def _tensor(path: Path, number: int) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            part = file.get_slice(names[_place(path, number, len(names))])
+            return {"name": names[number], "dtype": part.get_dtype(), "shape": part.get_shape(), "tensors": len(names)}
+    except (OSError, SafetensorError) as error:
+        raise OperatorError(f"{path} is not readable as safetensors: {error}.") from error
+
+
+def _text(path: Path, number: int) -> dict[str, Any]:
+    return {"text": path.read_text("utf-8", errors="replace")}
+
+
+def _line(path: Path, number: int) -> dict[str, Any]:
+    try:
+        lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()]
+        record = json.loads(lines[_place(path, number, len(lines))])
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{path}: record {number} is not readable as JSON: {error}.") from error
+    if not isinstance(record, dict):
+        raise OperatorError(f"{path}: record {number} is {type(record).__name__} and no record (a JSON object).")
+    return record
+
+
+def _place(path: Path, number: int, count: int) -> int:
+    if not -count <= number < count:
+        raise OperatorError(f"{path} holds {count} records, numbered from 0; there is no number {number}.")
+    return number % count
+
+
+def readable(record: dict[str, Any]) -> str:
+    """A group as problem, traces and verdicts with reasons; anything else as a heading a field."""
+    if "traces" not in record:
+        return "\n".join(_field(name, value) for name, value in record.items())
+    problem = record["problem"]
+    lines = [f"problem {problem['id']}  ({problem['source']} {problem['source_row']})", "", problem["statement"], ""]
+    lines += [f"gold answer: {problem['answer']}", ""]
+    for index, trace in enumerate(record["traces"]):
+        facts = [trace["author"], f"finish: {trace['finish_reason']}"]
+        facts += [f"{trace['num_tokens']} tokens"] if trace["num_tokens"] is not None else []
+        lines += [f"--- trace {index}: {trace['id']}  ({', '.join(facts)})", "", trace["completion"], ""]
+        for v in trace["verdicts"]:
+            found = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
+            reason = f" ({v['reason']})" if v["reason"] else ""
+            lines.append(
+                f"    {v['name']}: {v['outcome']}{reason}{found}  [{v['verifier']} {v['verifier_version']}]".rstrip()
+            )
+        lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]] + [""]
+    return "\n".join(lines)
+
+
+def _field(name: str, value: Any) -> str:
+    if isinstance(value, str) and ("\n" in value or len(value) > 100):
+        return f"--- {name}\n\n{value}\n"
+    if isinstance(value, (dict, list)):
+        return f"{name}: {json.dumps(value, indent=2, ensure_ascii=False)}"
+    return f"{name}: {value}"
+
+
+_READERS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    ".parquet": _record,
+    ".jsonl": _line,
+    ".json": _json,
+    ".done": _json,
+    ".yaml": lambda path, number: read_yaml(path),
+    ".safetensors": _tensor,
+    ".md": _text,
+}

@@ -1,0 +1,221 @@
+"""One trial of a sweep: a run folder without a page, whose rooms come from the shared ones where they are the same.
+
+    do_trial(recipe, stage="redi", folder=Path("runs/weights/trials/redi.seed-0"), shared=Path("runs/.shared"))
+        ->  {"state": "done", "scores": {"dev": {"mean": 0.83, "low": 0.80, "high": 0.86, "n": 295}}, "curve": [], ...}
+
+A room is shared by its fingerprint: whoever comes first makes it, the others wait for it and link its files. Files are hard
+links, so they take no room and a trial's folder is whole by itself; where the file system has none they are copies.
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from redistill.config.tables import Recipe
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, sweep, write_bytes, write_json
+from redistill.io.fingerprints import fingerprint
+from redistill.io.stage_folder import StageFolder
+from redistill.pipeline.lock import alone
+from redistill.pipeline.plan import Plan, make_plan
+from redistill.pipeline.run import Run, forget_scores
+from redistill.pipeline.run_record import run_record
+from redistill.train.guard_state import read_lines
+from redistill.train.stage import is_finished
+from redistill.train.stopping import Paused
+
+CURVE_POINTS = 25  # of the log-prob curves: means over as many equal parts of the stage
+WAIT_SECONDS = 30.0  # for a process of a sweep that was killed just now to let go of a trial's folder
+
+
+def do_trial(
+    recipe: Recipe, *, stage: str, folder: Path, shared: Path, share_stage: bool = False, pause_at: int | None = None
+) -> dict[str, Any]:
+    """Make what is missing of one trial and return what it found; a finished one answers from its files.
+
+    share_stage: other trials start from this student. `pause_at`: stop after so many steps; the state is then `paused`
+    and `probe` the guard's dev probe there. OperatorError as of `run`.
+    """
+    plan = make_plan(recipe)
+    stage_fingerprint = _identity(plan, stage)
+    kept = _kept(folder, stage_fingerprint)
+    if kept is not None:
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    with _patiently_alone(folder):
+        sweep(folder)
+        forget_scores(folder, plan.fingerprints)
+        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
+        run, began = Run(plan, folder), time.perf_counter()
+        for name in ("corpus", "verify", "select"):
+            _share(shared, plan, name, folder, getattr(run, name))
+        for earlier in _before(recipe, stage):
+            _share_stage(shared, run, earlier)
+        try:
+            if share_stage:
+                _share_stage(shared, run, stage)
+            elif stage != "base":
+                _train(shared, run, stage, pause_at)
+        except Paused:
+            assert pause_at is not None
+            return {"state": "paused", "probe": probe_at(folder, stage, pause_at), "curve": _curve(folder, stage)}
+        for benchmark in recipe.evaluate.benchmarks:
+            run.evaluate_one(stage, benchmark)
+        run_record(folder, recipe, plan.inputs, {"trial": round(time.perf_counter() - began, 1)})
+        found = {"state": "done", "scores": _scores(folder, recipe, stage), **curves(folder, stage)}
+        write_json(folder / "trial.json", {"fingerprint": stage_fingerprint, **found})
+        return found
+
+
+def _identity(plan: Plan, stage: str) -> str:
+    return fingerprint([plan.fingerprints[f"evaluate/{stage}/{b.name}"] for b in plan.recipe.evaluate.benchmarks])
+
+
+def _kept(folder: Path, stage_fingerprint: str) -> dict[str, Any] | None:
+    path = folder / "trial.json"
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return {k: v for k, v in found.items() if k != "fingerprint"} if found["fingerprint"] == stage_fingerprint else None
+
+
+@contextmanager
+def _patiently_alone(folder: Path) -> Iterator[None]:
+    """`alone`, but a holder that is about to end is waited for."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        held = alone(folder)
+        try:
+            held.__enter__()
+            break
+        except OperatorError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def _before(recipe: Recipe, stage: str) -> list[str]:
+    """The stages that lead to this one, in the recipe's order: a trial's recipe has no others."""
+    return [name for name in recipe.train if name != stage] if stage != "base" else []
+
+
+# --- what several trials share ---------------------------------------------------------------------------------------
+
+
+def _share(shared: Path, plan: Plan, name: str, folder: Path, make: Callable[[], None]) -> None:
+    """A room from the shared ones, or made here and then shared."""
+    stage_fingerprint = plan.fingerprints[name]
+    _shared(
+        shared / name / stage_fingerprint,
+        folder / name,
+        make,
+        lambda: StageFolder((folder / name).absolute(), stage_fingerprint).is_finished(),
+    )
+
+
+def _share_stage(shared: Path, run: Run, stage: str) -> None:
+    folder, stage_fingerprint = run.folder / "train" / stage, run.plan.fingerprints[f"train/{stage}"]
+    make = lambda: _train(shared, run, stage, None)  # noqa: E731
+    _shared(shared / "train" / stage / stage_fingerprint, folder, make, lambda: is_finished(folder, stage_fingerprint))
+
+
+def _shared(entry: Path, target: Path, make: Callable[[], None], whole: Callable[[], bool]) -> None:
+    """Bring `target` into being: linked from `entry`, or made while others wait, then put into `entry`."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with open(entry.with_name(f"{entry.name}.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released with the process, however it ends
+        there = entry.is_dir()
+        if there and not whole():
+            shutil.rmtree(target, ignore_errors=True)
+            link_tree(entry, target)
+            there = whole()  # a damaged one is made again here, and shared anew
+        make()
+        if not there:
+            shutil.rmtree(entry, ignore_errors=True)
+            atomic_write = entry.with_name(f"{entry.name}.part")
+            shutil.rmtree(atomic_write, ignore_errors=True)
+            link_tree(target, atomic_write)
+            os.replace(atomic_write, entry)
+
+
+def _train(shared: Path, run: Run, stage: str, pause_at: int | None) -> None:
+    """One stage; a reference's log-probs, whose names say what they are, come from the other trials and go to them."""
+    mine, theirs = run.folder / "train" / ".references", shared / "references"
+    link_tree(theirs, mine)
+    try:
+        run.train_one(stage, pause_at=pause_at)
+    finally:
+        link_tree(mine, theirs)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Every file of one folder in another, as a hard link or else a copy; files that are there stay."""
+    for path in sorted(source.rglob("*")) if source.is_dir() else ():
+        place = target / path.relative_to(source)
+        if path.is_dir() or place.exists() or path.name.endswith(".part"):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, place)
+        except FileExistsError:
+            continue
+        except OSError:
+            shutil.copy2(path, place)
+
+
+# --- what a trial tells ----------------------------------------------------------------------------------------------
+
+
+def _scores(folder: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
+    found = {}
+    for benchmark in recipe.evaluate.benchmarks:
+        scores = read_json(folder / "evaluate" / stage / benchmark.name / "scores.json")
+        low, high = scores["pass_at_1"]["interval95"] or (None, None)
+        found[benchmark.name] = {
+            "mean": scores["pass_at_1"]["value"],
+            "low": low,
+            "high": high,
+            "n": scores["num_problems"],
+            "samples": scores["num_samples"],
+        }
+    return found
+
+
+def curves(folder: Path, stage: str) -> dict[str, Any]:
+    """{"curve": [[step, probe accuracy]], "log_probs": {"chosen": [[step, nats a token]], "rejected": ...}}; empty where the
+    stage has none."""
+    lines = read_lines(folder / "train" / stage / "metrics.jsonl")
+    drawn = {}
+    for side in ("chosen", "rejected"):
+        points = [(line["step"], line[f"{side}_logp"]) for line in lines if line.get(f"{side}_logp") is not None]
+        if points:
+            drawn[side] = _thinned(points)
+    return {"curve": _curve(folder, stage), "log_probs": drawn}
+
+
+def _curve(folder: Path, stage: str) -> list[list[float]]:
+    lines = read_lines(folder / "train" / stage / "metrics.jsonl")
+    return [[line["step"], line["probe_accuracy"]] for line in lines if "probe_accuracy" in line]
+
+
+def probe_at(folder: Path, stage: str, step: int) -> float | None:
+    """The guard's probe after this step, where the stage has come so far."""
+    return next((score for at, score in _curve(folder, stage) if at == step), None)
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[list[float]]:
+    """Means over equal runs of steps, each at its last step."""
+    size = -(-len(points) // CURVE_POINTS)
+    parts = [points[i : i + size] for i in range(0, len(points), size)]
+    return [[part[-1][0], round(sum(value for _, value in part) / len(part), 5)] for part in parts]

@@ -1,0 +1,77 @@
+"""The judge in the verify room: first the bill, then the opinions, shard by shard.
+
+    hear_judge(room, rules, judge, cache=Path("runs/demo/judge.jsonl"))
+
+`rules` is the finished room of the rules' verdicts; `room` gets the same groups with the judge's. Replies lie in `cache`,
+which no change of a recipe removes: what is paid for is paid for once.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json
+from redistill.io.client import Kept, Reply
+from redistill.io.parquet import read_records
+from redistill.io.progress import bar, say
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.records import Dropped, Group, Problem
+from redistill.verify.judge import JUDGE_VERSION, Judge, JudgeCost, dry_count, heard
+from redistill.verify.stage import verified_shard
+
+
+def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cache: Path) -> dict[str, Any]:
+    """Fill `room`, and return the ledger's facts about the judge. OperatorError before anything is asked when more calls
+    are needed than `max_calls` allows."""
+    shards = rules.shard_files("groups")
+    with Kept(cache) as kept:
+        expected = dry_count(judge, rules.read("groups"), kept)
+        say(f"judge    {judge.model}, {judge.policy}: {expected.words(before=True)}")
+        asked_now = expected.calls - expected.kept
+        if judge.max_calls is not None and asked_now > judge.max_calls:
+            raise OperatorError(
+                f"verify.judge: {asked_now:,} calls are needed and max_calls is {judge.max_calls:,}; nothing was asked. Raise it, "
+                "or take fewer traces."
+            )
+        paid = JudgeCost(expected.calls, expected.kept)
+
+        def told(reply: Reply) -> None:
+            paid.tokens_in += reply.prompt_tokens or 0
+            paid.tokens_out += reply.completion_tokens or 0
+            progress.update(1)
+
+        with bar(label="judge", unit="call", total=asked_now) as progress:
+            for index, path in enumerate(shards):
+                if not room.is_done(index):
+                    groups = heard(judge, list(read_records(path)), kept, told=told)
+                    room.finish_shard(index, _shard(rules, index, groups))
+    paid.dollars = judge.cost(paid.tokens_in, paid.tokens_out)
+    say(f"judge    {paid.words(before=False)}")
+    return {
+        "model": judge.model,
+        "version": JUDGE_VERSION,
+        "policy": judge.policy,
+        "calls": paid.calls,
+        "answered_before": paid.kept,
+        "tokens_in": int(paid.tokens_in),
+        "tokens_out": int(paid.tokens_out),
+        "dollars": paid.dollars,
+    }
+
+
+def _shard(rules: StageFolder, index: int, groups: Sequence[Group]) -> Shard:
+    """The shard with the judge's verdicts, and what the rules found besides them: gold answers that nobody can grade."""
+    shard, marker = verified_shard(groups), read_json(rules.marker(index))
+    found = {name: Account.from_json(account) for name, account in marker["accounts"].items()}
+    shard.accounts = {**found, **shard.accounts}
+    shard.tallies = {**{name: Counter(tally) for name, tally in marker["tallies"].items()}, **shard.tallies}
+    for stream, kind in (("ungradable", Problem), ("dropped", Dropped)):
+        path = rules.folder / stream / f"part-{index:05d}.parquet"
+        records = list(read_records(path)) if path.exists() else []
+        if stream == "dropped":
+            shard.dropped = records
+        elif path.exists():
+            shard.records[stream] = (kind, records)
+    return shard

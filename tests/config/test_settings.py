@@ -1,0 +1,215 @@
+"""Recipes: every mistake is a sentence with its place, and a setting is what it looks like."""
+
+import itertools
+from typing import Literal
+
+import pytest
+
+from redistill.config.binding import bind
+from redistill.config.parsing import load_recipe, parse_recipe
+from redistill.config.tables import Plugin
+from redistill.config.validation_messages import did_you_mean
+from redistill.config.yaml_text import read_text
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_yaml
+
+RECIPE = """\
+name: small
+student: {from_config: {model_type: llama, rms_norm_eps: 1e-5}, alphabet: "01"}
+corpus: {sources: [two-habits, {name: traces, path: x.jsonl}]}
+train:
+  sft: {objective: sft, learning_rate: 2e-5}
+  redi: {objective: redi, start: sft, learning_rate: 1e-6}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def load(*overrides, text=RECIPE, name=None):
+        path = tmp_path / "small.yaml"
+        path.write_text(text)
+        return load_recipe(path, overrides, name)
+
+    return load
+
+
+def test_a_number_may_be_written_with_an_exponent_anywhere(recipe):
+    loaded = recipe("train.sft.eps=1E-9", "train.sft.weight_decay=-0e+1", "train.sft.lora={lora_dropout: 5e-2}")
+    assert loaded.train["redi"].learning_rate == 1e-6
+    assert loaded.train["sft"].eps == 1e-9 and loaded.train["sft"].lora == {"lora_dropout": 0.05}
+    assert loaded.student.from_config["rms_norm_eps"] == 1e-5  # also where the recipe's types do not reach
+
+
+def test_a_word_that_only_looks_like_a_number_stays_a_word(recipe):
+    assert recipe("report.title=1e-6 is small").report.title == "1e-6 is small"
+    assert recipe("report.title='1e-6'").report.title == "1e-6"
+
+
+@pytest.mark.parametrize(
+    "override, sentence",
+    [
+        ("train.redi.learning_rat=1", "train.redi.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        ("studnt.model=x", "studnt: unknown key; did you mean 'student'?"),
+        ("evaluate.benchmarks=[{fil: x}]", "evaluate.benchmarks.0.fil: unknown key; did you mean 'file'?"),
+        ("select.exmples=all", "select.exmples: unknown key; did you mean 'examples'?"),
+        ("verify.zebra=1", "verify.zebra: unknown key; known here: workers, timeout_seconds, memory_mb, verifiers"),
+        ("train.redi.start=stf", "train.redi.start: no earlier stage is called 'stf'; did you mean 'sft'?"),
+        ("train.base={objective: sft, learning_rate: 1}", "train.base: name a stage with letters"),
+        ("evaluate.models=[redy]", "evaluate.models: no stage is called 'redy'; did you mean 'redi'?"),
+        ("evaluate.n=0", "evaluate.n: input should be greater than 0 (here: '0')"),
+        ("student.model=x", "student: write either `model` (a folder, hub id or .gguf) or `from_config`"),
+        ("corpus.sources=[]", "corpus.sources: list should have at least 1 item"),
+        ("corpus.sources=[{path: x}]", "write a name, or a table with `name` and its options"),
+        ("name=a/b", "name: string should match pattern"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_may_be_meant(recipe, override, sentence):
+    with pytest.raises(OperatorError) as error:
+        recipe(override)
+    assert sentence in str(error.value)
+
+
+def test_a_missing_setting_is_named(recipe):
+    with pytest.raises(OperatorError, match=r"small.yaml: student: this setting is required"):
+        recipe(text=RECIPE.replace("student:", "report: {}\n#"))
+
+
+def test_set_reaches_into_tables_lists_and_short_forms(recipe):
+    loaded = recipe(
+        "train.redi.objective.rejected_weight=1.0",
+        "corpus.sources.0.problems=60",
+        "corpus.sources.1.path=a=b.jsonl",
+        "evaluate.temperature=0",
+        "seed=7",
+    )
+    assert loaded.train["redi"].objective == Plugin(name="redi", options={"rejected_weight": 1.0})
+    assert [s.options for s in loaded.corpus.sources] == [{"problems": 60}, {"path": "a=b.jsonl"}]
+    assert (loaded.seed, loaded.evaluate.temperature) == (7, 0.0)
+
+
+def test_an_option_of_a_plug_in_that_is_not_written_needs_its_name_too(recipe):
+    assert recipe("select.pairing={name: certain, max_pairs: 2}").select.pairing.options == {"max_pairs": 2}
+    with pytest.raises(OperatorError, match=r"select.pairing: write a name, or a table with `name` and its options"):
+        recipe("select.pairing.max_pairs=2")
+
+
+@pytest.mark.parametrize(
+    "override, sentence",
+    [
+        ("seed", "write it as a.b=value"),
+        ("=3", "write it as a.b=value"),
+        ("corpus.sources.7.path=x", "corpus.sources.7 is not a table"),
+        ("corpus.sources.x.path=x", "corpus.sources.x is not a table"),
+        ("train.sft.learning_rate.deep=1", "is not a table in this recipe"),
+        ("seed=[", "the value is not readable as YAML"),
+        ("seed=!!python/object:os.system x", "the value is not readable as YAML"),
+    ],
+)
+def test_an_override_that_has_no_place_is_refused(recipe, override, sentence):
+    with pytest.raises(OperatorError) as error:
+        recipe(override)
+    assert sentence in str(error.value) and repr(override) in str(error.value)
+
+
+def test_set_changes_one_stage_of_two_that_share_an_anchor(recipe):
+    text = RECIPE.replace("sft: {", "sft: &s {").replace(
+        "redi: {objective: redi, start: sft, learning_rate: 1e-6}", "two: *s"
+    )
+    loaded = recipe("train.two.learning_rate=1", text=text)
+    assert (loaded.train["sft"].learning_rate, loaded.train["two"].learning_rate) == (2e-5, 1.0)
+
+
+def test_name_on_the_command_line_wins(recipe):
+    assert recipe(name="other").name == "other"
+
+
+def test_what_is_written_for_the_run_reads_back_as_the_same_recipe(recipe):
+    import yaml
+
+    loaded = recipe("train.redi.objective.rejected_weight=1.0")
+    assert (
+        parse_recipe(yaml.safe_load(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False)), "again") == loaded
+    )
+
+
+# --- plug-ins ---
+
+
+def member(first: str, *, count: int = 3, share: float = 0.5, kind: Literal["a", "b"] = "a", _hidden: int = 0) -> str:
+    return f"{first}{count}{share}{kind}"
+
+
+def needy(*, path: str) -> str:
+    return path
+
+
+TABLE = {"member": member, "needy": needy}
+
+
+def test_options_are_checked_by_the_function_s_own_types():
+    bound = bind(TABLE, Plugin(name="member", options={"count": "5", "share": "1e-3"}), "here")
+    assert bound("x") == "x50.001a" and bound.keywords == {"count": 5, "share": 1e-3}
+
+
+@pytest.mark.parametrize(
+    "plugin, sentence",
+    [
+        (Plugin(name="membr"), "here: there is no 'membr'; did you mean 'member'?"),
+        (Plugin(name="member", options={"cuont": 1}), "here (member): cuont: unknown key; did you mean 'count'?"),
+        (Plugin(name="member", options={"_hidden": 1}), "_hidden: unknown key"),
+        (Plugin(name="member", options={"kind": "c"}), "kind: input should be 'a' or 'b' (here: 'c')"),
+        (Plugin(name="member", options={"count": "many"}), "count: input should be a valid integer"),
+        (Plugin(name="needy"), "here (needy): path: this setting is required"),
+    ],
+)
+def test_a_plug_in_s_mistakes_are_told_like_a_recipe_s(plugin, sentence):
+    with pytest.raises(OperatorError) as error:
+        bind(TABLE, plugin, "here")
+    assert sentence in str(error.value)
+
+
+def test_without_a_near_word_the_known_ones_are_listed():
+    assert did_you_mean("zebra", ["sft", "redi"]) == "; known here: sft, redi"
+    assert did_you_mean("zebra", []) == ""
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"  # billion laughs: ten to the ninth ones
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: &a {x0: 1, x1: 1}\n"  # the same by merge keys, which a YAML reader copies while it reads
+        + "".join(f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 10)}]}}\n" for a, b in itertools.pairwise("abcdefghi")),
+        "a: " + ":".join(["1"] * 50_000),  # a number to the base of 60
+        "a: &a [*a]",
+        "a: " + "[\n" * 2_000,
+        "a: " + "x" * 200_000,
+        "a: !!python/object/apply:os.system [id]",
+        "a: !!python/name:os.system",
+        "a: \x1b[2J",
+    ],
+    ids=["laughs", "merges", "base-60", "holds-itself", "deep", "long", "object", "name", "control"],
+)
+def test_a_text_that_would_grow_or_run_is_refused(bomb, tmp_path):
+    with pytest.raises(OperatorError, match=r"too large|holds itself|not readable"):
+        read_text(bomb, "my.yaml")
+    (tmp_path / "recipe.yaml").write_text(bomb)
+    with pytest.raises(OperatorError, match="cannot read"):
+        read_yaml(tmp_path / "recipe.yaml")
+
+
+def test_what_is_not_written_follows_the_one_who_judges():
+    tree = {**_smallest(), "verify": {"verifiers": [{"name": "mine:yes_no", "strict": True}]}}
+    recipe = parse_recipe(tree, "x")
+    assert recipe.verify.policy == "mine:yes_no" and recipe.evaluate.verifier.options == {"strict": True}
+    assert parse_recipe({**tree, "evaluate": {"verifier": "exact"}}, "x").evaluate.verifier.name == "exact"
+    labels = parse_recipe({**_smallest(), "verify": {"verifiers": [], "labels": ["teacher_label"]}}, "x")
+    assert labels.verify.policy == "teacher_label" and labels.evaluate.verifier.name == "cascade"
+    both = parse_recipe({**_smallest(), "verify": {"labels": ["teacher_label"]}}, "x")
+    assert both.verify.policy == "cascade"
+
+
+def _smallest():
+    stage = {"objective": "sft", "learning_rate": 1e-3}
+    sources = [{"name": "two-habits"}]
+    return {"name": "x", "student": {"model": "org/m"}, "corpus": {"sources": sources}, "train": {"sft": stage}}

@@ -1,0 +1,213 @@
+"""The client against real server processes: what passes is tried again, what does not is one sentence, what came is kept."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local_servers import SOURCE, scripted_server, words_of
+from redistill.errors import OperatorError
+from redistill.io import client
+from redistill.io.client import Ask, Kept, Reply, Server, ask, read_reply, served_models
+
+SECRET = "sk-very-secret-0123"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
+
+
+def asks(count=6):
+    return [Ask("completions", {"model": "m", "prompt": f"p{i}", "seed": i, "max_tokens": 4}) for i in range(count)]
+
+
+def texts(count=6):
+    return [words_of(f"p{i}", i) for i in range(count)]
+
+
+def test_replies_come_in_the_order_of_the_asks_and_equal_asks_are_asked_once(tmp_path):
+    with scripted_server(tmp_path) as server:
+        found = ask(Server(server.base_url, concurrency=4), [*asks(), asks()[0]], kept=Kept())
+        assert [r.text for r in found] == [*texts(), texts()[0]]
+        assert found[0] == Reply(texts()[0], "stop", 1, 2) and len(server.asked()) == 6
+
+
+@pytest.mark.parametrize("fail", ["429", "500", "503", "garbage", "empty", "cut"])
+def test_a_trouble_that_passes_is_tried_again(tmp_path, fail):
+    with scripted_server(tmp_path, fail=fail, times=3) as server:
+        found = ask(Server(server.base_url, concurrency=1), asks(2), kept=Kept())
+        assert [r.text for r in found] == texts(2) and len(server.asked()) == 5
+
+
+def test_a_hanging_answer_is_given_up_and_asked_again(tmp_path):
+    with scripted_server(tmp_path, fail="hang", times=1) as server:
+        found = ask(Server(server.base_url, timeout_seconds=0.3), asks(1), kept=Kept())
+        assert [r.text for r in found] == texts(1) and len(server.asked()) == 2
+
+
+def test_the_servers_own_waiting_time_is_kept_by_all_requests(tmp_path):
+    with scripted_server(tmp_path, fail="429", times=1, retry_after="1") as server:
+        began = time.monotonic()
+        ask(Server(server.base_url, concurrency=1), asks(2), kept=Kept())
+        assert 1.0 <= time.monotonic() - began < 10
+    with (
+        scripted_server(tmp_path, fail="429", retry_after="86400") as server,
+        pytest.raises(OperatorError, match="asks to come back in 86400 seconds"),
+    ):
+        ask(Server(server.base_url), asks(2), kept=Kept())
+
+
+def test_requests_per_minute_spaces_the_requests(tmp_path):
+    with scripted_server(tmp_path) as server:
+        began = time.monotonic()
+        ask(Server(server.base_url, requests_per_minute=600), asks(6), kept=Kept())
+        assert time.monotonic() - began >= 0.5  # six requests, five gaps of 0.1 s
+
+
+@pytest.mark.parametrize(
+    ("fail", "sentence"),
+    [
+        ("500", r"no usable answer after 3 tries \(500: not now\)"),
+        ("garbage", r"no usable answer after 3 tries \(not a completion: <html>"),
+        ("400", r"refuses a request \(400: not now\)"),
+        ("404", r"has no /completions or no model 'm' \(404: not now\)"),
+    ],
+)
+def test_a_trouble_that_does_not_pass_is_one_sentence(tmp_path, fail, sentence):
+    with scripted_server(tmp_path, fail=fail) as server, pytest.raises(OperatorError, match=sentence) as error:
+        ask(Server(server.base_url, retries=2), asks(), kept=Kept())
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_vanishes_costs_nothing_that_was_answered(tmp_path):
+    path = tmp_path / "kept.jsonl"
+    with (
+        scripted_server(tmp_path, die_after=4) as server,
+        Kept(path) as kept,
+        pytest.raises(OperatorError, match=r"run the same command again. [34] new answers are kept"),
+    ):
+        ask(Server(server.base_url, concurrency=1, retries=1), asks(), kept=kept)
+    before = len(path.read_text().split())
+    with scripted_server(tmp_path) as server, Kept(path) as kept:
+        found = ask(Server(server.base_url), asks(), kept=kept)
+        answered = 6 - len(server.asked())
+    assert before and answered in (3, 4) and [r.text for r in found] == texts()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from redistill.io.client import Ask, Kept, Server, ask
+asks = [Ask("completions", {"model": "m", "prompt": f"p{i}", "seed": i, "max_tokens": 4}) for i in range(40)]
+with Kept(Path(sys.argv[2])) as kept:
+    ask(Server(sys.argv[1], concurrency=2), asks, kept=kept)
+"""
+
+
+def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
+    path = tmp_path / "kept.jsonl"
+    with scripted_server(tmp_path, slow=0.05) as server:
+        command = [sys.executable, "-c", KILLED, server.base_url, str(path)]
+        run = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+        deadline = time.monotonic() + 60
+        while not path.exists() or path.read_text().count("\n") < 10:
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        time.sleep(0.3)  # what was on its way arrives
+        before = len(server.asked())
+        with Kept(path) as kept:
+            assert [r.text for r in ask(Server(server.base_url), asks(40), kept=kept)] == texts(40)
+        # what the kill caught on its way, two at most, was asked twice; nothing else was
+        assert 10 <= before < 40 and len(server.asked()) <= 40 + 2
+
+
+def test_a_line_that_a_kill_cut_short_is_asked_again_and_harms_no_other(tmp_path):
+    path = tmp_path / "kept.jsonl"
+    with scripted_server(tmp_path) as server:
+        with Kept(path) as kept:
+            ask(Server(server.base_url), asks(3), kept=kept)
+        path.write_text(path.read_text()[:-20])
+        with Kept(path) as kept:
+            ask(Server(server.base_url), asks(3), kept=kept)
+        with Kept(path) as kept:
+            assert [kept.get(a.key).text for a in asks(3)] == texts(3)
+        assert len(server.asked()) == 4
+
+
+def test_what_is_kept_needs_no_server(tmp_path):
+    kept = Kept()
+    for asked, text in zip(asks(), texts()):
+        kept.put(asked.key, Reply(text, "stop", None, None))
+    assert [r.text for r in ask(Server("http://127.0.0.1:9/v1"), asks(), kept=kept)] == texts()
+
+
+def test_no_server_is_said_at_once():
+    began = time.monotonic()
+    with pytest.raises(OperatorError, match=r"no server answers at http://127.0.0.1:9/v1 \(ConnectError"):
+        ask(Server("http://127.0.0.1:9/v1", retries=9), asks(), kept=Kept())
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://me:secret@x/v1"])
+def test_an_address_that_is_none_is_refused_without_being_said_back_where_it_holds_a_password(url):
+    with pytest.raises(OperatorError, match="base_url: ") as error:
+        served_models(Server(url))
+    assert "secret" not in str(error.value)
+
+
+def test_the_key_is_sent_and_is_in_no_file_and_no_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "kept.jsonl"
+    with scripted_server(tmp_path, key=SECRET) as server:
+        with pytest.raises(OperatorError, match=r"401.*no key is in the environment variable REDISTILL_API_KEY"):
+            ask(Server(server.base_url), asks(1), kept=Kept())
+        monkeypatch.setenv("REDISTILL_API_KEY", SECRET + "x")
+        with pytest.raises(OperatorError, match=r"Incorrect key: \*\*\*\); the key in .* is not the one") as error:
+            ask(Server(server.base_url), asks(1), kept=Kept())
+        assert SECRET not in str(error.value) + repr(error.value.__cause__)
+        monkeypatch.setenv("REDISTILL_API_KEY", SECRET + "\n")
+        with Kept(path) as kept:
+            assert ask(Server(server.base_url), asks(1), kept=kept)[0].text == texts(1)[0]
+    assert SECRET not in "".join(p.read_text() for p in tmp_path.iterdir())
+
+
+def test_a_key_that_cannot_be_a_key_is_refused_without_being_said(monkeypatch):
+    monkeypatch.setenv("REDISTILL_API_KEY", "sk-\N{SNOWMAN}")
+    with pytest.raises(OperatorError, match="characters no key has") as error:
+        served_models(Server("http://127.0.0.1:9/v1"))
+    assert "sk-" not in str(error.value)
+
+
+def test_no_source_file_reads_the_key_but_the_client():
+    source = Path(client.__file__).parent
+    readers = [p.name for p in source.rglob("*.py") if "REDISTILL_API_KEY" in p.read_text("utf-8")]
+    assert sorted(readers) == ["keys.py", "serve.py"]  # the client asks keys.py for the name; `serve` hands it to vLLM
+
+
+def test_a_text_with_a_lone_surrogate_is_sent(tmp_path):
+    broken = Ask("completions", {"model": "m", "prompt": "a\ud800", "seed": 1})
+    with scripted_server(tmp_path, answers=json.dumps({"a": "yes"})) as server, Kept(tmp_path / "kept.jsonl") as kept:
+        assert ask(Server(server.base_url), [broken], kept=kept)[0].text == "yes"
+
+
+def test_thinking_that_a_server_parts_from_the_text_is_put_back():
+    message = {"content": "4", "reasoning_content": "2+2"}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": None}
+    assert read_reply(body) == Reply("<think>2+2</think>4", "stop", None, None)
+
+
+def test_it_works_inside_a_running_loop(tmp_path):
+    import asyncio
+
+    async def notebook(url):
+        return served_models(Server(url))
+
+    with scripted_server(tmp_path, models="a,b") as server:
+        assert asyncio.run(notebook(server.base_url)) == ["a", "b"]

@@ -1,0 +1,206 @@
+"""Maps over shards: each task is done, whatever dies, and the answers do not depend on where."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import redistill
+from redistill.config.tables import ExecutionSettings
+from redistill.errors import OperatorError
+from redistill.io import executors
+from redistill.io.executors import SMALL_BYTES, LocalProcesses, open_executor
+
+SOURCE = Path(redistill.__file__).parents[1]
+TESTS = Path(__file__).parent
+
+
+def square(task: int) -> tuple[int, int]:
+    """The answer, and the process that found it."""
+    return task * task, os.getpid()
+
+
+def dies_once(folder: Path, task: int) -> int:
+    """Killed in the first process that takes task 2."""
+    flag = folder / "died"
+    if task == 2 and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def dies(task: int) -> int:
+    """Killed whenever it is tried."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def collector(task: int) -> int:
+    """The operator's slip, found by a worker."""
+    raise OperatorError(f"task {task} is wrong.")
+
+
+def waits(folder: Path, task: int) -> None:
+    """Says who it is and sleeps."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def two(work: Any, tasks: list[int], size_bytes: int = SMALL_BYTES) -> list[tuple[int, Any]]:
+    return sorted(LocalProcesses(2).map(work, tasks, label="verify", size_bytes=size_bytes))
+
+
+def test_every_task_is_done_once_and_in_another_process() -> None:
+    found = two(square, [3, 4, 5, 6])
+    assert [(place, answer) for place, (answer, _) in found] == [(0, 9), (1, 16), (2, 25), (3, 36)]
+    assert os.getpid() not in {pid for _, (_, pid) in found}
+
+
+@pytest.mark.parametrize(
+    ("processes", "tasks", "size"), [(2, [3, 4], 1), (1, [3, 4], SMALL_BYTES), (2, [3], SMALL_BYTES)]
+)
+def test_a_small_input_one_task_or_one_process_is_done_here(processes: int, tasks: list[int], size: int) -> None:
+    executor = LocalProcesses(processes)
+    assert not executor.spreads(len(tasks), size)
+    found = list(executor.map(square, tasks, label="verify", size_bytes=size))
+    assert found == [(place, (task * task, os.getpid())) for place, task in enumerate(tasks)]
+
+
+def test_what_a_killed_process_had_in_hand_is_done_again(tmp_path: Path) -> None:
+    assert two(functools.partial(dies_once, tmp_path), [0, 1, 2, 3]) == [(n, n) for n in range(4)]
+    assert (tmp_path / "died").exists()
+
+
+def test_processes_that_keep_dying_are_one_sentence() -> None:
+    with pytest.raises(OperatorError, match=r"^verify: worker processes died 3 times with 2 shards left .* go on\.$"):
+        two(dies, [0, 1])
+
+
+def test_an_operators_slip_in_a_worker_is_the_same_slip_here() -> None:
+    with pytest.raises(OperatorError, match=r"^task 7 is wrong\.$"):
+        two(collector, [7, 7])
+
+
+def test_when_the_caller_is_killed_its_processes_go_too(tmp_path: Path) -> None:
+    code = (
+        "import functools, pathlib, test_executors as t\n"
+        f"if __name__ == '__main__': t.two(functools.partial(t.waits, pathlib.Path({str(tmp_path)!r})), [1, 2])"
+    )
+    path = os.pathsep.join((str(SOURCE), str(TESTS)))
+    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    workers = wait_for(lambda: [int(p.name) for p in tmp_path.iterdir()], 2)
+    caller.kill()
+    caller.wait()
+    wait_for(lambda: [pid for pid in workers if not is_running(pid)], 2)
+
+
+def wait_for(what: Any, count: int) -> list[int]:
+    """`what()` once it has `count` members; a busy machine starts processes slowly."""
+    end = time.monotonic() + 60
+    while len(found := what()) < count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Alive, and not a dead process that nobody has asked after."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_ray_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors.importlib.util, "find_spec", lambda name: None)
+    with (
+        pytest.raises(OperatorError, match="ray is not installed; pip install"),
+        open_executor(ExecutionSettings(executor="ray")),
+    ):
+        pass
+
+
+def test_a_worker_with_other_code_is_refused() -> None:
+    with pytest.raises(OperatorError, match=r"runs another version of redistill .* install the same one on every node"):
+        executors.do("0" * 24, b"", 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [("127.0.0.1:1", "no Ray cluster answers at 127"), ("ray://x:1", "write auto or")]
+)
+def test_an_address_where_no_cluster_is_is_one_sentence(address: str, said: str) -> None:
+    with (
+        pytest.raises(OperatorError, match=said),
+        open_executor(ExecutionSettings(executor="ray", address=address)) as executor,
+    ):
+        list(executor.map(square, [1], label="verify", size_bytes=1))
+
+
+# --- a Ray cluster of two nodes, on loopback ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each, as two raylets on this machine."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # before ray is imported
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(SOURCE), str(TESTS)))  # the workers must find these functions
+    from ray.cluster_utils import Cluster
+
+    node = {
+        "num_cpus": 1,
+        "node_ip_address": "127.0.0.1",
+        "include_dashboard": False,
+        "object_store_memory": 80 * 2**20,
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+    yield cluster
+    cluster.shutdown()
+
+
+def where(task: int) -> tuple[int, str]:
+    """The task and the node it was done on; long enough that one node cannot do them all."""
+    import ray
+
+    time.sleep(0.5)
+    return task, ray.get_runtime_context().get_node_id()
+
+
+def waits_on_second(folder: Path, head: str, task: int) -> int:
+    """Says that it has begun; on the node that is not the head it would take a minute."""
+    import ray
+
+    if ray.get_runtime_context().get_node_id() != head:
+        (folder / "begun").touch()
+        time.sleep(60)
+    time.sleep(0.5)  # so that the head leaves some to the other
+    return task
+
+
+def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(cluster: Any, tmp_path: Path) -> None:
+    import ray
+
+    settings = ExecutionSettings(executor="ray", address=cluster.address)
+    with open_executor(settings) as executor:
+        found = sorted(executor.map(functools.partial(where), [5, 6, 7, 8], label="verify", size_bytes=1))
+        assert [(place, task) for place, (task, _) in found] == [(0, 5), (1, 6), (2, 7), (3, 8)]
+        nodes = {node for _, (_, node) in found}
+        assert len(nodes) == 2
+        with pytest.raises(OperatorError, match=r"^task 7 is wrong\.$"):
+            list(executor.map(collector, [7], label="verify", size_bytes=1))
+        head = ray.get_runtime_context().get_node_id()
+        assert head in nodes
+        answers = executor.map(
+            functools.partial(waits_on_second, tmp_path, head), range(6), label="verify", size_bytes=1
+        )
+        first = next(answers)
+        wait_for(lambda: list(tmp_path.iterdir()), 1)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        assert sorted([first, *answers]) == [(n, n) for n in range(6)]

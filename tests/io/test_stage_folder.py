@@ -1,0 +1,221 @@
+"""What a room writes it reads back; what it has finished it does not do again; what is damaged it makes again."""
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, write_bytes
+from redistill.io.fingerprints import fingerprint
+from redistill.io.parquet import read_records, write_records
+from redistill.io.schemas import to_row
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.records import Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
+
+# any text there is, with the marks that break files: NUL, lone surrogates, bidi marks, line ends that are not \n
+TEXT = st.text(max_size=30) | st.text(
+    st.sampled_from('\x00\ud800\udfff\u202e\u2066\u2028\x85\r\n\t\x1b"\\{}é🙂a'), max_size=30
+)
+ID = st.text("0123456789abcdeft", max_size=17)  # a hash, as make_trace makes it
+NUMBER = st.floats(allow_nan=False)
+VERDICT = st.builds(Verdict, st.sampled_from(Outcome), st.none() | TEXT, TEXT, TEXT, TEXT, NUMBER)
+TRACE = st.builds(
+    Trace, ID, TEXT, TEXT, st.dictionaries(ID, st.integers() | NUMBER | st.text() | st.none(), max_size=3),
+    st.sampled_from(["stop", "length", None]), st.none() | st.integers(0, 2**40),
+    st.dictionaries(TEXT, VERDICT, max_size=3), st.dictionaries(TEXT, NUMBER, max_size=3),
+)  # fmt: skip
+PROBLEM = st.builds(Problem, TEXT, TEXT, st.none() | TEXT, st.none() | TEXT, TEXT, TEXT)
+RECORDS = {
+    Group: st.builds(Group, PROBLEM, st.lists(TRACE, max_size=3).map(tuple)),
+    Problem: PROBLEM,
+    Example: st.builds(Example, TEXT, TEXT, TEXT, TEXT),
+    Pair: st.builds(Pair, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, NUMBER),
+    Dropped: st.builds(Dropped, TEXT, TEXT, TEXT),
+}
+
+
+def storable(value):
+    """The same record with "?" for every lone surrogate, which no UTF-8 file can hold."""
+    if isinstance(value, Outcome) or (
+        not isinstance(value, str | dict | tuple) and not dataclasses.is_dataclass(value)
+    ):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {storable(k): storable(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(storable, value))
+    names = [f.name for f in dataclasses.fields(value)]
+    return dataclasses.replace(value, **{name: storable(getattr(value, name)) for name in names})
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+def test_records_come_back_as_they_were(kind, tmp_path):
+    path = tmp_path / "part-00000.parquet"
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+    @given(st.lists(RECORDS[kind], max_size=4))
+    def story(records):
+        assert write_records(path, kind, records) == len(records)
+        assert list(read_records(path)) == [storable(r) for r in records]
+
+    story()
+
+
+def test_more_records_than_a_row_group_holds_come_back_in_order(tmp_path):
+    records = [Dropped(str(i), "corpus", "bad_json") for i in range(2500)]
+    write_records(tmp_path / "a.parquet", Dropped, iter(records))
+    assert list(read_records(tmp_path / "a.parquet")) == records
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_records(path, Dropped, [Dropped("a", "b", "c")])
+
+    def broken():
+        yield Dropped("x", "y", "z")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        write_records(path, Dropped, broken())
+    assert list(read_records(path)) == [Dropped("a", "b", "c")]
+
+
+def test_a_foreign_file_is_refused_in_a_sentence(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 not really")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")
+    (tmp_path / "c.json").write_text("{")
+    for name in ("a.parquet", "b.parquet", "none.parquet"):
+        with pytest.raises(OperatorError, match=r"is not a record file of redistill"):
+            list(read_records(tmp_path / name))
+    with pytest.raises(OperatorError, match=r"cannot read .*c.json"):
+        read_json(tmp_path / "c.json")
+
+
+# --- accounts ---
+
+
+def test_an_account_that_lost_a_record_is_our_bug():
+    account = Account("trace")
+    account.keep()
+    account.drop("too_long")
+    account.check("fine")
+    account.came_in += 1
+    with pytest.raises(AssertionError, match=r"account select/pairs: 3 in, 2 kept or dropped"):
+        account.check("select/pairs")
+
+
+def test_a_shard_whose_account_does_not_balance_is_never_marked_done(tmp_path):
+    room = opened(tmp_path)
+    with pytest.raises(AssertionError):
+        room.finish_shard(0, Shard({}, {"rows": Account("row", came_in=2, kept=1)}))
+    assert not room.is_done(0)
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.dictionaries(st.sampled_from("abc"), st.integers(1, 9)))))
+def test_accounts_add_up_and_come_back_from_json(parts):
+    total = Account("row")
+    for kept, dropped in parts:
+        total.add(Account("row", kept + sum(dropped.values()), kept, Counter(dropped)))
+    total.check("sum")
+    assert Account.from_json(json.loads(json.dumps(total.to_json()))) == total
+    assert total.kept == sum(kept for kept, _ in parts)
+
+
+# --- the room ---
+
+
+def shard(number):
+    account = Account("row")
+    account.keep()
+    account.drop("too_long")
+    record = Example(f"p{number}", "t", "q", "a")
+    return Shard(
+        {"examples": (Example, [record])},
+        {"rows": account},
+        [Dropped("x", "select", "too_long")],
+        {"words": Counter(a=1)},
+    )
+
+
+def opened(folder, stage_fingerprint="one"):
+    room = StageFolder(folder / "room", stage_fingerprint)
+    room.open()
+    return room
+
+
+def finished(folder):
+    room = opened(folder)
+    for number in range(3):
+        room.finish_shard(number, shard(number))
+    room.finish(3)
+    return room
+
+
+def test_the_ledger_sums_its_shards(tmp_path):
+    room = finished(tmp_path)
+    assert room.is_finished()
+    ledger = room.ledger()
+    assert ledger["accounts"]["rows"] == {"unit": "row", "in": 6, "kept": 3, "dropped": {"too_long": 3}}
+    assert ledger["tallies"] == {"words": {"a": 3}} and ledger["num_shards"] == 3
+    assert [e.problem_id for e in room.read("examples")] == ["p0", "p1", "p2"]
+
+
+def test_a_room_cut_short_keeps_its_finished_shards(tmp_path):
+    room = opened(tmp_path)
+    room.finish_shard(0, shard(0))
+    again = opened(tmp_path)
+    assert again.is_done(0) and not again.is_done(1) and not again.is_finished()
+
+
+def test_a_shard_without_its_mark_is_not_done(tmp_path):
+    room = opened(tmp_path)
+    room.finish_shard(0, shard(0))
+    room.marker(0).unlink()
+    assert not room.is_done(0)
+
+
+@pytest.mark.parametrize("harm", ["shorter", "changed", "gone"])
+def test_a_damaged_shard_is_not_done_and_its_room_not_finished(tmp_path, harm):
+    room = finished(tmp_path)
+    path = room.folder / "examples/part-00001.parquet"
+    data = path.read_bytes()
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-3] if harm == "shorter" else data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    assert not room.is_finished() and [room.is_done(n) for n in range(3)] == [True, False, True]
+
+
+def test_another_fingerprint_empties_the_room(tmp_path):
+    finished(tmp_path)
+    assert not StageFolder(tmp_path / "room", "two").is_finished()
+    room = opened(tmp_path, "two")
+    assert [p.name for p in room.folder.iterdir()] == ["fingerprint"]
+
+
+def test_a_folder_without_a_stamp_is_emptied(tmp_path):
+    room = finished(tmp_path)
+    (room.folder / "fingerprint").unlink()
+    assert not opened(tmp_path).is_done(0)
+
+
+def test_a_fingerprint_is_of_content_and_not_of_order():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1}) != fingerprint({"a": 1, "b": 3})
+    assert fingerprint("a", "b") != fingerprint("ab") and fingerprint(1) != fingerprint("1")
+
+
+def test_a_row_is_plain_json(tmp_path):
+    group = Group(Problem("p", "q"), (Trace("t", "x", verdicts={"a": Verdict(Outcome.correct)}),))
+    assert json.loads(json.dumps(to_row(group)))["traces"][0]["verdicts"][0]["outcome"] == "correct"
+    write_bytes(tmp_path / "deep/er/file", b"x")
+    assert (tmp_path / "deep/er/file").read_bytes() == b"x" and len(list((tmp_path / "deep/er").iterdir())) == 1

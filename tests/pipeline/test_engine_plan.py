@@ -1,0 +1,40 @@
+"""A recipe whose engine is a server: what is refused before anything is trained, and what repeats no evaluation."""
+
+from pathlib import Path
+
+import pytest
+
+from redistill.config.parsing import load_recipe
+from redistill.errors import OperatorError
+from redistill.pipeline.plan import make_plan
+
+QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+URL = "evaluate.engine={name: openai, base_url: 'http://127.0.0.1:8000/v1', %s}"
+
+
+def plan(*overrides):
+    return make_plan(load_recipe(QUICKSTART, overrides))
+
+
+def test_a_server_holds_one_student():
+    with pytest.raises(
+        OperatorError, match=r"a server holds one student, and base, sft, control, redi are to be scored"
+    ):
+        plan(URL % "model: m")
+    plan(URL % "model: m", "evaluate.models=[redi]")
+    plan(URL % "model: '{student}'")
+
+
+def test_a_prompt_is_not_wrapped_in_two_chat_templates():
+    with pytest.raises(OperatorError, match="chat template a second time"):
+        plan(URL % "api: chat", "evaluate.models=[redi]", "prompt.chat=true")
+
+
+def test_how_a_server_is_reached_is_no_part_of_the_result_and_who_is_asked_is():
+    first = plan(URL % "model: m", "evaluate.models=[redi]").fingerprints
+    moved = plan(
+        URL.replace("8000", "9000") % "model: m, concurrency: 4, key_env: K", "evaluate.models=[redi]"
+    ).fingerprints
+    other = plan(URL % "model: n", "evaluate.models=[redi]").fingerprints
+    assert moved == first
+    assert other["evaluate/redi/dev"] != first["evaluate/redi/dev"] and other["train/redi"] == first["train/redi"]

@@ -1,0 +1,117 @@
+"""The model card: what the run's files say, in a header that the hub's own library reads, without anybody's paths."""
+
+import json
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from redistill.config.parsing import parse_recipe
+from redistill.report.model_card import base_license, card
+
+TREE = {
+    "name": "x",
+    "student": {"model": "org/Base-1B"},
+    "corpus": {"sources": [{"name": "traces", "path": "/home/somebody/secret/mine.jsonl"}, {"name": "openthoughts", "path": "org/data:train-*"}]},
+    "train": {
+        "sft": {"objective": "sft", "learning_rate": 1e-5},
+        "redi": {"objective": {"name": "redi", "rejected_weight": 0.8}, "start": "sft", "learning_rate": 1e-6},
+    },
+    "evaluate": {"benchmarks": ["dev", {"name": "math-500"}], "engine": {"name": "openai", "base_url": "http://inner.host/v1", "model": "{student}"}},
+    "card": {"data_licenses": ["mine.jsonl: our own, CC BY 4.0"], "notes": "Speaks English only."},
+}  # fmt: skip
+INPUTS = {"/home/somebody/secret/mine.jsonl": "ab12"}
+
+
+def scores(value):
+    """As evaluate writes them, the fields that the card reads."""
+    one = {
+        "value": value,
+        "interval95": [value - 0.1, value + 0.1],
+        "sem_over_sample_columns": None,
+        "sem_over_problems": 0.05,
+    }
+    return {"num_samples": 4, "num_problems": 50, "pass_at_1": one, "settings": {"temperature": 0.6, "top_p": 0.95}}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def put(name, value):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(value))
+
+    account = {"unit": "row", "in": 1200, "kept": 1000, "dropped": {"too_long": 200}}
+    put("corpus/ledger.json", {"accounts": {"rows": account}})
+    put("verify/ledger.json", {"tallies": {"outcomes": {"incorrect": 300, "correct": 700}}})
+    put("select/ledger.json", {"files": {"pairs/part-00000.parquet": {"sha256": "cd34"}}})
+    put("train/redi/ledger.json", {"steps": 31, "accounts": {"rows": account}, "guard": None})
+    for student, value in (("base", 0.1), ("sft", 0.3), ("redi", 0.55)):
+        put(f"evaluate/{student}/dev/scores.json", scores(value))
+    put("evaluate/redi/math-500/scores.json", scores(0.4))
+    claim = {"a": "redi", "b": "sft", "benchmark": "dev", "sentence": "redi is above sft by 0.250."}
+    put("evaluate/comparisons.json", [claim, {**claim, "a": "sft", "b": "base", "sentence": "not of this student"}])
+    return tmp_path
+
+
+def test_the_header_is_what_the_hubs_own_library_reads(folder):
+    found = ModelCard(card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)).data
+    assert (found.library_name, found.pipeline_tag, found.base_model) == (
+        "transformers",
+        "text-generation",
+        "org/Base-1B",
+    )
+    assert found.datasets == ["org/data"] and found.license is None  # the base's own licence is not known here
+    results = {r.dataset_name: (r.dataset_type, r.metric_type, r.metric_value) for r in found.eval_results}
+    assert results == {
+        "dev (held out of the training problems)": ("dev", "pass@1", 0.55),
+        "math-500": ("HuggingFaceH4/MATH-500", "pass@1", 0.4),
+    }
+
+
+def test_the_card_says_data_verdicts_scores_and_how_to_do_it_again(folder):
+    text = card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
+    for words in (
+        "`redi` (rejected_weight=0.8)",
+        "1,000 of 1,200 pairs (200 too_long)",
+        "| dev | **redi** | 0.550 | 0.450 to 0.650 | - | 0.050 | 4 samples on 50 problems, T 0.6, top-p 0.95 |",
+        "| dev | base | 0.100 |",
+        "- dev: redi is above sft by 0.250.",
+        "`mine.jsonl` sha256 `ab12`",
+        "`select/pairs/part-00000.parquet` sha256 `cd34`",
+        "mine.jsonl: our own, CC BY 4.0",
+        "policy `cascade`",
+        "700 correct, 300 incorrect",
+        "Speaks English only.",
+        "redistill run recipe.yaml",
+    ):
+        assert words in text, words
+    assert "not of this student" not in text
+
+
+def test_nobodys_folders_and_servers_are_on_the_card(folder):
+    text = card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
+    assert "somebody" not in text and "inner.host" not in text and str(folder) not in text
+
+
+def test_the_recipe_on_the_card_is_a_recipe(folder):
+    text = card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
+    tree = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    again = parse_recipe(tree, "card")
+    assert again.train == parse_recipe(TREE, "x").train and again.corpus.sources[0].options["path"] == "mine.jsonl"
+
+
+def test_without_scores_the_card_says_so(tmp_path):
+    text = card(tmp_path, parse_recipe(TREE, "x"), "sft", "examples", {})
+    assert "not been scored" in text and ModelCard(text).data.eval_results is None
+
+
+def test_the_licence_is_the_bases_own_unless_the_recipe_names_one(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# base\n")
+    tree = {**TREE, "student": {"model": str(tmp_path)}}
+    assert base_license(parse_recipe(tree, "x")) == "mit"
+    assert ModelCard(card(tmp_path / "run", parse_recipe(tree, "x"), "sft", "examples", {})).data.license == "mit"
+    named = parse_recipe({**tree, "card": {"license": "apache-2.0"}}, "x")
+    assert ModelCard(card(tmp_path / "run", named, "sft", "examples", {})).data.license == "apache-2.0"
+    for broken in ("no header", "---\nlicense: [a, b]\n---\n", "---\n: : :\n---\n"):
+        (tmp_path / "README.md").write_text(broken)
+        assert base_license(parse_recipe(tree, "x")) is None

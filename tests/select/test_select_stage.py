@@ -1,0 +1,291 @@
+"""One shard of groups -> examples, pairs, dev, and books that balance."""
+
+import zlib
+from functools import partial
+
+import datasets
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redistill.config.tables import PARTS
+from redistill.io.stage_folder import Shard, StageFolder
+from redistill.records import FINAL, Example, Group, Outcome, Pair, Verdict, make_problem, make_trace
+from redistill.select import explain_empty
+from redistill.select.filters import completion_length, prompt_length, repetition
+from redistill.select.pairing import PAIRINGS, certain, near_miss
+from redistill.select.pairing import random as random_pairing
+from redistill.select.stage import BoundFilter, select_shard
+from redistill.text.prompts import TEMPLATES, render
+
+ALL = frozenset(PARTS)
+
+
+def group(number, *outcomes, answer="4", words=3):
+    """Problem `number` with one trace an outcome: `words` words each, or as many as the outcome says ("correct:7")."""
+    problem = make_problem(f"Question {number}", answer=answer)
+    traces = []
+    for i, spec in enumerate(outcomes):
+        outcome, _, length = spec.partition(":")
+        text = " ".join([f"t{i}"] + ["word"] * (int(length or words) - 1))
+        traces.append(make_trace(problem.id, text, verdicts={FINAL: Verdict(Outcome(outcome))}))
+    return Group(problem, tuple(traces))
+
+
+def encode_words(texts):
+    """One token a word: a number of its letters."""
+    return [[zlib.crc32(word.encode()) % 10**6 for word in text.split()] for text in texts]
+
+
+def select(groups, dev=(), pairing=certain, most=None, most_prompt=None, bound_filters=(), **options):
+    """The room with words for tokens; problems whose ids are in `dev` are held out; `most` tokens a completion."""
+    lengths = [
+        BoundFilter(partial(prompt_length, most=most_prompt), ALL),
+        BoundFilter(partial(completion_length, most=most), ALL),
+    ]
+    return select_shard(
+        groups,
+        render=lambda p: render(p, TEMPLATES["bare"]),
+        encode=encode_words,
+        is_dev=lambda id: id in dev,
+        pairing=pairing,
+        bound_filters=[*lengths, *bound_filters],
+        **options,
+    )
+
+
+def records(shard: Shard, stream):
+    return list(shard.records[stream][1])
+
+
+def reasons(shard: Shard, account):
+    return dict(shard.accounts[account].dropped)
+
+
+def test_right_traces_become_examples_and_the_rest_leaves_its_outcome():
+    shard = select([group(1, "correct", "incorrect", "correct", "timeout")])
+    assert [e.completion[:2] for e in records(shard, "examples")] == ["t0", "t2"]
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "not_correct:timeout": 1}
+    assert [(p.chosen[:2], p.rejected[:2]) for p in records(shard, "pairs")] == [("t0", "t1")]
+
+
+def test_first_keeps_one_example_a_problem_as_the_paper_does():
+    shard = select([group(1, "incorrect", "correct", "correct")], examples="first")
+    assert [e.completion[:2] for e in records(shard, "examples")] == ["t1"]
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "not_the_first_correct": 1}
+
+
+def test_a_held_out_problem_is_neither_example_nor_pair_and_goes_to_dev_when_it_can_be_graded():
+    kept, gone, goldless = (
+        group(1, "correct", "incorrect"),
+        group(2, "correct", "incorrect"),
+        group(3, "ungradable", answer=None),
+    )
+    shard = select([kept, gone, goldless], dev={gone.problem.id, goldless.problem.id})
+    assert {e.problem_id for e in records(shard, "examples")} == {kept.problem.id}
+    assert {p.problem_id for p in records(shard, "pairs")} == {kept.problem.id}
+    assert records(shard, "dev") == [gone.problem]
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "held_out_for_dev": 3}
+    assert reasons(shard, "pairs") == {"held_out_for_dev": 2}
+    assert reasons(shard, "dev") == {"ungradable": 1}
+
+
+def test_a_completion_is_measured_with_its_end_of_turn_token():
+    # 9 words and the end-of-turn token are 10 tokens; 10 words are 11
+    groups = [
+        group(1, "correct:9", "incorrect:9"),
+        group(2, "correct:10", "incorrect:9"),
+        group(3, "correct:9", "incorrect:10"),
+    ]
+    shard = select(groups, most=10)
+    assert [e.problem_id for e in records(shard, "examples")] == [groups[0].problem.id, groups[2].problem.id]
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 3, "completion_too_long": 1}
+    assert [p.problem_id for p in records(shard, "pairs")] == [groups[0].problem.id]
+    assert reasons(shard, "pairs") == {"chosen_too_long": 1, "rejected_too_long": 1}
+
+
+def test_a_long_prompt_drops_the_examples_and_the_pair():
+    shard = select([group(1, "correct", "incorrect")], most_prompt=1)  # "Question 1" is two words
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "prompt_too_long": 1}
+    assert reasons(shard, "pairs") == {"prompt_too_long": 1}
+
+
+def test_a_problem_keeps_its_other_pairs_when_one_is_too_long():
+    g = group(1, "correct:5", "incorrect:5", "incorrect:50")
+    shard = select([g], most=20, pairing=lambda g: certain(g, max_pairs=2))
+    assert len(records(shard, "pairs")) == 1
+    assert shard.accounts["pairs"].to_json() == {"unit": "problem", "in": 1, "kept": 1, "dropped": {}}
+    assert shard.tallies["extra_pairs"] == {"rejected_too_long": 1}
+    assert [d.reason for d in shard.dropped if d.room == "select/pairs"] == ["rejected_too_long"]
+
+
+def test_pairs_tell_on_which_side_of_zero_the_shared_opening_is_weighted():
+    # with end-of-turn: chosen 10, rejected 8 -> 1/10 - 0.8/8 = 0, not negative; rejected 7 -> 1/10 - 0.8/7 < 0
+    shard = select([group(1, "correct:9", "incorrect:7"), group(2, "correct:9", "incorrect:6")])
+    assert shard.tallies["prefix_net_weight"] == {"positive": 1, "negative": 1}
+
+
+def test_lengths_of_right_and_wrong_traces_are_tallied_in_powers_of_two():
+    # tokens with end-of-turn: 4, 8, 7 and 3; the timeout counts on neither side
+    shard = select([group(1, "correct:3", "correct:7", "incorrect:6", "incorrect:2", "timeout:99")])
+    assert shard.tallies["tokens_correct"] == {"4-7": 1, "8-15": 1}
+    assert shard.tallies["tokens_incorrect"] == {"4-7": 1, "2-3": 1}
+
+
+def test_the_papers_pairing_may_reject_what_the_joined_verdict_left_undecided():
+    problem = make_problem("q", answer="4")
+    both = {"llama_verification": Verdict(Outcome.correct), "math_verify": Verdict(Outcome.correct)}
+    right = make_trace(problem.id, "a", verdicts={**both, FINAL: Verdict(Outcome.correct)})
+    unsure = make_trace(problem.id, "b", verdicts={FINAL: Verdict(Outcome.timeout)})
+    shard = select([Group(problem, (right, unsure))], pairing=PAIRINGS["redi-paper"])
+    assert [(p.chosen, p.rejected) for p in records(shard, "pairs")] == [("a", "b")]
+
+
+def test_a_filter_works_on_the_parts_it_is_set_on():
+    # the wrong trace is in a loop: as rejected it may go or stay, the examples do not care
+    problem = make_problem("q", answer="4")
+    right = make_trace(problem.id, "two and two", verdicts={FINAL: Verdict(Outcome.correct)})
+    wrong = make_trace(problem.id, "no " * 99, verdicts={FINAL: Verdict(Outcome.incorrect)})
+    g = Group(problem, (right, wrong))
+    assert reasons(select([g], bound_filters=[BoundFilter(repetition, ALL)]), "pairs") == {"rejected_repetition": 1}
+    kept = select([g], bound_filters=[BoundFilter(repetition, frozenset({"completion", "chosen"}))])
+    assert [len(records(kept, name)) for name in ("examples", "pairs")] == [1, 1]
+
+
+def test_the_first_filter_that_objects_is_named_and_each_trace_is_asked_once():
+    asked = []
+
+    def sieve(side):
+        asked.append((side.part, side.trace.id))
+        return f"{side.part}_bad" if side.part == "rejected" else None
+
+    g = group(1, "correct", "correct", "incorrect")
+    shard = select(
+        [g],
+        bound_filters=[BoundFilter(sieve, ALL)],
+        pairing=partial(certain, max_pairs=2),
+        policies={"a": certain, "b": certain},
+    )
+    assert reasons(shard, "pairs") == {"rejected_bad": 1}
+    assert len(asked) == len(set(asked)) == 5  # two examples, two chosen, one rejected
+
+
+def test_every_policy_is_put_on_paper_under_the_same_filters():
+    g = group(1, "correct:5", "correct:9", "incorrect:5", "incorrect:50")
+    policies = {"certain": partial(certain, max_pairs=2), "random": random_pairing, "near-miss": near_miss}
+    shard = select([g], most=20, policies=policies)
+    found = records(shard, "candidates")
+    (pair,) = records(shard, "pairs")
+    assert [(c.policy, c.reason) for c in found if c.policy == "certain"] == [
+        ("certain", ""),
+        ("certain", "rejected_too_long"),
+    ]
+    first = found[0]
+    assert (first.chosen_id, first.rejected_id) == (pair.chosen_id, pair.rejected_id)
+    # 5 words and the end of turn; the traces differ in their first word ("t0", "t2")
+    assert (first.chosen_tokens, first.rejected_tokens, first.shared_tokens) == (6, 6, 0)
+    assert {c.policy for c in found} == set(policies)
+
+
+def test_the_groups_come_again_with_their_columns_held_out_or_not():
+    kept, gone = group(1, "correct", "incorrect:9"), group(2, "correct")
+    found = records(select([kept, gone], dev={gone.problem.id}), "groups")
+    assert [g.problem for g in found] == [kept.problem, gone.problem]
+    assert [t.num_tokens for g in found for t in g.traces] == [4, 10, 4]
+    assert [t.scores["pass_rate"] for g in found for t in g.traces] == [0.5, 0.5, 1.0]
+
+
+# --- laws -----------------------------------------------------------------------------------------------------
+
+specs = st.lists(
+    st.tuples(st.sampled_from([o.value for o in Outcome]), st.integers(1, 30)).map(lambda s: f"{s[0]}:{s[1]}"),
+    max_size=6,
+)
+groups_of_all_kinds = st.lists(st.tuples(specs, st.sampled_from(["4", None])), max_size=6).map(
+    lambda rows: [group(i, *outcomes, answer=answer) for i, (outcomes, answer) in enumerate(rows)]
+)
+limits = st.one_of(st.none(), st.integers(1, 30))
+
+
+@settings(max_examples=60, deadline=None)
+@given(groups_of_all_kinds, st.sets(st.integers(0, 5)), limits, st.sampled_from(["first", "all"]), st.integers(1, 4))
+def test_nothing_is_lost_and_only_certainty_is_taught(groups, dev, limit, examples, max_pairs):
+    held_out = {g.problem.id for i, g in enumerate(groups) if i in dev}
+    shard = select(groups, held_out, lambda g: certain(g, max_pairs=max_pairs), examples=examples, most=limit)
+    for name, account in shard.accounts.items():
+        account.check(name)
+    assert shard.accounts["examples"].came_in == sum(len(g.traces) for g in groups)
+    assert shard.accounts["pairs"].came_in == len(groups)
+    assert shard.accounts["dev"].came_in == len(held_out)
+    assert shard.accounts["examples"].kept == len(records(shard, "examples"))
+    assert shard.accounts["pairs"].kept == len({p.problem_id for p in records(shard, "pairs")})
+    outcome = {t.id: t.verdict.outcome for g in groups for t in g.traces}
+    assert all(outcome[e.trace_id] == "correct" for e in records(shard, "examples"))
+    assert all(
+        outcome[p.chosen_id] == "correct" and outcome[p.rejected_id] == "incorrect" for p in records(shard, "pairs")
+    )
+    assert held_out.isdisjoint(r.problem_id for s in ("examples", "pairs") for r in records(shard, s))
+    prompts = {e.problem_id: e.prompt for e in records(shard, "examples")}
+    assert all(prompts.get(p.problem_id, p.prompt) == p.prompt for p in records(shard, "pairs"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(groups_of_all_kinds, st.integers(0, 6))
+def test_cutting_the_groups_into_shards_changes_nothing(groups, at):
+    whole, left, right = select(groups), select(groups[:at]), select(groups[at:])
+    for stream in whole.records:
+        assert records(whole, stream) == records(left, stream) + records(right, stream)
+    for name, tally in whole.tallies.items():
+        assert tally == left.tallies[name] + right.tallies[name]
+
+
+# --- at rest ------------------------------------------------------------------------------------------------------
+
+
+def load_with_datasets(folder, shards, stream, monkeypatch):
+    """The rows of one stream as `datasets` reads the files, offline, after the room has written these shards."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    room = StageFolder(folder / "select", "f")
+    room.open()
+    for index, groups in enumerate(shards):
+        room.finish_shard(index, select(groups))
+    files = [str(path) for path in room.shard_files(stream)]
+    return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(folder / "cache"))
+
+
+def test_the_files_load_in_datasets_with_the_columns_of_trl(tmp_path, monkeypatch):
+    shards = [[group(1, "correct", "incorrect")], [group(2, "correct", "incorrect")]]
+    examples = load_with_datasets(tmp_path, shards, "examples", monkeypatch)
+    assert set(examples.column_names) == set(Example.__slots__) >= {"prompt", "completion"}
+    assert examples["prompt"][:] == ["Question 1", "Question 2"]
+    assert examples["completion"][:] == ["t0 word word"] * 2
+    pairs = load_with_datasets(tmp_path, shards, "pairs", monkeypatch)
+    assert set(pairs.column_names) == set(Pair.__slots__) >= {"prompt", "chosen", "rejected"}
+    assert pairs["chosen"][:] == ["t0 word word"] * 2 and pairs["rejected"][:] == ["t1 word word"] * 2
+
+
+def test_a_shard_without_pairs_does_not_spoil_the_others_in_datasets(tmp_path, monkeypatch):
+    shards = [[group(1, "correct", "incorrect")], [group(2, "timeout")]]
+    assert len(load_with_datasets(tmp_path, shards, "pairs", monkeypatch)) == 1
+
+
+@pytest.mark.parametrize(
+    "groups, dev, said",
+    [
+        ([group(1, "correct", "incorrect")], (), ""),
+        ([], (), "no trace came in: check corpus.sources"),
+        (
+            [group(1, "no_answer", "no_answer", "incorrect")],
+            (),
+            "3 traces (2 not_correct:no_answer, 1 not_correct:incorrect)",
+        ),
+        ([group(1, "correct"), group(2, "correct", "timeout")], (), "no pair was made from 2 problems"),
+        ([group(1, "correct")], {group(1).problem.id}, "lower corpus.dev_fraction"),
+    ],
+)
+def test_an_empty_room_says_why_and_what_to_try(tmp_path, groups, dev, said):
+    room = StageFolder(tmp_path / "select", "f")
+    room.open()
+    room.finish_shard(0, select(groups, dev))
+    sentence = explain_empty(room.finish(1))
+    assert said in sentence and bool(sentence) == bool(said)

@@ -1,0 +1,331 @@
+"""The traps of tokens: each shown by a model folder that falls into it, beside one folder that is healthy."""
+
+import json
+import os
+import string
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, PreTrainedTokenizerFast
+
+from redistill.cli import main
+from redistill.config.parsing import parse_recipe
+from redistill.config.tables import StudentSettings
+from redistill.errors import OperatorError
+from redistill.model.loading import character_tokenizer, load_tokenizer
+from redistill.pipeline.plan import make_plan
+from redistill.tools.doctor import as_json, examine, picture
+from redistill.train import token_checks
+from redistill.train.token_checks import context_edit, token_rows
+
+TURN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<eos>{% endfor %}"
+HEALTHY = TURN + "{% if add_generation_prompt %}<assistant>{% endif %}"
+STRIPS = TURN.replace("m.content", "m.content.split('</think>')[-1]") + "{% if add_generation_prompt %}<a>{% endif %}"
+OPENS = TURN + "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+DATED = "[{{ strftime_now('%d %b') }}]" + HEALTHY
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """make(template=..., ...) -> a model folder without weights: a character tokenizer and the config of a small Llama."""
+
+    def make(template=HEALTHY, tokenizer=None, kind="llama", context=512, **config):
+        tokenizer = tokenizer or character_tokenizer(string.printable)
+        tokenizer.chat_template = template
+        config = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_attention_heads": 2, **config}
+        AutoConfig.for_model(kind, max_position_embeddings=context, **config).save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        return StudentSettings(model=str(tmp_path / "model"))
+
+    return make
+
+
+def recipe_of(student, *, traces=(), tmp_path=None, **tables):
+    """A recipe on this student; `traces` are completions of one problem each, written to a file."""
+    source = {"name": "two-habits"}
+    if traces:
+        path = tmp_path / "rows.jsonl"
+        rows = [
+            {"problem": f"{i}?", "answer": "1", "generations": [{"text": t, "correct": True}]}
+            for i, t in enumerate(traces)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        source = {"name": "traces", "path": str(path)}
+    tree = {
+        "name": "x",
+        "student": student.model_dump(),
+        "corpus": {"sources": [source]},
+        "prompt": {"chat": True},
+        "train": {"sft": {"objective": "sft", "learning_rate": 1e-3, "max_tokens": 512}},
+    }
+    return parse_recipe({**tree, **tables}, "x.yaml")
+
+
+def failing(found):
+    """{check: sentence} of what fails."""
+    return {name: sentence for name, sentence in found.verdicts.items() if sentence}
+
+
+def opened_by_bos(tokenizer):
+    """The tokenizer, made to open every text with <bos>, as Llama's does."""
+    processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = processor
+    return tokenizer
+
+
+def merging_tokenizer(gpt2=True):
+    """Byte-level BPE. In GPT-2's manner two line breaks are one token, unless a word follows the second; without it
+    ">\\n" is one token, as in Qwen's."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = ["<pad>", "<bos>", "<eos>", *alphabet, "ĊĊ", ">Ċ"]
+    core = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [("Ċ", "Ċ"), (">", "Ċ")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=gpt2)
+    core.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
+
+
+# --- one healthy folder --------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_folder_passes_with_and_without_a_recipe(folder, tmp_path):
+    student = folder(tokenizer=opened_by_bos(character_tokenizer(string.printable)))
+    assert failing(examine(student, None)) == {}
+    recipe = recipe_of(
+        student, traces=["<think>a</think>1", "<think>b</think>2"], tmp_path=tmp_path, evaluate={"prefill": "<think>"}
+    )
+    found = examine(student, recipe)
+    assert failing(found) == {} and found.origin == "the first 2 traces of corpus.sources.0"
+    make_plan(recipe)
+
+
+def test_rows_are_those_of_training_with_the_loss_mask_in_brackets_or_colour(folder):
+    found = examine(folder(), None, num_rows=1)
+    text = picture(found, colour=False)
+    # the prompt as the chat template and `plain` write it, then what carries loss, the end token included
+    # a character is a token and <eos> is one: 6 + 12 + 2 + 57 + 2 + 1 + 11 of prompt, 58 + 1 of completion
+    assert "row 1: 150 tokens, 59 learned\n<user>What is 2+2?\n\nReason step by step" in text
+    assert "<assistant>[<think>\n2 and 2 make 4.\n</think>\n\nThe answer is \\boxed{4}.<eos>]\n" in text
+    assert "\x1b" not in text
+    coloured = picture(found, colour=True)
+    assert "<assistant>\x1b[0m\x1b[1;32m<think>" in coloured and ".<eos>\x1b[0m\n" in coloured
+    (row,) = as_json(found)["rows"]
+    completion = "<think>\n2 and 2 make 4.\n</think>\n\nThe answer is \\boxed{4}."
+    assert len(completion) == 58 and row["learned"] == [False] * 91 + [True] * 59
+    assert row["ids"][-1] == 2 and row["text"].endswith(completion + "<eos>")
+
+
+# --- one folder a trap -----------------------------------------------------------------------------------------------
+
+
+def test_a_template_that_deletes_thinking(folder):
+    assert "deletes <think>...</think>" in failing(examine(folder(STRIPS), None))["thinking"]
+
+
+@pytest.mark.parametrize("template", ["<bos><bos>" + HEALTHY, "\n<bos>" + HEALTHY])
+def test_an_opening_token_that_stands_twice(folder, template):
+    student = folder(template, opened_by_bos(character_tokenizer(string.printable)))
+    found = failing(examine(student, None))
+    assert list(found) == ["bos"] and "<bos> stands in a row 2 times" in found["bos"]
+    with pytest.raises(OperatorError, match="<bos> stands in a row 2 times"):
+        make_plan(recipe_of(student))
+
+
+def test_an_opening_token_of_every_turn_is_no_double(folder):
+    """SmolLM2: the opening token is <|im_start|>, and each turn begins with it."""
+    assert failing(examine(folder(HEALTHY.replace("<{{", "<bos><{{")), None)) == {}
+
+
+def test_an_end_token_that_is_not_the_templates(folder):
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    student = folder(HEALTHY.replace("<eos>", "<end>"), tokenizer)
+    found = failing(examine(student, None))
+    assert list(found) == ["turn"] and "set student.end_of_turn to '<end>'" in found["turn"]
+    assert failing(examine(student.model_copy(update={"end_of_turn": "<end>"}), None)) == {}  # the advice helps
+
+
+def test_an_end_token_that_is_absent(folder, monkeypatch):
+    """Rows are made by the functions training calls; one that forgot the end is seen."""
+    student = folder()
+    whole = token_checks.models.encode_completions
+    monkeypatch.setattr(token_checks.models, "encode_completions", lambda *a: [row[:-1] for row in whole(*a)])
+    found = failing(examine(student, None))
+    assert "a row ends in ., not in the end token <eos>" in found["end"]
+    with pytest.raises(OperatorError, match="never learn to stop"):
+        make_plan(recipe_of(student))
+
+
+def test_a_folder_without_any_end_token(folder):
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.eos_token = None
+    with pytest.raises(OperatorError, match="has no eos token; name the token that ends a turn"):
+        examine(folder(tokenizer=tokenizer), None)
+
+
+def test_an_end_token_that_the_traces_bring_already(folder, tmp_path):
+    recipe = recipe_of(folder(), traces=["1", "1<eos>"], tmp_path=tmp_path)
+    assert "holds the end token <eos> in its own text" in failing(examine(recipe.student, recipe))["end"]
+
+
+def test_a_pad_token_that_is_the_end_token_is_seen_where_pad_is_masked(folder, monkeypatch):
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.pad_token = "<eos>"
+    student = folder(tokenizer=tokenizer)
+    found = examine(student, None)
+    assert failing(found) == {}  # no row is padded: the mask goes by place, so the end keeps its loss
+    assert "pad token: <eos>, the end token; no row is padded" in picture(found, colour=False)
+
+    def masks_pad(tokenizer, texts, prefill=""):  # as a collator that pads and masks does it
+        return [
+            token_checks.TokenRow(
+                r.prompt,
+                r.completion,
+                r.ids,
+                [a and i != tokenizer.pad_token_id for a, i in zip(r.learned, r.ids)],
+                r.asked,
+            )
+            for r in token_rows(tokenizer, texts, prefill)
+        ]
+
+    monkeypatch.setattr("redistill.tools.doctor.token_rows", masks_pad)
+    sentence = failing(examine(student, None))["end"]
+    assert "<eos> carries no loss (it is the pad token too" in sentence
+    with pytest.raises(OperatorError, match="carries no loss"):
+        make_plan(recipe_of(student))
+
+
+def test_a_prompt_that_is_no_prefix_of_the_whole(folder):
+    """Alone "\\n\\n" is one token; before a word the second line break goes its own way."""
+    student = folder(template=None, tokenizer=merging_tokenizer())
+    recipe = recipe_of(student, prompt={"chat": False, "template": "{problem}\n\n"})
+    found = failing(examine(student, recipe))
+    assert list(found) == ["prefix"] and r"apart it ends ['=', '\n\n']" in found["prefix"]
+    assert r"together with the completion ['=', '\n', '\n']" in found["prefix"]
+    assert r"for example in '\n' where it ends in '\n\n'" in found["prefix"]
+    better = recipe_of(student, prompt={"chat": False, "template": "{problem}\n"})
+    assert failing(examine(student, better)) == {}  # the advice helps
+
+
+def test_a_generation_prompt_that_opens_thinking(folder, tmp_path):
+    student = folder(OPENS)
+    found = failing(examine(student, None))
+    assert list(found) == ["opening"]
+    template = "<user>{problem}\\n\\nReason step by step and put the final answer in \\\\boxed{}.\\n\\n<eos><assistant>"
+    assert f'prompt: {{chat: false, template: "{template}"}}' in found["opening"]
+    own = json.loads(found["opening"].partition("template: ")[2].removesuffix("}."))
+    traces = ["<think>a</think>1", "<think>b</think>2"]
+    healed = recipe_of(student, traces=traces, tmp_path=tmp_path, prompt={"chat": False, "template": own})
+    assert failing(examine(student, healed)) == {}  # the advice helps
+    without = recipe_of(student, traces=["a</think>1"], tmp_path=tmp_path)
+    assert failing(examine(student, without)) == {}  # traces that leave the opening to the prompt are right
+    with pytest.raises(OperatorError, match=r"and evaluate\.prefill opens it again"):
+        make_plan(recipe_of(student, evaluate={"prefill": "<think>"}))
+
+
+def test_a_run_stops_before_training_where_rows_would_open_thinking_twice(folder, tmp_path, capsys):
+    traces = ["<think>a</think>\\boxed{1}"] * 3
+    recipe = recipe_of(folder(OPENS), traces=traces, tmp_path=tmp_path)
+    judged = {"verifiers": [], "labels": ["teacher_label"], "policy": "teacher_label"}
+    tree = {**recipe.model_dump(mode="json"), "evaluate": {"benchmarks": []}, "verify": judged}
+    tree["corpus"]["dev_fraction"] = 0
+    (tmp_path / "x.yaml").write_text(json.dumps(tree))
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(tmp_path / "x.yaml"), "--runs-dir", str(tmp_path / "runs")])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and "rows would hold it twice" in err and not (tmp_path / "runs/x/train").exists()
+
+
+@pytest.mark.parametrize(
+    ("prefill", "words"),
+    [
+        ("Let me", "evaluate.prefill is 'Let me', but a trace begins '<think>\\nso</think>1'"),
+        ("<think>", r"rows have ['n', 'k', '>\n', 's']; end it where a token ends, such as '<think>\n'"),
+    ],
+)
+def test_an_evaluation_prompt_that_differs_from_the_training_prompt(folder, tmp_path, prefill, words):
+    """In training ">\\n" is one token, and a prefill that stops at ">" asks in another."""
+    student = folder(template=None, tokenizer=merging_tokenizer(gpt2=False))
+    tables = {"prompt": {"chat": False, "template": "{problem}="}, "evaluate": {"prefill": prefill}}
+    traces = ["<think>\nso</think>1"]
+    found = failing(examine(student, recipe_of(student, traces=traces, tmp_path=tmp_path, **tables)))
+    assert list(found) == ["evaluation"] and words in found["evaluation"]
+    tables["evaluate"]["prefill"] = "<think>\n"
+    assert failing(examine(student, recipe_of(student, traces=traces, tmp_path=tmp_path, **tables))) == {}
+
+
+def test_a_prompt_with_todays_date_in_it(folder):
+    assert "writes today's date into every prompt" in failing(examine(folder(DATED), None))["evaluation"]
+
+
+def test_a_context_that_is_too_short_with_the_edit_of_the_paper(folder):
+    """Qwen2.5-Math: 4,096 positions at rope_theta 10,000; REDI and Open-R1 train it at 32,768 and 300,000."""
+    student = folder(kind="qwen2", context=4096, rope_parameters={"rope_type": "default", "rope_theta": 10000.0})
+    train = {"sft": {"objective": "sft", "learning_rate": 1e-3, "max_tokens": 32768}}
+    words = (
+        "train.sft.max_tokens is 32,768 tokens, but the model's context is 4,096; write student.config_edits: "
+        "{max_position_embeddings: 32768, rope_theta: 300000}."
+    )
+    recipe = recipe_of(student, train=train)
+    assert words in failing(examine(student, recipe))["context"]
+    with pytest.raises(OperatorError, match=r"write student\.config_edits: {max_position_embeddings: 32768"):
+        make_plan(recipe)
+    edited = student.model_copy(update={"config_edits": {"max_position_embeddings": 32768, "rope_theta": 300000}})
+    assert failing(examine(edited, recipe_of(edited, train=train))) == {}
+    half = student.model_copy(update={"config_edits": {"max_position_embeddings": 32768}})
+    found = failing(examine(half, recipe_of(half, train=train)))
+    assert list(found) == ["rope"] and "rope_theta: 300000" in found["rope"]
+
+
+def test_the_edit_of_a_model_that_nobody_has_edited():
+    config = AutoConfig.for_model("llama", max_position_embeddings=2048, hidden_size=128, num_attention_heads=2)
+    # heads of 64, context times 2.5 (5,120 holds 5,000): 10,000 * 2.5^(64/62) = 25,750, to two digits 26,000
+    assert context_edit(config, 5000) == {"max_position_embeddings": 5120, "rope_theta": 26000}
+    learned = AutoConfig.for_model("gpt2", n_positions=64)
+    assert context_edit(learned, 100) == {}
+
+
+def test_a_token_beyond_the_embedding(folder):
+    student = folder(vocab_size=50)
+    assert "but the model knows 50 tokens" in failing(examine(student, None))["vocabulary"]
+    with pytest.raises(OperatorError, match="but the model knows 50 tokens"):
+        make_plan(recipe_of(student))
+
+
+def test_a_template_that_breaks_off_or_reaches_out_is_a_sentence(folder):
+    for template in ("{{ raise_exception('only in turn') }}", "{{ 1 + 'a' }}", "{{ ''.__class__.__mro__ }}{% if"):
+        with pytest.raises(OperatorError, match=r"chat template cannot be rendered"):
+            examine(folder(template), None)
+    # transformers' sandbox: nothing of Python is reachable
+    with pytest.raises(OperatorError, match="unsafe"):
+        examine(folder("{{ messages.__class__.__subclasses__() }}"), None)
+
+
+# --- the verb ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_verb_lists_every_failure_on_stderr_and_exits_with_2(folder, capsys):
+    student = folder(STRIPS.replace("<a>", "<think>"), vocab_size=50)
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", student.model, "--json"])
+    out, err = capsys.readouterr()
+    found = {check["name"] for check in json.loads(out)["checks"] if not check["ok"]}
+    assert end.value.code == 2 and found == {"thinking", "vocabulary", "opening"}
+    assert len(err.splitlines()) == 3 and err.startswith("redistill: the chat template deletes")
+    main(["doctor", folder().model, "--rows", "0"])
+    out, err = capsys.readouterr()
+    assert "ok    thinking" in out and "FAILS" not in out and err == ""
+
+
+def test_the_verb_wants_a_model_or_a_recipe(capsys):
+    for arguments in (["doctor"], ["doctor", "x", "--set", "seed=1"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2 and "doctor: " in capsys.readouterr().err
+
+
+def test_the_quickstarts_student_is_healthy(capsys):
+    recipe = os.path.join(os.path.dirname(__file__), "../../recipes/quickstart.yaml")
+    main(["doctor", "--recipe", recipe])
+    assert "the first 64 traces of corpus.sources.0" in capsys.readouterr().out
+    assert load_tokenizer(StudentSettings(from_config={}, alphabet="01")).eos_token == "<eos>"

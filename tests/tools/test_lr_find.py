@@ -1,0 +1,147 @@
+"""The learning-rate finder and the probe on the smallest of runs: a tiny student on forty sums."""
+
+import json
+
+import pytest
+
+from redistill.cli import main
+from redistill.config.parsing import parse_recipe
+from redistill.config.tables import GuardSettings
+from redistill.errors import OperatorError
+from redistill.pipeline.plan import make_plan
+from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
+from redistill.tools import lr_find as module
+from redistill.tools.lr_find import lr_find, table_text
+from redistill.train.eval_probe import dev_probe, ends_in_a_loop, probe_figures
+
+RECIPE = {
+    "name": "tiny",
+    "student": {
+        "from_config": {"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+                        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128},
+        "alphabet": "0123456789+-*=;#",
+    },
+    "prompt": {"template": "bare"},
+    "corpus": {"sources": [{"name": "two-habits", "problems": 60}], "dev_fraction": 0.2},
+    "train": {
+        "sft": {"objective": "sft", "learning_rate": 1e-3, "steps": 2, "batch_size": 4},
+        "redi": {"objective": "redi", "start": "sft", "learning_rate": 1e-3, "steps": 4, "batch_size": 4},
+    },
+    "evaluate": {"max_new_tokens": 4},
+}  # fmt: skip
+
+
+def find(runs_dir, **changes):
+    arguments = {"stage": "redi", "weights": [0.8], "rates": [1e30, 1e-5], "steps": 6, **changes}
+    return lr_find(parse_recipe(RECIPE, "here"), runs_dir=runs_dir, **arguments)
+
+
+def test_the_largest_rate_without_an_alarm_is_found_and_finished_trials_are_kept(tmp_path, monkeypatch):
+    found = find(tmp_path)
+    # a step of 1e30 leaves no finite number: two steps without a gradient end the trial
+    good, bad = found["trials"]
+    assert (good["learning_rate"], good["steps"], good["good"]) == (1e-5, 6, True)
+    assert (bad["learning_rate"], bad["state"], bad["reasons"]) == (1e30, "collapse", ["no_finite_gradient"])
+    assert bad["steps"] < 6 and good["probe_accuracy"] is not None and good["held_out_margin"] is not None
+    assert found["largest"] == [{"rejected_weight": 0.8, "learning_rate": 1e-5}]
+    assert "weight 0.8: largest rate without an alarm: 1e-05" in table_text(found)
+    assert not (tmp_path / "tiny" / "lr-find" / "redi-trial").exists()
+
+    monkeypatch.setattr(module, "train_stage", lambda **arguments: pytest.fail("a finished trial was run again"))
+    assert find(tmp_path) == found
+
+
+def test_rates_above_an_alarmed_one_are_not_tried(tmp_path):
+    found = find(tmp_path, rates=[1e30, 1e31], weights=[])
+    assert [trial["learning_rate"] for trial in found["trials"]] == [1e30]
+    assert found["largest"] == [{"rejected_weight": None, "learning_rate": None}]
+
+
+def test_several_ranks_are_refused_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OperatorError, match=r"lr-find: it runs as one process"):
+        find(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_only_round_leave_a_finished_stage_finished():
+    before = make_plan(parse_recipe(RECIPE, "here")).fingerprints
+    stage = {
+        **RECIPE["train"]["redi"],
+        "tokens_per_micro_batch": 100,
+        "gradient_checkpointing": True,
+        "distributed": "fsdp2",
+    }
+    other = {**RECIPE, "train": {**RECIPE["train"], "redi": stage}}
+    assert make_plan(parse_recipe(other, "here")).fingerprints == before
+    other = {**RECIPE, "train": {**RECIPE["train"], "redi": {**stage, "batch_size": 5}}}
+    assert make_plan(parse_recipe(other, "here")).fingerprints["train/redi"] != before["train/redi"]
+
+
+def test_a_stage_or_weight_that_is_not_there_is_said_before_any_work(tmp_path):
+    with pytest.raises(OperatorError, match=r"no stage is called 'red'; did you mean 'redi'\?"):
+        find(tmp_path, stage="red")
+    with pytest.raises(OperatorError, match=r"lr-find --weights \(sft\): rejected_weight: unknown key"):
+        find(tmp_path, stage="sft")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_the_verb_refuses_what_is_no_rate(tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(RECIPE))
+    for rates in ("fast", "0"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["lr-find", str(path), "--stage", "redi", "--rates", rates])
+        assert stopped.value.code == 2
+    assert "numbers parted by commas" in capsys.readouterr().err
+
+
+# --- the probe ---------------------------------------------------------------------------------------------------
+
+
+def test_two_probes_of_one_student_are_equal():
+    plan = make_plan(parse_recipe(RECIPE, "here"))
+    problems = [make_problem(f"{n}+{n + 1}=", answer=str(2 * n + 1), source="s", source_row=str(n)) for n in range(6)]
+    from redistill.model import loading
+
+    student = loading.load_model(plan.recipe.student, plan.tokenizer, seed=0)
+    with dev_probe(plan, GuardSettings(probe_problems=4), problems) as probe:
+        one, two = probe(student, plan.tokenizer), probe(student, plan.tokenizer)
+    assert one == two and one["probe_problems"] == 4
+    assert one["probe_tokens"] <= 4 and 0 <= one["probe_accuracy"] <= 1
+
+
+def test_the_probes_figures_by_hand():
+    def trace(text, tokens, reason, outcome="incorrect"):
+        verdicts = {FINAL: Verdict(Outcome(outcome))}
+        return make_trace("p", text, finish_reason=reason, num_tokens=tokens, verdicts=verdicts)
+
+    traces = [
+        trace("1+1=2;####2", 12, "stop", "correct"),
+        trace("1;" * 20, 40, "length"),
+        trace("3", 2, "stop"),
+        trace("4", 2, "stop"),
+    ]
+    assert probe_figures(traces) == {
+        "probe_problems": 4,
+        "probe_accuracy": 0.25,
+        "probe_tokens": 14.0,
+        "probe_unfinished": 0.25,
+        "probe_repetition": 0.25,
+    }
+
+
+@pytest.mark.parametrize(
+    "text,loops",
+    [
+        ("so it is. " * 4, True),
+        ("A start, and then: " + "wait, " * 9, True),
+        ("so it is. " * 3, False),  # three times is emphasis
+        ("1" * 16, True),
+        ("####0000", False),  # too short to be called a loop
+        ("so it is. " * 4 + "The end", False),  # it found its way out
+        ("", False),
+    ],
+)
+def test_a_text_that_ends_by_repeating_itself_ends_in_a_loop(text, loops):
+    assert ends_in_a_loop(text) is loops
