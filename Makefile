@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 .PHONY: docs quickstart test test-offline soak check audit lock install clean
 
 quickstart: $(VENV)/.core
-	$(BIN)/redistill run recipes/quickstart.yaml
+	$(BIN)/redistill run quickstart
 
 test: $(VENV)/.dev
 	$(PYTEST)
@@ -20,7 +20,7 @@ test-offline: $(VENV)/.dev
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
 	SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
-	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/test_fuzz_records.py tests/recipes/test_recipe_fuzz.py
+	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/io/test_fuzz_records.py tests/config/test_recipe_fuzz.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check --no-cache src tests benchmarks experiments docs/generate.py

@@ -23,6 +23,7 @@ import yaml
 from redistill import api, records
 from redistill.cli import VERBS
 from redistill.config import tables
+from redistill.config.binding import options_of
 from redistill.tools.schema import recipe_schema
 
 DOCS = Path(__file__).parent
@@ -49,9 +50,40 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "verbs.md": verbs_page(),
         DOCS / "reference" / "python.md": python_page(),
         DOCS / "reference" / "records.md": records_page(),
+        DOCS / "reference" / "modules.md": modules_page(),
         DOCS / "recipe.schema.json": json.dumps(recipe_schema(), indent=1) + "\n",
         recipes: with_defaults(recipes.read_text("utf-8")),
     }
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+def modules_page() -> str:
+    """Every module of the package by folder, with the first sentence of its docstring."""
+    root = Path(records.__file__).parent
+    parts = [WRITTEN, "# Modules", "Every file of `src/redistill/`, and what it is for."]
+    folders = sorted({path.parent for path in root.rglob("*.py")}, key=lambda folder: str(folder.relative_to(root)))
+    for folder in folders:
+        name = folder.relative_to(root).as_posix()
+        init = folder / "__init__.py"
+        parts.append(f"## {'redistill' if name == '.' else name}")
+        if init.exists() and name != ".":
+            parts.append(_first_sentence(init))
+        rows = [
+            (f"`{path.name}`", _first_sentence(path))
+            for path in sorted(folder.glob("*.py"))
+            if path.name != "__init__.py"
+        ]
+        if rows:
+            parts.append(_table(("file", "what it is for"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _first_sentence(path: Path) -> str:
+    """The first paragraph of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return _escaped(" ".join(text.split("\n\n")[0].split()))
 
 
 # --- verbs ----------------------------------------------------------------------------------------------------------
@@ -114,7 +146,7 @@ def records_page() -> str:
         WRITTEN,
         "# Records",
         "What the files of a run hold (Parquet columns are the fields) and what plug-ins are given: frozen dataclasses of `redistill.records`. Who makes "
-        "and who reads each: [the house](../house.md#what-flows). One of them, readably: `redistill show FILE N`.",
+        "and who reads each: [the house](../architecture.md#what-flows). One of them, readably: `redistill show FILE N`.",
     ]
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ClassDef):
@@ -203,7 +235,7 @@ def _options_of_table(table: Mapping[str, Callable[..., Any]]) -> Callable[[str]
     def options(name: str) -> dict[str, Any]:
         if name not in table:
             return {}
-        found = tables.options_of(table[name]).items()
+        found = options_of(table[name]).items()
         return {key: ... if p.default is p.empty else p.default for key, p in found}
 
     return options

@@ -2,14 +2,14 @@
 
     python experiments/quickstart-kit/habits.py runs/kit runs/kit-random-slips ...
 
-The columns are those of the report's diagnosis (redistill.corpus.habits).
+The columns are those of the report's diagnosis (redistill.corpus.two_habits.diagnosis).
 """
 
 import sys
 from collections import defaultdict
 from pathlib import Path
 
-from redistill.corpus.habits import diagnose
+from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.io.atomic import read_json
 from redistill.io.stage_folder import StageFolder
 

@@ -1,7 +1,7 @@
 """Every verb of the command line as a function: one place to import from.
 
     from redistill import api
-    folder = api.run("recipes/quickstart.yaml", overrides=["seed=1"], name="seed1")
+    folder = api.run("quickstart", overrides=["seed=1"], name="seed1")
     api.scores(folder)["comparisons"][0]["sentence"]
 
 A recipe is given as a file, as plain data or as a Recipe; folders as text or Path. `code` names Python files of your own whose
@@ -205,7 +205,7 @@ def doctor(
 def init(traces: str | Path, model: str, *, name: str | None = None, out: str | Path | None = None) -> Path:
     """Look at a file of traces, write a commented recipe that runs on it, and return its path. No file is overwritten."""
     from redistill.corpus import SOURCES
-    from redistill.corpus.layouts import recognise
+    from redistill.corpus.sources.layouts import recognise
     from redistill.tools.init import name_of, write_recipe
 
     layout, chosen = recognise(str(traces), SOURCES), name or name_of(str(traces))

@@ -23,7 +23,7 @@ LINE_MB = 2  # MAX_LINE_BYTES in these tests
 LONG = 300 if not os.environ.get("REDISTILL_SOAK") else 10_000  # megabytes of the line without end
 READ = """
 import resource, sys
-import redistill.corpus.files as files
+import redistill.corpus.sources.files as files
 from redistill.errors import OperatorError
 from pathlib import Path
 list(files.read_rows(Path(sys.argv[1]).with_name("small" + "".join(Path(sys.argv[1]).suffixes))))  # what readers need at all

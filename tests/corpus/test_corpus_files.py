@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-import redistill.corpus.files as files
+import redistill.corpus.sources.files as files
 from redistill.corpus import SOURCES, read_rows, resolve
 from redistill.errors import OperatorError
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import redistill.corpus.files as files
+import redistill.corpus.sources.files as files
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.drop_reasons import explain
 from redistill.corpus import SOURCES, collect, relate, statements, tags
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources.fields import RowError
 from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group
 from redistill.select.language import foreign_share

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from redistill.corpus import SOURCES
-from redistill.corpus.two_habits import make_sum, mean_slip, scatter, solve, write
+from redistill.corpus.two_habits.teacher import make_sum, mean_slip, scatter, solve, write
 from redistill.errors import OperatorError
 from redistill.records import Group
 

@@ -20,6 +20,7 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from redistill.config.yaml_text import SHIPPED
 from redistill.model.loading import character_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +91,7 @@ def trace(i: int, right: bool) -> dict:
 def base(tmp_path_factory) -> Path:
     """What a reader has before the first command."""
     world = tmp_path_factory.mktemp("world")
-    quickstart = yaml.safe_load((ROOT / "recipes/quickstart.yaml").read_text("utf-8"))
+    quickstart = yaml.safe_load((SHIPPED / "quickstart.yaml").read_text("utf-8"))
     quickstart["student"]["from_config"] |= {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     quickstart["student"]["from_config"] |= {"num_attention_heads": 2, "num_key_value_heads": 2}
     quickstart["corpus"] |= {

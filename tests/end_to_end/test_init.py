@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from redistill import corpus
 from redistill.cli import main
 from redistill.config.parsing import load_recipe
-from redistill.corpus.layouts import recognise
+from redistill.corpus.sources.layouts import recognise
 from redistill.errors import OperatorError
 from redistill.io.parquet import read_records
 from redistill.model.loading import character_tokenizer

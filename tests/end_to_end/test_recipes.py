@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from redistill.config.parsing import load_recipe
+from redistill.config.yaml_text import SHIPPED
 from redistill.io.atomic import read_json
 from redistill.io.parquet import read_records
 from redistill.model.loading import character_tokenizer
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = SHIPPED
 CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
 

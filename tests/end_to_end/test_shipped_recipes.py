@@ -1,14 +1,14 @@
 """What the shipped recipes say: every plug-in they name binds, all checks pass before work, and the paper is the paper."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from redistill.config.parsing import load_recipe, parse_recipe
+from redistill.config.yaml_text import SHIPPED
 from redistill.pipeline.plan import make_plan
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = sorted(SHIPPED.glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")

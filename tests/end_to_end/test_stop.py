@@ -31,7 +31,7 @@ STOPS = {  # where Ctrl-C comes, what must be there then
     ),
     "between the samples of an evaluation": (
         "evaluate",
-        cut_at("redistill.rollout.transformers_engine:_sample", "", when="after", signal=signal.SIGINT),
+        cut_at("redistill.rollout.local_sampling:_sample", "", when="after", signal=signal.SIGINT),
         "evaluate/sft/dev",  # the diagnosis before the next stage asks first
     ),
 }

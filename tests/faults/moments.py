@@ -1,6 +1,6 @@
 """Inside a child of end_to_end/runner.py: every moment at which a run writes, and a kill at one of them.
 
-A moment is (writer, operation, path). The writer is the function of redistill in hand, disk.py and storage.py's helpers
+A moment is (writer, operation, path). The writer is the function of redistill in hand, io/atomic.py and io/stage_folder.py's helpers
 looked through; the operation one of open, torn (half of the first write is in the file), fsync, rename, remove, mkdir,
 truncate. Moments come from the interpreter's audit hook, so that a new writer is found without being listed.
 """

@@ -180,7 +180,7 @@ def test_a_harmed_checkpoint_is_named_removed_and_the_one_before_taken(tmp_path:
             corrupted.write_bytes(data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :])
             assert [done["step"] for done in checkpoints.finished(folder, whole=True)] == [1]
             assert checkpoints.newest(folder) == (checkpoints.at(folder, 1), 1)
-            assert f"damaged  {harmed}: this checkpoint is removed" in capsys.readouterr().err
+            assert f"damaged  {corrupted}: this checkpoint is removed" in capsys.readouterr().err
 
 
 def test_a_guard_goes_back_to_no_harmed_checkpoint(tmp_path: Path) -> None:

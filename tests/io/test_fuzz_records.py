@@ -80,7 +80,7 @@ def test_any_answer_of_a_server_is_a_reply_or_a_known_error(body) -> None:
         IndexError,
         AttributeError,
         OverflowError,
-    ):  # what client.py answers with another try
+    ):  # what io/client.py answers with another try
         return
     assert isinstance(reply.text, str)
 

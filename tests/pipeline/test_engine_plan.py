@@ -1,14 +1,12 @@
 """A recipe whose engine is a server: what is refused before anything is trained, and what repeats no evaluation."""
 
-from pathlib import Path
-
 import pytest
 
 from redistill.config.parsing import load_recipe
 from redistill.errors import OperatorError
 from redistill.pipeline.plan import make_plan
 
-QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+QUICKSTART = "quickstart"
 URL = "evaluate.engine={name: openai, base_url: 'http://127.0.0.1:8000/v1', %s}"
 
 

@@ -8,7 +8,8 @@ from redistill.config.tables import StudentSettings
 from redistill.model import loading
 from redistill.records import make_problem
 from redistill.rollout import ENGINES, Request, Sampling, requests_for, traces_of
-from redistill.rollout.transformers_engine import SeededSampler, transformers_engine
+from redistill.rollout.local_sampling import SeededSampler
+from redistill.rollout.transformers_engine import transformers_engine
 
 CONTEXT = 48
 SETTINGS = StudentSettings(

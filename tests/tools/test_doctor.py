@@ -1,7 +1,6 @@
 """The traps of tokens: each shown by a model folder that falls into it, beside one folder that is healthy."""
 
 import json
-import os
 import string
 
 import pytest
@@ -325,7 +324,7 @@ def test_the_verb_wants_a_model_or_a_recipe(capsys):
 
 
 def test_the_quickstarts_student_is_healthy(capsys):
-    recipe = os.path.join(os.path.dirname(__file__), "../../recipes/quickstart.yaml")
+    recipe = "quickstart"
     main(["doctor", "--recipe", recipe])
     assert "the first 64 traces of corpus.sources.0" in capsys.readouterr().out
     assert load_tokenizer(StudentSettings(from_config={}, alphabet="01")).eos_token == "<eos>"

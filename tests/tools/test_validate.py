@@ -10,7 +10,7 @@ import pytest
 from redistill.cli import main
 from redistill.config import tables
 from redistill.config.parsing import load_recipe
-from redistill.config.yaml_text import read_tree
+from redistill.config.yaml_text import SHIPPED, read_tree
 from redistill.errors import OperatorError
 from redistill.pipeline import resolve
 from redistill.pipeline.plan import make_plan
@@ -18,7 +18,7 @@ from redistill.tools.schema import recipe_schema
 from redistill.tools.validate import mistakes
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPES = sorted(SHIPPED.glob("*.yaml"))
 GOOD = """\
 name: small
 student: {from_config: {hidden_size: 16, num_attention_heads: 2}, alphabet: "0123456789+-*=;#"}

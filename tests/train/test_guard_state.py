@@ -266,7 +266,7 @@ def same_end(tmp_path):
         assert lines(tmp_path / "cut", "abandoned.jsonl") == lines(tmp_path / "whole", "abandoned.jsonl")
 
 
-@pytest.mark.parametrize("moment", ["write_json", "forget_abandoned", "_write_history", "load_state"])
+@pytest.mark.parametrize("moment", ["write_json", "delete_abandoned", "_write_history", "load_state"])
 def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(tmp_path, monkeypatch, reach, moment):
     stage(tmp_path / "whole", probe=good_while_near(reach), guard=acting("rollback"))
 
@@ -281,7 +281,7 @@ def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(tm
         else:
             armed = []
             real_put, real = GuardState._archive_abandoned, getattr(GuardState, moment)
-            patch.setattr(GuardState, "_put_away", lambda self, to: (armed.append(1), real_put(self, to))[1])
+            patch.setattr(GuardState, "_archive_abandoned", lambda self, to: (armed.append(1), real_put(self, to))[1])
             patch.setattr(GuardState, moment, lambda self, *a: cut() if armed else real(self, *a))
         with pytest.raises(PowerCut):
             stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting("rollback"))

@@ -1,7 +1,6 @@
 """A run with a judge: the bill before and after, the ledger, the cache that outlives a change of the recipe."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import run
 
-QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+QUICKSTART = "quickstart"
 SMALL = ["corpus.sources.0.problems=12", "corpus.shards=2", "verify.workers=1"]
 
 

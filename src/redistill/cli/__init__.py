@@ -1,6 +1,6 @@
 """The door: one verb a thing a person wants, one file a verb. Errors of the operator are one sentence and exit code 2.
 
-redistill run recipes/quickstart.yaml --set seed=1
+redistill run quickstart --set seed=1
 redistill show runs/quickstart/select/pairs/part-00000.parquet 3
 
 A verb's file has TEXT (its help), add(parser) (its arguments) and do(options); heavy imports wait inside `do`, so that

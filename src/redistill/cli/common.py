@@ -8,7 +8,7 @@ from redistill.safety.terminal import plain as plain
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """The arguments that name a recipe and its run folder: RECIPE, --set, --name, --runs-dir."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file; those that ship are in recipes/")
+    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file, or a recipe that ships, such as quickstart")
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)"
     )

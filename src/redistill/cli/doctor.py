@@ -20,7 +20,7 @@ With --recipe its prompts, lengths and first traces are looked at; MODEL then de
 [...] stands for the colour.
 
 examples:
-  redistill doctor Qwen/Qwen2.5-Math-1.5B --recipe recipes/qwen2.5-math-1.5b-openr1.yaml
+  redistill doctor Qwen/Qwen2.5-Math-1.5B --recipe qwen2.5-math-1.5b-openr1
   redistill doctor --recipe my.yaml --rows 5
   redistill doctor runs/quickstart/train/redi/model --json
 """

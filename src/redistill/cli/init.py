@@ -34,7 +34,7 @@ def do(options: argparse.Namespace) -> None:
     """Ask, look, write, check what was written, and say what to do next."""
     traces = options.traces or _ask("Your traces (file, folder or glob)", None, "--traces FILE")
     from redistill.corpus import SOURCES
-    from redistill.corpus.layouts import recognise
+    from redistill.corpus.sources.layouts import recognise
 
     layout = recognise(traces, SOURCES)
     model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")

@@ -14,7 +14,7 @@ stage does, then holds its rate. A rate is good when the guard saw no warning in
 smallest, and larger ones than an alarmed one are not tried. What the states mean is in docs/guard.md.
 
 examples:
-  redistill lr-find recipes/quickstart.yaml --stage redi --weights 0.5,0.8,1.0 --rates 3e-5,1e-4,3e-4
+  redistill lr-find quickstart --stage redi --weights 0.5,0.8,1.0 --rates 3e-5,1e-4,3e-4
   redistill lr-find my.yaml --stage dpo --rates 1e-7,3e-7,1e-6 --steps 200
 """
 

@@ -14,7 +14,7 @@ problems that walks through the run's own rooms, with 95% intervals over problem
 prices that are assumptions; both can be given.
 
 examples:
-  redistill plan recipes/quickstart.yaml
+  redistill plan quickstart
   redistill plan my.yaml --gpu A100-80 --price 1.29 --utilisation 0.4
   redistill plan my.yaml --set train.redi.tokens_per_micro_batch=32768 --json
 """

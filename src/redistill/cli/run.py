@@ -21,8 +21,8 @@ Run it again and finished rooms are passed by; change a setting and only what de
 anywhere and it goes on from its last finished shard or checkpoint, to the same result.
 
 examples:
-  redistill run recipes/quickstart.yaml
-  redistill run recipes/quickstart.yaml --name seed1 --set seed=1
+  redistill run quickstart
+  redistill run quickstart --name seed1 --set seed=1
   redistill run my.yaml --until select            look at the pairs before training; every pairing compared on paper
   redistill run my.yaml --from train              train again on the same pairs
   redistill run my.yaml --executor ray            the rooms before training on a Ray cluster (RAY_ADDRESS, or one made here)

@@ -2,7 +2,7 @@
 
     read_tree("my.yaml", ["train.redi.learning_rate=1e-6"])  ->  {"name": "mine", "train": {"redi": {...}}, ...}
 
-Every trouble with the text is one sentence; what the keys mean is the business of settings.py.
+Every trouble with the text is one sentence; what the keys mean is the business of config/tables.py.
 """
 
 import contextlib
@@ -78,11 +78,24 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
     return count
 
 
+SHIPPED = Path(__file__).parents[1] / "recipes"
+
+
+def recipe_path(recipe: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one that ships with the package (`quickstart`). OperatorError for neither."""
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{path.name.removesuffix('.yaml')}.yaml"
+    if str(path) in (path.name, f"recipes/{path.name}") and shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    raise OperatorError(f"there is no recipe at {path}; name a YAML file, or a recipe that ships: {names}.")
+
+
 def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None = None) -> dict[str, Any]:
     """What a recipe's file says, overrides applied, nothing checked but that it is a table."""
-    path = Path(path)
-    if not path.is_file():
-        raise OperatorError(f"there is no recipe at {path}; the recipes that ship are in the folder recipes/.")
+    path = recipe_path(path)
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
-from redistill.corpus.files import resolve
 from redistill.corpus.shard import merge_shard
+from redistill.corpus.sources.files import resolve
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
 from redistill.io.executors import Executor, LocalProcesses

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.corpus import relate
-from redistill.corpus.files import revision_of
+from redistill.corpus.sources.files import revision_of
 from redistill.corpus.statements import answer_key, content, normal, similarity
 from redistill.io.atomic import read_json
 from redistill.io.schemas import from_row

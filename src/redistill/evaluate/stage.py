@@ -1,4 +1,4 @@
-"""A student sits an exam: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
+"""A student sits an config: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
 `redistill evaluate`.
 
     config = EvalConfig(engine, render, judge, "cascade", sampling, seed=0, limits=recipe.verify)
@@ -71,7 +71,7 @@ def verifiers_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = (
 
 def run_evaluation(
     room: StageFolder,
-    exam: EvalConfig,
+    config: EvalConfig,
     problems: Sequence[Problem],
     student: Callable[[], Any],
     *,
@@ -82,7 +82,7 @@ def run_evaluation(
     if room.is_finished():
         return
     room.open()
-    n = exam.sampling.n
+    n = config.sampling.n
     size = max(1, ROLLOUTS_PER_SHARD // n)
     shards = [problems[i : i + size] for i in range(0, len(problems), size)]
     journal = room.folder / "samples.jsonl"
@@ -92,8 +92,8 @@ def run_evaluation(
             if room.is_done(index):
                 bar_.update(len(part) * n)
                 continue
-            groups = answered(exam, load, part, author=author, journal=journal, tell=_counted(bar_))
-            room.finish_shard(index, verified_shard(list(judged(pool, groups, exam.verifier))))
+            groups = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_))
+            room.finish_shard(index, verified_shard(list(judged(pool, groups, config.verifier))))
             journal.unlink(missing_ok=True)  # its samples lie in the shard now
     journal.unlink(missing_ok=True)
     room.finish(len(shards))

@@ -120,7 +120,7 @@ def sync_file(path: Path) -> None:
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path to write to; what was written gets the name `path`, whole, when the block ends well, and is gone otherwise.
 
-    No other writer has that name: two processes may come to make one file, to the same bytes (executors.py).
+    No other writer has that name: two processes may come to make one file, to the same bytes (io/executors.py).
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

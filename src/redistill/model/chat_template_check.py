@@ -19,7 +19,7 @@ _passed: set[str] = set()  # templates that were tried in this process
 
 
 def try_template(tokenizer: Any, where: str) -> None:
-    """Render two plain messages under limits. A template that breaks off is left to those who render it (prompts.py),
+    """Render two plain messages under limits. A template that breaks off is left to those who render it (text/prompts.py),
     which say why."""
     template = str(tokenizer.chat_template or "")
     if not template or template in _passed:

@@ -4,7 +4,7 @@
     flops = training_flops(shape, work)["total"]
     hours(flops, GPUS["H100"], mixed_precision="bf16", utilisation=0.35, gpus=8)
 
-Pure arithmetic, standard library only. Letters as in memory.py: D hidden size, Q width of all query heads, L layers,
+Pure arithmetic, standard library only. Letters as in model/memory.py: D hidden size, Q width of all query heads, L layers,
 V vocabulary.
 """
 

@@ -307,18 +307,18 @@ def save_model(
 
     fp32 by default: rounding a checkpoint to bf16 would undo part of a stage whose learning rate is 1e-6.
     """
-    atomic_write = folder.with_name(folder.name + ".part")
-    if atomic_write.exists():
-        shutil.rmtree(atomic_write)
+    partial_folder = folder.with_name(folder.name + ".part")
+    if partial_folder.exists():
+        shutil.rmtree(partial_folder)
     with writing(folder):
         try:
-            _write_model(model, tokenizer, atomic_write, card, dtype)
+            _write_model(model, tokenizer, partial_folder, card, dtype)
         except BaseException:
-            shutil.rmtree(atomic_write, ignore_errors=True)  # on a full disk half a model stands in everybody's way
+            shutil.rmtree(partial_folder, ignore_errors=True)  # on a full disk half a model stands in everybody's way
             raise
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(atomic_write, folder)
+        os.replace(partial_folder, folder)
         sync_folder(folder.parent)
 
 

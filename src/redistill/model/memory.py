@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 FP32, BF16 = 4, 2
-CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # as in logps.py: logits and probabilities alive at a time
+CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # as in model/logps.py: logits and probabilities alive at a time
 RESERVE = 0.08  # of what is free, for the allocator's gaps and for what nobody counted
 
 

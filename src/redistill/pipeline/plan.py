@@ -161,20 +161,20 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
     fingerprints["verify"] = fingerprint(
         fingerprints["corpus"],
         verify,
-        code_fingerprint("verify", "records.py", "prompts.py"),
+        code_fingerprint("verify", "records.py", "text/prompts.py"),
         *_own(*recipe.verify.verifiers),
     )
     fingerprints["select"] = fingerprint(
         fingerprints["verify"], recipe.select.model_dump(), recipe.prompt.model_dump(), recipe.corpus.dev_fraction, recipe.seed,
-        student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"),
+        student, code_fingerprint("select", "text/prompts.py", "records.py", "text/repetition.py"),
         *_own(recipe.select.pairing, *recipe.select.filters),
     )  # fmt: skip
     unpaired = fingerprint(  # what examples and held-out problems depend on: another pairing trains no SFT again
         fingerprints["verify"], recipe.select.model_dump(exclude={"pairing"}), recipe.prompt.model_dump(), recipe.corpus.dev_fraction,
-        recipe.seed, student, code_fingerprint("select", "prompts.py", "records.py", "texts.py"), *_own(*recipe.select.filters),
+        recipe.seed, student, code_fingerprint("select", "text/prompts.py", "records.py", "text/repetition.py"), *_own(*recipe.select.filters),
     )  # fmt: skip
     fingerprints["train/base"] = fingerprint(student, recipe.seed)
-    code = code_fingerprint("train", "logps.py", "models.py")
+    code = code_fingerprint("train", "model/logps.py", "model/loading.py")
     for name, stage in recipe.train.items():
         settings = stage.model_dump(exclude=ROUNDING)
         fingerprints[f"train/{name}"] = fingerprint(
@@ -183,7 +183,7 @@ def _fingerprints(plan: Plan) -> dict[str, str]:
             *_own(stage.objective, *stage.modifiers),
         )  # fmt: skip
     code = code_fingerprint(
-        "rollout", "evaluate", "verify", "models.py", "prompts.py", "records.py", "recipes/scoring.py"
+        "rollout", "evaluate", "verify", "model/loading.py", "text/prompts.py", "records.py", "evaluate/stage.py"
     )
     sampling = recipe.evaluate.model_dump(exclude={"models", "benchmarks"})
     if recipe.evaluate.engine.name == "openai":
@@ -205,7 +205,9 @@ def _probe_parts(recipe: Recipe, stage: StageSettings) -> list[Any]:
     if stage.guard is None or stage.guard.probe_every == 0:
         return []
     sampling = recipe.evaluate.model_dump(include={"temperature", "top_p", "max_new_tokens", "prefill", "verifier"})
-    code = code_fingerprint("rollout", "verify", "prompts.py", "records.py", "recipes/probe.py", "recipes/scoring.py")
+    code = code_fingerprint(
+        "rollout", "verify", "text/prompts.py", "records.py", "train/eval_probe.py", "evaluate/stage.py"
+    )
     return [sampling, recipe.verify.timeout_seconds, recipe.verify.memory_mb, code, *_own(recipe.evaluate.verifier)]
 
 

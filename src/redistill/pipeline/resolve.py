@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from redistill.config.binding import bind
 from redistill.config.tables import BenchmarkSettings, Recipe
 from redistill.corpus import SOURCES, benchmark_leaks, resolve
-from redistill.corpus.habits import diagnose
+from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
 from redistill.evaluate.stage import eval_settings_for, verifiers_of

@@ -1,6 +1,6 @@
 """The main experiment: traces in, a better student and a report out.
 
-    run(load_recipe("recipes/quickstart.yaml"), runs_dir=Path("runs"))
+    run(load_recipe("quickstart"), runs_dir=Path("runs"))
 
 Read it top to bottom: corpus -> verify -> select -> train (each stage) -> evaluate -> report. Each room leaves a folder
 whose ledger says what it was made from; run again, a finished room is passed by, and one cut short goes on.

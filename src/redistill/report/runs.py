@@ -2,7 +2,7 @@
 
     write_runs_page([Path("runs/a"), Path("runs/b")], found, [], Path("runs/a--b.html"))
 
-`found` is what `redistill compare` finds of every two of them (recipes/compare.py): this room reads files and compares none.
+`found` is what `redistill compare` finds of every two of them (tools/compare.py): this room reads files and compares none.
 """
 
 from collections.abc import Mapping, Sequence

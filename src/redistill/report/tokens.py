@@ -1,5 +1,5 @@
 """Texts coloured by what training did to their tokens: the change of each token's log-prob, from a file that a verb with
-a model has left (recipes/token_changes.py).
+a model has left (train/token_changes.py).
 
     coloured([("shared", 0, 4), ("", 4, 9)], "2+2=5;#5", changes)  ->  [("shared", "2+2="), ("down3", "5"), ...]
 

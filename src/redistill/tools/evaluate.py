@@ -170,7 +170,7 @@ def _room(
     """The room of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
     stage_fingerprint = fingerprint(
         asked_identity(settings), benchmark.name, description(benchmark, settings) | {"engine": None},
-        [p.id for p in problems], code_fingerprint("rollout", "prompts.py", "records.py", "models.py"),
+        [p.id for p in problems], code_fingerprint("rollout", "text/prompts.py", "records.py", "model/loading.py"),
     )  # fmt: skip
     room = StageFolder(folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings))
     stamp = room.folder / "fingerprint"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.config.tables import StudentSettings
-from redistill.corpus.layouts import Layout
+from redistill.corpus.sources.layouts import Layout
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.tools.validate import mistakes_in

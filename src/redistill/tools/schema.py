@@ -34,7 +34,9 @@ def recipe_schema() -> dict[str, Any]:
     for kind in [Plugin.__name__, *(kind.__name__ for kind in Plugin.__subclasses__())]:
         definitions.pop(kind, None)
     benchmarks = definitions["EvaluateSettings"]["properties"]["benchmarks"]
-    benchmarks["items"] = {"anyOf": [{"type": "string"}, benchmarks["items"]]}  # a name alone, as settings.py reads it
+    benchmarks["items"] = {
+        "anyOf": [{"type": "string"}, benchmarks["items"]]
+    }  # a name alone, as config/tables.py reads it
     schema["title"] = "A recipe of redistill"
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return _plain({**dialect, **schema, "$defs": dict(sorted(definitions.items()))})

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from redistill.config.binding import function_of
-from redistill.corpus.files import SUFFIXES, read_rows, resolve
+from redistill.corpus.sources.files import SUFFIXES, read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.io.atomic import sync_file, trouble
 from redistill.io.progress import bar
@@ -136,12 +136,12 @@ def _writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
         return
     if not out.name.endswith(SUFFIXES):
         raise OperatorError(f"--out: {out} must end in {', '.join(SUFFIXES)}.")
-    atomic_write = out.with_name(out.name + ".part")
+    partial_file = out.with_name(out.name + ".part")
     try:
-        with _parquet(atomic_write) if out.suffix == ".parquet" else _lines(atomic_write, out.suffix) as write:
+        with _parquet(partial_file) if out.suffix == ".parquet" else _lines(partial_file, out.suffix) as write:
             yield write
-        sync_file(atomic_write)
-        os.replace(atomic_write, out)
+        sync_file(partial_file)
+        os.replace(partial_file, out)
     except OSError as error:
         raise OperatorError(f"--out: cannot write {out} ({trouble(error) or error.strerror or error}).") from error
     except pa.ArrowException as error:
@@ -149,7 +149,7 @@ def _writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
             f"--out: the rows have columns of mixed types, which Parquet cannot hold ({error}); write .jsonl.gz instead."
         ) from error
     finally:
-        atomic_write.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

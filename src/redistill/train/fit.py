@@ -1,4 +1,4 @@
-"""What a stage does so that it fits on its device: the estimate of memory.py, asked of this model on this machine.
+"""What a stage does so that it fits on its device: the estimate of model/memory.py, asked of this model on this machine.
 
     fitted = fit(accelerator, model, settings, "redi", tokens=8192)
     fitted.setup.checkpointed_layers, fitted.setup.offload_optimizer

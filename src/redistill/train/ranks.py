@@ -6,7 +6,7 @@
 
 DDP keeps all weights on every rank. FSDP2 gives each rank a slice of every weight, gradient and optimizer state and
 gathers one layer at a time; embeddings and head belong to the outermost group, which is whole while the policy runs, so
-the head's kernel (logps.py) reads an ordinary tensor and its gradient is summed like any other.
+the head's kernel (model/logps.py) reads an ordinary tensor and its gradient is summed like any other.
 """
 
 import os

@@ -122,8 +122,8 @@ def write_rows(
                         dropped.append([name, "bad_span"])
                         continue
                     counts = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
-                    with open(folder / "span_weights.bin", "ab") as atomic_write:
-                        atomic_write.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
+                    with open(folder / "span_weights.bin", "ab") as weights_file:
+                        weights_file.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
                 account.keep()
                 for completion in completions:
                     file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())

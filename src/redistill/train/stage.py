@@ -294,10 +294,10 @@ def _encoded(
     limit = min(settings.max_tokens or loading.context_length(model), loading.context_length(model))
     where = folder / "rows"
     spans = any(map(reads_spans, modifiers))
-    find_corrupt = damage(where) if accelerator.is_main_process else None
-    if find_corrupt is not None:
+    corrupt = damage(where) if accelerator.is_main_process else None
+    if corrupt is not None:
         if (where / "account.json").exists():
-            say(f"damaged  {where / harmed}: the rows are encoded again")
+            say(f"damaged  {where / corrupt}: the rows are encoded again")
         write_rows(
             where,
             bar(records, f"encode {stage}", unit="row"),

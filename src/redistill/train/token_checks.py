@@ -85,7 +85,7 @@ def token_rows(
     return found
 
 
-# --- the traps, each with its cases in tests/recipes/test_doctor.py ------------------------------------------------
+# --- the traps, each with its cases in tests/tools/test_doctor.py ------------------------------------------------
 
 
 def thinking_is_kept(subject: Subject) -> str | None:

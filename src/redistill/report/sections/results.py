@@ -81,11 +81,9 @@ def result(run: RunFiles) -> list[Block]:
     sentence = f"On {benchmark}, {_named(run, main)} answers {percent(scores.pass_at_1.value)}% of the samples right"
     sentence += f" (pass@1; 95% interval {within})" if within else " (pass@1)"
     if others:
-        atomic_write = (
-            others if len(others) <= MAX_NAMED else [m for m in others if not _is_treated(run, m)] or others[:1]
-        )
+        compared = others if len(others) <= MAX_NAMED else [m for m in others if not _is_treated(run, m)] or others[:1]
         values = [
-            f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(atomic_write)
+            f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(compared)
         ]
         sentence += f", against {join(values)}"
     blocks.append(Text(sentence + ".", "lead"))

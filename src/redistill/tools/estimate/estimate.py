@@ -3,9 +3,9 @@
     found = forecast(recipe, runs_dir=Path("runs"), gpus=["H100"], utilisation=0.35)
     found["stages"]["redi"]["steps"], found["stages"]["redi"]["memory"]["H100"]["8"]["total"]
 
-Rows come from sample.py, memory from memory.py with the settings a stage would choose (train/fit.py asks the same), costs from
+Rows come from sample.py, memory from model/memory.py with the settings a stage would choose (train/fit.py asks the same), costs from
 flops.py; no weight is loaded, the model is built on torch's meta device. Which numbers are counted, which are estimated, and
-what is assumed, stands in the answer. (recipes/plan.py is another thing: a recipe bound and checked, ready to be run.)
+what is assumed, stands in the answer. (pipeline/plan.py is another thing: a recipe bound and checked, ready to be run.)
 """
 
 import math
@@ -368,11 +368,11 @@ def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: flo
 def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -> dict[str, int]:
     """Bytes: what a run leaves, and the most that a stage has beside it while it runs: two checkpoints (of all weights and their
     moments; a LoRA adapter's are small), its encoded rows, and a reference's log-probs."""
-    students, atomic_write = 0, 0
+    students, while_training = 0, 0
     for name, settings in plan.recipe.train.items():
         students += parameters * (2 if settings.save_dtype == "bfloat16" else 4)
         state = parameters * (12 if settings.optimizer == "adamw" else 6) if settings.lora is None else 0
-        atomic_write = max(
-            atomic_write, 2 * state + 4 * (stages[name]["row_tokens"] + stages[name]["reference_tokens"])
+        while_training = max(
+            while_training, 2 * state + 4 * (stages[name]["row_tokens"] + stages[name]["reference_tokens"])
         )
-    return {"rooms": found.disk_bytes, "students": students, "while_training": atomic_write}
+    return {"rooms": found.disk_bytes, "students": students, "while_training": while_training}

@@ -92,8 +92,8 @@ def read_sweep(path: str | Path, overrides: Sequence[str] = (), name: str | None
         raise OperatorError(f"{path}: " + "\n  ".join(sentences_of(error, SweepSettings))) from error
     if not sweep.variants:
         sweep = sweep.model_copy(update={"variants": {sweep.stage: VariantSettings()}})
-    atomic_write = path.parent / sweep.recipe
-    sweep = sweep.model_copy(update={"recipe": str(atomic_write if atomic_write.is_file() else sweep.recipe)})
+    sibling = path.parent / sweep.recipe
+    sweep = sweep.model_copy(update={"recipe": str(sibling if sibling.is_file() else sweep.recipe)})
     _check(sweep, str(path))
     return sweep
 

@@ -143,10 +143,10 @@ def _shared(entry: Path, target: Path, make: Callable[[], None], whole: Callable
         make()
         if not there:
             shutil.rmtree(entry, ignore_errors=True)
-            atomic_write = entry.with_name(f"{entry.name}.part")
-            shutil.rmtree(atomic_write, ignore_errors=True)
-            link_tree(target, atomic_write)
-            os.replace(atomic_write, entry)
+            partial_entry = entry.with_name(f"{entry.name}.part")
+            shutil.rmtree(partial_entry, ignore_errors=True)
+            link_tree(target, partial_entry)
+            os.replace(partial_entry, entry)
 
 
 def _train(shared: Path, run: Run, stage: str, pause_at: int | None) -> None:

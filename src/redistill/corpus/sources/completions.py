@@ -9,8 +9,8 @@ The second row is TRL's layout: `completions_column: completion`, and `labels_co
 from collections.abc import Iterator
 from typing import Any
 
-from redistill.corpus import fields
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources import fields
+from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 

@@ -12,8 +12,8 @@ says which. A null list or a null in a list is no verdict: unknown is never wron
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from redistill.corpus import fields
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources import fields
+from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 _LABELS = {"llama_verification": ("llama_verification",), "math_verify": ("math_verify_reparsed_answer", "math_verify")}

@@ -8,7 +8,7 @@ A label becomes a Verdict only where the source says true or false: unknown is n
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from redistill.corpus.files import read_rows, resolve
+from redistill.corpus.sources.files import read_rows, resolve
 from redistill.records import Dropped, Group, Outcome, Verdict
 
 

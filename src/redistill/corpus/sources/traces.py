@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from redistill.corpus import fields
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources import fields
+from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, Trace, make_problem, make_trace
 
 

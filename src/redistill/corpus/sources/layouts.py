@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from redistill.config.binding import options_of
-from redistill.corpus.files import read_rows, resolve
+from redistill.corpus.sources.files import read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, Outcome
 

@@ -11,8 +11,8 @@ their makers to different degrees, so a trace is called right only where the rec
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from redistill.corpus import fields, tags
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources import fields, tags
+from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}

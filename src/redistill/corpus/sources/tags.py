@@ -6,7 +6,7 @@
 2+2 is 4                                                                    ->  (None, "2+2 is 4")
 """
 
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources.fields import RowError
 
 _THOUGHT = (("<think>", "</think>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
 _ANSWER = (("<answer>", "</answer>"), ("<|begin_of_solution|>", "<|end_of_solution|>"))

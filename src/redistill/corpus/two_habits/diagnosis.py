@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from redistill.corpus.two_habits import solve
+from redistill.corpus.two_habits.teacher import solve
 from redistill.records import Group, Outcome
 
 _LINE = re.compile(r"(\d)((?:[-+*]\d)+)=(\d)")

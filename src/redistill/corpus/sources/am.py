@@ -14,8 +14,8 @@ Source: Zhao et al. 2025, arXiv 2503.19633.
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from redistill.corpus import fields, tags
-from redistill.corpus.fields import RowError
+from redistill.corpus.sources import fields, tags
+from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 

@@ -1,6 +1,7 @@
-"""The house's own laws: imports point down, the light rooms stay light, every registry is a plain table of plain functions."""
+"""The architecture holds: imports point down, folders that promise it come without torch, every registry is a plain dict literal."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import re
@@ -14,51 +15,40 @@ import redistill
 from redistill.config.binding import options_of
 
 PACKAGE = Path(redistill.__file__).parent
-STAGES = ("corpus", "verify", "select", "train", "rollout", "evaluate", "report")
-GROUND_FLOOR = (
-    "mistakes",
-    "own_code",
-    *(
-        "errors",
-        "records",
-        "prompts",
-        "texts",
-        "disk",
-        "storage",
-        "settings",
-        "recipe_text",
-        "progress",
-        "models",
-        "logps",
-        "memory",
-        "show",
-    ),
-    *(
-        "client",
-        "reasons",
-        "executors",
-        "why",
-        "terminal",
-        "quiet",
-        "paths",
-        "template_trial",
-        "trial",
-        "tracking",
-        "keys",
-        "cost",
-    ),
+# From the lowest to the highest. A file imports its own folder and what stands above it in this list, nothing else:
+# folders of one row do not import each other.
+LAYERS = (
+    ("errors", "records"),
+    ("text", "safety"),
+    ("config",),
+    ("io",),
+    ("model",),
+    ("verify",),
+    ("rollout",),
+    ("corpus", "score", "select", "train", "evaluate", "datafree", "report"),
+    ("pipeline",),
+    ("tools",),
+    ("api",),
+    ("cli",),
+    ("__main__",),
 )
-LIGHT = ("corpus", "verify", "select", "evaluate", "report")
-FLOORS = {
-    **dict.fromkeys(GROUND_FLOOR, 0),
-    **dict.fromkeys(STAGES, 1),
-    "recipes": 2,
-    "cli": 3,
-    "__main__": 4,
-    "verbs": 4,
-}
+LAYER = {folder: height for height, layer in enumerate(LAYERS) for folder in layer}
+WITHOUT_TORCH = (
+    "corpus",
+    "verify",
+    "score",
+    "select",
+    "evaluate",
+    "report",
+    "io",
+    "config",
+    "safety",
+    "text",
+    "cli",
+    "api",
+)
 REGISTRIES = {
-    "SOURCES": "redistill.corpus",
+    "SOURCES": "redistill.corpus.sources",
     "VERIFIERS": "redistill.verify",
     "JUDGES": "redistill.verify",
     "FILTERS": "redistill.select.filters",
@@ -79,7 +69,7 @@ REGISTRIES = {
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 MEMBERS = [
-    pytest.param(function, id=f"{name}-{key}")
+    (f"{name}-{key}", function)
     for name, module in REGISTRIES.items()
     if name not in ("TEMPLATES", "VERBS", "BENCHMARKS", "GPUS")
     for key, function in getattr(importlib.import_module(module), name).items()
@@ -87,12 +77,18 @@ MEMBERS = [
 
 
 def part_of(path):
-    """The room or ground-floor file that a source file belongs to: train/loop.py -> train, storage.py -> storage."""
+    """The room or ground-floor file that a source file belongs to: train/stage.py -> train, io/stage_folder.py -> storage."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imported(path):
-    """(module of this package, line) for every import in a file, also those inside functions."""
+    """(folder of this package, line) for every import in a file, also those inside functions."""
+    for module, node in imported_modules(path):
+        yield module.split(".")[1], node.lineno
+
+
+def imported_modules(path):
+    """(module of this package, its node) for every import in a file, also those inside functions."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -100,47 +96,67 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
             whole = node.module == "redistill"
-            names = [f"redistill.{alias.name}" for alias in node.names] if whole else [node.module or ""]
+            names = (
+                [f"redistill.{alias.name}" for alias in node.names]
+                if whole
+                else [f"{node.module}.{alias.name}" for alias in node.names]
+            )
         for name in names:
             if name.startswith("redistill.") and name != "redistill.__version__":
-                yield name.split(".")[1], node.lineno
+                yield module_of(name), node
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down_and_rooms_never_import_rooms(path):
-    here = part_of(path)
-    for target, line in imported(path):
-        if here == "__init__" or target == here:
+def module_of(name):
+    """The module that an imported name is or comes from."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return name if path.with_suffix(".py").exists() or path.is_dir() else name.rpartition(".")[0]
+
+
+def test_imports_point_down():
+    wrong = []
+    for path in FILES:
+        here = part_of(path)
+        if here == "__init__":
             continue
-        assert FLOORS[target] < FLOORS[here] or (FLOORS[here] == FLOORS[target] == 0), (
-            f"{path}:{line}: {here} imports {target}"
-        )
+        wrong += [
+            f"{path.relative_to(PACKAGE)}:{line} imports {target}"
+            for target, line in imported(path)
+            if target != here and not LAYER[target] < LAYER[here]
+        ]
+    assert not wrong
 
 
-def test_every_file_stands_on_a_known_floor():
-    assert {part_of(path) for path in FILES} <= {*FLOORS, "__init__"}
+def test_modules_of_a_folder_import_each_other_in_no_circle():
+    graph = {}
+    for path in FILES:
+        name = "redistill." + path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        graph[name.removesuffix(".__init__")] = {
+            module
+            for module, node in imported_modules(path)
+            if node.col_offset == 0  # those inside functions run later
+        }
+    sorter = graphlib.TopologicalSorter(
+        {name: {m for m in modules if m in graph and m != name} for name, modules in graph.items()}
+    )
+    sorter.prepare()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_can_be_read_in_one_sitting_and_says_what_it_is_for(path):
-    text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 450
-    assert ast.get_docstring(ast.parse(text)) or len(text.splitlines()) <= 3
+def test_every_folder_has_its_place_in_the_order():
+    assert {part_of(path) for path in FILES} <= {*LAYER, "__init__"}
 
 
-def test_the_light_rooms_and_the_door_come_without_torch():
-    modules = [f"redistill.{room}" for room in LIGHT]
-    modules += [
-        "redistill.cli",
-        "redistill.tools.show",
-        "redistill.io.storage",
-        "redistill.config.tables",
-        "redistill.text.prompts",
-    ]
-    modules += [
-        f"redistill.{p.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}"
-        for p in FILES
-        if part_of(p) in LIGHT and p.stem != "__init__"
+def test_a_file_can_be_read_in_one_sitting_and_says_what_it_is_for():
+    for path in FILES:
+        text = path.read_text("utf-8")
+        assert len(text.splitlines()) <= 600, path
+        assert ast.get_docstring(ast.parse(text)) or len(text.splitlines()) <= 3, path
+
+
+def test_folders_that_promise_it_come_without_torch():
+    modules = [
+        f"redistill.{path.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}"
+        for path in FILES
+        if part_of(path) in WITHOUT_TORCH and path.stem != "__init__"
     ]
     code = f"import importlib, sys\nfor m in {modules!r}: importlib.import_module(m)\nprint('torch' in sys.modules)"
     environment = {"PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"}
@@ -156,33 +172,33 @@ def test_records_and_errors_need_the_standard_library_only():
             assert all(n.split(".")[0] in sys.stdlib_module_names for n in names), names
 
 
-@pytest.mark.parametrize("name", REGISTRIES)
-def test_a_registry_is_a_plain_dict_literal_that_nothing_adds_to(name):
-    module = importlib.import_module(REGISTRIES[name])
-    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
-    values = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name) and target.id == name
-    ]
-    assert len(values) == 1 and isinstance(values[0], ast.Dict)
-    assert all(isinstance(key, ast.Constant) for key in values[0].keys)
-    assert type(getattr(module, name)) is dict
-    for path in FILES:  # no decorators, no side effects of an import
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            stored = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
-            assert not (stored and ast.unparse(node.value).endswith(name)), f"{path}:{node.lineno}"
+def test_a_registry_is_a_plain_dict_literal_that_nothing_adds_to():
+    for name in REGISTRIES:
+        module = importlib.import_module(REGISTRIES[name])
+        tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+        values = [
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and target.id == name
+        ]
+        assert len(values) == 1 and isinstance(values[0], ast.Dict)
+        assert all(isinstance(key, ast.Constant) for key in values[0].keys)
+        assert type(getattr(module, name)) is dict
+        for path in FILES:  # no decorators, no side effects of an import
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                stored = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
+                assert not (stored and ast.unparse(node.value).endswith(name)), f"{path}:{node.lineno}"
 
 
-@pytest.mark.parametrize("function", MEMBERS)
-def test_a_plug_in_says_what_it_does_and_its_options_have_types(function):
-    assert inspect.isfunction(function) and len((inspect.getdoc(function) or "").split()) >= 5
-    hints = inspect.get_annotations(function, eval_str=True)
-    for option in options_of(function).values():
-        assert option.name in hints, f"{option.name} has no type"
-    assert "return" in hints
+def test_a_plug_in_says_what_it_does_and_its_options_have_types():
+    for name, function in MEMBERS:
+        assert inspect.isfunction(function) and len((inspect.getdoc(function) or "").split()) >= 5, name
+        hints = inspect.get_annotations(function, eval_str=True)
+        for option in options_of(function).values():
+            assert option.name in hints, f"{name}: {option.name} has no type"
+        assert "return" in hints, name
 
 
 @pytest.mark.parametrize(
@@ -269,4 +285,4 @@ def test_nothing_that_reads_a_strangers_file_can_run_it():
                 said = ast.unparse(keyword.value)
                 assert (keyword.arg, said) not in {("shell", "True"), ("allow_pickle", "True")}, where
                 assert keyword.arg != "trust_remote_code" or said == "False", where
-    assert '"trust_remote_code": False' in (PACKAGE / "models.py").read_text("utf-8")
+    assert '"trust_remote_code": False' in (PACKAGE / "model/loading.py").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Config: recipe tables, reading YAML and `--set`, binding plug-ins, and every mistake as one sentence."""

@@ -1,0 +1,29 @@
+"""Sources: one file per layout; each reads rows of a file and yields a Group or a Dropped for every row, streamed.
+
+    SOURCES["traces"](path="mine.jsonl.gz")  ->  Group | Dropped, one for every row
+
+A new source is one function that yields Groups and Dropped, and one line in SOURCES; its keyword-only arguments are its
+options in a recipe.
+"""
+
+from collections.abc import Callable, Iterator
+
+from redistill.corpus.sources.am import am_deepseek_r1
+from redistill.corpus.sources.chat import messages, preference
+from redistill.corpus.sources.completions import completions
+from redistill.corpus.sources.openr1 import openr1_math_raw
+from redistill.corpus.sources.openthoughts import openthoughts
+from redistill.corpus.sources.traces import traces
+from redistill.corpus.two_habits.teacher import two_habits
+from redistill.records import Dropped, Group
+
+SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
+    "traces": traces,
+    "openr1-math-raw": openr1_math_raw,
+    "am-deepseek-r1": am_deepseek_r1,
+    "openthoughts": openthoughts,
+    "messages": messages,
+    "preference": preference,
+    "completions": completions,
+    "two-habits": two_habits,
+}

@@ -1,0 +1,1 @@
+"""Model: loading and saving students, text to tokens, log-probs on packed rows, memory and FLOPs. torch enters here."""

@@ -1,0 +1,1 @@
+"""Text: prompts, and what a text tells by itself. Imports no model and no file."""

@@ -1,0 +1,1 @@
+"""Tool `plan`: what a recipe will cost before any GPU hour."""

@@ -1,0 +1,1 @@
+"""Tool `sweep`: a grid of trials over one recipe."""
