@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from conftest import MINI
+from mini import MINI
 
 ROW = {"problem": "1+1=", "answer": "2", "generations": [{"text": "####2", "correct": True}]}
 TRACES = "corpus.sources=[{name: traces, path: rows.jsonl}]"

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from mini import cut_at
 
-from conftest import cut_at
 from redistill.io.stage_folder import StageFolder
 
 PROBLEMS = [{"question": f"{i}+{i + 1}*2=", "gold": (3 * i + 2) % 10} for i in range(6)]

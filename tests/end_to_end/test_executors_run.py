@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conftest import environment
+from mini import environment
 
 STAGES = ("corpus", "verify", "select")
 # the tool with no input too small for processes of its own

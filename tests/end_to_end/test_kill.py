@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from conftest import cut_at
+from mini import cut_at
 
 STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")
 SHARD = "redistill.io.stage_folder:StageFolder.finish_shard"

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from conftest import MINI, SOURCE
+from mini import MINI, SOURCE
 
 HERE = Path(__file__).parents[1] / "without_network.py"
 NAMESPACE = ["unshare", "--map-root-user", "--net", sys.executable, str(HERE)]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from conftest import cut_at, environment
+from mini import cut_at, environment
 
 STUDENTS = ("base", "sft", "control", "redi")
 

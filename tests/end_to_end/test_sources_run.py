@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from mini import MINI
 
-from conftest import MINI
 from redistill.io.parquet import read_records
 
 # i is asked as "0+i=": the right completion ends in ####i, the wrong one in ####(i+1) % 10

@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
+from mini import cut_at, environment
 from test_kill import SHARD, STAGES, result
 
-from conftest import cut_at, environment
 from redistill.train.stopping import at_the_next_step
 
 STOPS = {  # where Ctrl-C comes, what must be there then

@@ -3,13 +3,12 @@
 import copy
 import json
 
-from test_lr_find import RECIPE
-
 from redistill.config.parsing import parse_recipe
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.run import run
 from redistill.rollout import answer
 from redistill.rollout.requests import Sample
+from tiny_recipe import RECIPE
 
 GUARD = {"action": "stop", "every": 2, "held_out_pairs": 2, "probe_every": 2, "probe_problems": 4}
 

@@ -54,7 +54,17 @@ def folder(tmp_path):
 
 
 def test_the_header_is_what_the_hubs_own_library_reads(folder):
-    found = ModelCard(card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)).data
+    found = ModelCard(
+        card(
+            folder,
+            parse_recipe(TREE, "x"),
+            "redi",
+            "pairs",
+            INPUTS,
+            base_on_hub=True,
+            hubs={"math-500": "HuggingFaceH4/MATH-500"},
+        )
+    ).data
     assert (found.library_name, found.pipeline_tag, found.base_model) == (
         "transformers",
         "text-generation",

@@ -147,8 +147,8 @@ def test_an_end_token_that_is_not_the_templates(folder):
 def test_an_end_token_that_is_absent(folder, monkeypatch):
     """Rows are made by the functions training calls; one that forgot the end is seen."""
     student = folder()
-    whole = token_checks.models.encode_completions
-    monkeypatch.setattr(token_checks.models, "encode_completions", lambda *a: [row[:-1] for row in whole(*a)])
+    whole = token_checks.loading.encode_completions
+    monkeypatch.setattr(token_checks.loading, "encode_completions", lambda *a: [row[:-1] for row in whole(*a)])
     found = failing(examine(student, None))
     assert "a row ends in ., not in the end token <eos>" in found["end"]
     with pytest.raises(OperatorError, match="never learn to stop"):
@@ -187,7 +187,7 @@ def test_a_pad_token_that_is_the_end_token_is_seen_where_pad_is_masked(folder, m
             for r in token_rows(tokenizer, texts, prefill)
         ]
 
-    monkeypatch.setattr("redistill.tools.doctor.token_rows", masks_pad)
+    monkeypatch.setattr("redistill.train.preflight.token_rows", masks_pad)
     sentence = failing(examine(student, None))["end"]
     assert "<eos> carries no loss (it is the pad token too" in sentence
     with pytest.raises(OperatorError, match="carries no loss"):

@@ -6,29 +6,14 @@ import pytest
 
 from redistill.cli import main
 from redistill.config.parsing import parse_recipe
-from redistill.config.tables import GuardSettings
+from redistill.config.tables import BenchmarkSettings, GuardSettings
 from redistill.errors import OperatorError
 from redistill.pipeline.plan import make_plan
 from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
 from redistill.tools import lr_find as module
 from redistill.tools.lr_find import lr_find, table_text
 from redistill.train.eval_probe import dev_probe, ends_in_a_loop, probe_figures
-
-RECIPE = {
-    "name": "tiny",
-    "student": {
-        "from_config": {"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
-                        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128},
-        "alphabet": "0123456789+-*=;#",
-    },
-    "prompt": {"template": "bare"},
-    "corpus": {"sources": [{"name": "two-habits", "problems": 60}], "dev_fraction": 0.2},
-    "train": {
-        "sft": {"objective": "sft", "learning_rate": 1e-3, "steps": 2, "batch_size": 4},
-        "redi": {"objective": "redi", "start": "sft", "learning_rate": 1e-3, "steps": 4, "batch_size": 4},
-    },
-    "evaluate": {"max_new_tokens": 4},
-}  # fmt: skip
+from tiny_recipe import RECIPE
 
 
 def find(runs_dir, **changes):
@@ -105,7 +90,8 @@ def test_two_probes_of_one_student_are_equal():
     from redistill.model import loading
 
     student = loading.load_model(plan.recipe.student, plan.tokenizer, seed=0)
-    with dev_probe(plan, GuardSettings(probe_problems=4), problems) as probe:
+    config = plan.eval_config(BenchmarkSettings())
+    with dev_probe(config, GuardSettings(), problems[:4]) as probe:
         one, two = probe(student, plan.tokenizer), probe(student, plan.tokenizer)
     assert one == two and one["probe_problems"] == 4
     assert one["probe_tokens"] <= 4 and 0 <= one["probe_accuracy"] <= 1

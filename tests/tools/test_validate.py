@@ -125,7 +125,7 @@ def test_what_lies_on_the_hub_is_left_alone(file, monkeypatch):
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(resolve, "resolve", never)
-    monkeypatch.setattr(resolve.models, "load_tokenizer", never)
+    monkeypatch.setattr(resolve.loading, "load_tokenizer", never)
     text = GOOD.replace("[two-habits]", "[{name: openr1-math-raw, path: 'open-r1/OpenR1-Math-Raw:data/*'}]")
     student = "{model: Qwen/Qwen2.5-Math-1.5B}"
     path = file(text.replace(text.splitlines()[1].removeprefix("student: "), student))

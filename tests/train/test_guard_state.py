@@ -339,7 +339,7 @@ TWO_RANKS = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from train.test_watch import acting, good_while_near, kept_by_part, stage
+from train.test_guard_state import acting, good_while_near, kept_by_part, stage
 mirror = kept_by_part(Path({folder!r} + "-kept"))
 stage({folder!r}, probe=good_while_near({reach!r}), guard=acting("rollback"), mirror=mirror)
 """

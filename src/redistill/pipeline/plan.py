@@ -62,7 +62,7 @@ class Plan:
     avoided: list[Problem] = field(default_factory=list)  # problems of benchmarks, which the corpus must not hold
     fingerprints: dict[str, str] = field(default_factory=dict)
 
-    def exam(self, benchmark: BenchmarkSettings) -> EvalConfig:
+    def eval_config(self, benchmark: BenchmarkSettings) -> EvalConfig:
         """How students are examined on a benchmark."""
         template, verifier, where, anchors = eval_settings_for(benchmark, self.recipe)
         render, _ = renderer(self.recipe.prompt.model_copy(update={"template": template}), self.tokenizer)

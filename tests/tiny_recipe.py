@@ -1,0 +1,17 @@
+"""A recipe of one-layer students and a few steps, as plain data: what tests of whole runs in one process take."""
+
+RECIPE = {
+    "name": "tiny",
+    "student": {
+        "from_config": {"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+                        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128},
+        "alphabet": "0123456789+-*=;#",
+    },
+    "prompt": {"template": "bare"},
+    "corpus": {"sources": [{"name": "two-habits", "problems": 60}], "dev_fraction": 0.2},
+    "train": {
+        "sft": {"objective": "sft", "learning_rate": 1e-3, "steps": 2, "batch_size": 4},
+        "redi": {"objective": "redi", "start": "sft", "learning_rate": 1e-3, "steps": 4, "batch_size": 4},
+    },
+    "evaluate": {"max_new_tokens": 4},
+}  # fmt: skip
