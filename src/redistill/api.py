@@ -12,7 +12,7 @@ prints. Nothing slow is imported before a verb is called.
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from redistill.config.tables import Recipe
@@ -28,17 +28,25 @@ def run(
     runs_dir: str | Path = "runs",
     start: str | None = None,
     until: str | None = None,
+    on_code_change: Literal["ask", "keep", "remake"] = "ask",
+    overwrite: bool = False,
+    from_run: str | Path | None = None,
     code: Sequence[str | Path] = (),
 ) -> Path:
-    """Run a recipe from traces to report and return its folder; finished rooms are passed by.
+    """Run a recipe from traces to report and return its folder; finished stages are skipped.
 
-    overrides: `a.b=value`, as --set. start: make this room and those after it again. until: stop after this room. Call it under
-    `if __name__ == "__main__":` in a script, for large inputs are spread over fresh processes.
+    overrides: `a.b=value`, as --set. start: make this stage and those after it again. until: stop after this stage.
+    on_code_change: whether a trained student or paid answers are kept or made again where only code has changed since.
+    overwrite: replace another recipe's finished run of that name. from_run: a run folder whose finished stages are taken
+    where they fit. Call it under `if __name__ == "__main__":` in a script, for large inputs are spread over fresh processes.
     """
     found = _recipe(recipe, overrides, name, code)
     from redistill.pipeline.run import run as run_recipe
 
-    return run_recipe(found, runs_dir=Path(runs_dir), start=start, until=until)
+    return run_recipe(
+        found, runs_dir=Path(runs_dir), start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,
+        from_run=Path(from_run) if from_run is not None else None, recipe_file=_file_of(recipe),
+    )  # fmt: skip
 
 
 def evaluate(
@@ -293,6 +301,13 @@ def _load(code: Sequence[str | Path]) -> None:
 
         for file in code:
             load_code(file)
+
+
+def _file_of(recipe: "str | Path | Mapping[str, Any] | Recipe") -> str:
+    """The file a recipe was read from; "" where it came as data."""
+    from redistill.config.yaml_text import recipe_path
+
+    return str(recipe_path(recipe)) if isinstance(recipe, str | Path) else ""
 
 
 def _recipe(

@@ -8,7 +8,7 @@ import pytest
 
 from redistill.config.tables import VerifySettings
 from redistill.evaluate import stage
-from redistill.evaluate.stage import EvalConfig, run_evaluation, scored
+from redistill.evaluate.stage import EvalConfig, run_evaluation, write_scores
 from redistill.io.stage_folder import StageFolder
 from redistill.records import make_problem
 from redistill.rollout import Sampling
@@ -38,7 +38,7 @@ EXAM = EvalConfig(engine, lambda p: p.statement, {"exact": exact}, "exact", SAMP
 def take(folder, exam, author="redi"):
     room = StageFolder(folder, "print")
     run_evaluation(room, exam, PROBLEMS, lambda: None, author=author, label="")
-    return scored(room, n=2, seed=0, model=author, benchmark="mine", settings={})
+    return write_scores(room, n=2, seed=0, model=author, benchmark="mine", settings={})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from redistill.cli import main
 from redistill.config.parsing import read_plugin
 from redistill.config.tables import LimitSettings, Plugin
 from redistill.errors import OperatorError
-from redistill.evaluate.stage import scored
+from redistill.evaluate.stage import write_scores
 from redistill.io.atomic import read_json
 from redistill.io.stage_folder import StageFolder
 from redistill.records import FINAL, Group, make_problem, make_trace
@@ -41,7 +41,7 @@ def write_run(folder, student, right, *, problems=PROBLEMS, temperature=0.6):
     room.finish_shard(0, verified_shard(groups))
     room.finish(1)
     settings = {"temperature": temperature, "n": 2, "verifier": {"name": "exact", "options": {}}, "seed": 0}
-    scored(room, n=2, seed=0, model=student, benchmark="sums", settings=settings)
+    write_scores(room, n=2, seed=0, model=student, benchmark="sums", settings=settings)
     return folder
 
 

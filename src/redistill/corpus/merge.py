@@ -77,7 +77,7 @@ def collect(
     settings = {"num_shards": num_shards, "seed": seed, "max_problems": max_problems, "readings": len(readings)}
     spill = room.folder / "spill"
     if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
-        room.forget()  # shards that were cut otherwise
+        room.clear()  # shards that were cut otherwise
         room.open()
         write_json(spill / "settings.json", settings)
 

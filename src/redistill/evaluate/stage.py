@@ -99,7 +99,7 @@ def run_evaluation(
     room.finish(len(shards))
 
 
-def scored(room: StageFolder, *, n: int, seed: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
+def write_scores(room: StageFolder, *, n: int, seed: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
     """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
     scores = {**facts, **score(room.read("groups"), n=n, seed=seed)}
     write_json(room.folder / "scores.json", scores)

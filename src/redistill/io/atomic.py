@@ -135,7 +135,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove the half-written files that a killed run has left below a folder."""
     for path in folder.rglob("*.part"):
         if path.is_file():

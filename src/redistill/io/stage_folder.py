@@ -24,6 +24,19 @@ from redistill.io.parquet import read_records, write_records
 from redistill.io.progress import say
 from redistill.records import Dropped
 
+LAYOUT_FILE, LAYOUT_VERSION = "layout.json", 2
+
+
+def check_layout(folder: Path) -> None:
+    """OperatorError for a run's folder that an older version laid out: its stages have no keys, so nothing there can be trusted
+    to be what a recipe asks for."""
+    if (folder / "recipe.yaml").exists() and not (folder / LAYOUT_FILE).exists():
+        raise OperatorError(
+            f"{folder} was made by an older version of redistill, whose layout this one does not read; use that version for it, "
+            "or run its recipe again under another --name."
+        )
+
+
 # --- accounts: in = kept + sum(dropped) ------------------------------------------------------------------------
 
 
@@ -146,10 +159,13 @@ class StageFolder:
             write_bytes(stamp, self.fingerprint.encode())
         self.ledger_path.unlink(missing_ok=True)
 
-    def forget(self) -> None:
-        """Remove everything this room has made."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+    def clear(self) -> None:
+        """Remove everything this stage has made; its key stays."""
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in ("fingerprint", "key.json"):
+                path.unlink()
 
     def marker(self, index: int) -> Path:
         return self.folder / f"part-{index:05d}.done"

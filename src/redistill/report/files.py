@@ -21,6 +21,7 @@ from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.io.parquet import read_records
+from redistill.io.stage_folder import check_layout
 from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
     Diagnosis,
@@ -59,6 +60,7 @@ class RunFiles:
         if not folder.is_dir():
             raise OperatorError(f"there is no run folder at {folder}; give the folder that `redistill run` wrote.")
         check_links(folder)
+        check_layout(folder)
         self.folder = folder
         self.most_texts = (
             1000  # pairs and answers of each kind at most; page.py lowers it where the page grows too large

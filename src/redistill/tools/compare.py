@@ -16,7 +16,7 @@ from redistill.errors import OperatorError
 from redistill.evaluate import paired_difference
 from redistill.evaluate.effects import by_difficulty, by_length, flipped, in_common, read_table
 from redistill.io.atomic import read_json, write_json
-from redistill.io.stage_folder import StageFolder
+from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.records import Group, Outcome, Trace
 from redistill.safety.paths import check_links
 
@@ -89,6 +89,7 @@ def _side(run: Path, student: str | None, verifier: str | None) -> Side:
     if not run.is_dir():
         raise OperatorError(f"there is no run folder at {run}.")
     check_links(run)
+    check_layout(run)
     root = run / "regraded" / verifier if verifier else run / "evaluate"
     if verifier and not root.is_dir():
         known = [p.name for p in sorted((run / "regraded").glob("*")) if p.is_dir()]

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from redistill.config.binding import bind
+from redistill.config.binding import bind, function_of
 from redistill.config.parsing import parse_evaluation
 from redistill.config.tables import BenchmarkSettings, Evaluation, StudentSettings
 from redistill.config.user_plugins import code_identity
@@ -27,20 +27,23 @@ from redistill.evaluate.stage import (
     eval_settings_for,
     run_evaluation,
     sampling_of,
-    scored,
     verifiers_of,
+    write_scores,
 )
 from redistill.io.atomic import sha256_file, write_bytes, writing
-from redistill.io.fingerprints import code_fingerprint, fingerprint
-from redistill.io.stage_folder import StageFolder
+from redistill.io.fingerprints import fingerprint
+from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
+from redistill.pipeline.closure import code_of
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import input_name, student_address, student_identity
+from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.run_record import run_record
 from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import ENGINES, TRANSPORT, Student
+from redistill.rollout.answer import answered
 from redistill.safety.paths import FOLDER_NAME
 
 
@@ -136,6 +139,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
+        check_layout(folder)
+        RunOrigin("", settings.name).write(folder)
         rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         student = Student(lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer))
@@ -146,7 +151,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
-            scored(room, n=settings.evaluate.n, seed=settings.seed, **facts)
+            write_scores(room, n=settings.evaluate.n, seed=settings.seed, **facts)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
@@ -170,7 +175,7 @@ def _room(
     """The room of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
     stage_fingerprint = fingerprint(
         asked_identity(settings), benchmark.name, description(benchmark, settings) | {"engine": None},
-        [p.id for p in problems], code_fingerprint("rollout", "text/prompts.py", "records.py", "model/loading.py"),
+        [p.id for p in problems], code_of([function_of(ENGINES, settings.evaluate.engine.name, "evaluate.engine"), answered]).modules,
     )  # fmt: skip
     room = StageFolder(folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings))
     stamp = room.folder / "fingerprint"

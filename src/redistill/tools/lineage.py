@@ -19,6 +19,7 @@ from redistill.config.drop_reasons import explain
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, read_yaml
 from redistill.io.parquet import read_columns, read_records
+from redistill.io.stage_folder import check_layout
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.safety.paths import check_links
 
@@ -41,6 +42,7 @@ def way(run: Path, id: str) -> list[Step]:
     if not (run / "recipe.yaml").exists():
         raise OperatorError(f"{run} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
     check_links(run)
+    check_layout(run)
     here = _Run(run, read_yaml(run / "recipe.yaml"))
     found = _resolve(here, id)
     if found[0] == "q":

@@ -24,7 +24,10 @@ from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan, stage_stream
-from redistill.pipeline.run import Run
+from redistill.pipeline.run import make_with_inputs, open_run
+from redistill.pipeline.run_folder import RunOrigin
+from redistill.pipeline.stage import Run
+from redistill.pipeline.stages import load_student
 from redistill.train import OBJECTIVES, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
@@ -33,7 +36,14 @@ LOOKS = 10  # how often a trial is looked at
 
 
 def lr_find(
-    recipe: Recipe, *, runs_dir: Path, stage: str, weights: Sequence[float], rates: Sequence[float], steps: int
+    recipe: Recipe,
+    *,
+    runs_dir: Path,
+    stage: str,
+    weights: Sequence[float],
+    rates: Sequence[float],
+    steps: int,
+    recipe_file: str = "",
 ) -> dict[str, Any]:
     """The trials of a grid and, for each weight, the largest rate without an alarm (None where every rate had one).
 
@@ -53,21 +63,20 @@ def lr_find(
     tried: list[float | None] = [*weights] if weights else [None]
     plugins = {w: Plugin(name=settings.objective.name, options=_options(settings.objective, w)) for w in tried}
     objectives = {weight: bind(OBJECTIVES, plugin, "lr-find --weights") for weight, plugin in plugins.items()}
-    run = Run(plan, runs_dir / recipe.name)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    path = run.folder / "lr-find" / f"{stage}.json"
-    with alone(run.folder):
-        run.corpus()
-        run.verify()
-        run.select()
-        for earlier in _before(recipe, stage):
-            run.train_one(earlier)
+    folder = runs_dir / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lr-find" / f"{stage}.json"
+    with alone(folder):
+        run = open_run(plan, folder, origin=RunOrigin(recipe_file, recipe.name), until="train")
+        make_with_inputs(run, "select")
+        if recipe.train[stage].start != "base":
+            make_with_inputs(run, f"train/{recipe.train[stage].start}")
         trials = {t["fingerprint"]: t for t in (read_json(path)["trials"] if path.exists() else [])}
         table: list[dict[str, Any]] = []
         for weight, objective in objectives.items():
             for rate in sorted(rates):
                 trial = _trial_settings(recipe, settings, plugins[weight], rate, steps)
-                stage_fingerprint = fingerprint(plan.fingerprints[f"train/{stage}"], trial.model_dump())
+                stage_fingerprint = fingerprint(run.fingerprints[f"train/{stage}"], trial.model_dump())
                 if stage_fingerprint not in trials:
                     trials[stage_fingerprint] = {
                         "fingerprint": stage_fingerprint,
@@ -118,14 +127,6 @@ def _options(objective: Plugin, weight: float | None) -> dict[str, Any]:
     return objective.options if weight is None else {**objective.options, "rejected_weight": weight}
 
 
-def _before(recipe: Recipe, stage: str) -> list[str]:
-    """The stages that lead to this one, first of all the one that starts from base."""
-    found: list[str] = []
-    while (stage := recipe.train[stage].start) != "base":
-        found.insert(0, stage)
-    return found
-
-
 def _trial_settings(
     recipe: Recipe, settings: StageSettings, objective: Plugin, rate: float, steps: int
 ) -> StageSettings:
@@ -138,14 +139,14 @@ def _trial_settings(
 
 def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fingerprint: str) -> dict[str, Any]:
     folder = run.folder / "lr-find" / f"{stage}-trial"
-    with run.probe(settings) as probe:
+    with run.plan.probe(settings, run.folder) as probe:
         ledger = train_stage(
             folder=folder,
             stage=stage,
             settings=settings,
             objective=objective,
             records=StageFolder(run.folder / "select", "").read(stage_stream(run.plan, stage)),
-            student=lambda: run.student(settings.start),
+            student=lambda: load_student(run, settings.start),
             fingerprint=stage_fingerprint,
             seed=run.recipe.seed,
             card="",

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from redistill.config.tables import LimitSettings, Plugin
-from redistill.config.user_plugins import code_identity
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate.agreement import Agreement
-from redistill.evaluate.stage import scored, verifiers_of
+from redistill.evaluate.stage import verifiers_of, write_scores
 from redistill.io.atomic import read_json, sha256_file, write_json
 from redistill.io.executors import cores
-from redistill.io.fingerprints import code_fingerprint, fingerprint
+from redistill.io.fingerprints import fingerprint
 from redistill.io.parquet import read_records
 from redistill.io.progress import bar
-from redistill.io.stage_folder import StageFolder
+from redistill.io.stage_folder import StageFolder, check_layout
+from redistill.pipeline.closure import code_of
+from redistill.pipeline.stages import WORKER
 from redistill.records import Group
 from redistill.safety.paths import check_links
 from redistill.verify.pool import VerifierPool
@@ -51,6 +52,7 @@ def regrade(
     for label, plugin in verifiers.items():
         verifiers_of(plugin, f"--verifier {label}")  # a slip is said before any work
     check_links(run)
+    check_layout(run)
     rooms = _rooms(run, students, benchmarks)
     found = []
     for student, benchmark, room in rooms:
@@ -101,7 +103,7 @@ def _regraded(
     judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
     stage_fingerprint = fingerprint(
         plugin.model_dump(), sorted(judges), [sha256_file(path) for path in shards], limits.timeout_seconds,
-        limits.memory_mb, code_fingerprint("verify", "records.py", "text/prompts.py"), *code_identity([plugin.name]),
+        limits.memory_mb, code_of([*judges.values(), judged, WORKER]).modules, code_of([*judges.values()]).libraries,
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
     student, benchmark = source.folder.parent.name, source.folder.name
@@ -118,7 +120,7 @@ def _regraded(
                 room.finish_shard(index, verified_shard(groups))
         room.finish(len(shards))
     facts = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
-    scored(room, n=scores["num_samples"], seed=settings.get("seed", 0), word=f"regrade ({label})", **facts)
+    write_scores(room, n=scores["num_samples"], seed=settings.get("seed", 0), word=f"regrade ({label})", **facts)
     return room
 
 

@@ -12,6 +12,7 @@ from redistill.errors import OperatorError
 def score_table(folder: Path) -> dict[str, Any]:
     """Scores and comparisons of a run, from its files; an operator's error where there are none."""
     from redistill.io.atomic import read_json, read_yaml
+    from redistill.io.stage_folder import check_layout
     from redistill.safety.paths import check_links
 
     if not (folder / "recipe.yaml").exists():
@@ -19,6 +20,7 @@ def score_table(folder: Path) -> dict[str, Any]:
             f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
         )
     check_links(folder)
+    check_layout(folder)
     files = sorted(folder.glob("evaluate/*/*/scores.json"))
     train = read_yaml(folder / "recipe.yaml").get("train")
     stages = ["base", *train] if train else [p.parent.parent.name for p in files]

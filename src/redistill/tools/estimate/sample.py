@@ -29,7 +29,9 @@ from redistill.io.executors import LocalProcesses, cores
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline.graph import ordered
 from redistill.pipeline.plan import Plan
+from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, content_id
 from redistill.select import is_dev, select_shard
 from redistill.select.stage import encode
@@ -87,7 +89,8 @@ def look(plan: Plan, folder: Path) -> Look:
 
     OperatorError where the sources hold nothing that can be used.
     """
-    room = StageFolder(folder.absolute() / "select", plan.fingerprints["select"])
+    states = resolve(ordered(stages_of(plan)), folder)
+    room = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
     return _finished(plan, folder, room) if _is_made(room) else _sampled(plan)
 
 
@@ -171,7 +174,7 @@ def _sampled(plan: Plan) -> Look:
             is_dev=is_held,
             pairing=plan.policies[plan.recipe.select.pairing.name],
             examples=plan.recipe.select.examples,
-            bound_filters=plan.bound_filters,
+            bound_filters=plan.filters,
         )
         size = _size(rooms)
     records = {name: list(stream) for name, (_, stream) in shard.records.items()}

@@ -11,22 +11,24 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from redistill.config.tables import Recipe
 from redistill.errors import OperatorError
-from redistill.io.atomic import read_json, sweep, write_bytes, write_json
+from redistill.io.atomic import read_json, write_json
 from redistill.io.fingerprints import fingerprint
-from redistill.io.stage_folder import StageFolder
+from redistill.pipeline.graph import ordered, resolve
 from redistill.pipeline.lock import alone
-from redistill.pipeline.plan import Plan, make_plan
-from redistill.pipeline.run import Run, forget_scores
+from redistill.pipeline.plan import make_plan
+from redistill.pipeline.run import make, open_run
+from redistill.pipeline.run_folder import RunOrigin, link_tree, prepare, trash_folders
 from redistill.pipeline.run_record import run_record
+from redistill.pipeline.stage import Run
+from redistill.pipeline.stages import run_train, stages_of
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished
 from redistill.train.stopping import Paused
@@ -44,38 +46,36 @@ def do_trial(
     and `probe` the guard's dev probe there. OperatorError as of `run`.
     """
     plan = make_plan(recipe)
-    stage_fingerprint = _identity(plan, stage)
-    kept = _kept(folder, stage_fingerprint)
+    states = resolve(ordered(stages_of(plan)), folder, on_code_change="ask", elsewhere=trash_folders(folder))
+    kept = _kept(folder, _identity(recipe, stage, {n: f for s in states.values() for n, f in s.fingerprints.items()}))
     if kept is not None:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     with _patiently_alone(folder):
-        sweep(folder)
-        forget_scores(folder, plan.fingerprints)
-        write_bytes(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).encode())
-        run, began = Run(plan, folder), time.perf_counter()
+        run, began = open_run(plan, folder, origin=RunOrigin("", recipe.name)), time.perf_counter()
         for name in ("corpus", "verify", "select"):
-            _share(shared, plan, name, folder, getattr(run, name))
+            _share(shared, run, name, partial(make, run, name))
         for earlier in _before(recipe, stage):
-            _share_stage(shared, run, earlier)
+            _share(shared, run, f"train/{earlier}", partial(_train, shared, run, earlier, None))
         try:
             if share_stage:
-                _share_stage(shared, run, stage)
+                _share(shared, run, f"train/{stage}", partial(_train, shared, run, stage, None))
             elif stage != "base":
                 _train(shared, run, stage, pause_at)
         except Paused:
             assert pause_at is not None
             return {"state": "paused", "probe": probe_at(folder, stage, pause_at), "curve": _curve(folder, stage)}
         for benchmark in recipe.evaluate.benchmarks:
-            run.evaluate_one(stage, benchmark)
+            make(run, f"evaluate/{stage}/{benchmark.name}")
+            make(run, f"evaluate/{stage}/{benchmark.name}/scores")
         run_record(folder, recipe, plan.inputs, {"trial": round(time.perf_counter() - began, 1)})
-        found = {"state": "done", "scores": _scores(folder, recipe, stage), **curves(folder, stage)}
-        write_json(folder / "trial.json", {"fingerprint": stage_fingerprint, **found})
-        return found
+        result = {"state": "done", "scores": _scores(folder, recipe, stage), **curves(folder, stage)}
+        write_json(folder / "trial.json", {"fingerprint": _identity(recipe, stage, run.fingerprints), **result})
+        return result
 
 
-def _identity(plan: Plan, stage: str) -> str:
-    return fingerprint([plan.fingerprints[f"evaluate/{stage}/{b.name}"] for b in plan.recipe.evaluate.benchmarks])
+def _identity(recipe: Recipe, stage: str, fingerprints: Mapping[str, str]) -> str:
+    return fingerprint([fingerprints[f"evaluate/{stage}/{b.name}/scores"] for b in recipe.evaluate.benchmarks])
 
 
 def _kept(folder: Path, stage_fingerprint: str) -> dict[str, Any] | None:
@@ -113,21 +113,15 @@ def _before(recipe: Recipe, stage: str) -> list[str]:
 # --- what several trials share ---------------------------------------------------------------------------------------
 
 
-def _share(shared: Path, plan: Plan, name: str, folder: Path, make: Callable[[], None]) -> None:
-    """A room from the shared ones, or made here and then shared."""
-    stage_fingerprint = plan.fingerprints[name]
-    _shared(
-        shared / name / stage_fingerprint,
-        folder / name,
-        make,
-        lambda: StageFolder((folder / name).absolute(), stage_fingerprint).is_finished(),
+def _share(shared: Path, run: Run, name: str, make_it: Callable[[], None]) -> None:
+    """A stage from the shared ones, or made here and then shared."""
+    folder, stage_fingerprint = run.folder / name, run.fingerprints[name]
+    whole = (
+        partial(is_finished, folder, stage_fingerprint)
+        if name.startswith("train/")
+        else run.stage_folder(name).is_finished
     )
-
-
-def _share_stage(shared: Path, run: Run, stage: str) -> None:
-    folder, stage_fingerprint = run.folder / "train" / stage, run.plan.fingerprints[f"train/{stage}"]
-    make = lambda: _train(shared, run, stage, None)  # noqa: E731
-    _shared(shared / "train" / stage / stage_fingerprint, folder, make, lambda: is_finished(folder, stage_fingerprint))
+    _shared(shared / name / stage_fingerprint, folder, make_it, whole)
 
 
 def _shared(entry: Path, target: Path, make: Callable[[], None], whole: Callable[[], bool]) -> None:
@@ -154,24 +148,10 @@ def _train(shared: Path, run: Run, stage: str, pause_at: int | None) -> None:
     mine, theirs = run.folder / "train" / ".references", shared / "references"
     link_tree(theirs, mine)
     try:
-        run.train_one(stage, pause_at=pause_at)
+        prepare(run.folder, run.states[f"train/{stage}"])
+        run_train(run, name=stage, pause_at=pause_at)
     finally:
         link_tree(mine, theirs)
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Every file of one folder in another, as a hard link or else a copy; files that are there stay."""
-    for path in sorted(source.rglob("*")) if source.is_dir() else ():
-        place = target / path.relative_to(source)
-        if path.is_dir() or place.exists() or path.name.endswith(".part"):
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, place)
-        except FileExistsError:
-            continue
-        except OSError:
-            shutil.copy2(path, place)
 
 
 # --- what a trial tells ----------------------------------------------------------------------------------------------

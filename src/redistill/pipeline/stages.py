@@ -1,0 +1,525 @@
+"""The stages of a recipe as values: corpus, verify, select, train (each stage), evaluate (each student and benchmark), report.
+
+    stages_of(plan)  ->  [Stage("corpus"), Stage("verify", inputs=("corpus",)), ..., Stage("report")]
+
+What a stage computes is in its own folder's code; here it is given the plan's bound members and told where to write. To add
+one: a function that makes it, and a line in BUILDERS.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from redistill.config.tables import BenchmarkSettings
+from redistill.config.validation_messages import did_you_mean
+from redistill.corpus import benchmark_leaks, collect, remove_shuffle
+from redistill.errors import OperatorError
+from redistill.evaluate import BENCHMARKS, load_benchmark, paired_difference, subsample
+from redistill.evaluate.stage import description, run_evaluation, write_scores
+from redistill.io.atomic import read_json, write_bytes, write_json
+from redistill.io.executors import cores
+from redistill.io.progress import bar, say
+from redistill.io.shards import make_parts, parts_to_do, size_bytes
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.pipeline.keys import table, values
+from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
+from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
+from redistill.pipeline.stage import Run, Stage, Stream
+from redistill.records import Problem
+from redistill.report import pairs_shown, stage_of_tokens, write_report
+from redistill.report.model_card import card
+from redistill.rollout import TRANSPORT, Student
+from redistill.rollout.answer import EvalConfig
+from redistill.select import compare, describe, explain_empty, is_dev, select_shard
+from redistill.select.stage import encode, select_part
+from redistill.train import needs_pairs, train_stage
+from redistill.train.eval_probe import dev_probe
+from redistill.train.guard_state import read_lines
+from redistill.train.stage import is_finished, tidy
+from redistill.train.token_changes import write_token_changes
+from redistill.verify.judge import NON_RESULT_OPTIONS
+from redistill.verify.judge_stage import apply_llm_judge
+from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
+
+# Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
+# short may go on with others, and one that is finished stays so.
+ROUNDING = ("tokens_per_micro_batch", "gradient_checkpointing", "distributed", "offload_optimizer", "memory_gib")
+WORKER = "redistill.verify.worker"  # started with `python -m`, so no import leads to it
+
+
+def stages_of(plan: Plan) -> list[Stage]:
+    """Every stage of the plan's recipe."""
+    return [stage for build in BUILDERS.values() for stage in build(plan)]
+
+
+# --- corpus: source rows -> Groups --------------------------------------------------------------------------------
+
+
+def corpus_stage(plan: Plan) -> list[Stage]:
+    """Read, merge, deduplicate, decontaminate."""
+    recipe = plan.recipe
+    paths = [
+        f"sources.{number}.options.path" for number in range(len(recipe.corpus.sources))
+    ]  # their checksums stand for them
+    settings = values(
+        files=list(plan.inputs.values()),
+        seed=recipe.seed,
+        corpus=table(recipe.corpus, "dev_fraction", "decontaminate", *paths),
+        leaks=benchmark_leaks.identity(recipe, plan.avoided),
+    )
+    return [Stage("corpus", settings=settings, run=run_corpus, uses=(*plan.sources,))]
+
+
+def run_corpus(run: Run) -> None:
+    """Make the corpus stage."""
+    settings = run.recipe.corpus
+    folder = run.stage_folder("corpus", settings.model_dump(mode="json"))
+    if folder.is_finished():
+        remove_shuffle(folder)
+        return
+    folder.open()
+    ledger = collect(
+        folder,
+        run.plan.sources,
+        seed=run.recipe.seed,
+        num_shards=settings.shards,
+        max_problems=settings.max_problems,
+        benchmarks=benchmark_leaks.index(run.recipe, run.plan.avoided),
+        leaks=settings.decontaminate.leaks,
+        near=settings.near_duplicates,
+        near_threshold=settings.near_threshold,
+        executor=run.executor,
+        progress=lambda **options: bar(label="corpus", **options),
+    )
+    say(
+        f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
+    )
+    if ledger["accounts"]["traces"]["kept"] == 0:
+        raise OperatorError(
+            f"corpus: no trace is left ({account_text(ledger, 'rows')}); if the problems of a benchmark are meant to be trained "
+            "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+        )
+
+
+# --- verify: Groups -> Groups with verdicts -------------------------------------------------------------------------
+
+
+def verify_stage(plan: Plan) -> list[Stage]:
+    """Verdicts of the verifiers, and of the LLM judge where there is one."""
+    judge = plan.second_opinion
+    transport = [f"judge.options.{option}" for option in NON_RESULT_OPTIONS]
+    return [
+        Stage(
+            "verify",
+            inputs=("corpus",),
+            settings=values(verify=table(plan.recipe.verify, "workers", *transport)),
+            run=run_verify,
+            uses=(*plan.verifiers.values(), WORKER, *([type(judge)] if judge else [])),
+            costly=judge is not None,
+        )
+    ]
+
+
+def run_verify(run: Run) -> None:
+    """Make the verify stage."""
+    settings = run.recipe.verify
+    folder = run.stage_folder("verify", settings.model_dump(mode="json"))
+    if folder.is_finished():
+        return
+    corpus = StageFolder(run.folder / "corpus", "").ledger()
+    for label in settings.labels:
+        present = sorted({word.partition("=")[0] for word in corpus["tallies"]["labels"]})
+        if label not in present:
+            none = "; the corpus brings no labels" if not present else ""
+            raise OperatorError(
+                f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
+            )
+    folder.open()
+    judge, extra = run.plan.second_opinion, dict[str, Any]()
+    rules = folder if judge is None else StageFolder(folder.folder / "rules", folder.fingerprint)
+    if judge is None or not rules.is_finished():
+        if judge is not None:
+            rules.open()
+        _apply_verifiers(run, rules, corpus["accounts"]["traces"]["kept"])
+    if judge is not None:
+        rules.finish(corpus["num_shards"])
+        extra["judge"] = apply_llm_judge(folder, rules, judge, cache=Path(judge.cache or run.folder / "judge.jsonl"))
+    write_json(folder.folder / "label_noise.json", label_noise(folder, seed=run.recipe.seed))
+    ledger = folder.finish(corpus["num_shards"], **extra)
+    by_count = sorted(ledger["tallies"]["outcomes"].items(), key=lambda item: -item[1])
+    say(f"verify   {account_text(ledger, 'traces')}: {', '.join(f'{n} {word}' for word, n in by_count)}")
+    if "golds" in ledger["accounts"] and ledger["accounts"]["golds"]["dropped"]:
+        say(
+            f"verify   gold answers: {account_text(ledger, 'golds')}; the others are listed in {folder.folder}/ungradable"
+        )
+
+
+def _apply_verifiers(run: Run, folder: StageFolder, total: int) -> None:
+    """Every shard of the corpus with the verifiers' verdicts and their policy's; total: traces in all shards."""
+    settings, before = run.recipe.verify, StageFolder(run.folder / "corpus", "")
+    parts = parts_to_do(before, folder)
+    left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
+    spread = run.executor.spreads(len(parts), size_bytes(parts))  # then each process has a verifier of its own
+    workers = 1 if spread else settings.workers or run.recipe.execution.workers or cores()
+    task = VerifyTask(
+        run.plan.verifiers,
+        workers,
+        settings.timeout_seconds,
+        settings.memory_mb,
+        settings.policy,
+        tuple(settings.labels),
+    )
+    work = partial(verify_part, folder, task)
+    with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
+        make_parts(run.executor, folder, work, parts, progress.update)
+
+
+# --- select: Groups -> Examples, Pairs, held-out problems -----------------------------------------------------------
+
+
+def select_stage(plan: Plan) -> list[Stage]:
+    """Examples and held-out problems do not depend on the pairing, pairs only on the recipe's own."""
+    recipe = plan.recipe
+    shared = values(
+        prompt=recipe.prompt,
+        dev_fraction=recipe.corpus.dev_fraction,
+        seed=recipe.seed,
+        context=plan.context,
+        **student_identity(recipe.student),
+    )
+    own = recipe.select.pairing.name
+    uses = (*_prompt_uses(plan, plan.render), *(bound.judge for bound in plan.filters))
+    unpaired = shared.also(select=table(recipe.select, "pairing"))
+    whole = shared.also(select=recipe.select)
+    return [
+        Stage(
+            "select",
+            inputs=("verify",),
+            settings=whole.also(compared=sorted(plan.policies)),
+            run=run_select,
+            uses=(*uses, *plan.policies.values()),
+            streams={
+                "examples": Stream(unpaired, uses),
+                "dev": Stream(unpaired, uses),
+                "pairs": Stream(whole, (*uses, plan.policies[own])),
+            },
+        )
+    ]
+
+
+def run_select(run: Run) -> None:
+    """Make the select stage."""
+    settings, plan = run.recipe.select, run.plan
+    folder = run.stage_folder("select", settings.model_dump(mode="json"))
+    statistics = folder.folder / "statistics.json"
+    if not (folder.is_finished() and statistics.exists()):
+        folder.open()
+        choose = partial(
+            select_shard,
+            render=plan.render,
+            encode=partial(encode, plan.tokenizer),
+            is_dev=partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
+            pairing=plan.policies[settings.pairing.name],
+            examples=settings.examples,
+            bound_filters=plan.filters,
+            policies=plan.policies,
+        )
+        before = StageFolder(run.folder / "verify", "")
+        parts = parts_to_do(before, folder)
+        with bar(label="select", unit="shard", total=len(parts)) as progress:
+            make_parts(run.executor, folder, partial(select_part, folder, choose), parts, progress.update)
+        compared = compare(folder.read("candidates"), own=settings.pairing.name, policies=plan.policies)
+        write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
+        ledger = folder.finish(before.ledger()["num_shards"])
+        say(f"select   {account_text(ledger, 'examples')}; {account_text(ledger, 'pairs')}")
+    needed = {stage_stream(plan, stage) for stage in run.recipe.train}
+    ledger = folder.ledger()
+    if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):
+        raise OperatorError(f"select: {explain_empty(ledger)}")
+    for stream in sorted(needed):
+        plan.check_rows(folder.read(stream))
+
+
+# --- train: Examples and Pairs -> students ----------------------------------------------------------------------------
+
+
+def train_stages(plan: Plan) -> list[Stage]:
+    """One stage per entry of the recipe's `train`; before one that starts from another, what its start can do."""
+    stages, diagnosed = list[Stage](), set[str]()
+    dev = next((benchmark for benchmark in plan.recipe.evaluate.benchmarks if benchmark.is_held_out), None)
+    diagnosis: tuple[str, ...] = ()
+    for name, settings in plan.recipe.train.items():
+        if plan.diagnosis is not None and dev is not None and settings.start not in ("base", *diagnosed):
+            diagnosed.add(settings.start)
+            diagnosis = (*diagnosis, f"diagnosis/{settings.start}")
+            stages.append(
+                Stage(
+                    f"diagnosis/{settings.start}",
+                    inputs=(f"evaluate/{settings.start}/{dev.name}/scores",),
+                    run=partial(run_diagnosis, student=settings.start, benchmark=dev),
+                    command="train",
+                    cached=False,
+                )
+            )
+        stream = "pairs" if needs_pairs(plan.objectives[name]) else "examples"
+        starts = {settings.start, settings.reference or settings.start}
+        probed = settings.guard is not None and settings.guard.probe_every > 0
+        of_base = student_identity(plan.recipe.student) if "base" in starts else {}
+        of_probe = _probe_settings(plan) if probed else {}
+        stages.append(
+            Stage(
+                f"train/{name}",
+                inputs=(f"select:{stream}", *(f"train/{start}" for start in sorted(starts - {"base"}))),
+                settings=values(seed=plan.recipe.seed, **{f"train.{name}": table(settings, *ROUNDING)}, **of_base, **of_probe),
+                after=diagnosis,
+                run=partial(run_train, name=name),
+                uses=(
+                    plan.objectives[name],
+                    *plan.modifiers[name],
+                    *([dev_probe, WORKER, *_evaluation_uses(plan, BenchmarkSettings())] if probed else []),
+                ),
+                command="train",
+                costly=True,
+            )
+        )
+    return stages
+
+
+def _probe_settings(plan: Plan) -> dict[str, Any]:
+    recipe = plan.recipe
+    sampled = ("temperature", "top_p", "max_new_tokens", "prefill", "verifier")
+    sampling = recipe.evaluate.model_dump(mode="json", include=set(sampled))
+    return {"probe": sampling, "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb]}
+
+
+def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
+    """Train one student."""
+    recipe, settings = run.recipe, run.recipe.train[name]
+    dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
+    if dev and StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]["kept"] == 0:
+        raise OperatorError(
+            "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
+        )
+    folder, fingerprint = run.folder / "train" / name, run.fingerprints[f"train/{name}"]
+    if is_finished(folder, fingerprint):
+        tidy(folder, fingerprint)
+        mirror_finished(run, name)
+        return
+    with run.plan.probe(settings, run.folder) as probe, stage_mirror(run, name) as mirror:
+        ledger = train_stage(
+            folder=folder,
+            stage=name,
+            settings=settings,
+            objective=run.plan.objectives[name],
+            records=records_of(run.folder / "select", stage_stream(run.plan, name)),
+            student=lambda: load_student(run, settings.start),
+            fingerprint=fingerprint,
+            seed=recipe.seed,
+            card=model_card(run, name),
+            describe=settings.model_dump(mode="json"),
+            modifiers=run.plan.modifiers[name],
+            reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
+            probe=probe,
+            pause_at=pause_at,
+            mirror=mirror,
+        )
+    last = read_lines(folder / "metrics.jsonl")[-1]
+    say(f"train    {name}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
+    if settings.guard is not None and ledger["guard"]:
+        say(f"guard    {name}: {ledger['guard']['sentence']}")
+
+
+def load_student(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The base student, or the one a stage left."""
+    if name == "base":
+        return loading.load_model(run.recipe.student, run.plan.tokenizer, seed=run.recipe.seed), run.plan.tokenizer
+    return loading.load_folder(run.folder / "train" / name / "model")
+
+
+def run_diagnosis(run: Run, *, student: str, benchmark: BenchmarkSettings) -> None:
+    """Objectives with negatives re-weight habits that the student has: look at its good habit before they begin."""
+    path = run.folder / "evaluate" / "diagnosis.json"
+    folder = run.folder / "evaluate" / student / benchmark.name
+    made_from = run.fingerprints[f"evaluate/{student}/{benchmark.name}"]
+    if path.exists() and (known := read_json(path)).get("student") == student and known.get("made_from") == made_from:
+        return
+    assert run.plan.diagnosis is not None
+    diagnosis = {"student": student, "made_from": made_from, **run.plan.diagnosis(records_of(folder, "groups"))}
+    write_json(path, diagnosis)
+    say(f"diagnose {student}: {diagnosis['sentence']}")
+
+
+def model_card(run: Run, stage: str) -> str:
+    """The model card of a stage's student, from what the run's folder holds by now."""
+    return card(
+        run.folder,
+        run.recipe,
+        stage,
+        stage_stream(run.plan, stage),
+        run.plan.files,
+        base_on_hub=loading.is_on_hub(run.recipe.student),
+        hubs={name: known.hub for name, known in BENCHMARKS.items()},
+    )
+
+
+def run_model_cards(run: Run) -> None:
+    """Write the cards of all students anew: they say what is known of them."""
+    for stage in run.recipe.train:
+        path, text = run.folder / "train" / stage / "model" / "README.md", model_card(run, stage).encode()
+        if path.parent.is_dir() and (not path.exists() or path.read_bytes() != text):
+            write_bytes(path, text)
+
+
+# --- evaluate: students -> scores -------------------------------------------------------------------------------------
+
+
+def evaluate_stages(plan: Plan) -> list[Stage]:
+    """Answers of each student on each benchmark, scores of the answers, comparisons of the scores."""
+    stages = [Stage("cards", inputs=tuple(f"train/{name}" for name in plan.recipe.train), run=run_model_cards,
+                    command="train", cached=False)]  # fmt: skip
+    scored = list(plan.scored)
+    diagnosed = [s.start for s in plan.recipe.train.values() if s.start != "base"] if plan.diagnosis is not None else []
+    for benchmark in plan.recipe.evaluate.benchmarks:
+        for name in dict.fromkeys([*scored, *(diagnosed if benchmark.is_held_out else [])]):
+            stages += evaluation_of(plan, name, benchmark)
+    names = [f"evaluate/{name}/{b.name}/scores" for b in plan.recipe.evaluate.benchmarks for name in scored]
+    return [*stages, Stage("comparisons", inputs=tuple(names), run=run_comparisons, command="evaluate", cached=False)]
+
+
+def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[Stage]:
+    """The answers of one student on one benchmark, and their scores."""
+    recipe = plan.recipe
+    dev = benchmark.is_held_out
+    transport = [
+        f"engine.options.{option}" for option in (TRANSPORT if recipe.evaluate.engine.name == "openai" else ())
+    ]
+    settings = values(
+        benchmark=table(benchmark, "file"),
+        sampling=table(recipe.evaluate, "models", "benchmarks", *transport),
+        prompt=recipe.prompt,
+        seed=recipe.seed,
+        limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
+        **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
+        **(student_identity(recipe.student) if name == "base" else {}),
+    )
+    read = (*(("select:dev",) if dev else ()), *((f"train/{name}",) if name != "base" else ()))
+    answers = f"evaluate/{name}/{benchmark.name}"
+    return [
+        Stage(
+            answers,
+            inputs=read,
+            settings=settings,
+            run=partial(run_answers, name=name, benchmark=benchmark),
+            uses=(plan.engine, WORKER, *_evaluation_uses(plan, benchmark)),
+            command="evaluate",
+            costly=True,
+        ),
+        Stage(
+            f"{answers}/scores",
+            inputs=(answers,),
+            settings=values(n=recipe.evaluate.n, seed=recipe.seed),
+            run=partial(run_scores, name=name, benchmark=benchmark),
+            command="evaluate",
+            path=f"{answers}/scores.json",
+        ),
+    ]
+
+
+def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
+    config = plan.eval_config(benchmark)
+    return [EvalConfig, *_prompt_uses(plan, config.render), *config.judge.values()]
+
+
+def _prompt_uses(plan: Plan, render: Any) -> list[Any]:
+    return [render, *([loading.chat_function] if plan.recipe.prompt.chat else [])]
+
+
+def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
+    """Draw and verify the answers of one student on one benchmark."""
+    folder = run.stage_folder(f"evaluate/{name}/{benchmark.name}", description(benchmark, run.recipe))
+    if folder.is_finished():
+        return
+    address = (
+        student_address(run.recipe.student)
+        if name == "base"
+        else str((run.folder / "train" / name / "model").resolve())
+    )
+    student = Student(lambda: load_student(run, name), address)
+    problems = problems_of(run, benchmark)
+    run_evaluation(folder, run.plan.eval_config(benchmark), problems, student, author=name, label=f"evaluate {name}")
+
+
+def problems_of(run: Run, benchmark: BenchmarkSettings) -> list[Problem]:
+    """The problems of a benchmark, by id."""
+    problems = list(records_of(run.folder / "select", "dev") if benchmark.is_held_out else load_benchmark(benchmark))
+    return sorted(subsample(problems, benchmark.max_problems, run.recipe.seed), key=lambda problem: problem.id)
+
+
+def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
+    """Scores of the stored answers."""
+    folder = run.stage_folder(f"evaluate/{name}/{benchmark.name}")
+    if (folder.folder / "scores.json").exists():
+        return
+    described = description(benchmark, run.recipe)
+    write_scores(
+        folder, n=run.recipe.evaluate.n, seed=run.recipe.seed, model=name, benchmark=benchmark.name, settings=described
+    )
+
+
+def run_comparisons(run: Run) -> None:
+    """Paired differences of every two students; cards and trackers get the scores too."""
+    names, comparisons = run.plan.scored, []
+    for benchmark in run.recipe.evaluate.benchmarks:
+        scores = {n: read_json(run.folder / "evaluate" / n / benchmark.name / "scores.json") for n in names}
+        for place, name in reversed(list(enumerate(names))):  # the last stage against the one before it comes first
+            for other in reversed(names[:place]):
+                pair = paired_difference(scores[name], scores[other], seed=run.recipe.seed, names=(name, other))
+                comparisons.append({"a": name, "b": other, "benchmark": benchmark.name, **pair})
+    write_json(run.folder / "evaluate" / "comparisons.json", comparisons)
+    run_model_cards(run)
+    mirror_scores(run)
+
+
+# --- report: all of it -> one page --------------------------------------------------------------------------------------
+
+
+def report_stage(plan: Plan) -> list[Stage]:
+    """The page, written anew in every run."""
+    return [Stage("report", inputs=("comparisons",), run=run_report, cached=False)]
+
+
+def run_report(run: Run) -> None:
+    """Write the report."""
+    if run.recipe.report.token_changes:
+        write_token_changes(run.folder, run.recipe, stage_of_tokens(run.folder), pairs_shown(run.folder))
+    say(f"report   {write_report(run.folder)}")
+
+
+# --- small helpers ------------------------------------------------------------------------------------------------------
+
+
+def records_of(folder: Path, stream: str) -> Iterator[Any]:
+    """The records of a finished stage's stream; a generator, so nothing is read before it is asked for."""
+    yield from StageFolder(folder, "").read(stream)
+
+
+def account_text(ledger: Mapping[str, Any], name: str) -> str:
+    """One account of a ledger as words: `pairs: 7 of 9 problems kept (2 no_correct_trace)`."""
+    account = ledger["accounts"][name]
+    reasons = ", ".join(f"{n} {reason}" for reason, n in list(account["dropped"].items())[:4])
+    kept = f"{account['kept']} of {account['in']} {account['unit']}s kept"
+    return f"{name}: {kept}" + (f" ({reasons})" if reasons else "")
+
+
+BUILDERS: dict[str, Callable[[Plan], list[Stage]]] = {
+    "corpus": corpus_stage,
+    "verify": verify_stage,
+    "select": select_stage,
+    "train": train_stages,
+    "evaluate": evaluate_stages,
+    "report": report_stage,
+}
