@@ -67,6 +67,28 @@ class FilterSettings(Plugin):
         return Plugin.model_validate(value).model_dump()
 
 
+STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")  # of every recipe, in order
+
+
+class ExtraStage(Plugin):
+    """A stage that a recipe adds: its name, its options, and `after`, the stage it comes after."""
+
+    after: Literal["corpus", "verify", "select", "train", "evaluate", "report"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or "after" not in value:
+            raise ValueError("write a table with `name`, `after` and its options")
+        plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "after"})
+        return {"name": plugin.name, "options": plugin.options, "after": value["after"]}
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the run's: the name, of one's own code the function's."""
+        return self.name.rpartition(":")[2]
+
+
 class StudentSettings(Settings):
     """The model to train: `model` is a folder, a hub id, a .gguf file or `package:NAME` (a .gguf inside an installed
     Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
@@ -312,6 +334,7 @@ class Recipe(Settings):
     corpus: CorpusSettings
     verify: VerifySettings = VerifySettings()
     select: SelectSettings = SelectSettings()
+    stages: list[ExtraStage] = Field(default_factory=list)  # further stages between and after these
     train: dict[str, StageSettings] = Field(min_length=1)
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
@@ -336,6 +359,7 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
         _check_differ([tracker.name for tracker in self.tracking], "trackers")
+        _check_differ([*STAGES, "trash", "tracking", *(stage.folder for stage in self.stages)], "stages")
         known, wrong = ["base"], []
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from redistill.config.tables import BenchmarkSettings, Recipe, StageSettings, StudentSettings
+from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, StageSettings, StudentSettings
 from redistill.config.user_plugins import code_files
 from redistill.corpus import benchmark_leaks
 from redistill.errors import ErrorCollector
@@ -24,6 +24,7 @@ from redistill.io.atomic import sha256_file
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.model.rendering import renderer
+from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.resolve import find_parts
 from redistill.records import Problem
@@ -51,6 +52,7 @@ class Plan:
     engine: Callable[..., Any]
     diagnosis: Callable[..., Any] | None
     trackers: dict[str, partial[Any]]
+    extra: list[tuple[ExtraStage, partial[Any]]]
     tokenizer: PreTrainedTokenizerFast
     render: Callable[[Problem], str]
     context: int
@@ -64,6 +66,10 @@ class Plan:
         judges = verifiers_of(verifier, where, anchors)
         sampling = sampling_of(self.recipe.evaluate)
         return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
+
+    def feeding(self, step: str) -> str:
+        """The stage whose groups `verify` or `select` reads."""
+        return feeding(self.recipe.stages, step)
 
     def check_rows(self, records: Iterable[Any]) -> None:
         """The checks that need rows of the data (train/preflight.py)."""
@@ -110,6 +116,7 @@ def make_plan(recipe: Recipe) -> Plan:
         engine=parts.engine,
         diagnosis=parts.diagnosis,
         trackers=parts.trackers,
+        extra=parts.extra,
         tokenizer=parts.tokenizer,
         render=renderer(recipe.prompt, parts.tokenizer)[0],
         context=context,

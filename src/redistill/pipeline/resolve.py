@@ -17,7 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe
+from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe
 from redistill.corpus import SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
@@ -26,6 +26,7 @@ from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.rendering import check_template
+from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
@@ -43,6 +44,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "verify.verifiers": VERIFIERS,
     "verify.judge": JUDGES,
     "select.filters": FILTERS,
+    "stages": {**GROUP_STAGES, **FOLDER_STAGES},
     "select.pairing": PAIRINGS,
     "train.*.objective": OBJECTIVES,
     "train.*.modifiers": MODIFIERS,
@@ -70,6 +72,7 @@ class Parts:
     engine: partial[Any]
     diagnosis: partial[Any] | None
     trackers: dict[str, partial[Any]]
+    extra: list[tuple[ExtraStage, partial[Any]]]  # the recipe's further stages
     files: list[Path]  # of the sources, in their order
     tokenizer: PreTrainedTokenizerFast
 
@@ -109,6 +112,7 @@ def find_parts(
     for settings, tracker in zip(recipe.tracking, trackers):
         if tracker is not None:
             collector.try_call(check_tracker, settings.name, tracker)
+    extra = [collector.try_call(_bind_extra, stage, f"stages.{i}") for i, stage in enumerate(recipe.stages)]
     if "verify" not in doubtful:
         collector.try_call(_check_policy, recipe)
     files: list[Path] = []
@@ -139,6 +143,7 @@ def find_parts(
         engine=engine,
         diagnosis=diagnosis,
         trackers={settings.name: tracker for settings, tracker in zip(recipe.tracking, trackers)},
+        extra=list(zip(recipe.stages, extra, strict=True)),
         files=files,
         tokenizer=tokenizer,
     )
@@ -153,6 +158,15 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
     if recipe.train[name].reference is not None and not needs_reference(objective):
         chosen = recipe.train[name].objective.name
         raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
+
+
+def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
+    on_groups = stage.after in ON_GROUPS
+    table, other = (GROUP_STAGES, FOLDER_STAGES) if on_groups else (FOLDER_STAGES, GROUP_STAGES)
+    if stage.name in other:
+        places = "verify or corpus" if not on_groups else "select, train, evaluate or report"
+        raise OperatorError(f"{where}: {stage.name} comes after {places}, not after {stage.after}.")
+    return bind(table, stage, where)
 
 
 def _check_policy(recipe: Recipe) -> None:

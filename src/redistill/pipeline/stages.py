@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from redistill.config.tables import BenchmarkSettings
+from redistill.config.tables import STAGES, BenchmarkSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -25,6 +25,7 @@ from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do, size_bytes
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
@@ -53,7 +54,9 @@ WORKER = "redistill.verify.worker"  # started with `python -m`, so no import lea
 
 def stages_of(plan: Plan) -> list[Stage]:
     """Every stage of the plan's recipe."""
-    return [stage for build in BUILDERS.values() for stage in build(plan)]
+    stages = [stage for build in BUILDERS.values() for stage in build(plan)]
+    last = {name: name for name in STAGES} | {"train": "cards", "evaluate": "comparisons"}
+    return [*stages, *extra_stages(plan.extra, last)]
 
 
 # --- corpus: source rows -> Groups --------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ def verify_stage(plan: Plan) -> list[Stage]:
     return [
         Stage(
             "verify",
-            inputs=("corpus",),
+            inputs=(plan.feeding("verify"),),
             settings=values(verify=table(plan.recipe.verify, "workers", *transport)),
             run=run_verify,
             uses=(*plan.verifiers.values(), WORKER, *([type(judge)] if judge else [])),
@@ -144,7 +147,7 @@ def run_verify(run: Run) -> None:
     if judge is None or not rules.is_finished():
         if judge is not None:
             rules.open()
-        _apply_verifiers(run, rules, corpus["accounts"]["traces"]["kept"])
+        _apply_verifiers(run, rules)
     if judge is not None:
         rules.finish(corpus["num_shards"])
         extra["judge"] = apply_llm_judge(folder, rules, judge, cache=Path(judge.cache or run.folder / "judge.jsonl"))
@@ -158,9 +161,10 @@ def run_verify(run: Run) -> None:
         )
 
 
-def _apply_verifiers(run: Run, folder: StageFolder, total: int) -> None:
-    """Every shard of the corpus with the verifiers' verdicts and their policy's; total: traces in all shards."""
-    settings, before = run.recipe.verify, StageFolder(run.folder / "corpus", "")
+def _apply_verifiers(run: Run, folder: StageFolder) -> None:
+    """Every shard of the groups before it with the verifiers' verdicts and their policy's."""
+    settings, before = run.recipe.verify, StageFolder(run.folder / run.plan.feeding("verify"), "")
+    total = before.ledger()["accounts"]["traces"]["kept"]
     parts = parts_to_do(before, folder)
     left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
     spread = run.executor.spreads(len(parts), size_bytes(parts))  # then each process has a verifier of its own
@@ -198,7 +202,7 @@ def select_stage(plan: Plan) -> list[Stage]:
     return [
         Stage(
             "select",
-            inputs=("verify",),
+            inputs=(plan.feeding("select"),),
             settings=whole.also(compared=sorted(plan.policies)),
             run=run_select,
             uses=(*uses, *plan.policies.values()),
@@ -228,7 +232,7 @@ def run_select(run: Run) -> None:
             bound_filters=plan.filters,
             policies=plan.policies,
         )
-        before = StageFolder(run.folder / "verify", "")
+        before = StageFolder(run.folder / plan.feeding("select"), "")
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
             make_parts(run.executor, folder, partial(select_part, folder, choose), parts, progress.update)
@@ -274,7 +278,9 @@ def train_stages(plan: Plan) -> list[Stage]:
             Stage(
                 f"train/{name}",
                 inputs=(f"select:{stream}", *(f"train/{start}" for start in sorted(starts - {"base"}))),
-                settings=values(seed=plan.recipe.seed, **{f"train.{name}": table(settings, *ROUNDING)}, **of_base, **of_probe),
+                settings=values(
+                    seed=plan.recipe.seed, **{f"train.{name}": table(settings, *ROUNDING)}, **of_base, **of_probe
+                ),
                 after=diagnosis,
                 run=partial(run_train, name=name),
                 uses=(

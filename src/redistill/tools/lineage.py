@@ -198,10 +198,16 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     trace = _of(group, id)
     steps = [Step("trace", f"{id} by {trace.author or 'an unknown author'}, of problem {problem_id}")]
     steps.append(_first_seen(here, id, group, trace))
+    dropped = _dropped_between(here, id, "corpus")
+    if dropped:
+        return [*steps, *dropped]
     verified = here.group("verify/groups", problem_id)
     if verified is None:
         return [*steps, _not_run("verify")]
     steps.append(_verdicts("verify", _of(verified, id)))
+    dropped = _dropped_between(here, id, "verify")
+    if dropped:
+        return [*steps, *dropped]
     columns = here.group("select/groups", problem_id)
     if columns is None or not here.has_run("select"):
         return [*steps, _not_run("select")]
@@ -215,6 +221,15 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
         steps.append(Step("select", "kept as an example", facts))
     steps.append(_pairs_of_trace(here, id, problem_id))
     return steps + _trained(here, [id] if not reasons else [], _pairs_with(here, id))
+
+
+def _dropped_between(here: _Run, id: str, after: str) -> list[Step]:
+    """Where a stage that the recipe put after `after` has dropped a trace."""
+    stages = [stage for stage in here.setting("stages") or () if stage.get("after") == after]
+    names = [str(stage["name"]).rpartition(":")[2] for stage in stages]
+    return [
+        Step(name, f"trace dropped by the stage {name}", []) for name in names if _dropped(here, f"{name}/dropped", id)
+    ]
 
 
 def _students(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:

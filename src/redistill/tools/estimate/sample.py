@@ -29,7 +29,8 @@ from redistill.io.executors import LocalProcesses, cores
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
-from redistill.pipeline.graph import ordered
+from redistill.pipeline import graph
+from redistill.pipeline.extra_stages import apply_to_shard
 from redistill.pipeline.plan import Plan
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, content_id
@@ -89,7 +90,7 @@ def look(plan: Plan, folder: Path) -> Look:
 
     OperatorError where the sources hold nothing that can be used.
     """
-    states = resolve(ordered(stages_of(plan)), folder)
+    states = graph.resolve(graph.ordered(stages_of(plan)), folder)
     room = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
     return _finished(plan, folder, room) if _is_made(room) else _sampled(plan)
 
@@ -267,9 +268,21 @@ def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Gr
     judges = VerifyTask(
         plan.verifiers, workers, settings.timeout_seconds, settings.memory_mb, settings.policy, tuple(settings.labels)
     )
+    last = _with_extra_stages(plan, folder, "corpus", corpus)
     with closing_pool():
-        verify_part(verify, judges, ShardInput(0, corpus.shard_files("groups")[0]))
-    return list(verify.read("groups"))
+        verify_part(verify, judges, ShardInput(0, last.shard_files("groups")[0]))
+    return list(_with_extra_stages(plan, folder, "verify", verify).read("groups"))
+
+
+def _with_extra_stages(plan: Plan, folder: Path, after: str, before: StageFolder) -> StageFolder:
+    """The folder of the last stage that the recipe puts after this one, made from it."""
+    for settings, function in plan.extra:
+        if settings.after == after:
+            made = StageFolder(folder / settings.folder, "sample")
+            made.open()
+            apply_to_shard(made, function, settings.folder, ShardInput(0, before.shard_files("groups")[0]))
+            before = made
+    return before
 
 
 # --- the beginning of the sources -------------------------------------------------------------------------------------
