@@ -1,5 +1,6 @@
 """Fixtures of the miniature experiment (mini.py)."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def copy(whole: Path, tmp_path: Path) -> Callable[..., Path]:
         (tmp_path / "mini.yaml").write_text(MINI)
         target = tmp_path / "runs" / "mini"
         target.mkdir(parents=True)
+        origin = json.dumps({"layout": 2, "recipe_file": str(tmp_path / "mini.yaml"), "name": "mini"})
+        (target / "layout.json").write_text(origin)
         for room in rooms:
             shutil.copytree(whole / "runs" / "mini" / room, target / room)
         return tmp_path

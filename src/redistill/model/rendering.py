@@ -12,7 +12,6 @@ from redistill.config.tables import PromptSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.records import Problem
 from redistill.text.prompts import TEMPLATES, render
 
 
@@ -26,7 +25,7 @@ def check_template(name: str, where: str) -> None:
 
 def renderer(
     prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast
-) -> tuple[Callable[[Problem], str], Callable[[str], str] | None]:
+) -> tuple[partial[str], Callable[[str], str] | None]:
     """(problem -> prompt text, the chat function or None). OperatorError for a template that is none."""
     name = prompt.template
     check_template(name, "prompt.template")

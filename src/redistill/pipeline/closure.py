@@ -36,6 +36,7 @@ PRESENTATION = (
     "redistill.config.validation_messages",
     "redistill.io.progress",
     "redistill.io.tracking",
+    "redistill.pipeline.run_tracking",
     "redistill.report",
     "redistill.safety.telemetry_off",
     "redistill.safety.terminal",

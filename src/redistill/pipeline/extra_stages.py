@@ -17,7 +17,7 @@ from redistill.io.progress import say
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.pipeline.keys import values
-from redistill.pipeline.stage import Run, Stage
+from redistill.pipeline.stage import Run, Stage, stage_folder
 from redistill.records import Dropped, Group
 from redistill.select.limit_traces import limit_traces
 
@@ -53,7 +53,7 @@ def extra_stages(bound: Sequence[tuple[ExtraStage, partial[Any]]], last: dict[st
 
 def run_on_groups(run: Run, *, settings: ExtraStage, function: partial[Any], before: str) -> None:
     """Every shard of the stage before it through the function; a trace that is gone is dropped under the stage's name."""
-    folder = run.stage_folder(settings.folder, settings.model_dump(mode="json"))
+    folder = stage_folder(run, settings.folder, settings.model_dump(mode="json"))
     if folder.is_finished():
         return
     folder.open()

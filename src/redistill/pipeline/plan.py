@@ -54,7 +54,7 @@ class Plan:
     trackers: dict[str, partial[Any]]
     extra: list[tuple[ExtraStage, partial[Any]]]
     tokenizer: PreTrainedTokenizerFast
-    render: Callable[[Problem], str]
+    render: partial[str]
     context: int
     inputs: dict[str, str]
     avoided: list[Problem] = field(default_factory=list)  # problems of benchmarks, which the corpus must not hold

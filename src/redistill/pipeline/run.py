@@ -24,7 +24,7 @@ from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run_folder import RunOrigin, check_owner, empty_trash, prepare, put_aside, take, trash_folders
 from redistill.pipeline.run_record import run_record
-from redistill.pipeline.stage import Run, Stage
+from redistill.pipeline.stage import Run, Stage, stage_folder
 from redistill.pipeline.stages import stages_of
 from redistill.train.stage import is_finished
 
@@ -158,7 +158,7 @@ def _help_training(plan: Plan, folder: Path, until: str | None, on_code_change: 
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))
     fingerprints = {name: value for state in states.values() for name, value in state.fingerprints.items()}
     this = Run(plan, folder, fingerprints, stages={stage.name: stage for stage in stages}, states=states)
-    select = this.stage_folder("select")
+    select = stage_folder(this, "select")
     while not (
         select.ledger_path.exists() and StageFolder(select.folder, "").ledger().get("fingerprint") == select.fingerprint
     ):

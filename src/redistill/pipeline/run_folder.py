@@ -52,13 +52,16 @@ def check_owner(folder: Path, states: Mapping[str, State], origin: RunOrigin, *,
     replaced = [state for state in states.values() if state.cause == "settings"]
     if overwrite or not finished or not replaced:
         return
-    before = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {}
-    same_file = before.get("recipe_file", "") == origin.recipe_file
+    before = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {"recipe_file": origin.recipe_file}
+    moved = (
+        Path(before["recipe_file"]).name == Path(origin.recipe_file).name and not Path(before["recipe_file"]).exists()
+    )
+    same_file = before["recipe_file"] == origin.recipe_file or moved
     first = next(iter(states.values()))
     if same_file and first.cause != "settings":
         return
     differs = "; ".join(list(dict.fromkeys(text for state in replaced for text in state.changes.settings))[:6])
-    owner = f" of {Path(before['recipe_file']).name}" if before.get("recipe_file") else ""
+    owner = f" of {Path(before['recipe_file']).name}" if before["recipe_file"] else ""
     raise OperatorError(
         f"{folder} holds a finished run{owner}, and this recipe would replace {', '.join(s.stage.name for s in replaced[:4])}"
         f"{' and more' if len(replaced) > 4 else ''} ({differs or 'other settings'}). Write --name NAME to keep both, or "

@@ -80,6 +80,7 @@ class Run:
         """The recipe of the plan."""
         return self.plan.recipe
 
-    def stage_folder(self, name: str, describe: Mapping[str, Any] | None = None) -> StageFolder:
-        """The folder of a stage made of shards; an absolute path, for other processes may stand elsewhere."""
-        return StageFolder(self.folder.absolute() / name, self.fingerprints[name], describe or {})
+
+def stage_folder(run: Run, name: str, describe: Mapping[str, Any] | None = None) -> StageFolder:
+    """The folder of a stage made of shards; an absolute path, for other processes may stand elsewhere."""
+    return StageFolder(run.folder.absolute() / name, run.fingerprints[name], describe or {})

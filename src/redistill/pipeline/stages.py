@@ -7,6 +7,7 @@ one: a function that makes it, and a line in BUILDERS.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
-from redistill.pipeline.stage import Run, Stage, Stream
+from redistill.pipeline.stage import Run, Stage, Stream, stage_folder
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.report.model_card import card
@@ -80,7 +81,7 @@ def corpus_stage(plan: Plan) -> list[Stage]:
 def run_corpus(run: Run) -> None:
     """Make the corpus stage."""
     settings = run.recipe.corpus
-    folder = run.stage_folder("corpus", settings.model_dump(mode="json"))
+    folder = stage_folder(run, "corpus", settings.model_dump(mode="json"))
     if folder.is_finished():
         remove_shuffle(folder)
         return
@@ -130,7 +131,7 @@ def verify_stage(plan: Plan) -> list[Stage]:
 def run_verify(run: Run) -> None:
     """Make the verify stage."""
     settings = run.recipe.verify
-    folder = run.stage_folder("verify", settings.model_dump(mode="json"))
+    folder = stage_folder(run, "verify", settings.model_dump(mode="json"))
     if folder.is_finished():
         return
     corpus = StageFolder(run.folder / "corpus", "").ledger()
@@ -193,6 +194,7 @@ def select_stage(plan: Plan) -> list[Stage]:
         dev_fraction=recipe.corpus.dev_fraction,
         seed=recipe.seed,
         context=plan.context,
+        template=plan.render.keywords["template"],
         **student_identity(recipe.student),
     )
     own = recipe.select.pairing.name
@@ -218,7 +220,7 @@ def select_stage(plan: Plan) -> list[Stage]:
 def run_select(run: Run) -> None:
     """Make the select stage."""
     settings, plan = run.recipe.select, run.plan
-    folder = run.stage_folder("select", settings.model_dump(mode="json"))
+    folder = stage_folder(run, "select", settings.model_dump(mode="json"))
     statistics = folder.folder / "statistics.json"
     if not (folder.is_finished() and statistics.exists()):
         folder.open()
@@ -299,7 +301,8 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     recipe = plan.recipe
     sampled = ("temperature", "top_p", "max_new_tokens", "prefill", "verifier")
     sampling = recipe.evaluate.model_dump(mode="json", include=set(sampled))
-    return {"probe": sampling, "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb]}
+    limits = [recipe.verify.timeout_seconds, recipe.verify.memory_mb]
+    return {"probe": sampling, "limits": limits, "asked": asked(plan.eval_config(BenchmarkSettings()))}
 
 
 def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
@@ -409,6 +412,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
         prompt=recipe.prompt,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
+        asked=asked(plan.eval_config(benchmark)),
         **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
         **(student_identity(recipe.student) if name == "base" else {}),
     )
@@ -440,13 +444,19 @@ def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     return [EvalConfig, *_prompt_uses(plan, config.render), *config.judge.values()]
 
 
+def asked(config: EvalConfig) -> dict[str, Any]:
+    """How students are asked and judged, as values: so the key does not need the code that works them out."""
+    verifiers = {name: [verifier.func.__qualname__, verifier.keywords] for name, verifier in config.judge.items()}
+    return {"sampling": asdict(config.sampling), "template": config.render.keywords["template"], "verifiers": verifiers}
+
+
 def _prompt_uses(plan: Plan, render: Any) -> list[Any]:
     return [render, *([loading.chat_function] if plan.recipe.prompt.chat else [])]
 
 
 def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     """Draw and verify the answers of one student on one benchmark."""
-    folder = run.stage_folder(f"evaluate/{name}/{benchmark.name}", description(benchmark, run.recipe))
+    folder = stage_folder(run, f"evaluate/{name}/{benchmark.name}", description(benchmark, run.recipe))
     if folder.is_finished():
         return
     address = (
@@ -467,7 +477,7 @@ def problems_of(run: Run, benchmark: BenchmarkSettings) -> list[Problem]:
 
 def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     """Scores of the stored answers."""
-    folder = run.stage_folder(f"evaluate/{name}/{benchmark.name}")
+    folder = stage_folder(run, f"evaluate/{name}/{benchmark.name}")
     if (folder.folder / "scores.json").exists():
         return
     described = description(benchmark, run.recipe)

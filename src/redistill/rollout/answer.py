@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ class EvalConfig:
     """All that scores depend on but the student and the problems. `verifier` names the one of `judge` that decides."""
 
     engine: Callable[..., list[Sample]]
-    render: Callable[[Problem], str]
-    judge: Mapping[str, Callable[..., Any]]
+    render: partial[str]
+    judge: Mapping[str, partial[Any]]
     verifier: str
     sampling: Sampling
     seed: int

@@ -27,7 +27,7 @@ from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import make, open_run
 from redistill.pipeline.run_folder import RunOrigin, link_tree, prepare, trash_folders
 from redistill.pipeline.run_record import run_record
-from redistill.pipeline.stage import Run
+from redistill.pipeline.stage import Run, stage_folder
 from redistill.pipeline.stages import run_train, stages_of
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished
@@ -119,7 +119,7 @@ def _share(shared: Path, run: Run, name: str, make_it: Callable[[], None]) -> No
     whole = (
         partial(is_finished, folder, stage_fingerprint)
         if name.startswith("train/")
-        else run.stage_folder(name).is_finished
+        else stage_folder(run, name).is_finished
     )
     _shared(shared / name / stage_fingerprint, folder, make_it, whole)
 
