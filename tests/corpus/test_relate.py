@@ -14,7 +14,13 @@ from redistill.io.atomic import read_json
 from redistill.records import make_problem
 
 # Tellings of one problem: they differ in words without weight only.
-TELLINGS = ["What is $7 \\cdot 6$?", "Find $7 \\cdot 6$.", "Compute the value of 7*6.", "Determine 7 * 6", "Evaluate 7*6."]
+TELLINGS = [
+    "What is $7 \\cdot 6$?",
+    "Find $7 \\cdot 6$.",
+    "Compute the value of 7*6.",
+    "Determine 7 * 6",
+    "Evaluate 7*6.",
+]
 
 
 def by_id(statements: list[str]) -> list[str]:
@@ -41,7 +47,11 @@ def sign(spill: Path, rows: list[tuple[str, str | None]], num_shards: int = 1, *
 
 
 def merged(
-    spill: Path, rows: list[tuple[str, str | None]], num_shards: int = 1, near: relate.Near = "off", threshold: float = 0.8
+    spill: Path,
+    rows: list[tuple[str, str | None]],
+    num_shards: int = 1,
+    near: relate.Near = "off",
+    threshold: float = 0.8,
 ) -> dict[str, str]:
     """{statement: its leader's statement} of all that go into another."""
     sign(spill, rows, num_shards)
@@ -146,7 +156,10 @@ def test_what_goes_into_a_problem_that_goes_into_another_goes_there_too(tmp_path
     first, middle = by_id([telling(), telling(2)])
     told_again = (f"{middle}{' then' * times}" for times in range(1, 99))
     late = next(text for text in told_again if id_of(text) > id_of(middle))
-    assert merged(tmp_path, [(text, "5") for text in (late, middle, first)], near="merge") == {middle: first, late: first}
+    assert merged(tmp_path, [(text, "5") for text in (late, middle, first)], near="merge") == {
+        middle: first,
+        late: first,
+    }
 
 
 def test_a_problem_that_leads_follows_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +167,9 @@ def test_a_problem_that_leads_follows_none(tmp_path: Path, monkeypatch: pytest.M
     a, b, c = by_id([telling(1), telling(1, 4), telling(1, 4, 8)])
     assert similarity(a, b) >= 0.8 and similarity(b, c) >= 0.8
     met = {a: [1, 7], b: [2, 7], c: [2, 9]}
-    bands = iter([met[text] + [100 * place + n for n in range(relate.BANDS - 2)] for place, text in enumerate([a, b, c])])
+    bands = iter(
+        [met[text] + [100 * place + n for n in range(relate.BANDS - 2)] for place, text in enumerate([a, b, c])]
+    )
     monkeypatch.setattr(relate, "_bands", lambda pieces: next(bands))
     assert merged(tmp_path / "b", [(text, "5") for text in (a, b, c)], near="merge") == {c: b}
 
@@ -197,7 +212,10 @@ def test_a_follower_is_sent_to_the_shard_of_its_leader_in_either_direction(tmp_p
     others = [text for text in tellings if text != lead]
     assert found[shard_of(lead, 16)]["into"] == {id_of(text): id_of(lead) for text in others}
     away = [text for text in others if shard_of(text, 16) != shard_of(lead, 16)]
-    assert {min(shard_of(t, 16) for t in away) < shard_of(lead, 16), max(shard_of(t, 16) for t in away) > shard_of(lead, 16)} == {True}
+    assert {
+        min(shard_of(t, 16) for t in away) < shard_of(lead, 16),
+        max(shard_of(t, 16) for t in away) > shard_of(lead, 16),
+    } == {True}
     for index, facts in enumerate(found):
         mine = [text for text in away if shard_of(text, 16) == index]
         assert facts["away"] == {id_of(text): shard_of(lead, 16) for text in mine}

@@ -106,9 +106,7 @@ def test_a_problem_that_goes_to_another_shard_is_counted_here_and_its_rows_there
     assert records(left, "groups") == [] and account(left, "problems") == (0, {"same_problem": 1})
     assert account(left, "rows") == account(left, "traces") == (0, {}) and records(left, "origins") == []
     # the same id is among the `into` of the leader's shard, which must not count the problem again
-    met = merged(
-        tmp_path / "to", [line(1, group("2+2?", "a"))], moved=[follower], into={"Find 2+2": "2+2?"}
-    )
+    met = merged(tmp_path / "to", [line(1, group("2+2?", "a"))], moved=[follower], into={"Find 2+2": "2+2?"})
     assert texts(groups(met)["2+2?"]) == ["a", "b"] and account(met, "problems") == (1, {})
     assert account(met, "rows") == (2, {}) and account(met, "traces") == (2, {"empty_completion": 1})
 
