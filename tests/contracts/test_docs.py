@@ -5,8 +5,6 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 from redistill import api
 from redistill.cli import VERBS
 from redistill.config import tables
@@ -39,21 +37,29 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    for link in LINK.findall(prose(page)):
-        if link.startswith(("http://", "https://")):
-            continue
-        target, _, heading = link.partition("#")
-        there = (page.parent / target) if target else page
-        assert there.exists(), f"{page.name} links to {link}, which is not there"
-        assert not heading or heading in headings(there), f"{page.name} links to {link}: no such heading"
+def test_every_relative_link_leads_somewhere() -> None:
+    broken = []
+    for page in LINKING:
+        for link in LINK.findall(prose(page)):
+            if link.startswith(("http://", "https://")):
+                continue
+            target, _, heading = link.partition("#")
+            there = (page.parent / target) if target else page
+            if not there.exists():
+                broken.append(f"{page.relative_to(ROOT)} links to {link}, which is not there")
+            elif heading and heading not in headings(there):
+                broken.append(f"{page.relative_to(ROOT)} links to {link}: no such heading")
+    assert not broken
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_path_of_the_repository_that_a_page_names_exists(page: Path) -> None:
-    gone = [path for path in REPO_PATH.findall(page.read_text("utf-8")) if not (ROOT / path).exists()]
-    assert not gone, f"{page.name} names {', '.join(gone)}"
+def test_every_path_of_the_repository_that_a_page_names_exists() -> None:
+    gone = [
+        f"{page.relative_to(ROOT)} names {path}"
+        for page in PAGES
+        for path in REPO_PATH.findall(page.read_text("utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert not gone
 
 
 def test_the_index_and_the_site_name_every_page() -> None:

@@ -37,6 +37,7 @@ def test_lengths_are_bounds_that_still_fit():
     assert prompt_length(side(prompt_tokens=8), most=8) is None
     assert prompt_length(side(prompt_tokens=9), most=8) == "prompt_too_long"
     assert prompt_length(side(prompt_tokens=3), least=4) == "prompt_too_short"
+    assert prompt_length(side(prompt_tokens=4), least=4) is None
     nine = "w " * 9  # ten tokens with the end of turn
     assert completion_length(side(nine), least=10, most=10) is None
     assert completion_length(side(nine, "completion"), most=9) == "completion_too_long"
@@ -70,6 +71,11 @@ def test_a_text_in_a_loop_is_turned_away_and_the_options_reach_the_measure():
     loop = "I think the answer is 4 . " * 20
     assert repetition(side(loop, "rejected")) == "rejected_repetition"
     assert repetition(side(loop), min_words=10_000) is None
+    # 140 words of which all but the first 7 were said before in the same order: 0.95, 20 times over, in 140 words
+    assert repetition(side(loop), max_share=1.0, loop_times=21) is None
+    assert repetition(side(loop), max_share=1.0, loop_times=2, loop_words=141) is None
+    assert repetition(side(loop), max_share=1.0, loop_times=2, loop_words=100) == "chosen_repetition"
+    assert repetition(side(loop), ngram=141, loop_times=21) is None  # there are no n-grams of 141 words
     assert repetition(side("Two and two are four.")) is None
 
 
@@ -84,6 +90,8 @@ def test_another_language_is_seen_also_in_the_middle_of_a_text():
     mixed = ENGLISH * 6 + CHINESE * 3 + ENGLISH * 6
     assert language(side(mixed)) == "chosen_other_language"
     assert language(side(mixed), max_share=0.9) is language(side(mixed), allowed=["en", "zh"]) is None
+    assert language(side(CHINESE * 3), max_share=1.0) is None  # all of it, which is not more than all of it
+    assert language(side(CHINESE * 3), min_probability=1.01) is None  # nobody is as sure as that
 
 
 def test_formulas_and_a_few_words_are_of_no_language():
@@ -122,6 +130,7 @@ def test_no_answer_is_what_any_verifier_says():
     trace = make_trace(PROBLEM.id, "four", verdicts=unread)
     assert no_answer(Side("completion", Group(PROBLEM, (trace,)), trace, 5, 2)) == "completion_no_answer"
     assert no_answer(side(outcome="incorrect")) is None
+    assert no_answer(side(outcome="truncated")) == "chosen_no_answer"  # cut off before it could say one
 
 
 def test_too_easy_and_too_hard_by_the_pass_rate_of_the_group():
@@ -131,6 +140,7 @@ def test_too_easy_and_too_hard_by_the_pass_rate_of_the_group():
     assert pass_rate(three_of_four, least=0.76) == "too_hard"
     assert pass_rate(three_of_four, least=0.76, min_traces=5) is None
     assert pass_rate(side(outcome="timeout"), least=0.9) is None
+    assert pass_rate(side(outcome="timeout"), least=0.9, min_traces=0) is None  # no trace was judged: no share
 
 
 @pytest.mark.parametrize("name", FILTERS)

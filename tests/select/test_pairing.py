@@ -78,6 +78,9 @@ def test_each_way_of_having_no_pair_has_its_own_word():
     assert certain(group(wrong)) == "no_correct_trace"
     assert certain(group(right)) == "no_incorrect_trace"
     assert certain(group(trace("a", "ungradable"), trace("b", "ungradable"))) == "ungradable"
+    assert certain(group(trace("a", "ungradable"), trace("b", "timeout"))) == "no_correct_trace"
+    assert certain(group(right, trace("a", "truncated"), trace("b", "truncated"))) == "only_truncated_wrong"
+    assert certain(group(right, trace("a", "truncated"), trace("b", "timeout"))) == "only_undecided_wrong"
 
 
 def test_first_right_meets_first_wrong_in_the_order_of_the_source():
@@ -111,6 +114,17 @@ def test_the_papers_rule_takes_a_timeout_for_wrong_and_needs_every_label_for_rig
     ) == [("slow", "w")]
 
 
+def test_the_papers_rule_takes_the_first_of_each_side():
+    both = {"llama_verification": "correct", "math_verify": "correct"}
+    g = group(
+        trace("w1", "incorrect"),
+        trace("r1", "correct", **both),
+        trace("w2", "incorrect"),
+        trace("r2", "correct", **both),
+    )
+    assert texts(redi_paper(g)) == [("r1", "w1")]
+
+
 def test_options_are_bound_from_a_recipe_and_nonsense_is_refused():
     assert bind(PAIRINGS, Plugin(name="redi-paper", options={"labels": ["a", "b"]}), "select.pairing").keywords == {
         "labels": ("a", "b")
@@ -139,6 +153,9 @@ def test_length_matched_leaves_out_pairs_beyond_the_longest_ratio():
     assert texts(length_matched(g, max_pairs=9, max_ratio=1.25)) == [("a", "x"), ("a", "z")]
     assert texts(length_matched(g, max_pairs=9, max_ratio=1.34)) == [("a", "x"), ("b", "y"), ("a", "z")]
     assert length_matched(g, max_pairs=9, max_ratio=1.05) == "no_pair_of_like_length"
+    assert texts(length_matched(group(*rights(a=10), *wrongs(x=10, y=11)), max_pairs=9, max_ratio=1)) == [("a", "x")]
+    # log(15 / 10) and log(1.5) differ in their last bit
+    assert texts(length_matched(group(*rights(a=10), *wrongs(x=15)), max_ratio=1.5)) == [("a", "x")]
     for ratio in (0.9, float("nan")):
         with pytest.raises(OperatorError, match="max_ratio must be 1 or more"):
             length_matched(g, max_ratio=ratio)
@@ -159,6 +176,14 @@ def test_hardest_takes_the_wrong_answer_that_most_give():
     wrong = [trace(t, "incorrect", answer=a) for t, a in [("p", "7"), ("q", "5"), ("r", " 5"), ("s", None), ("t", "5")]]
     found = [w for _, w in texts(hardest(group(*rights(a=1), *wrong), max_pairs=9))]
     assert set(found[:3]) == {"q", "r", "t"} and set(found[3:]) == {"p", "s"}
+
+
+def test_hardest_counts_wrong_traces_only_and_an_unknown_answer_as_none():
+    wrong = [trace(t, "incorrect", answer=a) for t, a in [("p", "7"), ("q", "B"), ("r", "b"), ("s", None), ("t", None)]]
+    wrong.append(trace("u", "incorrect"))  # three without an answer do not agree in it
+    undecided = [trace(t, "timeout", answer="7") for t in ("v", "w")]
+    found = [w for _, w in texts(hardest(group(*rights(a=1), *wrong, *undecided), max_pairs=9))]
+    assert set(found[:2]) == {"q", "r"} and set(found[2:]) == {"p", "s", "t", "u"}
 
 
 def test_near_miss_takes_the_longest_shared_opening_in_tokens():

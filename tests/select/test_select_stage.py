@@ -22,13 +22,16 @@ ALL = frozenset(PARTS)
 
 
 def group(number, *outcomes, answer="4", words=3):
-    """Problem `number` with one trace an outcome: `words` words each, or as many as the outcome says ("correct:7")."""
+    """Problem `number` with one trace an outcome: `words` words each, or as many as the outcome says ("correct:7"); one
+    that its length limit cut says so ("correct:7:cut"). Trace i is by teacher i."""
     problem = make_problem(f"Question {number}", answer=answer)
     traces = []
     for i, spec in enumerate(outcomes):
-        outcome, _, length = spec.partition(":")
+        outcome, length, end = [*spec.split(":"), "", ""][:3]
         text = " ".join([f"t{i}"] + ["word"] * (int(length or words) - 1))
-        traces.append(make_trace(problem.id, text, verdicts={FINAL: Verdict(Outcome(outcome))}))
+        finish = "length" if end == "cut" else "stop"
+        verdicts = {FINAL: Verdict(Outcome(outcome))}
+        traces.append(make_trace(problem.id, text, author=f"a{i}", finish_reason=finish, verdicts=verdicts))
     return Group(problem, tuple(traces))
 
 
@@ -75,6 +78,22 @@ def test_first_keeps_one_example_a_problem_as_the_paper_does():
     assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "not_the_first_correct": 1}
 
 
+@pytest.mark.parametrize(("examples", "taken"), [("all", ["t1", "t3"]), ("first", ["t1"])])
+def test_a_right_trace_that_was_cut_is_no_example_and_not_the_first(examples, taken):
+    """Its answer stands before the cut, and then it stops in the middle: the student would learn to stop there."""
+    shard = select([group(1, "correct:3:cut", "correct", "incorrect:3:cut", "correct")], examples=examples)
+    assert [e.completion[:2] for e in records(shard, "examples")] == taken
+    others = {"not_the_first_correct": 1} if examples == "first" else {}
+    assert reasons(shard, "examples") == {"truncated": 1, "not_correct:incorrect": 1, **others}
+    assert {d.id: d.reason for d in shard.dropped}[group(1, "correct:3").traces[0].id] == "truncated"
+
+
+def test_a_problem_whose_right_traces_were_all_cut_gives_no_example():
+    for examples in ("all", "first"):
+        shard = select([group(1, "correct:3:cut", "correct:9:cut")], examples=examples)
+        assert records(shard, "examples") == [] and reasons(shard, "examples") == {"truncated": 2}
+
+
 def test_a_held_out_problem_is_neither_example_nor_pair_and_goes_to_dev_when_it_can_be_graded():
     kept, gone, goldless = (
         group(1, "correct", "incorrect"),
@@ -110,8 +129,9 @@ def test_a_long_prompt_drops_the_examples_and_the_pair():
     assert reasons(shard, "pairs") == {"prompt_too_long": 1}
 
 
-def test_a_problem_keeps_its_other_pairs_when_one_is_too_long():
-    g = group(1, "correct:5", "incorrect:5", "incorrect:50")
+@pytest.mark.parametrize("wrong", [("incorrect:5", "incorrect:50"), ("incorrect:50", "incorrect:5")])
+def test_a_problem_keeps_its_other_pairs_when_one_is_too_long(wrong):
+    g = group(1, "correct:5", *wrong)
     shard = select([g], most=20, pairing=lambda g: certain(g, max_pairs=2))
     assert len(records(shard, "pairs")) == 1
     assert shard.accounts["pairs"].to_json() == {"unit": "problem", "in": 1, "kept": 1, "dropped": {}}
@@ -119,15 +139,26 @@ def test_a_problem_keeps_its_other_pairs_when_one_is_too_long():
     assert [d.reason for d in shard.dropped if d.room == "select/pairs"] == ["rejected_too_long"]
 
 
+def test_a_problem_without_a_pair_that_passes_is_dropped_for_its_first_pair():
+    # the pairs are (5 words, 50 words), whose wrong side is too long, and (50 words, 5 words), whose right side is
+    g = group(1, "correct:5", "correct:50", "incorrect:50", "incorrect:5")
+    shard = select([g], most=20, pairing=partial(certain, max_pairs=2))
+    assert reasons(shard, "pairs") == {"rejected_too_long": 1} and not shard.tallies["extra_pairs"]
+
+
 def test_pairs_tell_on_which_side_of_zero_the_shared_opening_is_weighted():
     # with end-of-turn: chosen 10, rejected 8 -> 1/10 - 0.8/8 = 0, not negative; rejected 7 -> 1/10 - 0.8/7 < 0
-    shard = select([group(1, "correct:9", "incorrect:7"), group(2, "correct:9", "incorrect:6")])
-    assert shard.tallies["prefix_net_weight"] == {"positive": 1, "negative": 1}
+    # 11 -> 1/10 - 0.8/11 > 0
+    lengths = (7, 6, 10)
+    shard = select([group(i, "correct:9", f"incorrect:{words}") for i, words in enumerate(lengths)])
+    assert shard.tallies["prefix_net_weight"] == {"positive": 2, "negative": 1}
 
 
 def test_lengths_of_right_and_wrong_traces_are_tallied_in_powers_of_two():
-    # tokens with end-of-turn: 4, 8, 7 and 3; the timeout counts on neither side
-    shard = select([group(1, "correct:3", "correct:7", "incorrect:6", "incorrect:2", "timeout:99")])
+    # tokens with end-of-turn: 4, 8, 7 and 3; the timeout counts on neither side, and what is held out is not trained on
+    held_out = group(2, "correct:30", "incorrect:30")
+    groups = [group(1, "correct:3", "correct:7", "incorrect:6", "incorrect:2", "timeout:99"), held_out]
+    shard = select(groups, dev={held_out.problem.id})
     assert shard.tallies["tokens_correct"] == {"4-7": 1, "8-15": 1}
     assert shard.tallies["tokens_incorrect"] == {"4-7": 1, "2-3": 1}
 
@@ -184,6 +215,7 @@ def test_every_policy_is_put_on_paper_under_the_same_filters():
     assert (first.chosen_id, first.rejected_id) == (pair.chosen_id, pair.rejected_id)
     # 5 words and the end of turn; the traces differ in their first word ("t0", "t2")
     assert (first.chosen_tokens, first.rejected_tokens, first.shared_tokens) == (6, 6, 0)
+    assert (first.chosen_author, first.rejected_author) == ("a0", "a2")
     assert {c.policy for c in found} == set(policies)
 
 
@@ -198,7 +230,9 @@ def test_the_groups_come_again_with_their_columns_held_out_or_not():
 # --- laws -----------------------------------------------------------------------------------------------------
 
 specs = st.lists(
-    st.tuples(st.sampled_from([o.value for o in Outcome]), st.integers(1, 30)).map(lambda s: f"{s[0]}:{s[1]}"),
+    st.tuples(st.sampled_from([o.value for o in Outcome]), st.integers(1, 30), st.sampled_from(["", ":cut"])).map(
+        lambda s: f"{s[0]}:{s[1]}{s[2]}"
+    ),
     max_size=6,
 )
 groups_of_all_kinds = st.lists(st.tuples(specs, st.sampled_from(["4", None])), max_size=6).map(
@@ -220,7 +254,10 @@ def test_nothing_is_lost_and_only_certainty_is_taught(groups, dev, limit, exampl
     assert shard.accounts["examples"].kept == len(records(shard, "examples"))
     assert shard.accounts["pairs"].kept == len({p.problem_id for p in records(shard, "pairs")})
     outcome = {t.id: t.verdict.outcome for g in groups for t in g.traces}
+    cut = {t.id for g in groups for t in g.traces if t.finish_reason == "length"}
     assert all(outcome[e.trace_id] == "correct" for e in records(shard, "examples"))
+    assert cut.isdisjoint(e.trace_id for e in records(shard, "examples"))
+    assert cut.isdisjoint(p.rejected_id for p in records(shard, "pairs"))
     assert all(
         outcome[p.chosen_id] == "correct" and outcome[p.rejected_id] == "incorrect" for p in records(shard, "pairs")
     )

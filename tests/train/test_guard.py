@@ -70,6 +70,42 @@ def test_symmetric_at_a_high_rate_warns_first_and_then_collapses():
     assert history[first]["step"] == 114 and set(found[first:]) == {"collapse"}
 
 
+def test_a_surge_of_the_first_steps_is_the_noise_of_a_start():
+    """Five steps stand against those before them: the first 24 steps leave fewer than 20 of those."""
+    history = [line(step, -0.5, surge=1 if step <= 19 else 100) for step in range(1, 26)]
+    found = states(history)
+    assert set(found[:24]) == {"steady"}  # step 24: five of 100 against 19 of 1
+    assert found[24] == "warning"  # step 25: against nineteen of 1 and one of 100, whose median is 1
+    early = [line(step, -0.5, surge=1 if step <= 2 else 100) for step in range(1, 8)]
+    assert set(states(early)) == {"steady"}
+
+
+def test_a_surge_is_more_than_five_times_the_median_for_three_of_five_steps():
+    calm = [line(step, -0.5) for step in range(1, 31)]
+    for norm, steps, state in ((8, 2, "steady"), (8, 3, "warning"), (5, 5, "steady"), (5.01, 5, "warning")):
+        history = calm + [line(31 + step, -0.5, surge=norm) for step in range(steps)]
+        assert judge(history, SETTINGS).state == state, (norm, steps)
+
+
+def test_a_surge_is_measured_against_the_window_before_it():
+    narrow = GuardSettings(surge_window=20)
+    # long ago the norm was 1; in the window it was 4: 6 is no surge
+    history = [line(step, -0.5, surge=1 if step <= 100 else 4 if step <= 120 else 6) for step in range(1, 126)]
+    assert judge(history, narrow).state == "steady"
+    # the window holds eleven of 1 and nine of 5, median 1, so 6 is one; the five steps themselves do not count in it
+    norms = [1] * 11 + [5] * 9 + [6] * 5
+    assert judge([line(step, -0.5, surge=norm) for step, norm in enumerate(norms)], narrow).state == "warning"
+
+
+def test_two_measured_steps_of_five_are_no_surge():
+    """Every other gradient was not finite: the two that were say too little."""
+    history = [line(step, -0.5) for step in range(1, 31)]
+    for step, norm in enumerate([None, 9, None, 9, None], start=31):
+        skipped = {"grad_norm": float("nan"), "skipped": True}
+        history.append(line(step, -0.5, surge=norm) | (skipped if norm is None else {}))
+    assert judge(history, SETTINGS).state == "steady"
+
+
 def test_one_noisy_batch_is_no_surge():
     history = [line(step, -0.5, surge=100 if step in (50, 52) else 1) for step in range(1, 80)]
     assert set(states(history)) == {"steady"}
@@ -83,11 +119,17 @@ def test_a_rate_that_warms_up_is_no_surge():
 
 
 def test_a_probe_that_falls_within_its_noise_is_no_sign():
-    # 0.40 -> 0.30 of 32: 0.1 < 2 * sqrt((.24 + .21) / 32) = 0.24; of 512: 0.1 > 0.06
-    for problems, state in ((32, "steady"), (512, "warning")):
+    # 0.40 -> 0.30 of 32: 0.1 < 2 * sqrt((.24 + .21) / 32) = 0.24; of 64: < 0.17, of 512: > 0.06
+    # 0.40 -> 0.36 of 10,000: far beyond its noise of 0.014, and less than probe_drop
+    for problems, after, state in (
+        (32, 0.3, "steady"),
+        (64, 0.3, "steady"),
+        (512, 0.3, "warning"),
+        (10**4, 0.36, "steady"),
+    ):
         history = [{"step": 0, **probed(0.4, problems=problems)}, line(1, -0.5), line(2, -0.5)]
-        history[-1] |= probed(0.3, problems=problems)
-        assert judge(history, SETTINGS).state == state
+        history[-1] |= probed(after, problems=problems)
+        assert judge(history, SETTINGS).state == state, (problems, after)
 
 
 def test_a_probe_that_rose_and_fell_is_measured_against_its_best():
@@ -103,6 +145,13 @@ def test_answers_that_no_longer_end_are_a_sign_and_with_a_worse_probe_a_collapse
     assert judge(history, SETTINGS) == ("warning", ("unfinished_up",))
     history.append(line(2, -0.5) | probed(0.1, unfinished=0.6))
     assert judge(history, SETTINGS) == ("collapse", ("probe_down", "unfinished_up"))
+
+
+def test_answers_that_end_in_a_loop_are_a_sign():
+    history = [{"step": 0, **probed(0.5, loops=0.1)}, line(1, -0.5) | probed(0.5, loops=0.6)]
+    assert judge(history, SETTINGS) == ("warning", ("loops_up",))
+    history = [{"step": 0, **probed(0.5, loops=0.6)}, line(1, -0.5) | probed(0.5, loops=0.1)]
+    assert judge(history, SETTINGS).state == "steady"  # fewer of them are none
 
 
 def test_many_unfinished_answers_from_the_start_are_no_sign():
@@ -126,6 +175,26 @@ def test_held_out_pairs_speak_before_the_batches():
     assert judge(history, SETTINGS).state == "steady"
 
 
+def test_held_out_pairs_that_fall_are_a_drift_and_those_that_rise_are_none():
+    still = [line(step, -0.5) for step in range(1, 10)]
+    for last, state in ((-0.53, "drift"), (-0.51, "steady"), (-0.2, "steady")):  # a fall of 0.03, of 0.01, a rise
+        history = [{"step": 0, "held_out_chosen_logp": -0.5}, *still, line(10, -0.5) | {"held_out_chosen_logp": last}]
+        assert judge(history, SETTINGS).state == state
+
+
+def test_the_start_is_the_mean_of_the_first_five_steps():
+    """Four batches at 0 and a hard one at -0.5: the start is -0.1, and the line of step 0 says nothing of it."""
+    start = [{"step": 0}, *(line(step, 0.0) for step in range(1, 5)), line(5, -0.5)]
+    for now, state in ((-0.11, "steady"), (-0.13, "drift")):
+        assert judge(start + [line(step, now) for step in range(6, 11)], SETTINGS).state == state
+
+
+def test_a_step_without_a_finite_log_prob_hides_no_drift():
+    history = [line(step, -0.1 * step) for step in range(1, 21)]
+    history.append(line(21, float("nan")) | {"skipped": True})
+    assert judge(history, SETTINGS).state == "drift"
+
+
 def test_the_best_checkpoint_has_the_best_probe_then_the_widest_margin_then_is_the_latest():
     def measured(step, accuracy, margin):
         return {"step": step, "probe_accuracy": accuracy, "held_out_margin": margin}
@@ -136,3 +205,10 @@ def test_the_best_checkpoint_has_the_best_probe_then_the_widest_margin_then_is_t
     without = [{"step": step, "held_out_margin": margin} for step, margin in ((0, 0.1), (10, 0.3), (20, 0.3))]
     assert best_step(without, [0, 10, 20]) == 20
     assert best_step([], [0, 10]) == 10
+
+
+def test_a_checkpoint_that_nobody_measured_is_never_the_better_one():
+    probed_badly, never_probed = {"step": 0, "probe_accuracy": 0.0}, {"step": 10, "held_out_margin": 9.0}
+    assert best_step([probed_badly, never_probed], [0, 10]) == 0
+    below_zero, without_margin = {"step": 0, "held_out_margin": -0.5}, {"step": 10}
+    assert best_step([below_zero, without_margin], [0, 10]) == 0

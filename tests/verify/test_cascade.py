@@ -116,6 +116,71 @@ def test_undecided_is_never_incorrect(gold: str, answer: str) -> None:
     assert verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        # equal values in different units are not equal, in one unit they are; Meters are meter
+        (r"12\pi \text{ cm}", r"12\pi \text{ m}", "disagree", "units_differ"),
+        (r"12\pi \text{ cm}", r"12\pi \text{ cm}^2", "disagree", "units_differ"),
+        (r"12\pi \text{ Meters}", r"24\pi/2 \text{ meter}", "correct", "equal_value"),
+        (r"12\pi \text{ cm}", r"24\pi/2", "correct", "equal_value"),  # one side leaves it out
+        (r"12\pi", r"24\pi/2 \text{ cm}", "correct", "equal_value"),
+        # different values in different units may be converted: 90 minutes are 1.5 hours
+        (r"90\pi \text{ minutes}", r"1.5\pi \text{ hours}", "disagree", "units_differ"),
+        ("1.5 m", "150 cm", "disagree", "units_differ"),
+        ("120 minutes", "2 h", "disagree", "units_differ"),
+        (r"12\pi \text{ cm}", r"11\pi \text{ cm}", "incorrect", "different_value"),
+        (r"12\pi \text{ cm}", r"11\pi", "incorrect", "different_value"),
+        # what is no value has no unit
+        ("apples cm", "5 cm", "ungradable", "text_differs"),
+        # one letter: metres or a variable, but on both sides it is the same thing
+        ("5 m", "5", "disagree", "perhaps_a_unit"),
+        (r"2\sqrt{3}", r"2\sqrt{3} m", "disagree", "perhaps_a_unit"),
+        ("5 m", "5 cm", "disagree", "perhaps_a_unit"),
+        ("5 m", "6", "incorrect", "different_number"),
+        ("6", "5 m", "incorrect", "different_number"),
+        ("2m", "m+m", "correct", "equal_value"),
+    ],
+)
+def test_units(gold: str, answer: str, outcome: str, reason: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+def test_without_units_a_letter_is_a_variable() -> None:
+    assert judge_answer("5 m", "5", units=False).outcome == Outcome.incorrect
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        ("10^{30}+1", "10^{30}", "incorrect", "different_value"),  # whole numbers: exact or not at all
+        (r"\sqrt{2}", r"\sqrt{2}+10^{-10}", "incorrect", "different_value"),  # closed forms: to twenty places
+        (r"\sqrt{2}", r"\sqrt{2}+10^{-25}", "correct", "equal_value"),
+        (r"\pi", "3.1416", "correct", "equal_value"),  # five digits
+        (r"\pi", "3.14", "disagree", "not_comparable"),  # three digits: nobody knows whether that was asked for
+        (r"\pi", "3.15", "incorrect", "different_value"),
+        ("4", r"4\sqrt{2}", "incorrect", "different_value"),  # far apart, whatever the library says
+        ("1/2004!", "1/2006!", "disagree", "numeric_recheck_failed"),  # too small to be far apart: two opinions
+        ("2x+2y=4", "x+y=2", "correct", "equal_value"),  # one equation is twice the other
+        ("C_1 e^x + C_2 e^{-x}", "C_2 e^x + C_1 e^{-x}", "correct", "equal_value"),  # constants may change names
+        ("x > 3", "5", "disagree", "different_kinds"),
+        ("x > 2", "f(x) > 2", "disagree", "not_comparable"),  # f may be anything
+        ("f(x) > 2", "x > 2", "disagree", "not_comparable"),
+        ("2.5", "2.5+10^{-9}i", "correct", "equal_value"),  # a decimal: apart by 4e-10 of it, less than 1e-6
+        ("a+2b", "x+2y", "disagree", "not_comparable"),  # perhaps only other letters
+        ("a+2b", "x+3y", "incorrect", "different_value"),  # no renaming makes these equal
+        ("(((1, 2), 3), 4)", r"(((1, \sqrt{4}), 3), 4)", "correct", "equal_items"),
+        (r"\sqrt{2}", r"Thus the area is $\sqrt{2}$", "correct", "equal_in_sentence"),
+        ("$x^2$", "Thus the area is $x^3$", "ungradable", "text_differs"),
+        (r"\text{odd primes}", "Thus $12$", "ungradable", "text_differs"),
+    ],
+)
+def test_who_decides_and_why(gold: str, answer: str, outcome: str, reason: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
 def test_a_gold_answer_in_a_solution_is_found() -> None:
     assert judge_answer(r"Thus the sum is \boxed{\frac{1}{2}}, as claimed.", "0.5").outcome == Outcome.correct
     assert judge_answer("", "0.5").outcome == Outcome.ungradable

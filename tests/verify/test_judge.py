@@ -16,7 +16,6 @@ from redistill.io.client import Kept, Reply
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import JUDGES
 from redistill.verify.judge import JUDGE, PROMPT, asking, dry_count, heard, question, read_opinion
-from redistill.verify.policy import second_opinion
 
 llm = JUDGES["llm"]
 SAME, OTHER = "They agree.\nVERDICT: same", "They differ.\nVERDICT: different"
@@ -94,26 +93,6 @@ def test_a_reply_is_read_to_the_letter_or_decides_nothing(text, outcome, reason)
 def test_a_reply_that_was_cut_decides_nothing():
     found = read_opinion(reply(SAME, "length"), llm(base_url="x", model="m"))
     assert (found.outcome, found.reason.partition(":")[0]) == ("ungradable", "judge_cut")
-
-
-# --- the policy -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "rescue", "veto"),
-    [
-        ("incorrect", "correct", "correct", "disagree"),
-        ("disagree", "correct", "correct", "disagree"),
-        ("incorrect", "incorrect", "incorrect", "incorrect"),
-        ("disagree", "incorrect", "disagree", "disagree"),  # a model alone makes no negative
-        ("incorrect", "ungradable", "incorrect", "incorrect"),
-        ("disagree", "ungradable", "disagree", "disagree"),
-    ],
-)
-def test_what_each_policy_makes_of_two_verdicts(first, second, rescue, veto):
-    one, two = Verdict(Outcome(first), "7", "why"), Verdict(Outcome(second))
-    assert second_opinion(one, two, "rescue").outcome == rescue
-    assert second_opinion(one, two, "veto").outcome == veto
 
 
 # --- the asking -------------------------------------------------------------------------------------------------

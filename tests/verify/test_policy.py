@@ -1,5 +1,6 @@
-"""Several verdicts, one verdict: the truth table."""
+"""Several verdicts, one verdict: the truth table, and what a judge's second opinion changes."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from redistill.errors import OperatorError
 from redistill.records import DECIDED, FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import check_policy, combine, verify_group
+from redistill.verify.policy import second_opinion
 
 
 def joined(policy: str, *outcomes: str) -> str:
@@ -60,6 +62,18 @@ def test_a_disagreement_names_who_said_what() -> None:
     assert final.reason == "a:correct, b:incorrect"
 
 
+def test_the_joined_verdict_tells_the_answer_of_one_who_agrees_with_it() -> None:
+    said = {
+        "exact": Verdict(Outcome.incorrect, "6", "different_number", "exact", "rules 3", 0.5),
+        "cascade": Verdict(Outcome.correct, "12/2", "equal_value", "cascade", "rules 3, library 1", 1.25),
+        "label": Verdict(Outcome.correct, "12"),
+    }
+    found = combine(said, "any")
+    assert (found.outcome, found.extracted) == (Outcome.correct, "12/2")  # not the 6 of the one that is outvoted
+    assert found.verifier_version == "rules 3, rules 3, library 1"  # a label of the data has none
+    assert found.seconds == 1.8  # 0.5 + 1.25, to a tenth
+
+
 def test_an_unknown_policy_is_refused_before_the_run() -> None:
     for policy in ("all", "any", "cascade"):
         check_policy(policy, ["cascade"])
@@ -93,3 +107,58 @@ def test_a_label_of_the_data_is_heard_beside_the_verifiers_and_a_missing_one_is_
     assert group.traces[0].verdict.outcome == by_all
     unheard = verify_group(Group(problem, (trace,)), by_cascade, "all")
     assert unheard.traces[0].verdict.outcome == "correct"
+
+
+def test_a_missing_label_and_a_wrong_trace_make_no_negative() -> None:
+    problem = make_problem("1+1=", answer="2")
+    trace = make_trace(problem.id, "\\boxed{3}")
+    group = verify_group(
+        Group(problem, (trace,)), [{"cascade": Verdict(Outcome.incorrect)}], "all", labels=["teacher_label"]
+    )
+    assert group.traces[0].verdict.outcome == "disagree"
+
+
+# --- a judge's second opinion -----------------------------------------------------------------------------------
+
+RULES = Verdict(Outcome.incorrect, "7", "different_number", "cascade", "rules 3", 0.5)
+JUDGE = Verdict(Outcome.correct, "12", "the same value", "judge", "judge 1 of m", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rescue", "veto"),
+    [
+        ("incorrect", "correct", "correct", "disagree"),
+        ("disagree", "correct", "correct", "disagree"),
+        ("incorrect", "incorrect", "incorrect", "incorrect"),
+        ("disagree", "incorrect", "disagree", "disagree"),  # a model alone makes no negative
+        ("incorrect", "ungradable", "incorrect", "incorrect"),
+        ("disagree", "ungradable", "disagree", "disagree"),
+        ("incorrect", "timeout", "incorrect", "incorrect"),
+        ("correct", "incorrect", "correct", "correct"),
+        ("timeout", "correct", "correct", "timeout"),  # a veto takes back an "incorrect", nothing else
+    ],
+)
+def test_what_each_policy_makes_of_two_verdicts(first: str, second: str, rescue: str, veto: str) -> None:
+    one, two = Verdict(Outcome(first), "7", "why"), Verdict(Outcome(second))
+    assert second_opinion(one, two, "rescue").outcome == rescue
+    assert second_opinion(one, two, "veto").outcome == veto
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "reason"),
+    [("rescue", "correct", "rescued: different_number"), ("veto", "disagree", "vetoed: different_number")],
+)
+def test_a_verdict_that_the_judge_overturns_keeps_the_answer_and_the_time_of_the_rules(
+    policy: str, outcome: str, reason: str
+) -> None:
+    assert second_opinion(RULES, JUDGE, policy) == Verdict(
+        Outcome(outcome), "7", reason, f"cascade, judge:{policy}", "rules 3, judge 1 of m", 0.5
+    )
+    of_no_version = dataclasses.replace(RULES, verifier_version="")
+    assert second_opinion(of_no_version, JUDGE, policy).verifier_version == "judge 1 of m"
+
+
+@pytest.mark.parametrize("policy", ["rescue", "veto"])
+def test_a_verdict_that_the_judge_leaves_says_only_that_it_was_heard(policy: str) -> None:
+    same = dataclasses.replace(RULES, verifier=f"cascade, judge:{policy}")
+    assert second_opinion(RULES, dataclasses.replace(JUDGE, outcome=Outcome.incorrect), policy) == same

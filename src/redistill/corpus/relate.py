@@ -143,7 +143,8 @@ def relate(spill: Path, num_shards: int, *, near: Near, threshold: float) -> dic
 
     {"into": {id: leader's id} of those whose leader is here, "away": {id: shard of its leader},
      "alike": [[id, leader's id, similarity, statement, leader's statement]] where they are only listed}
-    Of several problems that are one, the one with the smallest id leads; the result does not depend on any order.
+    Of several problems that are one, the one with the smallest id leads, of those that have a gold answer where any has;
+    the result does not depend on any order.
     """
     signs = [np.load(spill / f"{index:05d}" / "signs.npz") for index in range(num_shards)]
     table = np.concatenate([sign_["table"] for sign_ in signs])

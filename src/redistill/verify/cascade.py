@@ -20,7 +20,7 @@ from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.records import DECIDED, Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact, compare_numbers, unit_key
 from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, conventions, gold_answer, judge
@@ -79,8 +79,8 @@ def compare_cascade(
     ours, theirs = (split_unit(side, known=True) if units else (side, "") for side in (gold, answer))
     if (ours[1] or theirs[1]) and not any(is_wordy(rest) or not rest for rest, _ in (ours, theirs)):
         finding = compare(ours[0], theirs[0])
-        both = finding[0] == Outcome.correct and ours[1] and theirs[1] and unit_key(ours[1]) != unit_key(theirs[1])
-        return (Outcome.disagree, "units_differ") if both else finding
+        differ = finding[0] in DECIDED and _units_differ(ours, theirs)
+        return (Outcome.disagree, "units_differ") if differ else finding
     if units and (finding := _compare_loose_units(gold, answer, compare)):
         return finding
     if is_wordy(gold) or is_wordy(answer):
@@ -92,6 +92,15 @@ def compare_cascade(
 
 # One letter after a value: metres or a variable. Nobody can say without the question.
 _LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(?:\s*\^\s*\{?[23]\}?)?", re.DOTALL)
+
+
+def _units_differ(ours: tuple[str, str], theirs: tuple[str, str]) -> bool:
+    """Whether two (value, unit) name different units, so that the values say nothing: 90\\pi minutes may be 1.5\\pi hours.
+    A loose letter is a unit where the other side has one: 150 cm may be 1.5 m."""
+    ours_unit, theirs_unit = (
+        unit or (loose.group(2) if (loose := _LOOSE_UNIT.fullmatch(value)) else "") for value, unit in (ours, theirs)
+    )
+    return bool(ours_unit and theirs_unit) and unit_key(ours_unit) != unit_key(theirs_unit)
 
 
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
