@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 import redistill.corpus.sources.files as files
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.drop_reasons import explain
-from redistill.corpus import SOURCES, collect, relate, statements, tags
+from redistill.corpus import SOURCES, collect, relate, statements
+from redistill.corpus.sources import tags
 from redistill.corpus.sources.fields import RowError
 from redistill.io.stage_folder import StageFolder
-from redistill.records import Dropped, Group
+from redistill.records import Dropped, Group, make_problem
 from redistill.select.language import foreign_share
 from redistill.text import repetition
 
@@ -90,7 +91,7 @@ def test_any_statement_can_be_spelled_and_compared(text: str) -> None:
     tokens = statements.normal(text)
     assert statements.similarity(text, text) == 1.0
     statements.content(tokens), statements.anchors(tokens), statements.shingles(tokens), statements.answer_key(text)
-    relate.told("p" + "0" * 16, text, text)
+    relate.told(make_problem(text, answer=text))
 
 
 # --- a corpus of all defects at once -----------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_no_text_holds_up_what_is_done_without_a_worker(text: str) -> None:
     try:
         tokens = statements.normal(text)
         statements.content(tokens), statements.anchors(tokens), statements.answer_key(text)
-        relate.told("p" + "0" * 16, text, text)
+        relate.told(make_problem(text, answer=text))
         repetition.repeats(text), repetition.reflections(text), foreign_share(text, ("en",), 0.5)
         with contextlib.suppress(RowError):
             tags.split(text)

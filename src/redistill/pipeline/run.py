@@ -70,6 +70,7 @@ class Run:
         room = self.room("corpus", settings.model_dump(mode="json"))
         if room.is_finished():
             remove_shuffle(room)
+            _check_traces(room.ledger())
             return
         room.open()
         ledger = collect(
@@ -86,11 +87,7 @@ class Run:
             progress=lambda **options: bar(label="corpus", **options),
         )
         say(f"corpus   {_account(ledger, 'rows')}; {_account(ledger, 'problems')}; {_account(ledger, 'traces')}")
-        if ledger["accounts"]["traces"]["kept"] == 0:
-            raise OperatorError(
-                f"corpus: no trace is left ({_account(ledger, 'rows')}); if the problems of a benchmark are meant to be trained "
-                "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
-            )
+        _check_traces(ledger)
 
     # --- verify: Groups -> Groups with verdicts ---
 
@@ -399,6 +396,21 @@ def forget_scores(folder: Path, fingerprints: dict[str, str]) -> None:
 def _stream(folder: Path, stream: str) -> Iterator[Any]:
     """The records of a finished room's stream; a generator, so nothing is read before it is asked for."""
     yield from StageFolder(folder, "").read(stream)
+
+
+def _check_traces(corpus: dict[str, Any]) -> None:
+    """OperatorError for a corpus without a trace: it may be problems alone, but verify, select and train need traces."""
+    if corpus["accounts"]["traces"]["kept"]:
+        return
+    if problems := corpus["accounts"]["problems"]["kept"]:
+        raise OperatorError(
+            f"corpus: {problems:,} problems and no trace, which verify, select and train need; add a source that has traces "
+            "to corpus.sources (`problems` reads none)."
+        )
+    raise OperatorError(
+        f"corpus: no trace is left ({_account(corpus, 'rows')}); if the problems of a benchmark are meant to be trained "
+        "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+    )
 
 
 def _account(ledger: dict[str, Any], name: str) -> str:

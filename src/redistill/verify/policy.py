@@ -49,7 +49,8 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     speaker = next((v for v in verdicts.values() if v.outcome == outcome), next(iter(verdicts.values())))
     versions = ", ".join(dict.fromkeys(v.verifier_version for v in verdicts.values() if v.verifier_version))
     seconds = round(sum(verdict.seconds for verdict in verdicts.values()), 1)
-    return Verdict(outcome, speaker.extracted, reason, "", versions, seconds)
+    score = speaker.score if speaker.outcome == outcome else None  # of the verdict that counts; of a dispute nobody's
+    return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
 MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
@@ -78,7 +79,7 @@ def second_opinion(first: Verdict, second: Verdict, policy: str) -> Verdict:
     rescue   a trace that the rules call incorrect or disputed becomes correct
     veto     a trace that the rules call incorrect becomes disputed: neither an example nor a rejected trace
 
-    What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
+    A verdict that the judge changes has no score: it is no graded verifier. What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
     """
     said = f"{first.verifier}, judge:{policy}"
     if second.outcome is not Outcome.correct or (policy == "veto" and first.outcome is not Outcome.incorrect):
