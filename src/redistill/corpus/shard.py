@@ -36,8 +36,8 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
             continue
         for trace_id, reason in line["dropped"]:
             books.drop_trace(trace_id, reason, line)
-            if reason == "beyond_max_problems":
-                ids[line["id"]] = reason
+        if line["reason"] == "beyond_max_problems":
+            ids[line["id"]] = line["reason"]
         if line["group"] is None:
             books.drop_row(line, line["reason"])
             continue

@@ -45,7 +45,7 @@ def read_groups(
                 yield group
 
 
-MAX_UNREAD = 1_000  # names: a file may have new ones in every row
+MAX_UNREAD, MAX_NAME = 1_000, 200  # names, and characters of one: a file may have new ones in every row
 _UNREAD: ContextVar[Counter[str] | None] = ContextVar("unread columns", default=None)
 
 
@@ -82,7 +82,7 @@ class Row(dict[str, Any]):
         counts = _UNREAD.get()
         if counts is not None:
             for column, value in self.items():
-                name = f"{prefix}{column}"
+                name = f"{prefix}{text(column[:MAX_NAME])}"
                 if value is not None and column not in self._asked and (name in counts or len(counts) < MAX_UNREAD):
                     counts[name] += 1
 
