@@ -7,6 +7,7 @@ import pytest
 from redistill.errors import OperatorError
 from redistill.records import DECIDED, FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import check_policy, combine, verify_group
+from redistill.verify.policy import second_opinion
 
 
 def joined(policy: str, *outcomes: str) -> str:
@@ -58,6 +59,30 @@ def test_a_named_verifier_speaks_for_itself_and_a_missing_one_is_ungradable() ->
 def test_a_disagreement_names_who_said_what() -> None:
     final = combine({"b": Verdict(Outcome.incorrect), "a": Verdict(Outcome.correct)}, "all")
     assert final.reason == "a:correct, b:incorrect"
+
+
+@pytest.mark.parametrize(
+    ("scored", "policy", "expected"),
+    [
+        ([("correct", 0.75)], "all", 0.75),
+        ([("disagree", 0.5)], "all", 0.5),  # between right_at and wrong_at: undecided, and its score is known
+        ([("correct", 0.75), ("correct", 0.25)], "all", 0.75),
+        ([("incorrect", 0.0), ("correct", 0.75)], "all", None),
+        ([("disagree", 0.5), ("correct", 0.75)], "all", None),
+        ([("incorrect", 0.0), ("correct", 0.75)], "any", 0.75),
+        ([("correct", None)], "all", None),
+        ([("correct", 1.0), ("incorrect", 0.25)], "v1", 0.25),
+    ],
+)
+def test_the_score_is_that_of_the_verdict_that_counts(scored, policy, expected) -> None:
+    verdicts = {f"v{i}": Verdict(Outcome(outcome), score=score) for i, (outcome, score) in enumerate(scored)}
+    assert combine(verdicts, policy).score == expected
+
+
+def test_a_judge_that_changes_a_verdict_takes_its_score_away() -> None:
+    first = Verdict(Outcome.incorrect, "5", "why", "policy:all", "1", 0.0, 0.25)
+    assert second_opinion(first, Verdict(Outcome.correct), "rescue").score is None
+    assert second_opinion(first, Verdict(Outcome.incorrect), "rescue").score == 0.25
 
 
 def test_an_unknown_policy_is_refused_before_the_run() -> None:

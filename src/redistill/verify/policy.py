@@ -4,6 +4,8 @@
     any      one correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
     <name>   that verifier's verdict
 
+The score of a graded verifier goes with its verdict; where several say the same, the first one's; a dispute has none.
+
 The joined verdict stands beside the others under records.FINAL and names its policy as its verifier.
 """
 
@@ -49,7 +51,8 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     speaker = next((v for v in verdicts.values() if v.outcome == outcome), next(iter(verdicts.values())))
     versions = ", ".join(dict.fromkeys(v.verifier_version for v in verdicts.values() if v.verifier_version))
     seconds = round(sum(verdict.seconds for verdict in verdicts.values()), 1)
-    score = speaker.score if speaker.outcome == outcome else None  # of the verdict that counts; of a dispute nobody's
+    disputed = outcome == Outcome.disagree and len(set(outcomes)) > 1
+    score = None if disputed else speaker.score
     return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
