@@ -63,7 +63,10 @@ def test_ids_of_text_are_what_they_have_always_been():
 
 def test_the_same_words_under_another_picture_are_another_problem():
     one, other = Image("a.png", "1" * 64), Image("b.png", "2" * 64)
-    ids = [make_problem("What is shown?", images=images).id for images in ((), (one,), (other,), (one, other), (other, one))]
+    ids = [
+        make_problem("What is shown?", images=images).id
+        for images in ((), (one,), (other,), (one, other), (other, one))
+    ]
     assert len(set(ids)) == 5
     assert make_problem("What  is shown?", images=(Image("elsewhere.png", "1" * 64),), metadata={"k": 1}).id == ids[1]
     assert ids[1] == "p" + sha16("What is shown?\0" + "1" * 64)
@@ -79,4 +82,6 @@ def test_new_fields_come_last_and_have_defaults():
     bare = Trace("t", "4", "a", {}, "stop", 3, {}, {})
     assert (bare.spans, bare.notes) == ({}, {})
     assert Example("p", "t", "q", "a") == Example("p", "t", "q", "a", 1.0, ())
-    assert Pair("p", "q", "a", "b", "t", "u", 1.0, ((0, 1, 0.5),)) == Pair("p", "q", "a", "b", "t", "u", 1.0, (Span(0, 1, 0.5),))
+    assert Pair("p", "q", "a", "b", "t", "u", 1.0, ((0, 1, 0.5),)) == Pair(
+        "p", "q", "a", "b", "t", "u", 1.0, (Span(0, 1, 0.5),)
+    )

@@ -401,7 +401,11 @@ def test_the_same_words_under_other_pictures_stay_other_problems(tmp_path: Path)
         problem = make_problem(words, answer="4", images=(Image("a.png", digit * 64),), source_row=f"x:{completion}")
         return Group(problem, (make_trace(problem.id, completion),))
 
-    items = [shown("What is shown here?", "1", "a"), shown("what is shown here", "1", "b"), shown("What is shown here?", "2", "c")]
+    items = [
+        shown("What is shown here?", "1", "a"),
+        shown("what is shown here", "1", "b"),
+        shown("What is shown here?", "2", "c"),
+    ]
     for near in ("off", "merge"):
         room, ledger = gather(tmp_path / near, *items, row("What is shown here?", "d", answer="4"), near=near)
         assert sorted(len(group.traces) for group in room.read("groups")) == [1, 1, 2]  # the second tells the first
@@ -434,5 +438,7 @@ def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledge
     expected = {"generations[].sp\x1ban": 4, "level": 4, "?": 1}
     assert ledger["unread_columns"] == room.ledger()["unread_columns"] == expected
     said = capsys.readouterr().err
-    assert "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
+    assert (
+        "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
+    )
     assert "unread_columns" not in gather(tmp_path / "none", row("2+2?", "4"))[1]

@@ -190,14 +190,21 @@ def test_surrogates_of_new_columns_are_cleaned_and_metadata_may_be_json_text(tmp
 
 
 def test_columns_that_nobody_reads_are_counted(tmp_path: Path) -> None:
-    row = {"problem": "2+2?", "level": 5, "null": None, "generations": [{"text": "4", "span": {}}, {"text": "5", "span": {}}]}
+    row = {
+        "problem": "2+2?",
+        "level": 5,
+        "null": None,
+        "generations": [{"text": "4", "span": {}}, {"text": "5", "span": {}}],
+    }
     with unread_columns() as unread:
         read(tmp_path, "traces", [row, {**row, "answer": "4"}, {"problem": 7, "dropped": 1}])
     assert unread == {"level": 2, "generations[].span": 4}
     with unread_columns() as unread:
         read(tmp_path, "messages", [{"messages": TURNS_OF_ONE, "uuid": "u"}])
         read(tmp_path, "problems", [{"problem": "2+2?", "level": 5, "generations": []}], keep_columns=["level"])
-        read(tmp_path, "traces", [{"problem": "2+2?", "generations": [{"text": "4"}], f"c{n}": 1} for n in range(1_500)])
+        read(
+            tmp_path, "traces", [{"problem": "2+2?", "generations": [{"text": "4"}], f"c{n}": 1} for n in range(1_500)]
+        )
     assert (unread["uuid"], unread["generations"], unread["level"], len(unread)) == (1, 1, 0, 1_000)
     read(tmp_path, "traces", [row])  # nobody counts: nothing happens
     assert len(unread) == 1_000
@@ -211,7 +218,15 @@ TURNS_OF_ONE = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "cont
 
 def test_problems_are_groups_without_traces(tmp_path: Path) -> None:
     rows = [
-        {"q": "2+2?", "a": 4, "source": "s", "question_type": "number", "id": 17, "tests": ["t"], "metadata": {"k": 1, "id": 0}},
+        {
+            "q": "2+2?",
+            "a": 4,
+            "source": "s",
+            "question_type": "number",
+            "id": 17,
+            "tests": ["t"],
+            "metadata": {"k": 1, "id": 0},
+        },
         {"q": "3+3?", "id": "x", "tests": None},
     ]
     options = {"problem_column": "q", "answer_column": "a", "id_column": "id", "keep_columns": ["tests"]}
@@ -382,13 +397,27 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["text", "correct", "role", "content", "math_verify", "score", "spans", "notes", "path"]), inner, max_size=3
+            st.sampled_from(["text", "correct", "role", "content", "math_verify", "score", "spans", "notes", "path"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=8,
 )
 COLUMNS = ["problem", "answer", "generations", "correctness", "is_reasoning_complete", "messages", "prompt", "chosen"]
-COLUMNS += ["images", "metadata", "spans", "notes", "rejected", "source", "task", "question_type", "conversations", "completions", "labels"]
+COLUMNS += [
+    "images",
+    "metadata",
+    "spans",
+    "notes",
+    "rejected",
+    "source",
+    "task",
+    "question_type",
+    "conversations",
+    "completions",
+    "labels",
+]
 ROW = st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=8)
 TURN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": JSON, "info": JSON})
 TURN |= st.fixed_dictionaries({"from": st.sampled_from(["user", "gpt"]), "value": JSON})
@@ -560,7 +589,13 @@ def test_completions_with_labels_without_and_in_trls_layout(tmp_path: Path) -> N
 
 
 def test_completions_carry_spans_notes_and_metadata(tmp_path: Path) -> None:
-    row = {"prompt": "2+2?", "completions": ["4", "5"], "spans": [None, {"s": [[0, 2, 0.5]]}], "notes": [{"n": "x"}, None], "metadata": {"a": 1}}
+    row = {
+        "prompt": "2+2?",
+        "completions": ["4", "5"],
+        "spans": [None, {"s": [[0, 2, 0.5]]}],
+        "notes": [{"n": "x"}, None],
+        "metadata": {"a": 1},
+    }
     one = {"prompt": "2+2?", "completions": "4", "spans": {"s": [[0, 1, 1]]}, "notes": {"n": "y"}}
     first, second = read(tmp_path, "completions", [row, one])
     assert [dict(t.spans) for t in first.traces] == [{}, {"s": (Span(0, 2, 0.5),)}]

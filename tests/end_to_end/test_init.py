@@ -120,7 +120,9 @@ def test_problems_are_told_from_traces(row, source, tmp_path):
 def test_one_readable_trace_makes_a_file_of_traces_and_unreadable_traces_are_no_list_of_problems(tmp_path):
     bad = {"problem": "1+1?", "answer": "2", "generations": [{"words": "2"}]}
     write(tmp_path / "rows.jsonl", [bad] * 9)
-    with pytest.raises(OperatorError, match=r"no source makes anything of its columns \(answer, generations, problem\)"):
+    with pytest.raises(
+        OperatorError, match=r"no source makes anything of its columns \(answer, generations, problem\)"
+    ):
         recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
     write(tmp_path / "rows.jsonl", [bad] * 9 + [{**bad, "generations": [{"text": "2"}]}])
     found = recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)

@@ -112,8 +112,19 @@ def test_examples_and_pairs_load_with_datasets(tmp_path: Path) -> None:
 
 
 def test_a_group_of_all_fields_comes_back(tmp_path: Path) -> None:
-    problem = make_problem("q", answer="4", images=(Image("a.png", "0" * 64), Image("b.png", "1" * 64)), metadata={"tests": [{"in": [1.5, None]}]})
+    problem = make_problem(
+        "q",
+        answer="4",
+        images=(Image("a.png", "0" * 64), Image("b.png", "1" * 64)),
+        metadata={"tests": [{"in": [1.5, None]}]},
+    )
     verdicts = {"ndcg": Verdict(Outcome.disagree, score=0.375), FINAL: Verdict(Outcome.disagree, score=0.0)}
-    trace = make_trace(problem.id, "one two", verdicts=verdicts, spans={"steps": (Span(0, 3, 1.0), Span(7, 8, -0.5)), "none": ()}, notes={"critic": "ü"})
+    trace = make_trace(
+        problem.id,
+        "one two",
+        verdicts=verdicts,
+        spans={"steps": (Span(0, 3, 1.0), Span(7, 8, -0.5)), "none": ()},
+        notes={"critic": "ü"},
+    )
     write_records(tmp_path / "g.parquet", Group, [Group(problem, (trace,)), Group(problem, ())])
     assert list(read_records(tmp_path / "g.parquet")) == [Group(problem, (trace,)), Group(problem, ())]

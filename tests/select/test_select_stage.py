@@ -81,17 +81,30 @@ def test_right_traces_become_examples_and_the_rest_leaves_its_outcome():
 
 
 def test_a_problem_without_traces_gives_no_pair_and_may_be_held_out():
-    alone, held_out, usual = Group(make_problem("Alone", answer="1"), ()), Group(make_problem("Dev", answer="2"), ()), group(1, "correct", "incorrect")
+    alone, held_out, usual = (
+        Group(make_problem("Alone", answer="1"), ()),
+        Group(make_problem("Dev", answer="2"), ()),
+        group(1, "correct", "incorrect"),
+    )
     for pairing in (certain, near_miss, random_pairing):
-        shard = select([alone, held_out, usual], dev={held_out.problem.id}, pairing=pairing, policies={"certain": certain})
-        assert reasons(shard, "pairs") == {"no_correct_trace": 1, "held_out_for_dev": 1} and len(records(shard, "pairs")) == 1
+        shard = select(
+            [alone, held_out, usual], dev={held_out.problem.id}, pairing=pairing, policies={"certain": certain}
+        )
+        assert (
+            reasons(shard, "pairs") == {"no_correct_trace": 1, "held_out_for_dev": 1}
+            and len(records(shard, "pairs")) == 1
+        )
         assert records(shard, "dev") == [held_out.problem]
         assert [len(group.traces) for group in records(shard, "groups")] == [0, 0, 2]
 
 
 def test_spans_notes_pictures_and_scores_go_through_select():
     problem = make_problem("Q", answer="4", images=(Image("a.png", "0" * 64),), metadata={"k": 1})
-    fields = {"spans": {"steps": (Span(0, 2, 1.0),)}, "notes": {"critic": "x"}, "verdicts": {FINAL: Verdict(Outcome.correct, score=0.5)}}
+    fields = {
+        "spans": {"steps": (Span(0, 2, 1.0),)},
+        "notes": {"critic": "x"},
+        "verdicts": {FINAL: Verdict(Outcome.correct, score=0.5)},
+    }
     (kept,) = records(select([Group(problem, (make_trace(problem.id, "t0 word", **fields),))]), "groups")
     assert kept.problem == problem and {name: getattr(kept.traces[0], name) for name in fields} == fields
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from hostile_text import HOSTILE, commands_in
 
+from hostile_text import HOSTILE, commands_in
 from redistill.cli import main
 from redistill.errors import OperatorError
 from redistill.io.atomic import write_json
@@ -51,7 +51,7 @@ def test_spans_notes_scores_pictures_and_metadata_are_shown(tmp_path):
     trace = trace.with_verdict("ndcg", Verdict(Outcome.disagree, None, "between", "ndcg", "1", score=0.375))
     write_records(tmp_path / "g.parquet", Group, [Group(problem, (trace,))])
     lines = [line.strip() for line in readable(one_record(tmp_path / "g.parquet", 0)).splitlines()]
-    assert f"image: a.png  (sha256 {'0' * 64})" in lines and 'metadata: {' in lines and '"x"' in lines
+    assert f"image: a.png  (sha256 {'0' * 64})" in lines and "metadata: {" in lines and '"x"' in lines
     assert "ndcg: disagree (between), score 0.375  [ndcg 1]" in lines
     start = lines.index("span steps 0-3 = 1: 'one'")
     assert lines[start + 1 :] == [
@@ -68,11 +68,15 @@ def test_spans_of_examples_and_pairs_show_what_they_cover(tmp_path):
     write_records(tmp_path / "e.parquet", Example, [Example("p", "t", "2+2?", "a\nbcd", 0.5, (Span(0, 3, 0.0),))])
     shown = readable(one_record(tmp_path / "e.parquet", 0))
     assert "weight: 0.5" in shown and "span spans 0-3 = 0: 'a\\nb'" in shown
-    write_records(tmp_path / "p.parquet", Pair, [Pair("p", "q", "x" * 500, "no", "c", "r", 1.0, ((0, 400, 2.0),), ((0, 2, 1.0),))])
+    write_records(
+        tmp_path / "p.parquet", Pair, [Pair("p", "q", "x" * 500, "no", "c", "r", 1.0, ((0, 400, 2.0),), ((0, 2, 1.0),))]
+    )
     shown = readable(one_record(tmp_path / "p.parquet", 0))
     assert f"span chosen_spans 0-400 = 2: '{'x' * 40} ... {'x' * 20}'" in shown
     assert "span rejected_spans 0-2 = 1: 'no'" in shown
-    (tmp_path / "m.jsonl").write_text('{"completion": "abc", "spans": [[0, 1, 2.0]]}\n{"completion": "abc", "spans": {"s": []}}\n')
+    (tmp_path / "m.jsonl").write_text(
+        '{"completion": "abc", "spans": [[0, 1, 2.0]]}\n{"completion": "abc", "spans": {"s": []}}\n'
+    )
     for number in (0, 1):  # a file of somebody else's
         assert "spans: " in readable(one_record(tmp_path / "m.jsonl", number))
 

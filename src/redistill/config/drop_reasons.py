@@ -79,7 +79,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
     # train
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),
-    "bad_span": ("", "mend the spans: each must lie inside its text (its end-of-turn token included) and have a finite value"),
+    "bad_span": (
+        "",
+        "mend the spans: each must lie inside its text (its end-of-turn token included) and have a finite value",
+    ),
     # select: filters, without the part they begin with
     "prompt_too_long": ("select.max_prompt_tokens, select.filters.prompt-length", "raise select.max_prompt_tokens"),
     "prompt_too_short": ("select.filters.prompt-length", "lower `least` of the filter prompt-length"),

@@ -247,7 +247,10 @@ def _spill(
     _append(spill, held)
     files = sums_of(spill, spill.glob(f"*/{name}.*"))
     keys = sorted(smallest.members)
-    write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": keys, "unread": unread, "files": files})
+    write_json(
+        _summary(spill, reading.index),
+        {"kept": kept, "dropped": reasons, "keys": keys, "unread": unread, "files": files},
+    )
 
 
 def _unread(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -139,7 +139,9 @@ def _span_rows(spans: Iterable[tuple[int, int, float]]) -> list[dict[str, Any]]:
 
 def _spans(rows: Iterable[Mapping[str, Any]] | None) -> tuple[Span, ...]:
     """The spans of stored rows, whose value is called `weight` in files of before."""
-    return tuple(Span(row["start"], row["end"], row["value"] if "value" in row else row["weight"]) for row in rows or ())
+    return tuple(
+        Span(row["start"], row["end"], row["value"] if "value" in row else row["weight"]) for row in rows or ()
+    )
 
 
 def _fields(record: Any) -> dict[str, Any]:

@@ -404,7 +404,7 @@ def _check_traces(corpus: dict[str, Any]) -> None:
         return
     if problems := corpus["accounts"]["problems"]["kept"]:
         raise OperatorError(
-            f"corpus: {problems:,} problems and no trace, which verify, select and train need; add a source that has traces "
+            f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add a source that has traces "
             "to corpus.sources (`problems` reads none)."
         )
     raise OperatorError(

@@ -24,12 +24,18 @@ def remarks(title: str, text: str, spans: Mapping[str, Judged], notes: Mapping[s
     blocks: list[Block] = []
     for name, judged in list(spans.items())[:MAX_NAMES]:
         whose = f"{title}: spans {short(name, 40)} ({len(judged):,})"
-        blocks.append(Details(whose, [Text(_summary(judged, len(text)), "quiet"), MarkedText(whose, marked(text, judged))]))
+        blocks.append(
+            Details(whose, [Text(_summary(judged, len(text)), "quiet"), MarkedText(whose, marked(text, judged))])
+        )
     for name, note in list(notes.items())[:MAX_NAMES]:
         whose = f"{title}: note {short(name, 40)}"
         blocks.append(Details(whose, [MarkedText(whose, [(kind, part, "") for kind, part in cut(note, HEAD, TAIL)])]))
     hidden = max(0, len(spans) - MAX_NAMES) + max(0, len(notes) - MAX_NAMES)
-    return [*blocks, Text(f"{title}: {hidden:,} more spans or notes by name are not shown.", "quiet")] if hidden else blocks
+    return (
+        [*blocks, Text(f"{title}: {hidden:,} more spans or notes by name are not shown.", "quiet")]
+        if hidden
+        else blocks
+    )
 
 
 def _summary(judged: Judged, length: int) -> str:
@@ -71,7 +77,11 @@ def marked(text: str, judged: Judged) -> list[Piece]:
 def _piece(text: str, at: int, spans: Judged, largest: float) -> Piece:
     """A piece of text that no span begins or ends in; its values are those of the spans that cover character `at`."""
     values = [value for start, end, value in spans if start <= at < end]
-    return (tone(values[-1], largest), text, ", then ".join(f"{value:g}" for value in values)) if values else ("", text, "")
+    return (
+        (tone(values[-1], largest), text, ", then ".join(f"{value:g}" for value in values))
+        if values
+        else ("", text, "")
+    )
 
 
 def tone(value: float, largest: float) -> str:

@@ -83,7 +83,11 @@ def ranges_from(text: str, shared: int, *, around: int = 160, head: int = 900, t
     """
     word = re.match(r"\s*(\w{1,40}|\S)", text[shared : shared + 80])
     stop = shared + (word.end() if word else 0)
-    return [*cut_ranges(0, shared, around, around, "shared"), ("mark", shared, stop), *cut_ranges(stop, len(text), head, tail)]
+    return [
+        *cut_ranges(0, shared, around, around, "shared"),
+        ("mark", shared, stop),
+        *cut_ranges(stop, len(text), head, tail),
+    ]
 
 
 def said_end(spans: Spans, ends: bool) -> Spans:

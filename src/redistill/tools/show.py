@@ -20,6 +20,7 @@ from redistill.io.schemas import to_row
 
 SHOWN = 60  # characters of what a span covers
 
+
 def one_record(path: Path, number: int) -> dict[str, Any]:
     """Record `number` (negative counts from the end) of a .parquet, a .jsonl, a list in a .json or the tensors of a
     .safetensors; the whole of a table (.json, .done, .yaml) or of a text (.md)."""

@@ -26,9 +26,7 @@ class RowError(Exception):
     """A row that cannot become a Group; its message is the reason, a short stable word."""
 
 
-def read_groups(
-    path: str, revision: str | None, parse: "Callable[[str, Row], Group]"
-) -> Iterator[Group | Dropped]:
+def read_groups(path: str, revision: str | None, parse: "Callable[[str, Row], Group]") -> Iterator[Group | Dropped]:
     """One Group or Dropped for every row of every file that `path` names."""
     for file in resolve(path, revision):
         for row_id, row in read_rows(file):

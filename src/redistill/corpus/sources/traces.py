@@ -35,6 +35,7 @@ def traces(
     `images` and `metadata` of a row may be missing. Reasons beside those of every source: `bad_span`, `bad_image_path`,
     `missing_image`.
     """
+
     def parse(row_id: str, row: Row) -> Group:
         if tasks is not None and row.get("task") not in tasks:
             raise RowError("task_excluded")

@@ -127,7 +127,9 @@ def _pair(index: int, pair: Pair, group: Group | None, tokens: PairTokens | None
     facts.append(f"the two share their first {shared:,} characters")
     problem = Passage("problem", "", facts, cut(statement, 700, 300))
     bars = [("right", 100 * len(pair.chosen) / longest), ("wrong", 100 * len(pair.rejected) / longest)]
-    return Leaf(f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides), *below], bars=bars)
+    return Leaf(
+        f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides), *below], bars=bars
+    )
 
 
 def _source(group: Group) -> str:
