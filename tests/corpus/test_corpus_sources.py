@@ -167,6 +167,8 @@ def test_new_columns_of_another_type_and_pictures_elsewhere_drop_their_row(tmp_p
         (row(images=["../rows.jsonl"]), "bad_image_path"),
         (row(images=["folder/../../x.png"]), "bad_image_path"),
         (row(images=["link.png"]), "bad_image_path"),
+        (row(images=[{"path": "../a.png", "sha256": "0" * 64}]), "bad_image_path"),  # whoever opens it later, too
+        (row(images=[{"path": "/a.png", "sha256": "0" * 64}]), "bad_image_path"),
         (row(images=[""]), "bad_image_path"),
         (row(images=["a\x00b"]), "bad_image_path"),
         (row(images=["none.png"]), "missing_image"),
