@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 class Outcome(StrEnum):
@@ -34,10 +34,35 @@ class Outcome(StrEnum):
 DECIDED = frozenset({Outcome.correct, Outcome.incorrect})
 
 
+class Span(NamedTuple):
+    """A judgement on a part of a text: characters `start` to `end`, end excluded, and a finite `value`.
+
+    Positions count code points, so a span holds for any tokenizer. The end-of-turn token is the character
+    [len, len + 1), so 0 <= start < end <= len + 1. What a value means (a step label, a reward, a token weight) is said
+    by the name the span stands under.
+    """
+
+    start: int
+    end: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture of a problem, named and never inlined: `path` as the source wrote it, relative to the folder of the data
+    file; `sha256` (64 hex digits) of the file's bytes says which picture it is, wherever it lies."""
+
+    path: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One verifier's finding on one trace; `seconds` is rounded to a tenth. The rooms store it of a time limit only, 0 elsewhere:
-    other times differ from run to run, and equal runs have equal bytes."""
+    other times differ from run to run, and equal runs have equal bytes.
+
+    `score`: 0 (worst) to 1 (best) by a graded verifier, such as an NDCG or the share of tests passed; None by all others.
+    """
 
     outcome: Outcome
     extracted: str | None = None
@@ -45,11 +70,16 @@ class Verdict:
     verifier: str = ""
     verifier_version: str = ""
     seconds: float = 0.0
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question with its gold `answer` (None where the source has none); `source_row` is 'file:row'."""
+    """A question with its gold `answer` (None where the source has none); `source_row` is 'file:row'.
+
+    `images` belong to the question and to its id. `metadata` is {name: JSON value}, read only by the problem's verifier:
+    ids of relevant documents, tests of a program, a scorer's entry.
+    """
 
     id: str
     statement: str
@@ -57,6 +87,8 @@ class Problem:
     answer_type: str | None = None
     source: str = ""
     source_row: str = ""
+    images: tuple[Image, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +96,8 @@ class Trace:
     """A completion with an author. `finish_reason` is 'stop', 'length' or None where unknown.
 
     `verdicts` maps a verifier's name to its Verdict; `scores` holds real-valued judgements beside them; `sampling`
-    says how it was drawn (temperature, seed, sample_index ...) where that is known.
+    says how it was drawn (temperature, seed, sample_index ...) where that is known. `spans` maps a name to judgements on
+    parts of the completion (`steps`: a label per step); `notes` maps a name to text about the trace (a critic's analysis).
     """
 
     id: str
@@ -75,6 +108,8 @@ class Trace:
     num_tokens: int | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def with_verdict(self, name: str, verdict: Verdict) -> Self:
         """The same trace with one more verdict under `name`."""
@@ -99,20 +134,25 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row for SFT: rendered prompt text and the completion to imitate. Columns as in TRL."""
+    """One row for SFT: rendered prompt text and the completion to imitate. Columns as in TRL.
+
+    `weight` multiplies the row's loss; `spans` give values to characters of the completion, the last one winning.
+    """
 
     problem_id: str
     trace_id: str
     prompt: str
     completion: str
+    weight: float = 1.0
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One row for REDI, DPO and their kin. Columns as in TRL; `weight` multiplies the row's loss.
 
-    Spans weigh characters of a side, as (start, end, weight) in code points, end excluded, the last one winning: they
-    hold for any tokenizer. Empty: every character weighs 1. The modifier `span-weights` reads them.
+    Spans weigh characters of a side, the last one winning; a plain (start, end, weight) does as well as a Span. Empty:
+    every character weighs 1. The modifier `span-weights` reads them.
     """
 
     problem_id: str
@@ -122,8 +162,8 @@ class Pair:
     chosen_id: str
     rejected_id: str
     weight: float = 1.0
-    chosen_spans: tuple[tuple[int, int, float], ...] = ()
-    rejected_spans: tuple[tuple[int, int, float], ...] = ()
+    chosen_spans: tuple[Span | tuple[int, int, float], ...] = ()
+    rejected_spans: tuple[Span | tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +252,22 @@ def content_id(prefix: str, *parts: str) -> str:
 
 
 def make_problem(
-    statement: str, *, answer: str | None = None, answer_type: str | None = None, source: str = "", source_row: str = ""
+    statement: str,
+    *,
+    answer: str | None = None,
+    answer_type: str | None = None,
+    source: str = "",
+    source_row: str = "",
+    images: tuple[Image, ...] = (),
+    metadata: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """A Problem with its id from the statement, white space collapsed: the same question merges across sources."""
-    return Problem(content_id("p", " ".join(statement.split())), statement, answer, answer_type, source, source_row)
+    """A Problem with its id from the statement, white space collapsed: the same question merges across sources.
+
+    Images are part of the question: their sha256, in order, go into the id too, so the same words under another picture
+    are another problem. A path, an answer or metadata changes no id.
+    """
+    id = content_id("p", " ".join(statement.split()), *(image.sha256 for image in images))
+    return Problem(id, statement, answer, answer_type, source, source_row, images, metadata or {})
 
 
 def make_trace(problem_id: str, completion: str, **fields: Any) -> Trace:

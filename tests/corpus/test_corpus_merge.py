@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import itertools
 import json
 import multiprocessing
 import random
@@ -17,7 +18,7 @@ from redistill.corpus import SOURCES, collect
 from redistill.errors import OperatorError
 from redistill.io.executors import LocalProcesses
 from redistill.io.stage_folder import Shard, StageFolder
-from redistill.records import Dropped, Group, Outcome, Trace, Verdict, make_problem, make_trace
+from redistill.records import Dropped, Group, Image, Outcome, Span, Trace, Verdict, make_problem, make_trace
 
 
 def row(
@@ -65,7 +66,7 @@ def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
         Dropped("x:1", "corpus", "bad_json"),
         row("2+2?", "five", "six", answer="5", row="x:2"),  # the later gold answer loses, with its traces
         row("3+3?", "", "\n", row="x:3"),  # nothing is left of this row
-        row("4+4?", row="x:4"),  # nor of this
+        row("4+4?", row="x:4"),  # a problem and no trace
         row("2+2?", "four", "2*2", row="x:5"),
     ]
     room, ledger = gather(tmp_path, *items)
@@ -73,10 +74,10 @@ def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
         "rows": {
             "unit": "row",
             "in": 6,
-            "kept": 2,
-            "dropped": {"no_generations": 2, "bad_json": 1, "conflicting_answer": 1},
+            "kept": 3,
+            "dropped": {"no_generations": 1, "bad_json": 1, "conflicting_answer": 1},
         },
-        "problems": {"unit": "problem", "in": 1, "kept": 1, "dropped": {}},
+        "problems": {"unit": "problem", "in": 2, "kept": 2, "dropped": {}},
         "traces": {
             "unit": "trace",
             "in": 9,
@@ -85,9 +86,10 @@ def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
         },
     }
     written = list(room.read("dropped"))
-    assert len(written) == 4 + 7
-    assert {d.id for d in written if d.id.startswith("x:")} == {"x:1", "x:2", "x:3", "x:4"}
+    assert len(written) == 3 + 7
+    assert {d.id for d in written if d.id.startswith("x:")} == {"x:1", "x:2", "x:3"}
     assert [t.completion for t in groups(room)["2+2?"].traces] == ["four", "2*2"]
+    assert groups(room)["4+4?"].traces == ()
 
 
 def test_a_missing_gold_answer_is_filled_by_a_later_row_and_contradicts_nothing(tmp_path: Path) -> None:
@@ -361,9 +363,82 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
 
 
 def test_groups_keep_all_their_fields_through_the_spill(tmp_path: Path) -> None:
-    problem = make_problem("2+2?", answer="4", answer_type="number", source="s", source_row="x:0")
-    verdict = Verdict(Outcome.correct, "4", "why", "me", "1.0", 0.1)
+    images, metadata = (Image("a.png", "0" * 64),), {"tests": [1, {"a": None}]}
+    problem = make_problem(
+        "2+2?", answer="4", answer_type="number", source="s", source_row="x:0", images=images, metadata=metadata
+    )
+    verdict = Verdict(Outcome.correct, "4", "why", "me", "1.0", 0.1, 0.25)
     fields: dict[str, Any] = {"author": "a", "sampling": {"temperature": 0.6}, "finish_reason": "stop", "num_tokens": 3}
+    fields |= {"spans": {"steps": (Span(0, 7, 1.0), Span(2, 3, -0.5))}, "notes": {"critic": "ü \u2028"}}
     trace: Trace = make_trace(problem.id, "vier ü \u2028", **fields, verdicts={"me": verdict}, scores={"s": 0.5})
     room, _ = gather(tmp_path, Group(problem, (trace,)))
     assert list(room.read("groups")) == [Group(problem, (trace,))]
+
+
+def test_a_trace_read_twice_keeps_the_spans_and_notes_of_both_and_of_one_name_the_first(tmp_path: Path) -> None:
+    problem = make_problem("2+2?")
+
+    def told(spans: dict[str, Any], notes: dict[str, str], metadata: dict[str, Any]) -> Group:
+        trace = make_trace(problem.id, "four", spans=spans, notes=notes)
+        return Group(make_problem("2+2?", metadata=metadata), (trace,))
+
+    one, two, three = (Span(0, 1, 1.0),), (Span(0, 2, 0.5),), (Span(1, 5, 0.0),)
+    room, ledger = gather(
+        tmp_path,
+        told({"steps": one}, {"critic": "a"}, {"k": 1}),
+        told({"steps": two, "weights": two}, {"critic": "b", "judge": "c"}, {"k": 2, "m": None}),
+        told({"third": three}, {}, {"m": 3}),
+    )
+    (group,) = room.read("groups")
+    (trace,) = group.traces
+    assert list(trace.spans.items()) == [("steps", one), ("weights", two), ("third", three)]
+    assert trace.notes == {"critic": "a", "judge": "c"} and group.problem.metadata == {"k": 1, "m": None}
+    assert ledger["accounts"]["traces"]["dropped"] == {"duplicate_trace": 2}
+
+
+def test_the_same_words_under_other_pictures_stay_other_problems(tmp_path: Path) -> None:
+    def shown(words: str, digit: str, completion: str) -> Group:
+        problem = make_problem(words, answer="4", images=(Image("a.png", digit * 64),), source_row=f"x:{completion}")
+        return Group(problem, (make_trace(problem.id, completion),))
+
+    items = [
+        shown("What is shown here?", "1", "a"),
+        shown("what is shown here", "1", "b"),
+        shown("What is shown here?", "2", "c"),
+    ]
+    for near in ("off", "merge"):
+        room, ledger = gather(tmp_path / near, *items, row("What is shown here?", "d", answer="4"), near=near)
+        assert sorted(len(group.traces) for group in room.read("groups")) == [1, 1, 2]  # the second tells the first
+        assert ledger["accounts"]["problems"]["dropped"] == {"same_problem": 1}
+
+
+def test_problems_without_traces_are_kept_merged_and_counted(tmp_path: Path) -> None:
+    room, ledger = gather(tmp_path / "mixed", row("2+2?", answer="4"), row("2+2?", "four"), row("3+3?"), row("3+3?"))
+    assert {statement: len(group.traces) for statement, group in groups(room).items()} == {"2+2?": 1, "3+3?": 0}
+    assert groups(room)["2+2?"].problem.answer == "4"
+    assert ledger["accounts"]["rows"]["kept"] == 4 and ledger["accounts"]["traces"]["in"] == 1
+    for order in itertools.permutations([row("2+2?"), row("3+3?"), row("4+4?")]):
+        room, ledger = gather(tmp_path / "alone", *order, max_problems=2)
+        for name in ("problem", "row"):
+            expected = {"unit": name, "in": 3, "kept": 2, "dropped": {"beyond_max_problems": 1}}
+            assert ledger["accounts"][f"{name}s"] == expected
+        assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 0, "kept": 0, "dropped": {}}
+        room.forget()
+
+
+def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"problem": f"{n}+1?", "generations": [{"text": "4", "sp\x1ban": 1}], "level": n} for n in range(3)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in [*rows, {**rows[0], "\ud800": 1}]))
+    room = StageFolder(tmp_path / "corpus", "fingerprint")
+    room.open()
+    source = functools.partial(SOURCES["traces"], path=str(tmp_path / "rows.jsonl"))
+    ledger = collect(room, [source], seed=0, num_shards=4, max_problems=None)
+    expected = {"generations[].sp\x1ban": 4, "level": 4, "?": 1}
+    assert ledger["unread_columns"] == room.ledger()["unread_columns"] == expected
+    said = capsys.readouterr().err
+    assert (
+        "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
+    )
+    assert "unread_columns" not in gather(tmp_path / "none", row("2+2?", "4"))[1]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from redistill.config.binding import bind
 from redistill.config.tables import Plugin
 from redistill.corpus import SOURCES
+from redistill.corpus.sources.fields import unread_columns
 from redistill.io.schemas import from_row, to_row
-from redistill.records import Dropped, Group, Outcome, make_problem
+from redistill.records import Dropped, Group, Image, Outcome, Span, make_problem
 
 
 def read(folder: Path, source: str, rows: Iterable[Any], **options: Any) -> list[Any]:
@@ -98,6 +99,160 @@ def test_lone_surrogates_leave_no_id_behind(tmp_path: Path) -> None:
     (group,) = read(tmp_path, "traces", [row])
     assert from_row(Group, to_row(group)) == group
     assert group.problem.id == make_problem(group.problem.statement).id
+
+
+def test_traces_carry_spans_notes_pictures_and_metadata(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"abc")
+    generation = {
+        "text": "two plus",
+        "spans": {"steps": [[0, 3, 1], {"start": 4, "end": 9, "value": -0.5}], "none": [], "null": None},
+        "notes": {"critic": "right", "null": None},
+    }
+    row = {
+        "problem": "2+2?",
+        "generations": [generation, {"text": "4"}],
+        "images": ["pictures/a.png", {"path": "far.png", "sha256": "0" * 64}],
+        "metadata": {"tests": [{"in": "1", "out": [1.5, None]}]},
+    }
+    (group,) = read(tmp_path, "traces", [row])
+    first, second = group.traces
+    assert first.spans == {"steps": (Span(0, 3, 1.0), Span(4, 9, -0.5)), "none": ()}  # [8, 9): the end of the turn
+    assert first.notes == {"critic": "right"} and (second.spans, second.notes) == ({}, {})
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of "abc", FIPS 180-2 B.1
+    assert group.problem.images == (Image("pictures/a.png", sha256), Image("far.png", "0" * 64))
+    assert group.problem.metadata == row["metadata"]
+    assert group.problem.id != make_problem("2+2?").id
+    (text_only,) = read(tmp_path, "traces", [{"problem": "2+2?", "generations": [generation]}])
+    assert text_only.problem.id == make_problem("2+2?").id and text_only.traces[0].id != first.id
+
+
+@pytest.mark.parametrize(
+    "span",
+    [[-1, 3, 1.0], [0, 6, 1.0], [3, 3, 1.0], [3, 2, 1.0], [0, 3], [0, 3, 1.0, 1.0], ["0", 3, 1.0], [0.0, 3, 1.0], [False, 3, 1.0],
+     [0, 3, "1"], [0, 3, True], [0, 3, None], [0, 3, float("nan")], [0, 3, float("inf")], [0, 3, 10**400], None, "0-3", {"start": 0, "end": 3},
+     {"start": 0, "end": 3, "value": 1, "more": 2}],
+)  # fmt: skip
+def test_a_span_that_is_none_drops_its_row(tmp_path: Path, span: Any) -> None:
+    good = {"problem": "2+2?", "generations": [{"text": "4444", "spans": {"steps": [[0, 5, 1.0], [4, 5, 2]]}}]}
+    bad = {"problem": "2+2?", "generations": [{"text": "4444", "spans": {"steps": [[0, 1, 1.0], span]}}]}
+    first, reason = read(tmp_path, "traces", [good, bad])
+    assert isinstance(first, Group) and reason == "bad_span"
+
+
+def test_new_columns_of_another_type_and_pictures_elsewhere_drop_their_row(tmp_path: Path) -> None:
+    def row(**columns: Any) -> dict[str, Any]:
+        return {"problem": "2+2?", "generations": [{"text": "4"}], **columns}
+
+    def generation(**fields: Any) -> dict[str, Any]:
+        return row(generations=[{"text": "4", **fields}])
+
+    (tmp_path / "link.png").symlink_to("/etc/hostname")
+    (tmp_path / "folder").mkdir()
+    cases: list[tuple[Any, str]] = [
+        (generation(spans=[[0, 1, 1.0]]), "wrong_type"),
+        (generation(spans={"steps": {"start": 0}}), "wrong_type"),
+        (generation(spans="steps"), "wrong_type"),
+        (generation(notes="checked"), "wrong_type"),
+        (generation(notes={"critic": 5}), "wrong_type"),
+        (row(metadata=[1]), "wrong_type"),
+        (row(metadata="no table"), "wrong_type"),
+        (row(metadata={"x": float("nan")}), "wrong_type"),
+        (row(images="a.png"), "wrong_type"),
+        (row(images=[5]), "wrong_type"),
+        (row(images=[{"sha256": "0" * 64}]), "wrong_type"),
+        (row(images=[{"path": "a.png", "sha256": "0" * 63}]), "wrong_type"),
+        (row(images=[{"path": "a.png", "sha256": "G" * 64}]), "wrong_type"),
+        (row(images=["/etc/hostname"]), "bad_image_path"),
+        (row(images=["../rows.jsonl"]), "bad_image_path"),
+        (row(images=["folder/../../x.png"]), "bad_image_path"),
+        (row(images=["link.png"]), "bad_image_path"),
+        (row(images=[{"path": "../a.png", "sha256": "0" * 64}]), "bad_image_path"),  # whoever opens it later, too
+        (row(images=[{"path": "/a.png", "sha256": "0" * 64}]), "bad_image_path"),
+        (row(images=[""]), "bad_image_path"),
+        (row(images=["a\x00b"]), "bad_image_path"),
+        (row(images=["none.png"]), "missing_image"),
+        (row(images=["folder"]), "missing_image"),
+        (row(images=["x" * 5_000]), "missing_image"),
+    ]
+    assert read(tmp_path, "traces", [row for row, _ in cases]) == [reason for _, reason in cases]
+
+
+def test_surrogates_of_new_columns_are_cleaned_and_metadata_may_be_json_text(tmp_path: Path) -> None:
+    generation = {"text": "4\ud800", "notes": {"a\ud800": "b\udfff"}, "spans": {"\ud800": [[1, 2, 1.0]]}}
+    rows = [
+        {"problem": "2+2?", "generations": [generation], "metadata": {"\ud800": ["\udfff"]}},
+        {"problem": "2+2?", "generations": [generation], "metadata": '{"a": [1]}'},
+    ]
+    first, second = read(tmp_path, "traces", rows)
+    (trace,) = first.traces
+    assert (trace.completion, trace.notes, trace.spans) == ("4?", {"a?": "b?"}, {"?": (Span(1, 2, 1.0),)})
+    assert first.problem.metadata == {"?": ["?"]} and second.problem.metadata == {"a": [1]}
+    assert from_row(Group, to_row(first)) == first
+
+
+def test_columns_that_nobody_reads_are_counted(tmp_path: Path) -> None:
+    row = {
+        "problem": "2+2?",
+        "level": 5,
+        "null": None,
+        "generations": [{"text": "4", "span": {}}, {"text": "5", "span": {}}],
+    }
+    with unread_columns() as unread:
+        read(tmp_path, "traces", [row, {**row, "answer": "4"}, {"problem": 7, "dropped": 1}])
+    assert unread == {"level": 2, "generations[].span": 4}
+    with unread_columns() as unread:
+        read(tmp_path, "messages", [{"messages": TURNS_OF_ONE, "uuid": "u"}])
+        read(tmp_path, "problems", [{"problem": "2+2?", "level": 5, "generations": []}], keep_columns=["level"])
+        read(
+            tmp_path, "traces", [{"problem": "2+2?", "generations": [{"text": "4"}], f"c{n}": 1} for n in range(1_500)]
+        )
+    assert (unread["uuid"], unread["generations"], unread["level"], len(unread)) == (1, 1, 0, 1_000)
+    read(tmp_path, "traces", [row])  # nobody counts: nothing happens
+    assert len(unread) == 1_000
+
+
+TURNS_OF_ONE = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+
+
+# --- problems -----------------------------------------------------------------------------------------------------
+
+
+def test_problems_are_groups_without_traces(tmp_path: Path) -> None:
+    rows = [
+        {
+            "q": "2+2?",
+            "a": 4,
+            "source": "s",
+            "question_type": "number",
+            "id": 17,
+            "tests": ["t"],
+            "metadata": {"k": 1, "id": 0},
+        },
+        {"q": "3+3?", "id": "x", "tests": None},
+    ]
+    options = {"problem_column": "q", "answer_column": "a", "id_column": "id", "keep_columns": ["tests"]}
+    first, second = read(tmp_path, "problems", rows, **options)
+    assert (first.traces, second.traces) == ((), ())
+    made = make_problem("2+2?", answer="4", answer_type="number", source="s", source_row="rows.jsonl:0",
+                        metadata={"k": 1, "id": 17, "tests": ["t"]})  # fmt: skip
+    assert first.problem == made
+    assert (second.problem.source, second.problem.answer) == ("problems", None)
+    assert second.problem.metadata == {"id": "x", "tests": None}
+
+
+def test_problems_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
+    cases: list[tuple[Any, str]] = [
+        ({"id": 1}, "missing_column"),
+        ({"problem": "2+2?"}, "missing_column"),  # its id
+        ({"problem": " ", "id": 1}, "empty_statement"),
+        ({"problem": ["2+2?"], "id": 1}, "wrong_type"),
+        ({"problem": "2+2?", "id": 1, "answer": []}, "wrong_type"),
+        ({"problem": "2+2?", "id": 1, "more": 5}, "wrong_type"),
+        ({"problem": "2+2?", "id": 1, "images": ["none.png"]}, "missing_image"),
+    ]
+    found = read(tmp_path, "problems", [row for row, _ in cases], id_column="id", metadata_column="more")
+    assert found == [reason for _, reason in cases]
 
 
 # --- openr1-math-raw ----------------------------------------------------------------------------------------------
@@ -244,13 +399,27 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["text", "correct", "role", "content", "math_verify", "score"]), inner, max_size=3
+            st.sampled_from(["text", "correct", "role", "content", "math_verify", "score", "spans", "notes", "path"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=8,
 )
 COLUMNS = ["problem", "answer", "generations", "correctness", "is_reasoning_complete", "messages", "prompt", "chosen"]
-COLUMNS += ["rejected", "source", "task", "question_type", "conversations", "completions", "labels"]
+COLUMNS += [
+    "images",
+    "metadata",
+    "spans",
+    "notes",
+    "rejected",
+    "source",
+    "task",
+    "question_type",
+    "conversations",
+    "completions",
+    "labels",
+]
 ROW = st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=8)
 TURN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": JSON, "info": JSON})
 TURN |= st.fixed_dictionaries({"from": st.sampled_from(["user", "gpt"]), "value": JSON})
@@ -421,6 +590,21 @@ def test_completions_with_labels_without_and_in_trls_layout(tmp_path: Path) -> N
     assert [t.completion for t in group.traces] == ["4"] and outcomes(group, "teacher_label") == ["incorrect"]
 
 
+def test_completions_carry_spans_notes_and_metadata(tmp_path: Path) -> None:
+    row = {
+        "prompt": "2+2?",
+        "completions": ["4", "5"],
+        "spans": [None, {"s": [[0, 2, 0.5]]}],
+        "notes": [{"n": "x"}, None],
+        "metadata": {"a": 1},
+    }
+    one = {"prompt": "2+2?", "completions": "4", "spans": {"s": [[0, 1, 1]]}, "notes": {"n": "y"}}
+    first, second = read(tmp_path, "completions", [row, one])
+    assert [dict(t.spans) for t in first.traces] == [{}, {"s": (Span(0, 2, 0.5),)}]
+    assert [dict(t.notes) for t in first.traces] == [{"n": "x"}, {}] and first.problem.metadata == {"a": 1}
+    assert second.traces[0].spans == {"s": (Span(0, 1, 1.0),)} and second.traces[0].notes == {"n": "y"}
+
+
 def test_completions_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
     user, said = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
     cases: list[tuple[Any, str]] = [
@@ -431,6 +615,9 @@ def test_completions_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> 
         ({"prompt": "2+2?", "completions": 4}, "wrong_type"),
         ({"prompt": "2+2?", "completions": [4]}, "wrong_type"),
         ({"prompt": "2+2?", "completions": ["4", "5"], "labels": [True]}, "length_mismatch"),
+        ({"prompt": "2+2?", "completions": ["4", "5"], "spans": [None]}, "length_mismatch"),
+        ({"prompt": "2+2?", "completions": ["4", "5"], "notes": {"a": "b"}}, "length_mismatch"),
+        ({"prompt": "2+2?", "completions": ["4"], "spans": [{"s": [[0, 3, 1.0]]}]}, "bad_span"),
         ({"prompt": "2+2?", "completions": ["4"], "labels": ["yes"]}, "wrong_type"),
         ({"prompt": " ", "completions": ["4"]}, "empty_statement"),
         ({"prompt": [user, said, user], "completions": ["4"]}, "several_turns"),

@@ -3,7 +3,9 @@ makes what is done in this process, without a worker that could be killed, slow.
 
 import contextlib
 import functools
+import itertools
 import json
+import math
 import re
 import signal
 from collections import Counter
@@ -17,10 +19,12 @@ from hypothesis import strategies as st
 import redistill.corpus.sources.files as files
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.drop_reasons import explain
-from redistill.corpus import SOURCES, collect, relate, statements, tags
+from redistill.corpus import SOURCES, collect, relate, statements
+from redistill.corpus.sources import tags
 from redistill.corpus.sources.fields import RowError
+from redistill.io.schemas import from_row, to_row
 from redistill.io.stage_folder import StageFolder
-from redistill.records import Dropped, Group
+from redistill.records import Dropped, Group, make_problem
 from redistill.select.language import foreign_share
 from redistill.text import repetition
 
@@ -30,7 +34,11 @@ TURNS = [
 ]
 GOOD: dict[str, dict[str, Any]] = {
     "traces": {"problem": "2+2?", "answer": "4", "source": "s", "task": "t", "question_type": "q", "generations": [
-        {"text": "\\boxed{4}", "teacher": "m", "correct": True, "pred": "4", "score": 0.5, "finish_reason": "stop"}]},
+        {"text": "\\boxed{4}", "teacher": "m", "correct": True, "pred": "4", "score": 0.5, "finish_reason": "stop",
+         "spans": {"steps": [[0, 3, 1.0], {"start": 8, "end": 10, "value": 0}]}, "notes": {"critic": "ok"}}],
+        "images": [{"path": "a/b.png", "sha256": "0" * 64}], "metadata": {"tests": [{"in": 1, "out": None}]}},
+    "problems": {"problem": "2+2?", "answer": "4", "source": "s", "question_type": "q",
+        "images": [{"path": "a/b.png", "sha256": "0" * 64}], "metadata": {"relevant": ["d1", "d2"]}},
     "openr1-math-raw": {"problem": "2+2?", "answer": "4", "problem_is_valid": "Yes", "source": "o", "question_type": "q",
         "generations": ["a", "b"], "is_reasoning_complete": [True, False],
         "correctness": {"llama_verification": None, "math_verify": [True, False], "math_verify_reparsed_answer": [True, None]}},
@@ -38,7 +46,8 @@ GOOD: dict[str, dict[str, Any]] = {
         {**TURNS[0], "info": {"source": "s", "reference_answer": "4", "test_case": None}},
         {**TURNS[1], "info": {"think_content": "2+2", "answer_content": "4"}}]},
     "openthoughts": {"system": "x", "conversations": [{"from": "user", "value": "2+2?"}, {"from": "assistant", "value": "<think>a</think> 4"}]},
-    "completions": {"prompt": [TURNS[0]], "completions": ["4", "5"], "labels": [True, False], "answer": "4", "source": "s"},
+    "completions": {"prompt": [TURNS[0]], "completions": ["4", "5"], "labels": [True, False], "answer": "4", "source": "s",
+        "spans": [{"steps": [[0, 1, 1.0]]}, None], "notes": [None, {"critic": "no"}], "metadata": {"a": 1}},
     "messages": {"messages": TURNS, "answer": "4", "source": "s"},
     "preference": {"prompt": "2+2?", "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "5"}]},
 }  # fmt: skip
@@ -67,8 +76,11 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
             if isinstance(item, Dropped):
                 assert re.fullmatch(r"[a-z0-9_]+", item.reason) and explain(item.reason)
             else:
-                assert item.problem.statement.strip() and item.traces
-                json.dumps([item.problem.statement, *(t.completion for t in item.traces)]).encode("ascii")
+                assert item.problem.statement.strip() and bool(item.traces) == (name != "problems")
+                assert from_row(Group, to_row(item)) == item
+                for trace in item.traces:
+                    for span in itertools.chain.from_iterable(trace.spans.values()):
+                        assert 0 <= span.start < span.end <= len(trace.completion) + 1 and math.isfinite(span.value)
 
     reads()
 
@@ -90,7 +102,7 @@ def test_any_statement_can_be_spelled_and_compared(text: str) -> None:
     tokens = statements.normal(text)
     assert statements.similarity(text, text) == 1.0
     statements.content(tokens), statements.anchors(tokens), statements.shingles(tokens), statements.answer_key(text)
-    relate.told("p" + "0" * 16, text, text)
+    relate.told(make_problem(text, answer=text))
 
 
 # --- a corpus of all defects at once -----------------------------------------------------------------------------------
@@ -224,7 +236,7 @@ def test_no_text_holds_up_what_is_done_without_a_worker(text: str) -> None:
     try:
         tokens = statements.normal(text)
         statements.content(tokens), statements.anchors(tokens), statements.answer_key(text)
-        relate.told("p" + "0" * 16, text, text)
+        relate.told(make_problem(text, answer=text))
         repetition.repeats(text), repetition.reflections(text), foreign_share(text, ("en",), 0.5)
         with contextlib.suppress(RowError):
             tags.split(text)

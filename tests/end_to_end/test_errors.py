@@ -37,6 +37,11 @@ SLIPS = {
         {"rows.jsonl": "not json\n[1]\n" + rows({"problem": "x"})},
         "the corpus is empty: 3 rows read, all dropped: ",
     ),
+    "problems and no trace": (
+        ["--set", "corpus.sources=[{name: problems, path: rows.jsonl}]"],
+        {"rows.jsonl": rows({"problem": "0+1=", "answer": "1"}, {"problem": "0+2=", "answer": "2"})},
+        "corpus: 2 problems and no trace, which verify, select and train need; add a source that has traces",
+    ),
     "all traces right": (["--set", TRACES], {"rows.jsonl": some("####%d")}, "no pair was made from 8 problems ("),
     "all traces wrong": (["--set", TRACES], {"rows.jsonl": some("####no")}, "no example was made from 8 traces ("),
     "a prompt longer than the context": (

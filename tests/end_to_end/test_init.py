@@ -66,7 +66,7 @@ def test_a_recipe_written_for_a_layout_runs_to_examples_and_pairs(source, there,
 
 
 def test_every_source_that_reads_files_has_its_case_here():
-    assert set(SOURCES) == {name for name in corpus.SOURCES if name != "two-habits"}
+    assert set(SOURCES) == set(corpus.SOURCES) - {"two-habits", "problems"}  # problems alone make no recipe, see below
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,35 @@ def test_a_reader_that_keeps_more_of_a_row_wins(tmp_path):
     assert (found.source, found.answers, found.options) == ("am-deepseek-r1", 1.0, {})
 
 
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        ({"problem": "1+1?", "answer": "2"}, "problems"),
+        ({"question": "1+1?", "gold": 2, "level": "easy"}, "problems"),
+        ({"problem": "1+1?", "answer": "2", "generations": [{"text": "2"}]}, "traces"),
+        ({"problem": "1+1?", "generations": [{"text": "2"}]}, "traces"),
+        ({"prompt": "1+1?", "completion": "2"}, "completions"),
+        ({"question": "1+1?", "output": "2"}, "completions"),
+        ({"prompt": "1+1?", "chosen": "2", "rejected": "3"}, "preference"),
+    ],
+)
+def test_problems_are_told_from_traces(row, source, tmp_path):
+    write(tmp_path / "rows.jsonl", [row] * 3)
+    assert recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES).source == source
+
+
+def test_one_readable_trace_makes_a_file_of_traces_and_unreadable_traces_are_no_list_of_problems(tmp_path):
+    bad = {"problem": "1+1?", "answer": "2", "generations": [{"words": "2"}]}
+    write(tmp_path / "rows.jsonl", [bad] * 9)
+    with pytest.raises(
+        OperatorError, match=r"no source makes anything of its columns \(answer, generations, problem\)"
+    ):
+        recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
+    write(tmp_path / "rows.jsonl", [bad] * 9 + [{**bad, "generations": [{"text": "2"}]}])
+    found = recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
+    assert (found.source, found.groups, found.rows) == ("traces", 1, 10)
+
+
 def test_names_and_paths_of_any_kind_come_back_from_the_recipe(there):
     folder = there / 'a "b": #c'
     folder.mkdir()
@@ -116,8 +145,10 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
     write(there / "odd.jsonl", [{"a": 1, "b": 2}])
     write(there / "bare.jsonl", [{"problem": "1?", "generations": [{"text": "2"}]}])
     write(there / "rows.jsonl", [SOURCES["traces"][0](i) for i in range(5)])
+    write(there / "asked.jsonl", [{"problem": "1?", "answer": "1"}])
     (there / "taken.yaml").write_text("mine")
     cases = {
+        ("--traces", "asked.jsonl", "--model", "model"): "holds problems and no trace (it reads as `problems`)",
         ("--traces", "odd.jsonl", "--model", "model"): "no source makes anything of its columns (a, b)",
         ("--traces", "bare.jsonl", "--model", "model"): "neither gold answers nor labels",
         ("--traces", "none.jsonl", "--model", "model"): "there is no file or folder at none.jsonl",

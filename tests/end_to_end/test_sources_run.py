@@ -167,3 +167,43 @@ def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(her
                 assert not set(shown.stdout) & set("\x00\x07\x0b\x1b\x85\x9b\u202e\u2066")
     again = tool(here, "run", "mini.yaml", "--until", "train", *words)
     assert again.returncode == 0, again.stderr  # gibberish is trained on like any other text
+
+
+def test_problems_beside_traces_bring_the_gold_answers_and_everything_reaches_select(here, tool):
+    spans, notes = {"steps": [[0, 3, 1.0]]}, {"critic": "fine"}
+    rows = [
+        {
+            "problem": f"0+{i}=",
+            "generations": [{"text": RIGHT[i], "spans": spans, "notes": notes}, {"text": WRONG[i]}],
+            "more": i,
+        }
+        for i in range(5)
+    ]
+    asked = [{"problem": f"0+{i}=", "answer": str(i), "id": i} for i in range(6)]  # the last has no trace
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    (here / "mini.yaml").write_text(MINI.replace("dev_fraction: 0.2", "dev_fraction: 0.0001"))
+    sources = "corpus.sources=[{name: traces, path: rows.jsonl}, {name: problems, path: asked.jsonl, id_column: id}]"
+    done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources)
+    assert done.returncode == 0, done.stderr
+    assert "columns that their source does not read (rows that have them): more (5)" in done.stderr
+    assert sorted((p.chosen, p.rejected) for p in pieces(here, "pairs")) == sorted(zip(RIGHT, WRONG, strict=True))
+    found = {group.problem.metadata["id"]: group for group in pieces(here, "groups")}
+    assert {id: len(group.traces) for id, group in found.items()} == {**dict.fromkeys(range(5), 2), 5: 0}
+    trace = found[3].traces[0]
+    assert trace.spans == {"steps": ((0, 3, 1.0),)} and trace.notes == notes and found[3].problem.answer == "3"
+    why = tool(here, "why", trace.id, "runs/mini")
+    assert why.returncode == 0 and "span steps 0-3 = 1: '0+3'" in why.stdout and "note critic: fine" in why.stdout
+    page = tool(here, "report", "runs/mini")
+    assert page.returncode == 0 and "chosen: spans steps (1)" in (here / "runs/mini/report.html").read_text("utf-8")
+
+
+def test_a_corpus_without_traces_is_refused_at_every_run(here, tool):
+    (here / "asked.jsonl").write_text(json.dumps({"problem": "0+1=", "answer": "1"}))
+    for _ in range(2):  # the second finds the corpus finished
+        done = tool(here, "run", "mini.yaml", "--set", "corpus.sources=[{name: problems, path: asked.jsonl}]")
+        assert (
+            done.returncode == 2
+            and "corpus: 1 problem and no trace, which verify, select and train need" in done.stderr
+        )
+    assert (here / "runs/mini/corpus/ledger.json").exists() and not (here / "runs/mini/verify").exists()

@@ -16,7 +16,21 @@ from redistill.evaluate import load_benchmark
 from redistill.io.atomic import write_json
 from redistill.io.client import Kept, read_reply
 from redistill.io.parquet import read_records, write_records
-from redistill.records import Candidate, Dropped, Example, Group, Match, Origin, Outcome, Pair, Problem, Trace, Verdict
+from redistill.records import (
+    Candidate,
+    Dropped,
+    Example,
+    Group,
+    Image,
+    Match,
+    Origin,
+    Outcome,
+    Pair,
+    Problem,
+    Span,
+    Trace,
+    Verdict,
+)
 from redistill.report.files import RunFiles
 from redistill.rollout.journal import _read as read_journal
 from redistill.safety.terminal import plain
@@ -28,18 +42,24 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampl
 NUMBER = st.floats(allow_nan=False) | st.integers(-5, 5).map(float)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 MAYBE = st.none() | TEXT
-VERDICT = st.builds(Verdict, outcome=st.sampled_from(list(Outcome)), extracted=MAYBE, reason=TEXT, verifier=TEXT, verifier_version=TEXT, seconds=NUMBER)  # fmt: skip
-PROBLEM = st.builds(Problem, id=TEXT, statement=TEXT, answer=MAYBE, answer_type=MAYBE, source=TEXT, source_row=TEXT)
+VERDICT = st.builds(Verdict, outcome=st.sampled_from(list(Outcome)), extracted=MAYBE, reason=TEXT, verifier=TEXT, verifier_version=TEXT, seconds=NUMBER, score=st.none() | NUMBER)  # fmt: skip
+SPANS = st.lists(st.builds(Span, WHOLE, WHOLE, NUMBER), max_size=2).map(tuple)
+METADATA = st.recursive(st.none() | st.booleans() | st.integers() | NUMBER | TEXT,
+                        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXT, inner, max_size=2), max_leaves=4)  # fmt: skip
+PROBLEM = st.builds(
+    Problem, id=TEXT, statement=TEXT, answer=MAYBE, answer_type=MAYBE, source=TEXT, source_row=TEXT,
+    images=st.lists(st.builds(Image, TEXT, TEXT), max_size=2).map(tuple), metadata=st.dictionaries(TEXT, METADATA, max_size=2),
+)  # fmt: skip
 TRACE = st.builds(
     Trace, id=TEXT, completion=TEXT, author=TEXT, sampling=st.dictionaries(TEXT, st.none() | st.integers() | TEXT, max_size=2),
     finish_reason=MAYBE, num_tokens=st.none() | WHOLE, verdicts=st.dictionaries(TEXT, VERDICT, max_size=2),
-    scores=st.dictionaries(TEXT, NUMBER, max_size=2),
+    scores=st.dictionaries(TEXT, NUMBER, max_size=2), spans=st.dictionaries(TEXT, SPANS, max_size=2),
+    notes=st.dictionaries(TEXT, TEXT, max_size=2),
 )  # fmt: skip
-SPANS = st.lists(st.tuples(WHOLE, WHOLE, NUMBER), max_size=2).map(tuple)
 RECORDS = {
     Group: st.builds(Group, PROBLEM, st.lists(TRACE, max_size=2).map(tuple)),
     Problem: PROBLEM,
-    Example: st.builds(Example, *[TEXT] * 4),
+    Example: st.builds(Example, *[TEXT] * 4, weight=NUMBER, spans=SPANS),
     Pair: st.builds(Pair, *[TEXT] * 6, weight=NUMBER, chosen_spans=SPANS, rejected_spans=SPANS),
     Candidate: st.builds(Candidate, *[TEXT] * 8, *[WHOLE] * 3, TEXT),
     Dropped: st.builds(Dropped, *[TEXT] * 4),

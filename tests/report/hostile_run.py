@@ -1,5 +1,6 @@
 """A made-up run whose every text attacks the page: markup, handlers, addresses, hidden characters, endless lines."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from made_up_run import judged
 
 from redistill.io.atomic import write_json
 from redistill.io.parquet import write_records
-from redistill.records import FINAL, Candidate, Group, Outcome, Pair, Verdict, make_problem
+from redistill.records import FINAL, Candidate, Group, Image, Outcome, Pair, Span, Verdict, make_problem
 
 RUNS = "document.title='owned';window.ran=1;console.log('owned')"
 BAD = (
@@ -20,6 +21,9 @@ BAD = (
     "\u202eright to left\u202c \u2066isolate\u2069 \x00\x1b[31m\x1b]0;owned\x07\u200b \u0645\u0631\u062d\u0628\u0627 "
 )
 ZALGO = "Z" + "\u0300\u0301\u0489" * 400
+# inside, overlapping, on every character, outside, turned round; values that are no size
+SPANS = (Span(0, 9, 1.0), Span(3, 1_000_000, float("nan")), *(Span(i, i + 1, -float(i)) for i in range(400)), Span(-5, 3, 1.0),
+         Span(9, 2, 1.0), Span(0, 2**60, 1.0), Span(1, 5, float("inf")), Span(0, 1, 1e-320))  # fmt: skip
 LONG = BAD + "x" * 1_000_000  # one line without a place to break
 
 
@@ -28,15 +32,20 @@ def write_hostile(run_folder: Path, run: Path) -> Path:
     shutil.copytree(run_folder, run)
     for marker in run.rglob("*.done"):
         marker.unlink()  # they would say that the shards below are not those that were made
-    problem = make_problem(BAD + ZALGO, answer=BAD, source=BAD, source_row=BAD)
+    problem = make_problem(BAD + ZALGO, answer=BAD, source=BAD, source_row=BAD, images=(Image(BAD, BAD),) * 9)
     wrong = judged(problem.id, BAD + LONG + "\u6f22" * 50_000, Outcome.incorrect, 0, BAD)
     right = judged(problem.id, BAD + ZALGO + "\n".join("y" * 20_000), Outcome.correct, 1, BAD)
     shouted = Verdict(Outcome.correct, BAD, BAD, BAD, BAD, 0.0)
     right = right.with_verdict(BAD, shouted).with_verdict(FINAL, shouted)
+    judged_parts = {BAD: SPANS, **{f"{BAD}{i}": SPANS for i in range(30)}}
+    wrong, right = (
+        dataclasses.replace(trace, spans=judged_parts, notes={BAD: BAD + LONG, **{f"n{i}": BAD for i in range(30)}})
+        for trace in (wrong, right)
+    )
     for stream in ("evaluate/redi/dev/groups", "verify/groups"):
         write_records(run / stream / "part-00000.parquet", Group, [Group(problem, (wrong,)), Group(problem, (right,))])
     texts = (BAD + right.completion, BAD + wrong.completion)
-    pair = Pair(problem.id, BAD, *texts, right.id, wrong.id)
+    pair = Pair(problem.id, BAD, *texts, right.id, wrong.id, 1.0, SPANS, SPANS)
     write_records(run / "select" / "pairs" / "part-00000.parquet", Pair, [pair] * 12)
     paper = Candidate("x", BAD, problem.id, BAD, right.id, wrong.id, BAD, BAD, 5, 9, 2)
     write_records(run / "select" / "candidates" / "part-00000.parquet", Candidate, [paper] * 3)

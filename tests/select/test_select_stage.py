@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from redistill.config.tables import PARTS
 from redistill.io.stage_folder import Shard, StageFolder
-from redistill.records import FINAL, Example, Group, Outcome, Pair, Verdict, make_problem, make_trace
+from redistill.records import (
+    FINAL,
+    Example,
+    Group,
+    Image,
+    Outcome,
+    Pair,
+    Span,
+    Verdict,
+    make_problem,
+    make_trace,
+)
 from redistill.select import explain_empty
 from redistill.select.filters import completion_length, prompt_length, repetition
 from redistill.select.pairing import PAIRINGS, certain, near_miss
@@ -70,6 +81,35 @@ def test_right_traces_become_examples_and_the_rest_leaves_its_outcome():
     assert [e.completion[:2] for e in records(shard, "examples")] == ["t0", "t2"]
     assert reasons(shard, "examples") == {"not_correct:incorrect": 1, "not_correct:timeout": 1}
     assert [(p.chosen[:2], p.rejected[:2]) for p in records(shard, "pairs")] == [("t0", "t1")]
+
+
+def test_a_problem_without_traces_gives_no_pair_and_may_be_held_out():
+    alone, held_out, usual = (
+        Group(make_problem("Alone", answer="1"), ()),
+        Group(make_problem("Dev", answer="2"), ()),
+        group(1, "correct", "incorrect"),
+    )
+    for pairing in (certain, near_miss, random_pairing):
+        shard = select(
+            [alone, held_out, usual], dev={held_out.problem.id}, pairing=pairing, policies={"certain": certain}
+        )
+        assert (
+            reasons(shard, "pairs") == {"no_correct_trace": 1, "held_out_for_dev": 1}
+            and len(records(shard, "pairs")) == 1
+        )
+        assert records(shard, "dev") == [held_out.problem]
+        assert [len(group.traces) for group in records(shard, "groups")] == [0, 0, 2]
+
+
+def test_spans_notes_pictures_and_scores_go_through_select():
+    problem = make_problem("Q", answer="4", images=(Image("a.png", "0" * 64),), metadata={"k": 1})
+    fields = {
+        "spans": {"steps": (Span(0, 2, 1.0),)},
+        "notes": {"critic": "x"},
+        "verdicts": {FINAL: Verdict(Outcome.correct, score=0.5)},
+    }
+    (kept,) = records(select([Group(problem, (make_trace(problem.id, "t0 word", **fields),))]), "groups")
+    assert kept.problem == problem and {name: getattr(kept.traces[0], name) for name in fields} == fields
 
 
 def test_first_keeps_one_example_a_problem_as_the_paper_does():

@@ -1,5 +1,6 @@
 """The way of a record through a made-up run: each room's word, its reason, its setting."""
 
+import dataclasses
 import json
 import zlib
 from collections import Counter
@@ -13,7 +14,18 @@ from redistill.config.tables import PARTS
 from redistill.errors import OperatorError
 from redistill.io.atomic import write_json
 from redistill.io.stage_folder import Account, Shard, StageFolder
-from redistill.records import FINAL, Dropped, Group, Outcome, Verdict, make_problem, make_trace, pair_id
+from redistill.records import (
+    FINAL,
+    Dropped,
+    Group,
+    Image,
+    Outcome,
+    Span,
+    Verdict,
+    make_problem,
+    make_trace,
+    pair_id,
+)
 from redistill.select import BoundFilter, select_shard
 from redistill.select.filters import completion_length, repetition
 from redistill.select.pairing import certain
@@ -108,6 +120,38 @@ def test_a_trace_that_became_an_example(run):
     assert "select    1 of 1 pairs with it kept" in text
     assert "train     sft: example" in text and "among 4 rows, 4 passes" in text  # 8 steps of 2 over 4 rows
     assert "held_out_for_guard" in text and "later: has not run" in text
+
+
+def test_spans_notes_scores_pictures_and_metadata_are_listed(tmp_path):
+    problem = make_problem("What is shown?", images=(Image("a.png", "0" * 64),), metadata={"tests": [1]})
+    bare = make_trace(problem.id, "one\ntwo", author="teacher", notes={"critic": "line\nend \x1b[2J"})
+    parts = {"steps": (Span(0, 5, 0.25), Span(7, 8, 1.0)), "many": tuple(Span(0, 1, 0.0) for _ in range(12))}
+    judged = dataclasses.replace(bare, spans=parts).with_verdict(FINAL, Verdict(Outcome.disagree, score=0.375))
+    streams = {"corpus": bare, "verify": judged, "evaluate/sft/dev": judged}
+    for name, trace in streams.items():
+        room = StageFolder(tmp_path / name, name)
+        room.open()
+        room.finish_shard(0, Shard({"groups": (Group, [Group(problem, (trace,))])}))
+        room.finish(1)
+    (tmp_path / "recipe.yaml").write_text("name: x\n")
+    steps = way(tmp_path, bare.id)
+    lines = [
+        "span steps 0-5 = 0.25: 'one\\nt'",
+        "span steps 7-8 = 1: and the end of the turn",
+        *["span many 0-1 = 0: 'o'"] * 10,
+        "and 2 more spans",
+        "note critic: line end \x1b[2J",
+    ]
+    assert steps[0].details == lines  # the corpus has no spans yet; the latest stage that has the trace is asked
+    assert "disagree, score 0.375" in as_text(steps)
+    about = way(tmp_path, problem.id)[0]
+    assert about.details == ["image: a.png", 'metadata: {"tests": [1]}']
+    answer = dataclasses.replace(judged, id="t" + "1" * 16)
+    room = StageFolder(tmp_path / "evaluate/sft/dev", "again")
+    room.open()
+    room.finish_shard(0, Shard({"groups": (Group, [Group(problem, (answer,))])}))
+    room.finish(1)
+    assert way(tmp_path, answer.id)[1].details[-len(lines) :] == lines
 
 
 def test_a_dropped_trace_names_the_filter_and_its_settings(run):

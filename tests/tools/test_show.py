@@ -4,11 +4,24 @@ import json
 
 import pytest
 
+from hostile_text import HOSTILE, commands_in
 from redistill.cli import main
 from redistill.errors import OperatorError
 from redistill.io.atomic import write_json
 from redistill.io.parquet import write_records
-from redistill.records import FINAL, Dropped, Group, Outcome, Pair, Verdict, make_problem, make_trace
+from redistill.records import (
+    FINAL,
+    Dropped,
+    Example,
+    Group,
+    Image,
+    Outcome,
+    Pair,
+    Span,
+    Verdict,
+    make_problem,
+    make_trace,
+)
 from redistill.tools.show import one_record, readable
 
 
@@ -29,6 +42,51 @@ def test_a_group_is_shown_with_its_traces_verdicts_and_reasons(tmp_path):
         assert words in text
     assert "exact: incorrect (different_number), answer read: '5'  [exact rules 1]" in text
     assert "score prm: 0.25" in text
+
+
+def test_spans_notes_scores_pictures_and_metadata_are_shown(tmp_path):
+    problem = make_problem("What is shown?", images=(Image("a.png", "0" * 64),), metadata={"tests": [1, "x"]})
+    spans = (Span(0, 3, 1.0), Span(4, 9, -0.25), Span(8, 9, 0.0), Span(0, 99, 1.0), Span(5, 2, 1.0), Span(-1, 3, 1.0))
+    trace = make_trace(problem.id, "one\ntwo!", spans={"steps": spans}, notes={"critic": "a guess"})
+    trace = trace.with_verdict("ndcg", Verdict(Outcome.disagree, None, "between", "ndcg", "1", score=0.375))
+    write_records(tmp_path / "g.parquet", Group, [Group(problem, (trace,))])
+    lines = [line.strip() for line in readable(one_record(tmp_path / "g.parquet", 0)).splitlines()]
+    assert f"image: a.png  (sha256 {'0' * 64})" in lines and "metadata: {" in lines and '"x"' in lines
+    assert "ndcg: disagree (between), score 0.375  [ndcg 1]" in lines
+    start = lines.index("span steps 0-3 = 1: 'one'")
+    assert lines[start + 1 :] == [
+        "span steps 4-9 = -0.25: 'two!' and the end of the turn",
+        "span steps 8-9 = 0: and the end of the turn",
+        "span steps 0-99 = 1: outside the text",
+        "span steps 5-2 = 1: outside the text",
+        "span steps -1-3 = 1: outside the text",
+        "note critic: a guess",
+    ]
+
+
+def test_spans_of_examples_and_pairs_show_what_they_cover(tmp_path):
+    write_records(tmp_path / "e.parquet", Example, [Example("p", "t", "2+2?", "a\nbcd", 0.5, (Span(0, 3, 0.0),))])
+    shown = readable(one_record(tmp_path / "e.parquet", 0))
+    assert "weight: 0.5" in shown and "span spans 0-3 = 0: 'a\\nb'" in shown
+    write_records(
+        tmp_path / "p.parquet", Pair, [Pair("p", "q", "x" * 500, "no", "c", "r", 1.0, ((0, 400, 2.0),), ((0, 2, 1.0),))]
+    )
+    shown = readable(one_record(tmp_path / "p.parquet", 0))
+    assert f"span chosen_spans 0-400 = 2: '{'x' * 40} ... {'x' * 20}'" in shown
+    assert "span rejected_spans 0-2 = 1: 'no'" in shown
+    (tmp_path / "m.jsonl").write_text(
+        '{"completion": "abc", "spans": [[0, 1, 2.0]]}\n{"completion": "abc", "spans": {"s": []}}\n'
+    )
+    for number in (0, 1):  # a file of somebody else's
+        assert "spans: " in readable(one_record(tmp_path / "m.jsonl", number))
+
+
+def test_hostile_names_spans_and_notes_cannot_drive_the_terminal(tmp_path, capsys):
+    problem = make_problem("q", images=(Image(HOSTILE, HOSTILE),), metadata={HOSTILE: HOSTILE})
+    trace = make_trace(problem.id, HOSTILE, spans={HOSTILE: (Span(0, 60, 1.0),)}, notes={HOSTILE: HOSTILE})
+    write_records(tmp_path / "g.parquet", Group, [Group(problem, (trace,))])
+    main(["show", str(tmp_path / "g.parquet")])
+    assert not commands_in(capsys.readouterr().out)
 
 
 def test_records_are_counted_from_either_end(tmp_path):

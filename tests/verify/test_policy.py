@@ -74,6 +74,30 @@ def test_the_joined_verdict_tells_the_answer_of_one_who_agrees_with_it() -> None
     assert found.seconds == 1.8  # 0.5 + 1.25, to a tenth
 
 
+@pytest.mark.parametrize(
+    ("scored", "policy", "expected"),
+    [
+        ([("correct", 0.75)], "all", 0.75),
+        ([("disagree", 0.5)], "all", 0.5),  # between right_at and wrong_at: undecided, and its score is known
+        ([("correct", 0.75), ("correct", 0.25)], "all", 0.75),
+        ([("incorrect", 0.0), ("correct", 0.75)], "all", None),
+        ([("disagree", 0.5), ("correct", 0.75)], "all", None),
+        ([("incorrect", 0.0), ("correct", 0.75)], "any", 0.75),
+        ([("correct", None)], "all", None),
+        ([("correct", 1.0), ("incorrect", 0.25)], "v1", 0.25),
+    ],
+)
+def test_the_score_is_that_of_the_verdict_that_counts(scored, policy, expected) -> None:
+    verdicts = {f"v{i}": Verdict(Outcome(outcome), score=score) for i, (outcome, score) in enumerate(scored)}
+    assert combine(verdicts, policy).score == expected
+
+
+def test_a_judge_that_changes_a_verdict_takes_its_score_away() -> None:
+    first = Verdict(Outcome.incorrect, "5", "why", "policy:all", "1", 0.0, 0.25)
+    assert second_opinion(first, Verdict(Outcome.correct), "rescue").score is None
+    assert second_opinion(first, Verdict(Outcome.incorrect), "rescue").score == 0.25
+
+
 def test_an_unknown_policy_is_refused_before_the_run() -> None:
     for policy in ("all", "any", "cascade"):
         check_policy(policy, ["cascade"])

@@ -41,6 +41,8 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "no_generations": ("corpus.sources", "the row has no generation with text"),
     "beyond_max_problems": ("corpus.max_problems", "raise corpus.max_problems"),
+    "bad_image_path": ("corpus.sources", "name pictures by paths below the folder of the data file"),
+    "missing_image": ("corpus.sources", "put the picture where its path says, from the folder of the data file"),
     "task_excluded": ("corpus.sources", "list the row's task in the source's `tasks`"),
     # select: what decides before any filter
     "held_out_for_dev": ("corpus.dev_fraction", "lower corpus.dev_fraction or bring more problems"),
@@ -77,7 +79,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
     # train
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),
-    "bad_span": ("", "mend the pair's spans: they must lie inside its texts"),
+    "bad_span": (
+        "",
+        "mend the spans: each must lie inside its text (its end-of-turn token included) and have a finite value",
+    ),
     # select: filters, without the part they begin with
     "prompt_too_long": ("select.max_prompt_tokens, select.filters.prompt-length", "raise select.max_prompt_tokens"),
     "prompt_too_short": ("select.filters.prompt-length", "lower `least` of the filter prompt-length"),

@@ -25,6 +25,7 @@ from typing import Any, Literal
 from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.shard import merge_shard
+from redistill.corpus.sources.fields import unread_columns
 from redistill.corpus.sources.files import resolve
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
@@ -38,6 +39,7 @@ Source = Callable[[], Iterator[Group | Dropped]]
 
 SHARD_BYTES = 16 * 2**20  # of uncompressed input a shard; merging one holds a few times as much
 BUFFER_BYTES = 32 * 2**20  # of rows held back while spilling
+MAX_NAMED = 12  # columns named on the screen; the ledger has all
 MAX_READINGS = 64  # tasks of the first pass: each makes a file in every shard's folder
 _COMPRESSION_RATIO = 5  # text against gzip, zstd or Parquet: a rough figure that only sets the number of shards
 
@@ -65,10 +67,13 @@ def collect(
     by default in this process. progress: makes a bar, once for each pass, from a `unit` and, where they are known, a
     `total` and an `initial` count.
 
+    A row may hold a problem and no trace (source `problems`); `no_generations` is one whose traces are all empty.
+
     Reasons: the sources' own; `no_generations`, `conflicting_answer`, `in_benchmark`, `beyond_max_problems` for a row and
     all its traces; `empty_completion`, `duplicate_trace` for a trace; `same_problem` for a problem that was merged into
-    another. Beside `groups`: `origins` (the rows of every trace), `merges` and `leaks`. OperatorError when no row at all
-    can be read.
+    another. Beside `groups`: `origins` (the rows of every trace), `merges` and `leaks`. Columns that rows have and their
+    source does not read are said, and stand in the ledger as `unread_columns`, name -> rows. OperatorError when no row
+    at all can be read.
     """
     executor = executor or LocalProcesses(1)
     readings = _readings(sources)
@@ -94,7 +99,8 @@ def collect(
         with bars(unit="row") as bar:
             for reading in unread:
                 work(reading, tick=bar.update)
-    largest = _largest([read_json(_summary(spill, reading.index)) for reading in readings], max_problems)
+    summaries = [read_json(_summary(spill, reading.index)) for reading in readings]
+    largest = _largest(summaries, max_problems)
     if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
         sign = functools.partial(_sign, spill, benchmarks, admitted, leaks)
@@ -113,7 +119,7 @@ def collect(
     with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
         for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
             bar.update(1)
-    ledger = room.finish(num_shards)
+    ledger = room.finish(num_shards, **_unread(summaries))
     remove_shuffle(room)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
 
@@ -207,40 +213,58 @@ def _spill(
     reasons: Counter[str] = Counter()
     kept, held_bytes = 0, 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
-    for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
-        group, reason, dropped = None, None, []
-        if isinstance(item, Dropped):
-            row, key, reason = item.id, content_id("p", item.id), item.reason
-        else:
-            row, key = item.problem.source_row, item.problem.id
-            traces = tuple(trace for trace in item.traces if trace.completion.strip())
-            dropped = [(trace.id, "empty_completion") for trace in item.traces if not trace.completion.strip()]
-            if not traces:
-                reason = "no_generations"
-            elif not smallest.admits(_selection_key(seed, key)):
-                reason = "beyond_max_problems"  # decided already: its text need not be carried further
-                dropped += [(trace.id, reason) for trace in traces]
+    with unread_columns() as unread:
+        for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
+            group, reason, dropped = None, None, []
+            if isinstance(item, Dropped):
+                row, key, reason = item.id, content_id("p", item.id), item.reason
             else:
-                group = to_row(Group(item.problem, traces))
-                told = relate.told(key, item.problem.statement, item.problem.answer)
-                held[f"{_bucket(key, num_shards):05d}/{name}.told"].append(told)
-        if tick:
-            tick(1)
-        if reason is None:
-            kept += 1
-        else:
-            reasons[reason] += 1
-        fields = {"id": key, "file": path, "row": row, "reason": reason, "dropped": dropped, "group": group}
-        line = json.dumps(fields).encode() + b"\n"
-        held[f"{_bucket(key, num_shards):05d}/{name}.zst"].append(line)
-        held_bytes += len(line)
-        if held_bytes > BUFFER_BYTES:
-            _append(spill, held)
-            held_bytes = 0
+                row, key = item.problem.source_row, item.problem.id
+                traces = tuple(trace for trace in item.traces if trace.completion.strip())
+                dropped = [(trace.id, "empty_completion") for trace in item.traces if not trace.completion.strip()]
+                if item.traces and not traces:
+                    reason = "no_generations"
+                elif not smallest.admits(_selection_key(seed, key)):
+                    reason = "beyond_max_problems"  # decided already: its text need not be carried further
+                    dropped += [(trace.id, reason) for trace in traces]
+                else:
+                    group = to_row(Group(item.problem, traces))
+                    told = relate.told(item.problem)
+                    held[f"{_bucket(key, num_shards):05d}/{name}.told"].append(told)
+            if tick:
+                tick(1)
+            if reason is None:
+                kept += 1
+            else:
+                reasons[reason] += 1
+            fields = {"id": key, "file": path, "row": row, "reason": reason, "dropped": dropped, "group": group}
+            line = json.dumps(fields).encode() + b"\n"
+            held[f"{_bucket(key, num_shards):05d}/{name}.zst"].append(line)
+            held_bytes += len(line)
+            if held_bytes > BUFFER_BYTES:
+                _append(spill, held)
+                held_bytes = 0
     _append(spill, held)
     files = sums_of(spill, spill.glob(f"*/{name}.*"))
     keys = sorted(smallest.members)
-    write_json(_summary(spill, reading.index), {"kept": kept, "dropped": reasons, "keys": keys, "files": files})
+    write_json(
+        _summary(spill, reading.index),
+        {"kept": kept, "dropped": reasons, "keys": keys, "unread": unread, "files": files},
+    )
+
+
+def _unread(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{"unread_columns": {name: rows}} by falling count, said in a line; {} where every column was read."""
+    total: Counter[str] = Counter()
+    for summary in summaries:
+        total.update(summary["unread"])
+    if not total:
+        return {}
+    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{name[:60]} ({count:,})" for name, count in ranked[:MAX_NAMED])
+    more = f" and {len(ranked) - MAX_NAMED} more" if len(ranked) > MAX_NAMED else ""
+    say(f"corpus   columns that their source does not read (rows that have them): {named}{more}")
+    return {"unread_columns": dict(ranked)}
 
 
 def _largest(summaries: Sequence[dict[str, Any]], max_problems: int | None) -> int | None:

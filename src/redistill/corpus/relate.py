@@ -6,7 +6,8 @@
 
 Three degrees. The same tokens, or the same but for words without weight ("find", "the"): merged unless the gold answers
 differ. Alike (MinHash finds them, the exact Jaccard similarity decides), with equal numbers, signs and turning words in
-the same order and equal gold answers: merged or only listed, as the recipe says; templated puzzles can pass all of it.
+the same order and equal gold answers: merged or only listed, as the recipe says; templated puzzles can pass all of it. No
+degree merges problems with different pictures.
 
 Memory of `relate`: about 60 bytes a distinct problem, and what `near` finds; statements stay on disk.
 Source of MinHash and its bands: Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3.
@@ -29,7 +30,7 @@ from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.statements import anchors, answer_key, content, normal, shingles, similarity
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json, writing
-from redistill.records import content_id
+from redistill.records import Problem, content_id
 
 Near = Literal["merge", "report", "off"]
 
@@ -38,9 +39,10 @@ _WINDOW = 8  # candidates of a statement in a band: its neighbours by id
 _CONTESTED = 1  # the answer key of a problem whose own rows disagree; it is merged with none
 
 
-def told(problem_id: str, statement: str, answer: str | None) -> bytes:
+def told(problem: Problem) -> bytes:
     """One line of a shard's *.told files, which hold what is needed of every row to relate its problem."""
-    return json.dumps([problem_id, statement, answer]).encode() + b"\n"
+    pictures = [image.sha256 for image in problem.images]
+    return json.dumps([problem.id, problem.statement, problem.answer, pictures]).encode() + b"\n"
 
 
 def frame(rows: Iterable[bytes]) -> bytes:
@@ -72,9 +74,10 @@ def sign(
     """
     folder.mkdir(exist_ok=True)
     problems: dict[str, tuple[str, str | None, bool]] = {}
+    pictures: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.told")):
         for line in lines(path):
-            problem_id, statement, answer = json.loads(line)
+            problem_id, statement, answer, pictures[problem_id] = json.loads(line)
             known = problems.get(problem_id)
             if known is None:
                 problems[problem_id] = (statement, answer, False)
@@ -96,7 +99,9 @@ def sign(
                 continue
         tokens = normal(statement)
         key = _CONTESTED if contested else 0 if answer is None else _number(answer_key(answer)) | 2
-        signed.append((int(problem_id[1:], 16), _number(*content(tokens)), _number(*anchors(tokens)), key))
+        own = [f"\0{sha256}" for sha256 in pictures[problem_id]]  # beside the words: other pictures, another problem
+        words, turns = _number(*content(tokens), *own), _number(*anchors(tokens), *own)
+        signed.append((int(problem_id[1:], 16), words, turns, key))
         bands.append(_bands(shingles(tokens)))
         statements.write(statement.encode("utf-8", "replace"))
         offsets.append(statements.tell())

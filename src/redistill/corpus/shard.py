@@ -9,7 +9,7 @@ row is dropped whole, with all its traces, or kept; a trace that comes twice is 
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
             continue
         for trace_id, reason in line["dropped"]:
             books.drop_trace(trace_id, reason, line)
-            if reason == "beyond_max_problems":
-                ids[line["id"]] = reason
+        if line["reason"] == "beyond_max_problems":
+            ids[line["id"]] = line["reason"]
         if line["group"] is None:
             books.drop_row(line, line["reason"])
             continue
@@ -183,16 +183,20 @@ def _conflict(first: str | None, later: str | None) -> bool:
 
 
 def _fill(problem: Problem, later: Problem) -> Problem:
-    """The first row's problem, with what it did not know and a later row did."""
-    if problem.answer is not None and problem.answer_type is not None:
+    """The first row's problem, with what it did not know and a later row did; of metadata, name by name."""
+    if problem.answer is not None and problem.answer_type is not None and not later.metadata:
         return problem
     return dataclasses.replace(
-        problem, answer=problem.answer or later.answer, answer_type=problem.answer_type or later.answer_type
+        problem,
+        answer=problem.answer or later.answer,
+        answer_type=problem.answer_type or later.answer_type,
+        metadata=_first_of(problem.metadata, later.metadata),
     )
 
 
 def _unite(first: Trace, again: Trace) -> Trace:
-    """One trace of two with the same text: the labels of both, `disagree` where they contradict each other."""
+    """One trace of two with the same text: the labels of both, `disagree` where they contradict each other; the scores,
+    spans and notes of both, of one name those of the first."""
     verdicts = dict(first.verdicts)
     for name, verdict in again.verdicts.items():
         if verdicts.setdefault(name, verdict).outcome != verdict.outcome:
@@ -201,6 +205,13 @@ def _unite(first: Trace, again: Trace) -> Trace:
         first,
         verdicts=verdicts,
         scores={**again.scores, **first.scores},
+        spans=_first_of(first.spans, again.spans),
+        notes=_first_of(first.notes, again.notes),
         finish_reason=first.finish_reason or again.finish_reason,
         num_tokens=first.num_tokens if first.num_tokens is not None else again.num_tokens,
     )
+
+
+def _first_of(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of both by name, in order; under one name the first."""
+    return {**first, **{name: value for name, value in later.items() if name not in first}}

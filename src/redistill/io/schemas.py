@@ -2,16 +2,36 @@
 
 to_row(trace)            ->  {"id": "t1f0...", "completion": "...", "verdicts": [...], ...}
 from_row(Trace, row)     ->  the trace again
+
+A file of an older version lacks the newer columns (`spans`, `notes`, `score`, `images`, `metadata`, an example's `weight`):
+they read as the field's default. A span's third field is `value`; files of before call it `weight`, which is read too.
 """
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from redistill.records import Candidate, Dropped, Example, Group, Match, Origin, Outcome, Pair, Problem, Trace, Verdict
+from redistill.records import (
+    Candidate,
+    Dropped,
+    Example,
+    Group,
+    Image,
+    Match,
+    Origin,
+    Outcome,
+    Pair,
+    Problem,
+    Span,
+    Trace,
+    Verdict,
+)
+
+_SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("value", pa.float64())]))
+
 
 _VERDICT = pa.struct(
     [
@@ -22,6 +42,7 @@ _VERDICT = pa.struct(
         ("verifier", pa.string()),
         ("verifier_version", pa.string()),
         ("seconds", pa.float64()),
+        ("score", pa.float64()),
     ]
 )
 
@@ -36,20 +57,26 @@ _TRACE = pa.struct(
         ("num_tokens", pa.int64()),
         ("verdicts", pa.list_(_VERDICT)),
         ("scores", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+        ("spans", pa.list_(pa.struct([("name", pa.string()), ("spans", _SPANS)]))),
+        ("notes", pa.list_(pa.struct([("name", pa.string()), ("text", pa.string())]))),
     ]
 )
 
 
-_SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("weight", pa.float64())]))
-
-
-_PROBLEM = [(name, pa.string()) for name in ("id", "statement", "answer", "answer_type", "source", "source_row")]
+_PROBLEM = [
+    *((name, pa.string()) for name in ("id", "statement", "answer", "answer_type", "source", "source_row")),
+    ("images", pa.list_(pa.struct([("path", pa.string()), ("sha256", pa.string())]))),
+    ("metadata", pa.string()),  # JSON, keys sorted: they differ from source to source
+]
 
 
 _SCHEMAS: dict[type, pa.Schema] = {
     Group: pa.schema([("problem", pa.struct(_PROBLEM)), ("traces", pa.list_(_TRACE))]),
     Problem: pa.schema(_PROBLEM),
-    Example: pa.schema([(name, pa.string()) for name in ("problem_id", "trace_id", "prompt", "completion")]),
+    Example: pa.schema(
+        [(name, pa.string()) for name in ("problem_id", "trace_id", "prompt", "completion")]
+        + [("weight", pa.float64()), ("spans", _SPANS)]
+    ),
     Pair: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id")]
         + [("weight", pa.float64()), ("chosen_spans", _SPANS), ("rejected_spans", _SPANS)]
@@ -81,6 +108,9 @@ def to_row(record: Any) -> dict[str, Any]:
     """A record as a plain dict of JSON values, in the layout of its Parquet file."""
     if isinstance(record, Group):
         return {"problem": to_row(record.problem), "traces": [to_row(t) for t in record.traces]}
+    if isinstance(record, Problem):
+        images = [{"path": _clean(image.path), "sha256": _clean(image.sha256)} for image in record.images]
+        return {**_fields(record), "images": images, "metadata": json.dumps(dict(record.metadata), sort_keys=True)}
     if isinstance(record, Trace):
         verdicts = [{"name": _clean(name), **_fields(v)} for name, v in record.verdicts.items()]
         return {
@@ -92,14 +122,26 @@ def to_row(record: Any) -> dict[str, Any]:
             "num_tokens": record.num_tokens,
             "verdicts": verdicts,
             "scores": [{"name": _clean(name), "value": float(value)} for name, value in record.scores.items()],
+            "spans": [{"name": _clean(name), "spans": _span_rows(spans)} for name, spans in record.spans.items()],
+            "notes": [{"name": _clean(name), "text": _clean(text)} for name, text in record.notes.items()],
         }
-    if isinstance(record, Pair):
-        spans = {name: [dict(zip(_SPAN, span)) for span in getattr(record, name)] for name in _SPANNED}
-        return {**_fields(record), **spans}
+    if isinstance(record, Example | Pair):
+        return {**_fields(record), **{name: _span_rows(getattr(record, name)) for name in _SPANNED[type(record)]}}
     return _fields(record)
 
 
-_SPANNED, _SPAN = ("chosen_spans", "rejected_spans"), ("start", "end", "weight")
+_SPANNED = {Example: ("spans",), Pair: ("chosen_spans", "rejected_spans")}
+
+
+def _span_rows(spans: Iterable[tuple[int, int, float]]) -> list[dict[str, Any]]:
+    return [{"start": start, "end": end, "value": float(value)} for start, end, value in spans]
+
+
+def _spans(rows: Iterable[Mapping[str, Any]] | None) -> tuple[Span, ...]:
+    """The spans of stored rows, whose value is called `weight` in files of before."""
+    return tuple(
+        Span(row["start"], row["end"], row["value"] if "value" in row else row["weight"]) for row in rows or ()
+    )
 
 
 def _fields(record: Any) -> dict[str, Any]:
@@ -109,17 +151,24 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def from_row(kind: type, row: Mapping[str, Any]) -> Any:
-    """The record of `kind` that `to_row` made this row from."""
+    """The record of `kind` that `to_row` made this row from; a column that the row lacks is the field's default."""
     if kind is Group:
-        return Group(Problem(**row["problem"]), tuple(from_row(Trace, t) for t in row["traces"]))
+        return Group(from_row(Problem, row["problem"]), tuple(from_row(Trace, t) for t in row["traces"]))
+    if kind is Problem:
+        images = tuple(Image(**image) for image in row.get("images") or ())
+        return Problem(**{**row, "images": images, "metadata": json.loads(row.get("metadata") or "{}")})
     if kind is Trace:
-        verdicts = {v["name"]: from_row(Verdict, v) for v in row["verdicts"] or ()}
-        scores = {s["name"]: s["value"] for s in row["scores"] or ()}
-        return Trace(**{**row, "sampling": json.loads(row["sampling"]), "verdicts": verdicts, "scores": scores})
+        values = {
+            "sampling": json.loads(row["sampling"]),
+            "verdicts": {v["name"]: from_row(Verdict, v) for v in row["verdicts"] or ()},
+            "scores": {s["name"]: s["value"] for s in row["scores"] or ()},
+            "spans": {s["name"]: _spans(s["spans"]) for s in row.get("spans") or ()},
+            "notes": {n["name"]: n["text"] for n in row.get("notes") or ()},
+        }
+        return Trace(**{**row, **values})
     if kind is Verdict:
         fields = {k: v for k, v in row.items() if k != "name"}
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
-    if kind is Pair:
-        spans = {name: tuple(tuple(span[key] for key in _SPAN) for span in row.get(name) or ()) for name in _SPANNED}
-        return Pair(**{**row, **spans})
+    if kind in _SPANNED:
+        return kind(**{**row, **{name: _spans(row.get(name)) for name in _SPANNED[kind]}})
     return kind(**row)

@@ -84,6 +84,7 @@ def run_corpus(run: Run) -> None:
     folder = stage_folder(run, "corpus", settings.model_dump(mode="json"))
     if folder.is_finished():
         remove_shuffle(folder)
+        _check_traces(folder.ledger())
         return
     folder.open()
     ledger = collect(
@@ -102,11 +103,22 @@ def run_corpus(run: Run) -> None:
     say(
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
     )
-    if ledger["accounts"]["traces"]["kept"] == 0:
+    _check_traces(ledger)
+
+
+def _check_traces(corpus: Mapping[str, Any]) -> None:
+    """OperatorError for a corpus without a trace: it may be problems alone, but verify, select and train need traces."""
+    if corpus["accounts"]["traces"]["kept"]:
+        return
+    if problems := corpus["accounts"]["problems"]["kept"]:
         raise OperatorError(
-            f"corpus: no trace is left ({account_text(ledger, 'rows')}); if the problems of a benchmark are meant to be trained "
-            "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+            f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add "
+            "a source that has traces to corpus.sources (`problems` reads none)."
         )
+    raise OperatorError(
+        f"corpus: no trace is left ({account_text(corpus, 'rows')}); if the problems of a benchmark are meant to be trained "
+        "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+    )
 
 
 # --- verify: Groups -> Groups with verdicts -------------------------------------------------------------------------

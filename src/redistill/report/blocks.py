@@ -129,6 +129,19 @@ class Passages:
     items: Sequence[Passage]
 
 
+Piece = tuple[str, str, str]  # of a text: tone, words, and what is said of them on hover
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedText:
+    """A text of the corpus or the student in pieces; one with something to say is marked and says it on hover. Tones are
+    '', `cut`, and those of tokens.py."""
+
+    kind: ClassVar[str] = "marked"
+    title: str
+    pieces: Sequence[Piece]
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
     """Text as it stands in a file."""
@@ -170,7 +183,7 @@ class Browser:
     leaves: Sequence[Leaf]
 
 
-Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | Code | Details | Browser | Key
+Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | MarkedText | Code | Details | Browser | Key
 
 
 def not_run(room: str, what: str) -> list[Block]:

@@ -46,10 +46,10 @@ def cut(text: str, head: int, tail: int) -> Spans:
 
     No cut is made for fewer than 80 characters: the notice would be as long.
     """
-    return spans_of(_cut(0, len(text), head, tail), text)
+    return spans_of(cut_ranges(0, len(text), head, tail), text)
 
 
-def _cut(start: int, end: int, head: int, tail: int, kind: str = "") -> Ranges:
+def cut_ranges(start: int, end: int, head: int, tail: int, kind: str = "") -> Ranges:
     """(kind, start, end) of what stays and, as `cut`, of what is left out."""
     if end - start - head - tail < 80:
         return [(kind, start, end)]
@@ -83,7 +83,11 @@ def ranges_from(text: str, shared: int, *, around: int = 160, head: int = 900, t
     """
     word = re.match(r"\s*(\w{1,40}|\S)", text[shared : shared + 80])
     stop = shared + (word.end() if word else 0)
-    return [*_cut(0, shared, around, around, "shared"), ("mark", shared, stop), *_cut(stop, len(text), head, tail)]
+    return [
+        *cut_ranges(0, shared, around, around, "shared"),
+        ("mark", shared, stop),
+        *cut_ranges(stop, len(text), head, tail),
+    ]
 
 
 def said_end(spans: Spans, ends: bool) -> Spans:

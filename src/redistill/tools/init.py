@@ -29,7 +29,12 @@ def name_of(traces: str) -> str:
 
 
 def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
-    """The recipe as YAML with comments. OperatorError where nothing in the file says which traces are right."""
+    """The recipe as YAML with comments. OperatorError where the file has no traces, or nothing says which are right."""
+    if not layout.traces:
+        raise OperatorError(
+            f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
+            "of traces (README.md, `Bring your own traces`), and list this one beside it in corpus.sources."
+        )
     if not layout.answers and not layout.labels:
         raise OperatorError(
             f"{traces} has neither gold answers nor labels, so nobody can tell a right trace from a wrong one; add a column "

@@ -22,6 +22,7 @@ from redistill.io.parquet import read_columns, read_records
 from redistill.io.stage_folder import check_layout
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.safety.paths import check_links
+from redistill.tools.show import span_lines
 
 KINDS = {"p": "problem", "t": "trace", "q": "pair"}
 MAX_LISTED = 12  # pairs of a trace, traces of a problem
@@ -196,19 +197,18 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     group = here.group(stream, problem_id)
     assert group is not None
     trace = _of(group, id)
-    steps = [Step("trace", f"{id} by {trace.author or 'an unknown author'}, of problem {problem_id}")]
+    verified, columns = here.group("verify/groups", problem_id), here.group("select/groups", problem_id)
+    # the latest state of the trace: a stage may add spans and notes, or drop it
+    latest = next(t for later in (columns, verified, group) if later for t in later.traces if t.id == id)
+    steps = [Step("trace", f"{id} by {trace.author or 'an unknown author'}, of problem {problem_id}", _remarks(latest))]
     steps.append(_first_seen(here, id, group, trace))
-    dropped = _dropped_between(here, id, "corpus")
-    if dropped:
+    if dropped := _dropped_between(here, id, "corpus"):
         return [*steps, *dropped]
-    verified = here.group("verify/groups", problem_id)
     if verified is None:
         return [*steps, _not_run("verify")]
     steps.append(_verdicts("verify", _of(verified, id)))
-    dropped = _dropped_between(here, id, "verify")
-    if dropped:
+    if dropped := _dropped_between(here, id, "verify"):
         return [*steps, *dropped]
-    columns = here.group("select/groups", problem_id)
     if columns is None or not here.has_run("select"):
         return [*steps, _not_run("select")]
     known = _of(columns, id)
@@ -242,8 +242,17 @@ def _students(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
                 _, student, benchmark, _ = place.split("/")
                 sample = trace.sampling.get("sample_index", "unknown")
                 step = _verdicts("evaluate", trace)
-                steps.append(Step("evaluate", f"{student} on {benchmark}, sample {sample}: {step.what}", step.details))
+                what = f"{student} on {benchmark}, sample {sample}: {step.what}"
+                steps.append(Step("evaluate", what, [*step.details, *_remarks(trace)]))
     return steps
+
+
+def _remarks(trace: Trace) -> list[str]:
+    """The spans of a trace, each with what it covers, and its notes."""
+    lines = [line for name, spans in trace.spans.items() for line in span_lines(name, spans, trace.completion)]
+    more = [f"and {len(lines) - MAX_LISTED} more spans"] if len(lines) > MAX_LISTED else []
+    notes = [f"note {name}: {' '.join(text.split())[:200]}" for name, text in trace.notes.items()]
+    return [*lines[:MAX_LISTED], *more, *notes]
 
 
 def _of(group: Group, id: str) -> Trace:
@@ -261,7 +270,8 @@ def _verdicts(room: str, trace: Trace) -> Step:
 def _verdict(verdict: Verdict) -> str:
     reason = f" ({verdict.reason})" if verdict.reason else ""
     read = "" if verdict.extracted is None else f", answer read: {verdict.extracted[:200]!r}"
-    return f"{verdict.outcome}{reason}{read}"
+    score = "" if verdict.score is None else f", score {verdict.score:g}"
+    return f"{verdict.outcome}{reason}{score}{read}"
 
 
 def _pairs_with(here: _Run, id: str) -> list[str]:
@@ -329,7 +339,10 @@ def _problem(here: _Run, id: str) -> list[Step]:
         reasons = _dropped(here, "corpus/dropped", id)
         steps += [Step("corpus", f"dropped: {reason}", _because(here, reason)) for reason in reasons]
     else:
-        steps[0] = Step("problem", f"{id}: {' '.join(group.problem.statement.split())[:200]}")
+        said = [f"image: {image.path}" for image in group.problem.images]
+        if group.problem.metadata:
+            said.append(f"metadata: {json.dumps(group.problem.metadata, ensure_ascii=False)[:1_000]}")
+        steps[0] = Step("problem", f"{id}: {' '.join(group.problem.statement.split())[:200]}", said)
         seen = _first_seen(here, id, group)
         steps.append(Step("corpus", seen.what, [*seen.details, f"traces: {len(group.traces)}", *_listed(group)]))
         verified = here.group("verify/groups", id)

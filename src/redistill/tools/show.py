@@ -6,7 +6,7 @@ readable(record)                                                ->  text with a 
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, read_yaml
 from redistill.io.parquet import read_records
 from redistill.io.schemas import to_row
+
+SHOWN = 60  # characters of what a span covers
 
 
 def one_record(path: Path, number: int) -> dict[str, Any]:
@@ -82,10 +84,14 @@ def _place(path: Path, number: int, count: int) -> int:
 def readable(record: dict[str, Any]) -> str:
     """A group as problem, traces and verdicts with reasons; anything else as a heading a field."""
     if "traces" not in record:
-        return "\n".join(_field(name, value) for name, value in record.items())
+        return "\n".join(_field(name, value, record.get(_TEXT_OF.get(name, ""))) for name, value in record.items())
     problem = record["problem"]
     lines = [f"problem {problem['id']}  ({problem['source']} {problem['source_row']})", "", problem["statement"], ""]
-    lines += [f"gold answer: {problem['answer']}", ""]
+    lines += [f"image: {image['path']}  (sha256 {image['sha256']})" for image in problem["images"]]
+    lines += [f"gold answer: {problem['answer']}"]
+    metadata = json.loads(problem["metadata"])
+    lines += [_field("metadata", metadata)] if metadata else []
+    lines += [""]
     for index, trace in enumerate(record["traces"]):
         facts = [trace["author"], f"finish: {trace['finish_reason']}"]
         facts += [f"{trace['num_tokens']} tokens"] if trace["num_tokens"] is not None else []
@@ -93,19 +99,56 @@ def readable(record: dict[str, Any]) -> str:
         for v in trace["verdicts"]:
             found = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
             reason = f" ({v['reason']})" if v["reason"] else ""
-            lines.append(
-                f"    {v['name']}: {v['outcome']}{reason}{found}  [{v['verifier']} {v['verifier_version']}]".rstrip()
-            )
-        lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]] + [""]
+            score = "" if v["score"] is None else f", score {v['score']:g}"
+            said = f"    {v['name']}: {v['outcome']}{reason}{score}{found}  [{v['verifier']} {v['verifier_version']}]"
+            lines.append(said.rstrip())
+        lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]]
+        for spans in trace["spans"]:
+            parts = [(span["start"], span["end"], span["value"]) for span in spans["spans"]]
+            lines += [f"    {line}" for line in span_lines(spans["name"], parts, trace["completion"])]
+        lines += [f"    note {note['name']}: {note['text']}" for note in trace["notes"]] + [""]
     return "\n".join(lines)
 
 
-def _field(name: str, value: Any) -> str:
+def span_lines(name: str, spans: Iterable[tuple[int, int, float]], text: str) -> list[str]:
+    """A line a span: `span steps 0-9 = 1: 'two plus '`, the covered text shortened and its line ends written \\n.
+
+    The character after the last is the end-of-turn token. Positions outside the text are shown as they stand.
+    """
+    return [f"span {name} {start}-{end} = {value:g}: {_covered(start, end, text)}" for start, end, value in spans]
+
+
+def _covered(start: int, end: int, text: str) -> str:
+    if not 0 <= start < end <= len(text) + 1:
+        return "outside the text"
+    covered = text[start:end]
+    shown = covered if len(covered) <= SHOWN else f"{covered[: SHOWN * 2 // 3]} ... {covered[-SHOWN // 3 :]}"
+    return " ".join([*([repr(shown)] if shown else []), *(["and the end of the turn"] if end > len(text) else [])])
+
+
+_TEXT_OF = {"spans": "completion", "chosen_spans": "chosen", "rejected_spans": "rejected"}  # of an example or a pair
+
+
+def _field(name: str, value: Any, text: Any = None) -> str:
+    """A heading and a value; spans of `text` as a line each."""
+    if isinstance(text, str) and isinstance(value, list) and value and all(map(_is_span, value)):
+        return "\n".join(span_lines(name, [(span["start"], span["end"], span["value"]) for span in value], text))
     if isinstance(value, str) and ("\n" in value or len(value) > 100):
         return f"--- {name}\n\n{value}\n"
     if isinstance(value, (dict, list)):
         return f"{name}: {json.dumps(value, indent=2, ensure_ascii=False)}"
     return f"{name}: {value}"
+
+
+def _is_span(value: Any) -> bool:
+    """A stored span; a file of somebody else's may use the name for anything."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"start", "end", "value"}
+        and isinstance(value["start"], int)
+        and isinstance(value["end"], int)
+        and isinstance(value["value"], int | float)
+    )
 
 
 _READERS: dict[str, Callable[[Path, int], dict[str, Any]]] = {

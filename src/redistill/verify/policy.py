@@ -4,6 +4,8 @@
     any      one correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
     <name>   that verifier's verdict
 
+The score of a graded verifier goes with its verdict; where several say the same, the first one's; a dispute has none.
+
 The joined verdict stands beside the others under records.FINAL and names its policy as its verifier.
 """
 
@@ -49,7 +51,9 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     speaker = next((v for v in verdicts.values() if v.outcome == outcome), next(iter(verdicts.values())))
     versions = ", ".join(dict.fromkeys(v.verifier_version for v in verdicts.values() if v.verifier_version))
     seconds = round(sum(verdict.seconds for verdict in verdicts.values()), 1)
-    return Verdict(outcome, speaker.extracted, reason, "", versions, seconds)
+    disputed = outcome == Outcome.disagree and len(set(outcomes)) > 1
+    score = None if disputed else speaker.score
+    return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
 MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
@@ -78,7 +82,7 @@ def second_opinion(first: Verdict, second: Verdict, policy: str) -> Verdict:
     rescue   a trace that the rules call incorrect or disputed becomes correct
     veto     a trace that the rules call incorrect becomes disputed: neither an example nor a rejected trace
 
-    What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
+    A verdict that the judge changes has no score: it is no graded verifier. What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
     """
     said = f"{first.verifier}, judge:{policy}"
     if second.outcome is not Outcome.correct or (policy == "veto" and first.outcome is not Outcome.incorrect):

@@ -13,6 +13,7 @@ from redistill.corpus.sources.chat import messages, preference
 from redistill.corpus.sources.completions import completions
 from redistill.corpus.sources.openr1 import openr1_math_raw
 from redistill.corpus.sources.openthoughts import openthoughts
+from redistill.corpus.sources.problems import problems
 from redistill.corpus.sources.traces import traces
 from redistill.corpus.two_habits.teacher import two_habits
 from redistill.records import Dropped, Group
@@ -25,5 +26,6 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "messages": messages,
     "preference": preference,
     "completions": completions,
+    "problems": problems,
     "two-habits": two_habits,
 }

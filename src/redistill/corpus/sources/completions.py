@@ -3,6 +3,7 @@
     {"prompt": "What is 2+2?", "completions": ["2+2 is \\\\boxed{4}", "\\\\boxed{5}"], "labels": [true, false], "answer": "4"}
     {"prompt": [{"role": "user", "content": "What is 2+2?"}], "completion": [{"role": "assistant", "content": "4"}]}
 
+`spans` and `notes` may stand beside them, one table a completion as in `traces`; `images` and `metadata` are the problem's.
 The second row is TRL's layout: `completions_column: completion`, and `labels_column: label` for its unpaired preferences.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redistill.corpus.sources import fields
-from redistill.corpus.sources.fields import RowError
+from redistill.corpus.sources.fields import Row, RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 
@@ -27,10 +28,11 @@ def completions(
     """Groups of plain prompts and completions; the columns of labels and answers may be missing.
 
     A label true or false becomes the verdict `teacher_label`, null none. A prompt of messages may hold one user turn
-    (`several_turns`); its system text is left out. As many labels as completions, else `length_mismatch`.
+    (`several_turns`); its system text is left out. As many labels, `spans` and `notes` as completions, else
+    `length_mismatch`.
     """
 
-    def parse(row_id: str, row: dict[str, Any]) -> Group:
+    def parse(row_id: str, row: Row) -> Group:
         if prompt_column not in row:
             raise RowError("missing_column")
         statement = {prompt_column: _asked(row[prompt_column])}
@@ -39,25 +41,27 @@ def completions(
             raise RowError("missing_column")
         if not said:
             raise RowError("no_generations")
-        labels = row.get(labels_column)
-        labels = [None] * len(said) if labels is None else labels if isinstance(labels, list) else [labels]
-        if len(labels) != len(said):
-            raise RowError("length_mismatch")
+        labels, spans, notes = (_each(row.get(column), len(said)) for column in (labels_column, "spans", "notes"))
         problem = make_problem(
             fields.statement(statement, prompt_column),
             answer=fields.answer(row.get(answer_column)),
             source=fields.text(row.get("source")) or "completions",
             source_row=row_id,
+            images=fields.images(row),
+            metadata=fields.metadata(row.get("metadata")),
         )
+        texts = [_said(completion) for completion in said]
         traces = [
             make_trace(
                 problem.id,
-                _said(completion),
+                text,
                 author=author,
                 sampling={"sample_index": index},
                 verdicts=fields.label(labels[index], name="teacher_label", column=labels_column),
+                spans=fields.spans(spans[index], text),
+                notes=fields.notes(notes[index]),
             )
-            for index, completion in enumerate(said)
+            for index, text in enumerate(texts)
         ]
         return Group(problem, tuple(traces))
 
@@ -73,6 +77,14 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise RowError("wrong_type")
     return value
+
+
+def _each(value: Any, count: int) -> list[Any]:
+    """One value a completion: a list of them, a single value as a list of one, null as nothing for any."""
+    values = [None] * count if value is None else value if isinstance(value, list) else [value]
+    if len(values) != count:
+        raise RowError("length_mismatch")
+    return values
 
 
 def _asked(prompt: Any) -> str:

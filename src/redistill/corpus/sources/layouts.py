@@ -5,7 +5,9 @@
     found.answers, found.labels          ->  share of problems with a gold answer, {"teacher_label": 0.4}
 
 The source that makes most of the rows wins: most groups, then most gold answers, labels and traces, then the fewest columns
-renamed. A new source is tried as soon as it stands in SOURCES.
+renamed. A new source is tried as soon as it stands in SOURCES. A source that makes groups without traces (`problems`) makes
+something of nearly any file, so it is taken only where no other source makes any trace and no column is one that traces
+stand in: a file of traces that cannot be read is said to be that, and no list of problems.
 """
 
 import glob
@@ -44,6 +46,8 @@ COLUMN_NAMES = {
     "chosen": ("chosen",),
     "rejected": ("rejected",),
 }
+TRACE_COLUMNS = {name for word in ("generations", "completions", "messages", "conversations", "chosen", "rejected")
+                 for name in COLUMN_NAMES[word]}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,10 @@ def recognise(path: str, sources: Mapping[str, Callable[..., Iterator[Group | Dr
         for options in _variants(source, columns)
         if (layout := _look(name, source, str(first), options)).groups
     ]
+    if any(layout.traces for layout in tried):
+        tried = [layout for layout in tried if layout.traces]
+    elif TRACE_COLUMNS & set(columns):
+        tried = []
     if not tried:
         known = ", ".join(name for name, source in sources.items() if "path" in options_of(source))
         raise OperatorError(

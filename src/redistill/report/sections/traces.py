@@ -3,14 +3,16 @@
 Texts are cut in the middle, the cut is counted, and only the first records of a few shards are read.
 """
 
-from redistill.records import FINAL, Group, Outcome, Pair, Trace
+from redistill.records import FINAL, Group, Outcome, Pair, Problem, Trace
 from redistill.report.blocks import Block, Browser, Key, Leaf, Passage, Passages, Tag, Text, not_run
 from redistill.report.files import RunFiles
+from redistill.report.remarks import remarks
 from redistill.report.sections.results import main_model
 from redistill.report.shapes import PairTokens
 from redistill.report.text import cut, first_difference, percent, ranges_from, said_end, short, spans_of
 from redistill.report.tokens import WORDS, coloured, named
 
+WEIGHTS = "weight in the loss"  # the name under which a pair's own spans are shown
 NUM_PAIRS = 12  # where the recipe's report.example_traces says nothing
 _LEGEND = [*(Tag(f"falls by {word}", f"down{i}") for i, word in reversed(list(enumerate(WORDS, 1)))),
            *(Tag(f"rises by {word}", f"up{i}") for i, word in enumerate(WORDS, 1))]  # fmt: skip
@@ -102,10 +104,10 @@ def _groups_of(run: RunFiles, problem_ids: set[str]) -> dict[str, Group]:
 def _pair(index: int, pair: Pair, group: Group | None, tokens: PairTokens | None, longest: int) -> Leaf:
     traces = {t.id: t for t in group.traces} if group else {}
     shared = first_difference(pair.chosen, pair.rejected)
-    sides = []
-    for title, tone, text, trace_id, changes in (
-        ("chosen", "right", pair.chosen, pair.chosen_id, tokens.chosen if tokens else []),
-        ("rejected", "wrong", pair.rejected, pair.rejected_id, tokens.rejected if tokens else []),
+    sides, below = [], list[Block]()
+    for title, tone, text, trace_id, weights, changes in (
+        ("chosen", "right", pair.chosen, pair.chosen_id, pair.chosen_spans, tokens.chosen if tokens else []),
+        ("rejected", "wrong", pair.rejected, pair.rejected_id, pair.rejected_spans, tokens.rejected if tokens else []),
     ):
         trace = traces.get(trace_id)
         verdicts = verdict_lines(trace) if trace else ["verdicts not in the shards read"]
@@ -117,16 +119,28 @@ def _pair(index: int, pair: Pair, group: Group | None, tokens: PairTokens | None
         sides.append(
             Passage(title, tone, [*verdicts, length, *named(text, changes)], said_end(spans, shared == len(text)))
         )
+        own = {WEIGHTS: weights} if weights else {}
+        below += remarks(title, text, {**own, **(trace.spans if trace else {})}, trace.notes if trace else {})
     statement = group.problem.statement if group else pair.prompt
     facts = [f"gold answer: {short(group.problem.answer or '–')}", f"source: {_source(group)}"] if group else []
+    facts += _pictures(group.problem) if group else []
     facts.append(f"the two share their first {shared:,} characters")
     problem = Passage("problem", "", facts, cut(statement, 700, 300))
     bars = [("right", 100 * len(pair.chosen) / longest), ("wrong", 100 * len(pair.rejected) / longest)]
-    return Leaf(f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides)], bars=bars)
+    return Leaf(
+        f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides), *below], bars=bars
+    )
 
 
 def _source(group: Group) -> str:
     return short(f"{group.problem.source} {group.problem.source_row}".strip() or "–", 80)
+
+
+def _pictures(problem: Problem) -> list[str]:
+    """A line with the paths of a problem's images, where it has some."""
+    paths = ", ".join(short(image.path, 60) for image in problem.images[:4])
+    more = f" and {len(problem.images) - 4:,} more" if len(problem.images) > 4 else ""
+    return [f"images: {paths}{more}"] if paths else []
 
 
 def answers(run: RunFiles) -> list[Block]:
@@ -161,10 +175,12 @@ _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 def _answer(face: str, group: Group, trace: Trace) -> Leaf:
     facts = [f"gold answer: {short(group.problem.answer or '–')}", *verdict_lines(trace)]
-    problem = Passage("problem", "", [], cut(group.problem.statement, 600, 200))
+    problem = Passage("problem", "", _pictures(group.problem), cut(group.problem.statement, 600, 200))
     answer = Passage("answer", tone_of(trace), facts, cut(trace.completion, 1000, 500))
     outcome = trace.verdicts[FINAL].outcome if FINAL in trace.verdicts else "not verified"
-    return Leaf(f"{outcome}: {short(group.problem.statement, 70)}", face, [Passages([problem]), Passages([answer])])
+    below = remarks("answer", trace.completion, trace.spans, trace.notes)
+    label = f"{outcome}: {short(group.problem.statement, 70)}"
+    return Leaf(label, face, [Passages([problem]), Passages([answer]), *below])
 
 
 def tone_of(trace: Trace) -> str:
@@ -180,5 +196,6 @@ def verdict_lines(trace: Trace) -> list[str]:
     for name, verdict in trace.verdicts.items():
         read = f", read “{short(verdict.extracted, 60)}”" if verdict.extracted is not None else ""
         why = f" ({short(verdict.reason, 100)})" if verdict.reason else ""
-        lines.append(f"{name}: {verdict.outcome}{read}{why}")
+        score = f", score {verdict.score:.3g}" if verdict.score is not None else ""
+        lines.append(f"{name}: {verdict.outcome}{score}{read}{why}")
     return lines

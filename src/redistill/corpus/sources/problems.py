@@ -1,0 +1,50 @@
+"""Problems without traces: what a rollout stage, or a teacher that has yet to write, starts from.
+
+    {"problem": "What is 2+2?", "answer": "4", "source": "mine", "images": ["sum.png"], "metadata": {"relevant": ["d7"]}}
+
+Only `problem` is required. Each row becomes a Group with no trace. Beside a source with traces of the same problem it adds
+what that one does not know: the gold answer, metadata. Stages that learn from traces need some from another source.
+"""
+
+from collections.abc import Iterator
+
+from redistill.corpus.sources import fields
+from redistill.corpus.sources.fields import Row, RowError
+from redistill.records import Dropped, Group, make_problem
+
+
+def problems(
+    *,
+    path: str,
+    revision: str | None = None,
+    problem_column: str = "problem",
+    answer_column: str = "answer",
+    id_column: str | None = None,
+    metadata_column: str = "metadata",
+    keep_columns: list[str] | None = None,
+) -> Iterator[Group | Dropped]:
+    """Groups without traces.
+
+    The problem's metadata is the table in metadata_column, where there is one, with these added under their own names:
+    id_column, which holds the row's id elsewhere (ids here are hashes of content), and keep_columns, such as `[tests]`. A
+    row without one of those is dropped: `missing_column`. Reasons beside those of every source: `bad_image_path`,
+    `missing_image`.
+    """
+    kept = [*([id_column] if id_column else []), *(keep_columns or ())]
+
+    def parse(row_id: str, row: Row) -> Group:
+        if not all(column in row for column in kept):
+            raise RowError("missing_column")
+        own = fields.metadata({column: row[column] for column in kept})
+        problem = make_problem(
+            fields.statement(row, problem_column),
+            answer=fields.answer(row.get(answer_column)),
+            answer_type=fields.text(row.get("question_type")) or None,
+            source=fields.text(row.get("source")) or "problems",
+            source_row=row_id,
+            images=fields.images(row),
+            metadata={**fields.metadata(row.get(metadata_column)), **own},
+        )
+        return Group(problem, ())
+
+    return fields.read_groups(path, revision, parse)
