@@ -15,12 +15,12 @@ from redistill.safety.child_processes import python, python_command, safe_enviro
 
 PACKAGE = Path(redistill.__file__).parent
 SOURCE = PACKAGE.parent
-NAMES = (
-    "abc argparse ast asyncio base64 calendar codecs collections colorsys contextlib copy csv dataclasses datetime enum functools "
-    "hashlib inspect json linecache logging math_verify multiprocessing numpy operator pathlib pickle platform psutil pyarrow pydantic "
-    "queue random re redistill reprlib select selectors shutil signal sitecustomize socket string struct subprocess sympy tempfile "
-    "threading token tokenize torch tqdm traceback transformers types typing usercustomize uuid warnings weakref yaml"
-).split()
+NAMES = """
+    abc argparse ast asyncio base64 calendar codecs collections colorsys contextlib copy csv dataclasses datetime enum functools
+    hashlib inspect json linecache logging math_verify multiprocessing numpy operator pathlib pickle platform psutil pyarrow pydantic
+    queue random re redistill reprlib select selectors shutil signal sitecustomize socket string struct subprocess sympy tempfile
+    threading token tokenize torch tqdm traceback transformers types typing usercustomize uuid warnings weakref yaml
+"""
 MINI = """\
 name: mini
 student:
@@ -41,10 +41,10 @@ def all_wrong(problem, trace):
 """
 
 
-def trap(folder: Path, names: list[str] = NAMES) -> Path:
+def trap(folder: Path, names: str = NAMES) -> Path:
     """A folder with a file of each name that leaves a mark when it is imported, and fails."""
     folder.mkdir(exist_ok=True)
-    for name in names:
+    for name in names.split():
         (folder / f"{name}.py").write_text('open(__file__ + ".imported", "w").close()\nraise ImportError(__file__)\n')
     return folder
 
@@ -87,6 +87,7 @@ def work():
     import colorsys
     os.write(writing, colorsys.__file__.encode())
 reading, writing = os.pipe()
+os.set_blocking(reading, False)
 sys.path.insert(0, "")
 print(trial(work, seconds=10, memory_bytes=1 << 30), os.path.dirname(os.read(reading, 1000).decode()) == os.path.dirname(os.__file__))
 """
@@ -136,7 +137,7 @@ def test_a_run_with_a_plug_in_of_a_folder_full_of_traps_is_judged_by_the_real_mo
 
 def test_python_m_redistill_drops_the_folder_before_it_imports_anything_else(tmp_path: Path) -> None:
     # by then runpy has imported contextlib, functools, types and the like itself
-    here = trap(tmp_path / "here", ["argparse", "calendar", "json", "random", "typing"])
+    here = trap(tmp_path / "here", "argparse calendar json random typing")
     assert redistill.__version__ in run(here, "-m", "redistill", "--version")
 
 

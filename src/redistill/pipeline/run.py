@@ -289,7 +289,7 @@ class Run:
         room = self.room(f"evaluate/{name}/{benchmark.name}", described)
         if not room.is_finished():
             exam, problems = self.plan.eval_config(benchmark), self._problems(benchmark)
-            student = Student(lambda: self.student(name), self._address(name))
+            student = Student(lambda: self.student(name), self._address(name), owned=True)
             run_evaluation(room, exam, problems, student, author=name, label=f"evaluate {name}")
         facts: dict[str, Any] = {"model": name, "benchmark": benchmark.name, "settings": described}
         scored(room, n=settings.n, seed=self.recipe.seed, **facts)

@@ -95,4 +95,3 @@ def main() -> None:
     # The pool is gone: nobody is left to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(descriptor) as pool:
         serve(pool, counter)
-
