@@ -87,7 +87,8 @@ def test_a_borrowed_model_is_given_back_after_an_error_too():
 
 
 def test_training_inside_the_same_autocast_still_finds_its_gradients():
-    """Autocast keeps the copies of the weights that it casts, and those of sampling have no gradient."""
+    """Autocast keeps the copies of the weights that it casts; torch must not hand those of sampling, which have no gradient,
+    to training."""
     model, tokenizer = student()
     with torch.autocast("cpu", torch.bfloat16):
         ask(model, tokenizer, dtype="bfloat16")

@@ -89,8 +89,6 @@ def _ready(
     finally:
         for module, training in modes.items():
             module.training = training
-        # an autocast of the caller around this one would go on with our copies of the weights, which have no gradient
-        torch.clear_autocast_cache()
 
 
 def _cast(model: Any, dtype: torch.dtype) -> None:
