@@ -144,9 +144,17 @@ def main() -> None:
                 return self.say(400, {"error": {"message": message}})
             text = next((a for piece, a in options.answers.items() if piece in prompt), None)
             text = words_of(prompt, body.get("seed")) if text is None else text
+            details = {}
+            if body.get(
+                "return_token_ids"
+            ):  # as vLLM: a token a word, and the end-of-turn token, which is no part of the text
+                ids = [*range(100, 100 + len(text.split())), 2]
+                values = [-0.5 * place for place in range(len(ids))]
+                found = {"content": [{"logprob": v} for v in values]} if chat else {"token_logprobs": values}
+                details = {"token_ids": ids, "logprobs": found}
             choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
-            self.say(200, {"choices": [{**choice, "finish_reason": "stop"}], "usage": usage})
+            self.say(200, {"choices": [{**choice, **details, "finish_reason": "stop"}], "usage": usage})
             counts["answers"] += 1
             if counts["answers"] >= options.die_after:
                 os._exit(1)

@@ -1,6 +1,7 @@
 """What is drawn is kept at once: a killed evaluation asks only for what it lacks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from redistill.rollout import Request, Sampling, draw
 from redistill.rollout.requests import Sample
 
 SAMPLING = Sampling(n=1, temperature=0.6, top_p=0.95, max_new_tokens=8)
+ASKING = replace(SAMPLING, logprobs=True)
 REQUESTS = [Request(f"{i}+{i}=", seed=i) for i in range(5)]
 
 
@@ -93,3 +95,30 @@ def test_a_journal_without_checksums_of_an_older_version_is_read(tmp_path):
     rows = [json.loads(line) for line in journal.read_text().splitlines()]
     journal.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "checksum"}) + "\n" for r in rows))
     assert texts(Engine(dies_at=0), journal) == ["0", "2", "4", "6", "8"]
+
+
+def with_tokens(student, requests, sampling, *, _finished):
+    """An engine that knows its tokens, and their log-probabilities where they are asked for."""
+    samples = []
+    for place, request in enumerate(requests):
+        logprobs = (-0.1 - request.seed / 3, -1e-9) if sampling.logprobs else ()
+        samples.append(Sample("x", 2, "stop", token_ids=(request.seed, 2), logprobs=logprobs))
+        _finished(place, samples[-1])
+    return samples
+
+
+def test_token_ids_and_log_probabilities_are_the_same_after_a_resume_to_the_last_bit(tmp_path):
+    journal = tmp_path / "samples.jsonl"
+    drawn = draw(with_tokens, lambda: None, REQUESTS, ASKING, journal=journal)
+    assert drawn[3].token_ids == (3, 2) and drawn[3].logprobs == (-0.1 - 3 / 3, -1e-9)
+    assert draw(Engine(dies_at=0), lambda: None, REQUESTS, ASKING, journal=journal) == drawn
+    # what was drawn without log-probabilities does not answer a caller who asks for them
+    plain = tmp_path / "plain.jsonl"
+    assert draw(with_tokens, lambda: None, REQUESTS, SAMPLING, journal=plain)[0].logprobs == ()
+    assert draw(with_tokens, lambda: None, REQUESTS, ASKING, journal=plain) == drawn
+
+
+def test_a_line_has_no_fields_for_what_the_engine_does_not_know(tmp_path):
+    journal = tmp_path / "samples.jsonl"
+    texts(Engine(), journal, REQUESTS[:1])
+    assert set(json.loads(journal.read_text())) == {"key", "text", "num_tokens", "finish_reason", "facts", "checksum"}

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,39 @@ def test_the_prompt_goes_as_text_with_its_seed_and_the_sampling(tmp_path):
     assert (trace.completion, trace.finish_reason, trace.num_tokens) == ("<think>" + said, "stop", 2)
     assert trace.sampling["seed_sent"] == asked[1].seed % 2**31 and trace.sampling["seed"] == asked[1].seed
     assert trace.sampling["model"] == "m"
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_log_probabilities_and_token_ids_are_asked_for_and_read_only_where_they_are_wanted(tmp_path, api):
+    with scripted_server(tmp_path) as server:
+        url = {"base_url": server.base_url, "model": "m", "api": api}
+        (said,) = engine(never, requests(1), replace(WARM, logprobs=True), **url)
+        (plain,) = engine(never, requests(1), WARM, **url)
+        asking, not_asking = server.asked()
+    assert said.token_ids == (100, 101, 2) and said.logprobs == (0.0, -0.5, -1.0)  # two words and the end of turn
+    assert (plain.token_ids, plain.logprobs, plain.text) == ((), (), said.text)
+    assert asking == {**not_asking, "logprobs": 1 if api == "completions" else True, "return_token_ids": True}
+
+
+def test_a_server_without_token_ids_or_log_probabilities_leaves_them_empty_and_torn_ones_are_no_answer():
+    body = {"choices": [{"text": "a b", "finish_reason": "stop", "logprobs": None, "token_ids": None}]}
+    assert client.read_reply(body) == client.Reply("a b", "stop", None, None)
+    body["choices"][0] |= {"logprobs": {"token_logprobs": [-0.5, -1]}}
+    assert client.read_reply(body).logprobs == (-0.5, -1.0)
+    body["choices"][0] |= {"token_ids": [7, 8, 2]}
+    with pytest.raises(ValueError, match="3 token ids and 2 log-probabilities"):
+        client.read_reply(body)
+
+
+def test_replies_in_a_file_keep_token_ids_and_have_no_fields_for_what_is_missing(tmp_path):
+    whole, plain = client.Reply("a", "stop", 1, 2, (7, 2), (-0.1, -1e-9)), client.Reply("a", "stop", 1, 2)
+    with client.Kept(tmp_path / "kept.jsonl") as kept:
+        kept.put("whole", whole)
+        kept.put("plain", plain)
+    with client.Kept(tmp_path / "kept.jsonl") as kept:
+        assert (kept.get("whole"), kept.get("plain")) == (whole, plain)
+    last = json.loads((tmp_path / "kept.jsonl").read_text().splitlines()[-1])
+    assert set(last["reply"]) == {"text", "finish_reason", "prompt_tokens", "completion_tokens"}
 
 
 def test_chat_sends_a_user_message_and_refuses_a_prefill(tmp_path):

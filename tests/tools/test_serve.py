@@ -37,8 +37,8 @@ def test_print_shows_the_command_and_starts_nothing(capsys, model):
     ]
     main(["serve", "org/name", "--engine", "transformers", "--port", "8001", "--print", "--more", "--device", "cpu"])
     said = shlex.split(capsys.readouterr().out)
-    assert said[0] == sys.executable
-    assert said[3:] == ["serve", "org/name", "--host", "127.0.0.1", "--port", "8001", "--device", "cpu"]
+    assert said[:3] == [sys.executable, "-P", "-m"]
+    assert said[4:] == ["serve", "org/name", "--host", "127.0.0.1", "--port", "8001", "--device", "cpu"]
 
 
 def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypatch):

@@ -71,12 +71,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's answer. Token counts are None where the server states none."""
+    """A server's answer. Token counts are None where the server states none; token_ids and logprobs, one a token of the
+    completion, are empty where it does not return them."""
 
     text: str
     finish_reason: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 class Kept:
@@ -97,7 +100,9 @@ class Kept:
                     continue
                 try:
                     row = unmarked(line) or {}
-                    self._replies[row["key"]] = Reply(**row["reply"])
+                    given = row["reply"]
+                    given |= {name: tuple(given[name]) for name in ("token_ids", "logprobs") if name in given}
+                    self._replies[row["key"]] = Reply(**given)
                 except (TypeError, KeyError):
                     damaged += 1
             if damaged:
@@ -124,7 +129,8 @@ class Kept:
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - held open until __exit__
             if self._file.tell():
                 self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
-        self._file.write(json.dumps(mark({"key": key, "reply": asdict(reply)})) + "\n")
+        given = {name: value for name, value in asdict(reply).items() if value != ()}
+        self._file.write(json.dumps(mark({"key": key, "reply": given})) + "\n")
         self._file.flush()  # into the kernel's hands: a killed process loses nothing
 
 
@@ -425,7 +431,24 @@ def read_reply(body: Any) -> Reply:
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt_tokens, completion_tokens = (int(n) if n is not None else None for n in counts)
     reason = choice.get("finish_reason")
-    return Reply(text, reason if isinstance(reason, str) else None, prompt_tokens, completion_tokens)
+    token_ids, logprobs = _tokens(choice)
+    return Reply(
+        text, reason if isinstance(reason, str) else None, prompt_tokens, completion_tokens, token_ids, logprobs
+    )
+
+
+def _tokens(choice: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """(token ids, log-probabilities) of a choice. vLLM returns both where `return_token_ids` and `logprobs` ask for them;
+    servers that do not know them leave them out. ValueError where both are there and differ in number."""
+    token_ids = tuple(int(id) for id in choice.get("token_ids") or ())
+    found = choice.get("logprobs") or {}
+    if found.get("content") is not None:  # chat
+        logprobs = tuple(float(token["logprob"]) for token in found["content"])
+    else:
+        logprobs = tuple(float(value) for value in found.get("token_logprobs") or ())
+    if token_ids and logprobs and len(token_ids) != len(logprobs):
+        raise ValueError(f"{len(token_ids)} token ids and {len(logprobs)} log-probabilities")
+    return token_ids, logprobs
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -35,6 +35,7 @@ from redistill.config.tables import ExecutionSettings
 from redistill.config.user_plugins import code_folders
 from redistill.errors import OperatorError
 from redistill.io.fingerprints import code_fingerprint
+from redistill.safety.child_processes import spawning
 
 SMALL_BYTES = 16 * 2**20  # of input files: less is done here sooner than processes start (a second or two each)
 MAX_DEATHS = 3  # of processes, without one task finished in between
@@ -123,7 +124,8 @@ class LocalProcesses:
         alive, ours = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(min(self.processes, len(tasks)), context, _begin, (alive,))
         try:
-            places = {pool.submit(do, "", work, task): place for place, task in list(tasks.items())}
+            with spawning():  # it starts its processes as tasks are submitted
+                places = {pool.submit(do, "", work, task): place for place, task in list(tasks.items())}
             for future in as_completed(places):
                 yield places[future], future.result()
             pool.shutdown()
@@ -213,13 +215,21 @@ class RayCluster:
                 _check_answers(self.address)
             import ray
 
+            # Ray would put the script's folder and the current one first on the import path of its workers
+            job = ray.job_config.JobConfig()
+            job._py_driver_sys_path = _ClosedList()
             own: dict[str, Any] = {
                 "num_cpus": self.processes,
                 "_node_ip_address": "127.0.0.1",
                 "include_dashboard": False,
             }
             try:
-                ray.init(self.address or "local", logging_level=logging.ERROR, **({} if self.address else own))
+                ray.init(
+                    self.address or "local",
+                    logging_level=logging.ERROR,
+                    job_config=job,
+                    **({} if self.address else own),
+                )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 why = " ".join(str(error).split())[:200]
                 raise OperatorError(f"execution.address: no Ray cluster answers at {self.address} ({why}).") from error
@@ -228,6 +238,13 @@ class RayCluster:
             if self.processes == 0:
                 raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
         return self._ray
+
+
+class _ClosedList(list[str]):
+    """A list to which Ray's driver cannot add folders."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Leave them out."""
 
 
 def ray_cluster(settings: ExecutionSettings) -> Executor:

@@ -476,7 +476,7 @@ def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
         if name == "base"
         else str((run.folder / "train" / name / "model").resolve())
     )
-    student = Student(lambda: load_student(run, name), address)
+    student = Student(lambda: load_student(run, name), address, owned=True)
     problems = problems_of(run, benchmark)
     run_evaluation(folder, run.plan.eval_config(benchmark), problems, student, author=name, label=f"evaluate {name}")
 

@@ -4,7 +4,7 @@
 
 The file holds one line a finished sample, under a key made of the request and how it is drawn:
 
-    {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop", "checksum": "90e1..."}
+    {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop", "token_ids": [17, ...], "checksum": "90e1..."}
 
 A last line that a kill cut short, and any line that has changed since, is left out and drawn again. Once a shard is
 finished its samples lie in the shard, and the journal can go.
@@ -51,7 +51,8 @@ def draw(
 
     def finished(index: int, sample: Sample) -> None:
         if journal is not None:
-            line = json.dumps(mark({"key": keys[missing[index]], **dataclasses.asdict(sample)}))
+            row = {name: value for name, value in dataclasses.asdict(sample).items() if value != ()}
+            line = json.dumps(mark({"key": keys[missing[index]], **row}))
             with writing(journal):
                 _append(file, line.encode() + b"\n")
         tell(sample)
@@ -75,7 +76,9 @@ def _append(file: Any, data: bytes) -> None:
 
 
 def _key(request: Request, sampling: Sampling) -> str:
-    drawn_as = (sampling.temperature, sampling.top_p, sampling.max_new_tokens, sampling.prefill)
+    drawn_as: tuple[object, ...] = (sampling.temperature, sampling.top_p, sampling.max_new_tokens, sampling.prefill)
+    if sampling.logprobs:  # a sample that was drawn without them has none
+        drawn_as += ("logprobs",)
     return content_id("s", request.prompt, str(request.seed), repr(drawn_as))
 
 
@@ -93,6 +96,7 @@ def _read(path: Path) -> dict[str, Sample]:
         try:
             row = dict[str, Any](unmarked(line) or {})
             key = row.pop("key")
+            row |= {name: tuple(row[name]) for name in ("token_ids", "logprobs") if name in row}
             kept[key] = Sample(**row)
         except (TypeError, KeyError):
             damaged += 1

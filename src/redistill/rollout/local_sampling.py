@@ -6,7 +6,9 @@ of the cumulative distribution. What a row says therefore does not depend on its
 rounding of the logits.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, 
 
 from redistill.model import loading
 from redistill.rollout import slots
-from redistill.rollout.requests import Finished, Request, Sample, Sampling
+from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student
 
 NUCLEUS = 1024  # candidates looked at first; the whole vocabulary is sorted only where they hold less than top_p
 
@@ -27,18 +29,25 @@ class SeededSampler(LogitsProcessor):
     uniforms (rows, steps) in [0, 1); `prompt_tokens` is the padded prompt's length. Scores are (rows, vocabulary).
     """
 
-    def __init__(self, uniforms: Tensor, prompt_tokens: int, temperature: float, top_p: float) -> None:
+    def __init__(
+        self, uniforms: Tensor, prompt_tokens: int, temperature: float, top_p: float, logprobs: bool = False
+    ) -> None:
         self.uniforms, self.prompt_tokens = uniforms, prompt_tokens
         self.temperature, self.top_p = temperature, top_p
+        self.logprobs: list[Tensor] | None = [] if logprobs else None  # one (rows,) a step
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = input_ids.shape[1] - self.prompt_tokens
         drawn = draw_tokens(scores, self.uniforms[:, step], self.temperature, self.top_p)
+        if self.logprobs is not None:
+            self.logprobs.append(token_logprobs(scores, drawn))
         return torch.full_like(scores, -torch.inf).scatter_(-1, drawn[:, None], 0.0)
 
 
 def draw_tokens(scores: Tensor, uniforms: Tensor, temperature: float, top_p: float) -> Tensor:
-    """One token a row: scores (rows, vocabulary), uniforms (rows,) in [0, 1) -> (rows,)."""
+    """One token a row: scores (rows, vocabulary), uniforms (rows,) in [0, 1) -> (rows,). Temperature 0: the best one."""
+    if temperature == 0:
+        return scores.argmax(-1)
     probabilities = torch.softmax(scores.double() / temperature, -1)
     best, tokens = probabilities.topk(min(NUCLEUS, probabilities.shape[-1]), -1)
     if bool((best.sum(-1) < top_p).any()):
@@ -51,6 +60,46 @@ def draw_tokens(scores: Tensor, uniforms: Tensor, temperature: float, top_p: flo
     return tokens.gather(-1, place)[:, 0]
 
 
+def token_logprobs(scores: Tensor, tokens: Tensor) -> Tensor:
+    """Natural log-probability of each row's token at temperature 1: scores (rows, vocabulary), tokens (rows,) -> (rows,)."""
+    scores = scores.float()
+    return scores.gather(-1, tokens[:, None])[:, 0] - scores.logsumexp(-1)
+
+
+@contextlib.contextmanager
+def _ready(
+    student: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerFast]],
+    dtype: Literal["auto", "float32", "bfloat16"],
+) -> Iterator[tuple[Any, PreTrainedTokenizerFast]]:
+    """(model, tokenizer), the model in evaluation mode and of the asked precision. A borrowed one is given back as it was."""
+    loaded, tokenizer = student()
+    model: Any = loaded
+    if isinstance(student, Student) and student.owned:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
+        _cast(model, torch.bfloat16 if half else torch.float32)
+        yield model.to(device).eval(), tokenizer
+        return
+    device = model.device
+    half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
+            yield model.eval(), tokenizer
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _cast(model: Any, dtype: torch.dtype) -> None:
+    """Cast the weights in place, one after the other, so that no second copy of the model is needed. Tables that are computed and
+    not stored, such as the frequencies of rotary positions, keep their precision, as when a model is loaded in that type."""
+    stored = model.state_dict(keep_vars=True).values()
+    for tensor in stored:
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensor.data = tensor.data.to(dtype)
+
+
 def sample(
     student: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerFast]],
     requests: Sequence[Request],
@@ -61,11 +110,19 @@ def sample(
     finished: Finished,
 ) -> list[Sample]:
     """What the engine `transformers` does (transformers_engine.py)."""
-    loaded, tokenizer = student()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    half = dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda")
-    model: Any = loaded
-    model = model.to(device=device, dtype=torch.bfloat16 if half else torch.float32).eval()
+    with _ready(student, dtype) as (model, tokenizer):
+        return _answers(model, tokenizer, requests, sampling, batch_size, finished)
+
+
+def _answers(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    batch_size: int,
+    finished: Finished,
+) -> list[Sample]:
+    """One sample a request, by slots or by `generate`."""
     prompts = loading.encode_prompts(tokenizer, [r.prompt for r in requests])
     context = loading.context_length(model)
     found: dict[int, Sample] = {i: Sample("", 0, "length") for i, ids in enumerate(prompts) if len(ids) >= context}
@@ -73,16 +130,18 @@ def sample(
         finished(place, empty)
     asked = [i for i in range(len(prompts)) if i not in found]
 
-    def keep(place: int, tokens: list[int]) -> None:
-        found[place] = _sample(tokenizer, tokens)
+    def keep(place: int, tokens: list[int], logprobs: Sequence[float]) -> None:
+        found[place] = _sample(tokenizer, tokens, logprobs)
         finished(place, found[place])
 
     if slots.fits(model):
         limits = [min(sampling.max_new_tokens, context - len(prompts[i])) for i in asked]
+        logprobs: dict[int, list[float]] = defaultdict(list)
         slots.rows(
             model, [prompts[i] for i in asked], limits, slots=batch_size, end=int(tokenizer.eos_token_id),
-            pad=int(tokenizer.pad_token_id), choose=_chooser([requests[i].seed for i in asked], limits, sampling),
-            done=lambda row, tokens: keep(asked[row], tokens),
+            pad=int(tokenizer.pad_token_id),
+            choose=_chooser([requests[i].seed for i in asked], limits, sampling, logprobs),
+            done=lambda row, tokens: keep(asked[row], tokens, logprobs.pop(row, ())),
         )  # fmt: skip
     else:
         order = sorted(asked, key=lambda i: (len(prompts[i]), i))
@@ -92,8 +151,8 @@ def sample(
         batches = [wide[start : start + batch_size] for start in range(0, len(wide), batch_size)] + [[i] for i in tight]
         for batch in batches:
             said = _batch(model, tokenizer, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling)
-            for place, tokens in zip(batch, said, strict=True):
-                keep(place, tokens)
+            for place, (tokens, row_logprobs) in zip(batch, said, strict=True):
+                keep(place, tokens, row_logprobs)
     return [found[i] for i in range(len(requests))]
 
 
@@ -102,11 +161,21 @@ def _uniforms(seed: int, steps: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).random(steps)
 
 
-def _chooser(seeds: Sequence[int], limits: Sequence[int], sampling: Sampling) -> slots.Choose:
-    """Greedy at temperature 0; else a draw by the row's own uniform number of its own step."""
+def _chooser(
+    seeds: Sequence[int], limits: Sequence[int], sampling: Sampling, logprobs: dict[int, list[float]]
+) -> slots.Choose:
+    """Greedy at temperature 0; else a draw by the row's own uniform number of its own step. Adds what each token's
+    log-probability is to its row's `logprobs` where they are asked for."""
     held: dict[int, np.ndarray] = {}
 
     def choose(scores: Tensor, places: Sequence[int], steps: Sequence[int]) -> Tensor:
+        tokens = draw(scores, places, steps)
+        if sampling.logprobs:
+            for place, value in zip(places, token_logprobs(scores, tokens).tolist(), strict=True):
+                logprobs[place].append(value)
+        return tokens
+
+    def draw(scores: Tensor, places: Sequence[int], steps: Sequence[int]) -> Tensor:
         if sampling.temperature == 0:
             return scores.argmax(-1)
         for place, step in zip(places, steps, strict=True):
@@ -118,13 +187,16 @@ def _chooser(seeds: Sequence[int], limits: Sequence[int], sampling: Sampling) ->
     return choose
 
 
-def _sample(tokenizer: Any, tokens: list[int]) -> Sample:
-    """The sample in a row's new tokens, which end with the end-of-turn token or were cut."""
+def _sample(tokenizer: Any, tokens: list[int], logprobs: Sequence[float]) -> Sample:
+    """The sample in a row's new tokens, which end with the end-of-turn token or were cut; what follows that token is
+    padding. logprobs: one a token, or none."""
     end = int(tokenizer.eos_token_id)
     stopped = end in tokens
     spoken = tokens[: tokens.index(end)] if stopped else tokens
     text: str = tokenizer.decode(spoken, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Sample(text, len(spoken) + stopped, "stop" if stopped else "length")
+    count = len(spoken) + stopped
+    reason = "stop" if stopped else "length"
+    return Sample(text, count, reason, token_ids=tuple(tokens[:count]), logprobs=tuple(logprobs[:count]))
 
 
 @torch.inference_mode()
@@ -134,17 +206,21 @@ def _batch(
     prompts: list[list[int]],
     seeds: list[int],
     sampling: Sampling,
-) -> list[list[int]]:
-    """The new tokens of each prompt by `generate`; what follows the end-of-turn token is padding."""
+) -> list[tuple[list[int], list[float]]]:
+    """The new tokens of each prompt by `generate`, and their log-probabilities where asked for; what follows the
+    end-of-turn token is padding."""
     width = max(map(len, prompts))
     steps = min(sampling.max_new_tokens, loading.context_length(model) - width)
     end, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
     options: dict[str, Any] = {}
-    if sampling.temperature > 0:
+    sampler: SeededSampler | None = None
+    if sampling.temperature > 0 or sampling.logprobs:
         uniforms = np.stack([_uniforms(seed, steps) for seed in seeds])
-        sampler = SeededSampler(torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p)
+        sampler = SeededSampler(
+            torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p, sampling.logprobs
+        )
         options["logits_processor"] = LogitsProcessorList([sampler])
     out = model.generate(
         input_ids=ids,
@@ -159,4 +235,6 @@ def _batch(
         **options,
     )
     said: list[list[int]] = out[:, width:].tolist()
-    return said
+    if sampler is None or not sampler.logprobs:
+        return [(tokens, []) for tokens in said]
+    return list(zip(said, torch.stack(sampler.logprobs, -1).tolist(), strict=True))

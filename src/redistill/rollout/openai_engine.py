@@ -54,7 +54,9 @@ def openai_engine(
     model: the name by which the server knows the student; `{student}` in it stands for the student's folder or hub id;
     default: the one model that the server lists. api: `chat` sends the prompt as a user message, under the server's own
     chat template. extra: more fields of the body, as this server knows them, such as {top_k: -1}. A prompt that the
-    server calls too long for its context gets an empty sample with finish reason 'length'.
+    server calls too long for its context gets an empty sample with finish reason 'length'. Where `Sampling.logprobs` asks
+    for them, log-probabilities and token ids are those that the server returns (vLLM: both, before temperature and top-p
+    by its default `logprobs_mode`); what it does not return stays empty.
     """
     here = student if isinstance(student, Student) else Student(student)
     if api == "chat" and sampling.prefill:
@@ -62,6 +64,9 @@ def openai_engine(
             "evaluate.engine: api chat cannot open the answer with evaluate.prefill; write api: completions, or leave prefill empty."
         )
     extra = _checked(extra or {})
+    asked_too: dict[str, Any] = {}
+    if sampling.logprobs:  # the number of alternatives a token, or for chat whether; the ids are an extension of vLLM's
+        asked_too = {"logprobs": 1 if api == "completions" else True, "return_token_ids": True}
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     name = _model_name(server, model, here)
 
@@ -75,7 +80,7 @@ def openai_engine(
             "completions" if api == "completions" else "chat/completions",
             {
                 "model": name, **said, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature,
-                "top_p": sampling.top_p, "seed": request.seed % (1 << SEED_BITS), **extra,
+                "top_p": sampling.top_p, "seed": request.seed % (1 << SEED_BITS), **asked_too, **extra,
             },
         )  # fmt: skip
 
@@ -84,7 +89,7 @@ def openai_engine(
     def sample(place: int, reply: Reply) -> Sample:
         reason = reply.finish_reason if reply.finish_reason in ("stop", "length") else None
         facts = {"engine": "openai", "model": name, "seed_sent": asks[place].body["seed"]}
-        return Sample(reply.text, reply.completion_tokens, reason, facts)
+        return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs)
 
     replies = ask(
         server, asks, kept=Kept(), refused=_empty_where_too_long,

@@ -17,13 +17,17 @@ from redistill.records import Problem, Trace, make_trace
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How completions are drawn; temperature 0 is greedy. `prefill` opens every completion."""
+    """How completions are drawn; temperature 0 is greedy. `prefill` opens every completion.
+
+    logprobs: also find each token's log-probability (`Sample.logprobs`). It changes no draw.
+    """
 
     n: int
     temperature: float
     top_p: float
     max_new_tokens: int
     prefill: str = ""
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +41,35 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One completion: its text without the end-of-turn token, its new tokens (None where a server does not count them),
-    and 'stop' or 'length'. `facts` are stored with the trace: the server's model, the seed that it was sent."""
+    and 'stop' or 'length'. `facts` are stored with the trace: the server's model, the seed that it was sent.
+
+    token_ids: the new tokens as they were drawn, the end-of-turn token included where the model said it; empty where the
+    engine does not know them. To encode `text` again may give other tokens.
+    logprobs: the natural log-probability of each of token_ids under the model's own distribution (temperature 1, no
+    top-p), whatever the draw used: the behaviour policy's log-probabilities of an on-policy method. Empty where
+    `Sampling.logprobs` was off, or a server does not return them.
+    """
 
     text: str
     num_tokens: int | None
     finish_reason: str | None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
 class Student:
     """A student as an engine meets it: called, it is loaded (once). For engines that ask a server instead: `name`, the
-    folder or hub id by which a server may know it; empty where it has neither."""
+    folder or hub id by which a server may know it; empty where it has neither.
+
+    owned: the model is loaded for sampling alone, so the engine may cast its weights and move them to the GPU, in place. Any other
+    model is borrowed, as is that of a plain function in the place of a Student: sampling leaves it as it was.
+    """
 
     load: Callable[[], Any]
     name: str = ""
+    owned: bool = False
     _held: list[Any] = field(default_factory=list)
 
     def __call__(self) -> Any:

@@ -17,8 +17,10 @@ def transformers_engine(
 ) -> list[Sample]:
     """One sample per request, in the order of the requests. `student` returns (model, tokenizer), loaded.
 
-    dtype auto: bf16 on a GPU, fp32 on a CPU. A prompt that leaves no room for an answer in the model's context gets an
-    empty sample with finish reason 'length'.
+    dtype auto: bf16 on a GPU, fp32 on a CPU. The model of a `Student` with `owned` is cast and moved to the GPU in place.
+    Any other is borrowed: it is sampled where it lies, in bf16 by autocast over its unchanged weights, in fp32 in the
+    weights' own type. A prompt that leaves no room for an answer in the model's context gets an empty sample with finish
+    reason 'length'.
     """
     from redistill.rollout.local_sampling import sample
 

@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable
 from typing import Literal
 
+from redistill.safety.import_path import leave_folder
+
 MEMORY = 3  # the child's exit code
 
 
@@ -37,6 +39,7 @@ def _do(work: Callable[[], object], seconds: int, memory_bytes: int) -> None:
     """In the child: no way out but _exit."""
     code = 0
     try:
+        leave_folder()  # what `work` imports comes from elsewhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C++ says of bad_alloc
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         with open("/proc/self/statm", encoding="ascii") as file:

@@ -143,8 +143,10 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         RunOrigin("", settings.name).write(folder)
         rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
-        student = Student(lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer))
-        student.name = student_address(settings.student)
+        student = Student(
+            lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer),
+            student_address(settings.student), owned=True,
+        )  # fmt: skip
         seconds: dict[str, float] = {}
         for name, room in rooms.items():
             began = time.perf_counter()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from redistill.errors import OperatorError
+from redistill.safety.child_processes import python, safe_environment
 from redistill.safety.paths import HUB_ID
 from redistill.safety.telemetry_off import switched_off
 
@@ -46,7 +47,7 @@ def command(engine: str, model: str, *, env: Path | None, host: str, port: int, 
         # --generation-config vllm: without it vLLM takes top_k and penalties from the model's folder, unasked
         program = [str(env / "bin" / "vllm")] if env else ["uvx", "vllm"]
         return [*program, "serve", model, "--generation-config", "vllm", *where]
-    program = [str(env / "bin" / "transformers")] if env else [sys.executable, "-m", "transformers.cli.transformers"]
+    program = [str(env / "bin" / "transformers")] if env else [*python(), "-m", "transformers.cli.transformers"]
     return [*program, "serve", model, *where]
 
 
@@ -73,8 +74,8 @@ def check_runnable(engine: str, program: str, env: Path | None) -> None:
 
 
 def server_environment(engine: str) -> dict[str, str]:
-    """Ours, with the engine's telemetry off, and for vLLM without the paths of this environment and with the key."""
-    environment = switched_off(os.environ)
+    """Ours, with the engine's telemetry off and no import from the current folder, and for vLLM without the paths of this environment and with the key."""
+    environment = safe_environment(switched_off(os.environ))
     if engine == "vllm":
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)

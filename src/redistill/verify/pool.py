@@ -21,7 +21,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +31,8 @@ from typing import IO, Any
 from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.judging import WALL_PER_CPU  # not from worker.py: to import what `-m` runs is warned of
+from redistill.safety.child_processes import python_command, safe_environment
+from redistill.verify.judging import WALL_PER_CPU
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
 BATCH_CHARS = 2_000_000
@@ -141,13 +141,13 @@ class VerifierPool:
 
     def _start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        # The caller's import path, so that verifiers are found; one hash seed, so that sympy orders sets alike; and
-        # one thread for any numerical library, whose thread stacks count against the address space.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+        # One hash seed, so that sympy orders sets alike; and one thread for any numerical library, whose thread stacks
+        # count against the address space.
+        environment = safe_environment(os.environ)
         environment |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         counter = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker, in _end
         process = subprocess.Popen(
-            [sys.executable, "-m", "redistill.verify.worker", str(theirs.fileno()), str(counter.fileno())],
+            python_command("redistill.verify.worker", str(theirs.fileno()), str(counter.fileno())),
             pass_fds=[theirs.fileno(), counter.fileno()], env=environment,
         )  # fmt: skip
         theirs.close()

@@ -1,6 +1,6 @@
 """The process in which untrusted maths is verified: started by pool.py, limited by the kernel, killed when it hangs.
 
-    python -m redistill.verify.worker FD FILE    FD is our end of the pool's socket, FILE a file that we count in
+    python_command("redistill.verify.worker", FD, FILE)    FD is our end of the pool's socket, FILE a file that we count in
 
 Protocol, pickled by multiprocessing.connection:
     pool -> worker   ({name: verifier}, timeout_seconds, memory_mb), once
@@ -95,7 +95,3 @@ def main() -> None:
     # The pool is gone: nobody is left to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(descriptor) as pool:
         serve(pool, counter)
-
-
-if __name__ == "__main__":
-    main()

@@ -20,6 +20,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.io.executors import cores
+from redistill.safety.child_processes import spawning
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def _start(threads: int) -> _Hand:
     context = multiprocessing.get_context("spawn")  # a forked torch may hang on the threads that it lost
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, threads))
-    process.start()
+    with spawning():
+        process.start()
     theirs.close()
     return _Hand(process, ours)
 
