@@ -15,3 +15,17 @@ RECIPE = {
     },
     "evaluate": {"max_new_tokens": 4},
 }  # fmt: skip
+
+
+def write_layout(folder):
+    """What a run of today's layout has beside its recipe."""
+    (folder / "layout.json").write_text('{"layout": 2, "recipe_file": "", "name": "x"}')
+
+
+def fresh_fingerprints(recipe):
+    """The fingerprint of every stage of a recipe that has not been run."""
+    from redistill.pipeline.graph import fingerprints_of, ordered, resolve
+    from redistill.pipeline.plan import make_plan
+    from redistill.pipeline.stages import stages_of
+
+    return fingerprints_of(resolve(ordered(stages_of(make_plan(recipe))), None).values())

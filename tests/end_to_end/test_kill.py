@@ -24,7 +24,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "verify, between a shard and its done-marker": (
         "verify",
         "verify/part-00001.done",
-        cut_at("redistill.io.atomic:write_json", "verify/part-00001.done"),
+        cut_at("redistill.io.stage_folder:write_json", "verify/part-00001.done"),
     ),
     "verify, in the middle of a shard's file": (
         "verify",
@@ -75,7 +75,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
     "evaluate, before the comparisons": (
         "evaluate",
         "evaluate/comparisons.json",
-        cut_at("redistill.pipeline.run:write_json", "evaluate/comparisons.json"),
+        cut_at("redistill.pipeline.stages:write_json", "evaluate/comparisons.json"),
     ),
     "report, while the page is written": ("report", "report.html", cut_at("os:replace", "report.html.")),
 }

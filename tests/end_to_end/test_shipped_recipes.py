@@ -7,6 +7,7 @@ import pytest
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.yaml_text import SHIPPED
 from redistill.pipeline.plan import make_plan
+from redistill.pipeline.stages import stages_of
 
 RECIPES = sorted(SHIPPED.glob("*.yaml"))
 
@@ -61,7 +62,12 @@ def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows):
         tree["student"]["model"] = str(stand_in)
         tree["student"]["end_of_turn"] = None
     plan = make_plan(parse_recipe(tree, path.name))
-    assert set(plan.fingerprints) >= {"corpus", "verify", "select", *(f"train/{stage}" for stage in recipe.train)}
+    assert {stage.name for stage in stages_of(plan)} >= {
+        "corpus",
+        "verify",
+        "select",
+        *(f"train/{stage}" for stage in recipe.train),
+    }
     assert plan.context > recipe.evaluate.max_new_tokens // 2
 
 

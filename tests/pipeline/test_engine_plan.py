@@ -5,6 +5,7 @@ import pytest
 from redistill.config.parsing import load_recipe
 from redistill.errors import OperatorError
 from redistill.pipeline.plan import make_plan
+from tiny_recipe import fresh_fingerprints
 
 QUICKSTART = "quickstart"
 URL = "evaluate.engine={name: openai, base_url: 'http://127.0.0.1:8000/v1', %s}"
@@ -29,10 +30,10 @@ def test_a_prompt_is_not_wrapped_in_two_chat_templates():
 
 
 def test_how_a_server_is_reached_is_no_part_of_the_result_and_who_is_asked_is():
-    first = plan(URL % "model: m", "evaluate.models=[redi]").fingerprints
-    moved = plan(
-        URL.replace("8000", "9000") % "model: m, concurrency: 4, key_env: K", "evaluate.models=[redi]"
-    ).fingerprints
-    other = plan(URL % "model: n", "evaluate.models=[redi]").fingerprints
+    elsewhere = URL.replace("8000", "9000") % "model: m, concurrency: 4, key_env: K"
+    first, moved, other = (
+        fresh_fingerprints(load_recipe(QUICKSTART, [engine, "evaluate.models=[redi]"]))
+        for engine in (URL % "model: m", elsewhere, URL % "model: n")
+    )
     assert moved == first
     assert other["evaluate/redi/dev"] != first["evaluate/redi/dev"] and other["train/redi"] == first["train/redi"]

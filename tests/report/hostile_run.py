@@ -10,6 +10,7 @@ from made_up_run import judged
 from redistill.io.atomic import write_json
 from redistill.io.parquet import write_records
 from redistill.records import FINAL, Candidate, Group, Image, Outcome, Pair, Span, Verdict, make_problem
+from tiny_recipe import write_layout
 
 RUNS = "document.title='owned';window.ran=1;console.log('owned')"
 BAD = (
@@ -68,6 +69,7 @@ def write_hostile(run_folder: Path, run: Path) -> Path:
     (run / "run.json").write_text(json.dumps({**facts, "git_commit": BAD}))
     guard = {"sentence": BAD, "rollbacks": [{"at": 1, "to": 0, "reasons": [BAD]}]}
     write_json(run / "train/redi/ledger.json", {"start": BAD, "device": BAD, "guard": guard})
+    write_layout(run)
     (run / "recipe.yaml").write_text(
         "train: {redi: {objective: redi, guard: {}}}\nreport: {title: '</title><script>alert(5)</script>'}\n"
     )

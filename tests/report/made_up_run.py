@@ -27,6 +27,7 @@ from redistill.records import (
     make_trace,
 )
 from redistill.verify.noise import Gradings
+from tiny_recipe import write_layout
 
 PASS_AT_1 = {"base": 0.031, "sft": 0.47, "control": 0.46, "redi": 0.84}
 RECIPE: dict[str, Any] = {
@@ -326,6 +327,7 @@ def write_run(run: Path, *, problems: int = 120) -> Path:
         run / "evaluate" / "diagnosis.json",
         {"student": "sft", "title": "Slips by habit", "sentence": sentence, "rows": rows},
     )
+    write_layout(run)
     (run / "recipe.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
     record = {
         "name": RECIPE["name"],

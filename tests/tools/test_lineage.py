@@ -31,6 +31,7 @@ from redistill.select.filters import completion_length, repetition
 from redistill.select.pairing import certain
 from redistill.select.pairing import random as random_pairing
 from redistill.tools.lineage import as_text, way
+from tiny_recipe import write_layout
 
 RECIPE = {
     "name": "made-up",
@@ -98,6 +99,7 @@ def run(tmp_path_factory):
         room.open()
         room.finish_shard(0, shard)
         room.finish(1)
+    write_layout(folder)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     write_json(folder / "train/sft/ledger.json", {"steps": 8, "rows": {"kept": 4}})
     write_json(folder / "train/redi/ledger.json", {"steps": 3, "rows": {"kept": 2}})
@@ -133,6 +135,7 @@ def test_spans_notes_scores_pictures_and_metadata_are_listed(tmp_path):
         room.open()
         room.finish_shard(0, Shard({"groups": (Group, [Group(problem, (trace,))])}))
         room.finish(1)
+    write_layout(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     steps = way(tmp_path, bare.id)
     lines = [
@@ -219,6 +222,7 @@ def test_a_beginning_of_several_ids_is_refused_with_some_of_them(tmp_path):
     room = StageFolder(tmp_path / "corpus", "f")
     room.open()
     room.finish_shard(0, Shard({"groups": (Group, [])}, dropped=[Dropped(f"tabc{i}", "corpus", "x") for i in range(9)]))
+    write_layout(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     with pytest.raises(OperatorError, match=r"tabc is the beginning of several ids \(tabc0, tabc1, tabc2 ...\)"):
         way(tmp_path, "tabc")

@@ -13,7 +13,7 @@ from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
 from redistill.tools import lr_find as module
 from redistill.tools.lr_find import lr_find, table_text
 from redistill.train.eval_probe import dev_probe, ends_in_a_loop, probe_figures
-from tiny_recipe import RECIPE
+from tiny_recipe import RECIPE, fresh_fingerprints
 
 
 def find(runs_dir, **changes):
@@ -50,7 +50,7 @@ def test_several_ranks_are_refused_with_a_sentence(tmp_path, monkeypatch):
 
 
 def test_settings_that_only_round_leave_a_finished_stage_finished():
-    before = make_plan(parse_recipe(RECIPE, "here")).fingerprints
+    before = fresh_fingerprints(parse_recipe(RECIPE, "here"))
     stage = {
         **RECIPE["train"]["redi"],
         "tokens_per_micro_batch": 100,
@@ -58,9 +58,9 @@ def test_settings_that_only_round_leave_a_finished_stage_finished():
         "distributed": "fsdp2",
     }
     other = {**RECIPE, "train": {**RECIPE["train"], "redi": stage}}
-    assert make_plan(parse_recipe(other, "here")).fingerprints == before
+    assert fresh_fingerprints(parse_recipe(other, "here")) == before
     other = {**RECIPE, "train": {**RECIPE["train"], "redi": {**stage, "batch_size": 5}}}
-    assert make_plan(parse_recipe(other, "here")).fingerprints["train/redi"] != before["train/redi"]
+    assert fresh_fingerprints(parse_recipe(other, "here"))["train/redi"] != before["train/redi"]
 
 
 def test_a_stage_or_weight_that_is_not_there_is_said_before_any_work(tmp_path):

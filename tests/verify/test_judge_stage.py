@@ -8,8 +8,8 @@ from local_servers import scripted_server
 from redistill.config.parsing import load_recipe
 from redistill.errors import OperatorError
 from redistill.io.stage_folder import StageFolder
-from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import run
+from tiny_recipe import fresh_fingerprints
 
 QUICKSTART = "quickstart"
 SMALL = ["corpus.sources.0.problems=12", "corpus.shards=2", "verify.workers=1"]
@@ -44,6 +44,6 @@ def test_a_judge_is_counted_then_heard_then_remembered(tmp_path, capsys):
 
 
 def test_what_the_judge_costs_and_where_it_is_judges_nothing_again():
-    first = make_plan(recipe("http://127.0.0.1:9/v1")).fingerprints["verify"]
-    assert make_plan(recipe("http://127.0.0.1:8/v1", "verify.judge.price_in=3.0")).fingerprints["verify"] == first
-    assert make_plan(recipe("http://127.0.0.1:9/v1", "verify.judge.policy=veto")).fingerprints["verify"] != first
+    first = fresh_fingerprints(recipe("http://127.0.0.1:9/v1"))["verify"]
+    assert fresh_fingerprints(recipe("http://127.0.0.1:8/v1", "verify.judge.price_in=3.0"))["verify"] == first
+    assert fresh_fingerprints(recipe("http://127.0.0.1:9/v1", "verify.judge.policy=veto"))["verify"] != first

@@ -153,6 +153,11 @@ def key_file(stage: Stage) -> str:
     return f"{name.removesuffix('.json')}.key.json" if "." in name else "key.json"
 
 
+def fingerprints_of(states: Iterable[State]) -> dict[str, str]:
+    """The fingerprint of every stage and stream, by name."""
+    return {name: value for state in states for name, value in state.fingerprints.items()}
+
+
 # --- what the user must decide ------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import remove_partial_files, write_bytes, writing
 from redistill.io.executors import Executor, LocalProcesses, open_executor
 from redistill.io.stage_folder import StageFolder
-from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, ordered, resolve
+from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, fingerprints_of, ordered, resolve
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run_folder import RunOrigin, check_owner, empty_trash, prepare, put_aside, take, trash_folders
@@ -101,13 +101,14 @@ def open_run(
     asked = {stage.name for stage in _until(stages, until)}
     if start is not None:
         asked -= {stage.name for stage in stages if known.index(stage.step) >= known.index(start)}
-    check_code_changes(state for name, state in states.items() if name in asked)
+    if on_code_change == "ask":
+        check_code_changes(state for name, state in states.items() if name in asked)
     remove_partial_files(folder)
     put_aside(folder, states, [stage for stage in stages if start and known.index(stage.step) >= known.index(start)])
     take(folder, states, from_run)
     origin.write(folder)
     write_bytes(folder / "recipe.yaml", yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False).encode())
-    fingerprints = {name: value for state in states.values() for name, value in state.fingerprints.items()}
+    fingerprints = fingerprints_of(states.values())
     return Run(plan, folder, fingerprints, executor or LocalProcesses(1), {s.name: s for s in stages}, states)
 
 
@@ -156,7 +157,7 @@ def _help_training(plan: Plan, folder: Path, until: str | None, on_code_change: 
         return folder
     stages = ordered(stages_of(plan))
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))
-    fingerprints = {name: value for state in states.values() for name, value in state.fingerprints.items()}
+    fingerprints = fingerprints_of(states.values())
     this = Run(plan, folder, fingerprints, stages={stage.name: stage for stage in stages}, states=states)
     select = stage_folder(this, "select")
     while not (

@@ -103,7 +103,7 @@ def _regraded(
     judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
     stage_fingerprint = fingerprint(
         plugin.model_dump(), sorted(judges), [sha256_file(path) for path in shards], limits.timeout_seconds,
-        limits.memory_mb, code_of([*judges.values(), judged, WORKER]).modules, code_of([*judges.values()]).libraries,
+        limits.memory_mb, code_of([*judges.values(), VerifierPool, WORKER]).modules, code_of([*judges.values()]).libraries,
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
     student, benchmark = source.folder.parent.name, source.folder.name

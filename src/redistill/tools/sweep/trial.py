@@ -21,7 +21,7 @@ from redistill.config.tables import Recipe
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
 from redistill.io.fingerprints import fingerprint
-from redistill.pipeline.graph import ordered, resolve
+from redistill.pipeline.graph import fingerprints_of, ordered, resolve
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import make, open_run
@@ -47,7 +47,7 @@ def do_trial(
     """
     plan = make_plan(recipe)
     states = resolve(ordered(stages_of(plan)), folder, on_code_change="ask", elsewhere=trash_folders(folder))
-    kept = _kept(folder, _identity(recipe, stage, {n: f for s in states.values() for n, f in s.fingerprints.items()}))
+    kept = _kept(folder, _identity(recipe, stage, fingerprints_of(states.values())))
     if kept is not None:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
