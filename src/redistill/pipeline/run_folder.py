@@ -89,7 +89,7 @@ def put_aside(folder: Path, states: Mapping[str, State], forced: Iterable[Stage]
         there = key_folder(folder, state.stage)
         result = folder / state.stage.place
         stored = read_keys(there, key_file(state.stage))
-        fits = "" in stored and stored[""].fingerprint == state.keys[""].fingerprint
+        fits = state.cause == "same" and state.found is None
         if not result.exists() or (fits and name not in again):
             continue
         if state.changes:
