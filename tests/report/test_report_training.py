@@ -49,8 +49,8 @@ def test_the_guards_states_are_marked_once_where_they_begin_with_a_legend_of_sha
 
 def test_a_chart_of_states_keeps_only_the_steps_where_something_changes() -> None:
     still = [(float(step), 0 if step < 50 else 3) for step in range(100)]
-    assert charts.levels([(0, still)], training.STATES, "x") == charts.levels(
-        [(0, [still[i] for i in (0, 49, 50, 99)])], training.STATES, "x"
+    assert charts.levels([(0, still)], training.GUARD_STATES, "x") == charts.levels(
+        [(0, [still[i] for i in (0, 49, 50, 99)])], training.GUARD_STATES, "x"
     )
 
 

@@ -202,6 +202,9 @@ class SelectSettings(Settings):
     pairing: Plugin = Plugin(name="certain")
 
 
+GUARD_STATES = ("steady", "drift", "warning", "collapse")  # of a stage in training, from harmless to bad
+
+
 class GuardSettings(Settings):
     """What watches over a stage, and what it does when the student collapses. The signs, the states and why the numbers
     are what they are: docs/guard.md. A stage without `guard` trains on all its rows and logs the state of each step."""

@@ -28,13 +28,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from redistill.config.tables import GUARD_STATES
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
 from redistill.io.progress import say
 
 Line = Mapping[str, Any]
 Figures = dict[str, float]
-STATES = ("steady", "drift", "warning", "collapse")  # of the guard, as numbers 0 to 3
 EXTRAS = {"trackio": "tracking", "tensorboard": "tracking", "wandb": "wandb"}
 
 
@@ -296,5 +296,5 @@ def figures_of(line: Line) -> Figures:
         name: float(value) for name, value in line.items() if name != "step" and isinstance(value, int | float | bool)
     }
     if "guard" in line:
-        found["guard"] = float(STATES.index(line["guard"]))
+        found["guard"] = float(GUARD_STATES.index(line["guard"]))
     return found | {f"guard_reason/{reason}": 1.0 for reason in line.get("guard_reasons", ())}

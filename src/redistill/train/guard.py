@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from redistill.config.tables import GuardSettings
 
 Line = Mapping[str, Any]
-STATES = ("steady", "drift", "warning", "collapse")
 RECENT = 5  # steps that are "now": one noisy batch is no sign
 FEWEST = 20  # steps before a surge can be told from the noise of a start
 

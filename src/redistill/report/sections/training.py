@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from redistill.config.tables import GUARD_STATES
 from redistill.report import charts
 from redistill.report.blocks import Block, Figure, Sentences, Table, Tag, Text, not_run
 from redistill.report.files import RunFiles
@@ -18,7 +19,6 @@ from redistill.report.shapes import StageLedger, Step
 from redistill.report.text import count, duration, join, plural, short
 
 MAX_POINTS = 400  # points of one drawn curve; longer ones are averaged over equal windows of steps
-STATES = ("steady", "drift", "warning", "collapse")  # from harmless to bad
 MAX_MARKS = 20  # of one curve
 
 
@@ -138,12 +138,12 @@ def _curves(run: RunFiles, start: str, stages: dict[str, list[Step]]) -> Figure:
             same = limits if panel.key in _SAME_SCALE and drawn["rejected_logp"] else None
             label = f"{panel.title} over steps of {join(list(stages))}"
             panels.append((panel.title, charts.curves(drawn[panel.key], label, log=panel.log, limits=same)))
-    states = [(run.series(stage), [(row.step, STATES.index(row.guard)) for row in rows if row.guard in STATES])
+    states = [(run.series(stage), [(row.step, GUARD_STATES.index(row.guard)) for row in rows if row.guard in GUARD_STATES])
               for stage, rows in stages.items()]  # fmt: skip
     states = [(series, points) for series, points in states if points]
     if any(state for _, points in states for _, state in points):
         label = f"the guard's state over steps of {join(list(stages))}"
-        panels.append(("the guard's state", charts.levels(states, STATES, label)))
+        panels.append(("the guard's state", charts.levels(states, GUARD_STATES, label)))
     return Figure(panels, _caption(start, stages, drawn), _legend(run, list(stages), drawn))
 
 
