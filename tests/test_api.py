@@ -39,7 +39,7 @@ def test_a_run_its_scores_and_its_records_without_the_command_line(tmp_path, cap
     (folder / "report.html").unlink()
     assert "redi" in api.report(folder).read_text()
     pair = api.show(next(folder.glob("select/pairs/*.parquet")))
-    assert "select" in {step.room for step in api.why(pair["chosen_id"], folder)}
+    assert "select" in {step.stage for step in api.why(pair["chosen_id"], folder)}
     found = api.compare(folder, folder, students=("redi", "base"))
     assert found[0]["benchmark"] == "dev" and list(folder.glob("compare/*.json"))
     agreement = api.regrade(folder, ["exact"], students=["redi"], workers=1)

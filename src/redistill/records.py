@@ -190,11 +190,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was turned away, by which room, and why: a short stable word such as `too_long`. detail: what the word leaves
+    """What was turned away, by which stage, and why: a short stable word such as `too_long`. detail: what the word leaves
     open, such as the benchmark problem that a statement holds."""
 
     id: str
-    room: str
+    stage: str
     reason: str
     detail: str = ""
 

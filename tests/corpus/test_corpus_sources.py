@@ -27,7 +27,7 @@ def read(folder: Path, source: str, rows: Iterable[Any], **options: Any) -> list
     for index, item in enumerate(found):
         assert isinstance(item, Group | Dropped)
         if isinstance(item, Dropped):
-            assert (item.id, item.room) == (f"rows.jsonl:{index}", "corpus")
+            assert (item.id, item.stage) == (f"rows.jsonl:{index}", "corpus")
         else:
             assert item.problem.source_row == f"rows.jsonl:{index}"
     return [item.reason if isinstance(item, Dropped) else item for item in found]

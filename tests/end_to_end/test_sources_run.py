@@ -149,7 +149,7 @@ def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(her
     assert done.stderr.isascii() and "\x1b" not in done.stderr
     pairs = {p.prompt: p for p in pieces(here, "pairs")}
     assert len(pairs) == len(HOSTILE) - 1  # all but the two megabytes: whatever stands before it, the answer is read
-    dropped = [d for d in pieces(here, "dropped") if d.room == "select/pairs"]
+    dropped = [d for d in pieces(here, "dropped") if d.stage == "select/pairs"]
     assert [d.reason for d in dropped] == ["chosen_too_long"]
     ansi = next(p for p in pairs.values() if "\x1b" in p.chosen)
     assert ansi.chosen == HOSTILE["ansi"] + "####1" and ansi.rejected == HOSTILE["ansi"] + "####2"

@@ -176,7 +176,7 @@ def test_a_problem_keeps_its_other_pairs_when_one_is_too_long(wrong):
     assert len(records(shard, "pairs")) == 1
     assert shard.accounts["pairs"].to_json() == {"unit": "problem", "in": 1, "kept": 1, "dropped": {}}
     assert shard.tallies["extra_pairs"] == {"rejected_too_long": 1}
-    assert [d.reason for d in shard.dropped if d.room == "select/pairs"] == ["rejected_too_long"]
+    assert [d.reason for d in shard.dropped if d.stage == "select/pairs"] == ["rejected_too_long"]
 
 
 def test_a_problem_without_a_pair_that_passes_is_dropped_for_its_first_pair():

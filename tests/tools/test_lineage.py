@@ -232,7 +232,7 @@ def test_the_verb_prints_text_or_json(run, capsys):
     main(["why", RIGHT.id, str(run)])
     assert "kept as an example" in capsys.readouterr().out
     main(["why", RIGHT.id, str(run), "--json"])
-    assert [step["room"] for step in json.loads(capsys.readouterr().out)][:3] == ["trace", "corpus", "verify"]
+    assert [step["stage"] for step in json.loads(capsys.readouterr().out)][:3] == ["trace", "corpus", "verify"]
     with pytest.raises(SystemExit) as stopped:
         main(["why", RIGHT.id, str(run / "nowhere")])
     assert stopped.value.code == 2 and "is not a run's folder" in capsys.readouterr().err

@@ -87,7 +87,7 @@ _SCHEMAS: dict[type, pa.Schema] = {
         + [(name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens", "shared_tokens")]
         + [("reason", pa.string())]
     ),
-    Dropped: pa.schema([(name, pa.string()) for name in ("id", "room", "reason", "detail")]),
+    Dropped: pa.schema([(name, pa.string()) for name in ("id", "stage", "reason", "detail")]),
     Origin: pa.schema(
         [(n, pa.string()) for n in ("trace_id", "problem_id", "told_as", "file", "row", "revision", "fate")]
     ),
@@ -169,6 +169,8 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
     if kind is Verdict:
         fields = {k: v for k, v in row.items() if k != "name"}
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
+    if kind is Dropped and "room" in row:  # the column's name in files of before
+        return Dropped(row["id"], row["room"], row["reason"], row.get("detail") or "")
     if kind in _SPANNED:
         return kind(**{**row, **{name: _spans(row.get(name)) for name in _SPANNED[kind]}})
     return kind(**row)

@@ -208,7 +208,7 @@ class StageFolder:
         for name, account in accounts.items():
             account.check(f"{self.folder.name}/{name}")
         ledger = {
-            "room": self.folder.name,
+            "stage": self.folder.name,
             "fingerprint": self.fingerprint,
             "describe": self.describe,
             "accounts": {name: account.to_json() for name, account in accounts.items()},

@@ -1,9 +1,9 @@
-"""The way of one record through every room of a run: kept or dropped, by whom, for which reason, under which setting.
+"""The way of one record through every stage of a run: kept or dropped, by whom, for which reason, under which setting.
 
     steps = way(Path("runs/x"), "t3fa9")        an id, or its beginning where only one record's id begins so
     steps[2]  ->  Step("select", "example dropped: completion_too_long", ["setting select.max_completion_tokens = 600", ...])
 
-Reads the files that the rooms left, a batch at a time and only the columns it asks for, so memory does not grow with the
+Reads the files that the stages left, a batch at a time and only the columns it asks for, so memory does not grow with the
 run. A problem's id begins with p, a trace's with t, a pair's with q; a row that the corpus refused is known as file:row.
 """
 
@@ -31,9 +31,9 @@ SHORTEST = 3  # characters that a beginning of an id needs
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened in one room, and the particulars, a line each."""
+    """What happened in one stage, and the particulars, a line each."""
 
-    room: str
+    stage: str
     what: str
     details: list[str] = field(default_factory=list)
 
@@ -54,10 +54,10 @@ def way(run: Path, id: str) -> list[Step]:
 
 
 def as_text(steps: Sequence[Step]) -> str:
-    """The steps for a person: a line a room, its particulars below."""
+    """The steps for a person: a line a stage, its particulars below."""
     lines = []
     for step in steps:
-        lines.append(f"{step.room:<9} {step.what}")
+        lines.append(f"{step.stage:<9} {step.what}")
         lines += [" " * 12 + detail for detail in step.details]
     return "\n".join(lines)
 
@@ -76,7 +76,7 @@ class _Run:
         return sorted((self.folder / stream).glob("part-*.parquet"))
 
     def rows(self, stream: str, *columns: str) -> Iterator[dict[str, Any]]:
-        """These columns of a stream's rows, in order; nothing where the room has not written it."""
+        """These columns of a stream's rows, in order; nothing where the stage has not written it."""
         for path in self.shards(stream):
             yield from read_columns(path, columns)
 
@@ -93,8 +93,8 @@ class _Run:
         found = self.folder.glob("evaluate/*/*/groups")
         return sorted(str(path.relative_to(self.folder)) for path in found)
 
-    def has_run(self, room: str) -> bool:
-        return (self.folder / room / "ledger.json").exists()
+    def has_run(self, stage: str) -> bool:
+        return (self.folder / stage / "ledger.json").exists()
 
     def setting(self, path: str) -> Any:
         """The recipe's value at a path; `select.filters.NAME` is that filter; None where it is not written."""
@@ -140,7 +140,7 @@ def _resolve(here: _Run, id: str) -> str:
     return found.pop()
 
 
-# --- one sentence a room ------------------------------------------------------------------------------------------
+# --- one sentence a stage ------------------------------------------------------------------------------------------
 
 
 def _because(here: _Run, reason: str) -> list[str]:
@@ -155,14 +155,14 @@ def _shown(value: Any) -> str:
     return "not set" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _not_run(room: str) -> Step:
-    return Step(room, "has not run in this folder")
+def _not_run(stage: str) -> Step:
+    return Step(stage, "has not run in this folder")
 
 
-def _dropped(here: _Run, stream: str, id: str, room: str = "") -> list[str]:
-    """The reasons under which an id stands in a room's dropped files; `room` narrows select's to examples, pairs or dev."""
-    rows = here.rows(stream, "id", "room", "reason")
-    return [row["reason"] for row in rows if row["id"] == id and (not room or row["room"] == room)]
+def _dropped(here: _Run, stream: str, id: str, stage: str = "") -> list[str]:
+    """The reasons under which an id stands in a stage's dropped files; `stage` narrows select's to examples, pairs or dev."""
+    rows = here.rows(stream, "id", "stage", "reason")
+    return [row["reason"] for row in rows if row["id"] == id and (not stage or row["stage"] == stage)]
 
 
 def _row(here: _Run, id: str) -> list[Step]:
@@ -259,12 +259,12 @@ def _of(group: Group, id: str) -> Trace:
     return next(trace for trace in group.traces if trace.id == id)
 
 
-def _verdicts(room: str, trace: Trace) -> Step:
+def _verdicts(stage: str, trace: Trace) -> Step:
     details = [f"{name}: {_verdict(verdict)}" for name, verdict in trace.verdicts.items() if name != FINAL]
     joined = trace.verdicts.get(FINAL)
     if joined is None:
-        return Step(room, "not judged", details)
-    return Step(room, str(joined.outcome), [*details, f"joined by {joined.verifier}: {_verdict(joined)}"])
+        return Step(stage, "not judged", details)
+    return Step(stage, str(joined.outcome), [*details, f"joined by {joined.verifier}: {_verdict(joined)}"])
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -362,10 +362,10 @@ def _listed(group: Group) -> list[str]:
     return ids[:MAX_LISTED] + ([f"and {len(ids) - MAX_LISTED} more"] if len(ids) > MAX_LISTED else [])
 
 
-def _outcomes(room: str, group: Group) -> Step:
+def _outcomes(stage: str, group: Group) -> Step:
     counts = Counter(str(trace.verdict.outcome) for trace in group.traces)
     gold = f"gold answer: {group.problem.answer}"
-    return Step(room, ", ".join(f"{n} {word}" for word, n in counts.most_common()) or "no trace", [gold])
+    return Step(stage, ", ".join(f"{n} {word}" for word, n in counts.most_common()) or "no trace", [gold])
 
 
 def _problem_selected(here: _Run, id: str) -> list[Step]:
