@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from redistill.config.tables import StageSettings
-from redistill.corpus.merge import collect
+from redistill.corpus.stage import collect
 from redistill.errors import OperatorError
 from redistill.io.atomic import mark, read_json, sums_of, unmarked, write_json
 from redistill.io.client import Kept, Reply

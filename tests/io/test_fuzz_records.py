@@ -35,6 +35,7 @@ from redistill.report.files import RunFiles
 from redistill.rollout.journal import _read as read_journal
 from redistill.safety.terminal import plain
 from redistill.tools.show import one_record, readable
+from tiny_recipe import write_layout
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["\x00", "\u202e", "a\r\nb", "\U0010ffff"]
@@ -146,6 +147,7 @@ def test_a_report_of_any_file_is_a_page_or_a_sentence(tmp_path_factory, name, va
     from redistill.report import write_report
 
     folder = tmp_path_factory.mktemp("run")
+    write_layout(folder)
     (folder / "recipe.yaml").write_text("name: x\ntrain: {redi: {objective: redi}}\n")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ CACHED = {"corpus", "verify", "select", "train/sft", "train/redi", "evaluate/red
         ("verify/worker.py", "verdict = verifier(problem, trace)", "verdict = Verdict(Outcome.incorrect)",
          {"verify", "evaluate/redi/dev"}, {"corpus", "select", "train/sft"}),
         ("corpus/relate.py", "\nimport ", "\nimport string\nimport ", set(), CACHED),
-        ("corpus/merge.py", "num_shards = num_shards or max(4,", "num_shards = num_shards or max(5,",
+        ("corpus/stage.py", "num_shards = num_shards or max(4,", "num_shards = num_shards or max(5,",
          {"corpus"}, CACHED - {"corpus"}),
         ("select/split.py", 'content_id("", ', 'content_id("x", ', {"select"}, CACHED - {"select"}),
         ("train/step.py", "ranks.backward(loss * ranks.count)", "ranks.backward(loss)",

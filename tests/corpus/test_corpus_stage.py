@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import redistill.corpus.merge as merge
+import redistill.corpus.stage as corpus_stage
 from redistill.corpus import SOURCES, collect
 from redistill.errors import OperatorError
 from redistill.io.executors import LocalProcesses
@@ -200,7 +200,7 @@ def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path
 def test_killed_while_spilling_then_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merge, "BUFFER_BYTES", 500)  # so that half a spill lies on the disk
+    monkeypatch.setattr(corpus_stage, "BUFFER_BYTES", 500)  # so that half a spill lies on the disk
     items = many(120)
     _, whole = gather(tmp_path / "whole", *items)
 
@@ -325,9 +325,9 @@ def test_more_files_than_readings_are_read_together_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = files(tmp_path / "in", 9)
-    one_each = merge._readings([source])
-    monkeypatch.setattr(merge, "MAX_READINGS", 4)
-    few = merge._readings([source])
+    one_each = corpus_stage._readings([source])
+    monkeypatch.setattr(corpus_stage, "MAX_READINGS", 4)
+    few = corpus_stage._readings([source])
     assert (len(one_each), len(few)) == (9, 4)
     flat = [[s.keywords["path"] for r in readings for s in r.sources] for readings in (one_each, few)]
     assert flat[0] == flat[1] == sorted(str(p) for p in (tmp_path / "in").iterdir())
@@ -336,7 +336,7 @@ def test_more_files_than_readings_are_read_together_in_their_order(
 
 def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:
     """Peak of Python's memory while a file of `rows` rows of 4 kB is collected, and the number of shards."""
-    merge.SHARD_BYTES, merge.BUFFER_BYTES = 2**20, 2**18
+    corpus_stage.SHARD_BYTES, corpus_stage.BUFFER_BYTES = 2**20, 2**18
     folder.mkdir()
     with gzip.open(folder / "rows.jsonl.gz", "wt", compresslevel=1) as file:
         for n in range(rows):
@@ -423,7 +423,7 @@ def test_problems_without_traces_are_kept_merged_and_counted(tmp_path: Path) -> 
             expected = {"unit": name, "in": 3, "kept": 2, "dropped": {"beyond_max_problems": 1}}
             assert ledger["accounts"][f"{name}s"] == expected
         assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 0, "kept": 0, "dropped": {}}
-        room.forget()
+        room.clear()
 
 
 def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledger(
