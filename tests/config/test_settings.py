@@ -1,6 +1,7 @@
 """Recipes: every mistake is a sentence with its place, and a setting is what it looks like."""
 
 import itertools
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -9,7 +10,7 @@ from redistill.config.binding import bind
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.tables import Plugin
 from redistill.config.validation_messages import did_you_mean
-from redistill.config.yaml_text import read_text
+from redistill.config.yaml_text import read_text, recipe_path
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_yaml
 
@@ -213,3 +214,17 @@ def _smallest():
     stage = {"objective": "sft", "learning_rate": 1e-3}
     sources = [{"name": "two-habits"}]
     return {"name": "x", "student": {"model": "org/m"}, "corpus": {"sources": sources}, "train": {"sft": stage}}
+
+
+def test_a_recipe_that_ships_is_known_by_its_name_wherever_one_stands_and_a_file_goes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("quickstart").name == "quickstart"
+    assert load_recipe("recipes/quickstart.yaml").name == "quickstart"  # as pages of before have it
+    (tmp_path / "quickstart").write_text("name: mine\n")
+    assert recipe_path("quickstart") == Path("quickstart")
+    with pytest.raises(
+        OperatorError, match=r"no recipe at quickstrt; name a YAML file, or a recipe that ships: .*quickstart, "
+    ):
+        load_recipe("quickstrt")
+    with pytest.raises(OperatorError, match=r"no recipe at elsewhere/quickstart\.yaml"):
+        load_recipe("elsewhere/quickstart.yaml")
