@@ -99,12 +99,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row for SFT: rendered prompt text and the completion to imitate. Columns as in TRL."""
+    """One row for SFT: rendered prompt text and the completion to imitate. Columns as in TRL; `weight` multiplies the
+    row's loss, `spans` weigh characters of the completion as those of a Pair do."""
 
     problem_id: str
     trace_id: str
     prompt: str
     completion: str
+    weight: float = 1.0
+    spans: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ _PROBLEM = [(name, pa.string()) for name in ("id", "statement", "answer", "answe
 _SCHEMAS: dict[type, pa.Schema] = {
     Group: pa.schema([("problem", pa.struct(_PROBLEM)), ("traces", pa.list_(_TRACE))]),
     Problem: pa.schema(_PROBLEM),
-    Example: pa.schema([(name, pa.string()) for name in ("problem_id", "trace_id", "prompt", "completion")]),
+    Example: pa.schema(
+        [(name, pa.string()) for name in ("problem_id", "trace_id", "prompt", "completion")]
+        + [("weight", pa.float64()), ("spans", _SPANS)]
+    ),
     Pair: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id")]
         + [("weight", pa.float64()), ("chosen_spans", _SPANS), ("rejected_spans", _SPANS)]
@@ -93,13 +96,14 @@ def to_row(record: Any) -> dict[str, Any]:
             "verdicts": verdicts,
             "scores": [{"name": _clean(name), "value": float(value)} for name, value in record.scores.items()],
         }
-    if isinstance(record, Pair):
-        spans = {name: [dict(zip(_SPAN, span)) for span in getattr(record, name)] for name in _SPANNED}
-        return {**_fields(record), **spans}
-    return _fields(record)
+    spans = {
+        name: [dict(zip(_SPAN, span)) for span in getattr(record, name)] for name in _SPANNED.get(type(record), ())
+    }
+    return {**_fields(record), **spans}
 
 
-_SPANNED, _SPAN = ("chosen_spans", "rejected_spans"), ("start", "end", "weight")
+_SPANNED: dict[type, tuple[str, ...]] = {Example: ("spans",), Pair: ("chosen_spans", "rejected_spans")}
+_SPAN = ("start", "end", "weight")
 
 
 def _fields(record: Any) -> dict[str, Any]:
@@ -119,7 +123,8 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
     if kind is Verdict:
         fields = {k: v for k, v in row.items() if k != "name"}
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
-    if kind is Pair:
-        spans = {name: tuple(tuple(span[key] for key in _SPAN) for span in row.get(name) or ()) for name in _SPANNED}
-        return Pair(**{**row, **spans})
-    return kind(**row)
+    spans = {
+        name: tuple(tuple(span[key] for key in _SPAN) for span in row.get(name) or ())
+        for name in _SPANNED.get(kind, ())
+    }
+    return kind(**{**row, **spans})

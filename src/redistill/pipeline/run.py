@@ -40,7 +40,7 @@ from redistill.report.model_card import card
 from redistill.rollout import Student
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.select.stage import encode, select_part
-from redistill.train import train_stage
+from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
 from redistill.train.preflight import check_rows
@@ -214,21 +214,24 @@ class Run:
             return
         stream = stage_stream(self.plan, stage)
         with self.probe(settings) as probe, stage_mirror(self.plan, self.folder, stage) as mirror:
-            ledger = train_stage(
+            job = StageJob(
                 folder=folder,
                 stage=stage,
                 settings=settings,
                 objective=self.plan.objectives[stage],
-                records=_stream(self.folder / "select", stream),
-                student=lambda: self.student(settings.start),
                 fingerprint=stage_fingerprint,
                 seed=self.recipe.seed,
                 card=self.card(stage),
-                describe=settings.model_dump(mode="json"),
                 modifiers=self.plan.modifiers[stage],
+                describe=settings.model_dump(mode="json"),
+                pause_at=pause_at,
+            )
+            ledger = train_stage(
+                job,
+                records=_stream(self.folder / "select", stream),
+                student=lambda: self.student(settings.start),
                 reference=(lambda: self.student(settings.reference or "base")) if settings.reference else None,
                 probe=probe,
-                pause_at=pause_at,
                 mirror=mirror,
             )
         last = _last_line(folder / "metrics.jsonl")

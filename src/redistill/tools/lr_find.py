@@ -25,7 +25,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import Run
-from redistill.train import OBJECTIVES, train_stage
+from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
 
@@ -138,19 +138,22 @@ def _trial_settings(
 
 def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fingerprint: str) -> dict[str, Any]:
     folder = run.folder / "lr-find" / f"{stage}-trial"
+    job = StageJob(
+        folder=folder,
+        stage=stage,
+        settings=settings,
+        objective=objective,
+        fingerprint=stage_fingerprint,
+        seed=run.recipe.seed,
+        card="",
+        trial=True,
+    )
     with run.probe(settings) as probe:
         ledger = train_stage(
-            folder=folder,
-            stage=stage,
-            settings=settings,
-            objective=objective,
+            job,
             records=StageFolder(run.folder / "select", "").read(stage_stream(run.plan, stage)),
             student=lambda: run.student(settings.start),
-            fingerprint=stage_fingerprint,
-            seed=run.recipe.seed,
-            card="",
             probe=probe,
-            trial=True,
         )
     history = read_lines(folder / "metrics.jsonl")
     shutil.rmtree(folder)
