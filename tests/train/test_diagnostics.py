@@ -96,11 +96,11 @@ def test_held_out_figures_are_the_plain_means_however_packed_and_shared(tmp_path
     whole = held_out_figures(policy, rows, [1, 3, 4], tokens_per_micro_batch=4000, device=CPU, ranks=Ranks())
     figures = backward_step(policy, redi, rows, [1, 3, 4], tokens_per_micro_batch=4000)
     means = figures.logps / figures.tokens
-    chosen, rejected = means[figures.of(Side.chosen)], means[figures.of(Side.rejected)]
+    chosen, rejected = figures.of(Side.chosen, means), figures.of(Side.rejected, means)
     assert whole["held_out_chosen_logp"] == pytest.approx(float(chosen.mean()), rel=1e-6)
     assert whole["held_out_margin"] == pytest.approx(float((chosen - rejected).mean()), rel=1e-6)
     assert whole["held_out_top_token_prob"] == pytest.approx(
-        float(figures.top_probs[figures.of(Side.rejected)].mean()), rel=1e-6
+        float(figures.of(Side.rejected, figures.top_probs).mean()), rel=1e-6
     )
     # two ranks, each its share of the packs; the sum of both is what each of them gets
     parts = []

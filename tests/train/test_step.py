@@ -99,8 +99,8 @@ def test_loss_logps_and_every_gradient_of_redi_equal_fp64_row_by_row(tmp_path, w
     rows = encoded(tmp_path, pairs, student[1])
     figures, ours = our_step(student, functools.partial(redi, rejected_weight=weight), rows, range(9), budget=300)
     assert figures.loss == pytest.approx(loss, rel=1e-6, abs=1e-6)
-    assert figures.logps[figures.of(Side.chosen)].tolist() == pytest.approx(chosen, rel=1e-6)
-    assert figures.logps[figures.of(Side.rejected)].tolist() == pytest.approx(rejected, rel=1e-6)
+    assert figures.of(Side.chosen, figures.logps).tolist() == pytest.approx(chosen, rel=1e-6)
+    assert figures.of(Side.rejected, figures.logps).tolist() == pytest.approx(rejected, rel=1e-6)
     worst = {name: relative(ours[name], gradient) for name, gradient in gradients.items()}
     assert max(worst.values()) < 1e-6, worst
 
@@ -357,7 +357,7 @@ def test_the_weight_of_a_pair_multiplies_its_loss(tmp_path):
     rows = encoded(tmp_path / "w", weighted, tiny_student()[1])
     figures, _ = our_step(tiny_student(), redi, rows, range(3), 4000)
     means = figures.logps / figures.tokens
-    losses = -means[figures.of(Side.chosen)] + 0.8 * means[figures.of(Side.rejected)]
+    losses = -figures.of(Side.chosen, means) + 0.8 * figures.of(Side.rejected, means)
     assert figures.loss == pytest.approx(float((losses[0] + 3 * losses[2]) / 4), rel=1e-9)
 
 

@@ -44,10 +44,10 @@ def top_token_prob(rejected: Tensor) -> float:
 
 def pair_diagnostics(figures: StepFigures) -> dict[str, Any]:
     """The diagnostics of one step on pairs, by their names in metrics.jsonl."""
-    chosen, rejected = figures.of(Side.chosen), figures.of(Side.rejected)
+    chosen, rejected = (figures.of(side, figures.coefficients) for side in (Side.chosen, Side.rejected))
     return {
-        "negative_prefix_share": negative_prefix_share(figures.coefficients[chosen], figures.coefficients[rejected]),
-        "top_token_prob": top_token_prob(figures.top_probs[rejected]),
+        "negative_prefix_share": negative_prefix_share(chosen, rejected),
+        "top_token_prob": top_token_prob(figures.of(Side.rejected, figures.top_probs)),
     }
 
 
@@ -147,11 +147,12 @@ def held_out_figures(
             sums[0].index_add_(0, pack.row_of_target, logps.double())
             sums[1].index_add_(0, pack.row_of_target, top_logps.double().exp())
     logps, top_probs = ranks.sum(sums).cpu() / tokens
-    sides = torch.tensor(rows.sides * len(numbers))
-    chosen, rejected = (float(logps[sides == side].mean()) for side in (Side.chosen, Side.rejected))
+    chosen, rejected = map(rows.sides.index, (Side.chosen, Side.rejected))
+    logp_of, top_prob_of = logps.view(len(numbers), -1), top_probs.view(len(numbers), -1)  # (pairs, sides)
+    chosen_logp, rejected_logp = float(logp_of[:, chosen].mean()), float(logp_of[:, rejected].mean())
     return {
-        "held_out_chosen_logp": chosen,
-        "held_out_rejected_logp": rejected,
-        "held_out_margin": chosen - rejected,
-        "held_out_top_token_prob": top_token_prob(top_probs[sides == Side.rejected]),
+        "held_out_chosen_logp": chosen_logp,
+        "held_out_rejected_logp": rejected_logp,
+        "held_out_margin": chosen_logp - rejected_logp,
+        "held_out_top_token_prob": top_token_prob(top_prob_of[:, rejected]),
     }

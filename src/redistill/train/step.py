@@ -24,7 +24,7 @@ from redistill.train.modifiers import Modifier, reads_logps
 from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_values
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
-from redistill.train.token_batch import Side, TokenBatch, sequences_of_side
+from redistill.train.token_batch import Side, TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,13 @@ class StepFigures:
     row: Tensor  # (sequences,): the row of the step, 0..rows-1
     side: Tensor  # (sequences,): the Side
 
-    def of(self, side: Side) -> Tensor:
-        """The numbers of the sequences of one side, by rising row."""
-        return sequences_of_side(self.side, self.row, side)
+    def of(self, side: Side, values: Tensor) -> Tensor:
+        """(rows,): what `values` (sequences,) says of one side of each row, by rising row."""
+        sides = self.side.unique()
+        order = (self.row * len(Side) + self.side).argsort()
+        # a column of the table rows x sides: torch sums a column in another order than a copy of it, and the figures of
+        # a run that is repeated are to be equal to the last digit
+        return values[order].view(-1, len(sides))[:, sides.tolist().index(side)]
 
 
 def backward_step(
@@ -251,5 +255,5 @@ def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float 
     means = figures.logps / figures.tokens
     if not needs_pairs(objective):
         return {"chosen_logp": float(means.mean()), "rejected_logp": None, "margin": None}
-    chosen, rejected = (float(means[figures.of(side)].mean()) for side in (Side.chosen, Side.rejected))
+    chosen, rejected = (float(figures.of(side, means).mean()) for side in (Side.chosen, Side.rejected))
     return {"chosen_logp": chosen, "rejected_logp": rejected, "margin": chosen - rejected}

@@ -77,14 +77,9 @@ class TokenBatch:
 
     def of(self, side: Side) -> Tensor:
         """The numbers of the sequences of one side, by rising row: chosen and rejected of a pair are at one place."""
-        return sequences_of_side(self.side, self.row, side)
+        numbers = (self.side == side).nonzero().squeeze(1)
+        return numbers[self.row[numbers].argsort()]
 
     def with_logps(self, logps: Tensor) -> "TokenBatch":
         """The same batch with the student's log-probs (T,)."""
         return dataclasses.replace(self, logps=logps)
-
-
-def sequences_of_side(sides: Tensor, rows: Tensor, side: Side) -> Tensor:
-    """The numbers of the sequences of `side`, by rising row. sides, rows: (S,)."""
-    found = (sides == side).nonzero().squeeze(1)
-    return found[rows[found].argsort(stable=True)]
