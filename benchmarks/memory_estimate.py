@@ -48,7 +48,7 @@ def train(config: dict, tokens: int, changes: dict) -> dict:
     from redistill.config.tables import StageSettings, StudentSettings
     from redistill.model import loading
     from redistill.records import Pair
-    from redistill.train import OBJECTIVES, train_stage
+    from redistill.train import OBJECTIVES, StageJob, train_stage
 
     config = {"model_type": "llama", "max_position_embeddings": 4096, **config}
     vocabulary = config.pop("vocab_size")
@@ -63,11 +63,12 @@ def train(config: dict, tokens: int, changes: dict) -> dict:
         **{"gradient_checkpointing": False, **changes},
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
+        job = StageJob(
+            Path(folder) / "stage", "redi", settings, OBJECTIVES["redi"], fingerprint="f", seed=0, card="", trial=True
+        )
         return train_stage(
-            folder=Path(folder) / "stage", stage="redi", settings=settings, objective=OBJECTIVES["redi"], records=pairs,
-            student=lambda: (loading.load_model(student, tokenizer, seed=0), tokenizer), fingerprint="f", seed=0, card="",
-            trial=True,
-        )  # fmt: skip
+            job, records=pairs, student=lambda: (loading.load_model(student, tokenizer, seed=0), tokenizer)
+        )
 
 
 def measure(shape: str, tokens: int, changes: dict) -> dict:

@@ -22,7 +22,7 @@ from redistill.records import Dropped, Example, Group, Problem, Trace, make_prob
 from redistill.train import checkpoints
 from redistill.train.guard_state import GuardState
 from redistill.train.reference import _kept
-from redistill.train.rows import damage, write_rows
+from redistill.train.rows import corrupt_file, write_rows
 from redistill.train.stage import _open
 
 
@@ -247,15 +247,15 @@ def test_harmed_token_rows_are_found_and_named(tmp_path: Path) -> None:
 
     records = [Example(f"p{n}", f"t{n}", "1+1=", "2" * (n + 1)) for n in range(5)]
     write_rows(tmp_path, records, encode_prompts=encode, encode_completions=encode, max_tokens=50)
-    assert damage(tmp_path) is None
+    assert corrupt_file(tmp_path) is None
     for name in ("tokens.bin", "index.npz", "ids.txt", "account.json"):
         data = (tmp_path / name).read_bytes()
         for corrupted in harms(data[150:], 10):
             (tmp_path / name).write_bytes(data[:150] + corrupted if len(data) > 150 else corrupted)
             if (tmp_path / name).read_bytes() != data:
-                assert damage(tmp_path) == name
+                assert corrupt_file(tmp_path) == name
         (tmp_path / name).write_bytes(data)
-    assert damage(tmp_path) is None and damage(tmp_path / "nothing") == "account.json"
+    assert corrupt_file(tmp_path) is None and corrupt_file(tmp_path / "nothing") == "account.json"
 
 
 def test_harmed_reference_logps_are_computed_again(tmp_path: Path, capsys: Any) -> None:

@@ -15,9 +15,9 @@ from redistill.model import loading
 from redistill.model.logps import token_logps
 from redistill.records import Example, Pair
 from redistill.train import OBJECTIVES, checkpoints
-from redistill.train import stage as loop_module
 from redistill.train.packing import rows_of_step
 from redistill.train.step import suspects
+from redistill.train.trainer import Trainer
 from train.conftest import some_examples, some_pairs, tiny_student
 from train.test_train_stage import SETTINGS, metrics, stage, weights
 
@@ -81,7 +81,7 @@ def test_three_in_a_row_stop_the_stage_with_the_rows_and_cut_short_it_counts_on(
         stage(tmp_path / "whole", settings=settings, records=pairs)
     lines = metrics(tmp_path / "whole")
     assert [line["skipped"] for line in lines] == [True] * 3 and all(len(line["rows"]) == 4 for line in lines)
-    real, seen = loop_module._step, []
+    real, seen = Trainer.step, []
 
     def cut(*arguments: Any) -> Any:
         seen.append(1)
@@ -90,7 +90,7 @@ def test_three_in_a_row_stop_the_stage_with_the_rows_and_cut_short_it_counts_on(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "_step", cut)
+        patch.setattr(Trainer, "step", cut)
         with pytest.raises(RuntimeError, match="power cut"):
             stage(tmp_path / "cut", settings=settings, records=pairs)
     with pytest.raises(OperatorError, match=said):

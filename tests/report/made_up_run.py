@@ -237,7 +237,7 @@ def probe(accuracy: float) -> dict[str, float]:
 def guarded(step: int, chosen: float, rejected: float | None) -> dict[str, Any]:
     """What a guard adds to a step: every 20 steps a look; a warning from 60 to 69, a collapse at 70, drift after it."""
     state = "warning" if 60 <= step < 70 else "collapse" if step == 70 else "drift" if step > 10 else "steady"
-    line: dict[str, Any] = {"squeeze": 0.95, "guard": state}
+    line: dict[str, Any] = {"top_token_prob": 0.95, "guard": state}
     if step % 20 == 0:
         line |= {"held_out_chosen_logp": chosen - 0.1, "held_out_rejected_logp": (rejected or 0.0) - 0.1}
         line |= {"update_norm": 0.1 / step, **probe(0.5 + step / 400)}

@@ -32,7 +32,7 @@ def test_the_largest_rate_without_an_alarm_is_found_and_finished_trials_are_kept
     assert "weight 0.8: largest rate without an alarm: 1e-05" in table_text(found)
     assert not (tmp_path / "tiny" / "lr-find" / "redi-trial").exists()
 
-    monkeypatch.setattr(module, "train_stage", lambda **arguments: pytest.fail("a finished trial was run again"))
+    monkeypatch.setattr(module, "train_stage", lambda *_, **__: pytest.fail("a finished trial was run again"))
     assert find(tmp_path) == found
 
 

@@ -3,10 +3,12 @@
 import random
 
 import pytest
+import torch
 
 from redistill.config.tables import StudentSettings
 from redistill.model import loading
 from redistill.records import Example, Pair
+from redistill.train.token_batch import Side, TokenBatch
 
 TINY = StudentSettings(
     from_config={
@@ -51,6 +53,22 @@ def some_pairs(count: int, seed: int = 0, longest: int = 60) -> list[Pair]:
 def some_examples(count: int, seed: int = 0) -> list[Example]:
     rng = random.Random(seed)
     return [Example(f"p{i}", f"t{i}", text(rng, 14), text(rng, rng.randint(20, 50))) for i in range(count)]
+
+
+def batch_of(counts, sides, ids=None, row_weights=None, **more):
+    """A TokenBatch of sequences with so many tokens; `sides` names the side of each, row by row."""
+    total = int(sum(counts))
+    per_row = 2 if "chosen" in sides else 1
+    row = torch.arange(len(counts)) // per_row
+    return TokenBatch(
+        ids=torch.arange(total) if ids is None else ids,
+        counts=torch.tensor(counts, dtype=torch.float64),
+        row=row,
+        side=torch.tensor([Side[side] for side in sides]),
+        group=row,
+        row_weights=torch.ones(len(counts) // per_row).double() if row_weights is None else row_weights,
+        **more,
+    )
 
 
 @pytest.fixture

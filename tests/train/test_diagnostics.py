@@ -10,11 +10,19 @@ import torch
 from redistill.config.tables import StageSettings
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.train.diagnostics import held_out_figures, hold_out, negative_prefix_share, squeeze, update_norm
+from redistill.train.diagnostics import (
+    held_out_figures,
+    hold_out,
+    negative_prefix_share,
+    pair_diagnostics,
+    top_token_prob,
+    update_norm,
+)
 from redistill.train.objectives import redi
 from redistill.train.optimizers import make_optimizer
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, backward_step
+from redistill.train.token_batch import Side
 
 from .conftest import some_pairs, tiny_student
 
@@ -34,12 +42,12 @@ def encoded(folder, records, tokenizer):
 
 def test_a_pair_whose_rejected_side_is_much_shorter_lowers_their_shared_prefix():
     # alpha .8; |y_w|, |y_l| of three pairs: 10, 7 (7 < 8: negative), 10, 9 (positive), 4, 100 (positive)
-    coefficients = torch.tensor([1 / 10, -0.8 / 7, 1 / 10, -0.8 / 9, 1 / 4, -0.8 / 100])
-    assert negative_prefix_share(coefficients) == pytest.approx(1 / 3)
+    chosen, rejected = torch.tensor([1 / 10, 1 / 10, 1 / 4]), torch.tensor([-0.8 / 7, -0.8 / 9, -0.8 / 100])
+    assert negative_prefix_share(chosen, rejected) == pytest.approx(1 / 3)
 
 
-def test_the_squeeze_is_the_mean_top_probability_of_rejected_tokens():
-    assert squeeze(torch.tensor([0.1, 0.5, 0.1, 0.9])) == pytest.approx(0.7)
+def test_the_top_token_probability_is_the_mean_over_rejected_completions():
+    assert top_token_prob(torch.tensor([0.5, 0.9])) == pytest.approx(0.7)
 
 
 def test_the_gauges_of_a_step_equal_the_plain_models(tmp_path):
@@ -56,9 +64,10 @@ def test_the_gauges_of_a_step_equal_the_plain_models(tmp_path):
         ids, answer = tokenizer(pair.prompt)["input_ids"], [*tokenizer(pair.rejected)["input_ids"], 2]
         probabilities = plain(torch.tensor([ids + answer])).logits[0].double().softmax(-1)
         tops.append(float(probabilities[len(ids) - 1 : -1].detach().amax(-1).mean()))
-    assert squeeze(figures.top_probs) == pytest.approx(sum(tops) / 5, rel=1e-5)
+    found = pair_diagnostics(figures)
+    assert found["top_token_prob"] == pytest.approx(sum(tops) / 5, rel=1e-5)
     shorter = [len(p.rejected) + 1 < 0.8 * (len(p.chosen) + 1) for p in pairs]  # + 1: the end of turn
-    assert negative_prefix_share(figures.coefficients) == pytest.approx(sum(shorter) / 5)
+    assert found["negative_prefix_share"] == pytest.approx(sum(shorter) / 5)
 
 
 def test_the_update_norm_is_that_of_the_weights_themselves():
@@ -87,8 +96,12 @@ def test_held_out_figures_are_the_plain_means_however_packed_and_shared(tmp_path
     whole = held_out_figures(policy, rows, [1, 3, 4], tokens_per_micro_batch=4000, device=CPU, ranks=Ranks())
     figures = backward_step(policy, redi, rows, [1, 3, 4], tokens_per_micro_batch=4000)
     means = figures.logps / figures.tokens
-    assert whole["held_out_chosen_logp"] == pytest.approx(float(means[0::2].mean()), rel=1e-6)
-    assert whole["held_out_margin"] == pytest.approx(float((means[0::2] - means[1::2]).mean()), rel=1e-6)
+    chosen, rejected = figures.of(Side.chosen, means), figures.of(Side.rejected, means)
+    assert whole["held_out_chosen_logp"] == pytest.approx(float(chosen.mean()), rel=1e-6)
+    assert whole["held_out_margin"] == pytest.approx(float((chosen - rejected).mean()), rel=1e-6)
+    assert whole["held_out_top_token_prob"] == pytest.approx(
+        float(figures.of(Side.rejected, figures.top_probs).mean()), rel=1e-6
+    )
     # two ranks, each its share of the packs; the sum of both is what each of them gets
     parts = []
     for number in range(2):

@@ -5,7 +5,7 @@ import torch
 
 from redistill.config.tables import GuardSettings, StageSettings
 from redistill.errors import OperatorError
-from redistill.train import stage as train_loop
+from redistill.train import trainer as trainer_module
 from redistill.train.optimizers import OffloadedAdamW, make_optimizer
 
 from .conftest import TINY, tiny_student
@@ -55,7 +55,7 @@ def test_moments_in_host_memory_take_the_steps_of_adamw_to_the_bit_also_after_a_
 
 def cut_short(monkeypatch, train):
     """Train, and lose the power in the middle of the fourth step."""
-    real, seen = train_loop.backward_step, []
+    real, seen = trainer_module.backward_step, []
 
     def cut(*arguments, **named):
         seen.append(1)
@@ -64,7 +64,7 @@ def cut_short(monkeypatch, train):
         return real(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_loop, "backward_step", cut)
+        patch.setattr(trainer_module, "backward_step", cut)
         with pytest.raises(PowerCut):
             train()
 
@@ -106,7 +106,7 @@ def test_a_device_that_runs_out_is_one_sentence_with_the_estimate(tmp_path, monk
     def out(*arguments, **named):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train_loop, "backward_step", out)
+    monkeypatch.setattr(trainer_module, "backward_step", out)
     with pytest.raises(OperatorError, match=r"out of memory in step 0 \(about 0.\d+ GiB of memory needed"):
         stage(tmp_path / "a")
 

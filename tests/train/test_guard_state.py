@@ -16,10 +16,11 @@ import torch
 from redistill.config.tables import GuardSettings, StageSettings
 from redistill.io.tracking import Place, TrackerLogger, figures_of
 from redistill.model import loading
-from redistill.train import checkpoints, guard_state, train_stage
-from redistill.train import stage as loop_module
+from redistill.train import StageJob, checkpoints, guard_state, train_stage
 from redistill.train.guard_state import GuardState
 from redistill.train.objectives import redi
+from redistill.train.supply import FileSupply
+from redistill.train.trainer import Trainer
 
 from .conftest import some_pairs, tiny_student
 
@@ -53,20 +54,11 @@ def good_while_near(reach):
     return probe
 
 
-def stage(folder, probe=None, guard=GUARD, records=None, mirror=None, **settings):
-    return train_stage(
-        folder=Path(folder),
-        stage="redi",
-        settings=SETTINGS.model_copy(update={"guard": guard, **settings}),
-        objective=redi,
-        records=some_pairs(40) if records is None else records,
-        student=tiny_student,
-        fingerprint="f",
-        seed=0,
-        card="a card",
-        probe=probe,
-        mirror=mirror,
-    )
+def stage(folder, probe=None, guard=GUARD, records=None, mirror=None, trial=False, **settings):
+    changed = SETTINGS.model_copy(update={"guard": guard, **settings})
+    job = StageJob(Path(folder), "redi", changed, redi, "f", seed=0, card="a card", trial=trial)
+    records = some_pairs(40) if records is None else records
+    return train_stage(job, records=records, student=tiny_student, probe=probe, mirror=mirror)
 
 
 def weights(folder):
@@ -134,13 +126,14 @@ def test_looking_and_probing_change_nothing(tmp_path):
 
 def test_held_out_pairs_are_counted_and_never_trained_on(tmp_path, monkeypatch):
     seen = set()
-    real = loop_module._step
+    real = FileSupply.at
 
-    def spy(*arguments):
-        seen.update(arguments[4].ids[n] for n in arguments[5])
-        return real(*arguments)
+    def spy(supply, step):
+        taken = real(supply, step)
+        seen.update(taken.ids)
+        return taken
 
-    monkeypatch.setattr(loop_module, "_step", spy)
+    monkeypatch.setattr(FileSupply, "at", spy)
     ledger = stage(tmp_path / "a", guard=GUARD.model_copy(update={"probe_every": 0}), steps=None, epochs=2)
     assert ledger["rows"] == {"unit": "row", "in": 40, "kept": 38, "dropped": {"held_out_for_guard": 2}}
     assert len(seen) == 38 and ledger["steps"] == 19  # two epochs of 38 rows by 4
@@ -179,13 +172,14 @@ def test_a_collapse_goes_back_to_the_last_good_checkpoint_at_half_the_rate(tmp_p
 
 def test_the_steps_after_a_rollback_take_the_same_rows_again(tmp_path, monkeypatch, reach):
     taken = []
-    real = loop_module._step
+    real = FileSupply.at
 
-    def spy(*arguments):
-        taken.append((arguments[7], tuple(arguments[5])))
-        return real(*arguments)
+    def spy(supply, step):
+        found = real(supply, step)
+        taken.append((step, tuple(found.numbers)))
+        return found
 
-    monkeypatch.setattr(loop_module, "_step", spy)
+    monkeypatch.setattr(FileSupply, "at", spy)
     stage(tmp_path / "a", probe=good_while_near(reach), guard=acting("rollback"))
     rows = {}
     for step, numbers in taken:
@@ -236,7 +230,7 @@ class PowerCut(Exception):
 @pytest.mark.parametrize("cut_at", [3, 6, 7])
 def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkeypatch, reach, action, cut_at):
     stage(tmp_path / "whole", probe=good_while_near(reach), guard=acting(action))
-    real, seen, mirror = loop_module._step, [], partial(kept_by_part, tmp_path / "kept")
+    real, seen, mirror = Trainer.step, [], partial(kept_by_part, tmp_path / "kept")
 
     def cut(*arguments):
         seen.append(1)
@@ -245,7 +239,7 @@ def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "_step", cut)
+        patch.setattr(Trainer, "step", cut)
         if cut_at < 6 or action == "rollback":
             with pytest.raises(PowerCut):
                 stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action), mirror=mirror())
@@ -310,19 +304,7 @@ def test_a_stage_without_a_guard_keeps_two_checkpoints_as_before(tmp_path, monke
 
 
 def test_a_trial_ends_at_the_first_alarm_and_leaves_no_student(tmp_path, reach):
-    ledger = train_stage(
-        folder=tmp_path / "a",
-        stage="redi",
-        settings=SETTINGS.model_copy(update={"guard": GUARD}),
-        objective=redi,
-        records=some_pairs(40),
-        student=tiny_student,
-        fingerprint="f",
-        seed=0,
-        card="",
-        probe=good_while_near(reach),
-        trial=True,
-    )
+    ledger = stage(tmp_path / "a", probe=good_while_near(reach), trial=True)
     assert ledger["steps"] == 6 and not (tmp_path / "a" / "model").exists()
 
 

@@ -7,25 +7,24 @@ import pytest
 import torch
 
 from redistill.errors import OperatorError
-from redistill.train.coefficients import StepTokens, token_coefficients
+from redistill.train.coefficients import is_linear, step_loss, token_coefficients
 from redistill.train.objectives import (
     OBJECTIVES,
     Losses,
     Ragged,
-    is_linear,
     needs_mismatched,
     needs_pairs,
     needs_reference,
     redi,
-    sequence_coefficients,
     sft,
     simpo,
-    step_loss,
     symmetric,
 )
 from redistill.train.objectives.likelihood import redi_bounded, unlikelihood
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo
 from redistill.train.objectives.unpaired import asymre, kto, topr
+
+from .conftest import batch_of
 
 # two pairs: chosen -6 over 3 tokens (mean -2) and -4 over 4 (-1); rejected -10 over 5 (-2) and -6 over 2 (-3)
 CHOSEN, CHOSEN_TOKENS = torch.tensor([-6.0, -4.0], dtype=torch.float64), torch.tensor([3.0, 4.0], dtype=torch.float64)
@@ -39,6 +38,20 @@ TOKENS = torch.tensor([3.0, 5.0, 4.0, 2.0], dtype=torch.float64)
 ONES = torch.ones(2, dtype=torch.float64)
 # the reference: log-ratios +1 and -1 on chosen, -1 and +1 on rejected, so the margins are 2 and -2
 REFERENCE = (torch.tensor([-7.0, -3.0]).double(), torch.tensor([-9.0, -7.0]).double())
+
+
+def two_pairs(row_weights=ONES, **more):
+    """The same two pairs as a step holds them, each token at its sequence's mean."""
+    owners = torch.repeat_interleave(torch.arange(4), TOKENS.long())
+    more = {"logps": (LOGPS / TOKENS)[owners], **more}
+    return batch_of([3, 5, 4, 2], ["chosen", "rejected"] * 2, row_weights=row_weights, **more)
+
+
+def sequence_coefficients(objective, batch):
+    """One coefficient a sequence, where all its tokens have the same."""
+    found = token_coefficients(objective, [], batch).split(batch.counts.long().tolist())
+    assert all(torch.equal(part, part[:1].expand_as(part)) for part in found)
+    return torch.stack([part[0] for part in found])
 
 
 def mean(found):
@@ -72,22 +85,22 @@ def test_simpo_by_hand_uses_gamma_itself():
 
 def test_simpo_turns_into_symmetric_as_beta_goes_to_zero():
     # d/dm of -log sigmoid(beta m - gamma) -> -beta sigmoid(gamma): every pair alike, the direction of symmetric
-    small = sequence_coefficients(functools.partial(simpo, beta=1e-7, gamma=0.0), LOGPS, TOKENS, ONES)
-    flat = sequence_coefficients(symmetric, LOGPS, TOKENS, ONES)
+    small = sequence_coefficients(functools.partial(simpo, beta=1e-7, gamma=0.0), two_pairs())
+    flat = sequence_coefficients(symmetric, two_pairs())
     assert torch.allclose(small / small.norm(), flat / flat.norm(), atol=1e-6)
 
 
 def test_redi_coefficients_are_one_over_length_with_sign():
     # d loss / d(-logp) over 2 pairs: 1/(2*3), -.8/(2*5), 1/(2*4), -.8/(2*2)
-    found = sequence_coefficients(functools.partial(redi, rejected_weight=0.8), LOGPS, TOKENS, ONES)
+    found = sequence_coefficients(functools.partial(redi, rejected_weight=0.8), two_pairs())
     assert found.tolist() == pytest.approx([1 / 6, -0.08, 1 / 8, -0.2], abs=1e-12)
 
 
 def test_a_pair_of_weight_zero_counts_for_nothing():
     only_first = torch.tensor([1.0, 0.0], dtype=torch.float64)
     # pair 1 alone: 2 + .8 * -2 = .4
-    assert float(step_loss(redi, LOGPS, TOKENS, only_first)) == pytest.approx(0.4, abs=1e-12)
-    assert sequence_coefficients(redi, LOGPS, TOKENS, only_first)[2:].tolist() == [0.0, 0.0]
+    assert float(step_loss(redi, [], two_pairs(only_first))) == pytest.approx(0.4, abs=1e-12)
+    assert sequence_coefficients(redi, two_pairs(only_first))[2:].tolist() == [0.0, 0.0]
 
 
 def softplus(x):
@@ -114,7 +127,7 @@ def test_redi_bounded_weighs_the_push_by_the_traces_own_mean_probability():
 def test_redi_bounded_detached_never_turns_round_and_attached_stops_at_minus_one_over_gamma(detached, slopes):
     # slope of the rejected term: e^(gamma m) detached, (1 + gamma m) e^(gamma m) attached: 0 at m = -2, reversed at -3
     objective = functools.partial(redi_bounded, rejected_weight=0.8, gamma=0.5, detached=detached)
-    found = sequence_coefficients(objective, LOGPS, TOKENS, ONES)
+    found = sequence_coefficients(objective, two_pairs())
     by_hand = [1 / 6, -0.8 * slopes[0] / (2 * 5), 1 / 8, -0.8 * slopes[1] / (2 * 2)]
     assert found.tolist() == pytest.approx(by_hand, abs=1e-12)
 
@@ -215,8 +228,8 @@ def test_asymre_is_reward_minus_baseline_times_log_pi():
 
 
 def test_asymre_at_minus_one_ninth_has_the_direction_of_redi_at_point_eight():
-    ours = sequence_coefficients(functools.partial(asymre, baseline=-1 / 9), LOGPS, TOKENS, ONES)
-    redis = sequence_coefficients(functools.partial(redi, rejected_weight=0.8), LOGPS, TOKENS, ONES)
+    ours = sequence_coefficients(functools.partial(asymre, baseline=-1 / 9), two_pairs())
+    redis = sequence_coefficients(functools.partial(redi, rejected_weight=0.8), two_pairs())
     assert torch.allclose(ours / ours.norm(), redis / redis.norm(), atol=1e-12)
 
 
@@ -228,7 +241,9 @@ def test_topr_pushes_less_on_a_trace_that_already_fell_and_never_more_than_once(
     by_hand = (6 - 10 * math.exp(-1) + 4 - 6) / 4
     assert mean(topr(*PAIRS, REFERENCE[1], length_normalised=False)) == pytest.approx(by_hand, abs=1e-12)
     # the weight is a constant: the coefficient is the weight itself
-    found = sequence_coefficients(topr, LOGPS, TOKENS, ONES, {"reference_rejected_logps": REFERENCE[1]})
+    # a reference of -9 over 5 tokens and -7 over 2 on the rejected sides; chosen is not looked at
+    reference = torch.tensor([0.0] * 3 + [-9 / 5] * 5 + [0.0] * 4 + [-7 / 2] * 2).double()
+    found = sequence_coefficients(topr, two_pairs(reference_logps=reference))
     assert found.tolist() == pytest.approx([1 / 12, -math.exp(-0.2) / 20, 1 / 16, -1 / 8], abs=1e-12)
 
 
@@ -268,10 +283,12 @@ def test_every_objective_is_lowered_by_raising_what_it_should_raise(name):
     objective = OBJECTIVES[name]
     owners = torch.repeat_interleave(torch.arange(4), TOKENS.long())
     logps = (LOGPS / TOKENS)[owners] * torch.linspace(0.8, 1.2, 14, dtype=torch.float64)
-    rows = 2 if needs_pairs(objective) else 4
-    none = torch.zeros(2, dtype=torch.float64)
-    step = StepTokens(torch.arange(14), TOKENS, torch.ones(rows, dtype=torch.float64), logps, none)
-    coefficients = token_coefficients(objective, [], step, logps, none)
+    none = torch.zeros(2, dtype=torch.float64) if needs_pairs(objective) else None
+    step = batch_of(
+        [3, 5, 4, 2], ["chosen", "rejected"] * 2 if needs_pairs(objective) else ["single"] * 4, logps=logps,
+        reference_logps=logps, mismatched_logps=none, reference_mismatched_logps=none,
+    )  # fmt: skip
+    coefficients = token_coefficients(objective, [], step)
     assert torch.isfinite(coefficients).all()
     wrong = (owners % 2 == 1) & needs_pairs(objective)
     assert (coefficients[~wrong] > 0).all() and (coefficients[wrong] < 0).all()

@@ -18,6 +18,7 @@ from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.train import stage as train_loop
 from redistill.train.objectives import redi
 from redistill.train.rows import read_rows, write_rows
+from redistill.train.trainer import Trainer
 
 from .conftest import some_pairs, tiny_student
 from .test_train_stage import SETTINGS, metrics, stage, weights
@@ -33,17 +34,14 @@ def test_a_stage_whose_start_is_its_reference_begins_at_log_two(tmp_path):
 
 def test_another_reference_is_asked_instead_of_the_start(tmp_path):
     settings = SETTINGS.model_copy(update={"steps": 1})
-    train_loop.train_stage(
-        folder=tmp_path / "a", stage="dpo", settings=settings, objective=OBJECTIVES["dpo"], records=some_pairs(20),
-        student=tiny_student, reference=lambda: tiny_student(seed=5), fingerprint="f", seed=0, card="",
-    )  # fmt: skip
+    stage(tmp_path / "a", settings, OBJECTIVES["dpo"], reference=lambda: tiny_student(seed=5))
     assert abs(metrics(tmp_path / "a")[0]["loss"] - np.log(2)) > 1e-4
 
 
 def test_a_stage_with_a_reference_cut_short_ends_with_the_same_bytes_and_computes_it_once(tmp_path, monkeypatch):
     real_find, runs = train_loop.reference_logps, []
     stage(tmp_path / "whole" / "a", objective=KTO)
-    real, seen = train_loop._step, []
+    real, seen = Trainer.step, []
 
     def cut(*arguments):
         seen.append(1)
@@ -51,10 +49,10 @@ def test_a_stage_with_a_reference_cut_short_ends_with_the_same_bytes_and_compute
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(train_loop, "_step", cut)
+    monkeypatch.setattr(Trainer, "step", cut)
     with pytest.raises(RuntimeError, match="power cut"):
         stage(tmp_path / "cut" / "a", objective=KTO)
-    monkeypatch.setattr(train_loop, "_step", real)
+    monkeypatch.setattr(Trainer, "step", real)
     kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "cut" / ".references").iterdir()}
     assert sorted(name.split(".", 1)[1] for name in kept) == [
         "mismatched.npy", "mismatched.npy.json", "tokens.npy", "tokens.npy.json",
@@ -103,26 +101,23 @@ def test_spans_become_token_weights_the_mean_over_a_tokens_characters(tmp_path):
     pair = Pair("p", "1+1=", "2222", "33", "c", "r", chosen_spans=((1, 3, 0.0), (2, 3, 5.0)))
     rows, _ = encode(tmp_path / "characters", [pair])
     # a token a character: 1, 0, 5 (the last span wins), 1 and the end; rejected untouched
-    assert rows.span_weights.tolist() == [1, 0, 5, 1, 1, 1, 1, 1]
+    assert rows.values["weight"].tolist() == [1, 0, 5, 1, 1, 1, 1, 1]
     # a tokenizer that cuts elsewhere: tokens of two characters weigh (1 + 0)/2 and (5 + 1)/2
     wide = {"2222": [(0, 2), (2, 4), (4, 4), (4, 4)], "33": [(0, 1), (1, 2)]}
     rows, _ = encode(tmp_path / "wide", [pair], lambda texts: [wide[t] for t in texts])
-    assert rows.span_weights.tolist() == [0.5, 3, 1, 1, 1, 1, 1, 1]
+    assert rows.values["weight"].tolist() == [0.5, 3, 1, 1, 1, 1, 1, 1]
 
 
 def test_a_span_outside_its_text_drops_the_pair_with_a_reason(tmp_path):
     pairs = [Pair("p", "1", "22", "3", "c", "r", rejected_spans=((0, 2, 0.5),)), Pair("p", "1", "22", "3", "d", "s")]
     rows, account = encode(tmp_path, pairs)
     assert dict(account.dropped) == {"bad_span": 1} and len(rows) == 1
-    assert len(rows.span_weights) == int(rows.completion_starts()[-1])
+    assert len(rows.values["weight"]) == int(rows.completion_starts()[-1])
 
 
 def test_span_weights_without_a_span_is_one_sentence(tmp_path):
-    with pytest.raises(OperatorError, match="no pair has a span that changes a weight"):
-        train_loop.train_stage(
-            folder=tmp_path / "a", stage="redi", settings=SETTINGS, objective=redi, records=some_pairs(4), seed=0,
-            student=tiny_student, fingerprint="f", card="", modifiers=[MODIFIERS["span-weights"]],
-        )  # fmt: skip
+    with pytest.raises(OperatorError, match="no row has a span that changes a weight"):
+        stage(tmp_path / "a", records=some_pairs(4), modifiers=[MODIFIERS["span-weights"]])
 
 
 def test_pairs_with_spans_survive_storage_and_old_files_without_them_are_read(tmp_path):

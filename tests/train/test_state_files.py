@@ -9,8 +9,8 @@ import torch.distributed.checkpoint as dcp
 
 from redistill.errors import OperatorError
 from redistill.train import checkpoints
-from redistill.train import stage as loop_module
 from redistill.train.state_files import StateReader, StateWriter
+from redistill.train.trainer import Trainer
 
 from .test_train_stage import stage
 
@@ -35,14 +35,14 @@ def test_every_kind_of_tensor_comes_back_to_the_bit(tmp_path):
 
 
 def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path, monkeypatch):
-    real = loop_module._step
+    real = Trainer.step
 
     def cut(*arguments):
         if (tmp_path / "a" / "checkpoints" / "step-000004" / "done.json").exists():
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(loop_module, "_step", cut)
+    monkeypatch.setattr(Trainer, "step", cut)
     with pytest.raises(RuntimeError):
         stage(tmp_path / "a")
     newest, _ = checkpoints.newest(tmp_path / "a" / "checkpoints")

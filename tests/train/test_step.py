@@ -14,6 +14,7 @@ from redistill.train.coefficients import gradient_is_row_local
 from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
+from redistill.train.token_batch import Side
 
 from .conftest import TINY, some_examples, some_pairs, tiny_student
 
@@ -98,8 +99,8 @@ def test_loss_logps_and_every_gradient_of_redi_equal_fp64_row_by_row(tmp_path, w
     rows = encoded(tmp_path, pairs, student[1])
     figures, ours = our_step(student, functools.partial(redi, rejected_weight=weight), rows, range(9), budget=300)
     assert figures.loss == pytest.approx(loss, rel=1e-6, abs=1e-6)
-    assert figures.logps[0::2].tolist() == pytest.approx(chosen, rel=1e-6)
-    assert figures.logps[1::2].tolist() == pytest.approx(rejected, rel=1e-6)
+    assert figures.of(Side.chosen, figures.logps).tolist() == pytest.approx(chosen, rel=1e-6)
+    assert figures.of(Side.rejected, figures.logps).tolist() == pytest.approx(rejected, rel=1e-6)
     worst = {name: relative(ours[name], gradient) for name, gradient in gradients.items()}
     assert max(worst.values()) < 1e-6, worst
 
@@ -356,7 +357,7 @@ def test_the_weight_of_a_pair_multiplies_its_loss(tmp_path):
     rows = encoded(tmp_path / "w", weighted, tiny_student()[1])
     figures, _ = our_step(tiny_student(), redi, rows, range(3), 4000)
     means = figures.logps / figures.tokens
-    losses = -means[0::2] + 0.8 * means[1::2]
+    losses = -figures.of(Side.chosen, means) + 0.8 * figures.of(Side.rejected, means)
     assert figures.loss == pytest.approx(float((losses[0] + 3 * losses[2]) / 4), rel=1e-9)
 
 

@@ -10,11 +10,11 @@ import torch
 from redistill.config.tables import StageSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.train import OBJECTIVES, train_stage
-from redistill.train import stage as loop_module
+from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.objectives import Losses, redi
-from redistill.train.stage import is_finished, learning_rate
+from redistill.train.stage import is_finished
 from redistill.train.stopping import Paused
+from redistill.train.trainer import Trainer, learning_rate
 
 from .conftest import TINY, some_examples, some_pairs, tiny_student
 
@@ -24,18 +24,10 @@ SETTINGS = StageSettings(
 
 
 def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="f", student=tiny_student, **more):
-    return train_stage(
-        folder=Path(folder),
-        stage="redi",
-        settings=settings,
-        objective=objective,
-        records=some_pairs(20) if records is None else records,
-        student=student,
-        fingerprint=fingerprint,
-        seed=0,
-        card="a card",
-        **more,
-    )
+    """One stage under the name "redi"; `more` goes to the job and to train_stage, by the names of their parameters."""
+    of_job = {name: more.pop(name) for name in ("modifiers", "trial", "pause_at") if name in more}
+    job = StageJob(Path(folder), "redi", settings, objective, fingerprint, seed=0, card="a card", **of_job)
+    return train_stage(job, records=some_pairs(20) if records is None else records, student=student, **more)
 
 
 def weights(folder):
@@ -50,7 +42,7 @@ def metrics(folder):
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
 def test_a_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkeypatch, stop_at):
     stage(tmp_path / "whole")
-    real, seen = loop_module._step, []
+    real, seen = Trainer.step, []
 
     def cut(*arguments):
         seen.append(1)
@@ -58,10 +50,10 @@ def test_a_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkey
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(loop_module, "_step", cut)
+    monkeypatch.setattr(Trainer, "step", cut)
     with pytest.raises(RuntimeError, match="power cut"):
         stage(tmp_path / "cut")
-    monkeypatch.setattr(loop_module, "_step", real)
+    monkeypatch.setattr(Trainer, "step", real)
     stage(tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
@@ -81,7 +73,7 @@ def test_a_stage_that_pauses_twice_takes_the_same_steps_and_pauses_no_more_when_
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):
     stage(tmp_path / "whole")
-    real, seen = loop_module._step, []
+    real, seen = Trainer.step, []
 
     def cut(*arguments):
         seen.append(1)
@@ -89,10 +81,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkey
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(loop_module, "_step", cut)
+    monkeypatch.setattr(Trainer, "step", cut)
     with pytest.raises(RuntimeError):
         stage(tmp_path / "cut")
-    monkeypatch.setattr(loop_module, "_step", real)
+    monkeypatch.setattr(Trainer, "step", real)
     newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
     damaged = next(newest.glob("*.bin"))
     damaged.write_bytes(damaged.read_bytes()[:-7] + b"garbage")

@@ -14,8 +14,8 @@ from torch.distributed.tensor import DTensor
 
 from redistill.config.tables import GuardSettings, StageSettings, StudentSettings
 from redistill.model import loading
-from redistill.train import OBJECTIVES, train_stage
-from redistill.train import stage as loop_module
+from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import trainer as trainer_module
 
 from .conftest import TINY, some_examples, some_pairs
 
@@ -83,17 +83,17 @@ def train(folder: Path, objective: str, changes: dict, tied: bool, spoilt: int =
     records = some_examples(20) if objective == "sft" else some_pairs(40 if settings.guard else 20)
     Accelerator.clip_grad_norm_ = spy
     try:
+        job = StageJob(Path(folder), "redi", settings, OBJECTIVES[objective], "f", seed=0, card="")
         return train_stage(
-            folder=Path(folder), stage="redi", settings=settings, objective=OBJECTIVES[objective], records=records,
-            student=lambda: student(tied), fingerprint="f", seed=0, card="", probe=probe if settings.guard else None, **more,
-        )  # fmt: skip
+            job, records=records, student=lambda: student(tied), probe=probe if settings.guard else None, **more
+        )
     finally:
         Accelerator.clip_grad_norm_ = real
 
 
 def train_until(folder: Path, steps: int, changes: dict) -> None:
     """The long stage, cut short in the middle of step `steps + 1` on every rank."""
-    real, seen = loop_module.backward_step, []
+    real, seen = trainer_module.backward_step, []
 
     def cut(*arguments, **named):
         seen.append(1)
@@ -101,13 +101,13 @@ def train_until(folder: Path, steps: int, changes: dict) -> None:
             raise PowerCut
         return real(*arguments, **named)
 
-    loop_module.backward_step = cut
+    trainer_module.backward_step = cut
     try:
         train(folder, "redi", changes, False)
     except PowerCut:
         pass
     finally:
-        loop_module.backward_step = real
+        trainer_module.backward_step = real
 
 
 def die_in_step(folder: Path, steps: int) -> None:

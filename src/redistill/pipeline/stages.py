@@ -38,7 +38,7 @@ from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.select.stage import encode, select_part
-from redistill.train import needs_pairs, train_stage
+from redistill.train import StageJob, needs_pairs, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished, tidy
@@ -331,21 +331,24 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
         mirror_finished(run, name)
         return
     with run.plan.probe(settings, run.folder) as probe, stage_mirror(run, name) as mirror:
-        ledger = train_stage(
+        job = StageJob(
             folder=folder,
             stage=name,
             settings=settings,
             objective=run.plan.objectives[name],
-            records=records_of(run.folder / "select", stage_stream(run.plan, name)),
-            student=lambda: load_student(run, settings.start),
             fingerprint=fingerprint,
             seed=recipe.seed,
             card=model_card(run, name),
-            describe=settings.model_dump(mode="json"),
             modifiers=run.plan.modifiers[name],
+            describe=settings.model_dump(mode="json"),
+            pause_at=pause_at,
+        )
+        ledger = train_stage(
+            job,
+            records=records_of(run.folder / "select", stage_stream(run.plan, name)),
+            student=lambda: load_student(run, settings.start),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
-            pause_at=pause_at,
             mirror=mirror,
         )
     last = read_lines(folder / "metrics.jsonl")[-1]

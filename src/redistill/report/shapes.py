@@ -206,7 +206,7 @@ class Step(Shape):
     tokens_per_second: float | None = None
     seconds: float | None = None
     negative_prefix_share: float | None = None
-    squeeze: float | None = None
+    top_token_prob: float | None = None
     update_norm: float | None = None
     held_out_chosen_logp: float | None = None
     held_out_rejected_logp: float | None = None

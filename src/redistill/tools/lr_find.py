@@ -28,7 +28,7 @@ from redistill.pipeline.run import make_with_inputs, open_run
 from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.stage import Run
 from redistill.pipeline.stages import load_student
-from redistill.train import OBJECTIVES, train_stage
+from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
 
@@ -139,19 +139,22 @@ def _trial_settings(
 
 def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fingerprint: str) -> dict[str, Any]:
     folder = run.folder / "lr-find" / f"{stage}-trial"
+    job = StageJob(
+        folder=folder,
+        stage=stage,
+        settings=settings,
+        objective=objective,
+        fingerprint=stage_fingerprint,
+        seed=run.recipe.seed,
+        card="",
+        trial=True,
+    )
     with run.plan.probe(settings, run.folder) as probe:
         ledger = train_stage(
-            folder=folder,
-            stage=stage,
-            settings=settings,
-            objective=objective,
+            job,
             records=StageFolder(run.folder / "select", "").read(stage_stream(run.plan, stage)),
             student=lambda: load_student(run, settings.start),
-            fingerprint=stage_fingerprint,
-            seed=run.recipe.seed,
-            card="",
             probe=probe,
-            trial=True,
         )
     history = read_lines(folder / "metrics.jsonl")
     shutil.rmtree(folder)

@@ -2,6 +2,6 @@
 
 from redistill.train.modifiers import MODIFIERS
 from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_reference
-from redistill.train.stage import check_stage, train_stage
+from redistill.train.stage import StageJob, check_stage, train_stage
 
-__all__ = ["MODIFIERS", "OBJECTIVES", "check_stage", "needs_pairs", "needs_reference", "train_stage"]
+__all__ = ["MODIFIERS", "OBJECTIVES", "StageJob", "check_stage", "needs_pairs", "needs_reference", "train_stage"]

@@ -1,134 +1,121 @@
 """From a step's token log-probs to its loss, and back to one coefficient a token. Pure fp64 functions.
 
-    loss = step_loss_of_tokens(objective, modifiers, step, token_logps)
-    coefficients = token_coefficients(objective, modifiers, step, token_logps)      -d loss / d token log-prob, (T,)
+    loss = step_loss(objective, modifiers, batch)
+    coefficients = token_coefficients(objective, modifiers, batch)      -d loss / d token log-prob, (T,)
 
-Modifiers weigh the tokens, weighted sums make sequence log-probs, the objective makes row losses of those. The letters:
-T completion tokens of the step, end to end in the order of its sequences; S sequences (a pair is chosen, rejected).
+Modifiers weigh the tokens, weighted sums make sequence log-probs, the objective makes row losses of those. T completion
+tokens, S sequences and R rows as in TokenBatch.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from redistill.train.modifiers import Modifier, adds_loss, weighs_tokens
-from redistill.train.objectives import Objective, Ragged, needs_mismatched, needs_pairs, parameters_of, row_losses
+from redistill.train.objectives import (
+    Objective,
+    inputs_of,
+    needs_mismatched,
+    needs_pairs,
+    needs_scores,
+    row_losses,
+)
+from redistill.train.token_batch import VALUES, Side, TokenBatch
 
 
-@dataclass(frozen=True, slots=True)
-class StepTokens:
-    """What is known of a step before the student has run."""
-
-    ids: Tensor  # (T,)
-    counts: Tensor  # (S,) completion tokens, fp64
-    row_weights: Tensor  # (rows,) fp64
-    reference_logps: Tensor | None = None  # (T,) fp64, where the objective compares with a reference
-    reference_mismatched_logps: Tensor | None = None  # (rows,) fp64
-    span_weights: Tensor | None = None  # (T,) fp64, where a modifier reads them
-
-    @property
-    def owners(self) -> Tensor:
-        """(T,): the sequence of each token."""
-        return torch.repeat_interleave(torch.arange(len(self.counts)), self.counts.long())
-
-    def by_sequence(self, values: Tensor) -> Tensor:
-        """(S,): the sum of `values` (T,) over each sequence."""
-        return values.new_zeros(len(self.counts)).index_add(0, self.owners, values)
-
-
-def token_weights(modifiers: Sequence[Modifier], step: StepTokens, token_logps: Tensor) -> tuple[Tensor, Tensor]:
+def token_weights(modifiers: Sequence[Modifier], batch: TokenBatch) -> tuple[Tensor, Tensor]:
     """(weights, shares), (T,) each: what multiplies each token's log-prob, and what each token adds to |y|.
 
-    The weights are the product of all modifiers', the shares of those that renormalise.
+    The weights are the product of all modifiers', the shares that of the absolute values of those that renormalise: a
+    signed weight never enters a divisor.
     """
-    weights, shares = torch.ones_like(step.ids, dtype=torch.float64), torch.ones_like(step.ids, dtype=torch.float64)
+    weights, shares = torch.ones_like(batch.ids, dtype=torch.float64), torch.ones_like(batch.ids, dtype=torch.float64)
     weighing = [m for m in modifiers if weighs_tokens(m)]
     if not weighing:
         return weights, shares
-    sizes = step.counts.long().tolist()
-    ids, logps = step.ids.split(sizes), token_logps.detach().split(sizes)
-    spans = step.span_weights.split(sizes) if step.span_weights is not None else ids
+    sizes = batch.counts.long().tolist()
+    offered = {"ids": batch.ids.split(sizes)}
+    if batch.logps is not None:
+        offered["token_logps"] = batch.logps.detach().split(sizes)
+    if "weight" in batch.values:
+        offered["weights"] = batch.values["weight"].split(sizes)
     weight_of, share_of = weights.split(sizes), shares.split(sizes)  # views: written in place below
-    for chosen in range(0, len(sizes), 2):
-        rejected = chosen + 1
-        offered = {
-            "chosen_ids": ids[chosen],
-            "rejected_ids": ids[rejected],
-            "chosen_token_logps": logps[chosen],
-            "rejected_token_logps": logps[rejected],
-            "chosen_span_weights": spans[chosen],
-            "rejected_span_weights": spans[rejected],
-        }
-        for modifier in weighing:
-            asked = parameters_of(modifier)
-            found = modifier(**{name: value for name, value in offered.items() if name in asked})
-            for side, factor in ((chosen, found.chosen), (rejected, found.rejected)):
-                weight_of[side].mul_(factor)
+    for modifier in weighing:
+        for sequences in _sequences_together(modifier, batch):
+            known = {f"{side}{name}": parts[n] for side, n in sequences.items() for name, parts in offered.items()}
+            found = modifier(**{name: known[name] for name in inputs_of(modifier)})
+            for factor, n in zip(found.factors, sequences.values(), strict=True):
+                weight_of[n].mul_(factor)
                 if found.renormalise:
-                    share_of[side].mul_(factor)
+                    share_of[n].mul_(factor.abs())
     return weights, shares
 
 
-def step_loss_of_tokens(
-    objective: Objective,
-    modifiers: Sequence[Modifier],
-    step: StepTokens,
-    token_logps: Tensor,
-    mismatched_logps: Tensor | None = None,
-) -> Tensor:
-    """The step's loss, a scalar, differentiable in token_logps (T,). mismatched_logps (rows,): for KTO."""
-    weights, shares = token_weights(modifiers, step, token_logps)
-    logps, tokens = step.by_sequence(weights * token_logps), step.by_sequence(shares)
+def _sequences_together(modifier: Modifier, batch: TokenBatch) -> list[dict[str, int]]:
+    """What the modifier is called on, one after another: {prefix of the parameter names: number of the sequence}."""
+    if not needs_pairs(modifier):
+        return [{"": n} for n in range(len(batch.counts))]
+    sides = zip(batch.of(Side.chosen).tolist(), batch.of(Side.rejected).tolist(), strict=True)
+    return [{"chosen_": chosen, "rejected_": rejected} for chosen, rejected in sides]
+
+
+def step_loss(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch) -> Tensor:
+    """The loss of one optimizer step, a scalar: sum(row weight * loss) / sum(|row weight| * |weight|).
+
+    Differentiable in batch.logps (or, for objectives of scores, batch.scores). Signs are left out of the divisor: rows of
+    weight +1, +1, -1, -1 are four rows, where their sum would be none at all.
+    """
+    weights, shares = token_weights(modifiers, batch)
+    tokens = batch.by_sequence(shares)
     tokens = torch.where(tokens > 0, tokens, 1.0)
+    chosen, rejected = batch.of(Side.chosen), batch.of(Side.rejected)
     for modifier in modifiers:
         if not weighs_tokens(modifier) and not adds_loss(modifier):
-            sides = modifier(chosen_tokens=tokens[0::2], rejected_tokens=tokens[1::2], row_weights=step.row_weights)
-            tokens = torch.stack(sides, dim=1).flatten()
-    known = _known(objective, step, weights, token_logps, mismatched_logps)
-    found = row_losses(objective, logps, tokens, known)
-    losses = found.losses
+            sides = modifier(
+                chosen_tokens=tokens[chosen], rejected_tokens=tokens[rejected], row_weights=batch.row_weights.abs()
+            )
+            tokens = tokens.index_copy(0, chosen, sides[0]).index_copy(0, rejected, sides[1])
+    losses, divisors = row_losses(objective, batch, weights, tokens)
     for modifier in modifiers:
         if adds_loss(modifier):
-            whole = step.by_sequence(token_logps)
-            losses = losses + found.weights * modifier(chosen_logps=whole[0::2], chosen_tokens=step.counts[0::2])
-    return (step.row_weights * losses).sum() / (step.row_weights * found.weights).sum()
+            assert batch.logps is not None
+            whole = batch.by_sequence(batch.logps)
+            losses = losses + divisors * modifier(chosen_logps=whole[chosen], chosen_tokens=batch.counts[chosen])
+    return (batch.row_weights * losses).sum() / (batch.row_weights.abs() * divisors.abs()).sum()
 
 
-def _known(
-    objective: Objective, step: StepTokens, weights: Tensor, token_logps: Tensor, mismatched_logps: Tensor | None
-) -> Mapping[str, Tensor | Ragged]:
-    """By parameter name, what the objective asks for beside its own log-probs and counts."""
-    known: dict[str, Tensor | Ragged] = {}
-    if not needs_pairs(objective):
-        return known
-    if step.reference_logps is not None:
-        reference = step.by_sequence(weights * step.reference_logps)
-        known |= {"reference_chosen_logps": reference[0::2], "reference_rejected_logps": reference[1::2]}
-    if mismatched_logps is not None and step.reference_mismatched_logps is not None:
-        known["mismatched_logps"] = mismatched_logps
-        known["reference_mismatched_logps"] = step.reference_mismatched_logps
-    if "rejected_token_logps" in parameters_of(objective):
-        owners = step.owners
-        rejected = owners % 2 == 1
-        known["rejected_token_logps"] = Ragged(token_logps[rejected], weights[rejected], owners[rejected] // 2)
-    return known
-
-
-def token_coefficients(
-    objective: Objective,
-    modifiers: Sequence[Modifier],
-    step: StepTokens,
-    token_logps: Tensor,
-    mismatched_logps: Tensor | None = None,
-) -> Tensor:
-    """-d(step loss)/d(token log-probs), (T,): what each token's -logp is multiplied by in the backward pass."""
-    leaf = token_logps.detach().double().requires_grad_(True)
-    loss = step_loss_of_tokens(objective, modifiers, step, leaf, mismatched_logps)
+def token_coefficients(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch) -> Tensor:
+    """-d(step loss)/d(token log-probs), (T,): what each token's -logp is multiplied by in the backward pass. Of an
+    objective of scores the same with respect to the scores."""
+    name = "scores" if needs_scores(objective) else "logps"
+    leaf = getattr(batch, name).detach().double().requires_grad_(True)
+    loss = step_loss(objective, modifiers, dataclasses.replace(batch, **{name: leaf}))
     (gradient,) = torch.autograd.grad(loss, leaf)
     return -gradient
+
+
+# --- what kind of gradient an objective has, found by asking it -------------------------------------------------
+
+
+@functools.lru_cache(maxsize=8)
+def is_linear(objective: Objective) -> bool:
+    """True when the gradient does not depend on the log-probs, so one pass over the student is enough.
+
+    Found by asking the objective at points of every scale that log-probs come in, so there is no flag to forget. One that
+    asks for mismatched log-probs needs the first pass in any case.
+    """
+    if needs_mismatched(objective):
+        return False
+    batch = _made_up(objective, [3.0, 5.0, 7.0, 2.0])
+    near = torch.tensor([[-0.3, -0.2, -0.4, -0.1], [-0.1, -0.4, -0.2, -0.3]]).double()
+    # margins of either sign from tenths to tens of thousands: a hinge anywhere between bends somewhere here
+    sums = [scale * point for scale in (1.0, 10.0, 100.0, 1e3, 1e5) for point in near]
+    points = [*((point / batch.counts)[batch.sequence] for point in sums), *_points_of_every_scale(len(batch.ids))]
+    first, *others = (_coefficients_at(objective, (), batch, point) for point in points)
+    return all(torch.allclose(first, other, rtol=0, atol=1e-12) for other in others)
 
 
 @functools.lru_cache(maxsize=8)
@@ -137,26 +124,55 @@ def gradient_is_row_local(objective: Objective, modifiers: tuple[Modifier, ...])
     own coefficients, and the student's body is run once a step instead of twice.
 
     Found by asking, like `is_linear`: one row's log-probs are moved, by hundredths to thousands of nats, and the coefficients
-    of the others must stand still. What estimates something from the whole step (KTO's KL) does not stand alone.
+    of the others must stay as they are. What estimates something from the whole step (KTO's KL) is not local.
     """
     if needs_mismatched(objective):
         return False
-    rows = 3
-    counts = torch.tensor([3.0, 5.0, 4.0, 2.0, 6.0, 3.0][: 2 * rows if needs_pairs(objective) else rows]).double()
-    total = int(counts.sum())
-    draw = torch.Generator().manual_seed(0)
-    step = StepTokens(
-        ids=torch.randint(0, 3, (total,), generator=draw),
-        counts=counts,
-        row_weights=torch.tensor([1.0, 0.5, 2.0]).double(),
-        reference_logps=-torch.rand(total, generator=draw).double(),
-        span_weights=torch.rand(total, generator=draw).double(),
-    )
-    others = step.owners >= len(counts) // rows
-    for _ in range(12):  # every token at its own scale, so that a threshold anywhere is crossed
-        here, other = -(10.0 ** (6 * torch.rand(2, total, generator=draw).double() - 2.5))
+    batch = _made_up(objective, [3.0, 5.0, 4.0, 2.0, 6.0, 3.0] if needs_pairs(objective) else [3.0, 5.0, 4.0])
+    others = batch.row[batch.sequence] > 0
+    points = _points_of_every_scale(len(batch.ids))
+    for here, other in zip(points[::2], points[1::2], strict=True):
         moved = torch.where(others, here, other)
-        first, second = (token_coefficients(objective, modifiers, step, at)[others] for at in (here, moved))
+        first, second = (_coefficients_at(objective, modifiers, batch, at)[others] for at in (here, moved))
         if not torch.allclose(first, second, rtol=0, atol=1e-12):
             return False
     return True
+
+
+def _coefficients_at(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch, point: Tensor) -> Tensor:
+    """The coefficients where log-probs, or scores, are `point` (T,)."""
+    return token_coefficients(objective, modifiers, dataclasses.replace(batch, logps=point, scores=point))
+
+
+def _points_of_every_scale(tokens: int) -> list[Tensor]:
+    """24 made-up vectors of log-probs (tokens,), every token at its own scale from hundredths to thousands of nats, so
+    that a threshold anywhere is crossed."""
+    draw = torch.Generator().manual_seed(0)
+    return [-(10.0 ** (6 * torch.rand(tokens, generator=draw).double() - 2.5)) for _ in range(24)]
+
+
+def _made_up(objective: Objective, counts: Sequence[float]) -> TokenBatch:
+    """A batch with everything that an objective may ask for, in pairs or examples, all of one problem."""
+    draw = torch.Generator().manual_seed(0)
+    pairs = needs_pairs(objective)
+    sequences, tokens = len(counts), int(sum(counts))
+    rows = sequences // 2 if pairs else sequences
+    sides = [Side.chosen, Side.rejected] * rows if pairs else [Side.single] * rows
+
+    def rand() -> Tensor:
+        return torch.rand(tokens, generator=draw).double()
+
+    values = {"advantage": 2 * rand() - 1, "weight": rand(), "target": rand().round(), "mask": rand().round()}
+    values["action"] = torch.arange(tokens).double() // 2
+    assert values.keys() == set(VALUES)
+    return TokenBatch(
+        ids=torch.randint(0, 3, (tokens,), generator=draw),
+        counts=torch.tensor(counts).double(),
+        row=torch.arange(sequences) // (2 if pairs else 1),
+        side=torch.tensor(sides),
+        group=torch.zeros(sequences, dtype=torch.long),
+        row_weights=torch.tensor([1.0, 0.5, 2.0, 1.5][:rows]).double(),
+        reference_logps=-rand(),
+        behaviour_logps=-rand(),
+        values=values,
+    )

@@ -1,7 +1,6 @@
 """What the guard reads off a step beside its loss: pure measurements, none of them changes the student.
 
-negative_prefix_share(figures.coefficients)     share of pairs that push their shared prefix down
-squeeze(figures.top_probs)                      how sure the student is on rejected tokens
+pair_diagnostics(figures)                       negative_prefix_share and top_token_prob of the step's pairs
 update_norm(optimizer)                          || theta_new - theta_old || of the step just taken
 held_out_figures(policy, rows, numbers, ...)    log-probs of pairs that are not trained on
 """
@@ -18,29 +17,38 @@ from redistill.model.logps import make_pack
 from redistill.records import content_id
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
-from redistill.train.step import Ranks
+from redistill.train.step import Ranks, StepFigures
+from redistill.train.token_batch import Side
 
 BLOCK = 1 << 20  # weights looked at at a time by `update_norm`: its scratch stays in the cache and costs no memory
 
 
-def negative_prefix_share(coefficients: Tensor) -> float:
-    """Share of pairs whose net weight on the prefix that both sides share is negative. coefficients: (2 pairs,), chosen
-    then rejected, d(loss)/d(-logp).
+def negative_prefix_share(chosen: Tensor, rejected: Tensor) -> float:
+    """Share of pairs whose net weight on the prefix that both sides share is negative. chosen, rejected: (pairs,), the
+    coefficients d(loss)/d(-logp) of either side's first token.
 
     A token in both sides is weighted by the sum of their coefficients; for REDI 1/|y_w| - alpha/|y_l|, negative whenever
     |y_l| < alpha |y_w|: such a pair lowers the very tokens that its chosen side should raise.
     """
-    net = coefficients[0::2] + coefficients[1::2]
-    return float((net < 0).double().mean())
+    return float((chosen + rejected < 0).double().mean())
 
 
-def squeeze(top_probs: Tensor) -> float:
-    """Mean probability of the likeliest token on rejected completions. top_probs: (2 pairs,).
+def top_token_prob(rejected: Tensor) -> float:
+    """Mean probability of the likeliest token on rejected completions. rejected: (pairs,), each its completion's mean.
 
-    Pushing a token down moves its mass to the likeliest one (Ren & Sutherland 2024, arXiv 2407.10490), so this rises when
-    negatives squeeze the distribution.
+    Pushing a token down moves its mass to the likeliest one (squeezing, Ren & Sutherland 2024, arXiv 2407.10490), so this
+    rises when negatives squeeze the distribution.
     """
-    return float(top_probs[1::2].mean())
+    return float(rejected.mean())
+
+
+def pair_diagnostics(figures: StepFigures) -> dict[str, Any]:
+    """The diagnostics of one step on pairs, by their names in metrics.jsonl."""
+    chosen, rejected = (figures.of(side, figures.coefficients) for side in (Side.chosen, Side.rejected))
+    return {
+        "negative_prefix_share": negative_prefix_share(chosen, rejected),
+        "top_token_prob": top_token_prob(figures.of(Side.rejected, figures.top_probs)),
+    }
 
 
 def update_norm(optimizer: torch.optim.Optimizer, ranks: Ranks | None = None) -> float:
@@ -86,7 +94,7 @@ def hold_out(rows: Rows, count: int, seed: int) -> tuple[list[int], list[int]]:
     The choice looks at nothing but (seed, prompt), so it does not depend on the order of rows, and all pairs of a problem
     are on the same side.
     """
-    if rows.per_row != 2:
+    if Side.chosen not in rows.sides:
         return list(range(len(rows))), []
     firsts = [rows.sequences_of(row)[0] for row in range(len(rows))]
     starts = [int(rows.starts[first]) for first in firsts]
@@ -121,7 +129,7 @@ def held_out_figures(
     device: torch.device,
     ranks: Ranks,
 ) -> dict[str, float]:
-    """Mean per-token log-probs of held-out pairs, their margin and squeeze. Every rank runs as many packs as the others,
+    """Mean per-token log-probs of held-out pairs, their margin and top-token probability. Every rank runs as many packs as the others,
     one of them again where it has run out: a sharded policy is gathered by all ranks together."""
     sequences = [number for row in numbers for number in rows.sequences_of(row)]
     tokens = torch.tensor([rows.completion_tokens(n) for n in sequences], dtype=torch.float64)
@@ -139,15 +147,12 @@ def held_out_figures(
             sums[0].index_add_(0, pack.row_of_target, logps.double())
             sums[1].index_add_(0, pack.row_of_target, top_logps.double().exp())
     logps, top_probs = ranks.sum(sums).cpu() / tokens
-    chosen, rejected = float(logps[0::2].mean()), float(logps[1::2].mean())
+    chosen, rejected = map(rows.sides.index, (Side.chosen, Side.rejected))
+    logp_of, top_prob_of = logps.view(len(numbers), -1), top_probs.view(len(numbers), -1)  # (pairs, sides)
+    chosen_logp, rejected_logp = float(logp_of[:, chosen].mean()), float(logp_of[:, rejected].mean())
     return {
-        "held_out_chosen_logp": chosen,
-        "held_out_rejected_logp": rejected,
-        "held_out_margin": chosen - rejected,
-        "held_out_squeeze": squeeze(top_probs),
+        "held_out_chosen_logp": chosen_logp,
+        "held_out_rejected_logp": rejected_logp,
+        "held_out_margin": chosen_logp - rejected_logp,
+        "held_out_top_token_prob": top_token_prob(top_prob_of[:, rejected]),
     }
-
-
-def pair_diagnostics(coefficients: Tensor, top_probs: Tensor) -> dict[str, Any]:
-    """The gauges of one step on pairs, by their names in metrics.jsonl."""
-    return {"negative_prefix_share": negative_prefix_share(coefficients), "squeeze": squeeze(top_probs)}

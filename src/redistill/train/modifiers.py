@@ -1,4 +1,4 @@
-"""What changes how strongly single tokens, rows or lengths count, whatever the pair objective. Small pure functions.
+"""What changes how strongly single tokens, rows or lengths count, whatever the objective. Small pure functions.
 
     modifiers: [shared-prefix-mask, {name: divergence-window, window: 64, decay: 0.5}, {name: nll-anchor, alpha: 0.2}]
 
@@ -6,9 +6,11 @@ A modifier's parameter names say where it enters:
 
     chosen_ids, rejected_ids        one pair's completion tokens -> TokenWeights: weight w_t multiplies log-prob t in the
       (and *_token_logps,           sequence sum (of the student and of the reference alike; of token-level losses, the
-       *_span_weights)              token's loss). Several multiply. |y| stays the count of all tokens, so what is masked
-                                    is simply gone; with `renormalise` it becomes the sum of the weights, so what is left
-                                    is pushed harder. A side with nothing left counts as log-prob 0 over 1 token.
+       *_weights)                   token's loss). Several multiply. |y| stays the count of all tokens, so what is masked
+                                    is simply gone; with `renormalise` it becomes the sum of the weights (of their absolute
+                                    values), so what is left is pushed harder. A side with nothing left counts as log-prob 0
+                                    over 1 token.
+    ids, token_logps, weights       the same of one sequence -> SequenceWeights; works on examples and on both sides of pairs
     chosen_tokens, rejected_tokens  the step's counts -> the counts that the objective divides by
     chosen_logps                    the step's chosen sums, unmodified -> a loss a pair, added to the objective's
 
@@ -23,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from redistill.errors import OperatorError
-from redistill.train.objectives import Objective, needs_lengths, needs_pairs, parameters_of
+from redistill.train.objectives import Objective, inputs_of, name_of, needs_lengths, needs_pairs, quantities_of
 
 
 class TokenWeights(NamedTuple):
@@ -32,6 +34,23 @@ class TokenWeights(NamedTuple):
     chosen: Tensor  # (chosen tokens,)
     rejected: Tensor  # (rejected tokens,)
     renormalise: bool
+
+    @property
+    def factors(self) -> tuple[Tensor, ...]:
+        """The weights, sequence by sequence."""
+        return self.chosen, self.rejected
+
+
+class SequenceWeights(NamedTuple):
+    """The weight of each completion token of one sequence, and whether |y| becomes their sum."""
+
+    weights: Tensor  # (tokens,)
+    renormalise: bool
+
+    @property
+    def factors(self) -> tuple[Tensor, ...]:
+        """The weights, sequence by sequence."""
+        return (self.weights,)
 
 
 Modifier = Callable[..., Any]
@@ -86,12 +105,11 @@ def negative_floor(
     return TokenWeights(torch.ones(len(chosen_ids)).double(), kept.double(), renormalise)
 
 
-def span_weights(
-    chosen_span_weights: Tensor, rejected_span_weights: Tensor, *, renormalise: bool = False
-) -> TokenWeights:
-    """The weights that the pairs bring as character spans (Pair.chosen_spans, Pair.rejected_spans): a wrong step from a
-    judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1."""
-    return TokenWeights(chosen_span_weights, rejected_span_weights, renormalise)
+def span_weights(weights: Tensor, *, renormalise: bool = False) -> SequenceWeights:
+    """The weights that rows bring as character spans (Example.spans, Pair.chosen_spans, Pair.rejected_spans): a wrong step
+    from a judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1. A
+    negative weight turns the token's push round; lengths count its absolute value."""
+    return SequenceWeights(weights, renormalise)
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
@@ -133,29 +151,24 @@ def nll_anchor(chosen_logps: Tensor, chosen_tokens: Tensor, *, alpha: float = 1.
 
 def weighs_tokens(modifier: Modifier) -> bool:
     """True for a modifier of token weights."""
-    return bool(parameters_of(modifier) & {"chosen_ids", "rejected_ids", "chosen_span_weights"})
+    return bool(quantities_of(modifier) & {"ids", "token_logps", "weights"})
 
 
 def adds_loss(modifier: Modifier) -> bool:
     """True for a modifier that adds a loss."""
-    return "chosen_logps" in parameters_of(modifier)
+    return "chosen_logps" in inputs_of(modifier)
 
 
 def reads_logps(modifier: Modifier) -> bool:
     """True when the weights depend on the student's token log-probs, so a first pass must find them."""
-    return bool(parameters_of(modifier) & {"chosen_token_logps", "rejected_token_logps"})
-
-
-def reads_spans(modifier: Modifier) -> bool:
-    """True when the pairs' character spans are asked for."""
-    return "chosen_span_weights" in parameters_of(modifier)
+    return "token_logps" in quantities_of(modifier)
 
 
 def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: str) -> None:
     """OperatorError where a modifier cannot work on this objective, or would do nothing."""
     for modifier in modifiers:
-        name = getattr(modifier, "func", modifier).__name__.replace("_", "-")
-        if not needs_pairs(objective):
+        name = name_of(modifier).replace("_", "-")
+        if needs_pairs(modifier) and not needs_pairs(objective):
             raise OperatorError(f"{where}.modifiers: {name} works on pairs, and this objective reads examples.")
         counts = not weighs_tokens(modifier) and not adds_loss(modifier)
         if not needs_lengths(objective) and (counts or getattr(modifier, "keywords", {}).get("renormalise")):

@@ -1,9 +1,9 @@
 """Examples and Pairs -> token rows on disk: encoded once, then read by memory map, so a corpus need not fit in memory.
 
     tokens.bin   int32, all sequences end to end
-    index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights (rows,)
+    index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights and groups (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
-    span_weights.bin  float32, one a completion token, where a stage asks for the pairs' character spans
+    values-weight.bin  float32, one a completion token, where a stage asks for the weights of the rows' character spans
     account.json last: the account of rows, and the SHA-256 of the other files, which are looked at before any row is used
 
 An example is one sequence, a pair two: chosen then rejected. A row too long for the student is dropped with its reason,
@@ -11,8 +11,9 @@ never cut: a cut trace has lost its answer.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_bytes, write_json, writing
 from redistill.io.stage_folder import Account
 from redistill.records import Example, Pair
+from redistill.train.token_batch import Side
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
@@ -28,14 +30,16 @@ Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Encoded rows. Sequence i is tokens[starts[i]:starts[i+1]], of which the first prompt_tokens[i] are the prompt."""
+    """Encoded rows, all examples or all pairs. Sequence i is tokens[starts[i]:starts[i+1]], of which the first
+    prompt_tokens[i] are the prompt. groups: None where every row is a problem of its own."""
 
     tokens: np.ndarray
     starts: np.ndarray
     prompt_tokens: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray  # (rows,)
     ids: list[str]
-    span_weights: np.ndarray | None = None  # (completion tokens of all sequences,)
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> (completion tokens of all sequences,)
+    groups: np.ndarray | None = None  # (rows,) int64: rows of one problem have one number
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -44,6 +48,11 @@ class Rows:
     def per_row(self) -> int:
         """Sequences a row: 1 for examples, 2 for pairs."""
         return len(self.prompt_tokens) // max(1, len(self))
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """What each sequence of a row is, in the order of `sequences_of`."""
+        return (Side.single,) if self.per_row == 1 else (Side.chosen, Side.rejected)
 
     def sequences_of(self, row: int) -> list[int]:
         """The sequence numbers of a row, chosen first."""
@@ -90,47 +99,49 @@ def write_rows(
 ) -> Account:
     """Encode records into `folder` and return the account of rows; `max_tokens` bounds prompt + completion.
 
-    `completion_offsets` gives the characters of each completion token; with it the pairs' spans become token weights.
+    `completion_offsets` gives the characters of each completion token; with it the rows' spans become the token value
+    "weight".
     """
     account = Account("row")
     starts, prompt_tokens, weights, ids, dropped = [0], [], [], [], []
+    groups: dict[str, int] = {}
+    group_of_row = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("account.json", "span_weights.bin"):  # of rows that a kill cut short, or that are damaged
-            (folder / name).unlink(missing_ok=True)
-    with writing(folder / "tokens.bin"), open(folder / "tokens.bin", "wb") as file:
-        for batch in _batched(records, 512):
-            prompts = encode_prompts([r.prompt for r in batch])
-            sides = [[r.completion] if isinstance(r, Example) else [r.chosen, r.rejected] for r in batch]
-            flat = iter(encode_completions([text for side in sides for text in side]))
-            for record, prompt, side in zip(batch, prompts, sides, strict=True):
-                completions = [next(flat) for _ in side]
-                name = record.trace_id if isinstance(record, Example) else f"{record.chosen_id} {record.rejected_id}"
-                if max(len(prompt) + len(c) for c in completions) > max_tokens:
-                    account.drop("too_long")
-                    dropped.append([name, "too_long"])
-                    continue
-                if min(len(prompt) + len(c) - max(len(prompt), 1) for c in completions) < 1:
-                    account.drop("empty_completion")
-                    dropped.append([name, "empty_completion"])
-                    continue
-                if completion_offsets is not None:
-                    assert isinstance(record, Pair)
-                    found = _span_weights(record, completion_offsets)
-                    if found is None:
-                        account.drop("bad_span")
-                        dropped.append([name, "bad_span"])
-                        continue
-                    counts = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
-                    with open(folder / "span_weights.bin", "ab") as weights_file:
-                        weights_file.writelines(w[len(w) - n :].tobytes() for w, n in zip(found, counts, strict=True))
-                account.keep()
-                for completion in completions:
-                    file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())
-                    starts.append(starts[-1] + len(prompt) + len(completion))
-                    prompt_tokens.append(len(prompt))
-                weights.append(1.0 if isinstance(record, Example) else record.weight)
-                ids.append(name)
+        for path in (
+            folder / "account.json",
+            *_value_files(folder),
+        ):  # of rows that a kill cut short, or that are damaged
+            path.unlink(missing_ok=True)
+    with writing(folder / "tokens.bin"), ExitStack() as files:
+        file = files.enter_context(open(folder / "tokens.bin", "wb"))
+        weights_file = files.enter_context(open(_value_file(folder, "weight"), "wb")) if completion_offsets else None
+        for record, prompt, completions in _encode(records, encode_prompts, encode_completions):
+            name = record.trace_id if isinstance(record, Example) else f"{record.chosen_id} {record.rejected_id}"
+            learned = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
+            token_weights = _span_weights(record, completion_offsets) if completion_offsets else []
+            reason = (
+                "too_long" if max(len(prompt) + len(c) for c in completions) > max_tokens
+                else "empty_completion" if min(learned) < 1
+                else "bad_span" if token_weights is None
+                else ""
+            )  # fmt: skip
+            if reason:
+                account.drop(reason)
+                dropped.append([name, reason])
+                continue
+            account.keep()
+            for completion in completions:
+                file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())
+                starts.append(starts[-1] + len(prompt) + len(completion))
+                prompt_tokens.append(len(prompt))
+            if weights_file is not None:
+                weights_file.writelines(
+                    w[len(w) - n :].tobytes() for w, n in zip(token_weights or (), learned, strict=True)
+                )
+            weights.append(record.weight)
+            group_of_row.append(groups.setdefault(record.problem_id, len(groups)))
+            ids.append(name)
     write_bytes(folder / "ids.txt", "\n".join(ids).encode())
     with writing(folder / "index.npz"):
         np.savez(
@@ -138,17 +149,44 @@ def write_rows(
             starts=np.asarray(starts, dtype=np.int64),
             prompt_tokens=np.asarray(prompt_tokens, dtype=np.int64),
             weights=np.asarray(weights, dtype=np.float64),
+            groups=np.asarray(group_of_row, dtype=np.int64),
         )
     account.check("train/rows")
-    files = sums_of(folder, [path for name in _FILES if (path := folder / name).exists()])
-    write_json(folder / "account.json", {**account.to_json(), "dropped_ids": dropped, "files": files})
+    sums = sums_of(folder, [*(folder / name for name in _FILES), *_value_files(folder)])
+    write_json(folder / "account.json", {**account.to_json(), "dropped_ids": dropped, "files": sums})
     return account
 
 
-_FILES = ("tokens.bin", "index.npz", "ids.txt", "span_weights.bin")
+def _encode(
+    records: Iterable[Example | Pair], encode_prompts: Encode, encode_completions: Encode
+) -> Iterable[tuple[Example | Pair, list[int], list[list[int]]]]:
+    """(record, prompt ids, ids of each completion), encoded 512 records at a time."""
+    for batch in _batched(records, 512):
+        prompts = encode_prompts([r.prompt for r in batch])
+        flat = iter(encode_completions([text for r in batch for text, _ in _completions(r)]))
+        for record, prompt in zip(batch, prompts, strict=True):
+            yield record, prompt, [next(flat) for _ in _completions(record)]
 
 
-def damage(folder: Path) -> str | None:
+def _completions(record: Example | Pair) -> list[tuple[str, Sequence[tuple[int, int, float]]]]:
+    """(text, spans) of a record's completions, in the order of `Rows.sides`."""
+    if isinstance(record, Example):
+        return [(record.completion, record.spans)]
+    return [(record.chosen, record.chosen_spans), (record.rejected, record.rejected_spans)]
+
+
+def _value_file(folder: Path, name: str) -> Path:
+    return folder / f"values-{name}.bin"
+
+
+def _value_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("values-*.bin"))
+
+
+_FILES = ("tokens.bin", "index.npz", "ids.txt")
+
+
+def corrupt_file(folder: Path) -> str | None:
     """The file of these rows that is not what was written, "account.json" where they were cut short; None: all is whole."""
     try:
         return find_corrupt(folder, read_json(folder / "account.json")["files"])
@@ -156,37 +194,43 @@ def damage(folder: Path) -> str | None:
         return "account.json"
 
 
-def _span_weights(pair: Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
-    """float32 weights of the tokens of chosen and of rejected, the end-of-turn token last; None for a span outside.
+def _span_weights(record: Example | Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
+    """float32 weights of the tokens of each completion, the end-of-turn token last; None for a span outside.
 
     A token weighs the mean over its characters, 1 where it has none.
     """
     weights = []
-    for text, spans in ((pair.chosen, pair.chosen_spans), (pair.rejected, pair.rejected_spans)):
+    for text, spans in _completions(record):
         characters = np.ones(len(text))
         for start, end, weight in spans:
             if not 0 <= start < end <= len(text):
                 return None
             characters[start:end] = weight
         sums = np.concatenate([[0.0], np.cumsum(characters)])
-        found = [(sums[b] - sums[a]) / (b - a) if b > a else 1.0 for a, b in completion_offsets([text])[0]]
-        weights.append(np.asarray([*found, 1.0], dtype=np.float32))
+        means = [(sums[b] - sums[a]) / (b - a) if b > a else 1.0 for a, b in completion_offsets([text])[0]]
+        weights.append(np.asarray([*means, 1.0], dtype=np.float32))
     return weights
 
 
 def read_rows(folder: Path) -> tuple[Rows, Account]:
-    """The rows and the account that `write_rows` left; `damage` has been asked before."""
+    """The rows and the account that `write_rows` left; `corrupt_file` has been asked before."""
     index = np.load(folder / "index.npz")
     size = int(index["starts"][-1])
     tokens = (
         np.memmap(folder / "tokens.bin", dtype=np.int32, mode="r", shape=(size,)) if size else np.zeros(0, np.int32)
     )
     ids = (folder / "ids.txt").read_text().split("\n")
-    spans = folder / "span_weights.bin"
-    span_weights = np.memmap(spans, dtype=np.float32, mode="r") if spans.exists() else None
+    values = {
+        path.stem.removeprefix("values-"): np.memmap(path, dtype=np.float32, mode="r")
+        if size
+        else np.zeros(0, np.float32)
+        for path in _value_files(folder)
+    }
     account = Account.from_json(read_json(folder / "account.json"))
     ids = ids if len(index["weights"]) else []
-    return Rows(tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, span_weights), account
+    return Rows(
+        tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, values, index["groups"]
+    ), account
 
 
 def _batched(records: Iterable[Example | Pair], size: int) -> Iterable[list[Example | Pair]]:

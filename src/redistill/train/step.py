@@ -8,6 +8,7 @@ step). Where a row's coefficients depend on its own log-probs alone (DPO, SimPO)
 micro-batch of whole rows finds its own between body and head. Else a first pass without gradient finds the log-probs.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from redistill.model.logps import Pack, make_pack
-from redistill.train.coefficients import StepTokens, gradient_is_row_local, step_loss_of_tokens, token_coefficients
-from redistill.train.modifiers import Modifier, reads_logps, reads_spans
-from redistill.train.objectives import Objective, is_linear, needs_mismatched, needs_pairs
+from redistill.train.coefficients import gradient_is_row_local, is_linear, step_loss, token_coefficients
+from redistill.train.modifiers import Modifier, reads_logps
+from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_values
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
+from redistill.train.token_batch import Side, TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Reference:
 @dataclass(frozen=True, slots=True)
 class StepFigures:
     """What a step measured: the loss, tokens run, and of each sequence (fp64) the summed log-probs, completion tokens,
-    coefficient and gauge of certainty."""
+    coefficient and how sure the student was."""
 
     loss: float
     logps: Tensor  # (sequences,)
@@ -55,6 +57,16 @@ class StepFigures:
     packed_tokens: int
     coefficients: Tensor  # (sequences,): d(loss)/d(-logp) of the first completion token, its weight on a shared prefix
     top_probs: Tensor  # (sequences,): probability of the likeliest token, mean over the completion
+    row: Tensor  # (sequences,): the row of the step, 0..rows-1
+    side: Tensor  # (sequences,): the Side
+
+    def of(self, side: Side, values: Tensor) -> Tensor:
+        """(rows,): what `values` (sequences,) says of one side of each row, by rising row."""
+        sides = self.side.unique()
+        order = (self.row * len(Side) + self.side).argsort()
+        # a column of the table rows x sides: torch sums a column in another order than a copy of it, and the figures of
+        # a run that is repeated are to be equal to the last digit
+        return values[order].view(-1, len(sides))[:, sides.tolist().index(side)]
 
 
 def backward_step(
@@ -77,87 +89,93 @@ def backward_step(
     """
     ranks = ranks or Ranks()
     device = device or torch.device("cpu")
-    numbers = [number for row in row_numbers for number in rows.sequences_of(row)]
-    sequences = [rows.sequence(n) for n in numbers]
-    step = step_tokens(rows, row_numbers, modifiers, reference)
+    sequences = [rows.sequence(n) for row in row_numbers for n in rows.sequences_of(row)]
+    batch = token_batch(rows, row_numbers, needs_values([objective, *modifiers]), reference)
 
     def first_pass(wanted: Sequence[tuple[list[int], int]]) -> Tensor:
         return find_token_logps(
             policy, wanted, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
         )
 
-    mismatched = None
     if needs_mismatched(objective):
         others = [rows.mismatched(row) for row in row_numbers]
         lengths = [len(ids) - max(prompt, 1) for ids, prompt in others]
-        mismatched = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
+        sums = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
+        batch = dataclasses.replace(batch, mismatched_logps=sums)
     linear = is_linear(objective) and not any(map(reads_logps, modifiers))
     whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in row_numbers]
     late = (
         not linear and max(whole_rows) <= tokens_per_micro_batch and gradient_is_row_local(objective, tuple(modifiers))
     )
     # where the log-probs are not looked at, any point has the same gradient
-    known = torch.full(step.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
+    known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
 
     def coefficients_at(token_logps: Tensor) -> Tensor:
-        return token_coefficients(objective, modifiers, step, token_logps, mismatched)
+        return token_coefficients(objective, modifiers, batch.with_logps(token_logps))
 
     coefficients = torch.zeros_like(known) if late else coefficients_at(known)
-    # log-probs, the likeliest token's, and what the micro-batches found for themselves
-    found = torch.zeros(3, len(step.ids), dtype=torch.float64, device=device)
+    # by token: the log-prob, the likeliest token's probability, and the coefficient that a micro-batch found for itself
+    measured = torch.zeros(3, len(batch.ids), dtype=torch.float64, device=device)
     plan = _Plan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1)
     for turn in range(plan.turns):
-        batch, places, mine = plan.pack(turn, coefficients)
+        pack, places, mine = plan.pack(turn, coefficients)
 
         def weigh(logps: Tensor, places: Tensor = places, mine: bool = mine) -> Tensor:
             if not mine:
                 return torch.zeros_like(logps)
             here = places.cpu()
             own = coefficients_at(known.index_copy(0, here, logps.double().cpu()))[here].to(device)
-            found[2, places] = own
+            measured[2, places] = own
             return own.float()
 
         with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
-            loss, logps, top_logps = policy(batch, weigh if late else None)
+            loss, logps, top_logps = policy(pack, weigh if late else None)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
-            found[0, places], found[1, places] = logps.detach().double(), top_logps.detach().double().exp()
-    token_logps, top_probs, own = ranks.sum(found).cpu()
+            measured[0, places], measured[1, places] = logps.detach().double(), top_logps.detach().double().exp()
+    token_logps, top_probs, own = ranks.sum(measured).cpu()
     coefficients = own if late else coefficients
-    loss = float(step_loss_of_tokens(objective, modifiers, step, token_logps, mismatched))
-    firsts = (step.counts.cumsum(0) - step.counts).long()
+    batch = batch.with_logps(token_logps)
+    firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
-        loss,
-        step.by_sequence(token_logps),
-        step.counts,
+        float(step_loss(objective, modifiers, batch)),
+        batch.by_sequence(token_logps),
+        batch.counts,
         sum(len(ids) for ids, _ in sequences),
         coefficients[firsts],
-        step.by_sequence(top_probs) / step.counts,
+        batch.by_sequence(top_probs) / batch.counts,
+        batch.row,
+        batch.side,
     )
 
 
-def step_tokens(
-    rows: Rows, row_numbers: Sequence[int], modifiers: Sequence[Modifier], reference: Reference | None
-) -> StepTokens:
-    """What is known of these rows' completion tokens without running the student."""
+def token_batch(
+    rows: Rows, row_numbers: Sequence[int], values: set[str], reference: Reference | None = None
+) -> TokenBatch:
+    """What is known of these rows' completion tokens without running the student. values: the names of the token values
+    that are asked for."""
     numbers = [number for row in row_numbers for number in rows.sequences_of(row)]
     starts = rows.completion_starts()
 
-    def picked(values: np.ndarray) -> Tensor:
-        parts = [np.asarray(values[starts[n] : starts[n + 1]], dtype=np.float64) for n in numbers]
+    def picked(array: np.ndarray) -> Tensor:
+        parts = [np.asarray(array[starts[n] : starts[n + 1]], dtype=np.float64) for n in numbers]
         return torch.from_numpy(np.concatenate(parts))
 
-    spans = rows.span_weights if any(map(reads_spans, modifiers)) else None
+    row = torch.arange(len(row_numbers)).repeat_interleave(rows.per_row)
+    group = torch.as_tensor(row_numbers if rows.groups is None else rows.groups[list(row_numbers)])
     mismatched = None if reference is None else reference.mismatched_logps
-    return StepTokens(
+    return TokenBatch(
         ids=torch.from_numpy(np.concatenate([rows.completion(n) for n in numbers]).astype(np.int64)),
         counts=torch.tensor([rows.completion_tokens(n) for n in numbers], dtype=torch.float64),
-        row_weights=torch.tensor([float(rows.weights[row]) for row in row_numbers], dtype=torch.float64),
+        row=row,
+        side=torch.tensor(rows.sides * len(row_numbers)),
+        group=group[row],
+        row_weights=torch.tensor([float(rows.weights[number]) for number in row_numbers], dtype=torch.float64),
         reference_logps=None if reference is None else picked(reference.token_logps),
+        values={name: picked(array) for name, array in rows.values.items() if name in values},
         reference_mismatched_logps=None
         if mismatched is None
         else torch.from_numpy(np.array(mismatched[list(row_numbers)])),
-        span_weights=None if spans is None else picked(spans),
     )
 
 
@@ -171,15 +189,15 @@ def find_token_logps(
 ) -> Tensor:
     """The log-probs of all completion tokens of (ids, prompt tokens), end to end in their order: (T,) fp64, no gradient."""
     plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
-    found = torch.zeros(int(plan.starts[-1]), dtype=torch.float64, device=device)
-    zeros = torch.zeros(len(found))
+    token_logps = torch.zeros(int(plan.starts[-1]), dtype=torch.float64, device=device)
+    zeros = torch.zeros(len(token_logps))
     with torch.no_grad():
         for turn in range(plan.turns):
-            batch, places, mine = plan.pack(turn, zeros)
-            _, logps, _ = policy(batch)
+            pack, places, mine = plan.pack(turn, zeros)
+            _, logps, _ = policy(pack)
             if mine:
-                found[places] = logps.double()
-    return ranks.sum(found).cpu()
+                token_logps[places] = logps.double()
+    return ranks.sum(token_logps).cpu()
 
 
 class _Plan:
@@ -221,14 +239,14 @@ class _Plan:
 
 def all_finite(ranks: Ranks, device: torch.device, *values: float) -> bool:
     """True where the values are finite on every rank: one answer for all, lest one of them take a step that another skips."""
-    harm = torch.tensor(float(not all(map(math.isfinite, values))), device=device)
-    return float(ranks.sum(harm)) == 0
+    not_finite = torch.tensor(float(not all(map(math.isfinite, values))), device=device)
+    return float(ranks.sum(not_finite)) == 0
 
 
 def suspects(rows: Rows, numbers: Sequence[int], figures: StepFigures) -> str:
     """The rows of a step whose log-probs are not finite, by id; all of its rows where they all are. Eight at most."""
-    find_corrupt = (~torch.isfinite(figures.logps)).view(len(numbers), -1).any(1).tolist()
-    named = [n for n, is_harmed in zip(numbers, find_corrupt, strict=True) if is_harmed] or numbers
+    not_finite = set(figures.row[~torch.isfinite(figures.logps)].tolist())
+    named = [number for row, number in enumerate(numbers) if row in not_finite] or numbers
     return ", ".join(rows.ids[n] for n in named[:8]) + (" ..." if len(named) > 8 else "")
 
 
@@ -237,5 +255,5 @@ def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float 
     means = figures.logps / figures.tokens
     if not needs_pairs(objective):
         return {"chosen_logp": float(means.mean()), "rejected_logp": None, "margin": None}
-    chosen, rejected = float(means[0::2].mean()), float(means[1::2].mean())
+    chosen, rejected = (float(figures.of(side, means).mean()) for side in (Side.chosen, Side.rejected))
     return {"chosen_logp": chosen, "rejected_logp": rejected, "margin": chosen - rejected}

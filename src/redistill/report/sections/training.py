@@ -40,7 +40,7 @@ _PANELS = (
     Panel("grad_norm", "gradient norm", log=True),
     Panel("lr_x_grad_norm", "learning rate × gradient norm", log=True),
     Panel("update_norm", "update norm (how far the weights moved)", log=True),
-    Panel("squeeze", "probability of the likeliest token, rejected side"),
+    Panel("top_token_prob", "probability of the likeliest token, rejected side"),
     Panel("negative_prefix_share", "share of pairs that lower their shared opening"),
 )
 _SAME_SCALE = ("chosen_logp", "rejected_logp")

@@ -25,11 +25,11 @@ from redistill.model.flops import GPUS, Gpu, Work
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.sample import Look, Stream, look
 from redistill.train import needs_reference
-from redistill.train.coefficients import gradient_is_row_local
+from redistill.train.coefficients import gradient_is_row_local, is_linear
 from redistill.train.diagnostics import hold_out_prompts
 from redistill.train.fit import available_bytes
 from redistill.train.modifiers import reads_logps
-from redistill.train.objectives import is_linear, needs_mismatched
+from redistill.train.objectives import needs_mismatched
 from redistill.train.packing import epoch_order, first_fit_decreasing, num_steps, rows_of_step
 from redistill.train.stage import adapted_model
 

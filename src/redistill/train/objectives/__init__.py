@@ -1,9 +1,9 @@
 """What a step of training lowers: pure functions of sequence log-probabilities and lengths.
 
-An objective takes sums of token log-probs and token counts, one value a sequence, and returns for each row (an example
-or a pair) a loss and a weight; the step's loss is sum(losses) / sum(weights) over the whole optimizer step, across
-micro-batches and ranks. Its parameters say what it needs (calling.py). The options of a recipe are its keyword-only
-arguments.
+An objective takes what it names (sums of token log-probs, token counts, values of single tokens) and returns for each row
+(an example or a pair) a loss and a weight; the step's loss is sum(losses) / sum(|weights|) over the whole optimizer step,
+across micro-batches and ranks. Its parameter names say what it needs (calling.py). The options of a recipe are its
+keyword-only arguments.
 
     redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
 
@@ -15,15 +15,16 @@ from redistill.train.objectives.calling import (
     Losses,
     Objective,
     Ragged,
-    is_linear,
+    inputs_of,
+    name_of,
     needs_lengths,
     needs_mismatched,
     needs_pairs,
     needs_reference,
-    parameters_of,
+    needs_scores,
+    needs_values,
+    quantities_of,
     row_losses,
-    sequence_coefficients,
-    step_loss,
 )
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
@@ -54,17 +55,18 @@ __all__ = [
     "Losses",
     "Objective",
     "Ragged",
-    "is_linear",
+    "inputs_of",
+    "name_of",
     "needs_lengths",
     "needs_mismatched",
     "needs_pairs",
     "needs_reference",
-    "parameters_of",
+    "needs_scores",
+    "needs_values",
+    "quantities_of",
     "redi",
     "row_losses",
-    "sequence_coefficients",
     "sft",
     "simpo",
-    "step_loss",
     "symmetric",
 ]

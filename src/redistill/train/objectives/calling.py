@@ -1,20 +1,30 @@
-"""How an objective is called: what it needs is read off its parameter names, and its gradient is found by asking it.
+"""How an objective is called: what it needs is read off its parameter names, and those arguments are taken from the step.
 
-    chosen_*, rejected_*             pairs (otherwise `logps` and `tokens` of examples)
-    reference_chosen_logps, ...      log-probs of the same completions under a reference model
-    rejected_token_logps             token log-probs, as a Ragged
-    mismatched_logps                 log-probs of other rows' completions after this row's prompt (KTO's estimate of KL)
+    logps, tokens                      of each example: the summed log-probs and the count of completion tokens
+    chosen_logps, rejected_logps, ...  the same of the two sides of each pair
+    token_logps, scores                of each token, as a Ragged
+    advantages, weights, targets,      the token values of the batch, as a Ragged
+      masks, actions
+    groups                             the number of each row's problem
+    reference_logps, ...               log-probs under a reference model: `reference_` before the name
+    behaviour_token_logps, ...         log-probs under the policy that sampled: `behaviour_` before the name
+    mismatched_logps                   log-probs of other rows' completions after this row's prompt (KTO's estimate of KL)
 
-A step's sequences lie in the order of its rows; pairs as chosen, rejected, chosen, ...
+`chosen_` or `rejected_` may stand before every quantity of a sequence or a token, behind `reference_` and `behaviour_`:
+`reference_rejected_token_logps`. Options of a recipe are keyword-only and never looked up here.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from redistill.errors import OperatorError
+from redistill.train.token_batch import Side, TokenBatch
 
 
 class Losses(NamedTuple):
@@ -39,98 +49,122 @@ class Ragged(NamedTuple):
 Objective = Callable[..., Losses]
 
 
-# --- what an objective needs, read off the function itself ----------------------------------------------------
+# --- what a function needs, read off the function itself --------------------------------------------------------
 
 
-def parameters_of(function: Callable[..., Any]) -> set[str]:
-    """The names of a function's parameters, also where its options are bound."""
-    return set(inspect.signature(function.func if isinstance(function, functools.partial) else function).parameters)
+def inputs_of(function: Callable[..., Any]) -> set[str]:
+    """The names of a function's inputs: its parameters without the keyword-only ones, which are options."""
+    plain = function.func if isinstance(function, functools.partial) else function
+    parameters = inspect.signature(plain).parameters.values()
+    return {p.name for p in parameters if p.kind is not p.KEYWORD_ONLY}
 
 
-def needs_pairs(objective: Objective) -> bool:
-    """True when the objective wants chosen and rejected completions, False when it wants examples."""
-    return "chosen_logps" in parameters_of(objective)
+def needs_pairs(function: Callable[..., Any]) -> bool:
+    """True when an objective or a modifier wants chosen and rejected completions, False when it takes examples."""
+    return any(_parts(name).side for name in inputs_of(function))
 
 
 def needs_reference(objective: Objective) -> bool:
     """True when the objective compares the student with a reference model."""
-    return any(name.startswith("reference_") for name in parameters_of(objective))
+    return any(name.startswith("reference_") for name in inputs_of(objective))
 
 
 def needs_mismatched(objective: Objective) -> bool:
     """True when the objective wants the log-probs of completions that answer another row's prompt."""
-    return "mismatched_logps" in parameters_of(objective)
+    return "mismatched_logps" in inputs_of(objective)
 
 
 def needs_lengths(objective: Objective) -> bool:
     """True when token counts enter the objective: it averages over a completion's tokens somewhere."""
-    return bool({"tokens", "chosen_tokens", "rejected_tokens"} & parameters_of(objective))
+    return bool({"tokens", "chosen_tokens", "rejected_tokens"} & inputs_of(objective))
+
+
+def needs_scores(objective: Objective) -> bool:
+    """True when the objective is of the outputs of a score head, False when it is of log-probs."""
+    return "scores" in quantities_of(objective)
+
+
+def needs_values(functions: Iterable[Callable[..., Any]]) -> set[str]:
+    """The token values (their names in `TokenBatch.values`) that objectives and modifiers ask for."""
+    asked = {quantity for function in functions for quantity in quantities_of(function)}
+    return {_VALUE_OF[name] for name in asked & _VALUE_OF.keys()}
+
+
+def quantities_of(function: Callable[..., Any]) -> set[str]:
+    """The names of a function's inputs without model and side: {"logps"} of (chosen_logps, reference_chosen_logps)."""
+    return {_parts(name).quantity for name in inputs_of(function)}
+
+
+class _Parts(NamedTuple):
+    """A parameter name in its parts: `reference_chosen_logps` is ("reference", "chosen", "logps")."""
+
+    model: str
+    side: str
+    quantity: str
+
+
+def _parts(name: str) -> _Parts:
+    found = re.match(r"(?:(reference|behaviour)_)?(?:(chosen|rejected)_)?", name)
+    assert found is not None  # it matches the empty text
+    return _Parts(found[1] or "", found[2] or "", name[found.end() :])
 
 
 # --- calling it ---------------------------------------------------------------------------------------------------
 
-
-def row_losses(
-    objective: Objective, logps: Tensor, tokens: Tensor, known: Mapping[str, Tensor | Ragged] | None = None
-) -> Losses:
-    """The objective on a step's sequences. logps, tokens: (sequences,); `known` holds, by parameter name, what else it
-    asks for (reference log-probs, token log-probs)."""
-    if not needs_pairs(objective):
-        return objective(logps, tokens)
-    offered = {
-        "chosen_logps": logps[0::2],
-        "rejected_logps": logps[1::2],
-        "chosen_tokens": tokens[0::2],
-        "rejected_tokens": tokens[1::2],
-        **(known or {}),
-    }
-    asked = parameters_of(objective)
-    return objective(**{name: value for name, value in offered.items() if name in asked})
+_VALUE_OF = {"advantages": "advantage", "weights": "weight", "targets": "target", "masks": "mask", "actions": "action"}
+_BY_ROW = ("row_weights", "mismatched_logps", "reference_mismatched_logps")
+_BY_SEQUENCE = ("logps", "tokens", "groups", "token_logps", "scores", *_VALUE_OF)
 
 
-def step_loss(
-    objective: Objective,
-    logps: Tensor,
-    tokens: Tensor,
-    row_weights: Tensor,
-    known: Mapping[str, Tensor | Ragged] | None = None,
-) -> Tensor:
-    """The loss of one optimizer step, a scalar: sum(row_weight * loss) / sum(row_weight * weight). fp64 in, fp64 out."""
-    found = row_losses(objective, logps, tokens, known)
-    return (row_weights * found.losses).sum() / (row_weights * found.weights).sum()
+def row_losses(objective: Objective, batch: TokenBatch, weights: Tensor, tokens: Tensor) -> Losses:
+    """The objective on a step's rows. weights: (T,), what multiplies each token's log-prob; tokens: (S,), the counts that
+    the objective divides by."""
+    return objective(**arguments(objective, batch, weights, tokens))
 
 
-def sequence_coefficients(
-    objective: Objective,
-    logps: Tensor,
-    tokens: Tensor,
-    row_weights: Tensor,
-    known: Mapping[str, Tensor | Ragged] | None = None,
-) -> Tensor:
-    """-d(step loss)/d(logps), (sequences,): what each sequence's -logp is multiplied by in the backward pass."""
-    leaf = logps.detach().double().requires_grad_(True)
-    loss = step_loss(objective, leaf, tokens.double(), row_weights.double(), known)
-    (gradient,) = torch.autograd.grad(loss, leaf)
-    return -gradient
+def arguments(
+    function: Callable[..., Any], batch: TokenBatch, weights: Tensor, tokens: Tensor
+) -> dict[str, Tensor | Ragged]:
+    """What `function` asks for, by parameter name. OperatorError for a name that no step has, or this one does not."""
+    return {name: _argument(name, function, batch, weights, tokens) for name in sorted(inputs_of(function))}
 
 
-@functools.lru_cache(maxsize=8)
-def is_linear(objective: Objective) -> bool:
-    """True when the gradient does not depend on the log-probs, so one pass over the student is enough.
+def _argument(
+    name: str, function: Callable[..., Any], batch: TokenBatch, weights: Tensor, tokens: Tensor
+) -> Tensor | Ragged:
+    if name in _BY_ROW:
+        return _known(getattr(batch, name), name, function)
+    model, side, quantity = _parts(name)
+    if quantity not in _BY_SEQUENCE or (model and quantity not in ("logps", "token_logps")):
+        raise OperatorError(
+            f"{name_of(function)} asks for {name!r}, which a training step does not have; it has {', '.join(_BY_SEQUENCE)}, "
+            f"the same behind chosen_ and rejected_, log-probs behind reference_ and behaviour_, and {', '.join(_BY_ROW)}."
+        )
+    picked = batch.of(Side[side or "single"])
+    if quantity == "tokens":
+        return tokens[picked]
+    if quantity == "groups":
+        return batch.group[picked]
+    if quantity in _VALUE_OF:
+        held = batch.values.get(_VALUE_OF[quantity])
+    elif quantity == "scores":
+        held = batch.scores
+    else:
+        held = {"": batch.logps, "reference": batch.reference_logps, "behaviour": batch.behaviour_logps}[model]
+    values = _known(held, name, function)
+    if quantity == "logps":
+        return batch.by_sequence(weights * values)[picked]
+    place = torch.full((len(batch.counts),), -1).index_copy(0, picked, torch.arange(len(picked)))[batch.sequence]
+    here = place >= 0
+    return Ragged(values[here], weights[here], place[here])
 
-    Found by asking the objective at points of every scale that log-probs come in, so there is no flag to forget. One that
-    asks for token or mismatched log-probs needs the first pass in any case.
-    """
-    if "rejected_token_logps" in parameters_of(objective) or needs_mismatched(objective):
-        return False
-    tokens = torch.tensor([3.0, 5.0, 7.0, 2.0], dtype=torch.float64)
-    weights = torch.ones(2 if needs_pairs(objective) else 4, dtype=torch.float64)
-    near = torch.tensor([[-0.3, -0.2, -0.4, -0.1], [-0.1, -0.4, -0.2, -0.3]], dtype=torch.float64)
-    # margins of either sign from tenths to tens of thousands: a hinge anywhere between bends somewhere here
-    points = [scale * point for scale in (1.0, 10.0, 100.0, 1e3, 1e5) for point in near]
-    known: dict[str, Tensor | Ragged] = {
-        "reference_chosen_logps": points[1][0::2],
-        "reference_rejected_logps": points[1][1::2] - 1,
-    }
-    found = [sequence_coefficients(objective, p, tokens, weights, known) for p in points]
-    return all(torch.allclose(found[0], other, rtol=0, atol=1e-12) for other in found[1:])
+
+def _known(tensor: Tensor | None, name: str, function: Callable[..., Any]) -> Tensor:
+    if tensor is None:
+        raise OperatorError(f"{name_of(function)} asks for {name!r}, which these rows do not have.")
+    return tensor
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of an objective or a modifier as a recipe may write it, whether or not its options are bound."""
+    return str(getattr(function, "func", function).__name__)
