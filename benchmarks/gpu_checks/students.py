@@ -1,7 +1,7 @@
 """Tiny students of random weights, rows of random tokens, and the truth about them: fp64 on the CPU, one unpadded row at a time.
 
-    rows = encoded(pairs(6, 40, vocabulary=300), folder)       Rows, as a stage reads them
-    truth = token_logps(tiny_model("qwen2").double(), ids, prompt)      (completion tokens,), with a graph
+rows = encoded(pairs(6, 40, vocabulary=300), folder)       Rows, as a stage reads them
+truth = token_logps(tiny_model("qwen2").double(), ids, prompt)      (completion tokens,), with a graph
 """
 
 import contextlib
@@ -73,9 +73,15 @@ def pairs(count: int, longest: int, seed: int = 0) -> list[Pair]:
         left, right = (longest // 2,) * 2 if i < 2 else (rng.randint(2, longest) for _ in range(2))
         made.append(
             Pair(
-                problem_id=f"p{i}", prompt=numbers(rng, rng.randint(1, 9)), chosen=f"{opening} {numbers(rng, left)}",
-                rejected=f"{opening} {numbers(rng, right)}", chosen_id=f"c{i}", rejected_id=f"r{i}",
-                weight=(1.0, 0.5, 2.0)[i % 3], chosen_spans=((0, 3, 0.25),), rejected_spans=((1, 4, 3.0),),
+                problem_id=f"p{i}",
+                prompt=numbers(rng, rng.randint(1, 9)),
+                chosen=f"{opening} {numbers(rng, left)}",
+                rejected=f"{opening} {numbers(rng, right)}",
+                chosen_id=f"c{i}",
+                rejected_id=f"r{i}",
+                weight=(1.0, 0.5, 2.0)[i % 3],
+                chosen_spans=((0, 3, 0.25),),
+                rejected_spans=((1, 4, 3.0),),
             )  # fmt: skip
         )
     return made
