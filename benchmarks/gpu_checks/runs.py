@@ -1,5 +1,6 @@
 """Whole stages on the device: fp32 masters, sampling, resume, guard and the quickstart, through redistill's Python interface."""
 
+import functools
 import hashlib
 import json
 import os
@@ -128,23 +129,20 @@ def digest(model: Any) -> str:
 
 def sampling(bench: Bench) -> Iterator[Row]:
     """Drawing answers leaves the weights bit-equal, in fp32 as they were; the same seeds draw the same answers again."""
-    student = StudentSettings(from_config=CONFIG, alphabet=ALPHABET)
-    tokenizer = loading.load_tokenizer(student)
-    model = loading.load_model(student, tokenizer, seed=0).to(bench.device)
+    settings = StudentSettings(from_config=CONFIG, alphabet=ALPHABET)
+    tokenizer = loading.load_tokenizer(settings)
+    model = loading.load_model(settings, tokenizer, seed=0).to(bench.device)
     before = digest(model)
     asked = [Request(f"{n}+{n + 3}=", n) for n in range(6)]
     for dtype in ("auto", "float32", "bfloat16"):
-        said = [
-            ENGINES["transformers"](
-                lambda: (model, tokenizer), asked, Sampling(1, 0.6, 0.95, 12), batch_size=4, dtype=dtype
-            )
-            for _ in range(2)
-        ]
+        student = functools.partial(tuple, (model, tokenizer))
+        draws = Sampling(1, 0.6, 0.95, 12)
+        said = [ENGINES["transformers"](student, asked, draws, batch_size=4, dtype=dtype) for _ in range(2)]
         same = digest(model) == before
         value = "bit-equal" if same else f"changed; {next(model.parameters()).dtype} now"
         yield holds(f"weights after sampling, dtype {dtype}", same, value, "bit-equal")
         if not same:
-            model = loading.load_model(student, tokenizer, seed=0).to(bench.device)
+            model = loading.load_model(settings, tokenizer, seed=0).to(bench.device)
         equal = sum(a.text == b.text for a, b in zip(*said, strict=True))
         yield holds(f"answers drawn twice alike, dtype {dtype}", equal == len(asked), f"{equal} of {len(asked)}", "all")
 

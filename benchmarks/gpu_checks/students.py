@@ -71,19 +71,11 @@ def pairs(count: int, longest: int, seed: int = 0) -> list[Pair]:
     for i in range(count):
         opening = numbers(rng, 1 + i % 4)
         left, right = (longest // 2,) * 2 if i < 2 else (rng.randint(2, longest) for _ in range(2))
-        made.append(
-            Pair(
-                problem_id=f"p{i}",
-                prompt=numbers(rng, rng.randint(1, 9)),
-                chosen=f"{opening} {numbers(rng, left)}",
-                rejected=f"{opening} {numbers(rng, right)}",
-                chosen_id=f"c{i}",
-                rejected_id=f"r{i}",
-                weight=(1.0, 0.5, 2.0)[i % 3],
-                chosen_spans=((0, 3, 0.25),),
-                rejected_spans=((1, 4, 3.0),),
-            )  # fmt: skip
-        )
+        texts = {"chosen": f"{opening} {numbers(rng, left)}", "rejected": f"{opening} {numbers(rng, right)}"}
+        spans = {"chosen_spans": ((0, 3, 0.25),), "rejected_spans": ((1, 4, 3.0),)}
+        ids = {"problem_id": f"p{i}", "chosen_id": f"c{i}", "rejected_id": f"r{i}"}
+        prompt, weight = numbers(rng, rng.randint(1, 9)), (1.0, 0.5, 2.0)[i % 3]
+        made.append(Pair(**ids, **texts, **spans, prompt=prompt, weight=weight))  # type: ignore[arg-type]
     return made
 
 
