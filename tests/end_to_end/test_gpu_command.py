@@ -58,8 +58,8 @@ def rows_of(checks, folder, section, **more):
 
 def test_the_command_ends_with_every_check_passed_and_writes_its_table(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(COMMAND), "--tiny", "--out", str(tmp_path)],
-        capture_output=True, text=True, env=environment(), timeout=600,
+        [sys.executable, str(COMMAND), "--tiny", "--seconds", "1100", "--out", str(tmp_path)],
+        capture_output=True, text=True, env=environment(), timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     (found,) = tmp_path.glob("*.json")
