@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKED ?=
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: docs quickstart test test-offline soak check audit lock install clean
+.PHONY: docs quickstart test test-offline soak gpu check audit lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run quickstart
@@ -21,6 +21,11 @@ test-offline: $(VENV)/.dev
 soak: $(VENV)/.dev
 	SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/io/test_fuzz_records.py tests/config/test_recipe_fuzz.py
+
+# Everything that only a GPU can show, in 8 minutes, without a network: benchmarks/README.md. FLAGS=--tiny: tiny shapes, on a CPU too.
+# With .venv where it is there, else with a PYTHON that holds the dependencies already; installs nothing.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(FLAGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check --no-cache src tests benchmarks experiments docs/generate.py

@@ -1,0 +1,297 @@
+"""Loss and gradients of every objective and modifier, and packed rows, against single rows in higher precision."""
+
+import copy
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+
+from gpu_checks import formulas, students
+from gpu_checks.formulas import PairOfSides, Side
+from gpu_checks.students import END, encoded, ids_of, policy_of, tiny_model, token_logps
+from gpu_checks.table import Bench, Row, below, holds
+from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing, takes_varlen
+from redistill.records import Pair
+from redistill.train.modifiers import MODIFIERS
+from redistill.train.objectives import OBJECTIVES
+from redistill.train.step import Reference, backward_step
+
+# largest relative error of loss and gradients. fp32 on a CPU: 1e-6; bf16 rounds to 0.4%, over two layers and their backward pass
+FP32_LIMIT, BF16_LIMIT = 2e-5, 0.1
+UNDER_MODIFIERS = ("redi", "dpo_norm")  # one linear objective and one that is not
+
+
+# --- objectives and modifiers -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Truth:
+    """The fp64 student, its log-probs of every completion with a graph, and the reference's."""
+
+    model: Any
+    pairs: list[Pair]
+    logps: list[tuple[Tensor, Tensor]]  # of chosen and rejected
+    reference: list[tuple[Tensor, Tensor]]  # as stored: rounded to fp32
+    mismatched: list[Tensor]  # the student's sum on each row's mismatched completion
+    reference_mismatched: list[Tensor]
+    spans: list[tuple[Tensor, Tensor]]
+
+    def rows(self) -> list[PairOfSides]:
+        """The step's pairs, unmodified."""
+        gap = [float(a - b) for a, b in zip(self.mismatched, self.reference_mismatched, strict=True)]
+        divergence = max(0.0, sum(gap) / len(gap))
+        sides = [
+            [
+                Side([*ids_of(text), END], lp, ref, spans, torch.ones_like(lp).detach(), torch.tensor(float(len(lp))))
+                for text, lp, ref, spans in zip((pair.chosen, pair.rejected), *numbers, strict=True)
+            ]
+            for pair, *numbers in zip(self.pairs, self.logps, self.reference, self.spans, strict=True)
+        ]
+        zero = torch.zeros((), dtype=torch.float64)
+        return [PairOfSides(*s, p.weight, divergence, zero) for s, p in zip(sides, self.pairs, strict=True)]
+
+    def gradients(self, loss: Tensor) -> dict[str, Tensor]:
+        """d loss / d parameter, by name."""
+        named = dict(self.model.named_parameters())
+        return dict(zip(named, torch.autograd.grad(loss, list(named.values()), retain_graph=True), strict=True))
+
+
+def truth_of(pairs: list[Pair]) -> Truth:
+    """Everything in fp64 on the CPU, eager attention, one row a pass."""
+    student, before = (tiny_model("qwen2", seed=seed).double().eval() for seed in (0, 1))
+    for model in (student, before):
+        model.set_attn_implementation("eager")
+
+    def both(model: Any, pair: Pair) -> tuple[Tensor, Tensor]:
+        first, second = (
+            token_logps(model, ids_of(pair.prompt), [*ids_of(text), END]) for text in (pair.chosen, pair.rejected)
+        )
+        return first, second
+
+    longest = max(
+        len(ids_of(p.prompt)) + len(ids_of(text)) + 1 for p in pairs for text in (p.chosen, p.rejected)
+    )  # mismatched rows are cut to it
+    others = []
+    for number, pair in enumerate(pairs):
+        other = pairs[(number + len(pairs) // 2) % len(pairs)]
+        text = other.rejected if number % 2 else other.chosen
+        prompt = ids_of(pair.prompt)
+        others.append((prompt, [*ids_of(text), END][: longest - len(prompt)]))
+    with torch.no_grad():
+        reference = [tuple(side.float().double() for side in both(before, pair)) for pair in pairs]
+        mismatched = [[token_logps(model, *row).sum() for row in others] for model in (student, before)]
+    spans = []
+    for pair in pairs:
+        sides = []
+        for text, weighed in ((pair.chosen, pair.chosen_spans), (pair.rejected, pair.rejected_spans)):
+            characters = np.ones(len(text))
+            for start, end, weight in weighed:
+                characters[start:end] = weight
+            means = [characters[a:b].mean() for a, b in students.offsets_of(text)]
+            sides.append(torch.tensor([*means, 1.0], dtype=torch.float32).double())  # stored as fp32
+        spans.append((sides[0], sides[1]))
+    return Truth(
+        student, pairs, [both(student, pair) for pair in pairs], [(a, b) for a, b in reference], mismatched[0],
+        mismatched[1], spans,
+    )  # fmt: skip
+
+
+def stored_reference(truth: Truth) -> Reference:
+    """The reference's log-probs in the form that a stage reads from disk."""
+    flat = torch.cat([side for pair in truth.reference for side in pair])
+    return Reference(flat.float().numpy(), torch.stack(truth.reference_mismatched).numpy())
+
+
+def step_error(
+    policy: Any, rows: Any, objective: Any, modifiers: Sequence[Any], reference: Reference | None, bench: Bench,
+    loss: Tensor, gradients: dict[str, Tensor],
+) -> float:  # fmt: skip
+    """The largest relative error of our step: of its loss, and of each parameter's gradient by norm (a gradient under a
+    thousandth of the whole is held against that thousandth)."""
+    policy.zero_grad(set_to_none=True)
+    budget = 3 * max(rows.length(n) for n in range(len(rows.prompt_tokens)))  # several packs, each of several rows
+    figures = backward_step(
+        policy, objective, rows, range(len(rows)), tokens_per_micro_batch=budget, modifiers=modifiers,
+        reference=reference, device=bench.device,
+    )  # fmt: skip
+    whole = float(torch.stack([g.norm() for g in gradients.values()]).norm())
+    found = dict(policy.model.named_parameters())
+    worst = max(
+        float((found[name].grad.double().cpu() - true).norm()) / max(float(true.norm()), 1e-3 * whole)
+        for name, true in gradients.items()
+    )
+    value = float(loss.detach())
+    return max(worst, abs(figures.loss - value) / max(abs(value), 0.1))
+
+
+def objectives(bench: Bench) -> Iterator[Row]:
+    """Every objective and every modifier, in fp32 and under bf16 autocast."""
+    longest = 16 if bench.tiny else 200
+    truth = truth_of(students.pairs(6, longest))
+    rows, reference = encoded(truth.pairs, bench.work / "objective-pairs"), stored_reference(truth)
+    singles = students.examples(5, longest)
+    example_rows = encoded(singles, bench.work / "objective-examples")
+    truths: dict[str, tuple[Any, Any, Sequence[Any], Tensor, dict[str, Tensor]]] = {}
+    for name in OBJECTIVES:
+        if name in formulas.EXAMPLES:
+            each = [token_logps(truth.model, ids_of(e.prompt), [*ids_of(e.completion), END]) for e in singles]
+            loss = -torch.cat(each).mean()
+            truths[name] = (OBJECTIVES[name], example_rows, (), loss, truth.gradients(loss))
+        elif name in formulas.OBJECTIVES:
+            loss = formulas.step_loss(name, truth.rows())
+            truths[name] = (OBJECTIVES[name], rows, (), loss, truth.gradients(loss))
+        else:
+            yield holds(name, False, "no second formula", "a formula in gpu_checks/formulas.py")
+    for under in UNDER_MODIFIERS:
+        for chosen in [*([name] for name in MODIFIERS), list(MODIFIERS)]:
+            if any(name not in formulas.MODIFIERS for name in chosen):
+                yield holds(f"{under} with {chosen[0]}", False, "no second formula", "one in gpu_checks/formulas.py")
+                continue
+            bound = [functools.partial(MODIFIERS[name], **formulas.MODIFIERS[name][0]) for name in chosen]
+            changed = truth.rows()
+            for name in chosen:
+                for pair in changed:
+                    formulas.MODIFIERS[name][1](pair, changed)
+            loss = formulas.step_loss(under, changed)
+            label = f"{under} with {chosen[0] if len(chosen) == 1 else 'all modifiers'}"
+            truths[label] = (OBJECTIVES[under], rows, bound, loss, truth.gradients(loss))
+    torch.set_float32_matmul_precision("highest")  # no TF32
+    for bf16, limit in ((False, FP32_LIMIT), (True, BF16_LIMIT)):
+        policy = policy_of(tiny_model("qwen2").to(bench.device), bf16=bf16)
+        for label, (objective, used, modifiers, loss, gradients) in truths.items():
+            if bf16 and ("negative-floor" in label or "all modifiers" in label):
+                continue  # a threshold: rounding may put a token on its other side
+            known = None if used is example_rows else reference
+            error = step_error(policy, used, objective, modifiers, known, bench, loss, gradients)
+            yield below(f"{label}, {'bf16' if bf16 else 'fp32'}", error, limit)
+
+
+# --- packed rows against single rows --------------------------------------------------------------------------------------
+
+LEAK_LIMIT = 1.5  # times the error that rounding alone makes
+
+
+def packed(bench: Bench) -> Iterator[Row]:
+    """Log-probs of rows in a pack against each row alone, for kinds of attention and precisions; then the kernel itself."""
+    lengths = [70, 33, 33, 9] if bench.tiny else [700, 301, 301, 64, 9]
+    for kind in ("llama", "qwen2", "qwen3", "mistral"):
+        yield from _model_packed(bench, kind, lengths, width=32, label=kind)
+    long = [400, 90, 90] if bench.tiny else [16_384, 4_096, 4_096, 777]
+    yield from _model_packed(bench, "qwen2", long, width=32 if bench.tiny else 256, label=f"qwen2, {long[0]:,} tokens")
+    yield from _kernel(bench, long)
+    if bench.cuda:
+        yield _kernel_in_use(bench)
+
+
+def _model_packed(bench: Bench, kind: str, lengths: list[int], *, width: int, label: str) -> Iterator[Row]:
+    draw = torch.Generator().manual_seed(0)
+    rows = [torch.randint(5, students.VOCABULARY, (n,), generator=draw).tolist() for n in lengths]
+    model = tiny_model(kind, width=width).to(bench.device).eval()
+    alone = {}
+    with torch.no_grad():
+        for bf16 in (False, True):
+            with students.autocast(bench.device, bf16):
+                alone[bf16] = torch.cat([token_logps(model, row[:1], row[1:]).double() for row in rows])
+        if not prepare_for_packing(model):
+            yield holds(label, False, "found unfit for packing", "packs")
+            return
+        policy = PackedPolicy(model)
+
+        def run(these: list[list[int]], bf16: bool) -> Tensor:
+            pack = make_pack([(row, 1) for row in these], range(len(these)), [1.0] * len(these)).to(bench.device)
+            with students.autocast(bench.device, bf16):
+                found = policy(pack)[1].double()
+            return torch.cat([found[pack.row_of_target == number] for number in range(len(these))])
+
+        scale = float(alone[False].abs().mean())
+        yield below(
+            f"{label}, fp32: largest error, relative",
+            float((run(rows, False) - alone[False]).abs().max()) / scale,
+            FP32_LIMIT,
+        )
+        rounding = float((alone[True] - alone[False]).abs().mean())
+        error = float((run(rows, True) - alone[False]).abs().mean())
+        yield below(f"{label}, bf16: mean error against that of a row alone in bf16", error / rounding, LEAK_LIMIT)
+        # the shortest row lies first in a pack, where a mask that is only causal would show it to all others
+        neighbour = [*rows[:-1], [5 + (token + 7) % 200 for token in rows[-1]]]
+        kept = sum(len(row) - 1 for row in rows[:-1])
+        leak = max(float((run(rows, b)[:kept] - run(neighbour, b)[:kept]).abs().max()) for b in (False, True))
+        yield below(f"{label}: change from another neighbour, nats", leak, 1e-6)
+
+
+def _kernel(bench: Bench, lengths: list[int]) -> Iterator[Row]:
+    """The packed attention itself in bf16, 12 heads on 2, forward and backward, plain and in a window, against each row's
+    own softmax; its error over that of bf16 attention on a row alone."""
+    heads, keys, width = (4, 2, 8) if bench.tiny else (12, 2, 128)
+    lengths = sorted(n for n in lengths if n <= 4_096)
+    pack = make_pack([([5] * n, 1) for n in lengths], range(len(lengths)), [1.0] * len(lengths)).to(bench.device)
+    draw = torch.Generator(bench.device).manual_seed(0)
+    shapes = [(1, count, sum(lengths), width) for count in (heads, keys, keys)]
+    leaves = [torch.randn(s, device=bench.device, generator=draw).bfloat16() for s in shapes]
+    upstream = torch.randn((1, sum(lengths), heads, width), device=bench.device, generator=draw)
+    attend: Any = AttentionInterface()[PACKED]
+    for window in (None, lengths[0] // 2 + 1):
+
+        def ours(q: Tensor, k: Tensor, v: Tensor, window: int | None = window) -> Tensor:
+            return attend(None, q, k, v, None, runs=pack.runs, boundaries=pack.boundaries, sliding_window=window)[0]
+
+        def explicit(q: Tensor, k: Tensor, v: Tensor, window: int | None = window) -> Tensor:
+            done, start = [], 0
+            for n in lengths:
+                q_row, k_row, v_row = (x[0, :, start : start + n] for x in (q, k, v))
+                k_row, v_row = (x.repeat_interleave(heads // keys, dim=0) for x in (k_row, v_row))
+                gap = torch.arange(n, device=q.device)[:, None] - torch.arange(n, device=q.device)[None, :]
+                seen = (gap >= 0) & (gap < (window or n))
+                scores = (q_row @ k_row.transpose(1, 2)) * width**-0.5
+                done.append((scores.masked_fill(~seen, -torch.inf).softmax(-1) @ v_row).transpose(0, 1))
+                start += n
+            return torch.cat(done)[None]
+
+        true = _with_gradients(explicit, [x.float() for x in leaves], upstream)
+        rounded = _with_gradients(explicit, leaves, upstream)  # the same sums in bf16: what rounding alone does
+        found = _with_gradients(ours, leaves, upstream)
+        path = "varlen" if takes_varlen(leaves[0]) else "row by row"
+        worst = max(_gap(a, t) / _gap(r, t) for a, r, t in zip(found, rounded, true, strict=True))
+        kind = "plain" if window is None else "sliding window"
+        yield below(
+            f"kernel in bf16 ({path}, {kind}): error of output, dq, dk, dv against bf16 sums", worst, LEAK_LIMIT
+        )
+
+
+def _with_gradients(function: Any, leaves: Sequence[Tensor], upstream: Tensor) -> list[Tensor]:
+    used = [x.detach().clone().requires_grad_(True) for x in leaves]
+    out = function(*used)
+    out.backward(upstream.to(out.dtype))
+    return [out.detach().float(), *(x.grad.float() for x in used)]
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def _kernel_in_use(bench: Bench) -> Row:
+    """Which attention a stage under bf16 autocast runs on this GPU: docs/training.md says the one call with boundaries."""
+    from torch.nn.attention import varlen
+
+    calls, real = [], varlen.varlen_attn
+
+    @functools.wraps(real)
+    def counted(*args: Any, **more: Any) -> Any:
+        calls.append(1)
+        return real(*args, **more)
+
+    model = copy.deepcopy(tiny_model("qwen2")).to(bench.device)
+    policy = policy_of(model, bf16=True)
+    pack = make_pack([([5, 6, 7, 8], 1)], [0], [1.0]).to(bench.device)
+    varlen.varlen_attn = counted
+    try:
+        policy(pack)
+    finally:
+        varlen.varlen_attn = real
+    said = f"{len(calls)} of 2 layers in the varlen kernel"
+    return holds("a stage in bf16 uses the kernel with boundaries", len(calls) == 2, said, "both layers")
