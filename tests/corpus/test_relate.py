@@ -38,7 +38,7 @@ def sign(spill: Path, rows: list[tuple[str, str | None]], num_shards: int = 1, *
         folder = spill / f"{index:05d}"
         folder.mkdir(parents=True)
         told = [
-            relate.told(id_of(statement), statement, answer)
+            relate.told(make_problem(statement, answer=answer))
             for statement, answer in rows
             if int(id_of(statement)[1:], 16) * num_shards >> 64 == index
         ]

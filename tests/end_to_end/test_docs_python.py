@@ -74,7 +74,7 @@ def pieces():
 def test_the_objective_of_the_page_passes_the_test_of_the_page(pieces):
     module, tests = (
         importlib.import_module("redistill.train.objectives.preference"),
-        importlib.import_module("test_objectives"),
+        importlib.import_module("train.test_objectives"),
     )
     names = {**vars(module)}
     exec(pieces[0], names)

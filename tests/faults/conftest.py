@@ -15,6 +15,7 @@ TESTS = Path(__file__).parents[1]
 
 def _end_to_end() -> Any:
     """tests/end_to_end/conftest.py, whose Tool is used here too."""
+    sys.path.insert(0, str(TESTS / "end_to_end"))  # for what that file imports
     spec = importlib.util.spec_from_file_location("end_to_end_conftest", TESTS / "end_to_end" / "conftest.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

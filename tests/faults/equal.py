@@ -32,7 +32,8 @@ def without_times(value: Any) -> Any:
 def final_files(run: Path) -> dict[str, Any]:
     """Every file below the folder by its path: bytes, or what is said in it where times are part of it."""
     found: dict[str, Any] = {}
-    for path in sorted(p for p in run.rglob("*") if p.is_file() and p.name != ".lock"):
+    places = (".lock", "layout.json")  # who holds the folder, and where its recipe lies
+    for path in sorted(p for p in run.rglob("*") if p.is_file() and p.name not in places):
         name, data = str(path.relative_to(run)), path.read_bytes()
         if path.name == "run.json" or (path.name == "ledger.json" and "train/" in name):
             found[name] = without_times(json.loads(data))

@@ -102,7 +102,8 @@ def test_three_in_a_row_stop_the_stage_with_the_rows_and_cut_short_it_counts_on(
 def test_rows_are_named_by_the_log_probs_that_are_not_finite(tmp_path: Path) -> None:
     """Where some log-probs are no number, their rows are the ones to look at."""
     rows: Any = type("R", (), {"ids": ["a", "b", "c"]})
-    figures: Any = type("F", (), {"logps": torch.tensor([-1.0, -2.0, math.nan, -1.0, -1.0, -math.inf])})
+    logps = torch.tensor([-1.0, -2.0, math.nan, -1.0, -1.0, -math.inf])
+    figures: Any = type("F", (), {"logps": logps, "row": torch.tensor([0, 0, 1, 1, 2, 2])})
     assert suspects(rows, [2, 0, 1], figures) == "a, b"
     figures.logps = torch.full((6,), -1.0)
     assert suspects(rows, [2, 0, 1], figures) == "c, a, b"

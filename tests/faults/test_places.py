@@ -17,16 +17,16 @@ from .conftest import armed
 from .equal import final_files, unlike
 
 FULL_AT = {  # what is being written when the disk is full -> (writer, operation)
-    "rows of the corpus": ("corpus.merge:_append", "open"),
-    "a shard": ("storage:write_records", "mkdir"),
-    "a done-marker": ("storage:finish_shard", "open"),
+    "rows of the corpus": ("corpus.stage:_append", "open"),
+    "a shard": ("io.parquet:write_records", "mkdir"),
+    "a done-marker": ("io.stage_folder:finish_shard", "open"),
     "token rows": ("train.rows:write_rows", "open"),
-    "metrics": ("train.watch:judge", "open"),
+    "metrics": ("train.guard_state:judge", "open"),
     "a checkpoint": ("train.checkpoints:save", "open"),
     "the reference's log-probs": ("train.reference:_kept", "open"),
-    "a student": ("models:_write_model", "mkdir"),
+    "a student": ("model.loading:_write_model", "mkdir"),
     "samples": ("rollout.journal:draw", "open"),
-    "scores": ("recipes.scoring:scored", "open"),
+    "scores": ("evaluate.stage:write_scores", "open"),
     "the page": ("report.page:write_report", "open"),
 }
 

@@ -29,10 +29,11 @@ TRACE = st.builds(
     st.dictionaries(TEXT, VERDICT, max_size=3), st.dictionaries(TEXT, NUMBER, max_size=3),
 )  # fmt: skip
 PROBLEM = st.builds(Problem, TEXT, TEXT, st.none() | TEXT, st.none() | TEXT, TEXT, TEXT)
+SPANS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), NUMBER), max_size=2).map(tuple)
 RECORDS = {
     Group: st.builds(Group, PROBLEM, st.lists(TRACE, max_size=3).map(tuple)),
     Problem: PROBLEM,
-    Example: st.builds(Example, TEXT, TEXT, TEXT, TEXT),
+    Example: st.builds(Example, TEXT, TEXT, TEXT, TEXT, weight=NUMBER, spans=SPANS),
     Pair: st.builds(Pair, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, NUMBER),
     Dropped: st.builds(Dropped, TEXT, TEXT, TEXT),
 }

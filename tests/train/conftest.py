@@ -8,6 +8,7 @@ import torch
 from redistill.config.tables import StudentSettings
 from redistill.model import loading
 from redistill.records import Example, Pair
+from redistill.train.rows import read_rows, write_rows
 from redistill.train.token_batch import Side, TokenBatch
 
 TINY = StudentSettings(
@@ -53,6 +54,19 @@ def some_pairs(count: int, seed: int = 0, longest: int = 60) -> list[Pair]:
 def some_examples(count: int, seed: int = 0) -> list[Example]:
     rng = random.Random(seed)
     return [Example(f"p{i}", f"t{i}", text(rng, 14), text(rng, rng.randint(20, 50))) for i in range(count)]
+
+
+def encoded(folder, records, tokenizer, max_tokens=200):
+    """The records as rows in `folder`, with the weights of their spans."""
+    write_rows(
+        folder,
+        records,
+        encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
+        encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
+        max_tokens=max_tokens,
+        completion_offsets=lambda texts: loading.completion_offsets(tokenizer, texts),
+    )
+    return read_rows(folder)[0]
 
 
 def batch_of(counts, sides, ids=None, row_weights=None, **more):

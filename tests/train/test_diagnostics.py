@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from redistill.config.tables import StageSettings
-from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train.diagnostics import (
     held_out_figures,
@@ -20,24 +19,12 @@ from redistill.train.diagnostics import (
 )
 from redistill.train.objectives import redi
 from redistill.train.optimizers import make_optimizer
-from redistill.train.rows import read_rows, write_rows
 from redistill.train.step import Ranks, backward_step
 from redistill.train.token_batch import Side
 
-from .conftest import some_pairs, tiny_student
+from .conftest import encoded, some_pairs, tiny_student
 
 CPU = torch.device("cpu")
-
-
-def encoded(folder, records, tokenizer):
-    write_rows(
-        folder,
-        records,
-        encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
-        encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
-        max_tokens=200,
-    )
-    return read_rows(folder)[0]
 
 
 def test_a_pair_whose_rejected_side_is_much_shorter_lowers_their_shared_prefix():

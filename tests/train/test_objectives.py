@@ -242,7 +242,7 @@ def test_topr_pushes_less_on_a_trace_that_already_fell_and_never_more_than_once(
     assert mean(topr(*PAIRS, REFERENCE[1], length_normalised=False)) == pytest.approx(by_hand, abs=1e-12)
     # the weight is a constant: the coefficient is the weight itself
     # a reference of -9 over 5 tokens and -7 over 2 on the rejected sides; chosen is not looked at
-    reference = torch.tensor([0.0] * 3 + [-9 / 5] * 5 + [0.0] * 4 + [-7 / 2] * 2).double()
+    reference = torch.tensor([0.0] * 3 + [-9 / 5] * 5 + [0.0] * 4 + [-7 / 2] * 2, dtype=torch.float64)
     found = sequence_coefficients(topr, two_pairs(reference_logps=reference))
     assert found.tolist() == pytest.approx([1 / 12, -math.exp(-0.2) / 20, 1 / 16, -1 / 8], abs=1e-12)
 

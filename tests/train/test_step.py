@@ -1,35 +1,24 @@
 """One step of training against an independent computation: fp64, one unpadded row at a time, transformers' own logits."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import math
+import threading
 
 import pytest
 import torch
 
-from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train import MODIFIERS
 from redistill.train.coefficients import gradient_is_row_local
 from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
-from redistill.train.rows import read_rows, write_rows
+from redistill.train.packing import first_fit_decreasing
 from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
 from redistill.train.token_batch import Side
 
-from .conftest import TINY, some_examples, some_pairs, tiny_student
-
-
-def encoded(tmp_path, records, tokenizer):
-    spans = getattr(records[0], "chosen_spans", ())
-    write_rows(
-        tmp_path,
-        records,
-        encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
-        encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
-        max_tokens=200,
-        completion_offsets=(lambda texts: loading.completion_offsets(tokenizer, texts)) if spans else None,
-    )
-    return read_rows(tmp_path)[0]
+from .conftest import TINY, encoded, some_examples, some_pairs, tiny_student
 
 
 def our_step(student, objective, rows, numbers, budget, modifiers=(), reference=None):
@@ -106,8 +95,6 @@ def test_loss_logps_and_every_gradient_of_redi_equal_fp64_row_by_row(tmp_path, w
 
 
 def bins_for(rows, numbers, budget):
-    from redistill.train.packing import first_fit_decreasing
-
     return len(first_fit_decreasing([rows.length(n) for r in numbers for n in rows.sequences_of(r)], budget))
 
 
@@ -376,3 +363,115 @@ def test_tied_embeddings_get_the_gradient_of_both_their_uses(tmp_path):
         total = total + (-up / up_tokens + 0.8 * down / down_tokens) / len(pairs)
     total.backward()
     assert relative(ours["model.embed_tokens.weight"], model.get_input_embeddings().weight.grad) < 1e-6
+
+
+# --- several ranks ------------------------------------------------------------------------------------------------
+
+
+class TwoRanks:
+    """Two ranks in two threads, each with a model of its own: sums meet at a barrier, gradients are averaged as by DDP.
+
+    `backwards` and `unsynced` count, per rank, the backward passes and those of them that DDP was told not to sync.
+    """
+
+    def __init__(self):
+        self.barrier = threading.Barrier(2, timeout=60)
+        self.parts, self.backwards, self.unsynced = [None, None], [0, 0], [0, 0]
+
+    def ranks(self, number):
+        def total(tensor):
+            self.parts[number] = tensor.clone()
+            self.barrier.wait()
+            found = self.parts[0] + self.parts[1]
+            self.barrier.wait()  # nobody writes the next part before both have read
+            return found
+
+        def backward(loss):
+            self.backwards[number] += 1
+            loss.backward()
+
+        @contextlib.contextmanager
+        def no_sync():
+            self.unsynced[number] += 1
+            yield
+
+        return Ranks(number, 2, sum=total, no_sync=no_sync, backward=backward)
+
+    def step(self, objective, rows, numbers, budget, modifiers, reference):
+        models = [tiny_student()[0] for _ in range(2)]  # before the threads, which share a random state
+
+        def one(number):
+            model = models[number]
+            prepare_for_packing(model)
+            figures = backward_step(
+                PackedPolicy(model),
+                objective,
+                rows,
+                numbers,
+                tokens_per_micro_batch=budget,
+                modifiers=modifiers,
+                reference=reference,
+                ranks=self.ranks(number),
+            )
+            return figures, {name: p.grad for name, p in model.named_parameters()}
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            (first, mine), (second, theirs) = pool.map(one, (0, 1))
+        assert first.loss == second.loss and torch.equal(first.logps, second.logps)
+        return first, {name: (mine[name] + theirs[name]) / 2 for name in mine}
+
+
+# linear: coefficients are known before; late: each pack finds its own; first pass: a pass without gradient goes before
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [("redi", 170), ("simpo", 230), ("simpo", 110), ("kto", 170), ("redi", 4000), ("sft", 130)],
+    ids=["linear", "late", "first-pass", "mismatched", "one-pack", "examples"],
+)
+def test_two_ranks_take_the_step_of_one_whatever_their_shares(tmp_path, name, budget):
+    """An odd number of packs, so that the second rank fills its last turn with a pack that must count for nothing: not in
+    the gradient, whose average over ranks is the whole step's, nor in loss, log-probs and coefficients."""
+    objective, pairs = OBJECTIVES[name], name != "sft"
+    records = some_pairs(5, seed=4, longest=100) if pairs else some_examples(7)
+    rows, numbers = encoded(tmp_path, records, tiny_student()[1]), range(len(records))
+    reference = reference_on(rows) if pairs else None
+    alone, gradients = our_step(tiny_student(), objective, rows, numbers, budget, (), reference)
+    two = TwoRanks()
+    together, averaged = two.step(objective, rows, numbers, budget, (), reference)
+    turns = two.backwards[0]
+    assert two.backwards == [turns, turns] and two.unsynced == [turns - 1, turns - 1]
+    whole = name == "simpo" and budget == 230  # late: packs of whole rows
+    lengths = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in numbers]
+    packs = len(first_fit_decreasing(lengths, budget)) if whole else bins_for(rows, numbers, budget)
+    assert packs % 2 == 1 and turns == (packs + 1) // 2
+    for key in ("loss", "logps", "coefficients", "top_probs"):
+        ours, expected = (torch.as_tensor(getattr(figures, key)).double() for figures in (together, alone))
+        assert ours.tolist() == pytest.approx(expected.tolist(), rel=1e-6), key
+    worst = {key: relative(averaged[key], gradient) for key, gradient in gradients.items()}
+    assert max(worst.values()) < 2e-6, worst
+
+
+# --- singles ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence"])
+def test_weights_and_spans_of_examples_equal_fp64_row_by_row(tmp_path, aggregation):
+    """Row weights +1, +1, -1, -1 and signed token weights: the divisor counts four rows, or all their tokens."""
+    weights = (1.0, 1.0, -1.0, -1.0)
+    spans = ((0, 3, 0.5), (3, 5, -2.0))
+    examples = [dataclasses.replace(e, weight=w, spans=spans) for e, w in zip(some_examples(4, seed=3), weights)]
+    model, tokenizer = fp64_student()
+    total, divisor = 0.0, 0.0
+    for example in examples:
+        logps = their_token_logps(model, tokenizer, example.prompt, example.completion)
+        token_weights = torch.tensor([0.5] * 3 + [-2.0] * 2 + [1.0] * (len(logps) - 5)).double()
+        loss = -(token_weights * logps).sum()
+        total = total + example.weight * (loss if aggregation == "token" else loss / len(logps))
+        divisor += len(logps) if aggregation == "token" else 1
+    (total / divisor).backward()
+    student = tiny_student()
+    rows = encoded(tmp_path, examples, student[1])
+    objective = functools.partial(OBJECTIVES["sft"], aggregation=aggregation)
+    figures, ours = our_step(student, objective, rows, range(4), 100, [MODIFIERS["span-weights"]])
+    assert figures.loss == pytest.approx(float((total / divisor).detach()), rel=2e-6)
+    worst = {name: relative(ours[name], p.grad) for name, p in model.named_parameters()}
+    assert max(worst.values()) < 5e-6, worst

@@ -274,6 +274,9 @@ def _packed_attention(
         raise OperatorError(
             "this model cannot be trained on packed rows (its attention asks for more than a causal row)."
         )
+    if query.is_cuda and torch.is_autocast_enabled("cuda"):
+        # rotary embeddings give fp32 under autocast; the kernel below wants the type that autocast computes attention in
+        query, key, value = (x.to(torch.get_autocast_dtype("cuda")) for x in (query, key, value))
     if takes_varlen(query, dropout):
         return _varlen_attention(query, key, value, boundaries, runs[-1][2], scaling, sliding_window), None
     grouped = query.shape[1] != key.shape[1]
