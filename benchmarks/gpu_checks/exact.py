@@ -1,6 +1,7 @@
 """Loss and gradients of every objective and modifier, and packed rows, against single rows in higher precision."""
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from gpu_checks.students import END, encoded, ids_of, policy_of, tiny_model, tok
 from gpu_checks.table import Bench, Row, below, holds
 from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing, takes_varlen
 from redistill.records import Pair
+from redistill.train.coefficients import step_loss
 from redistill.train.modifiers import MODIFIERS
-from redistill.train.objectives import OBJECTIVES
-from redistill.train.step import Reference, backward_step
+from redistill.train.objectives import OBJECTIVES, needs_pairs
+from redistill.train.step import Reference, backward_step, token_batch
+from redistill.train.token_batch import VALUES
 
 # largest relative error of loss and gradients. fp32 on a CPU: 1e-6; bf16 rounds to 0.4%, over two layers and their backward pass
 FP32_LIMIT, BF16_LIMIT = 2e-5, 0.1
@@ -129,6 +132,13 @@ def step_error(
     return max(worst, abs(figures.loss - value) / max(abs(value), 0.1))
 
 
+def own_loss(objective: Any, rows: Any, logps: Tensor, reference: Reference | None) -> Tensor:
+    """The loss of an objective that formulas.py does not know, from fp64 log-probs of single rows: what is checked is the
+    device and the packing, and its formula only by its own test."""
+    batch = token_batch(rows, range(len(rows)), set(VALUES), reference)
+    return step_loss(objective, (), dataclasses.replace(batch, logps=logps))
+
+
 def objectives(bench: Bench) -> Iterator[Row]:
     """Every objective and every modifier, in fp32 and under bf16 autocast."""
     longest = 16 if bench.tiny else 200
@@ -146,7 +156,14 @@ def objectives(bench: Bench) -> Iterator[Row]:
             loss = formulas.step_loss(name, truth.rows())
             truths[name] = (OBJECTIVES[name], rows, (), loss, truth.gradients(loss))
         else:
-            yield holds(name, False, "no second formula", "a formula in gpu_checks/formulas.py")
+            pairs = needs_pairs(OBJECTIVES[name])
+            each = [side for pair in truth.logps for side in pair] if pairs else [
+                token_logps(truth.model, ids_of(e.prompt), [*ids_of(e.completion), END]) for e in singles
+            ]  # fmt: skip
+            used, known = (rows, reference) if pairs else (example_rows, None)
+            loss = own_loss(OBJECTIVES[name], used, torch.cat(each), known)
+            truths[name] = (OBJECTIVES[name], used, (), loss, truth.gradients(loss))
+            yield holds(f"{name}: second formula", True, "none", "held against its own function in fp64")
     for under in UNDER_MODIFIERS:
         for chosen in [*([name] for name in MODIFIERS), list(MODIFIERS)]:
             if any(name not in formulas.MODIFIERS for name in chosen):

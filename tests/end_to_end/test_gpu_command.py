@@ -106,11 +106,17 @@ def test_a_weight_that_is_off_by_a_thousandth_is_seen_and_only_there(checks, tmp
     assert all(what.startswith("redi") and what.endswith("fp32") and "redi_bounded" not in what for what in wrong)
 
 
-def test_an_objective_without_a_second_formula_fails_by_name(checks, tmp_path, monkeypatch):
-    few = {name: OBJECTIVES[name] for name in ("sft", "redi", "dpo_norm")}
-    monkeypatch.setattr(checks.exact, "OBJECTIVES", {**few, "brand_new": redi})
-    row = rows_of(checks, tmp_path, checks.exact.objectives)["brand_new"]
-    assert row.ok is False and "formulas.py" in row.limit
+def test_an_objective_without_a_second_formula_is_held_against_its_own_function_in_fp64(checks, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        checks.exact,
+        "OBJECTIVES",
+        {name: OBJECTIVES[name] for name in ("sft", "redi", "dpo_norm")} | {"brand_new": redi},
+    )
+    rows = rows_of(checks, tmp_path, checks.exact.objectives)
+    assert rows["brand_new, fp32"].ok is True and "its own function" in rows["brand_new: second formula"].limit
+    assert (
+        rows["brand_new, fp32"].value == rows["redi, fp32"].value
+    )  # the same function, so the same error of the device
 
 
 def test_a_kernel_whose_gradient_is_off_is_seen(checks, tmp_path, monkeypatch):
