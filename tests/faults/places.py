@@ -176,7 +176,7 @@ def _rights(change: Callable[[int], int]) -> int:
 
 
 def small_shared_memory(spec: dict[str, Any]) -> None:
-    """Two processes wanted for the rooms before training, and no room in /dev/shm for what they share."""
+    """Two processes wanted for the stages before training, and no room in /dev/shm for what they share."""
     import redistill.io.executors as executors
 
     executors.SMALL_BYTES = 0

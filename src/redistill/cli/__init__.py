@@ -42,7 +42,7 @@ ABOUT = """\
 redistill: right and wrong teacher traces in, a better student and an honest report out.
 
 A recipe (a YAML file) says where the traces are, who judges them, which become examples and pairs, how the student is
-trained in stages, and what it is scored on. `redistill run` walks through the rooms
+trained in stages, and what it is scored on. `redistill run` walks through the stages
 corpus > verify > select > train > evaluate > report and leaves one folder with everything in it.
 """
 

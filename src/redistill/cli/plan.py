@@ -10,7 +10,7 @@ Say what a run will come to before it costs anything: rows, tokens, steps, memor
 
 From the data and the student's config alone, on a CPU; no weight is loaded and nothing is written. Where the run has its
 pairs already (`redistill run RECIPE --until select`) rows and steps are counted; else they are estimated from a sample of
-problems that walks through the run's own rooms, with 95% intervals over problems. Hours and money rest on a utilisation and on
+problems that walks through the run's own stages, with 95% intervals over problems. Hours and money rest on a utilisation and on
 prices that are assumptions; both can be given.
 
 examples:

@@ -25,7 +25,9 @@ examples:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
-    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="a YAML file; those that ship are in recipes/")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", nargs="?", help="a YAML file; or a recipe that ships, such as quickstart"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting (repeatable)"
     )

@@ -7,7 +7,7 @@ import json
 from redistill.cli.common import add_json, add_run, plain
 
 TEXT = """\
-Print the way of one trace, pair or problem through every room: kept or dropped, by whom, for which reason, under which setting.
+Print the way of one trace, pair or problem through every stage: kept or dropped, by whom, for which reason, under which setting.
 
 ID is a trace (t...), a pair (q...), a problem (p...) or a row that the corpus refused (FILE:ROW), as `redistill show`, the
 report and the `dropped` files print them; its beginning is enough where no other record's id begins so.

@@ -28,7 +28,7 @@ def explain(reason: str) -> Reason:
             if known in REASONS:
                 places, advice = REASONS[known]
                 return Reason(tuple(filter(None, places.split(", "))), advice)
-    return Reason((), "look at the `dropped` files of the room")
+    return Reason((), "look at the `dropped` files of the stage")
 
 
 REASONS: dict[str, tuple[str, str]] = {

@@ -71,7 +71,7 @@ def check_shard(path: Path) -> None:
 
 def _damaged(path: Path, why: object) -> OperatorError:
     words = " ".join(str(why).split())
-    return OperatorError(f"{path} is damaged ({words}). Run its recipe again, and its room makes it again.")
+    return OperatorError(f"{path} is damaged ({words}). Run its recipe again, and its stage makes it again.")
 
 
 _KINDS = {kind.__name__: kind for kind in _SCHEMAS}

@@ -188,4 +188,4 @@ Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | Marke
 
 def not_run(room: str, what: str) -> list[Block]:
     """The one plain line of a section whose room has not finished."""
-    return [Text(f"Left out: the room {room} has not run in this folder, so there is no {what} to show.", "missing")]
+    return [Text(f"Left out: the stage {room} has not run in this folder, so there is no {what} to show.", "missing")]

@@ -46,7 +46,7 @@ def _check(path: Path, kind: type[_T], value: Any) -> _T:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise OperatorError(
-            f"{path} is damaged: {place}: {first['msg']}. Delete it and run its room again to rebuild it."
+            f"{path} is damaged: {place}: {first['msg']}. Delete it and run its stage again to rebuild it."
         ) from error
 
 
@@ -258,4 +258,4 @@ class RunFiles:
                         break
                     yield record
             except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-                raise OperatorError(f"{path} is damaged ({error}). Delete it and run its room again.") from error
+                raise OperatorError(f"{path} is damaged ({error}). Delete it and run its stage again.") from error

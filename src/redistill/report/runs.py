@@ -212,7 +212,7 @@ def _costs(runs: Runs) -> list[Block]:
                 device_hours(costs), duration(sum(run.facts.seconds.values()) or None), short(", ".join(map(str, gpus)) or "no GPU", 40),
             )
         )  # fmt: skip
-    head = ("run", "tokens trained on", "time in steps", "device hours", "wall time, all rooms", "GPUs")
+    head = ("run", "tokens trained on", "time in steps", "device hours", "wall time, all stages", "GPUs")
     details = Details(
         "Folders", [Table("Folders", ("run", "folder"), [(n, str(r.folder)) for n, r in runs.items()], (1,))]
     )

@@ -96,7 +96,7 @@ def _side(run: Path, student: str | None, verifier: str | None) -> Side:
         raise OperatorError(f"{run} was not regraded by {verifier!r}{did_you_mean(verifier, known)}")
     known = sorted({p.parent.parent.name for p in root.glob("*/*/scores.json")})
     if not known:
-        raise OperatorError(f"{run} holds no scores; run `redistill evaluate`, or its recipe to the room `evaluate`.")
+        raise OperatorError(f"{run} holds no scores; run `redistill evaluate`, or its recipe to the stage `evaluate`.")
     if student is None and len(known) > 1:
         raise OperatorError(f"{run} has several students: {', '.join(known)}; choose with --student NAME (or A:B).")
     if student is not None and student not in known:

@@ -27,7 +27,7 @@ def score_table(folder: Path) -> dict[str, Any]:
     found = [p for p in files if p.parent.parent.name in stages]
     files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
     if not files:
-        raise OperatorError(f"{folder} holds no scores; run its recipe to the room `evaluate`.")
+        raise OperatorError(f"{folder} holds no scores; run its recipe to the stage `evaluate`.")
     scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
     comparisons = folder / "evaluate" / "comparisons.json"
     return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}

@@ -30,7 +30,7 @@ def facts(run: RunFiles) -> list[Block]:
     if record.seconds:
         total = sum(record.seconds.values())
         times = [(short(room, 60), duration(s)) for room, s in record.seconds.items()]
-        blocks.append(Table("Wall time by room", ("room", "time"), [*times, ("all", duration(total))]))
+        blocks.append(Table("Wall time by stage", ("stage", "time"), [*times, ("all", duration(total))]))
     versions = [(short(name, 60), short(version, 40)) for name, version in sorted(record.packages.items())]
     if versions:
         blocks.append(

@@ -134,7 +134,7 @@ def _cost(found: Mapping[str, Any]) -> str:
 def _rest(found: Mapping[str, Any]) -> str:
     disk, exam = found["disk"], found["evaluate"]
     lines = [
-        f"disk      {_bytes(disk['rooms'])} for the rooms before training, {_bytes(disk['students'])} for students, up to "
+        f"disk      {_bytes(disk['rooms'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
         f"{_bytes(disk['while_training'])} beside while a stage trains"
     ]
     if exam["dev_answers"]:
