@@ -100,7 +100,7 @@ def test_the_empty_folder_says_which_rooms_have_not_run(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text()
     assert_inert(html)
     for room in ("corpus", "verify", "select", "train", "evaluate"):
-        assert f"the room {room} has not run" in html
+        assert f"the stage {room} has not run" in html
 
 
 def test_a_run_stopped_after_select_shows_what_there_is(run_folder: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_run_stopped_after_select_shows_what_there_is(run_folder: Path, tmp_pa
     shutil.rmtree(run / "train")
     shutil.rmtree(run / "evaluate")
     html = write_report(run).read_text()
-    assert "the room evaluate has not run" in html and "the room train has not run" in html
+    assert "the stage evaluate has not run" in html and "the room train has not run" in html
     assert "the room select has not run" not in html and "problems that gave pairs" in html
 
 
