@@ -108,8 +108,8 @@ def test_a_run_stopped_after_select_shows_what_there_is(run_folder: Path, tmp_pa
     shutil.rmtree(run / "train")
     shutil.rmtree(run / "evaluate")
     html = write_report(run).read_text()
-    assert "the stage evaluate has not run" in html and "the room train has not run" in html
-    assert "the room select has not run" not in html and "problems that gave pairs" in html
+    assert "the stage evaluate has not run" in html and "the stage train has not run" in html
+    assert "the stage select has not run" not in html and "problems that gave pairs" in html
 
 
 def test_hostile_text_is_inert_and_visible(run_folder: Path, tmp_path: Path) -> None:
