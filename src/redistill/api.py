@@ -251,13 +251,17 @@ def lr_find(
     overrides: Sequence[str] = (),
     name: str | None = None,
     runs_dir: str | Path = "runs",
+    on_code_change: Literal["ask", "keep", "remake"] = "ask",
     code: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Short trials of a stage over learning rates, each ended at the guard's first alarm; the trials and the largest good rates."""
     found = _recipe(recipe, overrides, name, code)
     from redistill.tools.lr_find import lr_find as find
 
-    return find(found, runs_dir=Path(runs_dir), stage=stage, weights=list(weights), rates=list(rates), steps=steps)
+    return find(
+        found, runs_dir=Path(runs_dir), stage=stage, weights=list(weights), rates=list(rates), steps=steps,
+        recipe_file=_file_of(recipe), on_code_change=on_code_change,
+    )  # fmt: skip
 
 
 def sweep(
@@ -267,8 +271,9 @@ def sweep(
     name: str | None = None,
     runs_dir: str | Path = "runs",
     workers: int | None = None,
+    on_code_change: Literal["ask", "keep", "remake"] = "ask",
 ) -> dict[str, Any]:
-    """Run a grid of trials over one recipe and return its table, as sweep.json holds it; finished trials are passed by.
+    """Run a grid of trials over one recipe and return its table, as sweep.json holds it; finished trials are skipped.
 
     workers: trials side by side; default: the cores this process may use. Call it under `if __name__ == "__main__":`.
     """
@@ -276,7 +281,12 @@ def sweep(
     from redistill.tools.sweep.grid import read_sweep
     from redistill.tools.sweep.sweep import run_sweep
 
-    return run_sweep(read_sweep(sweep, overrides, name), runs_dir=Path(runs_dir), workers=workers or cores())
+    return run_sweep(
+        read_sweep(sweep, overrides, name),
+        runs_dir=Path(runs_dir),
+        workers=workers or cores(),
+        on_code_change=on_code_change,
+    )
 
 
 def report(run: str | Path) -> Path:
@@ -307,7 +317,7 @@ def _file_of(recipe: "str | Path | Mapping[str, Any] | Recipe") -> str:
     """The file a recipe was read from; "" where it came as data."""
     from redistill.config.yaml_text import recipe_path
 
-    return str(recipe_path(recipe)) if isinstance(recipe, str | Path) else ""
+    return str(recipe_path(recipe).resolve()) if isinstance(recipe, str | Path) else ""
 
 
 def _recipe(

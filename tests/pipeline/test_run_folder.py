@@ -135,6 +135,23 @@ def test_a_run_of_an_older_layout_is_refused(runs):
         run(recipe(), runs_dir=runs)
 
 
+def test_a_run_and_an_evaluation_never_share_a_folder(runs):
+    from redistill.tools.evaluate import evaluate_model
+
+    student, before = str(runs / "tiny/train/sft/model"), files(runs / "tiny")
+    asked = {
+        name: None for name in ("n", "temperature", "max_new_tokens", "max_problems", "template", "prefill", "chat")
+    }
+    asked |= {"engine": None, "base_url": None, "seed": 0, "student_name": "sft", "runs_dir": runs, "overrides": []}
+    (runs / "sums.jsonl").write_text('{"problem": "1+1=", "answer": "2"}\n')
+    with pytest.raises(OperatorError, match="is the run of a recipe; choose another --name"):
+        evaluate_model(student, [f"file:{runs / 'sums.jsonl'}"], name="tiny", **asked)
+    assert files(runs / "tiny") == before
+    evaluate_model(student, [f"file:{runs / 'sums.jsonl'}"], name="scored", **{**asked, "n": 1, "max_new_tokens": 2})
+    with pytest.raises(OperatorError, match="is an evaluation of `redistill evaluate`; write --name NAME"):
+        run(recipe(name="scored"), runs_dir=runs)
+
+
 def test_a_stage_between_two_feeds_the_next_and_a_stage_after_reads_the_run(tmp_path):
     stages = [{"name": "limit-traces", "after": "corpus", "per_problem": 2}, {"name": "score-csv", "after": "evaluate"}]
     folder = run(recipe(stages=stages), runs_dir=tmp_path)

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from redistill.safety.terminal import plain as plain
 
@@ -28,6 +29,20 @@ def add_code(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="import this file, so that FILE:FUNCTION names a plug-in of yours (repeatable)",
     )
+
+
+def add_code_change(parser: argparse.ArgumentParser) -> None:
+    """--keep and --remake: what becomes of costly results where only code has changed since."""
+    changed = parser.add_mutually_exclusive_group()
+    changed.add_argument(
+        "--keep", action="store_true", help="use trained students and paid answers though code has changed since"
+    )
+    changed.add_argument("--remake", action="store_true", help="make them again where code has changed since")
+
+
+def on_code_change(options: argparse.Namespace) -> Literal["ask", "keep", "remake"]:
+    """What --keep and --remake say."""
+    return "keep" if options.keep else "remake" if options.remake else "ask"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from redistill.cli.common import add_json, add_recipe, numbers, plain
+from redistill.cli.common import add_code_change, add_json, add_recipe, numbers, on_code_change, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -28,12 +28,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--weights", default=(), type=numbers, metavar="W,W,..", help="values of the objective's rejected_weight"
     )
     parser.add_argument("--steps", default=100, type=int, metavar="N", help="optimizer steps of a trial (default: 100)")
+    add_code_change(parser)
     add_json(parser, "the table")
 
 
 def do(options: argparse.Namespace) -> None:
     """Run the trials and print their table."""
     from redistill.config.parsing import load_recipe
+    from redistill.config.yaml_text import recipe_path
 
     recipe = load_recipe(options.recipe, options.set, options.name)
     if min(options.rates) <= 0 or options.steps < 1:
@@ -47,5 +49,7 @@ def do(options: argparse.Namespace) -> None:
         weights=options.weights,
         rates=options.rates,
         steps=options.steps,
+        recipe_file=str(recipe_path(options.recipe).resolve()),
+        on_code_change=on_code_change(options),
     )
     print(json.dumps(found, indent=2) if options.json else plain(table_text(found)))

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from redistill.cli.common import add_json, add_recipe, plain
+from redistill.cli.common import add_code_change, add_json, add_recipe, on_code_change, plain
 from redistill.cli.scores import print_scores
 from redistill.tools.scores import score_table
 
@@ -36,11 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument("--from", dest="start", metavar="STAGE", help="make this stage and those after it again")
     parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
-    changed = parser.add_mutually_exclusive_group()
-    changed.add_argument(
-        "--keep", action="store_true", help="use trained students and paid answers though code has changed since"
-    )
-    changed.add_argument("--remake", action="store_true", help="make them again where code has changed since")
+    add_code_change(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace another recipe's finished run of that name")
     parser.add_argument(
         "--from-run", metavar="DIR", type=Path, help="take the finished stages of another run where they fit"
@@ -64,7 +60,7 @@ def do(options: argparse.Namespace) -> None:
 
     folder = run(
         recipe, runs_dir=options.runs_dir, start=options.start, until=options.until,
-        on_code_change="keep" if options.keep else "remake" if options.remake else "ask", overwrite=options.overwrite,
+        on_code_change=on_code_change(options), overwrite=options.overwrite,
         from_run=options.from_run, recipe_file=recipe_path(options.recipe),
     )  # fmt: skip
     if int(os.environ.get("RANK", "0")) > 0:

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from redistill.cli.common import add_json, plain
+from redistill.cli.common import add_code_change, add_json, on_code_change, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
@@ -32,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--runs-dir", default="runs", metavar="DIR", type=Path, help="where run folders are (default: runs)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="trials at a time (default: the cores at hand)")
+    add_code_change(parser)
     parser.add_argument("--dry-run", action="store_true", help="list the trials and stop")
     add_json(parser, "the content of sweep.json")
 
@@ -50,7 +51,9 @@ def do(options: argparse.Namespace) -> None:
     from redistill.tools.sweep.sweep import run_sweep
     from redistill.tools.sweep.table import table_text
 
-    found = run_sweep(sweep, runs_dir=options.runs_dir, workers=options.workers or cores())
+    found = run_sweep(
+        sweep, runs_dir=options.runs_dir, workers=options.workers or cores(), on_code_change=on_code_change(options)
+    )
     print(json.dumps(found, indent=2) if options.json else plain(table_text(found)))
     if not options.json:
         print(plain(f"{options.runs_dir / sweep.name}/report.html"))

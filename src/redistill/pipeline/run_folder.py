@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redistill.errors import OperatorError
-from redistill.io.atomic import read_json, write_bytes, write_json, writing
+from redistill.io.atomic import read_json, read_yaml, write_bytes, write_json, writing
 from redistill.io.progress import say
 from redistill.io.stage_folder import LAYOUT_FILE, LAYOUT_VERSION, check_layout
 from redistill.pipeline.graph import State, key_file, key_folder
@@ -48,6 +48,8 @@ def check_owner(folder: Path, states: Mapping[str, State], origin: RunOrigin, *,
     its corpus goes on as before.
     """
     check_layout(folder)
+    if (folder / "recipe.yaml").exists() and "train" not in read_yaml(folder / "recipe.yaml"):
+        raise OperatorError(f"{folder} is an evaluation of `redistill evaluate`; write --name NAME for this run.")
     finished = (folder / "evaluate" / "comparisons.json").exists() or (folder / "report.html").exists()
     replaced = [state for state in states.values() if state.cause == "settings"]
     if overwrite or not finished or not replaced:

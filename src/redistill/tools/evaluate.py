@@ -30,12 +30,13 @@ from redistill.evaluate.stage import (
     verifiers_of,
     write_scores,
 )
-from redistill.io.atomic import sha256_file, write_bytes, writing
+from redistill.io.atomic import read_yaml, sha256_file, write_bytes, writing
 from redistill.io.fingerprints import fingerprint
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.closure import code_of
+from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import input_name, student_address, student_identity
 from redistill.pipeline.run_folder import RunOrigin
@@ -140,6 +141,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
         check_layout(folder)
+        _check_free(folder)
         RunOrigin("", settings.name).write(folder)
         rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
@@ -189,6 +191,12 @@ def _room(
     return room
 
 
+def _check_free(folder: Path) -> None:
+    """OperatorError where the folder is that of a recipe's run, whose recipe.yaml and report this would write over."""
+    if (folder / "recipe.yaml").exists() and "train" in read_yaml(folder / "recipe.yaml"):
+        raise OperatorError(f"{folder} is the run of a recipe; choose another --name for this evaluation.")
+
+
 def asked_identity(settings: Evaluation) -> Any:
     """What the answers depend on beside benchmark and code: the student's files, prompt, sampling, judge and seed. How a
     server is reached is left out."""
@@ -198,7 +206,7 @@ def asked_identity(settings: Evaluation) -> Any:
             asked["engine"]["options"].pop(option, None)
         student: Any = settings.student.model_dump()  # the server has its files
     else:
-        student = student_identity(settings.student)
+        student = values(**student_identity(settings.student)).full
     verifiers = [settings.evaluate.verifier, *(b.verifier for b in settings.evaluate.benchmarks if b.verifier)]
     own = code_identity(plugin.name for plugin in [settings.evaluate.engine, *verifiers])
     return [student, settings.prompt.model_dump(), asked, settings.seed, *([own] if own else [])]

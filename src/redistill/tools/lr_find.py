@@ -22,6 +22,7 @@ from redistill.io.atomic import read_json, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
+from redistill.pipeline.graph import OnCodeChange
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import make_with_inputs, open_run
@@ -44,6 +45,7 @@ def lr_find(
     rates: Sequence[float],
     steps: int,
     recipe_file: str = "",
+    on_code_change: OnCodeChange = "ask",
 ) -> dict[str, Any]:
     """The trials of a grid and, for each weight, the largest rate without an alarm (None where every rate had one).
 
@@ -67,7 +69,9 @@ def lr_find(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lr-find" / f"{stage}.json"
     with alone(folder):
-        run = open_run(plan, folder, origin=RunOrigin(recipe_file, recipe.name), until="train")
+        run = open_run(
+            plan, folder, origin=RunOrigin(recipe_file, recipe.name), until="train", on_code_change=on_code_change
+        )
         make_with_inputs(run, "select")
         if recipe.train[stage].start != "base":
             make_with_inputs(run, f"train/{recipe.train[stage].start}")

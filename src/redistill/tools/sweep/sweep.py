@@ -10,7 +10,8 @@ again. A trial that fails is written down, the others go on.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from redistill.errors import ErrorCollector, OperatorError
 from redistill.io.atomic import write_bytes, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import say
+from redistill.pipeline.graph import OnCodeChange
 from redistill.pipeline.lock import alone
 from redistill.pipeline.resolve import find_parts
 from redistill.report.sweep import write_sweep_page
@@ -33,7 +35,9 @@ SHARED = ".shared"  # in --runs-dir: sweeps share with one another too; no run c
 Found = dict[str, dict[str, Any]]  # trial id -> what is known of it
 
 
-def run_sweep(sweep: SweepSettings, *, runs_dir: Path, workers: int) -> dict[str, Any]:
+def run_sweep(
+    sweep: SweepSettings, *, runs_dir: Path, workers: int, on_code_change: OnCodeChange = "ask"
+) -> dict[str, Any]:
     """Run every trial that is not finished and write sweep.json, table.md and the page; returns the content of sweep.json.
 
     OperatorError before any work for a wrong recipe, after all work where trials failed (their reasons are in the table).
@@ -50,11 +54,12 @@ def run_sweep(sweep: SweepSettings, *, runs_dir: Path, workers: int) -> dict[str
     with alone(folder):
         write_bytes(folder / "sweep.yaml", yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False).encode())
         say(f"sweep    {sweep.name}: {len(trials)} trials, {workers} at a time")
+        go = partial(_go, trials=trials, folder=folder, workers=workers, on_code_change=on_code_change)
         found: Found = {}
         halving: list[dict[str, Any]] = []
         try:
-            going = _halved(sweep, trials, found, folder, workers, halving) if sweep.halving else list(trials)
-            _go(going, trials, found, folder, workers)
+            going = _halved(sweep, trials, found, go, halving) if sweep.halving else list(trials)
+            go(going, found=found)
         finally:
             table = _write(sweep, trials, found, folder, halving)
     failed = [trial.id for trial in trials if found[trial.id]["state"] == "failed"]
@@ -87,6 +92,7 @@ def _go(
     found: Found,
     folder: Path,
     workers: int,
+    on_code_change: OnCodeChange,
     pause_at: int | None = None,
 ) -> None:
     """Trials to their end, or to a rung."""
@@ -100,6 +106,7 @@ def _go(
             shared=str((folder.parent / SHARED).absolute()),
             share_stage=_start_key(trial, trial.stage) in started_from,
             pause_at=pause_at,
+            on_code_change=on_code_change,
         )
         for trial in going
     ]
@@ -143,18 +150,17 @@ def _halved(
     sweep: SweepSettings,
     trials: Sequence[Trial],
     found: Found,
-    folder: Path,
-    workers: int,
+    go: Callable[..., None],
     decisions: list[dict[str, Any]],
 ) -> list[Trial]:
     """The trials that may go to their end. Points are ranked by the mean probe of their seeds; the control and variants that
-    score another stage always go on. What was decided goes into `decisions`. Source: Jamieson and Talwalkar 2016,
+    score another stage always go on. go: `_go` with the rest bound. What was decided goes into `decisions`. Source: Jamieson and Talwalkar 2016,
     arXiv 1502.07943, with the learning rate's schedule left as it is."""
     assert sweep.halving is not None
     judged = [t for t in trials if t.stage == sweep.stage and t.variant != sweep.control]
     spared = [t for t in trials if t not in judged]
     for rung in sweep.halving.rungs:
-        _go(judged, trials, found, folder, workers, pause_at=rung)
+        go(judged, found=found, pause_at=rung)
         scores: dict[str, list[float]] = {}
         for trial in judged:
             scores.setdefault(trial.point, []).append(_probe(found[trial.id], rung))

@@ -21,7 +21,7 @@ from redistill.config.tables import Recipe
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
 from redistill.io.fingerprints import fingerprint
-from redistill.pipeline.graph import fingerprints_of, ordered, resolve
+from redistill.pipeline.graph import OnCodeChange, fingerprints_of, ordered, resolve
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import make, open_run
@@ -38,7 +38,14 @@ WAIT_SECONDS = 30.0  # for a process of a sweep that was killed just now to let 
 
 
 def do_trial(
-    recipe: Recipe, *, stage: str, folder: Path, shared: Path, share_stage: bool = False, pause_at: int | None = None
+    recipe: Recipe,
+    *,
+    stage: str,
+    folder: Path,
+    shared: Path,
+    share_stage: bool = False,
+    pause_at: int | None = None,
+    on_code_change: OnCodeChange = "ask",
 ) -> dict[str, Any]:
     """Make what is missing of one trial and return what it found; a finished one answers from its files.
 
@@ -46,13 +53,16 @@ def do_trial(
     and `probe` the guard's dev probe there. OperatorError as of `run`.
     """
     plan = make_plan(recipe)
-    states = resolve(ordered(stages_of(plan)), folder, on_code_change="ask", elsewhere=trash_folders(folder))
+    states = resolve(ordered(stages_of(plan)), folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))
     kept = _kept(folder, _identity(recipe, stage, fingerprints_of(states.values())))
     if kept is not None:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     with _patiently_alone(folder):
-        run, began = open_run(plan, folder, origin=RunOrigin("", recipe.name)), time.perf_counter()
+        run, began = (
+            open_run(plan, folder, origin=RunOrigin("", recipe.name), on_code_change=on_code_change),
+            time.perf_counter(),
+        )
         for name in ("corpus", "verify", "select"):
             _share(shared, run, name, partial(make, run, name))
         for earlier in _before(recipe, stage):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from redistill.errors import OperatorError
 from redistill.io.executors import cores
@@ -34,6 +34,7 @@ class Job:
     shared: str
     share_stage: bool
     pause_at: int | None
+    on_code_change: Literal["ask", "keep", "remake"] = "ask"
 
 
 @dataclass(slots=True)
@@ -151,6 +152,7 @@ def _attempt(job: Job) -> dict[str, Any]:
             shared=Path(job.shared),
             share_stage=job.share_stage,
             pause_at=job.pause_at,
+            on_code_change=job.on_code_change,
         )
     except OperatorError as error:
         return {"state": "failed", "why": str(error)}
