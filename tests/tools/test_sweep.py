@@ -206,7 +206,7 @@ def test_a_trial_that_fails_costs_itself_alone_and_halving_ends_the_worse_point_
     assert (decision["rung"], len(decision["kept"]), len(decision["stopped"])) == (2, 1, 1)
 
 
-def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here: Path, monkeypatch) -> None:
+def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here: Path) -> None:
     asked = read_sweep(
         here / "sweep.yaml",
         [
@@ -219,15 +219,14 @@ def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here:
     probes = {0.2: [0.1, 0.9], 0.4: [0.5, 0.2], 0.6: [0.6, 0.4], 0.8: [0.4, 0.9]}  # by weight, at step 2 and at step 4
     went: dict[int, int] = {}
 
-    def go(going, trials, found, folder, workers, pause_at):
+    def go(going, *, found, pause_at):
         went[pause_at] = len(going)
         for trial in going:
             curve = [[s, probes[trial.settings["train.redi.objective.rejected_weight"]][s // 2 - 1]] for s in (2, 4)]
             found[trial.id] = {"state": "paused", "curve": curve[: pause_at // 2]}
 
-    monkeypatch.setattr("redistill.tools.sweep.sweep._go", go)
     found, decisions = {}, []
-    stay = _halved(asked, trials, found, here, 2, decisions)
+    stay = _halved(asked, trials, found, go, decisions)
     # step 2: .6 and .5 stay, .4 and .1 go; step 4: .4 stays, .2 goes. Two seeds each; sft and control are not asked
     assert went == {2: 8, 4: 4}
     assert {t.settings.get("train.redi.objective.rejected_weight") for t in stay} == {None, 0.6}
