@@ -15,7 +15,7 @@ from redistill.train import MODIFIERS
 from redistill.train.coefficients import gradient_is_row_local
 from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
 from redistill.train.packing import first_fit_decreasing
-from redistill.train.step import Ranks, Reference, backward_step, find_token_logps
+from redistill.train.step import Ranks, Reference, StepFigures, backward_step, find_token_logps
 from redistill.train.token_batch import Side
 
 from .conftest import TINY, encoded, some_examples, some_pairs, tiny_student
@@ -125,6 +125,17 @@ def split_three_ways(rows, reference, objective, modifiers=()):
         assert found[ways][0] == pytest.approx(found[1][0], rel=1e-6, abs=1e-7)
         for key, gradient in found[1][1].items():
             assert relative(found[ways][1][key], gradient) < 2e-6, (ways, key)
+
+
+def test_figures_of_a_side_are_found_by_side_and_row_wherever_the_sequences_lie():
+    none = torch.zeros(4)
+    # rows 1 0 1 0, sides rejected, rejected, chosen, chosen
+    figures = StepFigures(0.0, none, none, 0, none, none, torch.tensor([1, 0, 1, 0]), torch.tensor([2, 2, 1, 1]))
+    values = torch.tensor([10.0, 20.0, 30.0, 40.0])
+    assert figures.of(Side.chosen, values).tolist() == [40, 30]
+    assert figures.of(Side.rejected, values).tolist() == [20, 10]
+    examples = dataclasses.replace(figures, row=torch.tensor([3, 0, 2, 1]), side=torch.zeros(4).long())
+    assert examples.of(Side.single, values).tolist() == [20, 40, 30, 10]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

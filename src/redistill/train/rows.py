@@ -108,10 +108,8 @@ def write_rows(
     group_of_row = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (
-            folder / "account.json",
-            *_value_files(folder),
-        ):  # of rows that a kill cut short, or that are damaged
+        left = (folder / "account.json", *_value_files(folder))  # of rows that a kill cut short, or that are damaged
+        for path in left:
             path.unlink(missing_ok=True)
     with writing(folder / "tokens.bin"), ExitStack() as files:
         file = files.enter_context(open(folder / "tokens.bin", "wb"))
