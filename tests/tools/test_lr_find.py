@@ -131,3 +131,23 @@ def test_the_probes_figures_by_hand():
 )
 def test_a_text_that_ends_by_repeating_itself_ends_in_a_loop(text, loops):
     assert ends_in_a_loop(text) is loops
+
+
+def test_a_trial_trains_with_the_modifiers_and_the_reference_of_its_stage(tmp_path, monkeypatch):
+    seen = {}
+    real = module.train_stage
+
+    def watched(job, *, reference, **more):
+        seen.update(modifiers=[m.func.__name__ for m in job.modifiers], reference=reference is not None)
+        return real(job, reference=reference, **more)
+
+    monkeypatch.setattr(module, "train_stage", watched)
+    tree = {**RECIPE, "train": {**RECIPE["train"]}}
+    tree["train"]["redi"] = {
+        **RECIPE["train"]["redi"],
+        "objective": "dpo",
+        "reference": "base",
+        "modifiers": ["nll-anchor"],
+    }
+    lr_find(parse_recipe(tree, "here"), runs_dir=tmp_path, stage="redi", weights=[], rates=[1e-5], steps=2)
+    assert seen == {"modifiers": ["nll_anchor"], "reference": True}

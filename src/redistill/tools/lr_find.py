@@ -151,6 +151,7 @@ def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fi
         fingerprint=stage_fingerprint,
         seed=run.recipe.seed,
         card="",
+        modifiers=run.plan.modifiers[stage],
         trial=True,
     )
     with run.plan.probe(settings, run.folder) as probe:
@@ -158,6 +159,7 @@ def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fi
             job,
             records=StageFolder(run.folder / "select", "").read(stage_stream(run.plan, stage)),
             student=lambda: load_student(run, settings.start),
+            reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
         )
     history = read_lines(folder / "metrics.jsonl")
