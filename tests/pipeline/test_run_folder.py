@@ -180,3 +180,12 @@ def test_a_stage_that_cannot_stand_there_is_a_sentence():
             make_plan(recipe(stages=[stage]))
     with pytest.raises(OperatorError, match="two stages are called 'limit-traces'"):
         recipe(stages=[{"name": "limit-traces", "after": "corpus", "per_problem": n} for n in (1, 2)])
+
+
+def test_a_stage_whose_key_is_damaged_is_made_again_and_said(runs, capsys):
+    path = runs / "tiny/train/redi/key.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    weights = (runs / "tiny/train/redi/model/model.safetensors").read_bytes()
+    run(recipe(), runs_dir=runs, recipe_file="tiny.yaml")
+    assert "replaced train/redi: its key.json is missing or damaged" in capsys.readouterr().err
+    assert (runs / "tiny/train/redi/model/model.safetensors").read_bytes() == weights

@@ -94,7 +94,11 @@ def put_aside(folder: Path, states: Mapping[str, State], forced: Iterable[Stage]
         fits = state.cause == "same" and state.found is None
         if not result.exists() or (fits and name not in again):
             continue
-        if state.changes:
+        if "" not in stored:
+            say(
+                f"replaced {name}: its {key_file(state.stage)} is missing or damaged, so nobody knows what it was made from"
+            )
+        elif state.changes:
             said = "; ".join([*state.changes.settings, *state.changes.code][:4]) or "what it reads has changed"
             say(f"replaced {name}: {said}")
         _move(folder, state.stage, stored[""].fingerprint if "" in stored else "unknown", again=name in again)
