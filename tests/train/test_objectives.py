@@ -265,15 +265,25 @@ def test_kto_does_not_let_the_divergence_fall_below_zero():
 # --- the registry -------------------------------------------------------------------------------------------------
 
 
+# Those whose kind was worked out by hand here; one that is added later needs no line.
+WORKED_OUT = {
+    name: OBJECTIVES[name]
+    for name in (
+        "sft redi symmetric redi_bounded unlikelihood asymre topr kto simpo "
+        "cpo_simpo orpo dpo dpo_norm ipo irpo dpop nca"
+    ).split()
+}
+
+
 def test_linearity_is_found_not_declared():
-    assert {name for name, f in OBJECTIVES.items() if is_linear(f)} == {"sft", "redi", "symmetric", "asymre"}
+    assert {name for name, f in WORKED_OUT.items() if is_linear(f)} == {"sft", "redi", "symmetric", "asymre"}
 
 
 def test_an_objective_says_by_its_names_what_it_needs():
     against = {"dpo", "dpo_norm", "ipo", "irpo", "dpop", "nca", "kto", "topr"}
-    assert {name for name, f in OBJECTIVES.items() if needs_reference(f)} == against
-    assert {name for name, f in OBJECTIVES.items() if needs_mismatched(f)} == {"kto"}
-    assert {name for name, f in OBJECTIVES.items() if not needs_pairs(f)} == {"sft"}
+    assert {name for name, f in WORKED_OUT.items() if needs_reference(f)} == against
+    assert {name for name, f in WORKED_OUT.items() if needs_mismatched(f)} == {"kto"}
+    assert {name for name, f in WORKED_OUT.items() if not needs_pairs(f)} == {"sft"}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
