@@ -106,12 +106,27 @@ def child(command: dict[str, Any]) -> int:
     return code
 
 
+def warm_keys() -> None:
+    """Read the package's source once, as every run does for its cache keys; the children inherit what was found."""
+    from redistill.pipeline import stages
+    from redistill.pipeline.closure import code_of
+    from redistill.rollout import ENGINES
+    from redistill.select import PAIRINGS
+    from redistill.train import OBJECTIVES
+    from redistill.verify import VERIFIERS
+
+    made = [getattr(stages, f"run_{name}") for name in ("corpus", "verify", "select", "train", "answers", "scores")]
+    members = [function for table in (ENGINES, PAIRINGS, OBJECTIVES, VERIFIERS) for function in table.values()]
+    code_of([*made, *members, stages.EvalConfig, stages.dev_probe, stages.WORKER])
+
+
 def serve() -> None:
     """Answer commands until stdin ends."""
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
     transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
     for module in ("redistill.pipeline.run", *transformers, "pandas"):
         importlib.import_module(module)
+    warm_keys()
     gc.collect()
     gc.freeze()  # the children's collections pass over all this
     for line in sys.stdin:

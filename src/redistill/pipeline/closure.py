@@ -175,8 +175,7 @@ class _Module:
     def _read(self, defined: str, statements: list[ast.stmt]) -> _Definition:
         names: set[tuple[str, str]] = set() if defined == "" else {(self.name, "")}
         libraries: set[str] = set()
-        bare = [_without_docstrings(statement) for statement in statements]
-        for node in (node for statement in bare for node in ast.walk(statement)):
+        for node in (node for statement in statements for node in ast.walk(statement)):
             local = dict(self._imported(node)) if isinstance(node, ast.Import | ast.ImportFrom) else {}
             targets = list(local.values())  # an import inside a function: all that it binds
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -190,8 +189,8 @@ class _Module:
                     libraries.add(module_name.partition(".")[0])
                 elif name or module_name not in {m for m, n in self._imports.values() if n == ""}:
                     names.add((module_name, name or "*"))
-        names |= {(module, "*") for module in _inner_modules(bare, self._imported)}
-        source = "\n".join(ast.unparse(statement) for statement in bare)
+        names |= {(module, "*") for module in _inner_modules(statements, self._imported)}
+        source = "\n".join(ast.unparse(ast.fix_missing_locations(statement)) for statement in statements)
         return _Definition(source, frozenset(names), frozenset(libraries - set(sys.stdlib_module_names)))
 
 
@@ -206,7 +205,7 @@ class _Package:
 
     def module(self, name: str) -> _Module:
         if name not in self._modules:
-            tree = ast.parse(self.path(name).read_text("utf-8"))
+            tree = _Bare().visit(ast.parse(self.path(name).read_text("utf-8")))
             self._modules[name] = _Module(name, tree, lambda other: self.path(other).exists())
         return self._modules[name]
 
@@ -304,11 +303,6 @@ def _undocumented(node: Any) -> Any:
     if node.body and _is_docstring(node.body[0]):
         node.body = node.body[1:] or [ast.Pass()]
     return node
-
-
-def _without_docstrings(statement: ast.stmt) -> ast.stmt:
-    bare: ast.stmt = _Bare().visit(ast.parse(ast.unparse(statement)).body[0])
-    return ast.fix_missing_locations(bare)
 
 
 def _inner_modules(statements: Iterable[ast.stmt], imported: Callable[..., Any]) -> Iterator[str]:
