@@ -149,7 +149,7 @@ def test_an_address_where_no_cluster_is_is_one_sentence(address: str, said: str)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes of one CPU each, as two raylets on this machine."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # before ray is imported
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join((str(SOURCE), str(TESTS)))  # the workers must find these functions
     from ray.cluster_utils import Cluster
 
