@@ -13,7 +13,7 @@ only answered with new data (`with_verdict`).
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -164,6 +164,23 @@ class Pair:
     weight: float = 1.0
     chosen_spans: tuple[Span | tuple[int, int, float], ...] = ()
     rejected_spans: tuple[Span | tuple[int, int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The tokens of one sampled answer as they were drawn, so that training need not encode its text again.
+
+    prompt_ids: what the student was given, prefill included; token_ids: what it said, the end-of-turn token included;
+    logprobs: the log-probability of each of them under the student at temperature 1. sample_index: which of its problem's
+    answers it is.
+    """
+
+    problem_id: str
+    trace_id: str
+    sample_index: int
+    prompt_ids: Sequence[int]
+    token_ids: Sequence[int]
+    logprobs: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,44 @@ class GuardSettings(Settings):
     probe_drop: float = Field(0.05, gt=0)
 
 
+class RewardSettings(Plugin):
+    """A reward of sampled answers, its options, and `weight`, by which it counts in their sum."""
+
+    weight: float = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "weight" in value and "name" in value:
+            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "weight"})
+            return {"name": plugin.name, "options": plugin.options, "weight": value["weight"]}
+        return Plugin.model_validate(value).model_dump()
+
+
+class RolloutSettings(Settings):
+    """A stage that draws its own rows: in each round its student answers problems, the answers are judged and rewarded, and
+    become rows for the stage's objective. Problems are those of the corpus that are not held out."""
+
+    problems: int = Field(gt=0)  # problems a round
+    n: int = Field(8, gt=0)  # answers to each problem
+    rounds: int = Field(1, gt=0)
+    # optimizer steps a round, each on an equal share of its rows; default: batch_size and epochs or steps decide, and the
+    # learning rate's schedule runs anew in every round
+    updates: int | None = Field(None, gt=0)
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int | None = Field(None, gt=0)  # default: evaluate.max_new_tokens
+    prefill: str | None = None  # default: evaluate.prefill
+    verifier: Plugin | None = None  # default: evaluate.verifier
+    reward: list[RewardSettings] = Field(default_factory=lambda: [RewardSettings(name="accuracy")], min_length=1)
+    advantage: Plugin = Plugin(name="group")  # for objectives that ask for advantages
+    undecided: Literal["drop", "zero"] = "drop"  # an answer whose reward nobody can say: left out, or reward 0
+    keep: Literal["all", "correct"] | None = None  # default: all where advantages are asked for, else right ones
+    per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
+    pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
+    teacher: str | StudentSettings | None = None  # of advantage teacher: base, an earlier stage, or another model
+
+
 class StageSettings(Settings):
     """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
 
@@ -257,6 +295,7 @@ class StageSettings(Settings):
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
     guard: GuardSettings | None = None
+    rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
 
 
 class EvaluateSettings(Settings):
@@ -367,7 +406,10 @@ class Recipe(Settings):
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":
                 wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
-            for key, named in (("start", settings.start), ("reference", settings.reference)):
+            teacher = settings.rollouts.teacher if settings.rollouts is not None else None
+            named_students = {"start": settings.start, "reference": settings.reference}
+            named_students |= {"rollouts.teacher": teacher} if isinstance(teacher, str) else {}
+            for key, named in named_students.items():
                 if named is not None and named not in known:
                     wrong.append(
                         f"train.{stage}.{key}: no earlier stage is called {named!r}{did_you_mean(named, known)}"

@@ -25,6 +25,7 @@ from redistill.records import (
     Outcome,
     Pair,
     Problem,
+    Sampled,
     Span,
     Trace,
     Verdict,
@@ -80,6 +81,16 @@ _SCHEMAS: dict[type, pa.Schema] = {
     Pair: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "prompt", "chosen", "rejected", "chosen_id", "rejected_id")]
         + [("weight", pa.float64()), ("chosen_spans", _SPANS), ("rejected_spans", _SPANS)]
+    ),
+    Sampled: pa.schema(
+        [
+            ("problem_id", pa.string()),
+            ("trace_id", pa.string()),
+            ("sample_index", pa.int64()),
+            ("prompt_ids", pa.list_(pa.int32())),
+            ("token_ids", pa.list_(pa.int32())),
+            ("logprobs", pa.list_(pa.float32())),
+        ]
     ),
     Candidate: pa.schema(
         [(name, pa.string()) for name in ("id", "policy", "problem_id", "source", "chosen_id", "rejected_id")]

@@ -27,6 +27,7 @@ from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.resolve import find_parts
+from redistill.pipeline.rollouts import BoundRollouts
 from redistill.records import Problem
 from redistill.select import BoundFilter
 from redistill.select.bind import bind_filters
@@ -49,6 +50,7 @@ class Plan:
     filters: list[BoundFilter]
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
+    rollouts: dict[str, BoundRollouts]
     engine: Callable[..., Any]
     diagnosis: Callable[..., Any] | None
     trackers: dict[str, partial[Any]]
@@ -113,6 +115,7 @@ def make_plan(recipe: Recipe) -> Plan:
         filters=bind_filters(recipe, context),
         objectives=parts.objectives,
         modifiers=parts.modifiers,
+        rollouts=parts.rollouts,
         engine=parts.engine,
         diagnosis=parts.diagnosis,
         trackers=parts.trackers,
@@ -167,5 +170,7 @@ def _names_in(value: Any) -> Iterator[str]:
 
 
 def stage_stream(plan: Plan, stage: str) -> str:
-    """Which of the select room's streams a stage reads."""
+    """Which of select's streams a stage reads; "rollouts" for one that draws its own rows."""
+    if stage in plan.rollouts:
+        return "rollouts"
     return "pairs" if needs_pairs(plan.objectives[stage]) else "examples"

@@ -26,6 +26,7 @@ from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.rendering import check_template
+from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.rollout import ENGINES
 from redistill.select import FILTERS, PAIRINGS
@@ -48,6 +49,8 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "select.pairing": PAIRINGS,
     "train.*.objective": OBJECTIVES,
     "train.*.modifiers": MODIFIERS,
+    **rollouts.TABLES,
+    "train.*.rollouts.verifier": VERIFIERS,
     "evaluate.engine": ENGINES,
     "evaluate.verifier": VERIFIERS,
     "evaluate.benchmarks.verifier": VERIFIERS,
@@ -69,6 +72,7 @@ class Parts:
     policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
+    rollouts: dict[str, rollouts.BoundRollouts]  # of the stages that draw their own rows
     engine: partial[Any]
     diagnosis: partial[Any] | None
     trackers: dict[str, partial[Any]]
@@ -99,11 +103,18 @@ def find_parts(
     bound_list("select.filters", recipe.select.filters, "select.filters")
     policies = collector.try_call(bind_pairings, recipe)
     objectives, modifiers = {}, {}
+    drawn: dict[str, rollouts.BoundRollouts] = {}
     for name, stage in recipe.train.items():
         objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
         modifiers[name] = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
             collector.try_call(check_one_stage, recipe, name, objectives[name], modifiers[name])
+            if bound_rollouts := collector.try_call(rollouts.bind_rollouts, recipe, name, objectives[name]):
+                drawn[name] = bound_rollouts
+                if bound_rollouts.settings.verifier is not None:
+                    bound(
+                        "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
+                    )
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
     if engine is not None:
         collector.try_call(_check_engine, recipe)
@@ -140,6 +151,7 @@ def find_parts(
         policies=policies,
         objectives=objectives,
         modifiers=modifiers,
+        rollouts=drawn,
         engine=engine,
         diagnosis=diagnosis,
         trackers={settings.name: tracker for settings, tracker in zip(recipe.tracking, trackers)},
@@ -155,7 +167,7 @@ def find_parts(
 def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifiers: list[partial[Any]]) -> None:
     """OperatorError where a stage's objective, modifiers and reference do not fit together."""
     check_stage(objective, modifiers, f"train.{name}")
-    if recipe.train[name].reference is not None and not needs_reference(objective):
+    if recipe.train[name].reference is not None and not any(map(needs_reference, [objective, *modifiers])):
         chosen = recipe.train[name].objective.name
         raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
 

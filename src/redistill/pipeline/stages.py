@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from redistill.config.tables import STAGES, BenchmarkSettings
+from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -26,6 +26,7 @@ from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do, size_bytes
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
@@ -38,7 +39,7 @@ from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.select.stage import encode, select_part
-from redistill.train import StageJob, needs_pairs, train_stage
+from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished, tidy
@@ -254,7 +255,7 @@ def run_select(run: Run) -> None:
         write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
         ledger = folder.finish(before.ledger()["num_shards"])
         say(f"select   {account_text(ledger, 'examples')}; {account_text(ledger, 'pairs')}")
-    needed = {stage_stream(plan, stage) for stage in run.recipe.train}
+    needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
     ledger = folder.ledger()
     if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):
         raise OperatorError(f"select: {explain_empty(ledger)}")
@@ -283,23 +284,33 @@ def train_stages(plan: Plan) -> list[Stage]:
                     cached=False,
                 )
             )
-        stream = "pairs" if needs_pairs(plan.objectives[name]) else "examples"
+        own = name in plan.rollouts  # rows of its student's own answers
+        rows = plan.feeding("verify") if own else f"select:{stage_stream(plan, name)}"
+        teacher = settings.rollouts.teacher if settings.rollouts is not None else None
         starts = {settings.start, settings.reference or settings.start}
+        starts |= {teacher} if isinstance(teacher, str) else set()
+        of_teacher = {"teacher": student_identity(teacher)} if isinstance(teacher, StudentSettings) else {}
         probed = settings.guard is not None and settings.guard.probe_every > 0
         of_base = student_identity(plan.recipe.student) if "base" in starts else {}
         of_probe = _probe_settings(plan) if probed else {}
         stages.append(
             Stage(
                 f"train/{name}",
-                inputs=(f"select:{stream}", *(f"train/{start}" for start in sorted(starts - {"base"}))),
+                inputs=(rows, *(f"train/{start}" for start in sorted(starts - {"base"}))),
                 settings=values(
-                    seed=plan.recipe.seed, **{f"train.{name}": table(settings, *ROUNDING)}, **of_base, **of_probe
+                    seed=plan.recipe.seed,
+                    **{f"train.{name}": table(settings, *ROUNDING)},
+                    **of_base,
+                    **of_probe,
+                    **of_teacher,
+                    **({"rollouts": rollouts.key_settings(plan, name)} if own else {}),
                 ),
-                after=diagnosis,
+                after=(*diagnosis, "select"),
                 run=partial(run_train, name=name),
                 uses=(
                     plan.objectives[name],
                     *plan.modifiers[name],
+                    *((*rollouts.uses(plan, name), WORKER) if own else ()),
                     *([dev_probe, WORKER, *_evaluation_uses(plan, BenchmarkSettings())] if probed else []),
                 ),
                 command="train",
@@ -330,7 +341,12 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
         tidy(folder, fingerprint)
         mirror_finished(run, name)
         return
-    with run.plan.probe(settings, run.folder) as probe, stage_mirror(run, name) as mirror:
+    load = partial(load_student, run)
+    with (
+        run.plan.probe(settings, run.folder) as probe,
+        stage_mirror(run, name) as mirror,
+        rollouts.rollouts_of(run, name, load) as drawn,
+    ):
         job = StageJob(
             folder=folder,
             stage=name,
@@ -345,14 +361,16 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
         )
         ledger = train_stage(
             job,
-            records=records_of(run.folder / "select", stage_stream(run.plan, name)),
+            records=() if drawn else records_of(run.folder / "select", stage_stream(run.plan, name)),
             student=lambda: load_student(run, settings.start),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
             mirror=mirror,
+            drawn=drawn,
         )
     last = read_lines(folder / "metrics.jsonl")[-1]
-    say(f"train    {name}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, loss {last['loss']:.4f}")
+    loss = "no row in the last step" if last["loss"] is None else f"loss {last['loss']:.4f}"
+    say(f"train    {name}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, {loss}")
     if settings.guard is not None and ledger["guard"]:
         say(f"guard    {name}: {ledger['guard']['sentence']}")
 

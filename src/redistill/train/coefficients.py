@@ -17,6 +17,7 @@ from torch import Tensor
 from redistill.train.modifiers import Modifier, adds_loss, weighs_tokens
 from redistill.train.objectives import (
     Objective,
+    arguments,
     inputs_of,
     needs_mismatched,
     needs_pairs,
@@ -81,9 +82,8 @@ def step_loss(objective: Objective, modifiers: Sequence[Modifier], batch: TokenB
     losses, divisors = row_losses(objective, batch, weights, tokens)
     for modifier in modifiers:
         if adds_loss(modifier):
-            assert batch.logps is not None
-            whole = batch.by_sequence(batch.logps)
-            losses = losses + divisors * modifier(chosen_logps=whole[chosen], chosen_tokens=batch.counts[chosen])
+            plain = arguments(modifier, batch, torch.ones_like(weights), batch.counts)  # whatever else is masked
+            losses = losses + divisors * modifier(**plain)
     return (batch.row_weights * losses).sum() / (batch.row_weights.abs() * divisors.abs()).sum()
 
 

@@ -12,7 +12,8 @@ A modifier's parameter names say where it enters:
                                     over 1 token.
     ids, token_logps, weights       the same of one sequence -> SequenceWeights; works on examples and on both sides of pairs
     chosen_tokens, rejected_tokens  the step's counts -> the counts that the objective divides by
-    chosen_logps                    the step's chosen sums, unmodified -> a loss a pair, added to the objective's
+    chosen_logps, or anything of    the step's log-probs, unmodified -> a loss a row, added to the objective's
+      a reference model
 
 To add one: a function, a line in MODIFIERS, a hand-worked test, a line in docs/objectives.md.
 """
@@ -25,7 +26,15 @@ from pydantic import Field
 from torch import Tensor
 
 from redistill.errors import OperatorError
-from redistill.train.objectives import Objective, inputs_of, name_of, needs_lengths, needs_pairs, quantities_of
+from redistill.train.objectives import (
+    Objective,
+    Ragged,
+    name_of,
+    needs_lengths,
+    needs_pairs,
+    needs_reference,
+    quantities_of,
+)
 
 
 class TokenWeights(NamedTuple):
@@ -146,21 +155,41 @@ def nll_anchor(chosen_logps: Tensor, chosen_tokens: Tensor, *, alpha: float = 1.
     return -alpha * chosen_logps / chosen_tokens
 
 
+def kl(
+    token_logps: Ragged,
+    reference_token_logps: Ragged,
+    tokens: Tensor,
+    *,
+    beta: Annotated[float, Field(ge=0)] = 0.01,
+    estimator: Literal["k1", "k2", "k3"] = "k3",
+) -> Tensor:
+    """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
+
+    With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
+    (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
+    and pulls nowhere: it is there to be compared with.
+    """
+    apart = token_logps.values - reference_token_logps.values
+    found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
+    plain = Ragged(found, torch.ones_like(found), token_logps.rows)
+    return beta * plain.sum_by_row(found, len(tokens)) / tokens
+
+
 # --- what a modifier works on, read off the function itself -----------------------------------------------------
 
 
 def weighs_tokens(modifier: Modifier) -> bool:
     """True for a modifier of token weights."""
-    return bool(quantities_of(modifier) & {"ids", "token_logps", "weights"})
+    return bool(quantities_of(modifier) & {"ids", "token_logps", "weights"}) and not adds_loss(modifier)
 
 
 def adds_loss(modifier: Modifier) -> bool:
     """True for a modifier that adds a loss."""
-    return "chosen_logps" in inputs_of(modifier)
+    return "logps" in quantities_of(modifier) or needs_reference(modifier)
 
 
 def reads_logps(modifier: Modifier) -> bool:
-    """True when the weights depend on the student's token log-probs, so a first pass must find them."""
+    """True when its weights or its loss depend on the student's token log-probs."""
     return "token_logps" in quantities_of(modifier)
 
 
@@ -170,6 +199,8 @@ def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: 
         name = name_of(modifier).replace("_", "-")
         if needs_pairs(modifier) and not needs_pairs(objective):
             raise OperatorError(f"{where}.modifiers: {name} works on pairs, and this objective reads examples.")
+        if adds_loss(modifier) and not needs_pairs(modifier) and needs_pairs(objective):
+            raise OperatorError(f"{where}.modifiers: {name} works on examples, and this objective reads pairs.")
         counts = not weighs_tokens(modifier) and not adds_loss(modifier)
         if not needs_lengths(objective) and (counts or getattr(modifier, "keywords", {}).get("renormalise")):
             option = name if counts else f"{name} with renormalise"
@@ -186,4 +217,5 @@ MODIFIERS: dict[str, Modifier] = {
     "span-weights": span_weights,
     "aggregation": aggregation,
     "nll-anchor": nll_anchor,
+    "kl": kl,
 }

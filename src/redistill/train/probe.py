@@ -10,7 +10,7 @@ back as it was, so that a run with a probe takes the very same steps as one with
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,17 +18,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.model.logps import PACKED
 
+T = TypeVar("T")
 Probe = Callable[[PreTrainedModel, PreTrainedTokenizerFast], dict[str, float]]
 
 
 def sample_without_side_effects(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    probe: Probe,
+    probe: Callable[[PreTrainedModel, PreTrainedTokenizerFast], T],
     *,
     device: torch.device,
     autocast: bool,
-) -> dict[str, float]:
+) -> T:
     """What `probe` finds on the student as it is now. `autocast` samples in bf16 from the fp32 weights.
 
     RuntimeError when the probe changed the type of a weight (a bug: it would train on at a lower precision).

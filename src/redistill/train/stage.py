@@ -47,7 +47,7 @@ from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import Paused, at_the_next_step
-from redistill.train.supply import FileSupply
+from redistill.train.supply import DrawnRows, FileSupply, Supply
 from redistill.train.trainer import StepResult, Trainer
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -80,12 +80,13 @@ def train_stage(
     reference: Callable[[], Student] | None = None,
     probe: Probe | None = None,
     mirror: TrackerLogger | None = None,
+    drawn: DrawnRows | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
-    the model that the objective compares with, where it needs one: by default that is the start. `probe` samples the
-    student for the guard. `mirror` gets a copy of the metrics. OperatorError when the objective and its modifiers do not
+    the model that the objective compares with, where it needs one: by default that is the start. `drawn`: where rows are
+    drawn as training goes on, and `records` is not read. `probe` samples the student for the guard. `mirror` gets a copy of the metrics. OperatorError when the objective and its modifiers do not
     fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
     """
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
@@ -93,7 +94,7 @@ def train_stage(
     if accelerator.is_main_process:
         _open(job.folder, job.fingerprint)
     accelerator.wait_for_everyone()
-    run = _set_up(accelerator, job, records, student, reference, probe, mirror)
+    run = _set_up(accelerator, job, _Given(records, student, reference, drawn), probe, mirror)
     run.train()
     ledger = run.finish()
     accelerator.wait_for_everyone()
@@ -137,7 +138,7 @@ class _StageRun:
     trainer: Trainer
     guard: GuardState
     probe: Probe | None
-    rows: Rows
+    rows: Rows | None  # of a stage that does not draw them itself
     account: Account  # of the rows, those held out still counted as kept
     held_out: list[int]  # numbers of the rows that are not trained on
     attention: str  # the model's own attention, which the saved student gets back
@@ -160,6 +161,16 @@ class _StageRun:
             self.trainer.load(self.checkpoints, newest[1])
         if main:
             self.guard.open(self.trainer.steps_done)
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Tell the supply from which step training goes on."""
+        gone_back_to = agreed(self.accelerator, [back["to"] for back in self.guard.rollbacks])
+        if self.accelerator.is_main_process:
+            self.trainer.supply.rewind(self.trainer.steps_done, gone_back_to)
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            self.trainer.supply.rewind(self.trainer.steps_done, gone_back_to)
 
     def train(self) -> None:
         """All steps that are left. Paused or KeyboardInterrupt where the stage is to stop early, with its state saved."""
@@ -177,7 +188,7 @@ class _StageRun:
                 decision = self.guard.judge(line) if self.accelerator.is_main_process else ""
                 show(line)
                 decision = agreed(self.accelerator, decision or ("leave" if leave_requested() else ""))
-                if skipped >= 3 and not decision:
+                if skipped >= 3 and not decision and result.figures is not None:
                     raise OperatorError(
                         f"train.{self.job.stage}: three steps in a row without a finite gradient (steps {result.step - 2} to "
                         f"{result.step}; in the last, rows {suspects(result.taken.rows, result.taken.numbers, result.figures)}; "
@@ -218,6 +229,8 @@ class _StageRun:
     def _measure(self, result: StepResult) -> dict[str, Any]:
         """The step's line of metrics.jsonl, with what is due after this step."""
         line = result.metrics(self.job.objective)
+        if result.figures is None:
+            return line | self.run_diagnostics(result.step)
         if not result.finite:
             line["rows"] = result.taken.ids
         if self.guard.should_measure_norm(result.step) and self.job.settings.optimizer == "adamw":
@@ -228,13 +241,13 @@ class _StageRun:
     def run_diagnostics(self, step: int) -> dict[str, float]:
         """What the guard looks at after this step beside the step itself: held-out pairs and the probe, where they are due."""
         trainer, measured = self.trainer, dict[str, float]()
-        if self.held_out and self.guard.should_score_held_out(step, trainer.total):
+        if self.rows is not None and self.held_out and self.guard.should_score_held_out(step, trainer.total):
             measured |= held_out_figures(
                 trainer.policy, self.rows, self.held_out, tokens_per_micro_batch=trainer.settings.tokens_per_micro_batch,
                 device=self.accelerator.device, ranks=ranks_of(self.accelerator, trainer.policy),
             )  # fmt: skip
         if self.probe is not None and self.guard.should_probe(step, trainer.total):
-            measured |= trainer.sample(self.probe)
+            measured |= trainer.sample(self.probe) or {}
         return measured
 
     def _act(self, decision: str) -> bool:
@@ -267,15 +280,20 @@ class _StageRun:
         if not main:
             self.guard = GuardState(self.job.folder, self.job.stage, self.job.settings)  # reads guard.json
         self.trainer.load(self.checkpoints, target)
+        self._rewind()
 
     def finish(self) -> dict[str, Any]:
         """Write the trained student and the ledger, which is returned, and remove what only resuming needs."""
         job, accelerator = self.job, self.accelerator
-        dropped = read_json(job.folder / "rows" / "account.json")["dropped_ids"]
-        for number in self.held_out:
-            self.account.kept -= 1
-            self.account.dropped["held_out_for_guard"] += 1
-            dropped.append([self.rows.ids[number], "held_out_for_guard"])
+        dropped = list[list[str]]()
+        if self.rows is not None:
+            dropped = read_json(job.folder / "rows" / "account.json")["dropped_ids"]
+            for number in self.held_out:
+                self.account.kept -= 1
+                self.account.dropped["held_out_for_guard"] += 1
+                dropped.append([self.rows.ids[number], "held_out_for_guard"])
+        elif accelerator.is_main_process:
+            self.account = self.trainer.supply.finish()  # what was dropped lies beside what was drawn
         accelerator.wait_for_everyone()
         ledger = self._ledger()
         trained: Any = None if job.trial else self.trainer.student()
@@ -312,24 +330,27 @@ class _StageRun:
 # --- setting it up -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a stage is made from, not read or loaded yet."""
+
+    records: Iterable[Example | Pair]
+    student: Callable[[], Student]
+    reference: Callable[[], Student] | None
+    drawn: DrawnRows | None
+
+
 def _set_up(
-    accelerator: Accelerator,
-    job: StageJob,
-    records: Iterable[Example | Pair],
-    student: Callable[[], Student],
-    reference: Callable[[], Student] | None,
-    probe: Probe | None,
-    mirror: TrackerLogger | None,
+    accelerator: Accelerator, job: StageJob, given: _Given, probe: Probe | None, mirror: TrackerLogger | None
 ) -> _StageRun:
     """Encode the rows, prepare the student and its reference, and go on from what an earlier run saved."""
     settings = job.settings
-    model, tokenizer = student()
-    rows, account = _encoded(accelerator, job, model, tokenizer, records)
+    model, tokenizer = given.student()
     guard = GuardState(job.folder, job.stage, settings, mirror)
-    trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
-    total = num_steps(
-        num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps
-    )
+    rows, account, held_out = None, Account("row"), list[int]()
+    if given.drawn is None:
+        rows, account = _encoded(accelerator, job, model, tokenizer, given.records)
+        trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
     attention = model.config._attn_implementation
     packs = prepare_for_packing(model)
     if not packs:
@@ -339,22 +360,44 @@ def _set_up(
                 f"train    {job.stage}: {model.config.model_type} cannot run on packed rows (its layers carry state from row "
                 "to row), so each row runs alone: the same step, slower"
             )
-    start = model_identity(model) if needs_reference(job.objective) and reference is None else ""
+    compares = any(map(needs_reference, [job.objective, *job.modifiers]))
+    start = model_identity(model) if compares and given.reference is None and given.drawn is None else ""
+    limit = _limit(settings, model)
     model = adapted_model(model, settings, job.seed)
-    longest = int(np.diff(rows.starts).max())
-    most = min(settings.tokens_per_micro_batch, settings.batch_size * rows.per_row * longest)
-    fitted = fit(accelerator, model, settings, job.stage, tokens=max(longest, most))
+    if rows is not None:
+        longest = int(np.diff(rows.starts).max())
+        a_step = settings.batch_size * rows.per_row * longest
+    else:
+        assert given.drawn is not None
+        longest, a_step = given.drawn.sizes(tokenizer, limit)
+    fitted = fit(
+        accelerator, model, settings, job.stage, tokens=max(longest, min(settings.tokens_per_micro_batch, a_step))
+    )
     skeleton: Any = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
     optimizer: Any = make_optimizer(model, settings, offloaded=fitted["offload_optimizer"])
     policy, optimizer = prepare(accelerator, PackedPolicy(model, packs=packs), model, optimizer)
-    compared = _reference(accelerator, job, settings, rows, policy, start, reference)
-    supply = FileSupply(rows, trained_on, settings.batch_size, job.seed, compared)
-    trainer = Trainer(
-        accelerator, policy, optimizer, tokenizer, job.objective, settings, supply, total, job.modifiers, skeleton
-    )
+    supply: Supply
+    objective = job.objective
+    if rows is not None:
+        total = num_steps(
+            num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps
+        )
+        compared = _reference(accelerator, job, settings, rows, policy, start, given.reference) if compares else None
+        supply = FileSupply(rows, trained_on, settings.batch_size, job.seed, compared, total)
+    else:
+        assert given.drawn is not None
+        # the start has moved by the time that its rows are drawn, so it is loaded again to be compared with
+        load = (given.reference or given.student) if compares else None
+        supply, objective = given.drawn.supply(accelerator, job, settings, tokenizer, limit, load)
+    trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, supply, job.modifiers, skeleton)
     run = _StageRun(accelerator, job, trainer, guard, probe, rows, account, held_out, attention, packs, fitted)
     run.resume()
     return run
+
+
+def _limit(settings: StageSettings, model: PreTrainedModel) -> int:
+    """The most tokens of a row, prompt and completion."""
+    return min(settings.max_tokens or loading.context_length(model), loading.context_length(model))
 
 
 def _open(folder: Path, fingerprint: str) -> None:
@@ -377,7 +420,7 @@ def _encoded(
 ) -> tuple[Rows, Account]:
     """The stage's rows, encoded by the main process where they are not there yet, and their account."""
     settings, stage, where = job.settings, job.stage, job.folder / "rows"
-    limit = min(settings.max_tokens or loading.context_length(model), loading.context_length(model))
+    limit = _limit(settings, model)
     wants_weights = "weight" in needs_values([job.objective, *job.modifiers])
     corrupt = corrupt_file(where) if accelerator.is_main_process else None
     if corrupt is not None:
@@ -416,11 +459,9 @@ def _reference(
     policy: torch.nn.Module,
     identity: str,
     load: Callable[[], Student] | None,
-) -> Reference | None:
-    """The reference's log-probs where the objective asks for them: of `load`, or of `policy` before its first step, whose
+) -> Reference:
+    """The reference's log-probs, for an objective or a modifier that asks for them: of `load`, or of `policy` before its first step, whose
     `identity` was taken before it was sharded."""
-    if not needs_reference(job.objective):
-        return None
     training, budget = policy.training, settings.tokens_per_micro_batch
     if load is not None:
         model, _ = load()

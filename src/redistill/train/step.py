@@ -78,6 +78,7 @@ def backward_step(
     tokens_per_micro_batch: int,
     modifiers: Sequence[Modifier] = (),
     reference: Reference | None = None,
+    behaviour: np.ndarray | None = None,
     device: torch.device | None = None,
     ranks: Ranks | None = None,
 ) -> StepFigures:
@@ -90,7 +91,7 @@ def backward_step(
     ranks = ranks or Ranks()
     device = device or torch.device("cpu")
     sequences = [rows.sequence(n) for row in row_numbers for n in rows.sequences_of(row)]
-    batch = token_batch(rows, row_numbers, needs_values([objective, *modifiers]), reference)
+    batch = token_batch(rows, row_numbers, needs_values([objective, *modifiers]), reference, behaviour)
 
     def first_pass(wanted: Sequence[tuple[list[int], int]]) -> Tensor:
         return find_token_logps(
@@ -150,10 +151,14 @@ def backward_step(
 
 
 def token_batch(
-    rows: Rows, row_numbers: Sequence[int], values: set[str], reference: Reference | None = None
+    rows: Rows,
+    row_numbers: Sequence[int],
+    values: set[str],
+    reference: Reference | None = None,
+    behaviour: np.ndarray | None = None,
 ) -> TokenBatch:
     """What is known of these rows' completion tokens without running the student. values: the names of the token values
-    that are asked for."""
+    that are asked for. behaviour: log-probs of the policy that sampled the rows, of all their completion tokens."""
     numbers = [number for row in row_numbers for number in rows.sequences_of(row)]
     starts = rows.completion_starts()
 
@@ -172,6 +177,7 @@ def token_batch(
         group=group[row],
         row_weights=torch.tensor([float(rows.weights[number]) for number in row_numbers], dtype=torch.float64),
         reference_logps=None if reference is None else picked(reference.token_logps),
+        behaviour_logps=None if behaviour is None else picked(behaviour),
         values={name: picked(array) for name, array in rows.values.items() if name in values},
         reference_mismatched_logps=None
         if mismatched is None

@@ -1,6 +1,6 @@
 """A student in training: one step after another on the rows of a supply, its state saved, loaded and sampled from.
 
-    trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, FileSupply(...), total=300)
+    trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, FileSupply(...))
     while trainer.steps_done < trainer.total:
         result = trainer.step(peak_rate=1e-6)
     trainer.save(folder / "checkpoints")
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 from torch import nn
@@ -24,10 +24,12 @@ from redistill.train.diagnostics import pair_diagnostics
 from redistill.train.modifiers import Modifier
 from redistill.train.objectives import Objective, needs_pairs
 from redistill.train.optimizers import set_rate
-from redistill.train.probe import Probe, sample_without_side_effects
+from redistill.train.probe import sample_without_side_effects
 from redistill.train.ranks import ranks_of, whole_student
 from redistill.train.step import StepFigures, all_finite, backward_step, pair_figures
 from redistill.train.supply import StepRows, Supply
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class StepResult:
 
     step: int  # counted from 1
     taken: StepRows
-    figures: StepFigures
+    figures: StepFigures | None  # None for a step without rows
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
@@ -45,6 +47,9 @@ class StepResult:
     def metrics(self, objective: Objective) -> dict[str, Any]:
         """The step's line of metrics.jsonl."""
         figures = self.figures
+        if figures is None:
+            nothing = {"loss": None, "rows": 0, "learning_rate": self.learning_rate, "skipped": False, "tokens": 0}
+            return {"step": self.step, **nothing, **self.taken.figures, "seconds": round(self.seconds, 4)}
         return {
             "step": self.step,
             "loss": figures.loss,
@@ -56,6 +61,7 @@ class StepResult:
             "skipped": not self.finite,
             "tokens": figures.packed_tokens,
             "tokens_per_second": round(figures.packed_tokens / self.seconds, 1),
+            **self.taken.figures,
             "seconds": round(self.seconds, 4),
         }
 
@@ -71,7 +77,6 @@ class Trainer:
     objective: Objective
     settings: StageSettings
     supply: Supply
-    total: int  # optimizer steps of the stage
     modifiers: Sequence[Modifier] = ()
     skeleton: PreTrainedModel | None = (
         None  # where weights are sharded, on the main process: a model to gather them into
@@ -81,8 +86,12 @@ class Trainer:
     def step(self, peak_rate: float) -> StepResult:
         """Take the next step, at the learning rate that belongs to it when the schedule's peak is `peak_rate`."""
         started = time.perf_counter()
-        taken = self.supply.at(self.steps_done)
-        rate = learning_rate(self.settings.model_copy(update={"learning_rate": peak_rate}), self.steps_done, self.total)
+        taken = self.supply.at(self.steps_done, self)
+        place, total = taken.schedule or (self.steps_done, self.total)
+        rate = learning_rate(self.settings.model_copy(update={"learning_rate": peak_rate}), place, total)
+        if not taken.numbers:
+            self.steps_done += 1
+            return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, True)
         set_rate(self.optimizer, rate)
         ranks = ranks_of(self.accelerator, self.policy)
         figures = backward_step(
@@ -93,6 +102,7 @@ class Trainer:
             tokens_per_micro_batch=self.settings.tokens_per_micro_batch,
             modifiers=self.modifiers,
             reference=taken.reference,
+            behaviour=taken.behaviour,
             device=self.accelerator.device,
             ranks=ranks,
         )
@@ -121,16 +131,21 @@ class Trainer:
         checkpoints.load(self.accelerator, self.policy, self.optimizer, checkpoints.at(folder, step))
         self.steps_done = step
 
-    def sample(self, probe: Probe) -> dict[str, float]:
-        """What `probe` finds on the student as it is now, on the main process; nothing on the others. Neither the trained
+    @property
+    def total(self) -> int:
+        """Optimizer steps of the stage, as far as its supply knows by now."""
+        return self.supply.total
+
+    def sample(self, look: Callable[[PreTrainedModel, PreTrainedTokenizerFast], T]) -> T | None:
+        """What `look` finds on the student as it is now, on the main process; None on the others. Neither the trained
         weights nor any random state is touched."""
         student: Any = self.student()
         if student is None:
-            return {}
+            return None
         measured = sample_without_side_effects(
             student.to(self.accelerator.device),
             self.tokenizer,
-            probe,
+            look,
             device=self.accelerator.device,
             autocast=self.settings.mixed_precision == "bf16",
         )

@@ -7,7 +7,7 @@ keyword-only arguments.
 
     redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
 
-To add one: a function in likelihood.py, preference.py or unpaired.py, a line in OBJECTIVES, a hand-worked test, a line
+To add one: a function in likelihood.py, preference.py, unpaired.py or policy.py, a line in OBJECTIVES, a hand-worked test, a line
 in docs/objectives.md.
 """
 
@@ -15,8 +15,10 @@ from redistill.train.objectives.calling import (
     Losses,
     Objective,
     Ragged,
+    arguments,
     inputs_of,
     name_of,
+    needs_behaviour,
     needs_lengths,
     needs_mismatched,
     needs_pairs,
@@ -27,6 +29,7 @@ from redistill.train.objectives.calling import (
     row_losses,
 )
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
+from redistill.train.objectives.policy import grpo, on_policy, reinforce
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
 from redistill.train.objectives.unpaired import asymre, kto, topr
 
@@ -48,6 +51,8 @@ OBJECTIVES: dict[str, Objective] = {
     "irpo": irpo,
     "dpop": dpop,
     "nca": nca,
+    "reinforce": reinforce,
+    "grpo": grpo,
 }
 
 __all__ = [
@@ -55,14 +60,17 @@ __all__ = [
     "Losses",
     "Objective",
     "Ragged",
+    "arguments",
     "inputs_of",
     "name_of",
+    "needs_behaviour",
     "needs_lengths",
     "needs_mismatched",
     "needs_pairs",
     "needs_reference",
     "needs_scores",
     "needs_values",
+    "on_policy",
     "quantities_of",
     "redi",
     "row_losses",

@@ -69,6 +69,11 @@ def needs_reference(objective: Objective) -> bool:
     return any(name.startswith("reference_") for name in inputs_of(objective))
 
 
+def needs_behaviour(objective: Callable[..., Any]) -> bool:
+    """True when the objective compares the student with the policy that sampled the completions."""
+    return any(_parts(name).model == "behaviour" for name in inputs_of(objective))
+
+
 def needs_mismatched(objective: Objective) -> bool:
     """True when the objective wants the log-probs of completions that answer another row's prompt."""
     return "mismatched_logps" in inputs_of(objective)

@@ -1,0 +1,214 @@
+"""What a stage's `rollouts` name, bound and checked, and the job that its trainer is given.
+
+bound = bind_rollouts(recipe, "grpo", objective)          OperatorError where the parts do not fit together
+with rollouts_of(run, "grpo") as drawn:
+    train_stage(job, records=(), student=..., drawn=drawn)
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from redistill.config.binding import bind
+from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, StudentSettings
+from redistill.errors import OperatorError
+from redistill.evaluate.stage import verifiers_of
+from redistill.io.progress import say
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.pipeline.keys import table
+from redistill.records import Problem
+from redistill.rollout.answer import EvalConfig
+from redistill.rollout.requests import Sampling
+from redistill.select import PAIRINGS, is_dev
+from redistill.train import needs_pairs
+from redistill.train.advantages import ADVANTAGES
+from redistill.train.objectives import needs_mismatched
+from redistill.train.rollout_supply import Rollouts
+from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
+from redistill.verify.rewards import REWARDS
+
+if TYPE_CHECKING:
+    from redistill.pipeline.plan import Plan
+    from redistill.pipeline.stage import Run
+
+TABLES: dict[str, Mapping[str, Any]] = {
+    "train.*.rollouts.reward": REWARDS,
+    "train.*.rollouts.advantage": ADVANTAGES,
+    "train.*.rollouts.pairing": PAIRINGS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRollouts:
+    """The plug-ins of a stage's rollouts."""
+
+    settings: RolloutSettings
+    rewards: list[tuple[float, partial[Any]]]
+    advantage: partial[Any]
+    pairing: partial[Any]
+
+
+def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> BoundRollouts | None:
+    """The stage's rollouts, None where it has none. OperatorError where something it names cannot be, or does not fit."""
+    settings, where = recipe.train[name].rollouts, f"train.{name}.rollouts"
+    if settings is None:
+        if reads_advantages(objective):
+            asked = recipe.train[name].objective.name
+            raise OperatorError(
+                f"train.{name}: {asked} asks for the advantages of a student's own answers; give the stage a table `rollouts`."
+            )
+        return None
+    rewards = [
+        (reward.weight, bind(REWARDS, reward, f"{where}.reward.{place}"))
+        for place, reward in enumerate(settings.reward)
+    ]
+    bound = BoundRollouts(
+        settings,
+        rewards,
+        bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
+        bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
+    )
+    _check(recipe, name, objective, bound)
+    return bound
+
+
+def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: BoundRollouts) -> None:
+    settings, stage, where = bound.settings, recipe.train[name], f"train.{name}.rollouts"
+    written = settings.model_fields_set
+    if all(weight == 0 for weight, _ in bound.rewards):
+        raise OperatorError(
+            f"{where}.reward: every reward has weight 0, so no answer has one; give one of them a weight."
+        )
+    if needs_mismatched(objective):
+        raise OperatorError(
+            f"{where}: {stage.objective.name} compares rows of a whole data set, which rollouts are not."
+        )
+    if settings.updates is not None and {"steps", "epochs"} & stage.model_fields_set:
+        raise OperatorError(
+            f"{where}.updates: {settings.rounds} rounds of {settings.updates} steps are all the steps there are; leave out "
+            f"train.{name}.steps and epochs, or leave out updates."
+        )
+    if is_of_teacher(bound.advantage) != (settings.teacher is not None):
+        raise OperatorError(
+            f"{where}: the advantage `teacher` and the table `teacher` go together; name a teacher, or another advantage."
+        )
+    if not reads_advantages(objective) and ({"advantage", "teacher"} & written):
+        raise OperatorError(
+            f"{where}.advantage: {stage.objective.name} asks for no advantages; leave it out, or take grpo or reinforce."
+        )
+    if "pairing" in written and not needs_pairs(objective):
+        raise OperatorError(f"{where}.pairing: {stage.objective.name} reads no pairs; leave it out.")
+    if "keep" in written and needs_pairs(objective):
+        raise OperatorError(f"{where}.keep: pairs are what the pairing takes; leave it out.")
+    if settings.keep == "correct" and reads_advantages(objective):
+        raise OperatorError(
+            f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or take `sft`."
+        )
+
+
+def eval_config_of(plan: "Plan", name: str) -> EvalConfig:
+    """How a stage's problems are asked and judged: as dev is in evaluation, but for what its rollouts say."""
+    settings, evaluate = plan.recipe.train[name].rollouts, plan.recipe.evaluate
+    assert settings is not None
+    config = plan.eval_config(BenchmarkSettings())
+    verifier = settings.verifier or evaluate.verifier
+    sampling = Sampling(
+        n=settings.n,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_new_tokens=settings.max_new_tokens or evaluate.max_new_tokens,
+        prefill=evaluate.prefill if settings.prefill is None else settings.prefill,
+        logprobs=True,
+    )
+    judge = verifiers_of(verifier, f"train.{name}.rollouts.verifier")
+    return dataclasses.replace(config, judge=judge, verifier=verifier.name, sampling=sampling)
+
+
+def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
+    """What a stage's result depends on beside its own table: which problems it is asked, how, and how answers are judged."""
+    config, recipe = eval_config_of(plan, name), plan.recipe
+    return {
+        "dev_fraction": recipe.corpus.dev_fraction,
+        "prompt": table(recipe.prompt),
+        "template": config.render.keywords["template"],
+        "sampling": dataclasses.asdict(config.sampling),
+        "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb],
+        "verifiers": {n: [v.func.__qualname__, v.keywords] for n, v in config.judge.items()},
+    }
+
+
+def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
+    """The code that decides beside that of training: drawing, judging, rewarding."""
+    bound, config = plan.rollouts[name], eval_config_of(plan, name)
+    rewards = [reward for _, reward in bound.rewards]
+    chat = [loading.chat_function] if plan.recipe.prompt.chat else []
+    return (
+        Rollouts,
+        RolloutJob,
+        config.render,
+        *chat,
+        *config.judge.values(),
+        *rewards,
+        bound.advantage,
+        bound.pairing,
+    )
+
+
+@contextmanager
+def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[Rollouts | None]:
+    """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage; None for
+    a stage that reads rows. load: loads the student that a stage left, or `base`."""
+    bound = run.plan.rollouts.get(name)
+    if bound is None:
+        yield None
+        return
+    recipe, config = run.recipe, eval_config_of(run.plan, name)
+    with config.pool(run.recipe.verify.workers) as pool:
+        job = RolloutJob(
+            settings=bound.settings,
+            config=config,
+            problems=problems_of(run, bound, name),
+            rewards=bound.rewards,
+            advantage=bound.advantage,
+            pairing=bound.pairing,
+            pool=pool,
+            author=name,
+            seed=recipe.seed,
+        )
+        yield Rollouts(job, _teacher(bound.settings.teacher, recipe, load))
+
+
+def problems_of(run: "Run", bound: BoundRollouts, name: str) -> list[Problem]:
+    """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
+    needs one, which is said."""
+    before = StageFolder(run.folder / run.plan.feeding("verify"), "")
+    fraction, seed = run.recipe.corpus.dev_fraction, run.recipe.seed
+    found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
+    needs_gold = any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
+    asked = [problem for problem in found if problem.answer is not None or not needs_gold]
+    if len(asked) < len(found):
+        say(
+            f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
+            "can be rewarded; they are not asked"
+        )
+    if not asked:
+        raise OperatorError(
+            f"train.{name}.rollouts: no problem is left to ask ({len(found):,} are not held out, none of them with a gold "
+            "answer); bring problems with answers, or a reward that needs none."
+        )
+    return sorted(asked, key=lambda problem: problem.id)
+
+
+def _teacher(
+    teacher: str | StudentSettings | None, recipe: Recipe, load: Callable[[str], Any]
+) -> Callable[[], Any] | None:
+    if teacher is None:
+        return None
+    if isinstance(teacher, str):
+        return partial(load, teacher)
+    tokenizer = loading.load_tokenizer(teacher)
+    return lambda: (loading.load_model(teacher, tokenizer, seed=recipe.seed), tokenizer)

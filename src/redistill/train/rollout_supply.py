@@ -1,0 +1,320 @@
+"""The rows of a stage that learns from its own answers: round after round drawn, stored, and trained on.
+
+    train/STAGE/rollouts/groups/part-00003.parquet     the answers of round 3, with verdicts and rewards
+    train/STAGE/rollouts/samples/part-00003.parquet    their token ids and log-probs
+    train/STAGE/rollouts/round-00003.json              at which step it was drawn, in which attempt of the guard, its figures
+    train/STAGE/rollouts/behaviour-00003.npy           log-probs of its rows where it takes more than one step
+
+A round is drawn by the student as it is at the round's first step and written before any row is used, so a stage that was
+killed reads what is there and draws only the round that it was in. A guard's rollback removes the rounds that were drawn
+after the step it goes back to.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from redistill.config.tables import StageSettings
+from redistill.errors import OperatorError
+from redistill.io.atomic import atomic_write, read_json, write_json
+from redistill.io.parquet import read_records
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.model.logps import PackedPolicy, prepare_for_packing
+from redistill.records import Group, Sampled
+from redistill.train.objectives import Objective, needs_behaviour, on_policy
+from redistill.train.packing import epoch_order, num_steps, rows_of_step
+from redistill.train.ranks import agreed, prepare_reference, ranks_of
+from redistill.train.rollouts import (
+    SAMPLED_LOGPS,
+    RolloutJob,
+    Round,
+    draw_round,
+    is_of_teacher,
+    round_figures,
+    rows_of_round,
+)
+from redistill.train.rows import Rows
+from redistill.train.step import Reference, find_token_logps
+from redistill.train.supply import StepRows
+
+if TYPE_CHECKING:
+    from redistill.train.trainer import Trainer
+
+LOGGED = (
+    "reward",
+    "pass_rate",
+    "undecided",
+    "no_variance",
+    "length",
+    "cut",
+    "entropy",
+    "reference_kl",
+    "generated_tokens",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A model that does not learn, whose log-probs are wanted on a round's rows: the reference or the teacher."""
+
+    policy: nn.Module
+    tokens_per_micro_batch: int
+
+
+@dataclass(slots=True)
+class _OpenRound:
+    """The round whose rows are being trained on."""
+
+    number: int
+    first_step: int
+    rows: Rows
+    reference: Reference | None
+    behaviour: np.ndarray | None
+    figures: dict[str, Any]
+
+
+@dataclass(slots=True)
+class RolloutSupply:
+    """Rows that the student in training samples itself. Every rank has one; the main process draws and writes."""
+
+    job: RolloutJob
+    objective: Objective
+    store: StageFolder
+    max_tokens: int
+    batch_size: int  # of rounds whose number of steps follows from their rows
+    epochs: float
+    steps: int | None
+    reference: Compared | None = None
+    teacher: Compared | None = None
+    attempt: int = 0  # the guard's rollbacks so far
+    _lengths: list[int] = field(default_factory=list)  # steps of the rounds drawn so far
+    _open: _OpenRound | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder
+
+    @property
+    def total(self) -> int:
+        """Optimizer steps of the stage. Where a round's steps follow from its rows: of the rounds drawn so far, and for the
+        others as many as the last one had."""
+        settings = self.job.settings
+        if settings.updates is not None:
+            return settings.rounds * settings.updates
+        answers = min(settings.problems, len(self.job.problems)) * settings.n
+        expected = self._lengths[-1] if self._lengths else self._steps_of(answers)
+        return sum(self._lengths) + (settings.rounds - len(self._lengths)) * expected
+
+    def at(self, step: int, trainer: "Trainer") -> StepRows:
+        """The rows of a step, drawing its round where it has not been drawn yet."""
+        while step >= sum(self._lengths) and len(self._lengths) < self.job.settings.rounds:
+            number, first = len(self._lengths), sum(self._lengths)
+            if not agreed(trainer.accelerator, self._is_there(number)):
+                self._draw(number, first, trainer)
+            self._lengths.append(self._steps_of(self._facts(number)["figures"]["rows"]))
+        number = next(n for n in range(len(self._lengths)) if step < sum(self._lengths[: n + 1]))
+        first = sum(self._lengths[:number])
+        if self._open is None or self._open.number != number:
+            self._open = self._read(number, first, trainer, is_first=step == first)
+        held = self._open
+        figures = (
+            {"round": number + 1, **{k: v for k, v in held.figures.items() if k in LOGGED}} if step == first else {}
+        )
+        within, length = step - first, self._lengths[number]
+        schedule = (step, self.total) if self.job.settings.updates is not None else (within, length)
+        return StepRows(
+            held.rows, self._numbers(number, within, len(held.rows)), held.reference, held.behaviour, schedule, figures
+        )
+
+    def rewind(self, step: int, attempts: Sequence[int]) -> None:
+        """Forget what was read, and remove the rounds that do not belong to the student of `step`: those that were drawn
+        after the target of a later rollback. attempts: the steps that the guard's rollbacks went back to, in their order."""
+        self.attempt = len(attempts)
+        self._lengths, self._open = [], None
+        for path in sorted(self.folder.glob("round-*.json")) if self.folder.exists() else ():
+            facts = read_json(path)
+            if any(facts["step"] > to and facts["attempt"] < number for number, to in enumerate(attempts, 1)):
+                self._remove(facts["round"])
+
+    def finish(self) -> Account:
+        """Write the ledger of the rounds that were drawn; returns the account of their answers."""
+        drawn = len(list(self.folder.glob("round-*.json")))
+        ledger = self.store.finish(drawn)
+        for path in self.folder.glob("behaviour-*.npy"):
+            path.unlink()
+        return Account.from_json(ledger["accounts"]["rows"])
+
+    # --- which rows ---
+
+    def _steps_of(self, rows: int) -> int:
+        """Optimizer steps of a round with so many rows; one at least, which a round without rows passes without a change."""
+        settings = self.job.settings
+        if settings.updates is not None:
+            return settings.updates
+        steps = -(-self.steps // settings.rounds) if self.steps is not None else None
+        return num_steps(num_rows=rows, batch_size=self.batch_size, epochs=self.epochs, steps=steps)
+
+    def _numbers(self, number: int, within: int, rows: int) -> list[int]:
+        if rows == 0:
+            return []
+        seed = int(np.random.SeedSequence([self.job.seed, number, 1]).generate_state(1)[0])
+        if self.job.settings.updates is None:
+            return rows_of_step(seed=seed, step=within, batch_size=min(self.batch_size, rows), num_rows=rows)
+        shares = np.array_split(epoch_order(seed, 0, rows), self.job.settings.updates)
+        return [int(place) for place in shares[within]]
+
+    # --- drawing and storing ---
+
+    def _round_path(self, number: int) -> Path:
+        return self.folder / f"round-{number:05d}.json"
+
+    def _facts(self, number: int) -> dict[str, Any]:
+        return read_json(self._round_path(number))
+
+    def _is_there(self, number: int) -> bool:
+        return self._round_path(number).exists() and self.store.is_done(number)
+
+    def _remove(self, number: int) -> None:
+        self.store.marker(number).unlink(missing_ok=True)
+        for path in self.folder.rglob(f"*-{number:05d}.*"):
+            path.unlink(missing_ok=True)
+
+    def _draw(self, number: int, step: int, trainer: "Trainer") -> None:
+        """Have the student as it is now answer the round's problems, and store them. All ranks call it."""
+        started = time.perf_counter()
+        drawn: Round | None = trainer.sample(lambda model, tokenizer: draw_round(self.job, number, model, tokenizer))
+        if trainer.accelerator.is_main_process:
+            assert drawn is not None
+            rows, account, dropped = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
+            self.store.folder.mkdir(parents=True, exist_ok=True)
+            facts = {
+                "round": number,
+                "step": step,
+                "attempt": self.attempt,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+            write_json(self._round_path(number), {**facts, "figures": round_figures(drawn, len(rows))})
+            outcomes = Counter(str(trace.verdict.outcome) for _, trace in drawn.answers)
+            shard = Shard(
+                {"groups": (Group, drawn.groups), "samples": (Sampled, drawn.sampled)},
+                {"rows": account},
+                dropped,
+                {"outcomes": outcomes},
+            )
+            self.store.finish_shard(number, shard)
+        trainer.accelerator.wait_for_everyone()
+
+    def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
+        """The round's rows and the log-probs that they are compared with."""
+        part = f"part-{number:05d}.parquet"
+        drawn = Round(
+            list(read_records(self.folder / "groups" / part)), list(read_records(self.folder / "samples" / part))
+        )
+        rows, _, _ = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
+        if not len(rows):
+            return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])
+        behaviour = None
+        if needs_behaviour(self.objective) or self.teacher is not None:
+            behaviour = self._behaviour(number, rows, trainer, is_first)
+        if self.teacher is not None:
+            assert behaviour is not None and is_of_teacher(self.job.advantage)
+            theirs = _token_logps(self.teacher, rows, trainer)
+            advantages = self.job.advantage(torch.from_numpy(theirs), torch.from_numpy(behaviour))
+            rows = Rows(rows.tokens, rows.starts, rows.prompt_tokens, rows.weights, rows.ids,
+                        {**rows.values, "advantage": np.asarray(advantages)}, rows.groups)  # fmt: skip
+        figures = self._facts(number)["figures"]
+        if self.reference is None:
+            return _OpenRound(number, first, rows, None, behaviour, figures)
+        reference = _token_logps(self.reference, rows, trainer)
+        apart = float((rows.values[SAMPLED_LOGPS] - reference).mean())
+        return _OpenRound(number, first, rows, Reference(reference), behaviour, {**figures, "reference_kl": apart})
+
+    def _behaviour(self, number: int, rows: Rows, trainer: "Trainer", is_first: bool) -> np.ndarray:
+        """Log-probs of the rows under the student that sampled them, by the kernel that trains: found at the round's first
+        step and stored, for later steps move the student."""
+        path = self.folder / f"behaviour-{number:05d}.npy"
+        if not agreed(trainer.accelerator, path.exists()):
+            assert is_first, "the student has moved since it sampled these rows"
+            training = trainer.policy.training
+            student = Compared(trainer.policy.eval(), trainer.settings.tokens_per_micro_batch)
+            found = _token_logps(student, rows, trainer)
+            trainer.policy.train(training)
+            if trainer.accelerator.is_main_process:
+                with atomic_write(path) as part, open(part, "wb") as file:
+                    np.save(file, found)
+            trainer.accelerator.wait_for_everyone()
+        return np.asarray(np.load(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """What a stage with `rollouts` is given in the place of rows: the job, and how its teacher is loaded, if it has one."""
+
+    job: RolloutJob
+    teacher: Callable[[], Any] | None = None
+
+    def sizes(self, tokenizer: Any, limit: int) -> tuple[int, int]:
+        """(tokens of the longest sequence, tokens of a step at most), by the limits of sampling."""
+        longest = min(limit, self.job.longest_prompt(tokenizer) + self.job.config.sampling.max_new_tokens)
+        return longest, longest * self.job.settings.problems * self.job.settings.n
+
+    def supply(
+        self,
+        accelerator: Accelerator,
+        job: Any,
+        settings: StageSettings,
+        tokenizer: Any,
+        limit: int,
+        reference: Callable[[], Any] | None,
+    ) -> tuple[RolloutSupply, Objective]:
+        """The supply of a stage (its StageJob), and its objective: where the student takes one step a round, the form that
+        needs no log-probs of the sampling policy."""
+
+        def compared(load: Callable[[], Any] | None) -> Compared | None:
+            if load is None:
+                return None
+            model, its_tokenizer = load()
+            if its_tokenizer.get_vocab() != tokenizer.get_vocab():
+                raise OperatorError(
+                    f"train.{job.stage}: a model that its answers are compared with has another vocabulary than the student, so "
+                    "it cannot say how likely the student's tokens are; take a teacher or reference with the same tokenizer."
+                )
+            packs = prepare_for_packing(model)
+            policy = prepare_reference(accelerator, PackedPolicy(model, packs=packs), model).eval()
+            return Compared(policy, settings.tokens_per_micro_batch if packs else 0)
+
+        objective = on_policy(job.objective) if self.job.settings.updates == 1 else job.objective
+        supply = RolloutSupply(
+            job=self.job,
+            objective=objective,
+            store=StageFolder(job.folder / "rollouts", job.fingerprint),
+            max_tokens=limit,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            steps=settings.steps,
+            reference=compared(reference),
+            teacher=compared(self.teacher),
+        )
+        return supply, objective
+
+
+def _token_logps(compared: Compared, rows: Rows, trainer: "Trainer") -> np.ndarray:
+    """(completion tokens of all rows,) fp64 under a model that does not learn from them."""
+    ranks = ranks_of(trainer.accelerator, compared.policy)
+    with trainer.accelerator.autocast():
+        found = find_token_logps(
+            compared.policy,
+            [rows.sequence(n) for n in range(len(rows.prompt_tokens))],
+            tokens_per_micro_batch=compared.tokens_per_micro_batch,
+            device=trainer.accelerator.device,
+            ranks=ranks,
+        )
+    return np.asarray(found.numpy())

@@ -1,0 +1,246 @@
+"""A round of a student's own answers: problems asked, answers judged and rewarded, and made into rows for the objective.
+
+    round = draw_round(job, 3, model, tokenizer)              the groups of round 3 and the tokens of every answer
+    rows, account = rows_of_round(job, objective, round)      rows with advantages, right answers alone, or pairs
+
+A round is a pure function of the student's weights, the stage's seed and the round's number. Rows are made of the token ids
+that were sampled: to encode an answer's text again may give other tokens than the student chose.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from redistill.config.tables import RolloutSettings
+from redistill.io.stage_folder import Account
+from redistill.model import loading
+from redistill.records import Dropped, Group, Outcome, Problem, Sampled, Trace
+from redistill.rollout.answer import EvalConfig
+from redistill.rollout.journal import draw
+from redistill.rollout.requests import requests_for, traces_of
+from redistill.rollout.transformers_engine import transformers_engine
+from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_values
+from redistill.train.packing import epoch_order
+from redistill.train.rows import Rows
+from redistill.verify.pool import VerifierPool
+from redistill.verify.rewards import total_reward
+from redistill.verify.stage import judged
+
+Reward = Callable[[Problem, Trace], float | None]
+
+SAMPLED_LOGPS = "sampled_logps"  # among a round's row values: log-probs of the tokens as they were sampled
+# As in the guard's probe: in this process, in the weights' own type, for they are being trained.
+in_process = partial(transformers_engine, dtype="float32")
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutJob:
+    """What a stage's rollouts are drawn, judged and rewarded with."""
+
+    settings: RolloutSettings
+    config: EvalConfig  # how problems are asked and judged; its sampling is the rollouts'
+    problems: Sequence[Problem]
+    rewards: Sequence[tuple[float, Reward]]
+    advantage: Callable[..., torch.Tensor]
+    pairing: Callable[[Group], list[tuple[Trace, Trace]] | str]
+    pool: VerifierPool
+    author: str  # the stage's name
+    seed: int
+
+    def longest_prompt(self, tokenizer: Any) -> int:
+        """Tokens of the longest prompt, prefill included."""
+        texts = [self.config.render(problem) + self.config.sampling.prefill for problem in self.problems]
+        return max(map(len, loading.encode_prompts(tokenizer, texts)))
+
+    def problems_of(self, number: int) -> list[Problem]:
+        """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it."""
+        size = min(self.settings.problems, len(self.problems))
+        rounds = len(self.problems) // size
+        order = epoch_order(self.seed, number // rounds, len(self.problems))
+        place = number % rounds * size
+        return [self.problems[place] for place in order[place : place + size]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The answers of one round: groups with verdicts and rewards (`scores["reward"]`, missing where nobody can say), and the
+    tokens of every answer, in the order of the groups and their traces."""
+
+    groups: list[Group]
+    sampled: list[Sampled]
+
+    @property
+    def answers(self) -> list[tuple[Problem, Trace]]:
+        """(problem, trace) of each of `sampled`."""
+        return [(group.problem, trace) for group in self.groups for trace in group.traces]
+
+
+def draw_round(job: RolloutJob, number: int, model: Any, tokenizer: Any) -> Round:
+    """Ask, judge and reward; the student is left as it is."""
+    config, problems = job.config, job.problems_of(number)
+    seed = int(np.random.SeedSequence([job.seed, number]).generate_state(1, np.uint64)[0])
+    prompts = [config.render(problem) for problem in problems]
+    asked = [requests_for(p, text, config.sampling, seed=seed) for p, text in zip(problems, prompts, strict=True)]
+    flat = [request for requests in asked for request in requests]
+    samples = draw(in_process, lambda: (model, tokenizer), flat, config.sampling)
+    n = config.sampling.n
+    groups = [
+        Group(problem, traces_of(problem, samples[i * n : (i + 1) * n], requests, config.sampling, author=job.author))
+        for i, (problem, requests) in enumerate(zip(problems, asked, strict=True))
+    ]
+    groups = [_rewarded(job, group) for group in judged(job.pool, groups, config.verifier)]
+    given = loading.encode_prompts(tokenizer, [requests[0].prompt for requests in asked])
+    sampled = [
+        Sampled(group.problem.id, trace.id, index, given[i], s.token_ids, s.logprobs)
+        for i, group in enumerate(groups)
+        for index, (trace, s) in enumerate(zip(group.traces, samples[i * n : (i + 1) * n], strict=True))
+    ]
+    return Round(groups, sampled)
+
+
+def _rewarded(job: RolloutJob, group: Group) -> Group:
+    traces = []
+    for trace in group.traces:
+        reward = total_reward(job.rewards, group.problem, trace)
+        if reward is None and job.settings.undecided == "zero":
+            reward = 0.0
+        scores = trace.scores if reward is None else {**trace.scores, "reward": float(reward)}
+        traces.append(dataclasses.replace(trace, scores=scores))
+    return dataclasses.replace(group, traces=tuple(traces))
+
+
+# --- from answers to rows ---------------------------------------------------------------------------------------------
+
+
+def reads_advantages(objective: Objective) -> bool:
+    """True when the objective asks for an advantage of each token."""
+    return "advantage" in needs_values([objective])
+
+
+def is_of_teacher(advantage: Callable[..., Any]) -> bool:
+    """True when the advantage is of single tokens and a teacher's log-probs, not of whole answers and their rewards."""
+    return "teacher_token_logps" in inputs_of(advantage)
+
+
+def rows_of_round(
+    job: RolloutJob, objective: Objective, drawn: Round, *, max_tokens: int
+) -> tuple[Rows, Account, list[Dropped]]:
+    """The round's rows, the account of its answers (of its problems, where rows are pairs), and what was dropped.
+
+    Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens;
+    objectives of pairs what the pairing takes; the others right answers, each text once.
+    """
+    if needs_pairs(objective):
+        return _pairs(job, drawn, max_tokens)
+    advantages = _advantages(job, drawn) if reads_advantages(objective) else None
+    keep = job.settings.keep or ("all" if advantages is not None else "correct")
+    account, dropped, taken = Account("answer"), list[Dropped](), list[int]()
+    seen, held = set[tuple[str, tuple[int, ...]]](), dict[str, int]()
+    for place, ((problem, trace), sampled) in enumerate(zip(drawn.answers, drawn.sampled, strict=True)):
+        text = (problem.id, tuple(sampled.token_ids))
+        reason = (
+            "no_tokens" if not sampled.token_ids
+            else "too_long" if len(sampled.prompt_ids) + len(sampled.token_ids) > max_tokens
+            else "undecided" if advantages is not None and "reward" not in trace.scores and not is_of_teacher(job.advantage)
+            else "not_correct" if keep == "correct" and trace.verdict.outcome is not Outcome.correct
+            else "duplicate" if keep == "correct" and text in seen
+            else "over_per_problem" if job.settings.per_problem and held.get(problem.id, 0) >= job.settings.per_problem
+            else ""
+        )  # fmt: skip
+        if reason:
+            account.drop(reason)
+            dropped.append(Dropped(trace.id, job.author, reason, f"answer {sampled.sample_index} to {problem.id}"))
+            continue
+        account.keep()
+        seen.add(text)
+        held[problem.id] = held.get(problem.id, 0) + 1
+        taken.append(place)
+    values = dict[str, np.ndarray]()
+    if advantages is not None and not is_of_teacher(job.advantage):
+        counts = [len(drawn.sampled[place].token_ids) for place in taken]
+        values["advantage"] = np.repeat(advantages[taken], counts)
+    rows = _encoded([[place] for place in taken], drawn, values)
+    return rows, account, dropped
+
+
+def _advantages(job: RolloutJob, drawn: Round) -> np.ndarray:
+    """(answers,): each answer's advantage; 0 where its reward is not known, and everywhere for advantages of tokens."""
+    if is_of_teacher(job.advantage):
+        return np.zeros(len(drawn.sampled))
+    found = [[trace.scores.get("reward") for trace in group.traces] for group in drawn.groups]
+    rewards = torch.tensor([[0.0 if r is None else r for r in row] for row in found], dtype=torch.float64)
+    known = torch.tensor([[r is not None for r in row] for row in found])
+    advantages = job.advantage(rewards, known)
+    return np.asarray(advantages.double().reshape(-1).numpy())
+
+
+def _pairs(job: RolloutJob, drawn: Round, max_tokens: int) -> tuple[Rows, Account, list[Dropped]]:
+    """Pairs as the pairing makes them; a text that was sampled more than once is its first sample."""
+    account, dropped, taken = Account("problem"), list[Dropped](), list[list[int]]()
+    places: dict[tuple[str, str], int] = {}
+    for place, sampled in enumerate(drawn.sampled):
+        if sampled.token_ids and len(sampled.prompt_ids) + len(sampled.token_ids) <= max_tokens:
+            places.setdefault((sampled.problem_id, sampled.trace_id), place)
+    for group in drawn.groups:
+        traces = tuple({t.id: t for t in group.traces if (group.problem.id, t.id) in places}.values())
+        made = job.pairing(dataclasses.replace(group, traces=traces))
+        if isinstance(made, str):
+            account.drop(made)
+            dropped.append(Dropped(group.problem.id, job.author, made))
+            continue
+        account.keep()
+        taken += [[places[group.problem.id, trace.id] for trace in pair] for pair in made]
+    return _encoded(taken, drawn, {}), account, dropped
+
+
+def _encoded(taken: Sequence[Sequence[int]], drawn: Round, values: Mapping[str, np.ndarray]) -> Rows:
+    """Rows of these answers (one place a row, or chosen and rejected)."""
+    sequences = [drawn.sampled[place] for places in taken for place in places]
+    lengths = [len(s.prompt_ids) + len(s.token_ids) for s in sequences]
+    tokens = [np.asarray([*s.prompt_ids, *s.token_ids], dtype=np.int32) for s in sequences]
+    numbers = {problem_id: number for number, problem_id in enumerate(dict.fromkeys(s.problem_id for s in sequences))}
+    return Rows(
+        tokens=np.concatenate([*tokens, np.zeros(0, np.int32)]),
+        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        prompt_tokens=np.asarray([len(s.prompt_ids) for s in sequences], dtype=np.int64),
+        weights=np.ones(len(taken)),
+        ids=[" ".join(drawn.sampled[place].trace_id for place in places) for places in taken],
+        values={**values, SAMPLED_LOGPS: np.concatenate([*map(_logprobs, sequences), np.zeros(0)])},
+        groups=np.asarray([numbers[drawn.sampled[places[0]].problem_id] for places in taken], dtype=np.int64),
+    )
+
+
+def _logprobs(sampled: Sampled) -> np.ndarray:
+    return np.asarray(sampled.logprobs, dtype=np.float64)
+
+
+def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
+    """What a round is known by in metrics.jsonl. Shares and means are over its answers; None where nothing can be said.
+
+    pass_rate is of all answers, as in evaluation; undecided those whose reward nobody can say; no_variance the share of
+    problems whose known rewards are all equal, which teach an objective of advantages nothing; entropy an estimate from the
+    sampled tokens' log-probs, -mean log pi, in nats a token (exact in the mean at temperature 1 and top_p 1).
+    """
+    traces = [trace for _, trace in drawn.answers]
+    known = [[t.scores["reward"] for t in group.traces if "reward" in t.scores] for group in drawn.groups]
+    flat = [reward for rewards in known for reward in rewards]
+    tokens = [len(s.token_ids) for s in drawn.sampled]
+    logprobs = np.concatenate([*map(_logprobs, drawn.sampled), np.zeros(0)])
+    n = len(traces)
+    return {
+        "reward": float(np.mean(flat)) if flat else None,
+        "pass_rate": sum(t.verdict.outcome is Outcome.correct for t in traces) / n,
+        "undecided": 1 - len(flat) / n,
+        "no_variance": float(np.mean([len(set(rewards)) < 2 for rewards in known])),
+        "length": float(np.mean(tokens)),
+        "cut": sum(t.finish_reason == "length" for t in traces) / n,
+        "entropy": float(-logprobs.mean()) if len(logprobs) else None,
+        "generated_tokens": int(sum(tokens)),
+        "answers": n,
+        "rows": rows,
+    }
