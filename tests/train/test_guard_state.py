@@ -128,7 +128,7 @@ def test_held_out_pairs_are_counted_and_never_trained_on(tmp_path, monkeypatch):
     seen = set()
     real = FileSupply.at
 
-    def spy(supply, step):
+    def spy(supply, step, trainer):
         taken = real(supply, step)
         seen.update(taken.ids)
         return taken
@@ -174,7 +174,7 @@ def test_the_steps_after_a_rollback_take_the_same_rows_again(tmp_path, monkeypat
     taken = []
     real = FileSupply.at
 
-    def spy(supply, step):
+    def spy(supply, step, trainer):
         found = real(supply, step)
         taken.append((step, tuple(found.numbers)))
         return found

@@ -7,13 +7,14 @@ import functools
 import math
 import threading
 
+import numpy as np
 import pytest
 import torch
 
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train import MODIFIERS
 from redistill.train.coefficients import gradient_is_row_local
-from redistill.train.objectives import OBJECTIVES, needs_lengths, needs_pairs, redi
+from redistill.train.objectives import OBJECTIVES, needs_behaviour, needs_lengths, needs_pairs, redi
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.step import Ranks, Reference, StepFigures, backward_step, find_token_logps
 from redistill.train.token_batch import Side
@@ -105,7 +106,7 @@ def packed_student():
     return PackedPolicy(model)
 
 
-def split_three_ways(rows, reference, objective, modifiers=()):
+def split_three_ways(rows, reference, objective, modifiers=(), behaviour=None):
     numbers = range(len(rows))
     budgets = {bins_for(rows, numbers, b): b for b in range(2000, 20, -1)}
     policy, found = packed_student(), {}
@@ -119,6 +120,7 @@ def split_three_ways(rows, reference, objective, modifiers=()):
             tokens_per_micro_batch=budgets[ways],
             modifiers=modifiers,
             reference=reference,
+            behaviour=behaviour,
         )
         found[ways] = figures.loss, {name: p.grad.clone() for name, p in policy.named_parameters()}
     for ways in (2, 7):
@@ -143,7 +145,14 @@ def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     """Micro-batches are a matter of memory: the budgets that cut the step into 1, 2 and 7 packs give one gradient."""
     records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else some_examples(12)
     rows = encoded(tmp_path, records, tiny_student()[1])
-    split_three_ways(rows, reference_on(rows) if needs_pairs(OBJECTIVES[name]) else None, OBJECTIVES[name])
+    tokens = int(rows.completion_starts()[-1])
+    noise = np.random.default_rng(7).normal(size=(2, tokens))
+    rows = dataclasses.replace(rows, values={**rows.values, "advantage": noise[0]})
+    behaviour = None
+    if needs_behaviour(OBJECTIVES[name]):  # an eighth of a nat away, so that some ratios are clipped and some are not
+        behaviour = reference_on(rows).token_logps + 0.125 * noise[1]
+    reference = reference_on(rows) if needs_pairs(OBJECTIVES[name]) else None
+    split_three_ways(rows, reference, OBJECTIVES[name], behaviour=behaviour)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -199,7 +208,13 @@ def kindred_pairs(count, seed=0, longest=60):
     return [dataclasses.replace(p, chosen_spans=((0, 1, 0.25),), rejected_spans=((1, 2, 3.0),)) for p in opened]
 
 
-@pytest.mark.parametrize("name", MODIFIERS)
+def test_a_step_is_the_same_whatever_its_split_with_a_divergence_from_the_reference(tmp_path):
+    rows = encoded(tmp_path, some_examples(12), tiny_student()[1])
+    elsewhere = reference_on(rows, seed=3)
+    split_three_ways(rows, elsewhere, OBJECTIVES["sft"], [functools.partial(MODIFIERS["kl"], beta=0.5)])
+
+
+@pytest.mark.parametrize("name", EVERY_MODIFIER)
 def test_a_step_is_the_same_whatever_its_split_with_every_objective_under_a_modifier(tmp_path, name):
     rows = encoded(tmp_path, kindred_pairs(5, seed=3, longest=40), tiny_student()[1])
     reference = reference_on(rows)

@@ -30,8 +30,8 @@ def make_trainer(folder, supply=None, total=6):
     prepare_for_packing(model)
     accelerator = Accelerator(cpu=True)
     policy, optimizer = accelerator.prepare(PackedPolicy(model), make_optimizer(model, SETTINGS))
-    supply = supply or FileSupply(rows_in(folder), range(12), SETTINGS.batch_size, seed=0)
-    return Trainer(accelerator, policy, optimizer, tokenizer, redi, SETTINGS, supply, total)
+    supply = supply or FileSupply(rows_in(folder), range(12), SETTINGS.batch_size, seed=0, total=total)
+    return Trainer(accelerator, policy, optimizer, tokenizer, redi, SETTINGS, supply)
 
 
 def state(trainer):
@@ -58,11 +58,13 @@ def test_a_trainer_steps_on_the_rows_that_its_supply_gives(tmp_path):
     rows, asked = rows_in(tmp_path), []
 
     class Given:
-        def at(self, step):
+        total = 2
+
+        def at(self, step, trainer):
             asked.append(step)
             return StepRows(rows, [[3, 8], [5]][step])
 
-    trainer = make_trainer(tmp_path, Given(), total=2)
+    trainer = make_trainer(tmp_path, Given())
     before = state(trainer)
     result = trainer.step(1e-3)
     assert (result.step, result.finite, result.learning_rate, trainer.steps_done) == (1, True, 1e-3, 1)

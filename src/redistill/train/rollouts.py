@@ -172,11 +172,13 @@ def _advantages(job: RolloutJob, drawn: Round) -> np.ndarray:
     """(answers,): each answer's advantage; 0 where its reward is not known, and everywhere for advantages of tokens."""
     if is_of_teacher(job.advantage):
         return np.zeros(len(drawn.sampled))
-    found = [[trace.scores.get("reward") for trace in group.traces] for group in drawn.groups]
-    rewards = torch.tensor([[0.0 if r is None else r for r in row] for row in found], dtype=torch.float64)
-    known = torch.tensor([[r is not None for r in row] for row in found])
-    advantages = job.advantage(rewards, known)
-    return np.asarray(advantages.double().reshape(-1).numpy())
+    found = []
+    for group in drawn.groups:
+        rewards = [trace.scores.get("reward") for trace in group.traces]
+        known = torch.tensor([[reward is not None for reward in rewards]])
+        values = torch.tensor([[0.0 if reward is None else reward for reward in rewards]], dtype=torch.float64)
+        found.append(job.advantage(values, known).double()[0].numpy())
+    return np.concatenate(found)
 
 
 def _pairs(job: RolloutJob, drawn: Round, max_tokens: int) -> tuple[Rows, Account, list[Dropped]]:

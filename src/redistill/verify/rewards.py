@@ -46,19 +46,20 @@ def accuracy(
     return None
 
 
-# What stands where in a completion: thinking in its tags first, then the answer in its own, and nothing else.
+# What stands where in a completion. Each part can end in one place only, so matching is linear in the text's length.
+_INSIDE = r"(?:(?!</?think>).)*"
 _FORMATS = {
-    "think-answer": re.compile(r"\s*<think>(?:(?!</?think>).)*</think>\s*<answer>(?:(?!</?answer>).)*</answer>\s*", re.DOTALL),
-    "think": re.compile(r"\s*<think>(?:(?!</?think>).)*</think>(?:(?!</?think>).)*\S(?:(?!</?think>).)*", re.DOTALL),
-    "boxed": re.compile(r"(?:(?!\\boxed).)*\\boxed\s*\{(?:(?!\\boxed).)+\}(?:(?!\\boxed).)*", re.DOTALL),
-}  # fmt: skip
+    "think-answer": re.compile(rf"\s*<think>{_INSIDE}</think>\s*<answer>(?:(?!</?answer>).)*</answer>\s*", re.DOTALL),
+    "think": re.compile(rf"\s*<think>{_INSIDE}</think>\s*(?!</?think>)\S{_INSIDE}", re.DOTALL),
+    "boxed": re.compile(r"(?:(?!\\boxed).)*\\boxed\s*\{(?!\s*\})(?:(?!\\boxed).)*", re.DOTALL),
+}
 
 
 def format_(
     problem: Problem, trace: Trace, *, pattern: Literal["think-answer", "think", "boxed"] = "think-answer"
 ) -> float | None:
     """1.0 where the whole completion has the asked form, else 0.0: `think-answer` is <think>..</think> then <answer>..</answer>
-    and nothing else, `think` thinking in its tags and then some text, `boxed` exactly one \\boxed{..}. A `<think>` that
+    and nothing else, `think` thinking in its tags and then some text, `boxed` exactly one \\boxed{..} that is not empty. A `<think>` that
     the prompt opened (`prefill`) is part of the completion."""
     return float(_FORMATS[pattern].fullmatch(trace.completion) is not None)
 
