@@ -65,6 +65,17 @@ def test_two_ranks_take_the_same_steps_as_one(two, tmp_path, job):
     assert apart(state(tmp_path / job), state(two / job), student(tied)[0].state_dict()) < 1e-3
 
 
+@pytest.mark.parametrize("how", ["ddp", "fsdp2"])
+def test_two_ranks_draw_the_answers_of_one_and_take_the_same_steps_on_them(two, tmp_path, how):
+    two_ranks.train_on_own_answers(tmp_path / "own", how)
+    samples = Path("rollouts") / "samples" / "part-00000.parquet"
+    assert (two / f"own-{how}" / samples).read_bytes() == (tmp_path / "own" / samples).read_bytes()
+    for ours, theirs in zip(metrics(two / f"own-{how}"), metrics(tmp_path / "own"), strict=True):
+        for key, value in theirs.items():
+            assert ours[key] == (pytest.approx(value, rel=2e-4, abs=1e-6) if isinstance(value, float) else value), key
+    assert apart(state(tmp_path / "own"), state(two / f"own-{how}"), student(False)[0].state_dict()) < 1e-3
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_under_fsdp2_a_rank_holds_a_slice_of_every_gradient_and_under_ddp_the_whole(two, job):
     held, all_of_it = map(int, (two / f"{job}.slices").read_text().split())

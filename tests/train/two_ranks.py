@@ -3,6 +3,7 @@
 Each job trains into a folder of its own. test_ranks.py runs the same jobs alone and compares.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -14,10 +15,12 @@ from torch.distributed.tensor import DTensor
 
 from redistill.config.tables import GuardSettings, StageSettings, StudentSettings
 from redistill.model import loading
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import MODIFIERS, OBJECTIVES, StageJob, train_stage
 from redistill.train import trainer as trainer_module
 
 from .conftest import TINY, some_examples, some_pairs
+from .rollout_cases import SETTINGS as OWN
+from .rollout_cases import job_of, stage
 
 SETTINGS = StageSettings(
     objective="redi", learning_rate=1e-3, batch_size=4, steps=3, save_every=2, tokens_per_micro_batch=200
@@ -91,6 +94,14 @@ def train(folder: Path, objective: str, changes: dict, tied: bool, spoilt: int =
         Accelerator.clip_grad_norm_ = real
 
 
+def train_on_own_answers(folder: Path, distributed: str) -> None:
+    """One round of own answers and two steps on it, with a divergence from the start; what two ranks draw is what one draws,
+    for the student has not moved yet."""
+    settings = OWN.model_copy(update={"distributed": distributed})
+    job = job_of(rounds=1, updates=2, n=8)
+    stage(folder, OBJECTIVES["grpo"], job, settings=settings, modifiers=[functools.partial(MODIFIERS["kl"], beta=0.1)])
+
+
 def train_until(folder: Path, steps: int, changes: dict) -> None:
     """The long stage, cut short in the middle of step `steps + 1` on every rank."""
     real, seen = trainer_module.backward_step, []
@@ -131,6 +142,8 @@ def main() -> None:
         return
     for name, (objective, changes, tied) in JOBS.items():
         train(folder / name, objective, changes, tied)
+    for how in ("ddp", "fsdp2"):
+        train_on_own_answers(folder / f"own-{how}", how)
     train(folder / "spoilt", "redi", {"distributed": "ddp"}, False, spoilt=2)
     train(folder / "whole", "redi", LONG, False)
     train_until(folder / "cut-2-2", 5, LONG)
