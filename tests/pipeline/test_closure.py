@@ -26,7 +26,12 @@ SOURCE = Path(redistill.__file__).parent
 @pytest.fixture(scope="module")
 def roots():
     """What each stage of a small recipe with a probing guard is made by."""
-    tree = {**RECIPE, "train": {**RECIPE["train"], "redi": {**RECIPE["train"]["redi"], "guard": {"probe_every": 2}}}}
+    own = {"problems": 2, "n": 2, "rounds": 2, "updates": 1, "max_new_tokens": 4}
+    stages = {
+        "redi": {**RECIPE["train"]["redi"], "guard": {"probe_every": 2}},
+        "own": {"objective": "grpo", "modifiers": ["kl"], "start": "sft", "learning_rate": 1e-3, "rollouts": own},
+    }
+    tree = {**RECIPE, "train": {**RECIPE["train"], **stages}}
     return {stage.name: (stage.run, *stage.uses) for stage in stages_of(make_plan(parse_recipe(tree, "here")))}
 
 
@@ -129,7 +134,12 @@ def test_what_is_left_out_only_shows_or_explains():
 
 def test_every_function_that_a_stage_runs_is_in_its_closure(tmp_path, monkeypatch):
     """The walk against the truth: a whole small run under a profiler, stage by stage."""
-    tree = {**RECIPE, "train": {**RECIPE["train"], "redi": {**RECIPE["train"]["redi"], "guard": {"probe_every": 2}}}}
+    own = {"problems": 2, "n": 2, "rounds": 2, "updates": 1, "max_new_tokens": 4}
+    stages = {
+        "redi": {**RECIPE["train"]["redi"], "guard": {"probe_every": 2}},
+        "own": {"objective": "grpo", "modifiers": ["kl"], "start": "sft", "learning_rate": 1e-3, "rollouts": own},
+    }
+    tree = {**RECIPE, "train": {**RECIPE["train"], **stages}}
     tree = {
         **tree,
         "diagnosis": "two-habits",

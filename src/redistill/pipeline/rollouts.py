@@ -149,6 +149,7 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
     return (
         Rollouts,
         RolloutJob,
+        EvalConfig,
         config.render,
         *chat,
         *config.judge.values(),
@@ -159,14 +160,10 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
 
 
 @contextmanager
-def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[Rollouts | None]:
-    """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage; None for
-    a stage that reads rows. load: loads the student that a stage left, or `base`."""
-    bound = run.plan.rollouts.get(name)
-    if bound is None:
-        yield None
-        return
-    recipe, config = run.recipe, eval_config_of(run.plan, name)
+def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[Rollouts]:
+    """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage.
+    load: loads the student that a stage left, or `base`."""
+    bound, recipe, config = run.plan.rollouts[name], run.recipe, eval_config_of(run.plan, name)
     with config.pool(run.recipe.verify.workers) as pool:
         job = RolloutJob(
             settings=bound.settings,

@@ -43,6 +43,7 @@ from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished, tidy
+from redistill.train.supply import DrawnRows
 from redistill.train.token_changes import write_token_changes
 from redistill.verify.judge import NON_RESULT_OPTIONS
 from redistill.verify.judge_stage import apply_llm_judge
@@ -306,7 +307,7 @@ def train_stages(plan: Plan) -> list[Stage]:
                     **({"rollouts": rollouts.key_settings(plan, name)} if own else {}),
                 ),
                 after=(*diagnosis, "select"),
-                run=partial(run_train, name=name),
+                run=partial(run_train_on_own_answers if own else run_train, name=name),
                 uses=(
                     plan.objectives[name],
                     *plan.modifiers[name],
@@ -328,8 +329,14 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     return {"probe": sampling, "limits": limits, "asked": asked(plan.eval_config(BenchmarkSettings()))}
 
 
-def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
-    """Train one student."""
+def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None) -> None:
+    """Train one student on rows that it samples itself."""
+    with rollouts.rollouts_of(run, name, partial(load_student, run)) as drawn:
+        run_train(run, name=name, pause_at=pause_at, drawn=drawn)
+
+
+def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnRows | None = None) -> None:
+    """Train one student on select's rows, or on those that are drawn."""
     recipe, settings = run.recipe, run.recipe.train[name]
     dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
     if dev and StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]["kept"] == 0:
@@ -341,12 +348,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
         tidy(folder, fingerprint)
         mirror_finished(run, name)
         return
-    load = partial(load_student, run)
-    with (
-        run.plan.probe(settings, run.folder) as probe,
-        stage_mirror(run, name) as mirror,
-        rollouts.rollouts_of(run, name, load) as drawn,
-    ):
+    with run.plan.probe(settings, run.folder) as probe, stage_mirror(run, name) as mirror:
         job = StageJob(
             folder=folder,
             stage=name,

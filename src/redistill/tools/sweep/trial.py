@@ -28,7 +28,7 @@ from redistill.pipeline.run import make, open_run
 from redistill.pipeline.run_folder import RunOrigin, link_tree, prepare, trash_folders
 from redistill.pipeline.run_record import run_record
 from redistill.pipeline.stage import Run, stage_folder
-from redistill.pipeline.stages import run_train, stages_of
+from redistill.pipeline.stages import run_train, run_train_on_own_answers, stages_of
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished
 from redistill.train.stopping import Paused
@@ -159,7 +159,8 @@ def _train(shared: Path, run: Run, stage: str, pause_at: int | None) -> None:
     link_tree(theirs, mine)
     try:
         prepare(run.folder, run.states[f"train/{stage}"])
-        run_train(run, name=stage, pause_at=pause_at)
+        train = run_train_on_own_answers if stage in run.plan.rollouts else run_train
+        train(run, name=stage, pause_at=pause_at)
     finally:
         link_tree(mine, theirs)
 
