@@ -84,6 +84,43 @@ def evaluate(
     )  # fmt: skip
 
 
+def rollout(
+    model: str | Path,
+    problems: str | Path,
+    *,
+    out: str | Path,
+    source: str = "problems",
+    n: int = 1,
+    until_right: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_new_tokens: int | None = None,
+    max_problems: int | None = None,
+    template: str | None = None,
+    prefill: str | None = None,
+    chat: bool | None = None,
+    engine: str | None = None,
+    base_url: str | None = None,
+    seed: int = 0,
+    author: str | None = None,
+    overrides: Sequence[str] = (),
+    code: Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Have a model answer problems and write them with its judged answers to `out`, a .jsonl that the source `traces` reads.
+
+    until_right: ask n more answers as long as a problem has no right one, at most so many times in all. author: who the
+    traces say wrote them. Returns the counts of problems, answers, outcomes and solved problems.
+    """
+    _load(code)
+    from redistill.tools.rollout import rollout_file
+
+    return rollout_file(
+        str(model), Path(problems), out=Path(out), source=source, n=n, until_right=until_right, temperature=temperature,
+        top_p=top_p, max_new_tokens=max_new_tokens, max_problems=max_problems, template=template, prefill=prefill,
+        chat=chat, engine=engine, base_url=base_url, seed=seed, author=author, overrides=overrides,
+    )  # fmt: skip
+
+
 def verify(
     file: str | Path,
     *,

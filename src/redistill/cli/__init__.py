@@ -25,6 +25,7 @@ from redistill.cli import (
     plan,
     regrade,
     report,
+    rollout,
     run,
     scores,
     serve,
@@ -62,6 +63,7 @@ VERBS: dict[str, ModuleType] = {
     "validate": validate,
     "init": init,
     "verify": verify,
+    "rollout": rollout,
     "report": report,
 }
 
