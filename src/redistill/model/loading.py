@@ -344,10 +344,12 @@ def _write_model(
 # --- text to tokens: the one place where prompts and completions become ids ---------------------------------------
 
 
-def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
-    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn."""
+def chat_function(tokenizer: PreTrainedTokenizerFast, where: str = "prompt.chat") -> Callable[[str], str]:
+    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn.
+
+    OperatorError where there is no template; where: the setting that asks for it."""
     if not tokenizer.chat_template:
-        raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
+        raise OperatorError(f"{where}: the student's tokenizer has no chat template; set {where} to false.")
     return functools.partial(as_chat, tokenizer)
 
 

@@ -202,7 +202,7 @@ def select_stage(plan: Plan) -> list[Stage]:
     """Examples and held-out problems do not depend on the pairing, pairs only on the recipe's own."""
     recipe = plan.recipe
     shared = values(
-        prompt=recipe.prompt,
+        prompt=recipe.prompt.for_training,
         dev_fraction=recipe.corpus.dev_fraction,
         seed=recipe.seed,
         context=plan.context,
@@ -210,7 +210,7 @@ def select_stage(plan: Plan) -> list[Stage]:
         **student_identity(recipe.student),
     )
     own = recipe.select.pairing.name
-    uses = (*_prompt_uses(plan, plan.render), *(bound.judge for bound in plan.filters))
+    uses = (*_prompt_uses(plan.render), *(bound.judge for bound in plan.filters))
     unpaired = shared.also(select=table(recipe.select, "pairing"))
     whole = shared.also(select=recipe.select)
     return [
@@ -314,7 +314,11 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     sampled = ("temperature", "top_p", "max_new_tokens", "prefill", "verifier")
     sampling = recipe.evaluate.model_dump(mode="json", include=set(sampled))
     limits = [recipe.verify.timeout_seconds, recipe.verify.memory_mb]
-    return {"probe": sampling, "limits": limits, "asked": asked(plan.eval_config(BenchmarkSettings()))}
+    asked_otherwise = (
+        recipe.prompt.for_evaluation.chat != recipe.prompt.for_training.chat
+    )  # else the rows' key holds it
+    chat = {"chat": recipe.prompt.for_evaluation.chat} if asked_otherwise else {}
+    return {"probe": sampling, "limits": limits, "asked": {**asked(plan.eval_config(BenchmarkSettings())), **chat}}
 
 
 def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
@@ -424,7 +428,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     settings = values(
         benchmark=table(benchmark, "file"),
         sampling=table(recipe.evaluate, "models", "benchmarks", *transport),
-        prompt=recipe.prompt,
+        prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         asked=asked(plan.eval_config(benchmark)),
@@ -456,7 +460,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
 
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     config = plan.eval_config(benchmark)
-    return [EvalConfig, *_prompt_uses(plan, config.render), *config.judge.values()]
+    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values()]
 
 
 def asked(config: EvalConfig) -> dict[str, Any]:
@@ -465,8 +469,8 @@ def asked(config: EvalConfig) -> dict[str, Any]:
     return {"sampling": asdict(config.sampling), "template": config.render.keywords["template"], "verifiers": verifiers}
 
 
-def _prompt_uses(plan: Plan, render: Any) -> list[Any]:
-    return [render, *([loading.chat_function] if plan.recipe.prompt.chat else [])]
+def _prompt_uses(render: Any) -> list[Any]:
+    return [render, *([loading.chat_function] if render.keywords["chat"] else [])]
 
 
 def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
