@@ -13,7 +13,7 @@ from redistill.config.tables import PromptSettings, PromptText
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.text.prompts import TEMPLATES, render, template_text
+from redistill.text.prompts import CHAT_TEMPLATES, TEMPLATES, render
 
 
 def check_template(name: str, where: str) -> None:
@@ -40,5 +40,7 @@ def renderer(
     """(problem -> prompt text, the chat function or None). OperatorError for a template that is none."""
     check_template(prompt.template, "prompt.template")
     chat = loading.chat_function(tokenizer) if prompt.chat else None
-    text = template_text(prompt.template, chat=prompt.chat)
+    text = TEMPLATES.get(prompt.template, prompt.template)
+    if chat:
+        text = CHAT_TEMPLATES.get(prompt.template, text)
     return partial(render, template=text, chat=chat), chat  # pickles, for processes that select

@@ -232,7 +232,8 @@ def select_stage(plan: Plan) -> list[Stage]:
 def run_select(run: Run) -> None:
     """Make the select stage."""
     settings, plan = run.recipe.select, run.plan
-    folder = stage_folder(run, "select", settings.model_dump(mode="json"))
+    prompt = run.recipe.prompt.for_training.model_dump(mode="json")
+    folder = stage_folder(run, "select", {**settings.model_dump(mode="json"), "prompt": prompt})
     statistics = folder.folder / "statistics.json"
     if not (folder.is_finished() and statistics.exists()):
         folder.open()

@@ -82,11 +82,6 @@ TEMPLATES: dict[str, str] = {
 CHAT_TEMPLATES: dict[str, str] = {"paper": PAPER_INSTRUCTION + "\n\n{problem}"}
 
 
-def template_text(name: str, *, chat: bool) -> str:
-    """The text of a template by its name; what is no name is the text itself."""
-    return (CHAT_TEMPLATES.get(name) if chat else None) or TEMPLATES.get(name, name)
-
-
 # Where a template asks for the answer to stand: the anchors that a strict parse accepts (verify/answers.py).
 ASKED_ANCHORS: dict[str, tuple[str, ...]] = {
     "plain": ("boxed",),

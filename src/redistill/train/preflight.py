@@ -13,7 +13,6 @@ from redistill.config.tables import PromptSettings, Recipe, StudentSettings
 from redistill.model import loading
 from redistill.model.rendering import check_prompts, renderer
 from redistill.records import Example, Pair, Problem, make_problem
-from redistill.text.prompts import template_text
 from redistill.train.token_checks import Subject, Text, refuse, token_rows
 
 EXAMPLE = (
@@ -36,15 +35,15 @@ def make_subject(
     wanted: dict[str, int],
 ) -> Subject:
     """The student as the checks want to see it."""
-    taught, asked = prompt.for_training, prompt.for_evaluation
+    render, chat = renderer(prompt.for_training, tokenizer)
     plain = student if student.from_config else student.model_copy(update={"config_edits": {}})
     return Subject(
         tokenizer=tokenizer,
         config=loading.load_config(student, len(tokenizer)),
         original=loading.load_config(plain, len(tokenizer)),
-        template=template_text(taught.template, chat=taught.chat),
-        chat=renderer(taught, tokenizer)[1],
-        asked_chat=renderer(asked, tokenizer)[1],
+        template=render.keywords["template"],
+        chat=chat,
+        asked_chat=renderer(prompt.for_evaluation, tokenizer)[1],
         prefill=prefill,
         rows=token_rows(tokenizer, texts, prefill),
         wanted=wanted,

@@ -23,7 +23,7 @@ from redistill.report.blocks import (
 from redistill.report.files import RunFiles
 from redistill.report.pair_shapes import Comparison
 from redistill.report.shapes import Scores
-from redistill.report.text import count, interval, join, number, percent, plural, short
+from redistill.report.text import count, interval, join, number, percent, plural, prompt_words, short
 
 TOY = (
     "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
@@ -157,10 +157,11 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
     settings = first.settings
     parts = [f"{plural(first.num_problems or 0, 'problem')}, {plural(first.num_samples or 0, 'sample')} each"]
     words = {"temperature": "temperature {}", "top_p": "top-p {}", "max_new_tokens": "at most {} new tokens"}
-    words |= {"prefill": "every completion opened with “{}”", "template": "prompt template {}"}
+    words |= {"prefill": "every completion opened with “{}”"}
     parts += [
         form.format(short(str(settings[k]), 60)) for k, form in words.items() if settings.get(k) not in (None, "", {})
     ]
+    parts += [f"prompt {asked}"] if (asked := prompt_words(settings)) else []
     keys = sorted({k for s in rows.values() for k in s.settings})
     differ = [k for k in keys if len({repr(s.settings.get(k)) for s in rows.values()}) > 1]
     if len({(s.num_problems, s.num_samples) for s in rows.values()}) > 1:
