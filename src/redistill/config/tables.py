@@ -271,10 +271,22 @@ class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
     examples: Literal["first", "all"] = "all"
+    # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
+    truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
     filters: list[FilterSettings] = Field(default_factory=list)
     pairing: Plugin = Plugin(name="certain")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_papers_rule_is_whole(cls, value: Any) -> Any:
+        """The official script looks at no such flag: under its pairing its examples are chosen likewise."""
+        if not isinstance(value, Mapping) or "truncated_correct" in value:
+            return value
+        pairing = value.get("pairing")
+        name = pairing.get("name") if isinstance(pairing, Mapping) else getattr(pairing, "name", pairing)
+        return {**value, "truncated_correct": "keep"} if name == "redi-paper" else value
 
 
 GUARD_STATES = ("steady", "drift", "warning", "collapse")  # of a stage in training, from harmless to bad

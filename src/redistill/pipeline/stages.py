@@ -244,6 +244,7 @@ def run_select(run: Run) -> None:
             is_dev=partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
             pairing=plan.policies[settings.pairing.name],
             examples=settings.examples,
+            keep_truncated=settings.truncated_correct == "keep",
             bound_filters=plan.filters,
             policies=plan.policies,
         )

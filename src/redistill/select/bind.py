@@ -9,7 +9,11 @@ from redistill.select import FILTERS, PAIRINGS, BoundFilter
 
 
 def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
-    """Every pairing by name: the recipe's own as it is written, the others with as many pairs a problem as it makes."""
+    """Every pairing by name: the recipe's own as it is written, the others with as many pairs a problem as it makes.
+
+    Those of one's own code see every trace; of ours the recipe's own is told whether right traces that were cut may be
+    chosen, and the others only where they may: `redi-paper` on paper is as published."""
+    keep = recipe.select.truncated_correct == "keep"
     own = bind(PAIRINGS, recipe.select.pairing, "select.pairing")
     most = {"max_pairs": own.keywords["max_pairs"]} if "max_pairs" in own.keywords else {}
     others = {
@@ -18,7 +22,10 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
         if name != recipe.select.pairing.name
     }
     bound = {name: bind(PAIRINGS, plugin, "select.pairing") for name, plugin in others.items()}
-    return {recipe.select.pairing.name: own, **bound}
+    told = {name: partial(pairing, _keep_truncated=True) if keep else pairing for name, pairing in bound.items()}
+    if recipe.select.pairing.name in PAIRINGS:
+        own = partial(own, _keep_truncated=keep)
+    return {recipe.select.pairing.name: own, **told}
 
 
 def bind_filters(recipe: Recipe, context: int) -> list[BoundFilter]:
