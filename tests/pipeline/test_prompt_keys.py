@@ -1,10 +1,9 @@
 """A prompt is part of the keys of the stages that use it, and of no others."""
 
-from tiny_recipe import RECIPE, fresh_fingerprints
-
 from redistill.config.parsing import parse_recipe
 from redistill.config.tables import StudentSettings
 from redistill.model import loading
+from tiny_recipe import RECIPE, fresh_fingerprints
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 

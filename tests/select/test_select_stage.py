@@ -8,7 +8,6 @@ import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_recipe import RECIPE
 
 from redistill.config.parsing import parse_recipe
 from redistill.config.tables import PARTS
@@ -32,6 +31,7 @@ from redistill.select.pairing import PAIRINGS, certain, near_miss
 from redistill.select.pairing import random as random_pairing
 from redistill.select.stage import BoundFilter, select_shard
 from redistill.text.prompts import TEMPLATES, render
+from tiny_recipe import RECIPE
 
 ALL = frozenset(PARTS)
 

@@ -463,6 +463,24 @@ def test_a_system_message_of_the_templates_own_is_told(folder):
     assert examine(folder(HEALTHY), None).notes == []
 
 
+def test_a_tokenizer_that_loses_text_is_told(folder, tmp_path):
+    """transformers takes the tokenizer of a qwen2 folder for Qwen2's own, whatever its tokenizer.json says: here, no spaces."""
+    found = examine(folder(kind="qwen2"), None)
+    assert found.notes == [
+        "the tokenizer does not keep every text: of a trace with '<think>\\n2 and 2 mak' its tokens read '<think>2and2make4.<'."
+    ]
+    recipe = recipe_of(
+        folder(tokenizer=character_tokenizer("<think>01")),
+        traces=["<think>10</think>"],
+        tmp_path=tmp_path,
+        prompt={"template": "bare"},
+    )
+    assert (
+        "of a trace with 'hink>10</think>' its tokens read 'hink>10<<unk>think>'"
+        in examine(recipe.student, recipe).notes[0]
+    )
+
+
 # --- a prompt for each use ---------------------------------------------------------------------------------------------
 
 

@@ -106,7 +106,8 @@ class StudentSettings(Settings):
     from_config: dict[str, Any] | None = None
     alphabet: str | None = None
     config_edits: dict[str, Any] = Field(default_factory=dict)
-    end_of_turn: str | None = None  # the token that ends a completion; default: the tokenizer's eos token
+    # the token that ends a completion, or `chat-template` for the one that ends the assistant's turn there; default: eos
+    end_of_turn: str | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "StudentSettings":
@@ -275,6 +276,7 @@ class SelectSettings(Settings):
     truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
+    limits_on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)  # parts of rows these two limit
     filters: list[FilterSettings] = Field(default_factory=list)
     pairing: Plugin = Plugin(name="certain")
 

@@ -29,17 +29,16 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
 
 
 def bind_filters(recipe: Recipe, context: int) -> list[BoundFilter]:
-    """The two length limits, then the recipe's filters in their order.
+    """The two length limits and the student's own, then the recipe's filters in their order.
 
     context: tokens that the student can hold; a prompt must leave room for at least one token of answer and the end."""
-    limits = recipe.select
-    most = min(limits.max_prompt_tokens or context, context - 2)
-    settings = [FilterSettings(name="prompt-length", options={"most": most})]
-    if limits.max_completion_tokens is not None:
-        settings.append(FilterSettings(name="completion-length", options={"most": limits.max_completion_tokens}))
-    places = ["select.max_prompt_tokens", "select.max_completion_tokens"][: len(settings)]
-    places += [f"select.filters.{i}" for i in range(len(limits.filters))]
-    return [
-        BoundFilter(bind(FILTERS, filter, where), frozenset(filter.on))
-        for where, filter in zip(places, [*settings, *limits.filters], strict=True)
-    ]
+    select = recipe.select
+    sizes = {"prompt": select.max_prompt_tokens, "completion": select.max_completion_tokens}
+    bound: dict[str, FilterSettings] = {
+        f"select.max_{part}_tokens": FilterSettings(name=f"{part}-length", options={"most": most}, on=select.limits_on)
+        for part, most in sizes.items()
+        if most is not None
+    }
+    bound["student"] = FilterSettings(name="prompt-length", options={"most": context - 2})
+    bound |= {f"select.filters.{i}": filter for i, filter in enumerate(select.filters)}
+    return [BoundFilter(bind(FILTERS, filter, where), frozenset(filter.on)) for where, filter in bound.items()]

@@ -368,11 +368,23 @@ def refuse(subject: Subject, names: Sequence[str] = RUN_CHECKS) -> None:
 
 
 def notes(subject: Subject) -> list[str]:
-    """What the chat template does to every prompt, or to turns that rows here do not have; a sentence each."""
-    if subject.any_chat is None:
-        return []
-    find = (_past_thinking, _other_opening, _own_system_message, _trimmed)
+    """What the tokenizer does to texts, and the chat template to every prompt or to turns that rows here do not have."""
+    find: tuple[Callable[[Subject], str | None], ...] = (_lost_text,)
+    if subject.any_chat is not None:
+        find = (*find, _past_thinking, _other_opening, _own_system_message, _trimmed)
     return [note for one in find if (note := one(subject))]
+
+
+def _lost_text(subject: Subject) -> str | None:
+    """Tokenizers may fold characters, drop white space or know some not at all: what they read back is what is taught."""
+    for row in subject.rows:
+        ids = row.ids[len(_prompt_ids(row)) : -1]
+        back = str(subject.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        if back != row.completion and back != row.completion.lstrip(" "):
+            place = next(i for i, (a, b) in enumerate(zip(f"{back}\0", f"{row.completion}\1")) if a != b)
+            one, other = (text[max(0, place - 8) : place + 12] for text in (row.completion, back))
+            return f"the tokenizer does not keep every text: of a trace with {one!r} its tokens read {other!r}."
+    return None
 
 
 def _past_thinking(subject: Subject) -> str | None:
