@@ -327,10 +327,15 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None) -> None:
     """Train one student."""
     recipe, settings = run.recipe, run.recipe.train[name]
     dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
-    if dev and StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]["kept"] == 0:
+    account = StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]
+    if dev and account["kept"] == 0:
+        held, few = account["in"], "no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
         raise OperatorError(
-            "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
-        )
+            f"evaluate: {few}" if not held else
+            f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
+            "bring gold answers, name a file that has them ({name: mine, file: my_problems.jsonl}), or write "
+            "evaluate.benchmarks: [] and corpus.dev_fraction: 0 to train without scores."
+        )  # fmt: skip
     folder, fingerprint = run.folder / "train" / name, run.fingerprints[f"train/{name}"]
     if is_finished(folder, fingerprint):
         tidy(folder, fingerprint)

@@ -7,7 +7,7 @@ from redistill.records import FINAL, Group, Outcome, Pair, Problem, Trace
 from redistill.report.blocks import Block, Browser, Key, Leaf, Passage, Passages, Tag, Text, not_run
 from redistill.report.files import RunFiles
 from redistill.report.remarks import remarks
-from redistill.report.sections.results import main_model
+from redistill.report.sections.results import main_model, not_scored
 from redistill.report.shapes import PairTokens
 from redistill.report.text import cut, first_difference, percent, prompt_words, ranges_from, said_end, short, spans_of
 from redistill.report.tokens import WORDS, coloured, named
@@ -150,7 +150,7 @@ def answers(run: RunFiles) -> list[Block]:
     """Some answers of the main model to leaf through: right, wrong, and undecided ones where there are any."""
     model = main_model(run)
     if model is None:
-        return not_run("evaluate", "answer")
+        return not_scored(run, "answer")
     benchmark = next(b for b in run.benchmarks if (model, b) in run.scores)
     wanted = {tone: min(most, run.most_texts) for tone, most in _ANSWERS.items()}
     picked: dict[str, list[tuple[Group, Trace]]] = {tone: [] for tone in wanted}
