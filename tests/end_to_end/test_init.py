@@ -203,7 +203,7 @@ def test_data_without_gold_answers_is_trained_on_and_ends_with_a_report(source, 
 def test_problems_held_out_without_gold_answers_are_told_before_anything_is_trained(there, tool):
     write(there / "rows.jsonl", [labelled(i) for i in range(5)])
     assert tool(there, "init", "--traces", "rows.jsonl", "--model", "model", "--name", "mine").returncode == 0
-    sets = ("--set", "corpus.dev_fraction=0.5", "--set", "evaluate.benchmarks=[dev]")
+    sets = ("--set", "corpus.dev_fraction=0.3", "--set", "evaluate.benchmarks=[dev]")
     done = tool(there, "run", "mine.yaml", "--set", "verify.workers=1", *sets)
     assert done.returncode == 2 and "held out for dev and none has a gold answer" in done.stderr
     assert not list((there / "runs/mine").glob("train/*/model"))
