@@ -156,7 +156,7 @@ def completion_begins_itself(subject: Subject) -> str | None:
     for row in subject.rows:
         prompt = _prompt_ids(row) or [subject.end]
         before, whole = (
-            subject.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+            str(subject.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
             for ids in (prompt, [*prompt, *row.ids[len(_prompt_ids(row)) :]])
         )
         seam = whole[len(before) :]
