@@ -1,6 +1,7 @@
 """Recipes: every mistake is a sentence with its place, and a setting is what it looks like."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -228,3 +229,56 @@ def test_a_recipe_that_ships_is_known_by_its_name_wherever_one_stands_and_a_file
         load_recipe("quickstrt")
     with pytest.raises(OperatorError, match=r"no recipe at elsewhere/quickstart\.yaml"):
         load_recipe("elsewhere/quickstart.yaml")
+
+
+# --- a prompt for each use ---------------------------------------------------------------------------------------------
+
+
+def uses(prompt):
+    """(template, chat) of training and of evaluation."""
+    return tuple((use.template, use.chat) for use in (prompt.for_training, prompt.for_evaluation))
+
+
+@pytest.mark.parametrize(
+    ("written", "taught", "asked"),
+    [
+        ({}, ("plain", False), ("plain", False)),
+        ({"template": "json", "chat": True}, ("json", True), ("json", True)),
+        ({"template": "json", "chat": True, "evaluate": {"template": "paper"}}, ("json", True), ("paper", True)),
+        ({"chat": True, "train": {"template": "bare"}}, ("bare", True), ("plain", True)),
+        ({"train": {"chat": True}, "evaluate": {"template": "json"}}, ("plain", True), ("json", False)),
+        (
+            {"train": {"template": "bare", "chat": True}, "evaluate": {"template": "paper", "chat": False}},
+            ("bare", True),
+            ("paper", False),
+        ),
+        ({"template": "json", "train": {"template": None}, "evaluate": {}}, ("json", False), ("json", False)),
+    ],
+)
+def test_a_plain_prompt_is_of_both_uses_and_each_use_may_have_its_own(recipe, written, taught, asked):
+    prompt = recipe(f"prompt={json.dumps(written)}").prompt
+    assert uses(prompt) == (taught, asked)
+    dumped = parse_recipe(recipe(f"prompt={json.dumps(written)}").model_dump(mode="json"), "again").prompt
+    assert uses(dumped) == (taught, asked) and dumped.model_dump() == prompt.model_dump()
+
+
+def test_one_prompt_is_written_as_one(recipe):
+    assert recipe("prompt={template: json}").prompt.model_dump() == {"template": "json", "chat": False}
+    split = recipe("prompt={chat: true, train: {template: bare}, evaluate: {template: paper}}").prompt
+    assert split.model_dump() == {"chat": True, "train": {"template": "bare"}, "evaluate": {"template": "paper"}}
+    assert split.model_dump(exclude_defaults=True) == split.model_dump()
+
+
+def test_a_plain_setting_that_nobody_reads_is_refused(recipe):
+    both = "prompt={train: {template: bare}, evaluate: {template: paper}}"
+    with pytest.raises(OperatorError, match=r"prompt: `template` has no effect, .*; change prompt\.train\.template or"):
+        recipe(both, "prompt.template=plain")
+    assert uses(recipe(both, "prompt.chat=true").prompt) == (("bare", True), ("paper", True))
+    with pytest.raises(OperatorError, match=r"prompt\.train\.tempalte: unknown key; did you mean 'template'"):
+        recipe("prompt.train.tempalte=bare")
+
+
+def test_the_place_of_a_prompts_setting_is_where_it_is_written(recipe):
+    prompt = recipe("prompt={chat: true, train: {template: bare}}").prompt
+    places = [prompt.place(use, key) for use in ("train", "evaluate") for key in ("template", "chat")]
+    assert places == ["prompt.train.template", "prompt.chat", "prompt.template", "prompt.chat"]

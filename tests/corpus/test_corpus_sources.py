@@ -288,12 +288,17 @@ def test_openr1_labels_become_verdicts_and_unknown_is_none(tmp_path: Path) -> No
     assert {t.author for t in group.traces} == {"DeepSeek-R1"}
 
 
-def test_openr1_math_verify_falls_back_to_the_plain_list(tmp_path: Path) -> None:
-    labels = {"llama_verification": None, "math_verify": [True, False, None], "math_verify_reparsed_answer": None}
-    (group,) = read(tmp_path, "openr1-math-raw", [{**R1, "correctness": labels}])
-    assert outcomes(group, "math_verify") == ["correct", "incorrect", None]
-    assert group.traces[0].verdicts["math_verify"].reason == "math_verify"
-    assert outcomes(group, "llama_verification") == [None, None, None]
+def test_openr1_a_null_reparsed_list_is_no_label_whatever_the_plain_one_says(tmp_path: Path) -> None:
+    labels = {
+        "llama_verification": [True, True, None],
+        "math_verify": [True, False, None],
+        "math_verify_reparsed_answer": None,
+    }
+    rows = [{**R1, "correctness": labels}]
+    (group,) = read(tmp_path, "openr1-math-raw", rows)
+    assert outcomes(group, "math_verify") == [None, None, None]
+    assert outcomes(group, "llama_verification") == ["correct", "correct", None]
+    assert read(tmp_path, "openr1-math-raw", rows, require_labels=["math_verify"]) == ["labels_missing"]
 
 
 def test_openr1_applies_the_papers_row_filters(tmp_path: Path) -> None:
@@ -330,8 +335,8 @@ def test_openr1_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
         ({**R1, "is_reasoning_complete": [True]}, "length_mismatch"),
         ({**R1, "is_reasoning_complete": ["yes", "no", {}]}, "wrong_type"),
         ({**R1, "correctness": {"llama_verification": [True, False]}}, "length_mismatch"),
-        ({**R1, "correctness": {"math_verify": [True, False, "no"]}}, "wrong_type"),
-        ({**R1, "correctness": {"math_verify": "no"}}, "wrong_type"),
+        ({**R1, "correctness": {"math_verify_reparsed_answer": [True, False, "no"]}}, "wrong_type"),
+        ({**R1, "correctness": {"math_verify_reparsed_answer": "no"}}, "wrong_type"),
         ({**R1, "correctness": [True]}, "wrong_type"),
     ]
     assert read(tmp_path, "openr1-math-raw", [row for row, _ in cases]) == [reason for _, reason in cases]

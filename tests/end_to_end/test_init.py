@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from test_sources_run import RIGHT, SOURCES, WRONG
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from redistill import corpus
 from redistill.cli import main
@@ -32,6 +33,21 @@ def there(tmp_path, monkeypatch):
     AutoConfig.for_model("llama", max_position_embeddings=512, **config).save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def save_weights(folder):
+    """A student of one small layer in place of the config that is there."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vocab = AutoConfig.from_pretrained(folder).vocab_size
+    config = AutoConfig.for_model("llama", vocab_size=vocab, max_position_embeddings=512, **sizes)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
+
+def labelled(i):
+    """A problem without a gold answer, and a right and a wrong trace by the source's own label."""
+    generations = [{"text": RIGHT[i], "correct": True}, {"text": WRONG[i], "correct": False}]
+    return {"problem": f"0+{i}=", "generations": generations}
 
 
 def write(path, rows):
@@ -163,6 +179,34 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
         code, err = exit_and_words(capsys, "init", *arguments)
         assert code == 2 and words in err and len(err.splitlines()) == 1
     assert (there / "taken.yaml").read_text() == "mine" and not (there / "rows.yaml").exists()
+
+
+@pytest.mark.parametrize("source", ["preference", "messages", "traces"])
+def test_data_without_gold_answers_is_trained_on_and_ends_with_a_report(source, there, tool):
+    """Nobody can be scored, and that is no error: the sentence says why and what to write."""
+    row = labelled if source == "traces" else SOURCES[source][0]
+    write(there / "rows.jsonl", [row(i) for i in range(5)])
+    save_weights(there / "model")
+    done = tool(there, "init", "--traces", "rows.jsonl", "--model", "model", "--name", "mine")
+    assert done.returncode == 0, done.stderr
+    few = [word for stage in load_recipe(there / "mine.yaml").train for word in ("--set", f"train.{stage}.steps=1")]
+    done = tool(there, "run", "mine.yaml", "--set", "verify.workers=1", *few)
+    assert done.returncode == 0, done.stderr
+    why = "othing could be scored, because no problem has a gold answer; to get scores, write a file"
+    assert done.stdout.startswith("N" + why) and "report: " in done.stdout
+    page = (there / "runs/mine/report.html").read_text()
+    assert f"Left out: n{why}" in page and "the stage evaluate has not run" not in page
+    done = tool(there, "scores", "runs/mine", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["unscored"].startswith("n" + why)
+
+
+def test_problems_held_out_without_gold_answers_are_told_before_anything_is_trained(there, tool):
+    write(there / "rows.jsonl", [labelled(i) for i in range(5)])
+    assert tool(there, "init", "--traces", "rows.jsonl", "--model", "model", "--name", "mine").returncode == 0
+    sets = ("--set", "corpus.dev_fraction=0.3", "--set", "evaluate.benchmarks=[dev]")
+    done = tool(there, "run", "mine.yaml", "--set", "verify.workers=1", *sets)
+    assert done.returncode == 2 and "held out for dev and none has a gold answer" in done.stderr
+    assert not list((there / "runs/mine").glob("train/*/model"))
 
 
 def test_four_questions_are_asked_with_defaults(there, monkeypatch, capsys):

@@ -77,7 +77,9 @@ def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
     assert rows["dropped"] == {"problem_not_valid": 1, "source_excluded": 1} and rows["kept"] == 38
     pairs = [p for path in sorted((run / "select" / "pairs").glob("*.parquet")) for p in read_records(path)]
     assert pairs and all(p.rejected.count("=") == 1 and p.chosen != p.rejected for p in pairs)
-    assert "The last line of your response" in pairs[0].prompt and pairs[0].chosen.startswith("<think>")
+    # rows are the bare problem in the chat template, and the instruction is for evaluation
+    assert all(p.prompt.startswith("<user>What is ") and p.prompt.endswith("?<assistant>") for p in pairs)
+    assert pairs[0].chosen.startswith("<think>") and len(pairs[0].prompt) < 60
     # the context edit reaches the checkpoint, and the weights stay fp32
     config = json.loads((run / "train" / "redi" / "model" / "config.json").read_text())
     assert config["max_position_embeddings"] == 512 and config["rope_parameters"]["rope_theta"] == 300000
@@ -89,7 +91,9 @@ def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
         t for path in (run / "evaluate/redi/dev/groups").glob("*.parquet") for g in read_records(path) for t in g.traces
     ]
     assert answers and all(t.completion.startswith("<think>") for t in answers)
-    assert read_json(run / "evaluate/redi/dev/scores.json")["settings"]["prefill"] == "<think>"
+    how = read_json(run / "evaluate/redi/dev/scores.json")["settings"]
+    assert (how["prefill"], how["template"], how["chat"]) == ("<think>\n", "paper", True)
+    assert read_json(run / "select/ledger.json")["describe"]["prompt"] == {"template": "bare", "chat": True}
     assert (run / "report.html").exists()
 
 

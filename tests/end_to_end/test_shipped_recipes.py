@@ -1,13 +1,21 @@
 """What the shipped recipes say: every plug-in they name binds, all checks pass before work, and the paper is the paper."""
 
 import json
+import string
 
 import pytest
+from transformers import AutoConfig
 
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.yaml_text import SHIPPED
+from redistill.evaluate.stage import sampling_of
+from redistill.model import loading
 from redistill.pipeline.plan import make_plan
 from redistill.pipeline.stages import stages_of
+from redistill.records import make_problem
+from redistill.rollout.requests import requests_for
+from redistill.text.prompts import PAPER_INSTRUCTION
+from redistill.tools.doctor import as_json, examine
 
 RECIPES = sorted(SHIPPED.glob("*.yaml"))
 
@@ -81,7 +89,56 @@ def test_the_papers_recipe_is_the_paper():
     assert (recipe.select.max_prompt_tokens, recipe.select.max_completion_tokens) == (800, 19000)
     assert recipe.student.config_edits == {"max_position_embeddings": 32768, "rope_theta": 300000}
     assert (recipe.evaluate.temperature, recipe.evaluate.top_p, recipe.evaluate.n) == (0.6, 0.95, 16)
-    assert recipe.evaluate.prefill == "<think>" and recipe.select.pairing.name == "redi-paper" and recipe.seed == 42
+    assert (
+        recipe.select.limits_on == ["chosen", "rejected"] and recipe.select.truncated_correct == "keep"
+    )  # pairs; as the script
+    assert recipe.evaluate.prefill == "<think>\n" and recipe.select.pairing.name == "redi-paper" and recipe.seed == 42
+    taught, asked = recipe.prompt.for_training, recipe.prompt.for_evaluation
+    assert (taught.template, taught.chat, asked.template, asked.chat) == ("bare", True, "paper", True)
+
+
+def test_the_papers_prompts_are_the_papers(tmp_path):
+    """On a tokenizer in the manner of Qwen2.5-Math: its own system message, <|im_end|> at a turn's end, another eos token."""
+    tokenizer = loading.character_tokenizer(string.printable)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    turn = "{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+    tokenizer.chat_template = (
+        "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nPlease reason step by step.<|im_end|>\\n' }}{% endif %}"
+        f"{{% for m in messages %}}{turn}{{% endfor %}}{{% if add_generation_prompt %}}{{{{ '<|im_start|>assistant\\n' }}}}{{% endif %}}"
+    )
+    config = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 4096,
+    }
+    AutoConfig.for_model(
+        "llama", rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, **config
+    ).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    row = {"problem": "1+1?", "answer": "2", "problem_is_valid": "Yes", "source": "x", "generations": ["<think>\n1</think>2"],
+           "correctness": {"llama_verification": [True], "math_verify_reparsed_answer": [True]}}  # fmt: skip
+    (tmp_path / "raw.jsonl").write_text(json.dumps(row) + "\n")
+    sets = [f"student.model={tmp_path}/model", f"corpus.sources.0.path={tmp_path}/raw.jsonl"]
+    recipe = load_recipe("qwen2.5-math-1.5b-openr1", sets)
+    found = examine(recipe.student, recipe, num_rows=1)
+    assert found.sentences == []
+    (row,) = as_json(found)["rows"]
+    system = "<|im_start|>system\nPlease reason step by step.<|im_end|>\n"
+    prompt = f"{system}<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+    assert row["text"] == f"{prompt}<think>\n1</think>2<|im_end|>"
+    assert (
+        sum(row["learned"]) == len("<think>\n1</think>2") + 1 and row["learned"][-1]
+    )  # the assistant's part and its end
+    asked = f"{system}<|im_start|>user\n{PAPER_INSTRUCTION}\n\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+    assert row["question"] == asked
+    (request, *_) = requests_for(
+        make_problem("1+1?"),
+        make_plan(recipe).eval_config(recipe.evaluate.benchmarks[0]).render(make_problem("1+1?")),
+        sampling_of(recipe.evaluate),
+        seed=0,
+    )
+    assert request.prompt == asked + "<think>\n"
 
 
 def test_the_control_differs_from_redi_by_the_negatives_alone():

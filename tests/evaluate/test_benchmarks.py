@@ -158,6 +158,14 @@ def test_gpqa_puts_its_answers_under_letters_in_the_same_order_every_time(tmp_pa
     assert {p.answer for p in problems} == set("ABCD")  # 40 draws of four: one is missing with chance 4e-5
 
 
+def test_the_papers_amc_is_the_file_of_83_and_the_other_has_40(tmp_path):
+    known = BENCHMARKS["amc83"]
+    assert (known.hub, known.num_problems, BENCHMARKS["amc23"].num_problems) == ("AI-MO/aimo-validation-amc", 83, 40)
+    copy_of(tmp_path, known, [{"id": 0, "problem": "What is $m+n$?", "answer": 142.0, "url": "u"}])
+    (problem,) = load_benchmark(BenchmarkSettings(name="amc83", file=str(tmp_path)))
+    assert (problem.statement, problem.answer) == ("What is $m+n$?", "142")
+
+
 def test_a_file_of_other_columns_may_hold_a_known_benchmark(tmp_path):
     rows = [{"benchmark": "gsm8k", "problem": "How much?", "answer": "18"}]
     (problem,) = load(write(tmp_path, rows), benchmark="gsm8k")

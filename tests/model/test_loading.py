@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
@@ -171,6 +172,56 @@ def test_bf16_halves_the_file_and_loads_as_fp32(tmp_path):
     again, _ = loading.load_folder(tmp_path / "m")
     assert again.dtype == torch.float32 == model.dtype
     assert torch.equal(again.lm_head.weight, model.lm_head.weight.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    ("turn", "end"),
+    [
+        ("<{{ m.role }}>{{ m.content }}<|im_end|>\n", "<|im_end|>"),
+        ("<{{ m.role }}>{{ m.content }} <|im_end|>\n<eos>", "<|im_end|>"),
+        ("<{{ m.role }}>{{ m.content }}<eos>", "<eos>"),
+        ("<{{ m.role }}>{{ m.content }}\n", "<eos>"),  # the template ends a turn with nothing
+        ("<{{ m.role }}>{{ m.content }}#", "#"),  # an ordinary token, alone
+    ],
+)
+def test_the_end_of_a_turn_may_be_the_chat_templates(tmp_path, turn, end):
+    tokenizer = template_tokenizer(turn)
+    save_student(tmp_path, tokenizer)
+    loaded = loading.load_tokenizer(StudentSettings(model=str(tmp_path), end_of_turn="chat-template"))
+    assert loaded.eos_token == end and loading.encode_completions(loaded, ["a"])[0][-1] == loaded.get_vocab()[end]
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (
+            "<{{ m.role }}>{{ m.content }}#ab",
+            "ends the assistant's turn with '#ab', which does not begin with one token",
+        ),
+        ("<{{ m.role }}><eos>", "does not begin with one token; name the token that ends a turn"),
+        (None, "has no chat template; name the token that ends a turn"),
+    ],
+)
+def test_a_chat_template_that_names_no_end_is_a_sentence(tmp_path, turn, words):
+    save_student(tmp_path, template_tokenizer(turn))
+    with pytest.raises(OperatorError, match=r"student\.end_of_turn: the .*") as caught:
+        loading.load_tokenizer(StudentSettings(model=str(tmp_path), end_of_turn="chat-template"))
+    assert words in str(caught.value)
+
+
+def template_tokenizer(turn):
+    tokenizer = loading.character_tokenizer("ab#<>?")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    if turn is not None:
+        tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}"
+    return tokenizer
+
+
+def save_student(folder, tokenizer):
+    AutoConfig.for_model("llama", vocab_size=len(tokenizer), hidden_size=16, num_attention_heads=2).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
 
 
 def test_any_token_may_be_named_as_the_end_of_a_turn(folder):

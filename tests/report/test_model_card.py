@@ -125,3 +125,12 @@ def test_the_licence_is_the_bases_own_unless_the_recipe_names_one(tmp_path):
     for broken in ("no header", "---\nlicense: [a, b]\n---\n", "---\n: : :\n---\n"):
         (tmp_path / "README.md").write_text(broken)
         assert base_license(parse_recipe(tree, "x")) is None
+
+
+def test_the_card_says_with_which_prompt_the_student_was_taught_and_asked(folder):
+    tree = {**TREE, "prompt": {"chat": True, "train": {"template": "a|{problem}"}, "evaluate": {"template": "paper"}}}
+    tree["evaluate"] = {**TREE["evaluate"], "prefill": "<think>\n"}
+    text = card(folder, parse_recipe(tree, "x"), "redi", "pairs", INPUTS)
+    assert "| prompt | template a\\|{problem}, in the chat template |" in text
+    assert "Prompt: template paper, in the chat template, every answer opened with `'<think>\\n'`." in text
+    assert "| prompt | template plain |" in card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)

@@ -66,6 +66,35 @@ def test_a_trace_cut_by_its_length_limit_is_never_rejected_even_when_judged_inco
     assert texts(certain(group(trace("r", "correct"), cut, trace("w", "incorrect")))) == [("r", "w")]
 
 
+BOTH = {"llama_verification": "correct", "math_verify": "correct"}
+
+
+def told(name, group, keep=None):
+    """The pairs of a pairing, told what becomes of right traces that were cut; keep None: its own default."""
+    tokens = {"_token_ids": {t.id: [1] for t in group.traces}} if name == "near-miss" else {}
+    options = {} if keep is None else {"_keep_truncated": keep}
+    return PAIRINGS[name](group, **tokens, **options)
+
+
+@pytest.mark.parametrize("name", PAIRINGS)
+def test_a_right_trace_that_was_cut_is_chosen_only_where_the_recipe_keeps_it(name):
+    """Its row would end in the middle, and the student would learn to end there; the paper's rule looks at no such flag."""
+    author = "ab"[name == "cross-teacher"]
+    wrong = trace("w", "incorrect", author=author, llama_verification="incorrect", math_verify="incorrect")
+    cut, whole = trace("cut", "correct", finish_reason="length", **BOTH), trace("whole", "correct", **BOTH)
+    alone, both = group(cut, wrong), group(cut, whole, wrong)
+    assert told(name, alone, False) == "only_truncated_correct" and texts(told(name, both, False)) == [("whole", "w")]
+    assert texts(told(name, alone, True)) == [("cut", "w")]
+    assert told(name, alone) == (told(name, alone, True) if name == "redi-paper" else "only_truncated_correct")
+    unknown = dataclasses.replace(cut, finish_reason=None)
+    assert texts(told(name, group(unknown, wrong))) == [("cut", "w")]
+
+
+def test_a_right_trace_that_was_cut_is_no_negative_of_the_papers_rule():
+    cut = trace("cut", "correct", finish_reason="length", **BOTH)
+    assert redi_paper(group(cut, trace("r", "correct", **BOTH)), _keep_truncated=False) == "no_incorrect_trace"
+
+
 def test_an_unknown_finish_reason_does_not_forbid_a_wrong_trace():
     # most public trace sets do not say how a trace ended
     found = certain(group(trace("r", "correct", finish_reason=None), trace("w", "incorrect", finish_reason=None)))

@@ -1,5 +1,6 @@
 """One shard of groups -> examples, pairs, dev, and books that balance."""
 
+import inspect
 import zlib
 from functools import partial
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redistill.config.parsing import parse_recipe
 from redistill.config.tables import PARTS
 from redistill.io.stage_folder import Shard, StageFolder
 from redistill.records import (
@@ -23,11 +25,13 @@ from redistill.records import (
     make_trace,
 )
 from redistill.select import explain_empty
+from redistill.select.bind import bind_pairings
 from redistill.select.filters import completion_length, prompt_length, repetition
 from redistill.select.pairing import PAIRINGS, certain, near_miss
 from redistill.select.pairing import random as random_pairing
 from redistill.select.stage import BoundFilter, select_shard
 from redistill.text.prompts import TEMPLATES, render
+from tiny_recipe import RECIPE
 
 ALL = frozenset(PARTS)
 
@@ -126,6 +130,34 @@ def test_a_right_trace_that_was_cut_is_no_example_and_not_the_first(examples, ta
     others = {"not_the_first_correct": 1} if examples == "first" else {}
     assert reasons(shard, "examples") == {"truncated": 1, "not_correct:incorrect": 1, **others}
     assert {d.id: d.reason for d in shard.dropped}[group(1, "correct:3").traces[0].id] == "truncated"
+
+
+@pytest.mark.parametrize(("examples", "taken"), [("all", ["t0", "t1", "t3"]), ("first", ["t0"])])
+def test_a_right_trace_that_was_cut_is_an_example_where_the_recipe_keeps_it(examples, taken):
+    shard = select(
+        [group(1, "correct:3:cut", "correct", "incorrect:3:cut", "correct")], examples=examples, keep_truncated=True
+    )
+    assert [e.completion[:2] for e in records(shard, "examples")] == taken
+    others = {"not_the_first_correct": 2} if examples == "first" else {}
+    assert reasons(shard, "examples") == {"not_correct:incorrect": 1, **others}
+
+
+@pytest.mark.parametrize(
+    ("written", "own", "others", "paper"),
+    [({}, False, False, True), ({"truncated_correct": "keep"}, True, True, True),
+     ({"pairing": "redi-paper"}, True, True, True), ({"pairing": "redi-paper", "truncated_correct": "drop"}, False, False, False)],
+)  # fmt: skip
+def test_pairings_are_told_what_the_recipe_says_of_right_traces_that_were_cut(written, own, others, paper):
+    recipe = parse_recipe({**RECIPE, "select": written}, "x")
+    pairings = bind_pairings(recipe)
+
+    def keeps(name):
+        default = inspect.signature(PAIRINGS[name]).parameters["_keep_truncated"].default
+        return pairings[name].keywords.get("_keep_truncated", default)
+
+    assert keeps(recipe.select.pairing.name) is own and keeps("random") is others and keeps("redi-paper") is paper
+    again = parse_recipe(recipe.model_dump(mode="json"), "again").select
+    assert again == recipe.select and again.truncated_correct == ("keep" if own else "drop")
 
 
 def test_a_problem_whose_right_traces_were_all_cut_gives_no_example():

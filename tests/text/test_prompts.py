@@ -22,7 +22,7 @@ def test_the_chat_template_wraps_the_whole_prompt():
 
 def test_the_papers_prompt_is_the_papers():
     text = render(make_problem("1+1"), TEMPLATES["paper"])
-    assert text.startswith("Solve the following math problem efficiently and clearly. The last line of your response")
+    assert text.startswith("Solve the following math problem efficiently and clearly.  The last line of your response")
     assert "$\\boxed{ANSWER}$. I hope it is correct'" in text and text.endswith("\n\n1+1\n\n")
 
 

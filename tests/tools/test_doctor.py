@@ -1,10 +1,11 @@
 """The traps of tokens: each shown by a model folder that falls into it, beside one folder that is healthy."""
 
+import dataclasses
 import json
 import string
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
@@ -177,13 +178,7 @@ def test_a_pad_token_that_is_the_end_token_is_seen_where_pad_is_masked(folder, m
 
     def masks_pad(tokenizer, texts, prefill=""):  # as a collator that pads and masks does it
         return [
-            token_checks.TokenRow(
-                r.prompt,
-                r.completion,
-                r.ids,
-                [a and i != tokenizer.pad_token_id for a, i in zip(r.learned, r.ids)],
-                r.asked,
-            )
+            dataclasses.replace(r, learned=[a and i != tokenizer.pad_token_id for a, i in zip(r.learned, r.ids)])
             for r in token_rows(tokenizer, texts, prefill)
         ]
 
@@ -300,11 +295,237 @@ def test_a_template_that_breaks_off_or_reaches_out_is_a_sentence(folder):
         examine(folder("{{ messages.__class__.__subclasses__() }}"), None)
 
 
+# --- templates that lose something, and tokens that nobody wrote ------------------------------------------------------
+
+USERS = "{% for m in messages %}{% if m.role == 'user' %}<user>{{ m.content }}<eos>{% else %}<assistant>{{ m.content }}<eos>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+PAST = (  # Qwen3's manner: thinking stays in the last turn only
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' and not loop.last %}"
+    "{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}<eos>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        USERS.replace("<user>{{ m.content }}", "<user>"),
+        USERS.replace("<user>{{ m.content }}", "<user>{{ m.text }}"),
+        USERS.replace("<user>{{ m.content }}", "<user>{{ m.content.upper()[:3] }}"),
+        "<user>Reason step by step.<eos>{% for m in messages %}{% if m.role == 'assistant' %}<assistant>{{ m.content }}<eos>{% endif %}{% endfor %}<assistant>",
+    ],
+)
+def test_a_template_that_drops_the_question(folder, template):
+    student = folder(template)
+    assert "the chat template drops the question" in failing(examine(student, None))["question"]
+    with pytest.raises(OperatorError, match="drops the question"):
+        make_plan(recipe_of(student))
+    assert failing(examine(folder(USERS), None)) == {}
+
+
+def test_a_template_that_keeps_a_part_of_the_question(folder):
+    for part in ("m.content.split('\n')[0]", "m.content.split('\n')[-1]"):
+        sentence = failing(examine(folder(USERS.replace("<user>{{ m.content }}", f"<user>{{{{ {part} }}}}")), None))[
+            "question"
+        ]
+        assert "drops a part of the question" in sentence
+
+
+def test_a_template_that_drops_the_answer(folder):
+    student = folder(USERS.replace("<assistant>{{ m.content }}<eos>", "<assistant><eos>"))
+    assert "drops the answer of the assistant's turn" in failing(examine(student, None))["thinking"]
+
+
+def test_a_template_that_deletes_the_thinking_of_past_turns_is_told(folder):
+    found = examine(folder(PAST), None)
+    assert failing(found) == {}  # rows have one turn
+    assert found.notes == [
+        "the chat template deletes <think>...</think> from the turns before the last question; rows here have one turn and keep it."
+    ]
+    assert f"note: {found.notes[0]}" in picture(found, colour=False) and as_json(found)["notes"] == found.notes
+
+
+@pytest.mark.parametrize(
+    ("template", "header"),
+    [
+        (TURN, "<assistant>"),
+        (TURN + "{% if add_generation_prompt %}\n{% endif %}", "<assistant>"),
+        (TURN + "{% if add_generation_prompt %}<think>{% endif %}", "<assistant>"),
+        (TURN.replace("<{{ m.role }}>", "## {{ m.role }}:\n"), "## assistant:\n"),
+    ],
+)
+def test_a_template_without_a_generation_prompt(folder, template, header):
+    sentence = failing(examine(folder(template), None))["header"]
+    assert f"it opens an assistant's turn with {header!r}" in sentence
+    advice = sentence.partition("end chat_template with ")[2].partition(", or set")[0]
+    assert "header" not in failing(
+        examine(folder(TURN.replace(TURN, template.partition("{% if add")[0]) + advice), None)
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        HEALTHY,
+        TURN + "<assistant>",  # asks always
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}<eos>{% endif %}{% endfor %}",
+        # a channel after the role, as gpt-oss has it; an empty thought, as Qwen3 has it
+        USERS.replace("<assistant>{{ m.content }}", "<assistant><final>{{ m.content }}"),
+        USERS.replace("<assistant>{{ m.content }}", "<assistant><think>\n\n</think>\n\n{{ m.content }}"),
+    ],
+)
+def test_templates_that_open_the_assistants_turn_in_their_own_way(folder, template):
+    assert "header" not in failing(examine(folder(template), None))
+
+
+def test_a_generation_prompt_of_another_role_is_told(folder):
+    (note,) = examine(folder(TURN + "{% if add_generation_prompt %}<bot>{% endif %}"), None).notes
+    assert "opens an assistant's turn with '<assistant>', but a prompt ends in '<bot>'" in note
+
+
+def metaspace_tokenizer(kind):
+    """One token a character, a space written as \u2581, and a dummy prefix in the manner of `kind`."""
+    characters = [c for c in string.printable if c != " "]
+    core = Tokenizer(models.BPE({w: i for i, w in enumerate(["<pad>", "<bos>", "<eos>", "\u2581", *characters])}, []))
+    if kind == "normalizer":  # Llama 2
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+        core.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    else:
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=kind, split=False)
+        core.decoder = decoders.Metaspace(prepend_scheme=kind, split=False)
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
+
+
+@pytest.mark.parametrize("kind", ["always", "first", "normalizer"])
+@pytest.mark.parametrize("template", [HEALTHY, None])
+def test_a_dummy_prefix_before_every_completion(folder, kind, template):
+    sentence = failing(examine(folder(template, metaspace_tokenizer(kind)), None))["dummy"]
+    assert "a trace begins '<think>\\n2 an' and its row '\u2581', which stands nowhere in the text" in sentence
+    assert "dummy" not in failing(examine(folder(template, metaspace_tokenizer("never")), None))  # the advice helps
+
+
+def test_a_space_that_byte_level_tokenizers_add(folder):
+    words = {w: i for i, w in enumerate(["<pad>", "<bos>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    for adds in (True, False):
+        core = Tokenizer(models.BPE(words, []))
+        core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=adds), decoders.ByteLevel()
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+        )
+        assert ("dummy" in failing(examine(folder(HEALTHY, tokenizer), None))) == adds
+
+
+def test_a_trace_that_begins_with_a_space_has_no_dummy_prefix(folder, tmp_path):
+    recipe = recipe_of(folder(HEALTHY, metaspace_tokenizer("never")), traces=[" 1"], tmp_path=tmp_path)
+    assert "dummy" not in failing(examine(recipe.student, recipe))
+
+
+def test_an_end_marker_before_the_eos_token_never_gets_loss(folder):
+    """The turn ends with a marker and the conversation with <eos>: rows would hold the second alone."""
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    student = folder(
+        HEALTHY.replace("<eos>", "<end>\n") + "{% if not add_generation_prompt %}<eos>{% endif %}", tokenizer
+    )
+    assert "set student.end_of_turn to '<end>'" in failing(examine(student, None))["turn"]
+
+
+def test_an_end_marker_that_is_no_token(folder):
+    sentence = failing(examine(folder(HEALTHY.replace("<eos>", "###END")), None))["turn"]
+    assert "'###END' is no token but a text of 6, so no row teaches it" in sentence
+
+
+def test_a_template_without_a_system_role_whose_turns_end_in_their_own_token(folder):
+    """Gemma: a system message is refused, <end_of_turn> ends a turn and <eos> is another token."""
+    tokenizer = character_tokenizer(string.printable)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    gemma = (
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{% for m in messages %}<start>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}<end_of_turn>\n"
+        "{% endfor %}{% if add_generation_prompt %}<start>model\n{% endif %}"
+    )
+    student = folder(gemma, opened_by_bos(tokenizer))
+    found = examine(student, None)
+    assert list(failing(found)) == ["turn"] and "set student.end_of_turn to '<end_of_turn>'" in failing(found)["turn"]
+    assert found.notes == [
+        "the chat template trims white space at the end of a message, so that of prompt.template is lost."
+    ]
+    assert failing(examine(student.model_copy(update={"end_of_turn": "<end_of_turn>"}), None)) == {}
+
+
+def test_a_system_message_of_the_templates_own_is_told(folder):
+    """Qwen2.5's: a default where none is given, and the given one in its place."""
+    own = "{% if messages[0].role != 'system' %}<system>Be brief.<eos>{% endif %}" + HEALTHY
+    found = examine(folder(own), None)
+    assert failing(found) == {}
+    assert found.notes == [
+        "the chat template adds a system message of its own to every prompt, in training and in evaluation: 'Be brief.'."
+    ]
+    assert examine(folder(HEALTHY), None).notes == []
+
+
+def test_a_tokenizer_that_loses_text_is_told(folder, tmp_path):
+    """transformers takes the tokenizer of a qwen2 folder for Qwen2's own, whatever its tokenizer.json says: here, no spaces."""
+    found = examine(folder(kind="qwen2"), None)
+    assert found.notes == [
+        "the tokenizer does not keep every text: of a trace with '<think>\\n2 and 2 mak' its tokens read '<think>2and2make4.<'."
+    ]
+    recipe = recipe_of(
+        folder(tokenizer=character_tokenizer("<think>01")),
+        traces=["<think>10</think>"],
+        tmp_path=tmp_path,
+        prompt={"template": "bare"},
+    )
+    assert (
+        "of a trace with 'hink>10</think>' its tokens read 'hink>10<<unk>think>'"
+        in examine(recipe.student, recipe).notes[0]
+    )
+
+
+# --- a prompt for each use ---------------------------------------------------------------------------------------------
+
+
+def test_two_prompts_of_a_recipe_are_no_difference(folder, tmp_path):
+    """The paper's: the bare problem in training, an instruction in evaluation, both in the chat template."""
+    prompt = {"chat": True, "train": {"template": "bare"}, "evaluate": {"template": "plain"}}
+    traces = ["<think>a</think>1", "<think>b</think>2"]
+    recipe = recipe_of(folder(), traces=traces, tmp_path=tmp_path, prompt=prompt, evaluate={"prefill": "<think>"})
+    found = examine(recipe.student, recipe)
+    assert failing(found) == {}
+    (row, _), text = as_json(found)["rows"], picture(found, colour=False)
+    asked = "<user>0?\n\nReason step by step and put the final answer in \\boxed{}.\n\n<eos><assistant>"
+    assert row["text"] == "<user>0?<eos><assistant><think>a</think>1<eos>" and row["question"] == asked
+    # a character is a token and <eos> is one: 6 + 2 + 2 + 57 + 2 + 1 + 11 of the prompt, 7 of <think>
+    assert f"evaluation asks it so (88 tokens):\n{asked}<think>\n" in text and len(row["asked"]) == 88
+    assert (
+        "prompt: training in the tokenizer's chat template, evaluation another, in the tokenizer's chat template"
+        in text
+    )
+    make_plan(recipe)
+    wrong = recipe_of(recipe.student, traces=traces, tmp_path=tmp_path, prompt=prompt, evaluate={"prefill": "Let me"})
+    assert "evaluate.prefill is 'Let me'" in failing(examine(wrong.student, wrong))["evaluation"]
+
+
+def test_rows_in_the_chat_template_and_an_evaluation_outside_of_it(folder):
+    student = folder()
+    for use, words in (
+        ("train", "outside of the chat template and evaluation asks in it"),
+        ("evaluate", "in the chat template"),
+    ):
+        recipe = recipe_of(student, prompt={"chat": True, use: {"chat": False}})
+        assert f"rows stand {words}" in failing(examine(student, recipe))["evaluation"]
+
+
+def test_an_opening_token_that_stands_twice_in_the_evaluation_prompt_alone(folder):
+    student = folder(tokenizer=opened_by_bos(character_tokenizer(string.printable)))
+    recipe = recipe_of(student, prompt={"chat": False, "evaluate": {"template": "<bos><bos>{problem}"}})
+    assert "<bos> stands in an evaluation prompt 2 times" in failing(examine(student, recipe))["bos"]
+
+
 # --- the verb ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_verb_lists_every_failure_on_stderr_and_exits_with_2(folder, capsys):
-    student = folder(STRIPS.replace("<a>", "<think>"), vocab_size=50)
+    student = folder(STRIPS.replace("<a>", "<assistant><think>"), vocab_size=50)
     with pytest.raises(SystemExit) as end:
         main(["doctor", student.model, "--json"])
     out, err = capsys.readouterr()

@@ -12,9 +12,11 @@ from redistill.errors import OperatorError
 TEXT = """\
 Show the rows that training would see, what carries loss in colour, and look for the usual traps of tokens.
 
-Checked: the chat template keeps thinking; one opening token; the end token is there, carries loss and is the template's
-own; the prompt's tokens are a prefix of the whole; <think> is opened once; evaluation asks as training taught; the context
-is long enough, or the edit that makes it so. What fails is one sentence each, and exit code 2.
+Checked: the chat template keeps the question, the thinking and the answer, and opens the assistant's turn; no space of the
+tokenizer's own before a completion; one opening token; the end token is there, carries loss and is the template's own; the
+prompt's tokens are a prefix of the whole; <think> is opened once; evaluation asks as training taught; the context is long
+enough, or the edit that makes it so. What fails is one sentence each, and exit code 2. Notes are no failures: a system
+message of the template's own, thinking that it deletes from past turns, white space that it trims.
 
 With --recipe its prompts, lengths and first traces are looked at; MODEL then defaults to the recipe's student. In a pipe
 [...] stands for the colour.

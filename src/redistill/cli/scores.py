@@ -35,8 +35,11 @@ def do(options: argparse.Namespace) -> None:
 
 
 def print_scores(folder: Path) -> None:
-    """The table on stdout, a line a student and a sentence a comparison."""
+    """The table on stdout, a line a student and a sentence a comparison; in a run without benchmarks the sentence why not."""
     table = score_table(folder)
+    if why := table.get("unscored"):
+        print(plain(f"{why[0].upper()}{why[1:]}"))
+        return
     lines = [
         f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}"
     ]

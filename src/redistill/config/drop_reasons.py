@@ -47,7 +47,14 @@ REASONS: dict[str, tuple[str, str]] = {
     # select: what decides before any filter
     "held_out_for_dev": ("corpus.dev_fraction", "lower corpus.dev_fraction or bring more problems"),
     "not_the_first_correct": ("select.examples", "set select.examples to all"),
-    "truncated": ("", "let the teacher write longer"),
+    "truncated": (
+        "select.truncated_correct, select.filters.truncated",
+        "let the teacher write longer, or set select.truncated_correct to keep",
+    ),
+    "only_truncated_correct": (
+        "select.truncated_correct",
+        "let the teacher write longer, or set select.truncated_correct to keep",
+    ),
     "no_correct_trace": (
         "verify.policy, verify.verifiers, verify.labels",
         "bring more traces a problem or an easier problem set, or check verify.verifiers",

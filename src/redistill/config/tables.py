@@ -15,7 +15,15 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
@@ -98,7 +106,8 @@ class StudentSettings(Settings):
     from_config: dict[str, Any] | None = None
     alphabet: str | None = None
     config_edits: dict[str, Any] = Field(default_factory=dict)
-    end_of_turn: str | None = None  # the token that ends a completion; default: the tokenizer's eos token
+    # the token that ends a completion, or `chat-template` for the one that ends the assistant's turn there; default: eos
+    end_of_turn: str | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "StudentSettings":
@@ -109,11 +118,78 @@ class StudentSettings(Settings):
         return self
 
 
-class PromptSettings(Settings):
-    """How a problem becomes a prompt, in training and in evaluation alike: a template's name, or text with {problem}."""
+class PromptText(Settings):
+    """How a problem becomes a prompt: a template's name, or text with {problem}, wrapped in the chat template or not."""
 
     template: str = "plain"
     chat: bool = False  # wrap it in the tokenizer's chat template
+
+    @property
+    def for_evaluation(self) -> "PromptText":
+        """The prompt of students that are scored."""
+        return self
+
+
+class PromptOfUse(Settings):
+    """The prompt of one use; what is left out is as in `prompt` itself."""
+
+    template: str | None = None
+    chat: bool | None = None
+
+
+class PromptSettings(PromptText):
+    """How a problem becomes a prompt: the same in training and in evaluation, unless `train` or `evaluate` say otherwise."""
+
+    train: PromptOfUse | None = None  # of the rows that students learn from
+    evaluate: PromptOfUse | None = None  # of benchmarks, dev and the guard's probe
+
+    @property
+    def for_training(self) -> PromptText:
+        """The prompt of examples and pairs."""
+        return self._of(self.train)
+
+    @property
+    def for_evaluation(self) -> PromptText:
+        """The prompt of students that are scored or probed."""
+        return self._of(self.evaluate)
+
+    def place(self, use: Literal["train", "evaluate"], key: str) -> str:
+        """Where a recipe writes this setting of a use: `prompt.train.template` where that names it, else `prompt.template`."""
+        own = getattr(getattr(self, use), key, None) is not None
+        return f"prompt.{use}.{key}" if own else f"prompt.{key}"
+
+    def _of(self, use: PromptOfUse | None) -> PromptText:
+        own = {} if use is None else {key: value for key, value in use if value is not None}
+        return PromptText(**{"template": self.template, "chat": self.chat, **own})
+
+    def _shadowed(self) -> list[str]:
+        """The settings that both uses name themselves, so that the plain one is read by nobody."""
+        uses = (self.train, self.evaluate)
+        return [
+            key for key in PromptText.model_fields if all(u is not None and getattr(u, key) is not None for u in uses)
+        ]
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> "PromptSettings":
+        for key in self._shadowed():
+            if key in self.model_fields_set:
+                raise ValueError(
+                    f"`{key}` has no effect, for prompt.train and prompt.evaluate both name their own; change prompt.train.{key} "
+                    f"or prompt.evaluate.{key}, or leave those out"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_nobody_reads(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it may be written: one prompt for both uses is `template` and `chat` alone."""
+        tree: dict[str, Any] = handler(self)
+        for key in self._shadowed():
+            tree.pop(key, None)
+        for use in ("train", "evaluate"):
+            named = {key: value for key, value in (tree.pop(use, None) or {}).items() if value is not None}
+            if named:
+                tree[use] = named
+        return tree
 
 
 class BenchmarkSettings(Settings):
@@ -127,7 +203,7 @@ class BenchmarkSettings(Settings):
     answer_column: str | None = None
     revision: Revision | None = None  # of the hub; default: the one that the registry pins
     max_problems: int | None = Field(None, gt=0)
-    template: str | None = None  # instead of the recipe's prompt.template
+    template: str | None = None  # instead of the template that prompt names for evaluation
     verifier: Plugin | None = None  # instead of evaluate.verifier
 
     @property
@@ -196,10 +272,23 @@ class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
     examples: Literal["first", "all"] = "all"
+    # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
+    truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
+    limits_on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)  # parts of rows these two limit
     filters: list[FilterSettings] = Field(default_factory=list)
     pairing: Plugin = Plugin(name="certain")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_papers_rule_is_whole(cls, value: Any) -> Any:
+        """The official script looks at no such flag: under its pairing its examples are chosen likewise."""
+        if not isinstance(value, Mapping) or "truncated_correct" in value:
+            return value
+        pairing = value.get("pairing")
+        name = pairing.get("name") if isinstance(pairing, Mapping) else getattr(pairing, "name", pairing)
+        return {**value, "truncated_correct": "keep"} if name == "redi-paper" else value
 
 
 GUARD_STATES = ("steady", "drift", "warning", "collapse")  # of a stage in training, from harmless to bad
@@ -354,7 +443,7 @@ class Evaluation(Settings):
     name: str = Field(pattern=_FOLDER_NAME)
     seed: int = 0
     student: StudentSettings
-    prompt: PromptSettings = PromptSettings()
+    prompt: PromptText = PromptText()
     verify: LimitSettings = LimitSettings()
     evaluate: EvaluateSettings
     report: ReportSettings = ReportSettings()

@@ -101,6 +101,17 @@ BENCHMARKS: dict[str, Benchmark] = {
         citation="American Mathematics Competitions 12, 2023, reworded for whole-number answers",
         licence="none stated; problems of the Mathematical Association of America",
     ),
+    "amc83": Benchmark(
+        hub="AI-MO/aimo-validation-amc",
+        file="data/train-00000-of-00001.parquet",
+        revision="69d78a4a2c840e82d69af6bc742bda09005f6316",
+        split="train",
+        problem_column="problem",
+        answer_column="answer",
+        num_problems=83,
+        citation="American Mathematics Competitions 12, 2022 and 2023, reworded for whole-number answers; the REDI paper's AMC",
+        licence="Apache-2.0 on the hub; problems of the Mathematical Association of America",
+    ),
     "minerva": Benchmark(
         hub="math-ai/minervamath",
         file="test.jsonl",

@@ -42,7 +42,7 @@ def eval_settings_for(
     """(template, verifier, its place in the recipe, strict anchors): the benchmark's own entry goes first, then what the
     registry says of a benchmark that cannot be asked like others, then the recipe."""
     known = None if benchmark.is_held_out else BENCHMARKS.get(benchmark.name)
-    template = benchmark.template or (known and known.template) or recipe.prompt.template
+    template = benchmark.template or (known and known.template) or recipe.prompt.for_evaluation.template
     verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
     if known and known.verifier:
         verifier = Plugin(name=known.verifier)
@@ -56,7 +56,7 @@ def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> di
     """How a benchmark was asked and judged, for the ledger, the scores and the page; `prefill` opens every completion."""
     template, verifier, _, anchors = eval_settings_for(benchmark, recipe)
     settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
-    asked = {"template": template, "chat": recipe.prompt.chat, "seed": recipe.seed}
+    asked = {"template": template, "chat": recipe.prompt.for_evaluation.chat, "seed": recipe.seed}
     return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
 
 

@@ -38,7 +38,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file, sync_file, sync_folder, writing
 from redistill.model.chat_template_check import try_template
 from redistill.safety.paths import HUB_ID
-from redistill.text.prompts import as_chat
+from redistill.text.prompts import as_chat, rendered_chat
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
 
@@ -119,7 +119,7 @@ def _origin(settings: StudentSettings) -> dict[str, Any]:
 
 
 def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
-    """The student's tokenizer, with `end_of_turn` as its eos token where the recipe names one.
+    """The student's tokenizer, with `end_of_turn` as its eos token where the recipe names one, or that of its chat template.
 
     OperatorError when the folder has none, or has no token that ends a turn: a student trained without one never stops.
     """
@@ -139,21 +139,50 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
         )
     with _loading("tokenizer", where):
         tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings))
-    if settings.end_of_turn is not None:
-        if settings.end_of_turn not in tokenizer.get_vocab():
+    try_template(tokenizer, where)
+    end = settings.end_of_turn
+    if end == OF_TEMPLATE:
+        end = template_end(tokenizer, where)
+    if end is not None:
+        if end not in tokenizer.get_vocab():
             raise OperatorError(
-                f"student.end_of_turn: {settings.end_of_turn!r} is not a token of {where}"
-                + did_you_mean(settings.end_of_turn, tokenizer.all_special_tokens)
+                f"student.end_of_turn: {end!r} is not a token of {where}"
+                + did_you_mean(end, [*tokenizer.all_special_tokens, OF_TEMPLATE])
             )
-        tokenizer.eos_token = settings.end_of_turn
+        tokenizer.eos_token = end
     if tokenizer.eos_token_id is None:
         raise OperatorError(
             f"student.end_of_turn: the tokenizer of {where} has no eos token; name the token that ends a turn."
         )
-    try_template(tokenizer, where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
     return cast(PreTrainedTokenizerFast, tokenizer)
+
+
+OF_TEMPLATE = "chat-template"  # student.end_of_turn: whatever the chat template ends the assistant's turn with
+_SAID = "WHATWASSAID"
+
+
+def template_end(tokenizer: Any, where: str) -> str | None:
+    """The token with which the chat template ends the assistant's turn; None where the template ends it with nothing.
+
+    OperatorError where there is no template, it drops what was said, or the turn's end is no single token."""
+    if not tokenizer.chat_template:
+        raise OperatorError(
+            f"student.end_of_turn: the tokenizer of {where} has no chat template; name the token that ends a turn."
+        )
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
+    _, found, suffix = rendered_chat(tokenizer, messages, add_generation_prompt=False).rpartition(_SAID)
+    ids = tokenizer(suffix.strip(), add_special_tokens=False)["input_ids"] if found else []
+    if found and not suffix.strip():
+        return None
+    token = str(tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
+    if not token or not suffix.lstrip().startswith(token) or (len(ids) > 1 and ids[0] not in tokenizer.all_special_ids):
+        raise OperatorError(
+            f"student.end_of_turn: the chat template of {where} ends the assistant's turn with {suffix.strip()!r}, which does not "
+            "begin with one token; name the token that ends a turn."
+        )
+    return token
 
 
 def character_tokenizer(alphabet: str) -> PreTrainedTokenizerFast:
@@ -344,10 +373,12 @@ def _write_model(
 # --- text to tokens: the one place where prompts and completions become ids ---------------------------------------
 
 
-def chat_function(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], str]:
-    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn."""
+def chat_function(tokenizer: PreTrainedTokenizerFast, where: str = "prompt.chat") -> Callable[[str], str]:
+    """A function that wraps a user's message in the tokenizer's chat template, ready for the assistant's turn.
+
+    OperatorError where there is no template; where: the setting that asks for it."""
     if not tokenizer.chat_template:
-        raise OperatorError("prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false.")
+        raise OperatorError(f"{where}: the student's tokenizer has no chat template; set {where} to false.")
     return functools.partial(as_chat, tokenizer)
 
 

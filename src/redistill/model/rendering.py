@@ -1,18 +1,19 @@
 """A problem's prompt text for one student: the recipe's template, in the tokenizer's chat template where asked for.
 
-render, chat = renderer(recipe.prompt, tokenizer);  render(problem)  ->  "<|im_start|>user\\nWhat is 2+2?..."
+render, chat = renderer(recipe.prompt.for_training, tokenizer);  render(problem)  ->  "<|im_start|>user\\nWhat is 2+2?..."
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from transformers import PreTrainedTokenizerFast
 
-from redistill.config.tables import PromptSettings
+from redistill.config.tables import PromptSettings, PromptText
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.text.prompts import TEMPLATES, render
+from redistill.text.prompts import CHAT_TEMPLATES, TEMPLATES, render
 
 
 def check_template(name: str, where: str) -> None:
@@ -23,11 +24,23 @@ def check_template(name: str, where: str) -> None:
         )
 
 
+def check_prompts(prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast) -> None:
+    """OperatorError where the prompt of a use names no template, or a chat template that the tokenizer does not have."""
+    uses: tuple[tuple[Literal["train", "evaluate"], PromptText], ...]
+    uses = (("train", prompt.for_training), ("evaluate", prompt.for_evaluation))
+    for use, text in uses:
+        check_template(text.template, prompt.place(use, "template"))
+        if text.chat:
+            loading.chat_function(tokenizer, prompt.place(use, "chat"))
+
+
 def renderer(
-    prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast
+    prompt: PromptText, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[partial[str], Callable[[str], str] | None]:
     """(problem -> prompt text, the chat function or None). OperatorError for a template that is none."""
-    name = prompt.template
-    check_template(name, "prompt.template")
+    check_template(prompt.template, "prompt.template")
     chat = loading.chat_function(tokenizer) if prompt.chat else None
-    return partial(render, template=TEMPLATES.get(name, name), chat=chat), chat  # pickles, for processes that select
+    text = TEMPLATES.get(prompt.template, prompt.template)
+    if chat:
+        text = CHAT_TEMPLATES.get(prompt.template, text)
+    return partial(render, template=text, chat=chat), chat  # pickles, for processes that select

@@ -64,7 +64,8 @@ class Plan:
     def eval_config(self, benchmark: BenchmarkSettings) -> EvalConfig:
         """How students are examined on a benchmark."""
         template, verifier, where, anchors = eval_settings_for(benchmark, self.recipe)
-        render, _ = renderer(self.recipe.prompt.model_copy(update={"template": template}), self.tokenizer)
+        asked = self.recipe.prompt.for_evaluation.model_copy(update={"template": template})
+        render, _ = renderer(asked, self.tokenizer)
         judges = verifiers_of(verifier, where, anchors)
         sampling = sampling_of(self.recipe.evaluate)
         return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
@@ -121,7 +122,7 @@ def make_plan(recipe: Recipe) -> Plan:
         trackers=parts.trackers,
         extra=parts.extra,
         tokenizer=parts.tokenizer,
-        render=renderer(recipe.prompt, parts.tokenizer)[0],
+        render=renderer(recipe.prompt.for_training, parts.tokenizer)[0],
         context=context,
         inputs={name: sha256_file(path) for name, path in files.items()},
         avoided=benchmark_leaks.avoided(recipe, load_benchmark),

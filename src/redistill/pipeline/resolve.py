@@ -198,9 +198,10 @@ def _check_engine(recipe: Recipe) -> None:
             f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
             "write model: '{student}' for a server that loads models by name (transformers serve does)."
         )
-    if engine.options.get("api") == "chat" and recipe.prompt.chat:
+    if engine.options.get("api") == "chat" and recipe.prompt.for_evaluation.chat:
+        place = recipe.prompt.place("evaluate", "chat")
         raise OperatorError(
-            "evaluate.engine: api chat would wrap the prompt in the chat template a second time; set prompt.chat to false."
+            f"evaluate.engine: api chat would wrap the prompt in the chat template a second time; set {place} to false."
         )
 
 

@@ -204,7 +204,7 @@ def select_stage(plan: Plan) -> list[Stage]:
     """Examples and held-out problems do not depend on the pairing, pairs only on the recipe's own."""
     recipe = plan.recipe
     shared = values(
-        prompt=recipe.prompt,
+        prompt=recipe.prompt.for_training,
         dev_fraction=recipe.corpus.dev_fraction,
         seed=recipe.seed,
         context=plan.context,
@@ -212,7 +212,7 @@ def select_stage(plan: Plan) -> list[Stage]:
         **student_identity(recipe.student),
     )
     own = recipe.select.pairing.name
-    uses = (*_prompt_uses(plan, plan.render), *(bound.judge for bound in plan.filters))
+    uses = (*_prompt_uses(plan.render), *(bound.judge for bound in plan.filters))
     unpaired = shared.also(select=table(recipe.select, "pairing"))
     whole = shared.also(select=recipe.select)
     return [
@@ -234,7 +234,8 @@ def select_stage(plan: Plan) -> list[Stage]:
 def run_select(run: Run) -> None:
     """Make the select stage."""
     settings, plan = run.recipe.select, run.plan
-    folder = stage_folder(run, "select", settings.model_dump(mode="json"))
+    prompt = run.recipe.prompt.for_training.model_dump(mode="json")
+    folder = stage_folder(run, "select", {**settings.model_dump(mode="json"), "prompt": prompt})
     statistics = folder.folder / "statistics.json"
     if not (folder.is_finished() and statistics.exists()):
         folder.open()
@@ -245,6 +246,7 @@ def run_select(run: Run) -> None:
             is_dev=partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
             pairing=plan.policies[settings.pairing.name],
             examples=settings.examples,
+            keep_truncated=settings.truncated_correct == "keep",
             bound_filters=plan.filters,
             policies=plan.policies,
         )
@@ -326,7 +328,11 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     sampled = ("temperature", "top_p", "max_new_tokens", "prefill", "verifier")
     sampling = recipe.evaluate.model_dump(mode="json", include=set(sampled))
     limits = [recipe.verify.timeout_seconds, recipe.verify.memory_mb]
-    return {"probe": sampling, "limits": limits, "asked": asked(plan.eval_config(BenchmarkSettings()))}
+    asked_otherwise = (
+        recipe.prompt.for_evaluation.chat != recipe.prompt.for_training.chat
+    )  # else the rows' key holds it
+    chat = {"chat": recipe.prompt.for_evaluation.chat} if asked_otherwise else {}
+    return {"probe": sampling, "limits": limits, "asked": {**asked(plan.eval_config(BenchmarkSettings())), **chat}}
 
 
 def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None) -> None:
@@ -339,10 +345,15 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
     """Train one student on select's rows, or on those that are drawn."""
     recipe, settings = run.recipe, run.recipe.train[name]
     dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
-    if dev and StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]["kept"] == 0:
+    account = StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]
+    if dev and account["kept"] == 0:
+        held, few = account["in"], "no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
         raise OperatorError(
-            "evaluate: no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
-        )
+            f"evaluate: {few}" if not held else
+            f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
+            "bring gold answers, name a file that has them ({name: mine, file: my_problems.jsonl}), or write "
+            "evaluate.benchmarks: [] and corpus.dev_fraction: 0 to train without scores."
+        )  # fmt: skip
     folder, fingerprint = run.folder / "train" / name, run.fingerprints[f"train/{name}"]
     if is_finished(folder, fingerprint):
         tidy(folder, fingerprint)
@@ -444,7 +455,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     settings = values(
         benchmark=table(benchmark, "file"),
         sampling=table(recipe.evaluate, "models", "benchmarks", *transport),
-        prompt=recipe.prompt,
+        prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         asked=asked(plan.eval_config(benchmark)),
@@ -476,7 +487,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
 
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     config = plan.eval_config(benchmark)
-    return [EvalConfig, *_prompt_uses(plan, config.render), *config.judge.values()]
+    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values()]
 
 
 def asked(config: EvalConfig) -> dict[str, Any]:
@@ -485,8 +496,8 @@ def asked(config: EvalConfig) -> dict[str, Any]:
     return {"sampling": asdict(config.sampling), "template": config.render.keywords["template"], "verifiers": verifiers}
 
 
-def _prompt_uses(plan: Plan, render: Any) -> list[Any]:
-    return [render, *([loading.chat_function] if plan.recipe.prompt.chat else [])]
+def _prompt_uses(render: Any) -> list[Any]:
+    return [render, *([loading.chat_function] if render.keywords["chat"] else [])]
 
 
 def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:

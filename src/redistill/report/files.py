@@ -34,6 +34,7 @@ from redistill.report.shapes import (
     Step,
     TokenChanges,
 )
+from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
 
 _T = TypeVar("_T")
@@ -95,6 +96,11 @@ class RunFiles:
         for key in keys:
             place = place.get(key) if isinstance(place, dict) else None
         return place
+
+    @cached_property
+    def unscored(self) -> str:
+        """Why this run has nothing to score on; "" where it has (report/unscored.py)."""
+        return why_unscored(self.folder)
 
     @property
     def is_toy(self) -> bool:

@@ -19,6 +19,7 @@ from redistill.config.tables import Recipe
 from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
+from redistill.report.text import prompt_words
 
 _PRIVATE = ("base_url", "key_env", "cache")  # options that name a machine, a variable or a file of the one who ran it
 
@@ -146,6 +147,7 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
     rows = [
         ("base student", base + (f", revision {student.revision}" if student.revision else "")),
         ("licence of the base student", f"`{licence}`, as its card says" if licence else "none: made for this run" if student.from_config else "not stated beside it; that of its own page holds"),
+        ("prompt", prompt_words(recipe.prompt.for_training.model_dump()).replace("|", "\\|")),
         ("starts from", f"`{settings.start}`"),
         ("objective", _plugin(settings.objective)),
         ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),
@@ -186,9 +188,11 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
     if not lines:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
     head = "| benchmark | student | pass@1 | 95% interval | SEM over sample columns | SEM over problems | how |\n|---|---|---|---|---|---|---|"
+    asked_with = prompt_words(recipe.prompt.for_evaluation.model_dump())
+    asked_with += f", every answer opened with `{recipe.evaluate.prefill!r}`" if recipe.evaluate.prefill else ""
     about = (
         f"Judged by `{recipe.evaluate.verifier.name}`. The interval is a bootstrap over problems; one training seed, so no interval "
-        "holds the spread over seeds. `dev` are problems held out of the training data."
+        f"holds the spread over seeds. `dev` are problems held out of the training data. Prompt: {asked_with}."
     )
     return "\n".join(["## Scores\n", head, *lines, "", about, "", *said, ""])
 

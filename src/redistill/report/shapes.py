@@ -31,10 +31,11 @@ class AccountShape(Shape):
 
 
 class Ledger(Shape):
-    """The ledger of corpus, verify or select."""
+    """The ledger of corpus, verify or select. describe: the settings it was made with."""
 
     accounts: dict[str, AccountShape] = {}
     tallies: dict[str, dict[str, int]] = {}
+    describe: dict[str, Any] = {}
 
 
 class SpreadShape(Shape):

@@ -148,3 +148,13 @@ def plural(n: int, word: str) -> str:
 def join(words: list[str]) -> str:
     """['a', 'b', 'c'] -> 'a, b and c'."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def prompt_words(prompt: Mapping[str, Any]) -> str:
+    """A prompt's settings in words: `template plain, in the chat template`; "" where they are not known."""
+    template = prompt.get("template")
+    return (
+        f"template {short(str(template), 60)}{', in the chat template' if prompt.get('chat') else ''}"
+        if template
+        else ""
+    )

@@ -3,9 +3,11 @@
     certain(group)   ->  [(right trace, wrong trace)]   or   "only_undecided_wrong"
 
 A pairing sees the whole problem at once; its traces carry the columns of columns.py, so it may go by length. All but
-`redi-paper` take only traces that are right or wrong for sure. `certain` and `redi-paper` keep the order of the source;
-the others give the same pairs whatever the order, for ties and draws are decided by a hash of seed and trace ids. No
-pair comes twice. Reasons are stable words that become rows of the report's funnel.
+`redi-paper` take only traces that are right or wrong for sure, and none that its length limit cut: a wrong one might still
+have come right, and a right one teaches to stop in the middle. The recipe's `select.truncated_correct` lets right cut ones
+in (`_keep_truncated`). `certain` and `redi-paper` keep the order of the source; the others give the same pairs whatever the
+order, for ties and draws are decided by a hash of seed and trace ids. No pair comes twice. Reasons are stable words that
+become rows of the report's funnel.
 """
 
 import math
@@ -20,26 +22,35 @@ Pairs = list[tuple[Trace, Trace]]  # (chosen, rejected), never empty
 Pairing = Callable[[Group], Pairs | str]
 
 
-def certain(group: Group, *, max_pairs: int = 1) -> Pairs | str:
+def certain(group: Group, *, max_pairs: int = 1, _keep_truncated: bool = False) -> Pairs | str:
     """Right traces against traces that are wrong for sure: the default.
 
-    Chosen: joined verdict `correct`. Rejected: joined verdict `incorrect` on a trace that was not cut off by its
-    length limit: a cut trace might still have come right, and pushing it down teaches against text that is not wrong.
+    Chosen: joined verdict `correct`. Rejected: joined verdict `incorrect`. Neither was cut off by its length limit: a cut
+    wrong trace might still have come right, and pushing it down teaches against text that is not wrong; a cut right one
+    ends in the middle, where the student would learn to end.
     Both sides in source order, the shorter one cycled: pair i is (right[i mod R], wrong[i mod W]), up to `max_pairs`
     and no more than the longer side has traces.
-    Reasons: `ungradable`, `no_correct_trace`, `no_incorrect_trace` (all are right), `only_truncated_wrong` and
-    `only_undecided_wrong` (there are others, none wrong for sure). OperatorError when max_pairs < 1.
+    Reasons: `ungradable`, `no_correct_trace`, `only_truncated_correct` (all right ones are cut), `no_incorrect_trace` (all
+    are right), `only_truncated_wrong` and `only_undecided_wrong` (there are others, none wrong for sure). OperatorError
+    when max_pairs < 1.
     """
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     return sides if isinstance(sides, str) else _cycle(*sides, max_pairs)
 
 
-def redi_paper(group: Group, *, labels: tuple[str, ...] = ("llama_verification", "math_verify")) -> Pairs | str:
+def redi_paper(
+    group: Group,
+    *,
+    labels: tuple[str, ...] = ("llama_verification", "math_verify"),
+    _keep_truncated: bool = True,
+) -> Pairs | str:
     """The published rule: the first trace that all `labels` call correct against the first that they do not.
 
     Kept to reproduce the paper, poison included: a missing label, a timeout and an unreadable answer all count as
-    wrong, so right traces are pushed down. It reads the verdicts named in `labels`, not the joined one.
-    Reasons: `no_correct_trace`, `no_incorrect_trace`. OperatorError when `labels` is empty.
+    wrong, so right traces are pushed down, and a trace that is flagged as cut off may stand on either side. It reads the
+    verdicts named in `labels`, not the joined one.
+    Reasons: `no_correct_trace`, `no_incorrect_trace`; `only_truncated_correct` where the recipe leaves right cut traces
+    out. OperatorError when `labels` is empty.
     Source: Xu et al. 2025, arXiv 2505.24850, the preference data; the labels are those of OpenR1-Math-Raw.
     """
     if not labels:
@@ -48,35 +59,40 @@ def redi_paper(group: Group, *, labels: tuple[str, ...] = ("llama_verification",
     wrong = [t for t in group.traces if not _all_say_correct(t, labels)]
     if not right:
         return "no_correct_trace"
+    right = [t for t in right if _keep_truncated or t.finish_reason != "length"]
+    if not right:
+        return "only_truncated_correct"
     return [(right[0], wrong[0])] if wrong else "no_incorrect_trace"
 
 
-def random(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def random(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """Right and wrong traces in an order drawn by `seed` and their ids, met as in `certain`."""
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     right, wrong = (sorted(side, key=lambda t: _draw(seed, t)) for side in sides)
     return _cycle(right, wrong, max_pairs)
 
 
-def length_matched(group: Group, *, max_pairs: int = 1, max_ratio: float | None = None, seed: int = 0) -> Pairs | str:
+def length_matched(
+    group: Group, *, max_pairs: int = 1, max_ratio: float | None = None, seed: int = 0, _keep_truncated: bool = False
+) -> Pairs | str:
     """Right and wrong traces of most equal length: the smallest ratio of tokens first, so that length alone tells the two
     sides apart as little as the group allows. Traces come again only when the shorter side is used up.
     max_ratio: longer over shorter; pairs beyond it are left out. Reason of its own: `no_pair_of_like_length`."""
     if max_ratio is not None and not max_ratio >= 1:
         raise OperatorError(f"select.pairing.max_ratio must be 1 or more (here: {max_ratio}).")
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     limit = math.inf if max_ratio is None else math.log(max_ratio) + 1e-9  # 11/10 and 1.1 differ in their last bit
     return _nearest(*sides, max_pairs, seed, _length_ratio, limit) or "no_pair_of_like_length"
 
 
-def shortest_wrong(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def shortest_wrong(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """The shortest wrong traces, each against a right one drawn by `seed`. A short rejected trace has a large weight on
     each of its tokens (weight / length): the harshest push downwards that a group offers."""
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     right, wrong = sides
@@ -84,10 +100,10 @@ def shortest_wrong(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs 
     return _cycle(sorted(right, key=lambda t: _draw(seed, t)), wrong, max_pairs)
 
 
-def hardest(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def hardest(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """The most tempting mistakes: wrong traces by how many wrong traces of the group give the same answer, most first,
     each against a right one drawn by `seed`. A trace whose answer is not known stands alone."""
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     right, wrong = sides
@@ -96,9 +112,9 @@ def hardest(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
     return _cycle(sorted(right, key=lambda t: _draw(seed, t)), wrong, max_pairs)
 
 
-def all_capped(group: Group, *, max_pairs: int = 8, seed: int = 0) -> Pairs | str:
+def all_capped(group: Group, *, max_pairs: int = 8, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """Every right trace against every wrong one; of more than `max_pairs`, those drawn by `seed` and the ids of both."""
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     every = [(right, wrong) for right in sides[0] for wrong in sides[1]]
@@ -106,33 +122,39 @@ def all_capped(group: Group, *, max_pairs: int = 8, seed: int = 0) -> Pairs | st
 
 
 def near_miss(
-    group: Group, *, max_pairs: int = 1, seed: int = 0, _token_ids: Mapping[str, Sequence[int]]
+    group: Group,
+    *,
+    max_pairs: int = 1,
+    seed: int = 0,
+    _token_ids: Mapping[str, Sequence[int]],
+    _keep_truncated: bool = False,
 ) -> Pairs | str:
     """Right and wrong traces that say the same for longest: most shared tokens from the start first. Where they part is
     the mistake. Traces come again only when the shorter side is used up. _token_ids: the student's, by trace id."""
-    sides = _sides(group, max_pairs)
+    sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
     return _nearest(*sides, max_pairs, seed, lambda a, b: -shared_prefix(_token_ids[a.id], _token_ids[b.id]))
 
 
-def cross_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def cross_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """Pairs whose two traces are of different teachers, drawn by `seed`; traces of unknown authors are left out.
     Reason of its own: `no_pair_across_teachers`."""
-    return _by_teacher(group, max_pairs, seed, lambda a, b: a != b, "no_pair_across_teachers")
+    return _by_teacher(group, max_pairs, seed, _keep_truncated, lambda a, b: a != b, "no_pair_across_teachers")
 
 
-def same_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0) -> Pairs | str:
+def same_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_truncated: bool = False) -> Pairs | str:
     """Pairs whose two traces are of the same teacher, drawn by `seed`: what tells them apart is right and wrong, not whose
     style. Reason of its own: `no_teacher_right_and_wrong`."""
-    return _by_teacher(group, max_pairs, seed, lambda a, b: a == b, "no_teacher_right_and_wrong")
+    return _by_teacher(group, max_pairs, seed, _keep_truncated, lambda a, b: a == b, "no_teacher_right_and_wrong")
 
 
 # --- what they share ----------------------------------------------------------------------------------------------
 
 
-def _sides(group: Group, max_pairs: int) -> tuple[list[Trace], list[Trace]] | str:
-    """(right, wrong for sure), both in source order and not empty, or the reason why there are none."""
+def _sides(group: Group, max_pairs: int, keep_truncated: bool) -> tuple[list[Trace], list[Trace]] | str:
+    """(right, wrong for sure), both in source order and not empty, or the reason why there are none. keep_truncated: of the
+    right ones also those that their length limit cut."""
     if max_pairs < 1:
         raise OperatorError(f"select.pairing.max_pairs must be 1 or more (here: {max_pairs}).")
     right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
@@ -140,6 +162,9 @@ def _sides(group: Group, max_pairs: int) -> tuple[list[Trace], list[Trace]] | st
     if not right:
         ungradable = [t.verdict.outcome is Outcome.ungradable for t in group.traces]
         return "ungradable" if ungradable and all(ungradable) else "no_correct_trace"
+    right = [t for t in right if keep_truncated or t.finish_reason != "length"]
+    if not right:
+        return "only_truncated_correct"
     if not wrong:
         others = [t for t in group.traces if t.verdict.outcome is not Outcome.correct]
         if not others:
@@ -188,8 +213,10 @@ def _take(candidates: Iterable[tuple[float, str, Trace, Trace]], right_again: bo
     return found
 
 
-def _by_teacher(group: Group, max_pairs: int, seed: int, fits: Callable[[str, str], bool], reason: str) -> Pairs | str:
-    sides = _sides(group, max_pairs)
+def _by_teacher(
+    group: Group, max_pairs: int, seed: int, keep_truncated: bool, fits: Callable[[str, str], bool], reason: str
+) -> Pairs | str:
+    sides = _sides(group, max_pairs, keep_truncated)
     if isinstance(sides, str):
         return sides
     right, wrong = ([t for t in side if t.author] for side in sides)

@@ -42,6 +42,7 @@ def select_shard(
     is_dev: Callable[[str], bool],
     pairing: Callable[..., Pairs | str],
     examples: str = "all",
+    keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
 ) -> Shard:
@@ -49,6 +50,7 @@ def select_shard(
 
     `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
     student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all` or `first`;
+    `keep_truncated`: right traces that their length limit cut are examples too (`pairing` has this bound by itself);
     `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above).
@@ -67,7 +69,7 @@ def select_shard(
     candidates: list[Candidate] = []
     for group in train:
         judge = _Judge(group, prompt_tokens[group.problem.id], bound_filters)
-        rows += _examples(group, prompts[group.problem.id], examples, judge, books)
+        rows += _examples(group, prompts[group.problem.id], examples, keep_truncated, judge, books)
         pairs += _pairs(group, pairing(group), prompts[group.problem.id], judge, books)
         for name, policy in compared.items():
             candidates += _candidates(group, name, policy(group), judge, ids)
@@ -137,17 +139,18 @@ def _tokens(trace: Trace) -> int:
     return trace.num_tokens
 
 
-def _examples(group: Group, prompt: str, wanted: str, judge: _Judge, books: _Ledger) -> Iterable[Example]:
+def _examples(
+    group: Group, prompt: str, wanted: str, keep_truncated: bool, judge: _Judge, books: _Ledger
+) -> Iterable[Example]:
     """The problem's right traces, or the first of them (the paper's D_SFT), that pass the sieves."""
     id = group.problem.id
-    first = next(
-        (t for t in group.traces if t.verdict.outcome is Outcome.correct and t.finish_reason != "length"), None
-    )
+    right = (t for t in group.traces if t.verdict.outcome is Outcome.correct)
+    first = next((t for t in right if keep_truncated or t.finish_reason != "length"), None)
     for trace in group.traces:
         reason: str | None
         if trace.verdict.outcome is not Outcome.correct:
             reason = f"not_correct:{trace.verdict.outcome}"
-        elif trace.finish_reason == "length":
+        elif trace.finish_reason == "length" and not keep_truncated:
             reason = "truncated"  # right, but cut: the student would learn to stop in the middle
         elif wanted == "first" and trace is not first:
             reason = "not_the_first_correct"

@@ -1,5 +1,5 @@
-"""Problem -> prompt text, and completion -> (thinking, answer part). One function renders the prompt for training and
-for evaluation, so the two cannot differ.
+"""Problem -> prompt text, and completion -> (thinking, answer part). One function renders every prompt, of training and of
+evaluation; they differ only where a recipe says so.
 
     render(problem, TEMPLATES["plain"])   ->  "What is 2+2?\n\nReason step by step and put ... \\boxed{}.\n\n"
 
@@ -13,9 +13,10 @@ from typing import Any
 from redistill.errors import OperatorError
 from redistill.records import Problem
 
-# The paper's instruction (Xu et al. 2025, appendix; the same text as open-r1's MATH-500 prompt in lighteval).
+# The paper's instruction for evaluation (Xu et al. 2025), to the letter of its code, two spaces included; the same text as
+# open-r1's MATH-500 prompt in lighteval.
 PAPER_INSTRUCTION = (
-    "Solve the following math problem efficiently and clearly. The last line of your response should be of the "
+    "Solve the following math problem efficiently and clearly.  The last line of your response should be of the "
     "following format: 'Therefore, the final answer is: $\\boxed{ANSWER}$. I hope it is correct' (without quotes) "
     "where ANSWER is just the final number or expression that solves the problem. Think step by step before answering."
 )
@@ -76,6 +77,10 @@ TEMPLATES: dict[str, str] = {
     "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
     "choice": "{problem}\n\nReason step by step and put the letter of the right answer in \\boxed{}.\n\n",
 }
+
+# Templates that end otherwise as the message of a chat: nothing has to part the problem from the completion there.
+CHAT_TEMPLATES: dict[str, str] = {"paper": PAPER_INSTRUCTION + "\n\n{problem}"}
+
 
 # Where a template asks for the answer to stand: the anchors that a strict parse accepts (verify/answers.py).
 ASKED_ANCHORS: dict[str, tuple[str, ...]] = {

@@ -18,6 +18,7 @@ from redistill.evaluate.effects import by_difficulty, by_length, flipped, in_com
 from redistill.io.atomic import read_json, write_json
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.records import Group, Outcome, Trace
+from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
 
 MAX_TEXT = 4_000  # characters of an answer kept with a flip, from its end
@@ -95,6 +96,8 @@ def _side(run: Path, student: str | None, verifier: str | None) -> Side:
         known = [p.name for p in sorted((run / "regraded").glob("*")) if p.is_dir()]
         raise OperatorError(f"{run} was not regraded by {verifier!r}{did_you_mean(verifier, known)}")
     known = sorted({p.parent.parent.name for p in root.glob("*/*/scores.json")})
+    if not known and (why := why_unscored(run)):
+        raise OperatorError(f"{run} holds no scores: {why}")
     if not known:
         raise OperatorError(f"{run} holds no scores; run `redistill evaluate`, or its recipe to the stage `evaluate`.")
     if student is None and len(known) > 1:

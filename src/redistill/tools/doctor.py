@@ -26,22 +26,24 @@ from redistill.config.binding import bind
 from redistill.config.tables import PromptSettings, Recipe, StudentSettings
 from redistill.corpus import SOURCES
 from redistill.model import loading
-from redistill.model.rendering import renderer
+from redistill.model.rendering import check_prompts
 from redistill.records import Dropped, Problem
-from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject
-from redistill.train.token_checks import CHECKS, Subject
+from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject, texts_of
+from redistill.train.token_checks import CHECKS, Subject, notes
 
 SHOWN_CHARACTERS = 600  # of the prompt's end, and of each end of the completion
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the doctor saw. verdicts: check -> its sentence, None where all is well; origin: where the rows come from."""
+    """What the doctor saw. verdicts: check -> its sentence, None where all is well; origin: where the rows come from;
+    notes: what is no mistake and good to know."""
 
     subject: Subject
     origin: str
     verdicts: dict[str, str | None]
     num_rows: int
+    notes: list[str]
 
     @property
     def sentences(self) -> list[str]:
@@ -57,29 +59,29 @@ def examine(student: StudentSettings, recipe: Recipe | None, *, num_rows: int = 
     """
     tokenizer = loading.load_tokenizer(student)
     prompt = recipe.prompt if recipe else PromptSettings(chat=bool(tokenizer.chat_template))
-    render, _ = renderer(prompt, tokenizer)
-    texts, origin = _texts(recipe, render)
+    check_prompts(prompt, tokenizer)
+    traces, origin = _first_traces(recipe)
+    texts = texts_of(prompt, tokenizer, traces)
     prefill = recipe.evaluate.prefill if recipe else ""
     subject = make_subject(student, prompt, tokenizer, texts, prefill, _wanted(recipe))
     if recipe:
         longest = max(len(row.ids) for row in subject.rows)
         subject = dataclasses.replace(subject, wanted={**subject.wanted, f"the longest row of {origin}": longest})
-    return Findings(subject, origin, {name: check(subject) for name, check in CHECKS.items()}, num_rows)
+    return Findings(subject, origin, {name: check(subject) for name, check in CHECKS.items()}, num_rows, notes(subject))
 
 
-def _texts(recipe: Recipe | None, render: Callable[[Problem], str]) -> tuple[list[tuple[str, str]], str]:
-    """(prompt, completion) of the recipe's first traces, and where they are from."""
+def _first_traces(recipe: Recipe | None) -> tuple[list[tuple[Problem, str]], str]:
+    """(problem, completion) of the recipe's first traces, and where they are from."""
     if recipe is not None:
         for place, source in enumerate(recipe.corpus.sources):
             path = source.options.get("path")
             if isinstance(path, str) and not (Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
                 continue
-            rows = _traces(bind(SOURCES, source, f"corpus.sources.{place}"))
-            found = [(render(problem), text) for problem, text in itertools.islice(rows, CHECKED_ROWS)]
+            found = list(itertools.islice(_traces(bind(SOURCES, source, f"corpus.sources.{place}")), CHECKED_ROWS))
             if found:
                 return found, f"the first {len(found)} traces of corpus.sources.{place}"
     why = "no recipe was given" if recipe is None else "the recipe's data is not on this machine"
-    return [(render(EXAMPLE[0]), EXAMPLE[1])], f"a made-up trace ({why})"
+    return [EXAMPLE], f"a made-up trace ({why})"
 
 
 def _traces(source: Callable[[], Iterator[Any]]) -> Iterator[tuple[Problem, str]]:
@@ -112,10 +114,15 @@ def picture(found: Findings, *, colour: bool, clean: Callable[[str], str] = str)
         prompt, completion = (_text(subject, part) for part in (row.ids[: len(row.ids) - learned], row.ids[-learned:]))
         lines.append(f"row {number}: {len(row.ids)} tokens, {learned} learned")
         shown = dim + clean(_cut(prompt, 0, SHOWN_CHARACTERS)) + (off if colour else "")
-        lines += [shown + bold + clean(_cut(completion, SHOWN_CHARACTERS, SHOWN_CHARACTERS)) + off, ""]
+        lines.append(shown + bold + clean(_cut(completion, SHOWN_CHARACTERS, SHOWN_CHARACTERS)) + off)
+        if row.question != row.prompt:
+            asked = clean(_cut(_text(subject, row.asked), 0, SHOWN_CHARACTERS))
+            lines += [f"evaluation asks it so ({len(row.asked)} tokens):", dim + asked + (off if colour else "")]
+        lines.append("")
     marks = "green carries loss" if colour else "[...] carries loss"
     lines.append(f"rows: {found.origin}; {marks}")
     lines += [f"{key}: {clean(str(value))}" for key, value in facts(found).items()]
+    lines += [f"note: {clean(note)}" for note in found.notes]
     lines += [f"{'FAILS' if sentence else 'ok':<6}{name}" for name, sentence in found.verdicts.items()]
     return "\n".join(lines)
 
@@ -124,14 +131,21 @@ def facts(found: Findings) -> dict[str, Any]:
     """What the student's tokenizer and config say of themselves."""
     subject, tokenizer = found.subject, found.subject.tokenizer
     pad = str(tokenizer.pad_token)
+    same = all(row.question == row.prompt for row in subject.rows)
     return {
         "end token": f"{tokenizer.eos_token} ({subject.end})",
         "pad token": pad
         + (", the end token; no row is padded, so its loss stays" if pad == tokenizer.eos_token else ""),
         "opening token": str(tokenizer.bos_token) if loading.encode_prompts(tokenizer, [""])[0] else "none is added",
-        "prompt": "in the tokenizer's chat template" if subject.chat else "without a chat template",
+        "prompt": _manner(subject.chat)
+        if same
+        else f"training {_manner(subject.chat)}, evaluation another, {_manner(subject.asked_chat)}",
         "context": f"{loading.context_length(subject.config):,} tokens",
     }
+
+
+def _manner(chat: Callable[[str], str] | None) -> str:
+    return "in the tokenizer's chat template" if chat else "without a chat template"
 
 
 def as_json(found: Findings) -> dict[str, Any]:
@@ -140,10 +154,17 @@ def as_json(found: Findings) -> dict[str, Any]:
     return {
         "healthy": not found.sentences,
         "checks": [{"name": name, "ok": not text, "sentence": text or ""} for name, text in found.verdicts.items()],
+        "notes": found.notes,
         "facts": facts(found),
         "origin": found.origin,
         "rows": [
-            {"text": _text(subject, r.ids), "ids": r.ids, "learned": r.learned, "asked": r.asked}
+            {
+                "text": _text(subject, r.ids),
+                "ids": r.ids,
+                "learned": r.learned,
+                "asked": r.asked,
+                "question": r.question,
+            }
             for r in subject.rows[: found.num_rows]
         ],
     }

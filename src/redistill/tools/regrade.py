@@ -26,6 +26,7 @@ from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.pipeline.closure import code_of
 from redistill.pipeline.stages import WORKER
 from redistill.records import Group
+from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
 from redistill.verify.pool import VerifierPool
 from redistill.verify.stage import judged, verified_shard
@@ -78,6 +79,8 @@ def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 def _rooms(run: Path, students: list[str] | None, benchmarks: list[str] | None) -> list[tuple[str, str, StageFolder]]:
     folders = sorted(p.parent for p in run.glob("evaluate/*/*/scores.json"))
+    if not folders and (why := why_unscored(run)):
+        raise OperatorError(f"{run} holds no scored answers: {why}")
     if not folders:
         raise OperatorError(f"{run} holds no scored answers; run `redistill evaluate`, or its recipe to `evaluate`.")
     for wanted, place, what in ((students, -2, "student"), (benchmarks, -1, "benchmark")):

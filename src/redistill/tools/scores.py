@@ -10,9 +10,12 @@ from redistill.errors import OperatorError
 
 
 def score_table(folder: Path) -> dict[str, Any]:
-    """Scores and comparisons of a run, from its files; an operator's error where there are none."""
+    """Scores and comparisons of a run, from its files; an operator's error where there are none.
+
+    Where the recipe names nothing to score on, there are none either, and `unscored` says why and what to write."""
     from redistill.io.atomic import read_json, read_yaml
     from redistill.io.stage_folder import check_layout
+    from redistill.report.unscored import why_unscored
     from redistill.safety.paths import check_links
 
     if not (folder / "recipe.yaml").exists():
@@ -26,6 +29,8 @@ def score_table(folder: Path) -> dict[str, Any]:
     stages = ["base", *train] if train else [p.parent.parent.name for p in files]
     found = [p for p in files if p.parent.parent.name in stages]
     files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
+    if not files and (why := why_unscored(folder)):
+        return {"run": str(folder), "scores": [], "comparisons": [], "unscored": why}
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the stage `evaluate`.")
     scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]

@@ -11,10 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from redistill.config.tables import PromptSettings, Recipe, StudentSettings
 from redistill.model import loading
-from redistill.model.rendering import renderer
-from redistill.records import Example, Pair, make_problem
-from redistill.text.prompts import TEMPLATES
-from redistill.train.token_checks import Subject, refuse, token_rows
+from redistill.model.rendering import check_prompts, renderer
+from redistill.records import Example, Pair, Problem, make_problem
+from redistill.train.token_checks import Subject, Text, refuse, token_rows
 
 EXAMPLE = (
     make_problem("What is 2+2?", answer="4"),
@@ -31,31 +30,40 @@ def make_subject(
     student: StudentSettings,
     prompt: PromptSettings,
     tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[tuple[str, str]],
+    texts: Sequence[Text],
     prefill: str,
     wanted: dict[str, int],
 ) -> Subject:
-    """The student as the checks want to see it; `texts` are (prompt, completion)."""
-    _, chat = renderer(prompt, tokenizer)
+    """The student as the checks want to see it."""
+    render, chat = renderer(prompt.for_training, tokenizer)
     plain = student if student.from_config else student.model_copy(update={"config_edits": {}})
     return Subject(
         tokenizer=tokenizer,
         config=loading.load_config(student, len(tokenizer)),
         original=loading.load_config(plain, len(tokenizer)),
-        template=TEMPLATES.get(prompt.template, prompt.template),
+        template=render.keywords["template"],
         chat=chat,
+        asked_chat=renderer(prompt.for_evaluation, tokenizer)[1],
         prefill=prefill,
         rows=token_rows(tokenizer, texts, prefill),
         wanted=wanted,
     )
 
 
+def texts_of(
+    prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast, records: Iterable[tuple[Problem, str]]
+) -> list[Text]:
+    """(problem, completion) pairs under both prompts of a recipe: as training holds them and as evaluation asks."""
+    taught, asked = (renderer(use, tokenizer)[0] for use in (prompt.for_training, prompt.for_evaluation))
+    return [Text(taught(problem), completion, asked(problem)) for problem, completion in records]
+
+
 def check_before_run(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
     """The checks that need no data, before any work begins. OperatorError with the first that fails."""
     if recipe.student.from_config is not None:
         loading.check_buildable(loading.load_config(recipe.student, len(tokenizer)))
-    render, _ = renderer(recipe.prompt, tokenizer)
-    texts = [(render(EXAMPLE[0]), ANSWER_ALONE)]
+    check_prompts(recipe.prompt, tokenizer)
+    texts = texts_of(recipe.prompt, tokenizer, [(EXAMPLE[0], ANSWER_ALONE)])
     asked = {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
     refuse(make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, asked))
 
@@ -66,5 +74,5 @@ ANSWER_ALONE = "4"  # a completion that says nothing of how this recipe's traces
 def check_rows(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, records: Iterable[Example | Pair]) -> None:
     """What needs the data, on the first rows that select made. OperatorError where they open <think> a second time."""
     first = itertools.islice(records, CHECKED_ROWS)
-    texts = [(r.prompt, r.completion if isinstance(r, Example) else r.chosen) for r in first]
+    texts = [Text(r.prompt, r.completion if isinstance(r, Example) else r.chosen, r.prompt) for r in first]
     refuse(make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, {}), ["opening"])

@@ -5,8 +5,8 @@
      "math_verify_reparsed_answer": [true, false]}, ...}
 
 The two labels of the dataset become verdicts, `llama_verification` and `math_verify`. The second is taken from
-`math_verify_reparsed_answer`, the list the paper uses, and from `math_verify` where that is null; the verdict's reason
-says which. A null list or a null in a list is no verdict: unknown is never wrong.
+`math_verify_reparsed_answer`, the list the paper uses, and from nowhere else: the plain `math_verify` beside it reads
+answers otherwise, and takes no null's place. A null list or a null in a list is no verdict: unknown is never wrong.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,10 @@ from redistill.corpus.sources import fields
 from redistill.corpus.sources.fields import RowError
 from redistill.records import Dropped, Group, make_problem, make_trace
 
-_LABELS = {"llama_verification": ("llama_verification",), "math_verify": ("math_verify_reparsed_answer", "math_verify")}
+_LABELS = {
+    "llama_verification": "llama_verification",
+    "math_verify": "math_verify_reparsed_answer",
+}  # verdict -> column
 _FINISH = {True: "stop", False: "length", None: None}
 
 
@@ -88,9 +91,5 @@ def _label_columns(correctness: Any) -> dict[str, tuple[str, Any]]:
         return {}
     if not isinstance(correctness, dict):
         raise RowError("wrong_type")
-    found: dict[str, tuple[str, Any]] = {}
-    for name, columns in _LABELS.items():
-        for column in columns:
-            if name not in found and correctness.get(column) is not None:
-                found[name] = (column, correctness[column])
-    return found
+    labels = {name: (column, correctness.get(column)) for name, column in _LABELS.items()}
+    return {name: (column, values) for name, (column, values) in labels.items() if values is not None}

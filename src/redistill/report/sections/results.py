@@ -23,7 +23,7 @@ from redistill.report.blocks import (
 from redistill.report.files import RunFiles
 from redistill.report.pair_shapes import Comparison
 from redistill.report.shapes import Scores
-from redistill.report.text import count, interval, join, number, percent, plural, short
+from redistill.report.text import count, interval, join, number, percent, plural, prompt_words, short
 
 TOY = (
     "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
@@ -73,7 +73,7 @@ def result(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [Text(TOY, "warning")] if run.is_toy else []
     main = main_model(run)
     if main is None:
-        return [*blocks, *not_run("evaluate", "score")]
+        return [*blocks, *not_scored(run, "score")]
     benchmark = next(b for b in run.benchmarks if (main, b) in run.scores)
     scores = run.scores[main, benchmark]
     others = [m for m in run.models if m != main and (m, benchmark) in run.scores]
@@ -100,6 +100,13 @@ def result(run: RunFiles) -> list[Block]:
     return blocks
 
 
+def not_scored(run: RunFiles, what: str) -> list[Block]:
+    """The one plain line of a section that needs scores, in a run without any."""
+    if why := run.unscored:
+        return [Text(f"Left out: {why}", "missing")]
+    return not_run("evaluate", what)
+
+
 def _is_control(run: RunFiles, models: set[str]) -> bool:
     """True for the comparison that isolates the wrong traces: against the same training at weight 0, else against SFT."""
     controls = {m for m in run.models if _role(run, m) == "SFT continued"}
@@ -124,7 +131,7 @@ def _card(run: RunFiles, model: str, scores: Scores) -> KeyNumber:
 def scores(run: RunFiles) -> list[Block]:
     """pass@1 with both error bars, pass@k, majority vote and the rates, a benchmark at a time."""
     if not run.scores:
-        return not_run("evaluate", "score")
+        return not_scored(run, "score")
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
         rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
@@ -157,10 +164,11 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
     settings = first.settings
     parts = [f"{plural(first.num_problems or 0, 'problem')}, {plural(first.num_samples or 0, 'sample')} each"]
     words = {"temperature": "temperature {}", "top_p": "top-p {}", "max_new_tokens": "at most {} new tokens"}
-    words |= {"prefill": "every completion opened with “{}”", "template": "prompt template {}"}
+    words |= {"prefill": "every completion opened with “{}”"}
     parts += [
         form.format(short(str(settings[k]), 60)) for k, form in words.items() if settings.get(k) not in (None, "", {})
     ]
+    parts += [f"prompt {asked}"] if (asked := prompt_words(settings)) else []
     keys = sorted({k for s in rows.values() for k in s.settings})
     differ = [k for k in keys if len({repr(s.settings.get(k)) for s in rows.values()}) > 1]
     if len({(s.num_problems, s.num_samples) for s in rows.values()}) > 1:
@@ -265,7 +273,7 @@ def _outcomes(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Details
 def comparisons(run: RunFiles) -> list[Block]:
     """Paired differences on the same problems: those of the main model drawn and said, all of them in a table."""
     if not run.scores:
-        return not_run("evaluate", "comparison")
+        return not_scored(run, "comparison")
     if not run.comparisons:
         return [Text("No two models were compared in this run.", "quiet")]
     blocks: list[Block] = []

@@ -7,9 +7,9 @@ from redistill.records import FINAL, Group, Outcome, Pair, Problem, Trace
 from redistill.report.blocks import Block, Browser, Key, Leaf, Passage, Passages, Tag, Text, not_run
 from redistill.report.files import RunFiles
 from redistill.report.remarks import remarks
-from redistill.report.sections.results import main_model
+from redistill.report.sections.results import main_model, not_scored
 from redistill.report.shapes import PairTokens
-from redistill.report.text import cut, first_difference, percent, ranges_from, said_end, short, spans_of
+from redistill.report.text import cut, first_difference, percent, prompt_words, ranges_from, said_end, short, spans_of
 from redistill.report.tokens import WORDS, coloured, named
 
 WEIGHTS = "weight in the loss"  # the name under which a pair's own spans are shown
@@ -21,13 +21,16 @@ _LEGEND = [*(Tag(f"falls by {word}", f"down{i}") for i, word in reversed(list(en
 def pairs(run: RunFiles) -> list[Block]:
     """Pairs spread over the first shards, to leaf through: problem, chosen and rejected side by side, verdicts, the first
     difference marked and, where a model was at hand, every token coloured by what training did to it."""
-    if run.ledger("select") is None:
+    ledger = run.ledger("select")
+    if ledger is None:
         return not_run("select", "pair")
     wanted, found, picked = _picked(run)
     if not picked:
         return [Text("No pair was kept in this run." if wanted else "The recipe asks for no example.", "missing")]
     groups = _groups_of(run, {p.problem_id for p in picked})
     note = f"{len(picked)} of the {len(found):,} pairs read, evenly spaced."
+    prompt = prompt_words(ledger.describe.get("prompt") or {})
+    note += f" Their prompt: {prompt}." if prompt else ""
     shared = "Grey: what the two traces share from the start; marked: where they first differ."
     blocks: list[Block] = [Text(f"{note} {shared}", "quiet"), *_prefix_weight(run)]
     stage = stage_of_tokens(run)
@@ -147,7 +150,7 @@ def answers(run: RunFiles) -> list[Block]:
     """Some answers of the main model to leaf through: right, wrong, and undecided ones where there are any."""
     model = main_model(run)
     if model is None:
-        return not_run("evaluate", "answer")
+        return not_scored(run, "answer")
     benchmark = next(b for b in run.benchmarks if (model, b) in run.scores)
     wanted = {tone: min(most, run.most_texts) for tone, most in _ANSWERS.items()}
     picked: dict[str, list[tuple[Group, Trace]]] = {tone: [] for tone in wanted}

@@ -175,6 +175,7 @@ def _sampled(plan: Plan) -> Look:
             is_dev=is_held,
             pairing=plan.policies[plan.recipe.select.pairing.name],
             examples=plan.recipe.select.examples,
+            keep_truncated=plan.recipe.select.truncated_correct == "keep",
             bound_filters=plan.filters,
         )
         size = _size(rooms)
