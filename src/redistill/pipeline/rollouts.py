@@ -133,7 +133,7 @@ def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
     config, recipe = eval_config_of(plan, name), plan.recipe
     return {
         "dev_fraction": recipe.corpus.dev_fraction,
-        "prompt": table(recipe.prompt),
+        "prompt": table(recipe.prompt.for_evaluation),
         "template": config.render.keywords["template"],
         "sampling": dataclasses.asdict(config.sampling),
         "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb],
@@ -145,7 +145,7 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
     """The code that decides beside that of training: drawing, judging, rewarding."""
     bound, config = plan.rollouts[name], eval_config_of(plan, name)
     rewards = [reward for _, reward in bound.rewards]
-    chat = [loading.chat_function] if plan.recipe.prompt.chat else []
+    chat = [loading.chat_function] if plan.recipe.prompt.for_evaluation.chat else []
     return (
         Rollouts,
         RolloutJob,
