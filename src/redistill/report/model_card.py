@@ -185,9 +185,9 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
             said.append(f"- {found['benchmark']}: {found['sentence']}")
     if not lines:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
-    head = "| benchmark | student | pass@1 | 95% interval | SEM over sample columns | SEM over problems | how |\n|---|---|---|---|---|---|---|"
+    head = "| benchmark | student | pass@1 | 95% interval | SEM (ddof 1) over sample columns | SEM (ddof 1) over problems | how |\n|---|---|---|---|---|---|---|"
     about = (
-        f"Judged by `{recipe.evaluate.verifier.name}`. The interval is a bootstrap over problems; one training seed, so no interval "
+        f"Judged by `{recipe.evaluate.verifier.name}`. The interval is over problems (Wilson's, at the effective sample size); one training seed, so no interval "
         "holds the spread over seeds. `dev` are problems held out of the training data."
     )
     return "\n".join(["## Scores\n", head, *lines, "", about, "", *said, ""])
