@@ -13,7 +13,6 @@ import pytest
 
 import redistill
 from redistill.cli import main
-from redistill.errors import OperatorError
 from redistill.evaluate.seeds import compare_over_seeds
 from redistill.tools.sweep import workers
 from redistill.tools.sweep.grid import make_trials, read_sweep
