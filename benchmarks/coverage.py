@@ -27,7 +27,7 @@ from redistill.evaluate.intervals import difference_interval, mean_interval, t_i
 from redistill.evaluate.metrics import pass_at_k
 
 LOW, HIGH = 0.935, 0.965
-MEANS = (0.02, 0.05, 0.11, 0.2, 0.35, 0.5, 0.65, 0.8, 0.89, 0.95, 0.98)
+MEANS = (0.005, 0.02, 0.05, 0.11, 0.2, 0.35, 0.5, 0.65, 0.8, 0.89, 0.95, 0.98, 0.995)
 DESIGNS = (
     (30, 1),
     (30, 2),

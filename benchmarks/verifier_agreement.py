@@ -124,7 +124,9 @@ def generated(arguments: argparse.Namespace) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", type=Path, nargs="?")
-    parser.add_argument("--generate", type=int, metavar="N", help="judge N made-up pairs of each type instead of a file")
+    parser.add_argument(
+        "--generate", type=int, metavar="N", help="judge N made-up pairs of each type instead of a file"
+    )
     parser.add_argument("--type", action="append", choices=tuple(TYPES), help="only this one (repeatable)")
     parser.add_argument("--seed", type=int, default=0, help="of the made-up pairs (default: 0)")
     parser.add_argument("--workers", type=int, default=1, help="processes that judge them (default: 1)")

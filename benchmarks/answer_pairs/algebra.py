@@ -68,7 +68,10 @@ def closed_form(rng: random.Random) -> Pair:
 def polynomial(rng: random.Random) -> Pair:
     """Polynomials in one or two letters: expanded, factored, collected, in another order; different by one coefficient."""
     letters = rng.choice([(x,), (x,), (x, y)])
-    factors = [sum(rng.choice([-3, -2, -1, 1, 2, 3, 5]) * letter for letter in letters) + rng.randint(-9, 9) for _ in range(rng.choice([1, 2, 2, 3]))]
+    factors = [
+        sum(rng.choice([-3, -2, -1, 1, 2, 3, 5]) * letter for letter in letters) + rng.randint(-9, 9)
+        for _ in range(rng.choice([1, 2, 2, 3]))
+    ]
     value = sympy.Mul(*factors)
     ways = {
         "expanded": sympy.expand,
@@ -81,7 +84,12 @@ def polynomial(rng: random.Random) -> Pair:
     gold = written(rng, ways[one](value))
     if rng.random() < 0.5:
         return Pair("polynomial", f"{one} / {two}", gold, written(rng, ways[two](value)), True)
-    off = {"constant": sympy.Integer(rng.choice([-1, 1, 2])), "linear term": letters[0], "sign": -2 * value, "a square more": letters[0] ** 2}
+    off = {
+        "constant": sympy.Integer(rng.choice([-1, 1, 2])),
+        "linear term": letters[0],
+        "sign": -2 * value,
+        "a square more": letters[0] ** 2,
+    }
     word = rng.choice(list(off))
     other = sympy.expand(value + off[word])
     return Pair("polynomial", f"{word}: {one} / {two}", gold, written(rng, ways[two](other)), False)
@@ -98,14 +106,14 @@ def identities() -> tuple[tuple[str, str, str, str], ...]:
         ("tangent", r"A\tan x", r"\frac{A\sin x}{\cos x}", r"\frac{A\cos x}{\sin x}"),
         ("exponent sum", r"e^{x+A}", r"e^{A} \cdot e^{x}", r"e^{x} + e^{A}"),
         ("exponent product", r"e^{Ax}", r"(e^{x})^{A}", r"Ae^{x}"),
-        ("power of a power", r"B^{2x}", r"(B^2)^{x}", r"2B^{x}"),
+        ("power of a power", r"B^{2x}", r"(B^2)^{x}", r"2 \cdot B^{x}"),
         ("logarithm of a power", r"A\ln(x^2+1)", r"\ln\left((x^2+1)^{A}\right)", r"\left(\ln(x^2+1)\right)^{A}"),
         ("partial fractions", r"\frac{1}{x} - \frac{1}{x+A}", r"\frac{A}{x(x+A)}", r"\frac{1}{x(x+A)}"),
         ("common denominator", r"\frac{A}{x} + \frac{B}{y}", r"\frac{Ay+Bx}{xy}", r"\frac{A+B}{x+y}"),
         ("negative exponent", r"Ax^{-2}", r"\frac{A}{x^2}", r"-\frac{A}{x^2}"),
         ("root", r"\sqrt{A^2 + x^2}", r"(x^2 + A^2)^{1/2}", r"x + A"),
         ("difference of squares", r"x^2 - A^2", r"(x-A)(x+A)", r"(x-A)^2"),
-        ("sums", r"\frac{n(n+1)}{2} + A", r"\frac{n^2+n+2A}{2}", r"\frac{n^2+n+A}{2}"),
+        ("sums", r"\frac{n(n+1)}{2} + A", r"\frac{n^2+n+2 \cdot A}{2}", r"\frac{n^2+n+A}{2}"),
         ("hyperbolic", r"\cosh x", r"\frac{e^x + e^{-x}}{2}", r"\frac{e^x - e^{-x}}{2}"),
         ("half angle", r"\sin^2 x", r"\frac{1-\cos 2x}{2}", r"\frac{1+\cos 2x}{2}"),
         ("a sign out of a fraction", r"\frac{A-x}{B}", r"-\frac{x-A}{B}", r"-\frac{x+A}{B}"),
@@ -200,7 +208,9 @@ def interval(rng: random.Random) -> Pair:
     def ray(end: Fraction, has_end: bool, upwards: bool) -> dict[str, str]:
         more, less = (r"\ge", r"\le") if has_end else (">", "<")
         sign, back = (more, less) if upwards else (less, more)
-        interval = f"{'[' if has_end else '('}{end}, \\infty)" if upwards else f"(-\\infty, {end}{']' if has_end else ')'}"
+        interval = (
+            f"{'[' if has_end else '('}{end}, \\infty)" if upwards else f"(-\\infty, {end}{']' if has_end else ')'}"
+        )
         return {
             "interval": interval,
             "inequality": f"x {sign} {end}",
@@ -224,13 +234,24 @@ def interval(rng: random.Random) -> Pair:
     step = rng.choice([-1, 1])
     if kind == "bounded":
         forms = bounded(low, high, has_low, has_high)
-        ways = {"an end": bounded(low, high + 1, has_low, has_high), "a bracket": bounded(low, high, not has_low, has_high)}
+        ways = {
+            "an end": bounded(low, high + 1, has_low, has_high),
+            "a bracket": bounded(low, high, not has_low, has_high),
+        }
     elif kind == "outside":
         forms = outside(low, high, has_low)
-        ways = {"an end": outside(low, high + 1, has_low), "a bracket": outside(low, high, not has_low), "inside": bounded(low, high, has_low, has_low)}
+        ways = {
+            "an end": outside(low, high + 1, has_low),
+            "a bracket": outside(low, high, not has_low),
+            "inside": bounded(low, high, has_low, has_low),
+        }
     else:
         forms = ray(low, has_low, kind == "above")
-        ways = {"an end": ray(low + step, has_low, kind == "above"), "a bracket": ray(low, not has_low, kind == "above"), "direction": ray(low, has_low, kind != "above")}
+        ways = {
+            "an end": ray(low + step, has_low, kind == "above"),
+            "a bracket": ray(low, not has_low, kind == "above"),
+            "direction": ray(low, has_low, kind != "above"),
+        }
     one = rng.choice(list(forms))
     if rng.random() < 0.5:
         two = rng.choice(list(forms))
@@ -260,12 +281,18 @@ def congruence(rng: random.Random) -> Pair:
     one = rng.choice(list(ours))
     if rng.random() < 0.5:
         theirs = forms(rest + modulus * rng.choice([0, 1]), modulus)
-        two = rng.choice([t for t in theirs if "bmod" not in (one, t) or rest == member] if one != "bmod" else ["bmod", "pmod"])
+        two = rng.choice(
+            [t for t in theirs if "bmod" not in (one, t) or rest == member] if one != "bmod" else ["bmod", "pmod"]
+        )
         if "bmod" in (one, two):  # as an operation it names the rest itself
             ours, theirs = forms(rest, modulus), forms(rest, modulus)
         return Pair("congruence", f"{one} / {two}", ours[one], theirs[two], True)
     word = rng.choice(["another class", "another modulus"])
-    theirs = forms((rest + rng.randrange(1, modulus)) % modulus, modulus) if word == "another class" else forms(rest, modulus + 1)
+    theirs = (
+        forms((rest + rng.randrange(1, modulus)) % modulus, modulus)
+        if word == "another class"
+        else forms(rest, modulus + 1)
+    )
     two = rng.choice([t for t in theirs if t != "bmod"])
     while one == "bmod":
         one = rng.choice(list(ours))

@@ -107,13 +107,20 @@ INTEGER = [
 
 
 def any_integer(rng: random.Random) -> int:
-    value = rng.choice([rng.randint(0, 99), rng.randint(100, 9_999), rng.randint(10_000, 9_999_999), rng.randint(10**7, 10**12)])
+    value = rng.choice(
+        [rng.randint(0, 99), rng.randint(100, 9_999), rng.randint(10_000, 9_999_999), rng.randint(10**7, 10**12)]
+    )
     return -value if rng.random() < 0.3 else value
 
 
 def near_integer(rng: random.Random, value: int) -> tuple[int, str]:
     """Another integer that a careless reader takes for this one."""
-    ways = {"off by one": value + rng.choice([-1, 1]), "times ten": value * 10, "times a thousand": value * 1000, "sign": -value}
+    ways = {
+        "off by one": value + rng.choice([-1, 1]),
+        "times ten": value * 10,
+        "times a thousand": value * 1000,
+        "sign": -value,
+    }
     text = str(abs(value))
     if len(text) > 1 and text[-1] != text[-2]:
         ways["digits swapped"] = int(text[:-2] + text[-1] + text[-2]) * (1 if value >= 0 else -1)
@@ -269,7 +276,13 @@ def near_fraction(rng: random.Random, value: Fraction) -> tuple[Fraction, str]:
     found = repeating(value)
     if found and found[2] != "9":  # cut at the period: 0.16 for 1/6
         ways["period dropped"] = Fraction(f"{found[0]}.{found[1]}{found[2]}")
-    word = rng.choice([w for w, v in ways.items() if v != value and v.denominator > 1 or v != value and v.denominator == 1 and w == "ten times"])
+    word = rng.choice(
+        [
+            w
+            for w, v in ways.items()
+            if v != value and v.denominator > 1 or v != value and v.denominator == 1 and w == "ten times"
+        ]
+    )
     return ways[word], word
 
 
@@ -297,7 +310,9 @@ def rounded_half_up(value: Fraction, places: int) -> str:
 def decimal(rng: random.Random) -> Pair:
     """Long decimals: the same value, its rounding, or a value apart at the digits shown."""
     places = rng.randint(4, 8)  # the last one is no zero
-    value = rng.randint(0, rng.choice([1, 20, 3_000_000])) + Fraction(rng.randint(10 ** (places - 2), 10 ** (places - 1) - 1) * 10 + rng.randint(1, 9), 10**places)
+    value = rng.randint(0, rng.choice([1, 20, 3_000_000])) + Fraction(
+        rng.randint(10 ** (places - 2), 10 ** (places - 1) - 1) * 10 + rng.randint(1, 9), 10**places
+    )
     gold = digits_of(value)
     assert gold is not None and "." in gold
     shown = rng.randint(3, places - 1) if value < 1 else rng.randint(2, places - 1)  # three significant digits or more
@@ -460,6 +475,12 @@ def complex_number(rng: random.Random) -> Pair:
     writers = [real_first, spaced, imaginary_first, i_in_front, quotient]
     if rng.random() < 0.5:
         return paired(rng, "complex", (a, b), None, writers)
-    ways = {"conjugate": (a, -b), "negative": (-a, -b), "real part": (a + 1, b), "imaginary part": (a, b + 1), "swapped": (b, a)}
+    ways = {
+        "conjugate": (a, -b),
+        "negative": (-a, -b),
+        "real part": (a + 1, b),
+        "imaginary part": (a, b + 1),
+        "swapped": (b, a),
+    }
     word = rng.choice([w for w, z in ways.items() if z != (a, b) and z[1]])
     return paired(rng, "complex", (a, b), ways[word], writers, word)

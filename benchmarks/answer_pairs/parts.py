@@ -151,7 +151,10 @@ def matrix(rng: random.Random) -> Pair:
     if rng.random() < 0.5:
         prediction, two = written(values)
         return Pair("matrix", f"{one} / {two}", gold, prediction, True)
-    ways: dict[str, list[list[Value]]] = {"transposed": [list(c) for c in zip(*values)], "rows swapped": [values[1], values[0], *values[2:]]}
+    ways: dict[str, list[list[Value]]] = {
+        "transposed": [list(c) for c in zip(*values)],
+        "rows swapped": [values[1], values[0], *values[2:]],
+    }
     one_entry = [list(row) for row in values]
     one_entry[-1][0] = other_than(rng, one_entry[-1][0])
     ways["an entry"] = one_entry
@@ -187,7 +190,11 @@ def vector(rng: random.Random) -> Pair:
     if rng.random() < 0.5:
         prediction, two = written(values)
         return Pair("vector", f"{one} / {two}", gold, prediction, True)
-    ways = {"an entry": [values[0] + 1, *values[1:]], "a sign": [*values[:-1], -values[-1]], "swapped": [values[1], values[0], *values[2:]]}
+    ways = {
+        "an entry": [values[0] + 1, *values[1:]],
+        "a sign": [*values[:-1], -values[-1]],
+        "swapped": [values[1], values[0], *values[2:]],
+    }
     word = rng.choice([w for w, v in ways.items() if v != values])
     prediction, two = written(ways[word])
     return Pair("vector", f"{word}: {one} / {two}", gold, prediction, False)
@@ -231,10 +238,23 @@ def choice(rng: random.Random) -> Pair:
 
     def written(given: Sequence[str]) -> tuple[str, str]:
         if len(given) > 1:
-            forms = {"commas": ", ".join(given), "and": " and ".join([", ".join(given[:-1]), given[-1]]), "brackets": ", ".join(f"({x})" for x in given)}
+            forms = {
+                "commas": ", ".join(given),
+                "and": " and ".join([", ".join(given[:-1]), given[-1]]),
+                "brackets": ", ".join(f"({x})" for x in given),
+            }
         else:
             x = given[0]
-            forms = {"bare": x, "(B)": f"({x})", "B.": f"{x}.", "text": rf"\text{{{x}}}", "bold": rf"\textbf{{{x}}}", "text ()": rf"\text{{({x})}}", "option": f"option {x}", "[B]": f"[{x}]"}
+            forms = {
+                "bare": x,
+                "(B)": f"({x})",
+                "B.": f"{x}.",
+                "text": rf"\text{{{x}}}",
+                "bold": rf"\textbf{{{x}}}",
+                "text ()": rf"\text{{({x})}}",
+                "option": f"option {x}",
+                "[B]": f"[{x}]",
+            }
         name = rng.choice(list(forms))
         return forms[name], name
 

@@ -58,7 +58,9 @@ def short(value: Fraction) -> str | None:
 def magnitude(rng: random.Random) -> Pair:
     """3 million: the word is a factor, never a unit to drop."""
     word = rng.choice(list(MAGNITUDES))
-    head = Fraction(rng.randint(1, 99), rng.choice([1, 1, 1, 10, 2])) if word != "dozen" else Fraction(rng.randint(1, 40))
+    head = (
+        Fraction(rng.randint(1, 99), rng.choice([1, 1, 1, 10, 2])) if word != "dozen" else Fraction(rng.randint(1, 40))
+    )
     noun = rng.choice(["", "", " people", " dollars"])
 
     def with_word(value: Fraction, name: str) -> str | None:
@@ -78,7 +80,10 @@ def magnitude(rng: random.Random) -> Pair:
         gold, text = rng.choice([(gold, text), (text, gold)])
         return Pair("magnitude", f"{word} / another spelling", gold, text, True)
     other = rng.choice([n for n in MAGNITUDES if n != word])
-    ways = {f"same number, {other}": with_word(head * MAGNITUDES[other], other), "one more": with_word((head + 1) * MAGNITUDES[word], word)}
+    ways = {
+        f"same number, {other}": with_word(head * MAGNITUDES[other], other),
+        "one more": with_word((head + 1) * MAGNITUDES[word], word),
+    }
     if head.denominator == 1:
         ways["the word left out"] = f"{head}{noun}"
     name = rng.choice(list(ways))
@@ -91,10 +96,18 @@ def with_unit(rng: random.Random, text: str, name: str) -> str:
     power = "^" in name
     if power:
         base, _, exponent = name.partition("^")
-        return rng.choice([f"{text} {name}", rf"{text}\text{{ {base}}}^{exponent}", rf"{text} \text{{ {base}}}^{{{exponent}}}"])
+        return rng.choice(
+            [f"{text} {name}", rf"{text}\text{{ {base}}}^{exponent}", rf"{text} \text{{ {base}}}^{{{exponent}}}"]
+        )
     if text == "1":
         name = SINGULAR.get(name, name.removesuffix("s") if len(name) > 2 else name)
-    return rng.choice([f"{text} {name}", rf"{text}\text{{ {name}}}", rf"{text}\ \mathrm{{{name}}}" if " " not in name else f"{text} {name}"])
+    return rng.choice(
+        [
+            f"{text} {name}",
+            rf"{text}\text{{ {name}}}",
+            rf"{text}\ \mathrm{{{name}}}" if " " not in name else f"{text} {name}",
+        ]
+    )
 
 
 def unit(rng: random.Random) -> Pair:
@@ -103,34 +116,72 @@ def unit(rng: random.Random) -> Pair:
         dimension = rng.choice(list(UNITS))
         units = UNITS[dimension]
         ours, theirs = rng.choice(list(units)), rng.choice(list(units))
-        number = rng.choice([Fraction(rng.randint(1, 500)), Fraction(rng.randint(1, 400), 4), Fraction(rng.randint(1, 99), 10)])
+        number = rng.choice(
+            [Fraction(rng.randint(1, 500)), Fraction(rng.randint(1, 400), 4), Fraction(rng.randint(1, 99), 10)]
+        )
         converted = number * units[ours][0] / units[theirs][0]
         text, again = short(number), short(converted)
         if text and again:
             break
     gold = with_unit(rng, text, rng.choice(units[ours][1]))
     if rng.random() < 0.5:
-        return Pair("unit", f"{dimension}: {ours} / {theirs}", gold, with_unit(rng, again, rng.choice(units[theirs][1])), True)
+        return Pair(
+            "unit", f"{dimension}: {ours} / {theirs}", gold, with_unit(rng, again, rng.choice(units[theirs][1])), True
+        )
     roll = rng.random()
     if roll < 0.4:  # the same number, another size
         other = rng.choice([u for u in units if u != ours])
-        return Pair("unit", f"same number: {ours} / {other}", gold, with_unit(rng, text, rng.choice(units[other][1])), False)
+        return Pair(
+            "unit", f"same number: {ours} / {other}", gold, with_unit(rng, text, rng.choice(units[other][1])), False
+        )
     if roll < 0.7:  # the same number, another dimension
-        foreign = rng.choice([d for d in UNITS if d.split()[-1] != dimension.split()[-1] and {d, dimension} != {"mass", "pounds"} and {d, dimension} != {"volume", "space"}])
+        foreign = rng.choice(
+            [
+                d
+                for d in UNITS
+                if d.split()[-1] != dimension.split()[-1]
+                and {d, dimension} != {"mass", "pounds"}
+                and {d, dimension} != {"volume", "space"}
+            ]
+        )
         other = rng.choice(list(UNITS[foreign]))
-        return Pair("unit", f"another dimension: {ours} / {other}", gold, with_unit(rng, text, rng.choice(UNITS[foreign][other][1])), False)
+        return Pair(
+            "unit",
+            f"another dimension: {ours} / {other}",
+            gold,
+            with_unit(rng, text, rng.choice(UNITS[foreign][other][1])),
+            False,
+        )
     wrong = short(converted * rng.choice([10, Fraction(1, 10), 2])) or short(converted + 1) or "7777"
-    return Pair("unit", f"wrong conversion: {ours} / {theirs}", gold, with_unit(rng, wrong, rng.choice(units[theirs][1])), False)
+    return Pair(
+        "unit", f"wrong conversion: {ours} / {theirs}", gold, with_unit(rng, wrong, rng.choice(units[theirs][1])), False
+    )
 
 
 def rate(rng: random.Random) -> Pair:
     """Speeds and prices per time: per hour in several spellings, converted, or per something else."""
     number = rng.randint(2, 400)
-    things = [("km", "hour", "h"), ("miles", "hour", "hour"), ("m", "second", "s"), ("dollars", "hour", "hour"), ("liters", "minute", "min"), ("pages", "day", "day"), ("words", "minute", "minute")]
+    things = [
+        ("km", "hour", "h"),
+        ("miles", "hour", "hour"),
+        ("m", "second", "s"),
+        ("dollars", "hour", "hour"),
+        ("liters", "minute", "min"),
+        ("pages", "day", "day"),
+        ("words", "minute", "minute"),
+    ]
     thing, time, symbol = rng.choice(things)
 
     def spelled(n: int | str, per: str, mark: str) -> str:
-        return rng.choice([f"{n} {thing} per {per}", f"{n} {thing}/{mark}", f"{n} {thing}/{per}", rf"{n}\text{{ {thing}/{mark}}}", rf"{n}\text{{ {thing} per {per}}}"])
+        return rng.choice(
+            [
+                f"{n} {thing} per {per}",
+                f"{n} {thing}/{mark}",
+                f"{n} {thing}/{per}",
+                rf"{n}\text{{ {thing}/{mark}}}",
+                rf"{n}\text{{ {thing} per {per}}}",
+            ]
+        )
 
     gold = spelled(number, time, symbol)
     roll = rng.random()
@@ -225,5 +276,3 @@ def clock(rng: random.Random) -> Pair:
         other = (other + 90) % 1440
         word = "later"
     return paired(rng, "clock", minutes, other, writers, word)
-
-

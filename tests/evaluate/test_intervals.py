@@ -24,9 +24,17 @@ def wilson(mean, size):
 
 def test_right_or_wrong_problems_get_wilsons_interval():
     # Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81/263, 15/148, 0/20, 1/29
-    for hits, problems, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)):  # fmt: skip
+    for hits, problems, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):  # fmt: skip
         found = mean_interval([1.0] * hits + [0.0] * (problems - hits))
         assert found == pytest.approx([low, high], abs=6e-5)
+
+
+def test_a_single_success_has_the_lower_limit_of_a_poisson_count():
+    # the mean of which 5% of the counts are 1 or more: -ln .95 in 40 problems; the upper limit is Wilson's
+    assert mean_interval([1.0] + [0.0] * 39) == pytest.approx([-math.log(0.95) / 40, wilson(1 / 40, 40)[1]], abs=1e-6)
+    assert mean_interval([0.0] + [1.0] * 39)[1] == pytest.approx(1 + math.log(0.95) / 40)
+    # two: Wilson's again
+    assert mean_interval([1.0] * 2 + [0.0] * 38)[0] == pytest.approx(wilson(2 / 40, 40)[0], abs=1e-6)
 
 
 def test_no_solved_problem_is_not_an_empty_interval():
@@ -44,11 +52,11 @@ def test_shares_of_samples_are_worth_the_trials_that_their_spread_says():
 
 
 def test_a_limit_allows_for_unseen_problems_at_the_end_that_it_points_to():
-    # 30 problems, one at 1/4. mean 1/120; spread 30/29 (1/16 - 30/120^2) = .06250; most 1/4 - 30/120^2 = .24792
-    mean, most = 1 / 120, 1 / 4 - 30 / 120**2
-    inverse = most / (30 / 29 * (1 / 16 - 30 / 120**2))
+    # 30 problems, three at 1/4: mean 1/40; spread 30/29 (3/16 - 30/1600), all or nothing 3/4 - 30/1600
+    mean, most = 1 / 40, 3 / 4 - 30 / 1600
+    inverse = most / (30 / 29 * (3 / 16 - 30 / 1600))
     sizes = [30 * (most * inverse + 1.25 * far**2) / (most + 1.25 * far**2) for far in (mean, 1 - mean)]
-    found = mean_interval([0.25] + [0.0] * 29)
+    found = mean_interval([0.25] * 3 + [0.0] * 27)
     assert found == pytest.approx([wilson(mean, sizes[0])[0], wilson(mean, sizes[1])[1]], abs=1e-6)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import stdtrit
+from scipy.special import gammaincinv, stdtrit
 
 from redistill.errors import OperatorError
 
@@ -103,10 +103,21 @@ def _effective_size(values: np.ndarray, end: float) -> float:
 
 
 def _wilson(values: np.ndarray, end: float, sign: int) -> float:
-    """The limit that points to `end`, 0 (sign -1) or 1 (sign 1), for a mean of values in [0, 1]. Source: Wilson 1927."""
+    """The limit that points to `end`, 0 (sign -1) or 1 (sign 1), for a mean of values in [0, 1]. Source: Wilson 1927.
+
+    Beside a single success his lower limit is too near to it: a mean of a tenth of a success in P trials is held by 90% of sets. There
+    the one-sided 95% limit of a Poisson count is taken, as Brown, Cai and DasGupta 2001 do, mixed in from two successes down to
+    one (the counts of the effective sample are no whole numbers).
+    """
     mean, size = float(values.mean()), _effective_size(values, end)
     half = _Z * math.sqrt(mean * (1 - mean) / size + _Z**2 / (4 * size**2))
     limit = (mean + _Z**2 / (2 * size) + sign * half) / (1 + _Z**2 / size)
+    distance = abs(end - mean)
+    few = size * distance  # successes, or failures where the limit points to 1
+    if 0 < few < 2:
+        poisson = float(gammaincinv(few, 0.05)) / size
+        share = min(1.0, 2 - few)
+        limit = end - sign * (share * min(poisson, abs(end - limit)) + (1 - share) * abs(end - limit))
     return min(1.0, max(limit, mean)) if sign > 0 else max(0.0, min(limit, mean))  # rounding would miss 0 and 1
 
 
