@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from answer_pairs import TYPES, Pair, pairs
+
 from redistill.records import DECIDED, Outcome, Verdict, make_problem, make_trace
 from redistill.text.prompts import split_thinking
 from redistill.verify import VERIFIERS, VerifierPool

@@ -6,8 +6,29 @@ from fractions import Fraction
 
 from answer_pairs.pair import Pair, paired, write
 
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 FULL_WIDTH = str.maketrans("0123456789-", "０１２３４５６７８９－")
 
 
@@ -276,13 +297,7 @@ def near_fraction(rng: random.Random, value: Fraction) -> tuple[Fraction, str]:
     found = repeating(value)
     if found and found[2] != "9":  # cut at the period: 0.16 for 1/6
         ways["period dropped"] = Fraction(f"{found[0]}.{found[1]}{found[2]}")
-    word = rng.choice(
-        [
-            w
-            for w, v in ways.items()
-            if v != value and v.denominator > 1 or v != value and v.denominator == 1 and w == "ten times"
-        ]
-    )
+    word = rng.choice([w for w, v in ways.items() if v != value])
     return ways[word], word
 
 

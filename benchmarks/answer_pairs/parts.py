@@ -269,7 +269,34 @@ def choice(rng: random.Random) -> Pair:
     return Pair("choice", f"another: {one} / {two}", gold, prediction, False)
 
 
-WORDS = "Paris London Saturday Tuesday ellipse hyperbola circle triangle red blue even odd increasing decreasing oxygen Jupiter Newton rectangle prime composite convergent divergent isosceles scalene north south".split()
+WORDS = [
+    "Paris",
+    "London",
+    "Saturday",
+    "Tuesday",
+    "ellipse",
+    "hyperbola",
+    "circle",
+    "triangle",
+    "red",
+    "blue",
+    "even",
+    "odd",
+    "increasing",
+    "decreasing",
+    "oxygen",
+    "Jupiter",
+    "Newton",
+    "rectangle",
+    "prime",
+    "composite",
+    "convergent",
+    "divergent",
+    "isosceles",
+    "scalene",
+    "north",
+    "south",
+]
 
 
 def words(rng: random.Random) -> Pair:
