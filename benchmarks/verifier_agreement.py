@@ -1,6 +1,11 @@
 """How often each verifier agrees with labelled answer pairs, side by side in one run.
 
     python benchmarks/verifier_agreement.py cases.jsonl.gz [--show cascade]
+    python benchmarks/verifier_agreement.py --generate 20000 [--type money] [--workers 2] [--out faults.jsonl]
+
+--generate makes pairs of answers whose truth is known by construction, so many of each type (benchmarks/answer_pairs, which reads
+nothing with this package), and counts false verdicts of `cascade`: an equivalent pair called incorrect, a different one called
+correct. Both should be 0; the undecided share says what that costs. Exit code 1 where there is a false verdict.
 
 The file holds one case a line: gold, prediction, equivalent (true or false), note, source. Cases whose note says
 CONVENTION or CONFIG-DEPENDENT are left out: suites contradict one another there. A prediction is a completion where it
@@ -14,12 +19,15 @@ where suites test the taking of an answer out of free text, which these verifier
 
 import argparse
 import collections
+import dataclasses
 import gzip
 import json
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from answer_pairs import TYPES, Pair, pairs
 
 from redistill.records import DECIDED, Outcome, Verdict, make_problem, make_trace
 from redistill.text.prompts import split_thinking
@@ -70,11 +78,67 @@ def counts(rows: list[dict[str, str]], verdicts: list[Verdict]) -> list[str]:
     return [f"{count['agree'] / len(rows):.1%}", *(str(count[column]) for column in COLUMNS[1:])]
 
 
+def judged(made: list[Pair], name: str, workers: int) -> list[Verdict]:
+    """The verdict of one verifier on each pair, the prediction in a box, or in an answer tag where a box cannot hold it."""
+    items = []
+    for number, pair in enumerate(made):
+        problem = make_problem(f"{pair.type} {number}", answer=pair.gold)
+        boxed = pair.prediction.count("{") == pair.prediction.count("}") and "$" not in pair.prediction
+        completion = rf"\boxed{{{pair.prediction}}}" if boxed else f"<answer>{pair.prediction}</answer>"
+        items.append((problem, make_trace(problem.id, completion)))
+    with VerifierPool({name: VERIFIERS[name]}, workers=workers, timeout_seconds=10, memory_mb=2048) as pool:
+        return [verdict[name] for verdict in pool.judge(items)]
+
+
+GENERATED_COLUMNS = ("pairs", "false incorrect", "false correct", "undecided of equivalent", "undecided of different")
+
+
+def generated(arguments: argparse.Namespace) -> int:
+    """Print the table of the generated pairs, a line a type, and the false verdicts by kind; their number."""
+    print(" ".join(["type".ljust(12), *GENERATED_COLUMNS, "seconds"]), flush=True)
+    faults: list[dict[str, str | bool]] = []
+    for type in arguments.type or TYPES:
+        started = time.perf_counter()
+        made = list(pairs(type, seed=arguments.seed, count=arguments.generate))
+        count: collections.Counter[str] = collections.Counter()
+        for pair, verdict in zip(made, judged(made, "cascade", arguments.workers)):
+            word = "equivalent" if pair.equivalent else "different"
+            count[word] += 1
+            count[f"undecided of {word}"] += verdict.outcome not in DECIDED
+            if verdict.outcome == (Outcome.incorrect if pair.equivalent else Outcome.correct):
+                count[f"false {verdict.outcome}"] += 1
+                faults.append({**dataclasses.asdict(pair), "outcome": str(verdict.outcome), "reason": verdict.reason})
+        shares = [f"{count[f'undecided of {word}'] / max(1, count[word]):.1%}" for word in ("equivalent", "different")]
+        cells = [str(len(made)), str(count["false incorrect"]), str(count["false correct"]), *shares]
+        line = [type.ljust(12), *(cell.rjust(len(column)) for cell, column in zip(cells, GENERATED_COLUMNS))]
+        print(" ".join([*line, f"{time.perf_counter() - started:.1f}".rjust(7)]), flush=True)
+    kinds = collections.Counter((f["type"], f["outcome"], f["kind"]) for f in faults)
+    for (type, outcome, kind), number in kinds.most_common(arguments.kinds):
+        one = next(f for f in faults if (f["type"], f["outcome"], f["kind"]) == (type, outcome, kind))
+        print(f"  {number:5} {type}, {outcome} ({one['reason']}): {kind}: {one['gold']!r} | {one['prediction']!r}")
+    if arguments.out:
+        arguments.out.write_text("".join(json.dumps(fault, ensure_ascii=False) + "\n" for fault in faults), "utf-8")
+    print(f"{len(faults)} false verdicts")
+    return len(faults)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", type=Path)
+    parser.add_argument("cases", type=Path, nargs="?")
+    parser.add_argument(
+        "--generate", type=int, metavar="N", help="judge N made-up pairs of each type instead of a file"
+    )
+    parser.add_argument("--type", action="append", choices=tuple(TYPES), help="only this one (repeatable)")
+    parser.add_argument("--seed", type=int, default=0, help="of the made-up pairs (default: 0)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge them (default: 1)")
+    parser.add_argument("--kinds", type=int, default=40, help="kinds of false verdicts to list (default: 40)")
+    parser.add_argument("--out", type=Path, help="write every false verdict there, JSON Lines")
     parser.add_argument("--show", help="list the cases on which this verifier and the label differ")
     arguments = parser.parse_args()
+    if arguments.generate:
+        raise SystemExit(bool(generated(arguments)))
+    if arguments.cases is None:
+        parser.error("give a file of cases, or --generate N")
     rows = list(cases(arguments.cases))
     items = []
     for number, row in enumerate(rows):

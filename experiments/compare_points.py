@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from redistill.evaluate.seeds import compare_over_seeds, t_interval
+from redistill.evaluate.intervals import t_interval
+from redistill.evaluate.seeds import compare_over_seeds, smallest_step
 from redistill.io.atomic import read_json
 
 
@@ -30,5 +31,7 @@ if __name__ == "__main__":
     print(compare_over_seeds(first, second))
     for k in sorted(set.intersection(*(set(s["pass_at_k"]) for s in (*first.values(), *second.values()))), key=int):
         a, b = ({seed: s["pass_at_k"][k]["value"] for seed, s in scores.items()} for scores in (first, second))
-        difference, interval = t_interval([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+        step = smallest_step([*first.values(), *second.values()])
+        each = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+        difference, interval = t_interval(each, step=step, lowest=-1.0)
         print(f"pass@{k}: {mean(a.values()):.3f} and {mean(b.values()):.3f}; seed by seed {difference:+.3f} {interval}")

@@ -160,7 +160,6 @@ def compare(
     benchmarks: Sequence[str] | None = None,
     verifier: str | None = None,
     common: bool = False,
-    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Two students on the same problems, from stored answers; one finding a benchmark, also kept in `compare/` of run_a.
 
@@ -170,7 +169,7 @@ def compare(
 
     chosen = list(benchmarks) if benchmarks is not None else None
     found = compare_runs(
-        Path(run_a), Path(run_b), students=students, benchmarks=chosen, verifier=verifier, common=common, seed=seed
+        Path(run_a), Path(run_b), students=students, benchmarks=chosen, verifier=verifier, common=common
     )
     keep(Path(run_a), found)
     return found

@@ -38,7 +38,7 @@ EXAM = EvalConfig(engine, lambda p: p.statement, {"exact": exact}, "exact", SAMP
 def take(folder, exam, author="redi"):
     room = StageFolder(folder, "print")
     run_evaluation(room, exam, PROBLEMS, lambda: None, author=author, label="")
-    return write_scores(room, n=2, seed=0, model=author, benchmark="mine", settings={})
+    return write_scores(room, n=2, model=author, benchmark="mine", settings={})
 
 
 @pytest.fixture(scope="module")

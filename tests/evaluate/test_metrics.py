@@ -2,14 +2,12 @@
 
 import itertools
 
-import numpy as np
 import pytest
 
 from redistill.errors import OperatorError
 from redistill.evaluate.metrics import (
     METRICS,
     all_correct_at_n,
-    bootstrap_intervals,
     majority_at_n,
     pass_at_1,
     pass_at_k,
@@ -84,26 +82,6 @@ def test_a_problem_on_which_nobody_answers_scores_0_but_a_verifier_that_hides_th
 
 def test_the_same_answer_in_other_spacing_is_one_candidate():
     assert majority_at_n(samples(("incorrect", "5"), ("correct", "(1, 2)"), ("correct", "(1,  2) "))) == 1.0
-
-
-def test_95_of_100_bootstrap_intervals_hold_the_true_mean():
-    # 200 experiments of 60 problems with true mean 0.3. A percentile interval covers about 0.94 here; the share over
-    # 200 experiments has standard deviation sqrt(.94 * .06 / 200) = 0.017, and three of these are 0.05
-    rng = np.random.default_rng(0)
-    intervals = [
-        bootstrap_intervals((rng.random((60, 1)) < 0.3).astype(float), seed=i, bootstrap=400)[0] for i in range(200)
-    ]
-    assert 0.89 <= np.mean([low <= 0.3 <= high for low, high in intervals]) <= 0.99
-
-
-def test_the_bootstrap_agrees_with_the_standard_error():
-    # 1,000 values with std 0.5 around 0.5: the interval is close to 0.5 +- 1.96 * 0.5 / sqrt(1000) = 0.5 +- 0.031
-    ((low, high),) = bootstrap_intervals(np.array([[0.0], [1.0]] * 500), seed=1, bootstrap=2000)
-    assert low == pytest.approx(0.469, abs=0.004) and high == pytest.approx(0.531, abs=0.004)
-
-
-def test_one_problem_has_no_interval():
-    assert bootstrap_intervals(np.array([[1.0, 0.0]]), seed=0, bootstrap=10) == [None, None]
 
 
 @pytest.mark.parametrize("name", METRICS)

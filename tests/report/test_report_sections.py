@@ -87,7 +87,7 @@ def test_traces_stand_by_source_and_by_teacher_and_an_unnamed_teacher_is_unknown
 def test_both_standard_errors_are_named_and_shown(run: RunFiles) -> None:
     table = next(b for b in scores(run) if isinstance(b, Table) and "error bars" in b.caption)
     head = [name.replace("\u00a0", " ") for name in table.head]
-    assert head[3:] == ["SEM over sample columns (paper)", "SEM over problems (lighteval)"]
+    assert head[3:] == ["SEM (ddof 1) over sample columns", "SEM (ddof 1) over problems"]
     assert cells(table)[3] == ["redi", "84.0", "80.5\u00a0to\u00a087.5", "0.42", "1.75"]
 
 

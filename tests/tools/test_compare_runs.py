@@ -41,7 +41,7 @@ def write_run(folder, student, right, *, problems=PROBLEMS, temperature=0.6):
     room.finish_shard(0, verified_shard(groups))
     room.finish(1)
     settings = {"temperature": temperature, "n": 2, "verifier": {"name": "exact", "options": {}}, "seed": 0}
-    write_scores(room, n=2, seed=0, model=student, benchmark="sums", settings=settings)
+    write_scores(room, n=2, model=student, benchmark="sums", settings=settings)
     return folder
 
 

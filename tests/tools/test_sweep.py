@@ -13,8 +13,7 @@ import pytest
 
 import redistill
 from redistill.cli import main
-from redistill.errors import OperatorError
-from redistill.evaluate.seeds import compare_over_seeds, t_interval, t_quantile
+from redistill.evaluate.seeds import compare_over_seeds
 from redistill.tools.sweep import workers
 from redistill.tools.sweep.grid import make_trials, read_sweep
 from redistill.tools.sweep.sweep import _halved
@@ -268,16 +267,6 @@ def test_omp_num_threads_may_give_a_worker_less_than_its_share_of_the_cores(monk
             monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert workers.threads_each(2) == threads
     assert workers.threads_each(16) == 1
-
-
-def test_the_t_interval_by_hand() -> None:
-    # .80, .90: mean .85, deviation .0707, over sqrt(2) .05; t of one degree 12.706
-    mean, interval = t_interval([0.8, 0.9])
-    assert mean == pytest.approx(0.85) and interval == pytest.approx([0.85 - 0.6353, 0.85 + 0.6353])
-    assert t_interval([0.3])[1] is None
-    assert t_quantile(4) == 2.776 and t_quantile(60) == pytest.approx(2.0003, abs=2e-4)  # tables of Student's t
-    with pytest.raises(OperatorError):
-        t_quantile(0)
 
 
 def test_differences_are_taken_seed_by_seed_and_problems_of_several_seeds_are_one() -> None:

@@ -10,7 +10,7 @@ from redistill.cli.common import add_json, plain
 TEXT = """\
 Compare two students on the same problems, from their stored answers: no model is needed.
 
-Prints the difference of pass@1 with a paired bootstrap interval and what may be claimed, McNemar's exact test on the problems
+Prints the difference of pass@1 with a 95% interval over the problems and what may be claimed, McNemar's exact test on the problems
 that one side alone solves, the difference on hard and easy problems and among short and long answers, the settings in which
 the two differ, and the problems that flipped. All of it, with both answers of each flip, goes into compare/ of RUN_A, and
 onto its page.
@@ -32,7 +32,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", action="append", metavar="NAME", help="only this one (repeatable)")
     parser.add_argument("--verifier", metavar="NAME", help="by the verdicts of `redistill regrade` instead")
     parser.add_argument("--common", action="store_true", help="only the problems that both answered")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
     add_json(parser, "the findings")
 
 
@@ -49,7 +48,6 @@ def do(options: argparse.Namespace) -> None:
         benchmarks=options.benchmark,
         verifier=options.verifier,
         common=options.common,
-        seed=options.seed,
     )
     if options.json:
         print(json.dumps(found, indent=2))

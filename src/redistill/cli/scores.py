@@ -53,5 +53,6 @@ def print_scores(folder: Path) -> None:
             f"{row['model']:<14}{row['benchmark']:<14}{one['value']:>8.3f}  {interval:<16}{columns:>12}{problems:>14}"
             f"{row['truncation_rate']:>10.1%}"
         )
+    lines.append("SEM: standard error of the mean (ddof 1), over the n sample columns and over the problems")
     lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
     print(plain("\n".join(lines)))

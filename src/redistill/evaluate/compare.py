@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from redistill.errors import OperatorError
-from redistill.evaluate.metrics import bootstrap_intervals
+from redistill.evaluate.intervals import difference_interval
 
 # With fewer problems that differ, even a sign test where all point one way cannot reach 5%: 2 * 0.5**5 = 0.0625.
 _MIN_DIFFERING = 6
@@ -24,13 +24,11 @@ def paired_difference(
     scores_a: Mapping[str, Any],
     scores_b: Mapping[str, Any],
     *,
-    seed: int = 0,
-    bootstrap: int = 2000,
     names: tuple[str, str] = ("a", "b"),
 ) -> dict[str, Any]:
     """pass@1 of a minus pass@1 of b over the same problems, both as `score` made them; n may differ.
 
-    `interval95`: paired bootstrap over problems (None for one problem). `flips` counts problems by whether each
+    `interval95`: over problems, by `difference_interval` (None for one problem). `flips` counts problems by whether each
     student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
     `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
     the interval leaves out 0 and at least six problems differ. Errors: OperatorError where the problems differ.
@@ -42,7 +40,7 @@ def paired_difference(
     mean_a = np.array([sum(a[id]) / len(a[id]) for id in ids])
     mean_b = np.array([sum(b[id]) / len(b[id]) for id in ids])
     differences = mean_a - mean_b
-    (interval,) = bootstrap_intervals(differences[:, None], seed=seed, bootstrap=bootstrap)
+    interval = difference_interval(differences)
     solved_a, solved_b = mean_a > 0.5, mean_b > 0.5
     flips = {
         "both": int((solved_a & solved_b).sum()),

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from redistill.errors import OperatorError
-from redistill.evaluate.metrics import bootstrap_intervals, is_correct
+from redistill.evaluate.intervals import difference_interval
+from redistill.evaluate.metrics import is_correct
 from redistill.records import Group
 
 ENOUGH = 2  # samples a problem of each student, one half to sort the problems and one to measure
@@ -43,9 +44,7 @@ def read_table(groups: Iterable[Group]) -> dict[str, Row]:
 Tables = tuple[Mapping[str, Row], Mapping[str, Row]]
 
 
-def by_difficulty(
-    a: Mapping[str, Row], b: Mapping[str, Row], *, seed: int = 0, bootstrap: int = 2000
-) -> dict[str, Any]:
+def by_difficulty(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
     """The difference of pass@1, a minus b, on problems of which below a third, up to two thirds, and more of the even
     samples are right."""
     if not _enough((a, b)):
@@ -53,10 +52,10 @@ def by_difficulty(
     shares = {id: float(np.mean(a[id].hits[::2] + b[id].hits[::2])) for id in a}
     labels = ("hard (below a third solved)", "middling", "easy (above two thirds solved)")
     place = {id: 0 if share < 1 / 3 else 1 if share <= 2 / 3 else 2 for id, share in shares.items()}
-    return {"bins": _bins((a, b), labels, place, seed, bootstrap), "note": _SPLIT}
+    return {"bins": _bins((a, b), labels, place), "note": _SPLIT}
 
 
-def by_length(a: Mapping[str, Row], b: Mapping[str, Row], *, seed: int = 0, bootstrap: int = 2000) -> dict[str, Any]:
+def by_length(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
     """The same on three equal parts of the problems by the mean length of the even samples' answers, in tokens."""
     known = {id for id in a if None not in a[id].tokens and None not in b[id].tokens}
     if len(known) < len(a) or len(a) < 3:
@@ -69,7 +68,7 @@ def by_length(a: Mapping[str, Row], b: Mapping[str, Row], *, seed: int = 0, boot
     names = ("short", "middling", "long")
     labels = [f"{name} ({min(part):,.0f} to {max(part):,.0f} tokens)" for name, part in zip(names, parts)]
     note = _SPLIT if step == 2 else "With one sample a problem, length and effect are those of the same answers."
-    return {"bins": _bins((a, b), labels, place, seed, bootstrap), "note": note}
+    return {"bins": _bins((a, b), labels, place), "note": note}
 
 
 def flipped(a: Mapping[str, Row], b: Mapping[str, Row]) -> tuple[list[str], list[str]]:
@@ -93,9 +92,7 @@ def _enough(tables: Tables) -> bool:
     return all(len(row.hits) >= ENOUGH for table in tables for row in table.values())
 
 
-def _bins(
-    tables: Tables, labels: Sequence[str], place: Mapping[str, int], seed: int, bootstrap: int
-) -> list[dict[str, Any]]:
+def _bins(tables: Tables, labels: Sequence[str], place: Mapping[str, int]) -> list[dict[str, Any]]:
     """One line a bin; empty bins are left out. Measured on odd samples where there are enough, else on all."""
     a, b = tables
     odd = slice(1, None, 2) if _enough(tables) else slice(None)
@@ -106,7 +103,7 @@ def _bins(
             continue
         means = np.array([[np.mean(a[id].hits[odd]), np.mean(b[id].hits[odd])] for id in ids])
         differences = means[:, 0] - means[:, 1]
-        (interval,) = bootstrap_intervals(differences[:, None], seed=seed, bootstrap=bootstrap)
+        interval = difference_interval(differences)
         line = {
             "label": label,
             "num_problems": len(ids),

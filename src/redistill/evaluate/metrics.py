@@ -11,8 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from redistill.errors import OperatorError
 from redistill.records import DECIDED, Outcome, Trace
 
@@ -62,27 +60,6 @@ def majority_at_n(samples: Samples) -> float | None:
 def all_correct_at_n(samples: Samples) -> float:
     """1.0 where every sample is correct: what one can rely on."""
     return float(all(map(is_correct, samples)))
-
-
-# --- uncertainty over problems ------------------------------------------------------------------------------------
-
-
-def bootstrap_intervals(values: np.ndarray, *, seed: int, bootstrap: int) -> list[list[float] | None]:
-    """95% percentile intervals of the means of `values` (problems, columns): problems are drawn with replacement.
-
-    One resample serves all columns. None for each column where there are fewer than two problems, for these would
-    look certain. Where all problems score alike the interval has no width: more problems are the only cure.
-    """
-    problems, columns = values.shape
-    if problems < 2:
-        return [None] * columns
-    rng = np.random.default_rng(seed)
-    means = np.empty((bootstrap, columns))
-    for draw in range(bootstrap):  # one draw at a time: memory stays (problems,)
-        counts = np.bincount(rng.integers(problems, size=problems), minlength=problems)
-        means[draw] = counts @ values / problems
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return [[float(a), float(b)] for a, b in zip(low, high)]
 
 
 METRICS: dict[str, Callable[[Samples], float | None]] = {

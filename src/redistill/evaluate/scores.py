@@ -2,7 +2,7 @@
 
     score(groups, n=4)   ->  {"num_problems": 2, "num_samples": 4, "num_ungradable": 0,
                               "pass_at_1": {"value": 0.625, "sem_over_sample_columns": 0.125,
-                                            "sem_over_problems": 0.375, "interval95": [0.25, 1.0]}, ...}
+                                            "sem_over_problems": 0.375, "interval95": [0.13, 0.95]}, ...}
 
 A pure function of stored generations: a new verifier re-scores old samples without drawing them again. A missing
 sample is an error, never a failure of the student.
@@ -16,27 +16,28 @@ from typing import Any
 import numpy as np
 
 from redistill.errors import OperatorError
-from redistill.evaluate.metrics import METRICS, Samples, bootstrap_intervals, is_correct, pass_at_k
+from redistill.evaluate.intervals import mean_interval
+from redistill.evaluate.metrics import METRICS, Samples, is_correct, pass_at_k
 from redistill.records import Group, Outcome, Trace
 from redistill.text.repetition import repeats
 
 STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 
 
-def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 2000) -> dict[str, Any]:
+def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
     """All scores of one student whose n samples a problem carry sample_index 0..n-1 and the joined verdict.
 
-    Shares, not percent. `interval95`: bootstrap over problems. The two errors of pass_at_1 answer two questions:
-    `sem_over_sample_columns`, how far another n draws on these problems would move it (std of the n whole-benchmark
-    scores / sqrt(n), the paper's; None for n = 1), and `sem_over_problems`, how far other problems of the kind would
-    (std of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
+    Shares, not percent. `interval95`: over problems, by `mean_interval`. The two errors of pass_at_1 answer two questions:
+    `sem_over_sample_columns`, how far another n draws on these problems would move it (std, ddof 1, of the n whole-benchmark
+    scores / sqrt(n), the paper's but for its ddof 0; None for n = 1), and `sem_over_problems`, how far other problems of the
+    kind would (std, ddof 1, of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
     what follows are over all samples of the gradable problems; `strict` is there where the verdicts of a strict parse are. A problem without a gold answer is left out and counted:
     that is a matter of the gold alone, else a student whose gibberish nobody can grade would be scored on fewer
     problems than the others. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
     """
-    if n < 1 or bootstrap < 1:
-        raise OperatorError(f"evaluate needs n and bootstrap of 1 or more (here: n={n}, bootstrap={bootstrap}).")
+    if n < 1:
+        raise OperatorError(f"evaluate needs n of 1 or more (here: n={n}).")
     table, without_gold = _samples_by_problem(groups, n)
     graded = {id: samples for id, samples in table.items() if id not in without_gold}
     if not graded:
@@ -50,7 +51,7 @@ def score(groups: Iterable[Group], *, n: int, seed: int = 0, bootstrap: int = 20
     if all(STRICT in t.verdicts for t in traces):
         strict = [[t.verdicts[STRICT].outcome is Outcome.correct for t in samples] for samples in graded.values()]
         columns["strict"] = [sum(row) / n for row in strict]
-    found = _with_intervals(columns, seed=seed, bootstrap=bootstrap)
+    found = _with_intervals(columns)
     found["pass_at_1"] |= {
         "sem_over_sample_columns": _sem(hits.mean(axis=0)),
         "sem_over_problems": _sem(hits.mean(axis=1)),
@@ -112,16 +113,17 @@ def _tokens(traces: Sequence[Trace]) -> dict[str, Any]:
     return {"mean_tokens": tokens["all"]["mean"], "tokens": tokens}
 
 
-def _with_intervals(columns: dict[str, list[float | None]], *, seed: int, bootstrap: int) -> dict[str, dict[str, Any]]:
+def _with_intervals(columns: dict[str, list[float | None]]) -> dict[str, dict[str, Any]]:
     """Mean and interval of each column of per-problem values; both None where a value is None."""
-    whole = {name: values for name, values in columns.items() if None not in values}
-    matrix = np.array(list(whole.values()), dtype=float).T  # (problems, columns)
-    intervals = dict(zip(whole, bootstrap_intervals(matrix, seed=seed, bootstrap=bootstrap)))
-    means = dict(zip(whole, matrix.mean(axis=0)))
-    return {
-        name: {"value": float(means[name]) if name in whole else None, "interval95": intervals.get(name)}
-        for name in columns
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in columns.items():
+        known = [value for value in values if value is not None]
+        is_whole = len(known) == len(values)
+        found[name] = {
+            "value": float(np.mean(known)) if is_whole else None,
+            "interval95": mean_interval(known) if is_whole else None,
+        }
+    return found
 
 
 def _sem(values: np.ndarray) -> float | None:

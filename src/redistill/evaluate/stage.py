@@ -99,12 +99,12 @@ def run_evaluation(
     room.finish(len(shards))
 
 
-def write_scores(room: StageFolder, *, n: int, seed: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
+def write_scores(room: StageFolder, *, n: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
     """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
-    scores = {**facts, **score(room.read("groups"), n=n, seed=seed)}
+    scores = {**facts, **score(room.read("groups"), n=n)}
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
-    spread = "" if error is None else f" ± {error:.3f} (SEM over {scores['num_problems']} problems)"
+    spread = "" if error is None else f" ± {error:.3f} (SEM, ddof 1, over {scores['num_problems']} problems)"
     say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
     return scores
 

@@ -527,9 +527,7 @@ def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     if (folder.folder / "scores.json").exists():
         return
     described = description(benchmark, run.recipe)
-    write_scores(
-        folder, n=run.recipe.evaluate.n, seed=run.recipe.seed, model=name, benchmark=benchmark.name, settings=described
-    )
+    write_scores(folder, n=run.recipe.evaluate.n, model=name, benchmark=benchmark.name, settings=described)
 
 
 def run_comparisons(run: Run) -> None:
@@ -539,7 +537,7 @@ def run_comparisons(run: Run) -> None:
         scores = {n: read_json(run.folder / "evaluate" / n / benchmark.name / "scores.json") for n in names}
         for place, name in reversed(list(enumerate(names))):  # the last stage against the one before it comes first
             for other in reversed(names[:place]):
-                pair = paired_difference(scores[name], scores[other], seed=run.recipe.seed, names=(name, other))
+                pair = paired_difference(scores[name], scores[other], names=(name, other))
                 comparisons.append({"a": name, "b": other, "benchmark": benchmark.name, **pair})
     write_json(run.folder / "evaluate" / "comparisons.json", comparisons)
     run_model_cards(run)

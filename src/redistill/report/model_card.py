@@ -187,12 +187,13 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
             said.append(f"- {found['benchmark']}: {found['sentence']}")
     if not lines:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
-    head = "| benchmark | student | pass@1 | 95% interval | SEM over sample columns | SEM over problems | how |\n|---|---|---|---|---|---|---|"
+    head = "| benchmark | student | pass@1 | 95% interval | SEM (ddof 1) over sample columns | SEM (ddof 1) over problems | how |\n|---|---|---|---|---|---|---|"
     asked_with = prompt_words(recipe.prompt.for_evaluation.model_dump())
     asked_with += f", every answer opened with `{recipe.evaluate.prefill!r}`" if recipe.evaluate.prefill else ""
     about = (
-        f"Judged by `{recipe.evaluate.verifier.name}`. The interval is a bootstrap over problems; one training seed, so no interval "
-        f"holds the spread over seeds. `dev` are problems held out of the training data. Prompt: {asked_with}."
+        f"Judged by `{recipe.evaluate.verifier.name}`. The interval is over problems (Wilson's, at the effective sample size); one "
+        "training seed, so no interval holds the spread over seeds. `dev` are problems held out of the training data. Prompt: "
+        f"{asked_with}."
     )
     return "\n".join(["## Scores\n", head, *lines, "", about, "", *said, ""])
 

@@ -53,7 +53,6 @@ def compare_runs(
     benchmarks: list[str] | None = None,
     verifier: str | None = None,
     common: bool = False,
-    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """One finding a benchmark that both sides have. common: only the problems that both answered, where they differ.
 
@@ -71,7 +70,7 @@ def compare_runs(
         raise OperatorError(
             f"no benchmark is scored on both sides: {a.run} has {', '.join(a.benchmarks)}, {b.run} has {', '.join(b.benchmarks)}."
         )
-    return [_compared(a, b, name, common=common, seed=seed) for name in benchmarks or both]
+    return [_compared(a, b, name, common=common) for name in benchmarks or both]
 
 
 def keep(run_a: Path, found: list[dict[str, Any]]) -> Path:
@@ -107,7 +106,7 @@ def _side(run: Path, student: str | None, verifier: str | None) -> Side:
     return Side(run, student or known[0], verifier)
 
 
-def _compared(a: Side, b: Side, benchmark: str, *, common: bool, seed: int) -> dict[str, Any]:
+def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, Any]:
     names = _names(a, b)
     rooms = [StageFolder(side.folder / benchmark, "") for side in (a, b)]
     scores = [read_json(room.folder / "scores.json") for room in rooms]
@@ -117,7 +116,7 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool, seed: int) -> d
         ids = in_common(tables[0], tables[1], names)
         tables = [{id: table[id] for id in ids} for table in tables]
     hits = [{"per_problem": {id: list(row.hits) for id, row in table.items()}} for table in tables]
-    found = paired_difference(hits[0], hits[1], seed=seed, names=names)
+    found = paired_difference(hits[0], hits[1], names=names)
     only_a, only_b = flipped(tables[0], tables[1])
     texts = [_texts(room.read("groups"), {*only_a, *only_b}) for room in rooms]
     flips = [
@@ -134,8 +133,8 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool, seed: int) -> d
         **found,
         "pass_at_1": [float(_mean(table)) for table in tables],
         "settings_differ": _differing(scores[0].get("settings", {}), scores[1].get("settings", {})),
-        "by_difficulty": by_difficulty(tables[0], tables[1], seed=seed),
-        "by_length": by_length(tables[0], tables[1], seed=seed),
+        "by_difficulty": by_difficulty(tables[0], tables[1]),
+        "by_length": by_length(tables[0], tables[1]),
         "flipped": flips,
     }
 

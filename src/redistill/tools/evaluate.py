@@ -155,7 +155,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
-            write_scores(room, n=settings.evaluate.n, seed=settings.seed, **facts)
+            write_scores(room, n=settings.evaluate.n, **facts)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder

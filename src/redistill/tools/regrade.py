@@ -123,7 +123,7 @@ def _regraded(
                 room.finish_shard(index, verified_shard(groups))
         room.finish(len(shards))
     facts = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
-    write_scores(room, n=scores["num_samples"], seed=settings.get("seed", 0), word=f"regrade ({label})", **facts)
+    write_scores(room, n=scores["num_samples"], word=f"regrade ({label})", **facts)
     return room
 
 

@@ -140,10 +140,11 @@ def scores(run: RunFiles) -> list[Block]:
         blocks += [_tokens_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
     blocks.append(
         Text(
-            "SEM over sample columns: the spread of the whole-benchmark scores of the n samples, divided by √n, as in the "
-            "paper; it holds the problems fixed. SEM over problems: the spread of the problems' means, divided by the "
-            "root of their number, as in lighteval; it asks about other problems of the same kind. The 95% intervals are "
-            "over problems."
+            "SEM over sample columns: the standard deviation (ddof 1) of the whole-benchmark scores of the n samples, divided "
+            "by √n; it holds the problems fixed. The paper takes ddof 0, which is smaller by √((n − 1)/n). SEM over problems: "
+            "the standard deviation (ddof 1) of the problems' means, divided by the root of their number, as in lighteval; it "
+            "asks about other problems of the same kind. The 95% intervals are over problems: Wilson's at the effective sample "
+            "size, never empty and never outside 0 to 100%."
             + (
                 "" if run.is_evaluation else f" Neither covers training again: each stage was trained once{_seed(run)}."
             ),
@@ -205,8 +206,8 @@ def _pass_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table
         "model",
         "pass@1, %",
         "95% interval",
-        "SEM\u00a0over\u00a0sample columns\u00a0(paper)",
-        "SEM\u00a0over\u00a0problems (lighteval)",
+        "SEM\u00a0(ddof\u00a01) over\u00a0sample\u00a0columns",
+        "SEM\u00a0(ddof\u00a01) over\u00a0problems",
     )
     body = [
         (

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.evaluate.seeds import compare_over_seeds, t_interval
+from redistill.evaluate.intervals import t_interval
+from redistill.evaluate.seeds import compare_over_seeds, smallest_step
 from redistill.io.atomic import read_json
 from redistill.tools.sweep.grid import SweepSettings, Trial
 
@@ -105,7 +106,7 @@ def _column(mine: Scores, control: Scores) -> dict[str, Any]:
     if not mine:
         return {"seeds": []}
     each = [mine[seed]["pass_at_1"]["value"] for seed in sorted(mine)]
-    mean, interval = t_interval(each)
+    mean, interval = t_interval(each, step=smallest_step(list(mine.values())))
     problems = len({id for scores in mine.values() for id in scores["per_problem"]})
     first = next(iter(mine.values()))
     return {
