@@ -20,7 +20,12 @@ def miniature(name):
     tree["train"]["sft"] |= {"steps": 2, "batch_size": 4}
     for stage in tree["train"].values():
         if "rollouts" in stage:
-            stage["rollouts"] |= {"problems": 3, "n": 2, "rounds": min(2, stage["rollouts"]["rounds"]), "max_new_tokens": 6}
+            stage["rollouts"] |= {
+                "problems": 3,
+                "n": 2,
+                "rounds": min(2, stage["rollouts"]["rounds"]),
+                "max_new_tokens": 6,
+            }
     return parse_recipe(tree, "here")
 
 
