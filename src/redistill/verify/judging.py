@@ -6,10 +6,10 @@ read it) or `disagree` (two readings say different things), and never a negative
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, from_sentence
+from redistill.verify.answers import Anchor, find_answer, stated, weigh
 
 Finding = tuple[Outcome, str]
 
@@ -32,7 +32,7 @@ def gold_answer(text: str | None) -> str | None:
     else all of it."""
     if text is None or not text.strip():
         return None
-    return from_boxed(text) or from_hashes(text) or from_sentence(text) or text.strip()
+    return stated(text, "boxed", "hashes", "sentence") or text.strip()
 
 
 def judge(
@@ -44,21 +44,22 @@ def judge(
     verifier_version: str,
     anchors: Sequence[Anchor] | None = None,
 ) -> Verdict:
-    """The verdict of one comparison on one trace. Gold missing: ungradable. No anchored answer: truncated where the
-    completion was cut off by its length, else no_answer. `seconds` is filled in by the pool."""
+    """The verdict of one comparison on one trace. Gold missing: ungradable. No answer: truncated where the
+    completion was cut off by its length or ends inside its thinking, else no_answer. `seconds` is filled in by the pool."""
 
     def verdict(outcome: Outcome, reason: str, extracted: str | None = None) -> Verdict:
         kept = extracted if extracted is None else extracted[:MAX_EXTRACTED]
         return Verdict(outcome, kept, reason, verifier, verifier_version)
 
     gold = gold_answer(problem.answer)
-    answer = extract(trace.completion, anchors)
+    found = find_answer(trace.completion, anchors)
     if gold is None:
-        return verdict(Outcome.ungradable, "no_gold", answer)
-    if answer is None:
-        cut = trace.finish_reason == "length"
-        return verdict(Outcome.truncated if cut else Outcome.no_answer, "no_anchor")
-    return verdict(*compare_bounded(compare, gold, answer), answer)
+        return verdict(Outcome.ungradable, "no_gold", found.answer)
+    if found.answer is None:
+        cut = found.cut or trace.finish_reason == "length"
+        return verdict(Outcome.truncated if cut else Outcome.no_answer, found.reason)
+    finding = weigh(found, partial(compare_bounded, compare, gold))
+    return verdict(*finding, found.answer)
 
 
 def compare_bounded(compare: Callable[[str, str], Finding], gold: str, answer: str) -> Finding:
