@@ -158,8 +158,19 @@ def _without_code(text: str) -> str:
     if "Action" in text or "Observation" in text or "ool " in text:
         text = _TOOL_LINE.sub(" ", text)
     if "```" in text or "~~~" in text:
-        text = _FENCE.sub(lambda fence: "\n" if _is_code(fence.group(2), fence.group(3)) else fence.group(), text)
+        text = _FENCE.sub(_unfenced, text)
     return text
+
+
+def _unfenced(fence: re.Match[str]) -> str:
+    """A fence that is read, or what is left of one that holds code: an answer tag at its end, where it belongs to no line."""
+    if not _is_code(fence.group(2), fence.group(3)):
+        return fence.group()
+    tag = _LAST_TAG.search(fence.group(3))
+    return f"\n{tag.group()}\n" if tag else "\n"
+
+
+_LAST_TAG = re.compile(r"^[ \t]*<answer>[^<]{0,2000}</answer>\s*\Z", re.MULTILINE | re.IGNORECASE)
 
 
 def _is_code(language: str, content: str) -> bool:

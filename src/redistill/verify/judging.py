@@ -10,9 +10,11 @@ from functools import lru_cache, partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer, stated, weigh
+from redistill.verify.task_form import form_missed
 
 Finding = tuple[Outcome, str]
 
+SEVERAL_ANSWERS = "several_answers"  # metadata of a problem whose gold answer is one of several that are right
 RULES_VERSION = "redistill-rules 3"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 WALL_PER_CPU = 10.0  # of a time limit: a machine with ten times as many busy processes as cores is still waited for
@@ -58,8 +60,12 @@ def judge(
     if found.answer is None:
         cut = found.cut or trace.finish_reason == "length"
         return verdict(Outcome.truncated if cut else Outcome.no_answer, found.reason)
-    finding = weigh(found, partial(compare_bounded, compare, gold))
-    return verdict(*finding, found.answer)
+    outcome, reason = weigh(found, partial(compare_bounded, compare, gold))
+    if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, found.answer)):
+        outcome, reason = Outcome.disagree, missed
+    if outcome is Outcome.incorrect and problem.metadata.get(SEVERAL_ANSWERS):
+        outcome, reason = Outcome.disagree, "one_of_several"
+    return verdict(outcome, reason, found.answer)
 
 
 def compare_bounded(compare: Callable[[str, str], Finding], gold: str, answer: str) -> Finding:
