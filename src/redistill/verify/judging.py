@@ -10,11 +10,12 @@ from functools import lru_cache, partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer, stated, weigh
+from redistill.verify.policy import labels_of
+from redistill.verify.several import is_one_of_several
 from redistill.verify.task_form import form_missed
 
 Finding = tuple[Outcome, str]
 
-SEVERAL_ANSWERS = "several_answers"  # metadata of a problem whose gold answer is one of several that are right
 RULES_VERSION = "redistill-rules 3"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 WALL_PER_CPU = 10.0  # of a time limit: a machine with ten times as many busy processes as cores is still waited for
@@ -63,9 +64,15 @@ def judge(
     outcome, reason = weigh(found, partial(compare_bounded, compare, gold))
     if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, found.answer)):
         outcome, reason = Outcome.disagree, missed
-    if outcome is Outcome.incorrect and problem.metadata.get(SEVERAL_ANSWERS):
+    if outcome is Outcome.incorrect and is_one_of_several(problem) and not _labelled_wrong(trace):
         outcome, reason = Outcome.disagree, "one_of_several"
     return verdict(outcome, reason, found.answer)
+
+
+def _labelled_wrong(trace: Trace) -> bool:
+    """Whether the data itself calls the trace wrong, and nowhere right: its maker may have had more than one gold answer."""
+    labels = set(labels_of(trace).values())
+    return Outcome.incorrect in labels and Outcome.correct not in labels
 
 
 def compare_bounded(compare: Callable[[str, str], Finding], gold: str, answer: str) -> Finding:
