@@ -168,10 +168,8 @@ def run_verify(run: Run) -> None:
         rules.finish(corpus["num_shards"])
         extra["judge"] = apply_llm_judge(folder, rules, judge, cache=Path(judge.cache or run.folder / "judge.jsonl"))
     write_json(folder.folder / "label_noise.json", label_noise(folder, seed=run.recipe.seed))
-    differ = compare_labels(
-        folder, labels=heard or present, verifiers=list(run.plan.verifiers), policy=settings.policy
-    )
-    write_json(folder.folder / "label_agreement.json", differ)
+    differ = compare_labels(folder, labels=heard or present, verifiers=list(run.plan.verifiers), policy=settings.policy)
+    write_json(folder.folder / "label_agreement.json", {"tables": differ})
     extra["labels"] = {"heard": heard, "agreement": [table["sentence"] for table in differ]}
     ledger = folder.finish(corpus["num_shards"], **extra)
     by_count = sorted(ledger["tallies"]["outcomes"].items(), key=lambda item: -item[1])

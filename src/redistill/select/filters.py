@@ -18,8 +18,8 @@ from redistill.config.tables import Part
 from redistill.records import Group, Outcome, Trace
 from redistill.select.language import foreign_share
 from redistill.select.trace_features import pass_rate as pass_rate_of
-from redistill.text.thinking import read_thinking
 from redistill.text.repetition import LOOP_TIMES, LOOP_WORDS, MAX_SHARE, MIN_WORDS, NGRAM, repeats
+from redistill.text.thinking import read_thinking
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,10 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 def sides_against_labels(ledger: Mapping[str, Any]) -> str | None:
     """How many sides of the pairs the data's own labels contradict, None where there is none."""
     tallies, pairs = ledger["tallies"], sum(ledger["tallies"].get("prefix_net_weight", {}).values())
-    sides = (("chosen_labelled_wrong", "chosen sides are wrong"), ("rejected_labelled_right", "rejected sides are right"))
+    sides = (
+        ("chosen_labelled_wrong", "chosen sides are wrong"),
+        ("rejected_labelled_right", "rejected sides are right"),
+    )
     said = [
         f"{count:,} of {pairs:,} {words} by {label}" for tally, words in sides for label, count in tallies.get(tally, {}).items()
     ]  # fmt: skip

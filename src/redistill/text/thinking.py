@@ -29,9 +29,7 @@ class Thinking(NamedTuple):
 
 # Tags by name, in pointed brackets: <think> (DeepSeek-R1, Qwen3), <seed:think>, <longcat_think>, <thinking> and
 # <reflection> (Anthropic's prompts, Reflection), <thought> (EXAONE), <reasoning> (GRPO recipes); <|think|> too.
-_NAME = (
-    r"(?:\w{1,20}[:_])?think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|rationale|chain_of_thought|inner_monologue"
-)
+_NAME = r"(?:\w{1,20}[:_])?think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|rationale|chain_of_thought|inner_monologue"
 _TAG = re.compile(
     r"<\|\s?(?:(?P<d>begin|start)|(?P<d_end>end))_(?:of_)?(?:thoughts?|think(?:ing)?|reasoning)\s?\|>"  # OpenThoughts, Command
     r"|<\|(?:thoughts?|think(?:ing)?|reasoning)_(?:(?P<e>begin|start)|(?P<e_end>end))\|>"
@@ -45,7 +43,9 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _DETAILS_END = re.compile(r"</details>", re.IGNORECASE)
-_CHANNEL = re.compile(r"<\|channel\|>\s{0,4}(\w{1,20})\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,200})?<\|message\|>")  # gpt-oss
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s{0,4}(\w{1,20})\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,200})?<\|message\|>"
+)  # gpt-oss
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z\"'(\d])")  # the same, decoded without its special tokens
 _BARE_FINAL = re.compile(r"assistant\s*final(?=\S)")
 

@@ -61,7 +61,9 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "reasoning-gym": reasoning_gym,
 }
 
-OWN_GOLD = frozenset({"reasoning-gym"})  # these read more than a gold answer, and judge also where there is none to compare with
+OWN_GOLD = frozenset(
+    {"reasoning-gym"}
+)  # these read more than a gold answer, and judge also where there is none to compare with
 
 
 def check_verifiers(names: Iterable[str]) -> None:

@@ -91,7 +91,9 @@ def is_placeholder(text: str) -> bool:
 def _place(start: int, end: int, text: str, **more: Any) -> Place:
     """The place of a value; void where nothing stands there, or the words of the format."""
     value = plain_value(text)
-    if not value or not re.sub(r"[\s$*{}]|\\[,;:! ]|\\(?:text|mbox|phantom)\s*\{[^{}]*\}", "", value) and "\\text" not in value:
+    if not value or (
+        not re.sub(r"[\s$*{}]|\\[,;:! ]|\\(?:text|mbox|phantom)\s*\{[^{}]*\}", "", value) and "\\text" not in value
+    ):
         return Place(start, end, None, "empty")
     return Place(start, end, None, "placeholder") if is_placeholder(value) else Place(start, end, value, **more)
 
@@ -213,7 +215,9 @@ _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:final[_ ]?)?(?:answer|ans)\s{0,3}>|(?-
 _JSON_KEY = re.compile(r"""["'](?:final[_ ]?)?answer["']\s*:\s*""", re.IGNORECASE)
 _JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _JSON_BARE = re.compile(r"'([^'\n]*)'|([^\s,}\]\"'`{\[][^\n,}]*)")
-_ARGUMENTS = re.compile(r"""["'](?:arguments|parameters|args|kwargs|tool_input|action_input)["']\s*:\s*["']?\{[^{}]*$""")
+_ARGUMENTS = re.compile(
+    r"""["'](?:arguments|parameters|args|kwargs|tool_input|action_input)["']\s*:\s*["']?\{[^{}]*$"""
+)
 
 
 def answer_tag(text: str) -> Place | None:
@@ -304,7 +308,9 @@ def _unescape(text: str) -> str:
 # --- #### -------------------------------------------------------------------------------------------------------
 
 _HASHES = re.compile(r"####[ \t]*(\S.*)$", re.MULTILINE)
-_HEADING = re.compile(r"(?:\*\*|__)?\d{1,3}\s*(?:[.)]\s+\S*[^\W\d]|[.):]\s*$|[:\-–—]\s+[^\W\d])")  # `#### 2. Second step`
+_HEADING = re.compile(
+    r"(?:\*\*|__)?\d{1,3}\s*(?:[.)]\s+\S*[^\W\d]|[.):]\s*$|[:\-–—]\s+[^\W\d])"
+)  # `#### 2. Second step`
 
 
 def hashes(text: str) -> Place | None:
@@ -345,7 +351,8 @@ _CJK = (
 )  # fmt: skip
 _SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
 _HEADING_LINE = re.compile(
-    r"(?:^|\n)[ \t]*(?:#{1,6}[ \t]*|\*\*)+(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*", re.IGNORECASE
+    r"(?:^|\n)[ \t]*(?:#{1,6}[ \t]*|\*\*)+(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*",
+    re.IGNORECASE,
 )
 # What may stand before `Answer:` on a line of its own.
 _LINE_START = re.compile(
@@ -360,7 +367,9 @@ _SUPPOSED = re.compile(
     r"student'?s?|model'?s?)\s+)$",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|[。！？]|[*_]{2}|,?\s+(?:because|since|which)\b|,\s+(?:so|as|but|not)\b|\s+I hope\b|<\|")
+_SENTENCE_END = re.compile(
+    r"\.(?=\s|$)|[。！？]|[*_]{2}|,?\s+(?:because|since|which)\b|,\s+(?:so|as|but|not)\b|\s+I hope\b|<\|"
+)
 _CJK_CLAUSE = re.compile(r"[，,；;]\s*(?=[\u3040-\u30ff\u4e00-\u9fff])|(?:です|だ|である|입니다|이다|이에요|예요)\s*$")
 _MATHS = re.compile(r"(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
 _LIST_GOES_ON = re.compile(r"\s*(?:,|、|and\b|or\b|y\b|et\b|und\b|и\b|和|或)\s*(?=[$\\\d])")

@@ -116,7 +116,9 @@ def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
     if not rest.strip():
         return []
     found = (ANCHORS[name](rest) for name in names)
-    return sorted((place for place in found if place and place.text is not None and not place.weak), key=lambda p: p.start)
+    return sorted(
+        (place for place in found if place and place.text is not None and not place.weak), key=lambda p: p.start
+    )
 
 
 # --- what is not the answer's text --------------------------------------------------------------------------------
@@ -144,7 +146,24 @@ _TOOL = re.compile(
 )  # fmt: skip
 _TOOL_LINE = re.compile(r"^[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:.*$", re.MULTILINE | re.IGNORECASE)  # fmt: skip
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+#.-]{0,20})[^\n]{0,60}\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
-_READ_FENCES = frozenset(("json", "json5", "jsonc", "text", "txt", "plaintext", "plain", "latex", "tex", "math", "markdown", "md", "xml", "html"))
+_READ_FENCES = frozenset(
+    (
+        "json",
+        "json5",
+        "jsonc",
+        "text",
+        "txt",
+        "plaintext",
+        "plain",
+        "latex",
+        "tex",
+        "math",
+        "markdown",
+        "md",
+        "xml",
+        "html",
+    )
+)
 _CODE = re.compile(
     r"^[ \t]*(?:import|from|def|class|print|return|for|while|let|const|var|assert|#include|>>>)\b[ \t(]|^[ \t]*[A-Za-z_]\w*[ \t]*=[ \t]*[{\[(\"'\w]",
     re.MULTILINE,

@@ -145,7 +145,9 @@ def sentence(table: Mapping[str, Any], policy: str) -> str:
     right, wrong = table["label_says_wrong"], table["label_says_right"]
     if not right["traces"] and not wrong["traces"]:
         return f"{label} and {verifier} agree on all {table['called_correct'] + table['called_incorrect']:,} traces that both decide."
-    heard = _HEARD.get(policy, f"verify.policy {policy} hears one of the two only: write policy agree to take what both say")
+    heard = _HEARD.get(
+        policy, f"verify.policy {policy} hears one of the two only: write policy agree to take what both say"
+    )
     return (
         f"{label} says wrong of {right['traces']:,} of the {table['called_correct']:,} traces that {verifier} calls correct{_named(right)}, "
         f"and right of {wrong['traces']:,} of the {table['called_incorrect']:,} that it calls incorrect{_named(wrong)}; {heard}."
@@ -163,7 +165,10 @@ def example_lines(tables: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines for a terminal: each table's sentence, then its examples of both kinds."""
     for table in tables:
         yield str(table["sentence"])
-        for kind, said, labelled in (("label_says_wrong", "correct", "wrong"), ("label_says_right", "incorrect", "right")):
+        for kind, said, labelled in (
+            ("label_says_wrong", "correct", "wrong"),
+            ("label_says_right", "incorrect", "right"),
+        ):
             for example in table[kind]["examples"]:
                 gold, answer = (" ".join(example[name].split())[:60] for name in ("gold", "answer"))
                 yield f"  {table['verifier']} {said}, {table['label']} {labelled}: {example['task']}, gold {gold!r}, answer {answer!r} ({example['trace_id']})"  # fmt: skip

@@ -63,8 +63,6 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
-
-
 def labels_heard(written: Sequence[str] | None, policy: str, present: Sequence[str]) -> list[str]:
     """The labels that count: those of the recipe, or where it writes none all that the data brings, under `agree`."""
     if written is not None:

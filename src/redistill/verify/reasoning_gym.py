@@ -24,7 +24,7 @@ from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer
 from redistill.verify.cascade import judge_answer
 from redistill.verify.judging import MAX_COMPARED, MAX_EXTRACTED
-from redistill.verify.reading import clean
+from redistill.verify.reading import clean, read_number
 from redistill.verify.several import entry_metadata, task_of
 
 PACKAGE = "reasoning_gym"
@@ -44,7 +44,31 @@ PARSING = frozenset(
 EVALUATING = frozenset(
     ("string_insertion", "spiral_matrix", "binary_matrix", "n_queens", "number_sorting", "bitwise_arithmetic")
 )
-_FUNCTIONS = frozenset("sqrt exp log ln sin cos tan sec csc cot asin acos atan sinh cosh tanh pi E C Abs abs".split())
+_FUNCTIONS = frozenset(
+    [
+        "sqrt",
+        "exp",
+        "log",
+        "ln",
+        "sin",
+        "cos",
+        "tan",
+        "sec",
+        "csc",
+        "cot",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "pi",
+        "E",
+        "C",
+        "Abs",
+        "abs",
+    ]
+)
 
 
 def reasoning_gym(
@@ -59,7 +83,8 @@ def reasoning_gym(
 
     anchors: where an answer is looked for and in which order (see answers.ANCHORS). Reasons beside the shared ones:
     `no_task` (the metadata names none), `task_unknown`, `scorer_unusable`, `metadata_missing:KEY`, `unsafe_answer`,
-    `scorer_rejects_gold`, `perhaps_unread`, `equal_to_gold` (a low score for what equals the gold answer).
+    `scorer_rejects_gold`, `partial_score`, `perhaps_unread`, `equal_to_gold` (a low score for what equals the gold answer),
+    `different_number` (full marks for a number that differs).
     """
     verdict = partial(Verdict, verifier="reasoning-gym", verifier_version=f"reasoning-gym {_version()}")
     found = find_answer(trace.completion, anchors)
@@ -93,6 +118,9 @@ def reasoning_gym(
 
 def _outcome(score: float, answer: str, gold: str | None, right_at: float, wrong_at: float) -> tuple[Outcome, str]:
     if score >= right_at - 1e-9:
+        numbers = gold is not None and bool(read_number(clean(gold)) and read_number(clean(answer)))
+        if numbers and judge_answer(str(gold), answer).outcome is Outcome.incorrect:
+            return Outcome.disagree, "different_number"  # some scorers allow 1e-5 of difference, which is all of 1e-10
         return Outcome.correct, "full_score"
     if score > wrong_at:
         return Outcome.disagree, "partial_score"
@@ -106,7 +134,9 @@ def _outcome(score: float, answer: str, gold: str | None, right_at: float, wrong
 def check_installed() -> None:
     """OperatorError where the package is not there."""
     if importlib.util.find_spec(PACKAGE) is None:
-        raise OperatorError("the verifier reasoning-gym needs the extra of that name: pip install 'redistill[reasoning-gym]'.")
+        raise OperatorError(
+            "the verifier reasoning-gym needs the extra of that name: pip install 'redistill[reasoning-gym]'."
+        )
 
 
 @lru_cache(maxsize=1)
@@ -171,14 +201,21 @@ def harmless(text: str, *, parsed: bool) -> bool:
     try:
         ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return bool(re.fullmatch(r"[\d\s()+\-*/.,x<>&|^~%a-fA-F]*", text)) and not re.search(r"[a-wyzA-Z]{2,}\s*\(", text)
+        return bool(re.fullmatch(r"[\d\s()+\-*/.,x<>&|^~%a-fA-F]*", text)) and not re.search(
+            r"[a-wyzA-Z]{2,}\s*\(", text
+        )
     return True
 
 
 def _is_safe(task: str, answer: str, gold: str | None, metadata: Mapping[str, Any]) -> bool:
     if task not in PARSING and task not in EVALUATING:
         return True
-    texts = [answer, clean(answer), gold or "", *(str(metadata[key]) for key in ("integrand", "problem") if key in metadata)]
+    texts = [
+        answer,
+        clean(answer),
+        gold or "",
+        *(str(metadata[key]) for key in ("integrand", "problem") if key in metadata),
+    ]
     return all(harmless(text, parsed=task in PARSING) for text in texts)
 
 

@@ -1,6 +1,6 @@
 """Problems whose gold answer is one of several right ones: another answer is not wrong by being another.
 
-    is_one_of_several(problem of the task word_ladder)    ->  True: many ladders lead from COLD to WARM
+is_one_of_several(problem of the task word_ladder)    ->  True: many ladders lead from COLD to WARM
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,9 @@ _FACTOR = re.compile(r"\b(?:factor(?:i[sz]e)?(?:d|ing)?\b(?!s)|factored form|as 
 _PRIMES = re.compile(r"\bprime factori[sz]ation|product of (?:its )?prime|into (?:its )?prime factors", re.IGNORECASE)
 _RATIONALIZE = re.compile(r"\brationali[sz]e", re.IGNORECASE)
 _MIXED = re.compile(r"\bmixed (?:number|fraction|numeral)", re.IGNORECASE)
-_FRACTION = re.compile(r"\bas an? (?:\w+ )?(?:common |simplified |reduced |proper |improper )?fraction|\bfraction in", re.IGNORECASE)
+_FRACTION = re.compile(
+    r"\bas an? (?:\w+ )?(?:common |simplified |reduced |proper |improper )?fraction|\bfraction in", re.IGNORECASE
+)
 _DECIMAL = re.compile(r"\b(?:as a decimal|in decimal form|decimal notation|to a decimal)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\b(?:as a percent(?:age)?|to a percent(?:age)?)\b", re.IGNORECASE)
 _SCIENTIFIC = re.compile(r"\b(?:scientific notation|standard form)\b", re.IGNORECASE)
@@ -45,7 +47,9 @@ def plain(text: str, space: str = "") -> str:
     text = re.sub(r"\\(?:cdot|times)(?![A-Za-z])|[×·]", "*", text).replace("**", "^").replace("−", "-")
     text = re.sub(r"\{(\w)\}", r"\1", text)
     for _ in range(4):
-        text, count = _FRAC.subn(lambda m: _divided(m.group(1) or m.group(2) or "", m.group(3) or m.group(4) or ""), text)
+        text, count = _FRAC.subn(
+            lambda m: _divided(m.group(1) or m.group(2) or "", m.group(3) or m.group(4) or ""), text
+        )
         if not count:
             break
     return text
@@ -121,7 +125,9 @@ def _is_product(text: str, _: str) -> bool:
 def _is_prime_product(text: str, _: str) -> bool:
     """Whether every number but an exponent is prime."""
     numbers = [int(n) for n in re.findall(r"(?<!\^)(?<!\^\{)(?<!\d)\d+", text) if len(n) < 10]
-    return bool(numbers) and all(n > 1 and all(n % d for d in range(2, min(math.isqrt(n), 100_000) + 1)) for n in numbers)
+    return bool(numbers) and all(
+        n > 1 and all(n % d for d in range(2, min(math.isqrt(n), 100_000) + 1)) for n in numbers
+    )
 
 
 def _terms(text: str) -> int:
