@@ -74,7 +74,7 @@ def read_thinking(completion: str) -> Thinking:
     text = own_turn(completion)
     if channels := list(_CHANNEL.finditer(text)):
         last = channels[-1]
-        thinking = text[channels[0].end() : last.start()].partition("<|end|>")[0]
+        thinking = re.split(r"<\|(?:end|start)\|>", text[channels[0].end() : last.start()], maxsplit=1)[0]
         if last.group(1) != "final":
             return Thinking(text[channels[0].end() :], "", "open")
         return Thinking(thinking if len(channels) > 1 else "", text[last.end() :], "closed")

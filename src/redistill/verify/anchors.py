@@ -351,7 +351,7 @@ _CJK = (
 )  # fmt: skip
 _SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
 _HEADING_LINE = re.compile(
-    r"(?:^|\n)[ \t]*(?:#{1,6}[ \t]*|\*\*)+(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*",
+    r"(?:^|\n)[ \t]*(?=[#*])[#* \t]{1,12}(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*",
     re.IGNORECASE,
 )
 # What may stand before `Answer:` on a line of its own.

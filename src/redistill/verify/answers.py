@@ -209,10 +209,10 @@ _NEXT_TURN = re.compile(
 
 def _first_turn(text: str) -> str:
     """The text up to a new question or a new speaker. A task told again before any answer stays: it opens a solution."""
+    told = 0  # up to where the text was looked at, so that no part of it is read twice
     for turn in _NEXT_TURN.finditer(text):
-        before = text[: turn.start()]
-        if not before.strip():
-            continue
-        if turn.group("person") or any(anchor(before) for anchor in ANCHORS.values()):
-            return before
+        before = text[told : turn.start()]
+        if before.strip() and (turn.group("person") or any(anchor(before) for anchor in ANCHORS.values())):
+            return text[: turn.start()]
+        told = turn.start()
     return text
