@@ -78,7 +78,9 @@ def test_a_mention_of_a_tag_opens_nothing(text):
     assert read_thinking(text) == ("", text, "none")
 
 
-@pytest.mark.parametrize("text", ["It is 7. <think>or 5", "It is 7\n<think> or 5", "Let me see <think> perhaps 5", "<think> is it 5"])
+@pytest.mark.parametrize(
+    "text", ["It is 7. <think>or 5", "It is 7\n<think> or 5", "Let me see <think> perhaps 5", "<think> is it 5"]
+)
 def test_what_may_be_a_thought_is_one(text):
     assert thinking_state(text) == "open"
 

@@ -47,7 +47,9 @@ def test_a_last_box_that_says_nothing_is_void_and_never_the_one_before(text, why
     assert place is not None and (place.text, place.void) == (None, why)
 
 
-@pytest.mark.parametrize("text", ["12", "x", r"\text{no solution}", "A", "answer 7", "the value 3", "Paris", "0.333..."])
+@pytest.mark.parametrize(
+    "text", ["12", "x", r"\text{no solution}", "A", "answer 7", "the value 3", "Paris", "0.333..."]
+)
 def test_an_answer_is_no_placeholder(text):
     assert not is_placeholder(text)
 

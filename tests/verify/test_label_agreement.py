@@ -46,7 +46,10 @@ def compared(room, policy="agree"):
 def test_both_sides_are_counted_by_task_where_both_decide(room):
     table = compared(room)
     assert (table["called_correct"], table["called_incorrect"]) == (14, 5)
-    assert (table["label_says_wrong"]["traces"], table["label_says_wrong"]["tasks"]) == (7, {"simplify": 5, "expand": 2})
+    assert (table["label_says_wrong"]["traces"], table["label_says_wrong"]["tasks"]) == (
+        7,
+        {"simplify": 5, "expand": 2},
+    )
     assert (table["label_says_right"]["traces"], table["label_says_right"]["tasks"]) == (1, {"palindrome": 1})
 
 

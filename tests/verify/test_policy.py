@@ -230,7 +230,9 @@ def test_which_labels_count(written, policy: str, heard: list[str]) -> None:
 
 def test_labels_are_told_from_verdicts() -> None:
     problem = make_problem("1+1=", answer="2")
-    trace = make_trace(problem.id, "2").with_verdict("teacher_label", Verdict(Outcome.incorrect, verifier="teacher_label"))
+    trace = make_trace(problem.id, "2").with_verdict(
+        "teacher_label", Verdict(Outcome.incorrect, verifier="teacher_label")
+    )
     trace = trace.with_verdict("cascade", Verdict(Outcome.correct, verifier="cascade", verifier_version="rules 3"))
     trace = trace.with_verdict(FINAL, Verdict(Outcome.correct, verifier="policy:agree"))
     assert labels_of(trace) == {"teacher_label": Outcome.incorrect}

@@ -45,7 +45,11 @@ def test_what_the_scorer_needs_and_the_file_lacks_is_named():
 
 @pytest.mark.parametrize(
     ("metadata", "reason"),
-    [({}, "no_task"), ({"task": "no such task"}, "task_unknown"), ({"task": "game_of_life_halting"}, "scorer_unusable")],
+    [
+        ({}, "no_task"),
+        ({"task": "no such task"}, "task_unknown"),
+        ({"task": "game_of_life_halting"}, "scorer_unusable"),
+    ],
 )
 def test_a_task_without_a_usable_scorer_is_undecided(metadata, reason):
     assert verdict("True", gold="True", metadata=metadata).reason == reason
@@ -104,7 +108,9 @@ def test_mathematics_reaches_it(text):
     assert harmless(text, parsed=True)
 
 
-@pytest.mark.parametrize("text", ["[[1, 2], [3, 4]]", "[(1, 2), (3, 4)]", "AABBC", "((0x3a + 0x1b) * 3)", "1 2 3", "['a', 'b']"])
+@pytest.mark.parametrize(
+    "text", ["[[1, 2], [3, 4]]", "[(1, 2), (3, 4)]", "AABBC", "((0x3a + 0x1b) * 3)", "1 2 3", "['a', 'b']"]
+)
 def test_data_reaches_it(text):
     assert harmless(text, parsed=False)
 
@@ -126,13 +132,18 @@ def test_every_scorer_that_evaluates_is_known():
 # --- among the other verifiers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", ["n_queens", "countdown", "jugs", "shortest_path", "tower_of_hanoi", "base_conversion", "zebra_puzzles"])
+@pytest.mark.parametrize(
+    "task", ["n_queens", "countdown", "jugs", "shortest_path", "tower_of_hanoi", "base_conversion", "zebra_puzzles"]
+)
 def test_an_entry_of_the_package_that_went_through_json_is_scored(task):
     import reasoning_gym
 
     entry = reasoning_gym.create_dataset(task, size=1, seed=3)[0]
     metadata = json.loads(json.dumps(entry["metadata"]))
-    assert verdict(entry["answer"], gold=entry["answer"], metadata=metadata, statement=entry["question"]).outcome == Outcome.correct
+    assert (
+        verdict(entry["answer"], gold=entry["answer"], metadata=metadata, statement=entry["question"]).outcome
+        == Outcome.correct
+    )
     assert task not in UNUSABLE
 
 
@@ -140,7 +151,9 @@ def test_it_judges_where_the_gold_answer_cannot_be_compared_with():
     prose = "a long way round " * 10
     problem = make_problem("Say it.", answer=prose, metadata={"task": "string_manipulation"})
     group = Group(problem, (make_trace(problem.id, f"<answer>{prose.strip()}</answer>"),))
-    with VerifierPool({"reasoning-gym": module_function, GOLD: check_gold}, workers=1, timeout_seconds=60, memory_mb=4096) as pool:
+    with VerifierPool(
+        {"reasoning-gym": module_function, GOLD: check_gold}, workers=1, timeout_seconds=60, memory_mb=4096
+    ) as pool:
         golds = check_golds(pool, [group])
         assert golds[problem.id].outcome == Outcome.ungradable
         (after,) = judged(pool, [group], "reasoning-gym", golds=golds)
