@@ -38,10 +38,10 @@ _TAG = re.compile(
     r"|<\s{0,4}\|?\s{0,4}(?P<a_end>/?)\s{0,4}(?P<a>" + _NAME + r")\s{0,4}\|?\s{0,4}>"
     r"|\[\s{0,4}(?P<b_end>/?)\s{0,4}(?P<b>(?-i:THINK(?:ING)?|THOUGHT|REASONING))\s{0,4}\]"  # Magistral; [thinking] is prose
     r"|◁(?P<c_end>/?)(?P<c>think)▷"  # Kimi
-    r"|<details\s(?P<h>[^<>]{0,60}type=.reasoning.)[^<>]{0,60}>"  # Open WebUI, closed by </details>
-    r"|\A\s*(?P<i>Thinking)\.\.\.\s*\n|(?P<i_end>\.\.\.done thinking\.)",  # ollama's terminal
+    r"|<details\s(?P<h>[^<>]{0,60}type=.reasoning.)[^<>]{0,60}>",  # Open WebUI, closed by </details>
     re.IGNORECASE,
 )
+_TERMINAL = re.compile(r"\A\s*(?P<i>Thinking)\.\.\.\s*\n|(?P<i_end>\.\.\.done thinking\.)")  # ollama's terminal
 _DETAILS_END = re.compile(r"</details>", re.IGNORECASE)
 _CHANNEL = re.compile(
     r"<\|channel\|>\s{0,4}(\w{1,20})\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,200})?<\|message\|>"
@@ -72,13 +72,13 @@ class _Tag(NamedTuple):
 def read_thinking(completion: str) -> Thinking:
     """The parts of the model's own turn: the answer part follows the last closing tag, or is all where there is none."""
     text = own_turn(completion)
-    if channels := list(_CHANNEL.finditer(text)):
+    if channels := list(_CHANNEL.finditer(text)) if "<|channel|>" in text else []:
         last = channels[-1]
         thinking = re.split(r"<\|(?:end|start)\|>", text[channels[0].end() : last.start()], maxsplit=1)[0]
         if last.group(1) != "final":
             return Thinking(text[channels[0].end() :], "", "open")
         return Thinking(thinking if len(channels) > 1 else "", text[last.end() :], "closed")
-    if bare := _BARE_ANALYSIS.match(text):
+    if bare := _BARE_ANALYSIS.match(text) if "analysis" in text[:40] else None:
         finals = list(_BARE_FINAL.finditer(text))
         if not finals:
             return Thinking(text[bare.end() :], "", "open")
@@ -112,7 +112,10 @@ def thinking_state(completion: str) -> ThinkingState:
 
 def _tags(text: str) -> Iterator[_Tag]:
     """The tags of thinking in their order, without those that are only mentioned."""
-    found = [_tag(match) for match in _TAG.finditer(text)]
+    bracketed = "<" in text or "[" in text or "◁" in text
+    found = [_tag(match) for match in _TAG.finditer(text)] if bracketed else []
+    if "done thinking." in text or text.lstrip().startswith("Thinking..."):
+        found += [_tag(match) for match in _TERMINAL.finditer(text)]
     found = sorted(found + [_Tag(m.start(), m.end(), "h", True) for m in _details_ends(text, found)])
     skip = -1
     for index, tag in enumerate(found):

@@ -81,7 +81,7 @@ def plain_value(text: str) -> str:
 
 def is_placeholder(text: str) -> bool:
     """Whether a value is the words of the format asked for and no answer: `ANSWER`, `your answer here`, `...`, `?`."""
-    if len(text) > 80:
+    if len(text) > 80 or any(mark.isdigit() for mark in text):
         return False
     bare = _PLAIN_TEXT.sub(r" \1 ", _DOTS.sub("...", text)).replace("\\", " ").replace("_", " ")
     bare = " ".join(re.sub(r"[$*`'\"<>{}\[\]()~:]", " ", bare).split()).rstrip("!")
@@ -222,7 +222,7 @@ _ARGUMENTS = re.compile(
 
 def answer_tag(text: str) -> Place | None:
     """What the last <answer>...</answer> holds; a box or `Answer:` inside it is opened. Void where it never closes."""
-    if "nsw" not in text and "NSW" not in text and "ans" not in text.lower():
+    if "<" not in text and "[ANS" not in text:
         return None
     opening = None
     last: Place | None = None
@@ -300,6 +300,8 @@ def _json_structure(start: int, end: int, written: str) -> Place:
 
 def _unescape(text: str) -> str:
     """JSON escapes undone, but `\\frac` and `\\times` written with one backslash kept: \\f and \\t are not meant."""
+    if "\\" not in text:
+        return text
     text = re.sub(r"\\[nrt](?![A-Za-z])", " ", text.replace(r"\\", "\0"))
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m.group(1), 16)), text)
     return re.sub(r'\\(["/])', r"\1", text).replace("\0", "\\")
@@ -391,6 +393,9 @@ _REMARK = re.compile(
 )
 
 
+_STEMS = ("ans", "resp", "repo", "antwo", "rispo", "svar", "vast", "cevap", "jawab")  # of every noun that is ASCII
+
+
 def sentence(text: str) -> Place | None:
     """`The final answer is X.`, `Answer: X`, `答案是 X`, at the end of the text; X may stand on the line below.
 
@@ -398,6 +403,10 @@ def sentence(text: str) -> Place | None:
     one never wins over it, and counts as weak where it stands alone.
     """
     offset = max(0, len(text) - TAIL_CHARS)
+    if text.isascii():
+        lower = text[offset:].lower()
+        if not any(stem in lower for stem in _STEMS):
+            return None
     places = list(_statements(text[offset:], offset))
     if not places:
         return None

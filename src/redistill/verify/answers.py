@@ -110,10 +110,13 @@ def stated(text: str, *names: Anchor) -> str | None:
     return next((place.text for name in names if (place := ANCHORS[name](text)) and place.text is not None), None)
 
 
+_SAYS = re.compile(r"\w")
+
+
 def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
     """What is stated after a place, in order: values only."""
     rest = text[start:]
-    if not rest.strip():
+    if not _SAYS.search(rest):
         return []
     found = (ANCHORS[name](rest) for name in names)
     return sorted(
@@ -144,7 +147,10 @@ _TOOL = re.compile(
     r"|<[|｜]tool[▁_]calls?(?:[▁_]section)?(?:[▁_]begin)?[|｜]>.*?(?:<[|｜]tool[▁_]calls?(?:[▁_]section)?[▁_]end[|｜]>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )  # fmt: skip
-_TOOL_LINE = re.compile(r"^[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:.*$", re.MULTILINE | re.IGNORECASE)  # fmt: skip
+_TOOL_OPENS = re.compile(
+    r"<(?:[|｜]?(?:tool|python)|function|interpreter|output|execution|search|information)", re.IGNORECASE
+)
+_TOOL_LINE = re.compile(r"^[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:.*$", re.MULTILINE)  # fmt: skip
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+#.-]{0,20})[^\n]{0,60}\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
 _READ_FENCES = frozenset(
     (
@@ -172,9 +178,9 @@ _CODE = re.compile(
 
 def _without_code(text: str) -> str:
     """The text without tool calls, their results, and code: what a program says there is not what the model answers."""
-    if "<" in text or "[TOOL" in text:
+    if "[TOOL" in text or ("<" in text and _TOOL_OPENS.search(text)):
         text = _TOOL.sub(" ", text)
-    if "Action" in text or "Observation" in text or "ool " in text:
+    if "Action Input" in text or "Observation" in text or "Tool " in text or "Function call" in text:
         text = _TOOL_LINE.sub(" ", text)
     if "```" in text or "~~~" in text:
         text = _FENCE.sub(_unfenced, text)

@@ -59,9 +59,16 @@ def _divided(above: str, below: str) -> str:
     return "/".join(part if re.fullmatch(r"\w+", part) else f"({part})" for part in (above, below))
 
 
+_WHOLE = re.compile(r"[$\s]*-?\d[\d,]*(?:\.0+)?[$\s.]*")  # a whole number has one form
+
+
 def form_missed(statement: str, gold: str, answer: str) -> str | None:
     """The word for what an answer of the right value misses of the task, None where nothing is missed."""
-    if max(len(gold), len(answer)) > MAX_CHARS:
+    if (
+        max(len(gold), len(answer)) > MAX_CHARS
+        or gold == answer
+        or (_WHOLE.fullmatch(gold) and _WHOLE.fullmatch(answer))
+    ):
         return None
     ours, theirs = plain(gold).rpartition("=")[2], plain(answer).rpartition("=")[2]
     if ours == theirs:
