@@ -203,12 +203,12 @@ def test_a_text_that_would_grow_or_run_is_refused(bomb, tmp_path):
 def test_what_is_not_written_follows_the_one_who_judges():
     tree = {**_smallest(), "verify": {"verifiers": [{"name": "mine:yes_no", "strict": True}]}}
     recipe = parse_recipe(tree, "x")
-    assert recipe.verify.policy == "mine:yes_no" and recipe.evaluate.verifier.options == {"strict": True}
+    assert recipe.verify.policy == "agree" and recipe.evaluate.verifier.options == {"strict": True}
     assert parse_recipe({**tree, "evaluate": {"verifier": "exact"}}, "x").evaluate.verifier.name == "exact"
     labels = parse_recipe({**_smallest(), "verify": {"verifiers": [], "labels": ["teacher_label"]}}, "x")
     assert labels.verify.policy == "teacher_label" and labels.evaluate.verifier.name == "cascade"
     both = parse_recipe({**_smallest(), "verify": {"labels": ["teacher_label"]}}, "x")
-    assert both.verify.policy == "cascade"
+    assert both.verify.policy == "agree"
 
 
 def _smallest():

@@ -89,7 +89,7 @@ def test_the_card_says_data_verdicts_scores_and_how_to_do_it_again(folder):
         "`mine.jsonl` sha256 `ab12`",
         "`select/pairs/part-00000.parquet` sha256 `cd34`",
         "mine.jsonl: our own, CC BY 4.0",
-        "policy `cascade`",
+        "policy `agree`",
         "700 correct, 300 incorrect",
         "Speaks English only.",
         "redistill run recipe.yaml",

@@ -1,10 +1,10 @@
-"""Prompts: text goes in as it is, and what is thought is told from what is answered."""
+"""Prompts: text goes in as it is."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redistill.records import make_problem
-from redistill.text.prompts import TEMPLATES, render, split_thinking
+from redistill.text.prompts import TEMPLATES, render
 
 
 @settings(derandomize=True, deadline=None)
@@ -24,14 +24,3 @@ def test_the_papers_prompt_is_the_papers():
     text = render(make_problem("1+1"), TEMPLATES["paper"])
     assert text.startswith("Solve the following math problem efficiently and clearly.  The last line of your response")
     assert "$\\boxed{ANSWER}$. I hope it is correct'" in text and text.endswith("\n\n1+1\n\n")
-
-
-def test_the_answer_is_what_follows_the_last_end_of_thought():
-    assert split_thinking("<think>a</think>b") == ("a", "b")
-    assert split_thinking("a</think>b") == ("a", "b")  # the opening mark stood in the prompt
-    assert split_thinking("<think>a</think>b<think>c</think>d") == ("a</think>b<think>c", "d")
-    assert split_thinking("no thought") == ("", "no thought")
-
-
-def test_a_thought_that_never_ends_has_no_answer():
-    assert split_thinking("<think>the answer is 4") == ("the answer is 4", "")

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redistill.verify.answers import ANCHORS, boxes, extract
+from redistill.records import Outcome
+from redistill.verify.anchors import boxes
+from redistill.verify.answers import ANCHORS, extract, find_answer, weigh
 
 
 @pytest.mark.parametrize(
@@ -16,7 +18,7 @@ from redistill.verify.answers import ANCHORS, boxes, extract
         (r"first \boxed{3}. No: \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\fbox{7}", "7"),
         (r"$\boxed{\{1, 2\}}$", r"\{1, 2\}"),
-        (r"put it within \boxed{}: \boxed{5} or so, \boxed{}", "5"),
+        (r"put it within \boxed{}: it is \boxed{5}", "5"),
         (r"\(\boxed{2}\) and \(\boxed{3}\)", "2, 3"),
         (r"$\boxed{5}$, so $\boxed{5}$" "\n" r"$\boxed{5}$", "5"),
         (r"a_7 is \boxed{17.5} and the sum of all of them is \boxed{97}", "97"),
@@ -65,7 +67,7 @@ def test_anchors_are_looked_for_in_the_order_asked() -> None:
 
 
 def test_boxes_may_be_nested() -> None:
-    assert [content for _, _, content in boxes(r"\boxed{x = \boxed{5}}")] == ["5", r"x = \boxed{5}"]
+    assert [box.content for box in boxes(r"\boxed{x = \boxed{5}}")] == ["5", r"x = \boxed{5}"]
 
 
 @pytest.mark.parametrize(
@@ -122,4 +124,103 @@ def test_no_text_breaks_extraction(text: str) -> None:
 @given(st.text(max_size=40), st.text(alphabet="abc123+-=/^_ ", min_size=1, max_size=20).filter(str.strip))
 def test_the_last_box_is_always_found(before: str, content: str) -> None:
     text = before.replace("<think>", "").replace("answer", "") + "\n\\boxed{" + content + "}"
-    assert ANCHORS["boxed"](text) == content.strip()
+    place = ANCHORS["boxed"](text)
+    assert place is not None and place.text in (content.strip(), None)
+
+
+# --- which answer counts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("Half is \\boxed{4}, so the answer is \\boxed{9", None),
+        ("Half is \\boxed{4}. In total: \\boxed{}", None),
+        ("I put it in \\boxed{}. The answer is 9.", "9"),
+        ("\\boxed{ANSWER}\n\nFinal answer: 9", "9"),
+        ("The field is \\boxed{E}.\n\nAnswer: C", "C"),
+        ("The field is \\boxed{E}.\n\n**Final Answer:** C", "C"),
+        ("We have \\boxed{9} in all; that is the answer we want", "9"),
+        ("<answer>4</answer> and {\"answer\": 9}", "4"),
+        ("```python\nresult = {'answer': 4}\n```\nIt prints \\boxed{9}", "9"),
+        ("```\nx = 3\nprint('the answer is 4')\n```\nThe answer is 9", "9"),
+        ("```\n{\"answer\": 9}\n```", "9"),
+        ('<tool_call>{"name": "f", "arguments": {"answer": 4}}</tool_call>\nThe answer is 9.', "9"),
+        ('<tool_response>{"answer": 4}</tool_response>\nThe answer is 9.', "9"),
+        ('Action Input: {"answer": 4}\nThe answer is 9.', "9"),
+        ("```python\nx = 9\n<answer>9</answer>\n```", "9"),
+        ("The answer is 9.\n\nQuestion: What is 2*2?\nAnswer: 4", "9"),
+        ("#### 9\n\nQ: What is 2*2?\nA: The answer is 4", "9"),
+        ("\\boxed{9}\nHuman: and 2*2?\nAssistant: \\boxed{4}", "9"),
+        ("\\boxed{9}\n\n### Problem 2:\nWhat is 2*2? \\boxed{4}", "9"),
+        ("I give up.\nUser: What is 2*2?\nAssistant: The answer is 4.", None),
+        ("Question: What is 3*3?\nAnswer: 9", "9"),
+        ("Let me restate it.\nProblem: find 3*3.\nSo \\boxed{9}", "9"),
+        ("\\boxed{9}<|im_end|>\n<|im_start|>user\n2*2?<|im_end|>\n<|im_start|>assistant\n\\boxed{4}", "9"),
+        ("\x08oxed{9}", "9"),
+        ("\\boxed{\x0crac{9}{2}}", "\\frac{9}{2}"),
+        ("<thinking>the answer is 4</thinking>The answer is 9", "9"),
+        ("<|begin_of_thought|>4<|end_of_thought|><|begin_of_solution|>\\boxed{9}<|end_of_solution|>", "9"),
+    ],
+)  # fmt: skip
+def test_which_of_several_places_counts(completion: str, answer: str | None) -> None:
+    assert extract(completion) == answer
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason", "cut"),
+    [
+        ("<thought>it is \\boxed{4}", "thinking_unclosed", True),
+        ("\\boxed{4", "unclosed_answer", False),
+        ("\\boxed{}", "empty_answer", False),
+        ("<answer>your answer here</answer>", "placeholder_answer", False),
+        ("I do not know", "no_anchor", False),
+    ],
+)
+def test_why_there_is_no_answer(completion: str, reason: str, cut: bool) -> None:
+    found = find_answer(completion)
+    assert (found.answer, found.reason, found.cut) == (None, reason, cut)
+
+
+def by_number(gold: str):
+    """A comparison of comma-separated numbers; text that is none is undecided."""
+
+    def compare(answer: str) -> tuple[Outcome, str]:
+        try:
+            same = [float(n) for n in answer.split(",")] == [float(n) for n in gold.split(",")]
+        except ValueError:
+            return Outcome.ungradable, "unread"
+        return (Outcome.correct, "same") if same else (Outcome.incorrect, "differs")
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "outcome"),
+    [
+        ("\\boxed{4}\n\\boxed{9}", "4, 9", "correct"),
+        ("\\boxed{4}\n\\boxed{9}", "9", "disagree"),  # the last of two, or one of a list
+        ("\\boxed{4}\n\\boxed{9}", "8", "incorrect"),
+        ("\\boxed{4}, then corrected to \\boxed{9}", "9", "correct"),
+        ("\\boxed{4}, then corrected to \\boxed{9}", "4, 9", "disagree"),
+        ("\\boxed{9}\n\nAnswer: 9", "9", "correct"),
+        ("\\boxed{4}\n\nAnswer: 9", "9", "disagree"),  # the two contradict each other
+        ("\\boxed{4}\n\nAnswer: 9", "4", "disagree"),
+        ("\\boxed{4}\n\nAnswer: 9", "7", "incorrect"),
+        ("\\boxed{x}\n\nAnswer: 9", "9", "correct"),
+        ("<answer>4</answer> Wait. \\boxed{9}", "9", "disagree"),
+        ("<answer>4</answer> Wait. \\boxed{9}", "4", "disagree"),
+        ("the answer is 9", "9", "correct"),
+        ("the answer is 8", "9", "incorrect"),
+    ],
+)
+def test_answers_that_contradict_each_other_are_undecided(completion: str, gold: str, outcome: str) -> None:
+    assert weigh(find_answer(completion), by_number(gold))[0] == outcome
+
+
+def test_a_remark_is_right_or_nothing() -> None:
+    def compare(answer: str) -> tuple[Outcome, str]:
+        return (Outcome.correct, "same") if answer == "positive" else (Outcome.incorrect, "differs")
+
+    assert weigh(find_answer("so the answer is positive."), compare)[0] == Outcome.correct
+    assert weigh(find_answer("so the answer is consistent."), compare) == (Outcome.ungradable, "perhaps_a_remark")

@@ -8,7 +8,7 @@ import pytest
 from redistill.errors import OperatorError
 from redistill.records import DECIDED, FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import check_policy, combine, verify_group
-from redistill.verify.policy import second_opinion
+from redistill.verify.policy import MISSING, labels_heard, labels_of, second_opinion
 
 
 def joined(policy: str, *outcomes: str) -> str:
@@ -186,3 +186,53 @@ def test_a_verdict_that_the_judge_overturns_keeps_the_answer_and_the_time_of_the
 def test_a_verdict_that_the_judge_leaves_says_only_that_it_was_heard(policy: str) -> None:
     same = dataclasses.replace(RULES, verifier=f"cascade, judge:{policy}")
     assert second_opinion(RULES, dataclasses.replace(JUDGE, outcome=Outcome.incorrect), policy) == same
+
+
+# --- agree --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "agreed"),
+    [
+        (("correct", "correct"), "correct"),
+        (("incorrect", "incorrect"), "incorrect"),
+        (("correct", "incorrect"), "disagree"),
+        (("ungradable", "correct"), "ungradable"),  # a label alone makes nothing right
+        (("correct", "no_answer"), "no_answer"),
+        (("incorrect", "timeout"), "timeout"),
+        (("correct", "incorrect", "timeout"), "disagree"),
+    ],
+)
+def test_agree_takes_what_nobody_contradicts(outcomes: tuple[str, ...], agreed: str) -> None:
+    assert joined("agree", *outcomes) == agreed
+
+
+def test_a_label_that_a_row_lacks_is_silent_under_agree() -> None:
+    for outcome in (Outcome.correct, Outcome.incorrect, Outcome.no_answer):
+        assert combine({"cascade": Verdict(outcome), "teacher_label": MISSING}, "agree").outcome == outcome
+    assert combine({"teacher_label": MISSING}, "agree").outcome == Outcome.ungradable
+
+
+@pytest.mark.parametrize(
+    ("written", "policy", "heard"),
+    [
+        (None, "agree", ["a", "b"]),
+        (None, "cascade", []),
+        (None, "all", []),
+        ([], "agree", []),
+        (["b"], "agree", ["b"]),
+        (["b"], "all", ["b"]),
+    ],
+)
+def test_which_labels_count(written, policy: str, heard: list[str]) -> None:
+    assert labels_heard(written, policy, ["a", "b"]) == heard
+
+
+def test_labels_are_told_from_verdicts() -> None:
+    problem = make_problem("1+1=", answer="2")
+    trace = make_trace(problem.id, "2").with_verdict(
+        "teacher_label", Verdict(Outcome.incorrect, verifier="teacher_label")
+    )
+    trace = trace.with_verdict("cascade", Verdict(Outcome.correct, verifier="cascade", verifier_version="rules 3"))
+    trace = trace.with_verdict(FINAL, Verdict(Outcome.correct, verifier="policy:agree"))
+    assert labels_of(trace) == {"teacher_label": Outcome.incorrect}

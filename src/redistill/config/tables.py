@@ -243,19 +243,20 @@ class LimitSettings(Settings):
 
 
 class VerifySettings(LimitSettings):
-    """Who judges the traces, and how several verdicts become one (`all`, `any`, or one name). `labels` are verdicts that
-    the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that are to be heard beside the verifiers."""
+    """Which verifiers judge the traces, and how several verdicts become one (`agree`, `all`, `any`, or one name). `labels` are
+    verdicts that the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that count beside the verifiers';
+    not written: all that the data brings under the policy `agree`, none under another."""
 
     verifiers: list[Plugin] = Field(default_factory=lambda: [Plugin(name="cascade")])
-    labels: list[str] = Field(default_factory=list)
-    policy: str = "cascade"
+    labels: list[str] | None = None
+    policy: str = "agree"
     judge: Plugin | None = None  # a second opinion where these verdicts are incorrect or disagree
 
     @model_validator(mode="before")
     @classmethod
     def _one_judge_decides(cls, value: Any) -> Any:
-        """Where a single one is heard and no policy is written, it is that one's word."""
-        if not isinstance(value, Mapping) or "policy" in value:
+        """Where the labels are written and a single one is heard, it is that one's word unless a policy is written too."""
+        if not isinstance(value, Mapping) or "policy" in value or value.get("labels") is None:
             return value
         heard = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
         name = heard[0].get("name") if len(heard) == 1 and isinstance(heard[0], Mapping) else (heard or [None])[0]

@@ -20,6 +20,7 @@ from redistill.evaluate.intervals import mean_interval
 from redistill.evaluate.metrics import METRICS, Samples, is_correct, pass_at_k
 from redistill.records import Group, Outcome, Trace
 from redistill.text.repetition import repeats
+from redistill.text.thinking import thinking_state
 
 STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 
@@ -81,8 +82,8 @@ def _pass_at(k: int, n: int, hits: np.ndarray) -> list[float | None]:
 
 
 def is_unfinished_thinking(trace: Trace) -> bool:
-    """True where `<think>` was opened, by the student or the prefill, and not closed."""
-    return "<think>" in trace.completion and "</think>" not in trace.completion
+    """True where thinking was begun, by the student or the prefill, and not ended."""
+    return thinking_state(trace.completion) == "open"
 
 
 def _share(traces: Sequence[Trace], holds: Callable[[Trace], bool]) -> float:

@@ -33,7 +33,7 @@ from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
 from redistill.train.preflight import check_before_run
-from redistill.verify import JUDGES, VERIFIERS, Judge
+from redistill.verify import JUDGES, VERIFIERS, Judge, check_verifiers
 from redistill.verify.policy import check_policy
 
 DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
@@ -182,10 +182,11 @@ def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
 
 
 def _check_policy(recipe: Recipe) -> None:
-    heard = [*recipe.verify.labels, *(v.name for v in recipe.verify.verifiers)]
+    heard = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
     if not heard:
         raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
     check_policy(recipe.verify.policy, heard)
+    check_verifiers(v.name for v in recipe.verify.verifiers)
 
 
 def _check_engine(recipe: Recipe) -> None:

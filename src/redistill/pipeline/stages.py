@@ -6,7 +6,7 @@ What a stage computes is in its own folder's code; here it is given the plan's b
 one: a function that makes it, and a line in BUILDERS.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from redistill.report.model_card import card
 from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
-from redistill.select.stage import encode, select_part
+from redistill.select.stage import encode, select_part, sides_against_labels
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -47,6 +47,8 @@ from redistill.train.supply import DrawnRows
 from redistill.train.token_changes import write_token_changes
 from redistill.verify.judge import NON_RESULT_OPTIONS
 from redistill.verify.judge_stage import apply_llm_judge
+from redistill.verify.label_agreement import compare_labels, example_lines
+from redistill.verify.policy import labels_heard
 from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
 
 # Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
@@ -149,24 +151,28 @@ def run_verify(run: Run) -> None:
     if folder.is_finished():
         return
     corpus = StageFolder(run.folder / "corpus", "").ledger()
-    for label in settings.labels:
-        present = sorted({word.partition("=")[0] for word in corpus["tallies"]["labels"]})
+    present = sorted({word.partition("=")[0] for word in corpus["tallies"]["labels"]})
+    for label in settings.labels or ():
         if label not in present:
             none = "; the corpus brings no labels" if not present else ""
             raise OperatorError(
                 f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
             )
+    heard = labels_heard(settings.labels, settings.policy, present)
     folder.open()
     judge, extra = run.plan.second_opinion, dict[str, Any]()
     rules = folder if judge is None else StageFolder(folder.folder / "rules", folder.fingerprint)
     if judge is None or not rules.is_finished():
         if judge is not None:
             rules.open()
-        _apply_verifiers(run, rules)
+        _apply_verifiers(run, rules, heard)
     if judge is not None:
         rules.finish(corpus["num_shards"])
         extra["judge"] = apply_llm_judge(folder, rules, judge, cache=Path(judge.cache or run.folder / "judge.jsonl"))
     write_json(folder.folder / "label_noise.json", label_noise(folder, seed=run.recipe.seed))
+    differ = compare_labels(folder, labels=heard or present, verifiers=list(run.plan.verifiers), policy=settings.policy)
+    write_json(folder.folder / "label_agreement.json", {"tables": differ})
+    extra["labels"] = {"heard": heard, "agreement": [table["sentence"] for table in differ]}
     ledger = folder.finish(corpus["num_shards"], **extra)
     by_count = sorted(ledger["tallies"]["outcomes"].items(), key=lambda item: -item[1])
     say(f"verify   {account_text(ledger, 'traces')}: {', '.join(f'{n} {word}' for word, n in by_count)}")
@@ -174,9 +180,11 @@ def run_verify(run: Run) -> None:
         say(
             f"verify   gold answers: {account_text(ledger, 'golds')}; the others are listed in {folder.folder}/ungradable"
         )
+    for line in example_lines(differ):
+        say(f"verify   {line}")
 
 
-def _apply_verifiers(run: Run, folder: StageFolder) -> None:
+def _apply_verifiers(run: Run, folder: StageFolder, labels: Sequence[str]) -> None:
     """Every shard of the groups before it with the verifiers' verdicts and their policy's."""
     settings, before = run.recipe.verify, StageFolder(run.folder / run.plan.feeding("verify"), "")
     total = before.ledger()["accounts"]["traces"]["kept"]
@@ -190,7 +198,7 @@ def _apply_verifiers(run: Run, folder: StageFolder) -> None:
         settings.timeout_seconds,
         settings.memory_mb,
         settings.policy,
-        tuple(settings.labels),
+        tuple(labels),
     )
     work = partial(verify_part, folder, task)
     with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
@@ -258,6 +266,8 @@ def run_select(run: Run) -> None:
         write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
         ledger = folder.finish(before.ledger()["num_shards"])
         say(f"select   {account_text(ledger, 'examples')}; {account_text(ledger, 'pairs')}")
+        if line := sides_against_labels(ledger):
+            say(f"select   {line}")
     needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
     ledger = folder.ledger()
     if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):

@@ -25,6 +25,7 @@ from redistill.io.stage_folder import check_layout
 from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
     Diagnosis,
+    LabelAgreements,
     LabelNoise,
     Ledger,
     RunFacts,
@@ -244,6 +245,10 @@ class RunFiles:
     @cached_property
     def label_noise(self) -> LabelNoise | None:
         return self._json("verify/label_noise.json", LabelNoise)
+
+    @cached_property
+    def label_agreement(self) -> LabelAgreements | None:
+        return self._json("verify/label_agreement.json", LabelAgreements)
 
     # --- records
 

@@ -230,7 +230,8 @@ def _data(folder: Path, recipe: Recipe, inputs: Mapping[str, str]) -> str:
 
 def _verdicts(folder: Path, recipe: Recipe) -> str:
     verify, ledger = recipe.verify, _json(folder / "verify" / "ledger.json") or {}
-    heard = ", ".join([*map(_plugin, verify.verifiers), *(f"label `{name}`" for name in verify.labels)])
+    labels = ledger.get("labels", {}).get("heard", verify.labels or ())
+    heard = ", ".join([*map(_plugin, verify.verifiers), *(f"label `{name}`" for name in labels)])
     outcomes = ledger.get("tallies", {}).get("outcomes", {})
     counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
     filters = ", ".join(map(_plugin, recipe.select.filters)) or "none"

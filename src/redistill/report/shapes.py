@@ -3,6 +3,7 @@
 runs/x/corpus/ledger.json, verify/..., select/...           Ledger
 runs/x/select/statistics.json                               Statistics
 runs/x/verify/label_noise.json                              LabelNoise
+runs/x/verify/label_agreement.json                          LabelAgreements
 runs/x/train/STAGE/metrics.jsonl, ledger.json               Step, StageLedger
 runs/x/evaluate/STUDENT/BENCHMARK/scores.json               Scores
 runs/x/run.json                                             RunFacts
@@ -172,6 +173,43 @@ class LabelNoise(Shape):
     matrix: list[GraderPair] = []
     estimate: NoiseEstimate | None = None
     sentence: str = ""
+
+
+class LabelExample(Shape):
+    """A trace on which a label and a verifier contradict each other; texts are cut."""
+
+    trace_id: str = ""
+    task: str = ""
+    gold: str = ""
+    answer: str = ""
+    reason: str = ""
+    end: str = ""
+
+
+class LabelKind(Shape):
+    """Traces on which a label contradicts one outcome of a verifier, by task."""
+
+    traces: int = 0
+    tasks: dict[str, int] = {}
+    examples: list[LabelExample] = []
+
+
+class LabelAgreement(Shape):
+    """One table of verify/label_agreement.json."""
+
+    label: str
+    verifier: str
+    called_correct: int = 0
+    label_says_wrong: LabelKind = LabelKind()
+    called_incorrect: int = 0
+    label_says_right: LabelKind = LabelKind()
+    sentence: str = ""
+
+
+class LabelAgreements(Shape):
+    """verify/label_agreement.json."""
+
+    tables: list[LabelAgreement] = []
 
 
 class DiagnosisRow(Shape):

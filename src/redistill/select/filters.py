@@ -18,8 +18,8 @@ from redistill.config.tables import Part
 from redistill.records import Group, Outcome, Trace
 from redistill.select.language import foreign_share
 from redistill.select.trace_features import pass_rate as pass_rate_of
-from redistill.text.prompts import split_thinking
 from redistill.text.repetition import LOOP_TIMES, LOOP_WORDS, MAX_SHARE, MIN_WORDS, NGRAM, repeats
+from redistill.text.thinking import read_thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,13 @@ def completion_length(side: Side, *, least: int = 1, most: int | None = None) ->
 def thinking(side: Side, *, required: bool = True) -> str | None:
     """Thinking that was begun is ended and, with `required`, there is some before `</think>`.
 
-    `PART_unfinished_thinking`: `<think>` stands open at the end. `PART_no_thinking`: no `</think>`, or nothing before it.
-    The opening may be missing: templates write it into the prompt.
+    `PART_unfinished_thinking`: the completion ends inside its thinking. `PART_no_thinking`: no `</think>`, or nothing before
+    it. The opening may be missing: templates write it into the prompt. All spellings of the tags count (text/thinking.py).
     """
-    text = side.trace.completion
-    if text.rfind("<think>") > text.rfind("</think>"):
+    thought = read_thinking(side.trace.completion)
+    if thought.state == "open":
         return f"{side.part}_unfinished_thinking"
-    thought = split_thinking(text)[0].strip() if "</think>" in text else ""
-    return f"{side.part}_no_thinking" if required and not thought else None
+    return f"{side.part}_no_thinking" if required and not thought.thinking.strip() else None
 
 
 def truncated(side: Side) -> str | None:

@@ -24,6 +24,7 @@ from redistill.select.pairing import Pairing, Pairs
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.select.trace_features import with_columns
+from redistill.verify.policy import labels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class _Ledger:
     def __init__(self) -> None:
         self.accounts = {"examples": Account("trace"), "pairs": Account("problem"), "dev": Account("problem")}
         self.dropped: list[Dropped] = []
-        names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs")
+        names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs", "chosen_labelled_wrong", "rejected_labelled_right")  # fmt: skip
         self.tallies: dict[str, Counter[str]] = {name: Counter() for name in names}
 
     def keep(self, account: str) -> None:
@@ -180,6 +181,8 @@ def _pairs(group: Group, found: Pairs | str, prompt: str, judge: _Judge, books: 
             books.tallies["extra_pairs"][reason] += 1
             books.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
             continue
+        for tally, side, against in (("chosen_labelled_wrong", chosen, Outcome.incorrect), ("rejected_labelled_right", rejected, Outcome.correct)):  # fmt: skip
+            books.tallies[tally].update(name for name, outcome in labels_of(side).items() if outcome is against)
         negative = _tokens(rejected) < PAPER_REJECTED_WEIGHT * _tokens(chosen)
         books.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
         rows.append(Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id))
@@ -236,3 +239,16 @@ def select_part(room: StageFolder, choose: Callable[[Iterator[Group]], Shard], p
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The student's token ids of each text, without special tokens."""
     return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+
+
+def sides_against_labels(ledger: Mapping[str, Any]) -> str | None:
+    """How many sides of the pairs the data's own labels contradict, None where there is none."""
+    tallies, pairs = ledger["tallies"], sum(ledger["tallies"].get("prefix_net_weight", {}).values())
+    sides = (
+        ("chosen_labelled_wrong", "chosen sides are wrong"),
+        ("rejected_labelled_right", "rejected sides are right"),
+    )
+    said = [
+        f"{count:,} of {pairs:,} {words} by {label}" for tally, words in sides for label, count in tallies.get(tally, {}).items()
+    ]  # fmt: skip
+    return f"{'; '.join(said)}: verify.policy agree leaves such traces out" if said else None

@@ -1,5 +1,5 @@
-"""Problem -> prompt text, and completion -> (thinking, answer part). One function renders every prompt, of training and of
-evaluation; they differ only where a recipe says so.
+"""Problem -> prompt text. One function renders every prompt, of training and of evaluation; they differ only where a recipe
+says so.
 
     render(problem, TEMPLATES["plain"])   ->  "What is 2+2?\n\nReason step by step and put ... \\boxed{}.\n\n"
 
@@ -53,20 +53,6 @@ def rendered_chat(tokenizer: Any, messages: list[dict[str, str]], *, add_generat
         raise OperatorError(
             f"prompt.chat: the student's chat template cannot be rendered ({why}); mend it, or set prompt.chat to false."
         ) from error
-
-
-def split_thinking(completion: str) -> tuple[str, str]:
-    """(thinking, answer part): the answer part is what follows the last `</think>`, or all where there is none.
-
-    A completion that opens `<think>` and never closes it has an empty answer part: it was abandoned in thought.
-    """
-    head, closed, tail = completion.rpartition("</think>")
-    if closed:
-        return head.partition("<think>")[2] or head, tail
-    opened = completion.find("<think>")
-    if opened >= 0:
-        return completion[opened + len("<think>") :], ""
-    return "", completion
 
 
 # Templates by name; each holds exactly one {problem}. A recipe may also write its own text with {problem} in it.

@@ -132,18 +132,23 @@ def _corpus(layout: Layout, traces: str) -> list[str]:
 def _verify(layout: Layout) -> list[str]:
     names = ", ".join(layout.labels)
     if layout.answers:
-        also = f"      # labels: [{names}] and policy: all, where the data's labels must agree" if names else ""
-        return [
-            "verify:",
-            "  verifiers: [cascade]      # judges each trace by the gold answer",
-            f"  policy: cascade{also}",
-        ]
+        return ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer", *_labels_heard(names)]
     policy = names if len(layout.labels) == 1 else "all"
     return [
         "verify:",
         "  verifiers: []      # no gold answers: the data's own labels decide",
         f"  labels: [{names}]",
         f"  policy: {policy}",
+    ]
+
+
+def _labels_heard(names: str) -> list[str]:
+    """The lines of `verify` about the labels that the data brings: heard beside the verifier, where there are any."""
+    if not names:
+        return ["  policy: cascade"]
+    return [
+        f"  labels: [{names}]      # what the data itself says; [] leaves the verifier alone",
+        "  policy: agree      # right or wrong only where all say so; where they differ, the run shows how often and examples",
     ]
 
 

@@ -27,7 +27,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import sync_file, trouble
 from redistill.io.progress import bar
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
-from redistill.verify import VERIFIERS, VerifierPool
+from redistill.verify import VERIFIERS, VerifierPool, check_verifiers
 
 LOOK_AHEAD = 100  # rows in which a column must appear at least once
 _PARQUET_ROWS = 1_000
@@ -52,6 +52,7 @@ def verify_file(
     unknown verifier, a column that no row has, or an `out` of another kind.
     """
     chosen = {name: function_of(VERIFIERS, name, "--verifier") for name in verifiers}
+    check_verifiers(chosen)
     rows, columns = _peeked(path)
     for option, column in (("--gold", gold), ("--prediction", prediction)):
         if column not in columns:

@@ -7,7 +7,7 @@
 To add a verifier: a function (problem, trace, *, options) -> Verdict, and one line in VERIFIERS.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
@@ -18,6 +18,7 @@ from redistill.verify.judging import RULES_VERSION, gold_answer
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
 from redistill.verify.policy import check_policy, combine, verify_group
 from redistill.verify.pool import OUT_OF_TIME, VerifierPool
+from redistill.verify.reasoning_gym import check_installed, reasoning_gym
 
 __all__ = [
     "CASCADE_VERSION",
@@ -25,6 +26,7 @@ __all__ = [
     "JUDGES",
     "MATH_VERIFY_VERSION",
     "OUT_OF_TIME",
+    "OWN_GOLD",
     "RELATIVE_TOLERANCE",
     "RULES_VERSION",
     "VERIFIERS",
@@ -36,6 +38,7 @@ __all__ = [
     "cascade",
     "check_gold",
     "check_policy",
+    "check_verifiers",
     "choice",
     "combine",
     "compare_cascade",
@@ -46,6 +49,7 @@ __all__ = [
     "gold_answer",
     "judge_answer",
     "math_verify",
+    "reasoning_gym",
     "verify_group",
 ]
 
@@ -54,7 +58,19 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "math-verify": math_verify,
     "choice": choice,
     "cascade": cascade,
+    "reasoning-gym": reasoning_gym,
 }
+
+OWN_GOLD = frozenset(
+    {"reasoning-gym"}
+)  # these read more than a gold answer, and judge also where there is none to compare with
+
+
+def check_verifiers(names: Iterable[str]) -> None:
+    """OperatorError where a verifier's package is not installed: asked before any work begins."""
+    if "reasoning-gym" in names:
+        check_installed()
+
 
 JUDGES: dict[str, Callable[..., Judge]] = {
     "llm": llm,

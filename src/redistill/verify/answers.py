@@ -1,136 +1,224 @@
-"""A completion -> its final answer, as written: the one place where answers are found.
+"""A completion -> its final answer, as written: which of the places that hold one counts.
 
     extract("<think>perhaps 7</think> So the total is \\boxed{12}.")   ->  "12"
     extract("Perhaps 7. Then the sum is 12. I give up")                ->  None
+    extract("First \\boxed{5}. No, it is \\boxed{7")                    ->  None: the last box never closes
 
-Only the text after the last `</think>` is read, and only an anchor makes an answer: never "the last number in the
-text", which grades an abandoned trace by chance. Every search is a single pass, so megabytes of braces cost
-milliseconds; of a huge completion only the last MAX_CHARS characters are read.
+Only the model's own turn is read, after its thinking (text/thinking.py), without tool calls and code; and only an anchor
+makes an answer: never "the last number in the text", which grades an abandoned trace by chance. The rule between several
+places:
+
+1. The most formal anchor counts (the order of ANCHORS), the last of its kind; a line of its own after it (`Answer: D`)
+   counts before it.
+2. Where that place is void (an empty or unclosed box, the words of the format), only what is stated after it counts.
+3. What is stated after the place that counts must not contradict it: one right and one wrong is undecided.
+4. Neighbouring boxes may be one list: right where the list is the gold answer, undecided where only the last box is.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from redistill.text.prompts import split_thinking
+from redistill.records import DECIDED, Outcome
+from redistill.text.thinking import read_thinking
+from redistill.verify import anchors as places
+from redistill.verify.anchors import Place
 
 Anchor = Literal["answer_tag", "json", "boxed", "hashes", "sentence"]  # the keys of ANCHORS; recipes are checked by it
 
 MAX_CHARS = 1_000_000  # of the answer part, from its end: the final answer of a longer text is not before them
-TAIL_CHARS = 600  # a sentence ("the answer is ...") counts only this near the end: earlier ones are working notes
-MAX_LINE = 500  # characters of an answer written in a sentence or after ####
 
-_BOX_TOKEN = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-# What may stand between two boxes of one list answer: \boxed{3} and \boxed{5}. White space alone does not join: two
-# boxes under each other are usually a repetition.
-_JOINT = re.compile(r"[\s$]*(?:\\[ ,;:!\])(\[]|\\q?quad)*[\s$.]*"
-                    r"(?:,|;|&|and|or|(?:\\text\{)?\s*for\s[^{}.\n]{1,20}\band\b\s*\}?|\\text\{\s*(?:and|or|,)\s*\})"
-                    r"(?:[\s$,]|\\[ ,;:!\])(\[]|\\q?quad|and|or)*")  # fmt: skip
-_TAG = re.compile(r"<answer>", re.IGNORECASE)
-_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
-_JSON_KEY = re.compile(r"""["'](?:final_)?answer["']\s*:\s*""", re.IGNORECASE)
-_JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_JSON_BARE = re.compile(r"(\[[^\]]*\]|[^\s,}\]\"`][^\n,}]*)")
-_SENTENCE = re.compile(r"\banswer\b\s*[*_]{0,3}\s*(?:is\b\s*:?|:)\s*[*_]{0,3}\s*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|[*_]{2}|,?\s+(?:because|since)\b|\s+I hope\b|<\|")
-_MATHS = re.compile(r"(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
+ANCHORS: dict[Anchor, Callable[[str], Place | None]] = {
+    "answer_tag": places.answer_tag,
+    "json": places.json_answer,
+    "boxed": places.boxed,
+    "hashes": places.hashes,
+    "sentence": places.sentence,
+}
 
 
-def boxes(text: str) -> list[tuple[int, int, str]]:
-    """(start, end, content) of every closed \\boxed{...} and \\fbox{...} in the order in which they close."""
-    found: list[tuple[int, int, str]] = []
-    open_braces: list[tuple[bool, int, int]] = []
-    for token in _BOX_TOKEN.finditer(text):
-        mark = token.group()
-        if mark == "}" and open_braces:
-            is_box, start, inside = open_braces.pop()
-            if is_box:
-                found.append((start, token.end(), text[inside : token.start()].strip()))
-        elif mark.endswith("{") and mark != r"\{":
-            open_braces.append((len(mark) > 1, token.start(), token.end()))
-    return found
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a completion says in the end. answer: None without one, and then `reason` says why.
+
+    joined, apart: the answer as a list of several boxes (see Place); others: what is stated after it; weak: it may be a
+    remark; cut: the completion ends inside its thinking.
+    """
+
+    answer: str | None
+    reason: str = ""
+    joined: str | None = None
+    apart: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    weak: bool = False
+    cut: bool = False
 
 
-def from_boxed(text: str) -> str | None:
-    """The last box that is not empty; boxes joined by a comma, `and` or `or` are one list answer."""
-    filled = [box for box in boxes(text) if box[2]]
-    if not filled:
-        return None
-    start, _, content = filled[-1]
-    contents = [content]
-    for before_start, before_end, before in reversed(filled[:-1]):
-        gap = text[before_end:start] if start - before_end <= 60 else "far apart"
-        if before_end > start or not _JOINT.fullmatch(gap):
-            break
-        contents.insert(0, before)
-        start = before_start
-    return ", ".join(dict.fromkeys(contents))
+def find_answer(completion: str, anchors: Sequence[Anchor] | None = None) -> Found:
+    """The final answer of a completion by the rule above.
 
-
-def from_answer_tag(text: str) -> str | None:
-    """What the last closed <answer>...</answer> holds; a box inside it is opened later, in reading."""
-    for start in reversed([m.end() for m in _TAG.finditer(text)][-20:]):
-        if end := _TAG_END.search(text, start):
-            return text[start : end.start()].strip() or None
-    return None
-
-
-def from_json(text: str) -> str | None:
-    """The value of the last "answer" key, valid JSON or nearly so: raw newlines and single backslashes are common."""
-    for key in reversed(list(_JSON_KEY.finditer(text))[-20:]):
-        if text.startswith('"', key.end()):
-            if string := _JSON_STRING.match(text, key.end()):
-                return _unescape(string.group(1)).strip() or None
-        elif bare := _JSON_BARE.match(text, key.end()):
-            return bare.group(1).strip().strip("'") or None
-    return None
-
-
-def _unescape(text: str) -> str:
-    """JSON escapes undone, but `\\frac` and `\\times` written with one backslash kept: \\f and \\t are not meant."""
-    text = re.sub(r"\\[nrt](?![A-Za-z])", " ", text.replace(r"\\", "\0"))
-    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m.group(1), 16)), text)
-    return re.sub(r'\\(["/])', r"\1", text).replace("\0", "\\")
-
-
-def from_hashes(text: str) -> str | None:
-    """GSM8K's last line: `#### 72`. A Markdown heading (#### Step 2) is not one: words come before its digits."""
-    found = list(re.finditer(r"####[ \t]*(\S.*)$", text, re.MULTILINE))
-    line = found[-1].group(1).strip()[:MAX_LINE] if found else ""
-    return line if re.match(r"[^A-Za-z]*(?:\d|\\)", line) else None
-
-
-def from_sentence(text: str) -> str | None:
-    """`The final answer is X.`, `Answer: X`, at the end of the text; X may stand on the line below."""
-    tail = text[-TAIL_CHARS:]
-    anchors = list(_SENTENCE.finditer(tail))
-    if not anchors:
-        return None
-    rest = tail[anchors[-1].end() :].lstrip()[:MAX_LINE]
-    maths = _MATHS.match(rest)
-    if maths and not re.match(r"\s*(?:,|and\b|or\b)", rest[maths.end() :]):
-        return next(group for group in maths.groups() if group is not None).strip() or None
-    line = rest.partition("\n")[0]
-    return (_SENTENCE_END.split(line, maxsplit=1)[0].strip().rstrip(".*") or None) if line else None
+    anchors: names from ANCHORS, the most formal first (default: all). What the model marked most formally goes first: a tag
+    or a JSON field is the format it was asked for, and holds its box, while a box may stand in working.
+    """
+    thought = read_thinking(completion)
+    if thought.state == "open":
+        return Found(None, "thinking_unclosed", cut=True)
+    text = _first_turn(_without_code(_repaired(thought.answer[-MAX_CHARS:])))
+    names = list(ANCHORS) if anchors is None else list(anchors)
+    place = next((place for name in names if (place := ANCHORS[name](text))), None)
+    if place is None:
+        return Found(None, "no_anchor")
+    later = _later(text, place.end, names)
+    if place.text is None:
+        if not later:
+            return Found(None, f"{place.void}_answer")
+        place, later = later[-1], later[:-1]
+    elif line := next((other for other in reversed(later) if other.line), None):
+        later = [place, *(other for other in later if other is not line)]
+        place = line
+    others = tuple(str(other.text) for other in later if other.text != place.text)
+    return Found(place.text, "", place.joined, place.apart, others, place.weak)
 
 
 def extract(completion: str, anchors: Sequence[Anchor] | None = None) -> str | None:
-    """The final answer of a completion, or None without an anchor.
-
-    anchors: names from ANCHORS, looked for in that order (default: all). What the model marked most formally goes
-    first: a tag or a JSON field is the format it was asked for, and holds its box, while a box may stand in working.
-    """
-    text = split_thinking(completion)[1][-MAX_CHARS:]
-    for name in ANCHORS if anchors is None else anchors:
-        if (answer := ANCHORS[name](text)) is not None:
-            return answer
-    return None
+    """The final answer of a completion, or None without one; anchors as in find_answer."""
+    return find_answer(completion, anchors).answer
 
 
-ANCHORS: dict[Anchor, Callable[[str], str | None]] = {
-    "answer_tag": from_answer_tag,
-    "json": from_json,
-    "boxed": from_boxed,
-    "hashes": from_hashes,
-    "sentence": from_sentence,
-}
+def weigh(found: Found, compare: Callable[[str], tuple[Outcome, str]]) -> tuple[Outcome, str]:
+    """The finding on an answer that was found, its other readings considered. compare: an answer -> a finding."""
+    assert found.answer is not None
+    outcome, reason = compare(found.answer)
+    if found.joined is not None:
+        as_list = compare(found.joined)
+        if as_list[0] is Outcome.correct:
+            return as_list
+        if {outcome, as_list[0]} == DECIDED:
+            return Outcome.disagree, "one_or_several_answers"
+    if outcome is Outcome.incorrect and any(compare(text)[0] is Outcome.correct for text in found.apart):
+        return Outcome.disagree, "one_or_several_answers"
+    if outcome in DECIDED and any({outcome, compare(text)[0]} == DECIDED for text in found.others):
+        return Outcome.disagree, "answers_contradict"
+    if found.weak and outcome is Outcome.incorrect:
+        return Outcome.ungradable, "perhaps_a_remark"
+    return outcome, reason
+
+
+def stated(text: str, *names: Anchor) -> str | None:
+    """What the first of these anchors holds in a text, as a gold answer is read; None where none holds anything."""
+    return next((place.text for name in names if (place := ANCHORS[name](text)) and place.text is not None), None)
+
+
+_SAYS = re.compile(r"\w")
+
+
+def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
+    """What is stated after a place, in order: values only."""
+    rest = text[start:]
+    if not _SAYS.search(rest):
+        return []
+    found = (ANCHORS[name](rest) for name in names)
+    return sorted(
+        (place for place in found if place and place.text is not None and not place.weak), key=lambda p: p.start
+    )
+
+
+# --- what is not the answer's text --------------------------------------------------------------------------------
+
+# Python and JSON turn the \\b of an unescaped \\boxed into a control character, and so on; nothing else stands before these.
+_EATEN = re.compile(
+    "\x08(?=oxed|eta|inom|ar\\b|egin|mod|ig)|\x0c(?=rac|box|orall)|\x07(?=lpha|pprox|ngle)|\x0b(?=ec\\b|ert)"
+    "|\t(?=heta|imes|ext\\{|an\\b|frac|au\\b)|\r(?=ight|m\\{|ho\\b)"
+)
+_LETTERS = {"\x08": "b", "\x0c": "f", "\x07": "a", "\x0b": "v", "\t": "t", "\r": "r"}
+
+
+def _repaired(text: str) -> str:
+    """The text with LaTeX commands whose first letters were eaten as an escape."""
+    if not any(mark in text for mark in _LETTERS):
+        return text
+    return _EATEN.sub(lambda eaten: "\\" + _LETTERS[eaten.group()], text)
+
+
+_TOOL = re.compile(
+    r"<(tool_calls?|function_calls?|tool_response|tool_results?|tool|python|interpreter|output|execution_result|search|information)>.*?(?:</\1>|\Z)"
+    r"|<function=.*?(?:</function>|\Z)|\[TOOL_CALLS\][^\n]*|<\|python_tag\|>.*?(?:<\|eom_id\|>|\Z)"
+    r"|<[|｜]tool[▁_]calls?(?:[▁_]section)?(?:[▁_]begin)?[|｜]>.*?(?:<[|｜]tool[▁_]calls?(?:[▁_]section)?[▁_]end[|｜]>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)  # fmt: skip
+_TOOL_OPENS = re.compile(
+    r"<(?:[|｜]?(?:tool|python)|function|interpreter|output|execution|search|information)", re.IGNORECASE
+)
+_TOOL_LINE = re.compile(r"^[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:.*$", re.MULTILINE)  # fmt: skip
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+#.-]{0,20})[^\n]{0,60}\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
+_READ_FENCES = frozenset(
+    (
+        "json",
+        "json5",
+        "jsonc",
+        "text",
+        "txt",
+        "plaintext",
+        "plain",
+        "latex",
+        "tex",
+        "math",
+        "markdown",
+        "md",
+        "xml",
+        "html",
+    )
+)
+_CODE = re.compile(
+    r"^[ \t]*(?:import|from|def|class|print|return|for|while|let|const|var|assert|#include|>>>)\b[ \t(]|^[ \t]*[A-Za-z_]\w*[ \t]*=[ \t]*[{\[(\"'\w]",
+    re.MULTILINE,
+)  # fmt: skip
+
+
+def _without_code(text: str) -> str:
+    """The text without tool calls, their results, and code: what a program says there is not what the model answers."""
+    if "[TOOL" in text or ("<" in text and _TOOL_OPENS.search(text)):
+        text = _TOOL.sub(" ", text)
+    if "Action Input" in text or "Observation" in text or "Tool " in text or "Function call" in text:
+        text = _TOOL_LINE.sub(" ", text)
+    if "```" in text or "~~~" in text:
+        text = _FENCE.sub(_unfenced, text)
+    return text
+
+
+def _unfenced(fence: re.Match[str]) -> str:
+    """A fence that is read, or what is left of one that holds code: an answer tag at its end, where it belongs to no line."""
+    if not _is_code(fence.group(2), fence.group(3)):
+        return fence.group()
+    tag = _LAST_TAG.search(fence.group(3))
+    return f"\n{tag.group()}\n" if tag else "\n"
+
+
+_LAST_TAG = re.compile(r"^[ \t]*<answer>[^<]{0,2000}</answer>\s*\Z", re.MULTILINE | re.IGNORECASE)
+
+
+def _is_code(language: str, content: str) -> bool:
+    if language.lower() in _READ_FENCES:
+        return False
+    return bool(language) or (content.lstrip()[:1] not in ("{", "[") and bool(_CODE.search(content)))
+
+
+# Base models go on with the next question of a few-shot prompt, or with the user's next turn.
+_NEXT_TURN = re.compile(
+    r"\n[ \t>#*_]{0,8}(?:(?P<person>human|user|instruction|system)|(?P<question>question|q|pregunta|pergunta|frage|domanda|вопрос|"
+    r"问题|問題|问|質問|질문|문제|用户)|(?P<task>problem|exercise|example|input|task))"
+    r"[ \t]*(?:\(?\d{1,3}\)?)?[ \t*_]{0,4}[:：]",
+    re.IGNORECASE,
+)  # fmt: skip
+
+
+def _first_turn(text: str) -> str:
+    """The text up to a new question or a new speaker. A task told again before any answer stays: it opens a solution."""
+    told = 0  # up to where the text was looked at, so that no part of it is read twice
+    for turn in _NEXT_TURN.finditer(text):
+        before = text[told : turn.start()]
+        if before.strip() and (turn.group("person") or any(anchor(before) for anchor in ANCHORS.values())):
+            return text[: turn.start()]
+        told = turn.start()
+    return text

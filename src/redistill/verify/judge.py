@@ -20,7 +20,7 @@ from pydantic import Field
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
 from redistill.io.client import Ask, Kept, Reply, Server, ask
 from redistill.records import FINAL, Group, Outcome, Problem, Trace, Verdict
-from redistill.text.prompts import split_thinking
+from redistill.text.thinking import split_thinking
 from redistill.verify.judging import gold_answer
 from redistill.verify.policy import second_opinion
 

@@ -6,10 +6,13 @@ read it) or `disagree` (two readings say different things), and never a negative
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, from_sentence
+from redistill.verify.answers import Anchor, find_answer, stated, weigh
+from redistill.verify.policy import labels_of
+from redistill.verify.several import is_one_of_several
+from redistill.verify.task_form import form_missed
 
 Finding = tuple[Outcome, str]
 
@@ -32,7 +35,7 @@ def gold_answer(text: str | None) -> str | None:
     else all of it."""
     if text is None or not text.strip():
         return None
-    return from_boxed(text) or from_hashes(text) or from_sentence(text) or text.strip()
+    return stated(text, "boxed", "hashes", "sentence") or text.strip()
 
 
 def judge(
@@ -44,21 +47,32 @@ def judge(
     verifier_version: str,
     anchors: Sequence[Anchor] | None = None,
 ) -> Verdict:
-    """The verdict of one comparison on one trace. Gold missing: ungradable. No anchored answer: truncated where the
-    completion was cut off by its length, else no_answer. `seconds` is filled in by the pool."""
+    """The verdict of one comparison on one trace. Gold missing: ungradable. No answer: truncated where the
+    completion was cut off by its length or ends inside its thinking, else no_answer. `seconds` is filled in by the pool."""
 
     def verdict(outcome: Outcome, reason: str, extracted: str | None = None) -> Verdict:
         kept = extracted if extracted is None else extracted[:MAX_EXTRACTED]
         return Verdict(outcome, kept, reason, verifier, verifier_version)
 
     gold = gold_answer(problem.answer)
-    answer = extract(trace.completion, anchors)
+    found = find_answer(trace.completion, anchors)
     if gold is None:
-        return verdict(Outcome.ungradable, "no_gold", answer)
-    if answer is None:
-        cut = trace.finish_reason == "length"
-        return verdict(Outcome.truncated if cut else Outcome.no_answer, "no_anchor")
-    return verdict(*compare_bounded(compare, gold, answer), answer)
+        return verdict(Outcome.ungradable, "no_gold", found.answer)
+    if found.answer is None:
+        cut = found.cut or trace.finish_reason == "length"
+        return verdict(Outcome.truncated if cut else Outcome.no_answer, found.reason)
+    outcome, reason = weigh(found, partial(compare_bounded, compare, gold))
+    if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, found.answer)):
+        outcome, reason = Outcome.disagree, missed
+    if outcome is Outcome.incorrect and is_one_of_several(problem) and not _labelled_wrong(trace):
+        outcome, reason = Outcome.disagree, "one_of_several"
+    return verdict(outcome, reason, found.answer)
+
+
+def _labelled_wrong(trace: Trace) -> bool:
+    """Whether the data itself calls the trace wrong, and nowhere right: its maker may have had more than one gold answer."""
+    labels = set(labels_of(trace).values())
+    return Outcome.incorrect in labels and Outcome.correct not in labels
 
 
 def compare_bounded(compare: Callable[[str, str], Finding], gold: str, answer: str) -> Finding:

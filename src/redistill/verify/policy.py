@@ -1,6 +1,7 @@
 """Several verdicts on one trace -> one. "Could not decide" is never "incorrect".
 
     all      all correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
+    agree    correct and incorrect -> disagree; one undecided -> that; else the common one. A label that a row lacks is silent
     any      one correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
     <name>   that verifier's verdict
 
@@ -14,13 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.records import FINAL, Group, Outcome, Verdict
+from redistill.records import DECIDED, FINAL, Group, Outcome, Trace, Verdict
 
-JOINING = ("all", "any")
+MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
+JOINING = ("all", "any", "agree")
 
 
 def check_policy(policy: str, names: Iterable[str]) -> None:
-    """OperatorError unless `policy` is `all`, `any` or one of the verifiers' names: asked before any work begins."""
+    """OperatorError unless `policy` is `all`, `any`, `agree` or one of the verifiers' names: asked before any work begins."""
     known = [*names, *JOINING]
     if policy not in known:
         raise OperatorError(f"verify.policy: there is no {policy!r}{did_you_mean(policy, known)}")
@@ -40,10 +42,15 @@ def combine(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
 def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     if not verdicts:
         return Verdict(Outcome.ungradable, reason="no_verdicts")
+    if policy == "agree":
+        verdicts = {name: v for name, v in verdicts.items() if v is not MISSING} or verdicts
     outcomes = [verdict.outcome for verdict in verdicts.values()]
     who_said_what = ", ".join(f"{name}:{verdict.outcome}" for name, verdict in sorted(verdicts.items()))
     if len(set(outcomes)) == 1:
         outcome, reason = outcomes[0], next(iter(verdicts.values())).reason
+    elif policy == "agree" and not set(outcomes) >= DECIDED:
+        undecided = next(v for v in verdicts.values() if v.outcome not in DECIDED)
+        outcome, reason = undecided.outcome, undecided.reason
     elif policy == "any" and Outcome.correct in outcomes:
         outcome, reason = Outcome.correct, who_said_what
     else:
@@ -56,7 +63,16 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
-MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
+def labels_heard(written: Sequence[str] | None, policy: str, present: Sequence[str]) -> list[str]:
+    """The labels that count: those of the recipe, or where it writes none all that the data brings, under `agree`."""
+    if written is not None:
+        return list(written)
+    return list(present) if policy == "agree" else []
+
+
+def labels_of(trace: Trace) -> dict[str, Outcome]:
+    """The outcomes that the data itself brought: labels have no version, as every verifier's verdict has."""
+    return {name: v.outcome for name, v in trace.verdicts.items() if not v.verifier_version and name != FINAL}
 
 
 def verify_group(

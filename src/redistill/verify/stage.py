@@ -18,7 +18,7 @@ from redistill.io.parquet import read_outcomes, read_records
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import FINAL, Dropped, Group, Outcome, Problem, Trace, Verdict
-from redistill.verify import GOLD, OUT_OF_TIME, VerifierPool, as_ungradable, check_gold, verify_group
+from redistill.verify import GOLD, OUT_OF_TIME, OWN_GOLD, VerifierPool, as_ungradable, check_gold, verify_group
 from redistill.verify.noise import Gradings
 
 # --- verify ---------------------------------------------------------------------------------------------------------
@@ -88,14 +88,20 @@ def judged(
 ) -> Iterator[Group]:
     """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy.
 
-    golds: what check_golds found; no trace of a problem that cannot be graded is sent to a verifier."""
+    golds: what check_golds found; no trace of a problem that cannot be graded is sent to a verifier that compares with it."""
     held, golds = list(groups), golds or {}
     spared = {id: as_ungradable(found) for id, found in golds.items() if found.outcome != Outcome.correct}
     names = [name for name in pool.names if name != GOLD]
+    own = [name for name in names if name in OWN_GOLD]
+    alone = [(g.problem, t) for g in held if g.problem.id in spared for t in g.traces] if own else []
+    others = iter(list(pool.judge(alone, own)))  # before the rest: a pool answers one question after the other
     found = pool.judge(((g.problem, t) for g in held if g.problem.id not in spared for t in g.traces), names)
     for group in held:
-        unheard = {name: spared[group.problem.id] for name in names} if group.problem.id in spared else None
-        verdicts = [_without_clock(unheard or next(found)) if names else {} for _ in group.traces]
+        if group.problem.id in spared:
+            unheard = {name: spared[group.problem.id] for name in names if name not in own}
+            verdicts = [_without_clock({**unheard, **(next(others) if own else {})}) for _ in group.traces]
+        else:
+            verdicts = [_without_clock(next(found)) if names else {} for _ in group.traces]
         if kind := golds[group.problem.id].extracted if group.problem.id in golds else None:
             kept = group.problem.answer_type or kind
             group = dataclasses.replace(group, problem=dataclasses.replace(group.problem, answer_type=kept))

@@ -46,12 +46,18 @@ def traces(
             source=fields.text(row.get("source")) or "traces",
             source_row=row_id,
             images=fields.images(row),
-            metadata=fields.metadata(row.get("metadata")),
+            metadata=_metadata(row),
         )
         generations = fields.items(row, generations_column)
         return Group(problem, tuple(_trace(problem.id, i, g, unknown_finish, row) for i, g in enumerate(generations)))
 
     return fields.read_groups(path, revision, parse)
+
+
+def _metadata(row: Row) -> dict[str, Any]:
+    """The row's table, and its `task`, which says whose scorer knows the answers (verify/several.py)."""
+    task = row.get("task")
+    return {**({"task": task} if isinstance(task, str) and task else {}), **fields.metadata(row.get("metadata"))}
 
 
 def _trace(problem_id: str, index: int, generation: Any, unknown_finish: str | None, row: Row) -> Trace:

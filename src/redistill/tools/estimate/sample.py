@@ -36,6 +36,7 @@ from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, content_id
 from redistill.select import is_dev, select_shard
 from redistill.select.stage import encode
+from redistill.verify.policy import labels_heard
 from redistill.verify.stage import VerifyTask, closing_pool, verify_part
 
 READ_BYTES = 48 * 2**20  # of uncompressed text, over all files
@@ -266,8 +267,10 @@ def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Gr
     )
     settings = recipe.verify
     workers = settings.workers or recipe.execution.workers or cores()
+    present = sorted({word.partition("=")[0] for word in corpus.ledger()["tallies"]["labels"]})
+    labels = labels_heard(settings.labels, settings.policy, present)
     judges = VerifyTask(
-        plan.verifiers, workers, settings.timeout_seconds, settings.memory_mb, settings.policy, tuple(settings.labels)
+        plan.verifiers, workers, settings.timeout_seconds, settings.memory_mb, settings.policy, tuple(labels)
     )
     last = _with_extra_stages(plan, folder, "corpus", corpus)
     with closing_pool():
