@@ -10,7 +10,7 @@ instead of a dict. A file that cannot be read to its end is the operator's to me
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,19 @@ def select_files(path: str, revision: str | None = None, split: str | None = Non
     if revision is not None and not REVISION.fullmatch(revision):
         raise OperatorError(f"revision: {revision!r} is no branch, tag or commit of a dataset.")
     return _fetch(dataset[1], dataset[2], revision, split)
+
+
+def note_on(options: Mapping[str, Any]) -> str:
+    """The sentence on what a source's `path`, `revision` and `split` leave out, also within archives; "" for nothing."""
+    if "path" not in options:
+        return ""
+    found = select_files(options["path"], options.get("revision"), options.get("split"))
+    inner = (
+        archives.note_of(file, options.get("split"))
+        for file in found.files
+        if file.name.lower().endswith(archives.SUFFIXES)
+    )
+    return " ".join(filter(None, [found.note, *inner]))
 
 
 def _fetch(dataset: str, pattern: str | None, revision: str | None, split: str | None) -> Selection:
