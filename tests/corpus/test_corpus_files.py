@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-import redistill.corpus.sources.files as files
+import redistill.corpus.sources.formats as formats
 from redistill.corpus import SOURCES, read_rows, resolve
 from redistill.errors import OperatorError
 
@@ -72,7 +72,7 @@ def test_bad_lines_are_reasons_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 def test_a_line_over_the_bound_is_dropped_and_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 100)
     path = tmp_path / "rows.jsonl.gz"
     fits = b'{"a": "' + b"x" * 91 + b'"}\n'  # 100 bytes and the line's end
     assert len(fits) == 101
@@ -129,7 +129,7 @@ def test_a_dataset_id_is_fetched_with_its_revision(tmp_path: Path, monkeypatch: 
 
     (tmp_path / "data").mkdir()
     _write_all(tmp_path / "data")
-    monkeypatch.setattr(files, "snapshot_download", fake)
+    monkeypatch.setattr(formats, "snapshot_download", fake)
     assert len(resolve("org/name", "abc123")) == 4
     assert resolve("org/name:data/rows.parq*") == [tmp_path / "data" / "rows.parquet"]
     assert asked == [
@@ -142,6 +142,6 @@ def test_a_dataset_that_cannot_be_fetched_is_one_sentence(monkeypatch: pytest.Mo
     def fails(*_: object, **__: object) -> str:
         raise ConnectionError("no\nroute")
 
-    monkeypatch.setattr(files, "snapshot_download", fails)
+    monkeypatch.setattr(formats, "snapshot_download", fails)
     with pytest.raises(OperatorError, match=r"org/name is neither a path here nor a dataset .*no route.*"):
         resolve("org/name")

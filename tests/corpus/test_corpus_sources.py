@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redistill.config.binding import bind
 from redistill.config.tables import Plugin
 from redistill.corpus import SOURCES
-from redistill.corpus.sources.fields import unread_columns
+from redistill.corpus.sources.rows import taking_notes
 from redistill.io.schemas import from_row, to_row
 from redistill.records import Dropped, Group, Image, Outcome, Span, make_problem
 
@@ -198,10 +198,10 @@ def test_columns_that_nobody_reads_are_counted(tmp_path: Path) -> None:
         "null": None,
         "generations": [{"text": "4", "span": {}}, {"text": "5", "span": {}}],
     }
-    with unread_columns() as unread:
+    with taking_notes() as notes:
         read(tmp_path, "traces", [row, {**row, "answer": "4"}, {"problem": 7, "dropped": 1}])
     assert unread == {"level": 2, "generations[].span": 4}
-    with unread_columns() as unread:
+    with taking_notes() as notes:
         read(tmp_path, "messages", [{"messages": TURNS_OF_ONE, "uuid": "u"}])
         read(tmp_path, "problems", [{"problem": "2+2?", "level": 5, "generations": []}], keep_columns=["level"])
         read(

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import redistill.corpus.sources.files as files
+import redistill.corpus.sources.formats as formats
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.drop_reasons import explain
 from redistill.corpus import SOURCES, collect, relate, statements
 from redistill.corpus.sources import tags
-from redistill.corpus.sources.fields import RowError
+from redistill.corpus.sources.rows import RowError
 from redistill.io.schemas import from_row, to_row
 from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group, make_problem
@@ -202,7 +202,7 @@ def test_a_file_of_all_defects_is_accounted_for_to_the_row_and_the_trace(
     room.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "MAX_LINE_BYTES", LINE_BYTES)
+        patch.setattr(formats, "MAX_LINE_BYTES", LINE_BYTES)
         accounts = collect(room, [source], seed=0, num_shards=shards, max_problems=None)["accounts"]
     rows, traces = expected(lines)
     for name, counted in (("rows", rows), ("traces", traces)):

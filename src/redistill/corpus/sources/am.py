@@ -43,6 +43,11 @@ def am_deepseek_r1(
         if [_role(turn) for turn in turns] != ["user", "assistant"]:
             raise RowError("no_generations" if [_role(turn) for turn in turns] == ["user"] else "wrong_type")
         asked, said = turns
+        if said.get("tool_calls") or said.get("function_call"):
+            raise RowError(
+                "tool_calls",
+                "column `messages` holds tool calls, which are no text of the model's; write the whole answer as one assistant message",
+            )
         notes, own = _info(asked), _info(said)
         reference, tests = fields.answer(notes.get("reference_answer")), fields.answer(notes.get("test_case"))
         problem = make_problem(

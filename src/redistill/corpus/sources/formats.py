@@ -293,6 +293,8 @@ def _wrapped(value: dict[str, Any], shown: str, split: str | None) -> list[Any] 
     of_splits = {name: splits.split_of(Path(name)) for name in lists}
     if lists and len(lists) == len(value) and all(of_splits.values()):
         chosen = split or splits.wanted(sorted({str(found) for found in of_splits.values()}), shown)
+        if chosen == splits.ALL:
+            return [row for rows in lists.values() for row in rows]
         if chosen not in of_splits.values():
             raise OperatorError(f"{shown} has no split {chosen!r}; it holds {', '.join(sorted(lists))}.")
         return [row for name, rows in lists.items() if of_splits[name] == chosen for row in rows]

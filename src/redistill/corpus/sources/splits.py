@@ -19,6 +19,8 @@ _WORDS = {
     "train": TRAIN, "training": TRAIN, "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
     "validation": "validation", "valid": "validation", "dev": "validation", "val": "validation",
 }  # fmt: skip
+_NO_SPLIT = frozenset(("data", "part", "shard", "chunk", "dataset", "default", "file", "rows", "output"))
+ALL = "all"  # what a recipe writes to read every split
 _WITH_SPLITS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".zip", ".json")  # what may hold splits inside
 _SHARDED = re.compile(r"(?P<split>\w+(?:[.-]\w+)*)-\d{5}-of-\d{5}")  # how push_to_hub and save_to_disk name files
 
@@ -26,7 +28,8 @@ _SHARDED = re.compile(r"(?P<split>\w+(?:[.-]\w+)*)-\d{5}-of-\d{5}")  # how push_
 def split_of(file: PurePath) -> str | None:
     """The split of a file by its name, else by the innermost folder that says one; None where nothing does."""
     stem = file.name.partition(".")[0]
-    if (sharded := _SHARDED.fullmatch(stem)) and _word_in(sharded["split"]):
+    sharded = _SHARDED.fullmatch(stem)
+    if sharded and sharded["split"].lower() not in _NO_SPLIT:
         return _WORDS.get(sharded["split"].lower(), sharded["split"])  # train_prefs and train_sft are two
     return _word_in(stem) or _of_folders(file)
 
@@ -57,6 +60,8 @@ def choose(
     """
     of = {file: split_of(inside[file]) for file in files}
     present = sorted({found for found in of.values() if found})
+    if split == ALL:
+        return list(files), ""
     if split is not None:
         chosen = [file for file in files if split in names_of(inside[file])]
         inner = [file for file in files if file.name.lower().endswith(_WITH_SPLITS)]
@@ -87,7 +92,8 @@ def wanted(present: Iterable[str], name: str, *, asked: bool = False) -> str | N
     if asked:
         return None
     raise OperatorError(
-        f"{name} has the splits {', '.join(present)} and none that is called train; write split: and the one to read."
+        f"{name} has the splits {', '.join(present)} and none that is called train; write split: and the one to read, or "
+        "split: all."
     )
 
 
