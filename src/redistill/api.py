@@ -210,14 +210,24 @@ def doctor(
     return examine(student, found, num_rows=rows)
 
 
-def init(traces: str | Path, model: str, *, name: str | None = None, out: str | Path | None = None) -> Path:
-    """Look at a file of traces, write a commented recipe that runs on it, and return its path. No file is overwritten."""
+def init(
+    traces: str | Path,
+    model: str,
+    *,
+    name: str | None = None,
+    out: str | Path | None = None,
+    split: str | None = None,
+) -> Path:
+    """Look at a file of traces, write a commented recipe that runs on it, and return its path. No file is overwritten.
+
+    split: the split of a folder to read (default: train).
+    """
     from redistill.corpus import SOURCES
-    from redistill.corpus.sources.layouts import recognise
+    from redistill.corpus.sources.layouts import survey
     from redistill.tools.init import name_of, write_recipe
 
-    layout, chosen = recognise(str(traces), SOURCES), name or name_of(str(traces))
-    return write_recipe(layout, str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
+    found, chosen = survey(str(traces), SOURCES, split), name or name_of(str(traces))
+    return write_recipe(found, str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
 
 
 def plan(

@@ -25,8 +25,9 @@ from redistill.config.binding import options_of
 from redistill.corpus.sources import columns, fields, known, tags
 from redistill.corpus.sources.files import note_on, read_rows, resolve
 from redistill.corpus.sources.rows import RowError, sample_instead, taking_notes
+from redistill.corpus.statements import answer_key
 from redistill.errors import OperatorError
-from redistill.records import Dropped, Group, Outcome, Problem
+from redistill.records import Dropped, Group, Outcome, Problem, Trace
 
 SAMPLE_ROWS = 200
 SAMPLE_FILES = 8  # of a folder: files of other columns are seen
@@ -43,7 +44,7 @@ class Layout:
     options: dict[str, Any]
     groups: int
     rows: int
-    traces: tuple[str, ...]  # the completions
+    said: tuple[tuple[Problem, Trace], ...]  # every trace with its problem
     answers: float  # share of problems with a gold answer
     labels: dict[str, float]  # verdict of the data -> share of traces that it calls wrong
     heard: dict[str, float]  # verdict of the data -> share of traces that have it
@@ -54,10 +55,16 @@ class Layout:
     lost: dict[str, int]  # reason -> single traces of rows that were kept
     reasons: dict[str, str]  # reason -> where it came up first, and the sentence on it
     unread: tuple[str, ...]  # columns with a value that it does not ask for
-    samples: tuple[tuple[Problem, str], ...]  # two problems with their first trace
-    contradicted: int  # problems whose rows bring different gold answers
+    repeated: int  # problems that more than one row tells
+    contradicted: int  # of these, with different gold answers
+    contradiction: str  # two of them
     unopened: float  # share of traces that close thinking which they did not open
     dataset: str = ""  # the known data set whose options these are
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """The completions."""
+        return tuple(trace.completion for _, trace in self.said)
 
     @property
     def readable(self) -> int:
@@ -261,6 +268,7 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
             if not trace.completion.strip():
                 continue
             of_problem[group.problem.id][trace.id] = {verdict.outcome for verdict in trace.verdicts.values()}
+    contradicted = [found for found in golds.values() if len({answer_key(one) for one in found}) > 1]
     answered = sum(group.problem.answer is not None for group in groups)
     several = any(len(found) > 1 for found in of_problem.values())
     told_apart = any(
@@ -271,7 +279,7 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
         options=options,
         groups=len(groups),
         rows=len(sample),
-        traces=tuple(trace.completion for trace in traces),
+        said=tuple((group.problem, trace) for group in groups for trace in group.traces),
         answers=answered / max(1, len(groups)),
         labels={label: wrong[label] / count for label, count in sorted(heard.items())},
         heard={label: count / len(said) for label, count in heard.items()},
@@ -289,8 +297,9 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
         ),
         reasons={item.reason: f"{item.id}: {item.detail}" if item.detail else item.id for item in reversed(refused)},
         unread=tuple(sorted(notes.unread)),
-        samples=tuple((group.problem, group.traces[0].completion) for group in groups[:2] if group.traces),
-        contradicted=sum(len(found) > 1 for found in golds.values()),
+        repeated=sum(count > 1 for count in Counter(group.problem.id for group in groups).values()),
+        contradicted=len(contradicted),
+        contradiction=" and ".join(map(repr, sorted(contradicted[0])[:2])) if contradicted else "",
         unopened=sum(map(tags.is_unopened, (trace.completion for trace in traces))) / max(1, len(traces)),
         dataset=dataset,
     )
