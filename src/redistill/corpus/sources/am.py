@@ -14,7 +14,7 @@ Source: Zhao et al. 2025, arXiv 2503.19633.
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from redistill.corpus.sources import fields, tags
+from redistill.corpus.sources import fields, tags, turns
 from redistill.corpus.sources.rows import Row, RowError, read_groups
 from redistill.records import Dropped, Group, make_problem, make_trace
 
@@ -37,12 +37,12 @@ def am_deepseek_r1(
     """
 
     def parse(row_id: str, row: Row) -> Group:
-        turns = [turn for turn in fields.items(row, "messages") if _role(turn) != "system"]
-        if len(turns) > 2:
+        said_turns = [turn for turn in fields.items(row, "messages") if _role(turn) != "system"]
+        if len(said_turns) > 2:
             raise RowError("several_turns")
-        if [_role(turn) for turn in turns] != ["user", "assistant"]:
-            raise RowError("no_generations" if [_role(turn) for turn in turns] == ["user"] else "wrong_type")
-        asked, said = turns
+        if [_role(turn) for turn in said_turns] != ["user", "assistant"]:
+            raise RowError("no_generations" if [_role(turn) for turn in said_turns] == ["user"] else "wrong_type")
+        asked, said = said_turns
         if said.get("tool_calls") or said.get("function_call"):
             raise RowError(
                 "tool_calls",
@@ -51,7 +51,7 @@ def am_deepseek_r1(
         notes, own = _info(asked), _info(said)
         reference, tests = fields.answer(notes.get("reference_answer")), fields.answer(notes.get("test_case"))
         problem = make_problem(
-            fields.statement({"content": asked["content"]}, "content"),
+            fields.statement({"content": turns.parts(asked["content"], "messages[].content")[0]}, "content"),
             answer=reference or (tests if test_cases == "as_answer" else None),
             answer_type="test_case" if tests and not reference else None,
             source=fields.text(notes.get("source") or own.get("source")) or "am-deepseek-r1",
@@ -85,7 +85,7 @@ def _completion(turn: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """The text of the turn, tags made one; its two parts in `info` serve where the text itself is empty or broken."""
     thinking, answer = fields.text(info.get("think_content")).strip(), fields.text(info.get("answer_content")).strip()
     try:
-        found = tags.split(fields.text(turn["content"], "messages[].content"))
+        found = tags.split(turns.parts(turn["content"], "messages[].content")[0])
     except RowError:
         if not (thinking and answer):
             raise

@@ -111,6 +111,8 @@ def preference(
                 problem.id, text, row, column, author=author, open_thinking=open_thinking, verdicts=verdicts
             )
 
+        if not said:
+            raise RowError("no_generations", f"columns `{chosen_column}` and `{rejected_column}` are empty")
         return Group(problem, each(row_id, said, trace))
 
     return read_groups(path, parse, revision=revision, split=split)

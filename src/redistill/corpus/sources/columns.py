@@ -23,9 +23,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "thinking": ("reasoning_content", "reasoning", "thinking", "Reasoning"),
     "labels": ("labels", "label", "correct", "is_correct", "kto_tag", "acc"),
     "label": ("label", "labels", "correct", "is_correct", "kto_tag", "acc"),
-    "messages": ("messages", "conversation", "chat", "dialog", "dialogue"),
+    "messages": ("messages", "contents", "conversation", "chat", "dialog", "dialogue"),
     "conversations": ("conversations", "conversation"),
-    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred", "messages", "conversations", "response", "output"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred", "preferred_output", "messages", "conversations", "response", "output"),
     "rejected": (
         "rejected", "rejected_response", "rejected_messages", "response_rejected", "dispreferred", "non_preferred_output",
     ),
@@ -33,6 +33,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 TRACE_COLUMNS = frozenset(
     name for word in ("generations", "completions", "messages", "conversations", "chosen", "rejected") for name in NAMES[word]
 )  # fmt: skip
+
+ASKED = frozenset(name for word in ("problem", "prompt") for name in NAMES[word])
 
 # --- inside a row, a turn or a generation ---------------------------------------------------------------------------
 
@@ -48,7 +50,7 @@ THINKING = (
 # A column called `reasoning` may also say whether or how long the model was asked to think.
 SETTINGS = frozenset(
     ("on", "off", "true", "false", "yes", "no", "none", "null", "auto", "low", "medium", "high", "minimal", "xhigh", "enabled",
-     "disabled", "0", "1", "short", "long")
+     "disabled", "0", "1")
 )  # fmt: skip
 TOOL_CALLS = ("tool_calls", "function_call", "tool_call")
 LABELS = (
@@ -59,6 +61,7 @@ FINISH = ("finish_reason", "finish_reasons", "stop_reason", "finishReason", "fin
 TRUNCATED = ("truncated", "is_truncated")
 COMPLETE = ("is_reasoning_complete", "is_complete")
 AUTHORS = ("teacher", "model", "model_name", "generator", "generation_model", "Model")
+NO_GOLD = frozenset(("none", "null", "nan", "n/a", "<na>"))  # what programs write for a missing answer
 GOLD_FIELDS = (
     "ground_truth",
     "answer",

@@ -99,7 +99,7 @@ def answer(value: Any, column: str = "answer") -> str | None:
         return _only_answer(items, column)
     if found.startswith("{") and isinstance(table := decoded(found), dict):  # not a set: `{1, 2}` decodes to none
         return answer(table, column)
-    return found or None
+    return None if found.lower() in columns.NO_GOLD else found or None
 
 
 def _only_answer(values: Any, column: str) -> str | None:

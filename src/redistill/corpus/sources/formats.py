@@ -22,7 +22,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from redistill.corpus.sources import splits
+from redistill.corpus.sources import columns, splits
 from redistill.errors import OperatorError
 from redistill.safety.limits import trial
 
@@ -299,12 +299,13 @@ def _wrapped(value: dict[str, Any], shown: str, split: str | None) -> list[Any] 
             raise OperatorError(f"{shown} has no split {chosen!r}; it holds {', '.join(sorted(lists))}.")
         return [row for name, rows in lists.items() if of_splits[name] == chosen for row in rows]
     named = [name for name in lists if name.lower() in _WRAPPERS]
-    if len(named) == 1 and len(lists) == 1:
+    is_row = columns.ASKED & value.keys()  # one problem with its generations, and no wrapper around many
+    if len(named) == 1 and len(lists) == 1 and not is_row:
         return list(lists[named[0]])
     columns = [
         inner for inner in value.values() if isinstance(inner, dict) and inner and all(key.isdigit() for key in inner)
     ]
-    if columns and len(columns) == len(value):
+    if as_columns and len(as_columns) == len(value):
         raise OperatorError(
             f"{shown} holds columns and no rows; write one row a line (pandas: to_json(path, orient='records', lines=True))."
         )

@@ -111,6 +111,8 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
     rows, first = _sample(path, split)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
     found: list[Layout] = []
+    if not names:
+        raise OperatorError(_unreadable(path, rows))
     golds = [name for name in names if not _holds_labels(rows, name)]
     with sample_instead(rows):
         for name, source in sources.items():
@@ -141,6 +143,25 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         tuple(sorted(others, key=lambda layout: layout.worth, reverse=True)),
         tuple(sorted(unread)),
         note_on(options),
+    )
+
+
+UNREADABLE = {
+    "bad_json": "is no JSON; write one object per line",
+    "not_utf8": "is not in UTF-8; write the file in it",
+    "not_an_object": "is no JSON object; write one object with columns per line",
+    "bad_csv": "has more or fewer cells than the first line has columns",
+    "line_too_long": "is longer than a row may be",
+}
+
+
+def _unreadable(path: str, rows: list[tuple[str, Any]]) -> str:
+    """The sentence on a file without a row that has columns."""
+    if not rows:
+        return f"{path} holds no rows; give a file of traces."
+    row_id, reason = rows[0]
+    return (
+        f"{path}: none of the first {len(rows)} rows can be read; {row_id} {UNREADABLE.get(reason, 'has no columns')}."
     )
 
 
@@ -182,7 +203,7 @@ def _nearest(found: list[Layout], sources: Mapping[str, Source], names: list[str
         return f"`{layout.source}` reads them, but every completion in column `{there}` is empty; write there what the model said."
     told = [layout for layout in found if any(": " in reason for reason in layout.reasons.values())]
     if told:
-        layout = min(told, key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
+        layout = min(reversed(told), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
         word = _main_reason(layout)
         if word != "missing_column":
             return f"`{layout.source}` comes nearest and refuses {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."

@@ -187,6 +187,8 @@ def is_thinking(kind: str) -> bool:
 
 def question(value: Any, row: Row, column: str) -> str:
     """The statement in a prompt: text, or messages with one question. RowError as `conversation`, `empty_statement`."""
+    if isinstance(value, Mapping) and "messages" in value:
+        return question(value["messages"], row, f"{column}.messages")
     if is_turns(value) or isinstance(value, Mapping):
         return fields.asked(conversation(value, row, column).question, column)
     if isinstance(value, list):
