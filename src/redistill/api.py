@@ -224,10 +224,10 @@ def init(
     """
     from redistill.corpus import SOURCES
     from redistill.corpus.sources.layouts import survey
-    from redistill.tools.init import name_of, write_recipe
+    from redistill.tools.init import judge, name_of, write_recipe
 
     found, chosen = survey(str(traces), SOURCES, split), name or name_of(str(traces))
-    return write_recipe(found, str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
+    return write_recipe(found, judge(found.best), str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
 
 
 def plan(

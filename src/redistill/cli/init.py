@@ -42,16 +42,17 @@ def do(options: argparse.Namespace) -> None:
 
     found = survey(traces, SOURCES, options.split)
     model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
-    from redistill.tools.init import as_facts, name_of, table, write_recipe
+    from redistill.tools.init import as_facts, judge, name_of, table, write_recipe
 
     asked = not (options.traces and options.model)
     name = options.name or (_ask("Name of the recipe", name_of(traces), "") if asked else name_of(traces))
     out = options.out or Path(_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml")
-    out = write_recipe(found, traces, model, name, out)
+    judged = judge(found.best)
+    out = write_recipe(found, judged, traces, model, name, out)
     if options.json:
         print(json.dumps({"recipe": str(out), **as_facts(found)}, indent=2))
         return
-    for line in table(found).splitlines():
+    for line in table(found, judged).splitlines():
         print(plain(line))
     layout = found.best
     print(plain(f"{traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen"))

@@ -1,8 +1,8 @@
 """`redistill init`: a person's file and a model -> a commented recipe that runs.
 
     found = survey("mine.jsonl", SOURCES)
-    text = recipe_text(found, traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")
-    print(table(found))     every source on the first rows: rows read, traces, right, wrong, what was dropped and why
+    text = recipe_text(found, judge(found.best), traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")
+    print(table(found, judge(found.best)))     every source on the first rows: rows read, traces, right, wrong, what was dropped and why
 
 What the file cannot say (rates, epochs) is the paper's or a usual choice, and a comment says which.
 """
@@ -36,7 +36,7 @@ def name_of(traces: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "mine"
 
 
-def recipe_text(found: Survey, *, traces: str, model: str, name: str) -> str:
+def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, name: str) -> str:
     """The recipe as YAML with comments. OperatorError where the file has no traces, where nothing says which are right, or
     where its gold answers contradict each other."""
     layout = found.best
@@ -82,7 +82,7 @@ def recipe_text(found: Survey, *, traces: str, model: str, name: str) -> str:
         "",
         *_select(layout),
         "",
-        *_train(layout),
+        *_train(layout.paired and not (found.whole and not judged.pairs)),
         "",
         *_evaluate(layout),
         "",
@@ -91,9 +91,9 @@ def recipe_text(found: Survey, *, traces: str, model: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_recipe(found: Survey, traces: str, model: str, name: str, out: Path) -> Path:
+def write_recipe(found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
-    text = recipe_text(found, traces=traces, model=model, name=name)
+    text = recipe_text(found, judge(found.best), traces=traces, model=model, name=name)
     if wrong := mistakes_in(text, f"the recipe for {traces}"):
         raise OperatorError("\n  ".join(wrong))
     try:
@@ -217,13 +217,13 @@ def _select(layout: Layout) -> list[str]:
     ]
 
 
-def _train(layout: Layout) -> list[str]:
+def _train(paired: bool) -> list[str]:
     stages = [
         "train:",
         "  sft:      # right traces; 5e-5, batches of 128 and 3 epochs are the paper's, for 1.5 billion weights",
         "    {objective: sft, start: base, batch_size: 32, epochs: 3, learning_rate: 5.0e-5}",
     ]
-    if not layout.paired:
+    if not paired:
         return [
             *stages,
             "  # no wrong trace was seen, so there are no pairs: REDI needs right and wrong traces of one problem",
@@ -268,24 +268,33 @@ class Judged:
     right: int
     wrong: int
     undecided: int
+    pairs: int  # problems with a right trace and a wrong one that was not cut off
     by: str  # labels or gold answers
 
 
 def judge(layout: Layout) -> Judged:
     """Count the right and the wrong traces of a layout's sample."""
     if layout.wrong or not layout.answers:
-        return Judged(layout.right, layout.wrong, len(layout.traces) - layout.right - layout.wrong, "labels")
+        undecided = len(layout.traces) - layout.right - layout.wrong
+        return Judged(layout.right, layout.wrong, undecided, int(layout.paired), "labels")
     items = [(problem, trace) for problem, trace in layout.said if problem.answer is not None][:MAX_JUDGED]
+    outcomes: Counter[Outcome] = Counter()
+    right, wrong = set[str](), set[str]()
     with VerifierPool({"cascade": VERIFIERS["cascade"]}, workers=1, timeout_seconds=5.0, memory_mb=2048) as pool:
-        outcomes = Counter(found["cascade"].outcome for found in pool.judge(items))
-    right, wrong = outcomes[Outcome.correct], outcomes[Outcome.incorrect]
-    return Judged(right, wrong, len(layout.said) - right - wrong, "gold answers")
+        for (problem, trace), found in zip(items, pool.judge(items), strict=True):
+            outcome = found["cascade"].outcome
+            outcomes[outcome] += 1
+            if outcome == Outcome.correct:
+                right.add(problem.id)
+            elif outcome == Outcome.incorrect and trace.finish_reason != "length":
+                wrong.add(problem.id)
+    decided = outcomes[Outcome.correct], outcomes[Outcome.incorrect]
+    return Judged(*decided, len(layout.said) - sum(decided), len(right & wrong), "gold answers")
 
 
-def table(found: Survey) -> str:
+def table(found: Survey, best: Judged) -> str:
     """Every source on the sample, the one that was taken first: rows, traces, right, wrong, and what was dropped and why;
     then two examples of it as they are read, and what is left out."""
-    best = judge(found.best)
     rows = [("source", "rows", "traces", "right", "wrong", "dropped")]
     rows.append(_line(found.best, str(best.right), str(best.wrong)))
     rows += [_line(layout, str(layout.right), str(layout.wrong)) for layout in found.tried]

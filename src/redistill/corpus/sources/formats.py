@@ -302,7 +302,7 @@ def _wrapped(value: dict[str, Any], shown: str, split: str | None) -> list[Any] 
     is_row = columns.ASKED & value.keys()  # one problem with its generations, and no wrapper around many
     if len(named) == 1 and len(lists) == 1 and not is_row:
         return list(lists[named[0]])
-    columns = [
+    as_columns = [
         inner for inner in value.values() if isinstance(inner, dict) and inner and all(key.isdigit() for key in inner)
     ]
     if as_columns and len(as_columns) == len(value):

@@ -23,15 +23,14 @@ from typing import Any
 
 from redistill.config.binding import options_of
 from redistill.corpus.sources import columns, fields, known, tags
-from redistill.corpus.sources.files import note_on, read_rows, resolve
-from redistill.corpus.sources.rows import RowError, sample_instead, taking_notes
+from redistill.corpus.sources.files import note_on
+from redistill.corpus.sources.rows import RowError, first_rows, sample_instead, taking_notes
 from redistill.corpus.statements import answer_key
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
 
 SAMPLE_ROWS = 200
 SAMPLE_FILES = 8  # of a folder: files of other columns are seen
-SAMPLE_BYTES = 32 * 2**20  # of rows: many layouts are tried on them
 MAX_NAMES = 3  # of the usual names of a column, those present that are tried
 Source = Callable[..., Iterator[Group | Dropped]]
 
@@ -89,12 +88,13 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What is known of a file: the layout that keeps most, the best of every other source, the columns that none of them
-    read, and a sentence on splits and files that are left out."""
+    read, a sentence on splits and files that are left out, and whether all rows were looked at."""
 
     best: Layout
     tried: tuple[Layout, ...]
     unread: tuple[str, ...]
     note: str
+    whole: bool  # the sample is all there is
 
 
 def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
@@ -108,7 +108,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         raise OperatorError(
             f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
         )
-    rows, first = _sample(path, split)
+    rows, first, whole = first_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
     found: list[Layout] = []
     if not names:
@@ -143,6 +143,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         tuple(sorted(others, key=lambda layout: layout.worth, reverse=True)),
         tuple(sorted(unread)),
         note_on(options),
+        whole,
     )
 
 
@@ -225,21 +226,6 @@ def _is_vague(word: str) -> int:
     return {"": 3, "missing_column": 2, "wrong_type": 1}.get(word, 0)
 
 
-def _sample(path: str, split: str | None) -> tuple[list[tuple[str, Any]], Path]:
-    """(the first rows of the first files, the first file)."""
-    files = resolve(path, split=split)
-    rows: list[tuple[str, Any]] = []
-    size = 0
-    share = -(-SAMPLE_ROWS // min(len(files), SAMPLE_FILES))
-    for file in files[:SAMPLE_FILES]:
-        for row_id, row in itertools.islice(read_rows(file, split), share):
-            rows.append((row_id, row))
-            size += len(str(row))
-            if size > SAMPLE_BYTES:
-                return rows, files[0]
-    return rows, files[0]
-
-
 def _variants(source: Source, present: list[str], golds: list[str]) -> Iterator[dict[str, Any]]:
     """The options that name columns, as the file may mean them; {} first, the source's own names."""
     choices: list[list[tuple[str, str | None]]] = []
@@ -288,6 +274,8 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
         for trace in group.traces:
             if not trace.completion.strip():
                 continue
+            if trace.finish_reason == "length":
+                continue  # what was cut off is neither
             of_problem[group.problem.id][trace.id] = {verdict.outcome for verdict in trace.verdicts.values()}
     contradicted = [found for found in golds.values() if len({answer_key(one) for one in found}) > 1]
     answered = sum(group.problem.answer is not None for group in groups)

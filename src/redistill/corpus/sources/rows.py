@@ -20,6 +20,7 @@ from redistill.corpus.sources.files import read_rows, resolve
 from redistill.records import Dropped, Group, Trace
 
 MAX_UNREAD, MAX_NAME = 1_000, 200  # names, and characters of one: a file may have new ones in every row
+MAX_SAMPLE_BYTES = 32 * 2**20  # of rows that many layouts are tried on
 MAX_SHOWN = 80  # characters of a value in a sentence
 
 
@@ -73,6 +74,30 @@ def sample_instead(rows: Sequence[tuple[str, Any]]) -> Iterator[None]:
         yield
     finally:
         _SAMPLE.reset(token)
+
+
+def first_rows(path: str, split: str | None, count: int, files: int = 1) -> tuple[list[tuple[str, Any]], Path, bool]:
+    """(about `count` of the first rows of the first `files` files, at most MAX_SAMPLE_BYTES, the first file, whether these
+    are all rows)."""
+    found = resolve(path, split=split)
+    rows: list[tuple[str, Any]] = []
+    size, whole = 0, len(found) <= files
+    share = -(-count // min(len(found), files))
+    for file in found[:files]:
+        for place, (row_id, row) in enumerate(read_rows(file, split)):
+            if place == share or size > MAX_SAMPLE_BYTES:
+                whole = False
+                break
+            rows.append((row_id, row))
+            size += len(str(row))
+    return rows, found[0], whole
+
+
+@contextmanager
+def sample_rows(path: str, split: str | None, count: int) -> Iterator[None]:
+    """The source of this path reads only its first rows meanwhile."""
+    with sample_instead(first_rows(path, split, count)[0]):
+        yield
 
 
 def read_groups(
