@@ -23,6 +23,7 @@ LINE_MB = 2  # MAX_LINE_BYTES in these tests
 LONG = 300 if not os.environ.get("REDISTILL_SOAK") else 10_000  # megabytes of the line without end
 READ = """
 import resource, sys
+import redistill.corpus.sources.files as files
 import redistill.corpus.sources.formats as formats
 from redistill.errors import OperatorError
 from pathlib import Path

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+import redistill.corpus.sources.files as files
 import redistill.corpus.sources.formats as formats
 from redistill.corpus import SOURCES, read_rows, resolve
 from redistill.errors import OperatorError
@@ -21,7 +22,7 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
 def _write_all(folder: Path) -> dict[str, Path]:
-    made = {suffix: folder / f"rows{suffix}" for suffix in files.SUFFIXES}
+    made = {suffix: folder / f"rows{suffix}" for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")}
     made[".jsonl"].write_bytes(LINES)
     made[".jsonl.gz"].write_bytes(gzip.compress(LINES))
     made[".jsonl.zst"].write_bytes(zstandard.compress(LINES))
@@ -115,9 +116,9 @@ def test_a_path_to_nothing_is_one_sentence(path: str, tmp_path: Path, monkeypatc
 
 
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a,b\n")
-    with pytest.raises(OperatorError, match=r"rows\.csv is not a data file"):
-        resolve(str(tmp_path / "rows.csv"))
+    (tmp_path / "rows.txt").write_text("a,b\n")
+    with pytest.raises(OperatorError, match=r"rows\.txt is not a data file; the corpus reads \.jsonl, .*\.csv.*\.zip"):
+        resolve(str(tmp_path / "rows.txt"))
 
 
 def test_a_dataset_id_is_fetched_with_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,11 +130,11 @@ def test_a_dataset_id_is_fetched_with_its_revision(tmp_path: Path, monkeypatch: 
 
     (tmp_path / "data").mkdir()
     _write_all(tmp_path / "data")
-    monkeypatch.setattr(formats, "snapshot_download", fake)
+    monkeypatch.setattr(files, "snapshot_download", fake)
     assert len(resolve("org/name", "abc123")) == 4
     assert resolve("org/name:data/rows.parq*") == [tmp_path / "data" / "rows.parquet"]
     assert asked == [
-        ("org/name", "abc123", ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.parquet"]),
+        ("org/name", "abc123", [f"*{suffix}" for suffix in formats.ROW_SUFFIXES]),
         ("org/name", None, ["data/rows.parq*"]),
     ]
 
@@ -142,6 +143,6 @@ def test_a_dataset_that_cannot_be_fetched_is_one_sentence(monkeypatch: pytest.Mo
     def fails(*_: object, **__: object) -> str:
         raise ConnectionError("no\nroute")
 
-    monkeypatch.setattr(formats, "snapshot_download", fails)
+    monkeypatch.setattr(files, "snapshot_download", fails)
     with pytest.raises(OperatorError, match=r"org/name is neither a path here nor a dataset .*no route.*"):
         resolve("org/name")

@@ -71,8 +71,8 @@ def asked(found: str | None, column: str) -> str:
 def answer(value: Any, column: str = "answer") -> str | None:
     """The gold answer as text; null, NaN and blank are None.
 
-    Numbers as they are written, 4.0 as 4 (a column of integers with nulls comes as floats), true as True. A list or a
-    printed list of one answer is that answer, of a table the field that is called one (columns.GOLD_FIELDS). RowError
+    Numbers as they are written, 4.0 as 4 (a column of integers with nulls comes as floats), true as True. A list of one
+    answer, also as text, is that answer, of a table the field that is called one (columns.GOLD_FIELDS). RowError
     `several_answers` for a list of several, which nobody can know to be alternatives or parts, and `wrong_type`.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -95,10 +95,11 @@ def answer(value: Any, column: str = "answer") -> str | None:
             raise _wrong(column, value, "the answer as text")
         return answer(value[name], f"{column}.{name}")
     found = text(value, column).strip()
-    if re.match(r"""\[\s*['"]""", found) and found.endswith("]") and isinstance(items := decoded(found), list):
-        return _only_answer(items, column)
+    if re.match(r"""\[\s*['"]""", found) and isinstance(items := decoded(found), list) and len(items) == 1:
+        return answer(items[0], column)
     if found.startswith("{") and isinstance(table := decoded(found), dict):  # not a set: `{1, 2}` decodes to none
-        return answer(table, column)
+        name = next((name for name in columns.GOLD_FIELDS if table.get(name) is not None), None)
+        return found if name is None else answer(table[name], f"{column}.{name}")  # else it is a verifier's own business
     return None if found.lower() in columns.NO_GOLD else found or None
 
 

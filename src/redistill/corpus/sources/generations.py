@@ -60,7 +60,10 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
             raise RowError(
                 "wrong_type", f"column `{column}` holds {shown(value)}; write the completion as text or as messages"
             )
-        return _of(turns.conversation(value, row, column))
+        said = turns.conversation(value, row, column)
+        if said.completion is None:
+            raise RowError("no_generations", f"column `{column}` ends without an assistant message")
+        return _of(said)
     if not isinstance(value, Mapping):
         raise RowError(
             "wrong_type", f"column `{column}` holds {shown(value)}; write the completion as text or as messages"
