@@ -394,7 +394,15 @@ def test_preference_labels_chosen_and_rejected(tmp_path: Path) -> None:
         assert group.problem.statement == "2+2?"
         assert [t.completion for t in group.traces] == ["4", "5"]
         assert outcomes(group, "teacher_label") == ["correct", "incorrect"]
-    assert found[3:] == ["prompts_differ", "missing_column", "missing_column", "empty_statement", "wrong_type", "no_generations", "prompts_differ"]
+    assert found[3:] == [
+        "prompts_differ",
+        "missing_column",
+        "missing_column",
+        "empty_statement",
+        "wrong_type",
+        "no_generations",
+        "prompts_differ",
+    ]
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,15 @@ def line(row: int, group: Group | None, id: str = "", reason: str | None = None,
     """A row of the spill as the first pass writes it."""
     id = id or group.problem.id if group else id
     found = None if group is None else to_row(group)
-    return {"id": id, "file": "", "row": f"x:{row}", "reason": reason, "detail": "", "dropped": list(dropped), "group": found}
+    return {
+        "id": id,
+        "file": "",
+        "row": f"x:{row}",
+        "reason": reason,
+        "detail": "",
+        "dropped": list(dropped),
+        "group": found,
+    }
 
 
 def merged(
@@ -192,7 +200,10 @@ def test_beyond_the_limit_goes_the_problem_with_its_rows_and_traces(tmp_path: Pa
 
 
 def test_a_row_without_traces_is_no_problem(tmp_path: Path) -> None:
-    rows = [line(0, None, id_of("3+3?"), "no_generations", [("t1", "empty_completion", "")]), line(1, group("2+2?", "a"))]
+    rows = [
+        line(0, None, id_of("3+3?"), "no_generations", [("t1", "empty_completion", "")]),
+        line(1, group("2+2?", "a")),
+    ]
     shard = merged(tmp_path, rows)
     assert account(shard, "problems") == (1, {})
     assert account(shard, "rows") == (1, {"no_generations": 1})

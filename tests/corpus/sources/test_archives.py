@@ -59,7 +59,10 @@ def test_every_kind_of_file_inside_every_kind_of_archive_is_read(tmp_path: Path,
     }
     found = list(read_rows(pack(tmp_path / name, members)))
     assert [row for _, row in found] == ROWS * 5
-    assert [row_id for row_id, _ in found][:6] == [*(f"{name}/x/rows.jsonl:{n}" for n in range(5)), f"{name}/x/array.json:0"]
+    assert [row_id for row_id, _ in found][:6] == [
+        *(f"{name}/x/rows.jsonl:{n}" for n in range(5)),
+        f"{name}/x/array.json:0",
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
@@ -87,7 +90,9 @@ def test_the_training_split_inside_is_read_and_the_others_are_named(tmp_path: Pa
     path = pack(tmp_path / "a.tar.gz", {"train.jsonl": LINES, "test.jsonl": b'{"b": 1}\n'})
     assert [row for _, row in read_rows(path)] == ROWS
     assert [row for _, row in read_rows(path, "test")] == [{"b": 1}]
-    assert note_of(path, None).endswith("a.tar.gz: the split train is read, and not the split test; write split: NAME for another.")
+    assert note_of(path, None).endswith(
+        "a.tar.gz: the split train is read, and not the split test; write split: NAME for another."
+    )
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.zst", "a.zip"])

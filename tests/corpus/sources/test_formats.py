@@ -33,7 +33,9 @@ def table(delimiter: str) -> str:
     return text.getvalue()
 
 
-@pytest.mark.parametrize("pack", [("", bytes), (".gz", gzip.compress), (".zst", zstandard.compress)], ids=lambda p: p[0])
+@pytest.mark.parametrize(
+    "pack", [("", bytes), (".gz", gzip.compress), (".zst", zstandard.compress)], ids=lambda p: p[0]
+)
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -60,8 +62,12 @@ def test_text_of_every_kind_packed_or_not_gives_the_same_rows(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize(("name", "text"), [("a.jsonl", LINES), ("a.json", json.dumps(ROWS, ensure_ascii=False)), ("a.csv", table(","))])
-def test_every_unicode_encoding_is_read_with_and_without_its_mark(tmp_path: Path, encoding: str, name: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.jsonl", LINES), ("a.json", json.dumps(ROWS, ensure_ascii=False)), ("a.csv", table(","))]
+)
+def test_every_unicode_encoding_is_read_with_and_without_its_mark(
+    tmp_path: Path, encoding: str, name: str, text: str
+) -> None:
     (tmp_path / name).write_bytes(text.encode(encoding))
     assert rows_of(tmp_path / name) == ROWS
 
@@ -93,7 +99,12 @@ def test_items_of_an_array_that_are_no_objects_are_reasons(tmp_path: Path) -> No
 
 def test_a_csv_row_of_another_width_is_a_reason_and_empty_cells_are_null(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('a,b\n1,\n"2,5","x ""y"""\n1,2,3\n\n4,5\n')
-    assert rows_of(tmp_path / "a.csv") == [{"a": "1", "b": None}, {"a": "2,5", "b": 'x "y"'}, "bad_csv", {"a": "4", "b": "5"}]
+    assert rows_of(tmp_path / "a.csv") == [
+        {"a": "1", "b": None},
+        {"a": "2,5", "b": 'x "y"'},
+        "bad_csv",
+        {"a": "4", "b": "5"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,11 @@ print(count, int(high.split()[1]) // 1024)
 
 
 def peak_mb(path: Path) -> tuple[int, int]:
-    environment = {"PYTHONPATH": str(Path(redistill.__file__).parents[1]), "PATH": "", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+    environment = {
+        "PYTHONPATH": str(Path(redistill.__file__).parents[1]),
+        "PATH": "",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
     done = subprocess.run([sys.executable, "-c", READ, str(path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]
     count, peak = map(int, done.stdout.split())

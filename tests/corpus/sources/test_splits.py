@@ -51,7 +51,9 @@ def test_train_is_read_and_the_others_are_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "data/train.jsonl", "data/test.jsonl", "data/dev.jsonl", "extra.jsonl")
     found = select_files(str(folder))
     assert [path.name for path in found.files] == ["train.jsonl", "extra.jsonl"]
-    assert found.note.endswith("set: the split train is read, and not the splits test, validation; write split: NAME for another.")
+    assert found.note.endswith(
+        "set: the split train is read, and not the splits test, validation; write split: NAME for another."
+    )
     assert read(folder, "test") == ["data/test.jsonl"] and read(folder, "validation") == ["data/dev.jsonl"]
     assert len(read(folder, "all")) == 4
     with pytest.raises(OperatorError, match=r"has no split 'tests'; its splits are test, train, validation"):
@@ -67,11 +69,20 @@ def test_files_of_no_split_are_read_without_the_test_split_beside_them(tmp_path:
 def test_where_no_split_is_train_the_only_one_is_read_and_of_several_one_must_be_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", "test.jsonl")
     assert read(folder) == ["test.jsonl"] and "for there is no other" in select_files(str(folder)).note
-    folder = folder_of(tmp_path / "b", "cot-00000-of-00002.jsonl", "cot-00001-of-00002.jsonl", "genselect-00000-of-00001.jsonl")
-    with pytest.raises(OperatorError, match=r"has the splits cot, genselect and none that is called train; write split:"):
+    folder = folder_of(
+        tmp_path / "b", "cot-00000-of-00002.jsonl", "cot-00001-of-00002.jsonl", "genselect-00000-of-00001.jsonl"
+    )
+    with pytest.raises(
+        OperatorError, match=r"has the splits cot, genselect and none that is called train; write split:"
+    ):
         read(folder)
     assert read(folder, "cot") == ["cot-00000-of-00002.jsonl", "cot-00001-of-00002.jsonl"]
-    folder = folder_of(tmp_path / "c", "train_sft-00000-of-00001.jsonl", "train_prefs-00000-of-00001.jsonl", "test_sft-00000-of-00001.jsonl")
+    folder = folder_of(
+        tmp_path / "c",
+        "train_sft-00000-of-00001.jsonl",
+        "train_prefs-00000-of-00001.jsonl",
+        "test_sft-00000-of-00001.jsonl",
+    )
     with pytest.raises(OperatorError, match="test_sft, train_prefs, train_sft"):
         read(folder)
 

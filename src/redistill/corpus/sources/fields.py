@@ -99,7 +99,9 @@ def answer(value: Any, column: str = "answer") -> str | None:
         return answer(items[0], column)
     if found.startswith("{") and isinstance(table := decoded(found), dict):  # not a set: `{1, 2}` decodes to none
         name = next((name for name in columns.GOLD_FIELDS if table.get(name) is not None), None)
-        return found if name is None else answer(table[name], f"{column}.{name}")  # else it is a verifier's own business
+        return (
+            found if name is None else answer(table[name], f"{column}.{name}")
+        )  # else it is a verifier's own business
     return None if found.lower() in columns.NO_GOLD else found or None
 
 

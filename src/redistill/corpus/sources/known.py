@@ -36,7 +36,7 @@ DATASETS: dict[str, DataSet] = {
             "author": "DeepSeek-R1",
         },
     ),
-    "open-thoughts/OpenThoughts2-1M": DataSet("openthoughts", ("conversations", "question", "source", "id"), {"label": "all"}),
+    "open-thoughts/OpenThoughts2-1M": DataSet("openthoughts", (), {"label": "all"}),
     "open-thoughts/OpenThoughts3-1.2M": DataSet(
         "openthoughts", ("difficulty", "source", "domain", "conversations"), {"label": "all", "author": "QwQ-32B"}
     ),
@@ -65,7 +65,7 @@ DATASETS: dict[str, DataSet] = {
             "author": "gemini-2.0-flash-thinking",
         },
     ),
-    "bespokelabs/Bespoke-Stratos-17k": DataSet("openthoughts", ("system", "conversations"), {"label": "all"}),
+    "bespokelabs/Bespoke-Stratos-17k": DataSet("openthoughts", (), {"label": "all"}),
     "GAIR/LIMO": DataSet(
         "completions",
         ("question", "solution", "answer"),

@@ -80,6 +80,7 @@ class Layout:
             self.wrong > 0,
             self.answers,
             bool(self.dataset),
+            bool(self.answers) or "answer_column" not in self.options,
             -len(self.unread),
             -len(self.options),
         )
@@ -253,6 +254,12 @@ def _is_one_conversation(chosen: tuple[tuple[str, str | None], ...]) -> bool:
     return all(name in ("messages", "conversations") for name in named if named.count(name) > 1)
 
 
+def _has_gold(group: Group) -> bool:
+    """Whether a problem has a gold answer that is not the trace itself: a human solution under two names judges nothing."""
+    gold = group.problem.answer
+    return gold is not None and all(trace.completion.strip() != gold.strip() for trace in group.traces)
+
+
 def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset: str = "") -> Layout:
     with taking_notes() as notes:
         sample = list(source(path=path, **options))
@@ -278,7 +285,7 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
                 continue  # what was cut off is neither
             of_problem[group.problem.id][trace.id] = {verdict.outcome for verdict in trace.verdicts.values()}
     contradicted = [found for found in golds.values() if len({answer_key(one) for one in found}) > 1]
-    answered = sum(group.problem.answer is not None for group in groups)
+    answered = sum(_has_gold(group) for group in groups)
     several = any(len(found) > 1 for found in of_problem.values())
     told_apart = any(
         {Outcome.correct} in found.values() and {Outcome.incorrect} in found.values() for found in of_problem.values()
