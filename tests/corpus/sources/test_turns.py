@@ -35,7 +35,7 @@ def said(text: Any = "4", **more: Any) -> dict[str, Any]:
         [{"role": "User", "content": "2+2?"}, {"role": " Assistant", "content": "4"}],
         [{"role": "prompter", "text": "2+2?"}, {"role": "bot", "text": "4"}],
         [{"role": "user", "parts": [{"text": "2+2?"}]}, {"role": "model", "parts": ["4"]}],
-        [{"role": "system", "content": "x"}, {"role": "developer", "content": "y"}, user(), said()],
+        [{"role": "system", "content": "x"}, {"role": "developer", "content": "y"}, user(), {"role": "system", "content": "z"}, said()],
         [said("Hello, how can I help?"), user(), said()],
         [
             {"role": "system", "content": "x"},
@@ -104,6 +104,8 @@ def test_what_is_no_single_text_is_refused_with_a_sentence_that_names_the_column
         says(value)
     assert str(caught.value) == reason
     assert reason == "two_thinkings" or "`messages" in caught.value.detail
+    if "thanks" in str(value):
+        assert "holds 2 user messages" in caught.value.detail
 
 
 def test_a_conversation_without_an_answer_has_none_and_a_greeting_is_none() -> None:

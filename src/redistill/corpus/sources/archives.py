@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -75,10 +75,10 @@ def _names(path: Path) -> Iterator[str]:
 def _members(path: Path) -> Iterator[tuple[str, Any]]:
     """(name, open file) of the plain files; each must be read before the next is asked for."""
     if path.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(path) as packed:
-            for info in packed.infolist():
+        with zipfile.ZipFile(path) as zipped:
+            for info in zipped.infolist():
                 if not info.is_dir():
-                    yield info.filename, _Opened(packed, info)
+                    yield info.filename, _Opened(zipped, info)
         return
     # Arrow's streams refuse a gzip or zstd file that stops before its end mark
     packed = "zstd" if path.name.lower().endswith(".zst") else "gzip" if path.name.lower().endswith("gz") else None
@@ -94,15 +94,17 @@ def _members(path: Path) -> Iterator[tuple[str, Any]]:
 class _Opened:
     """A file of a .zip, opened when it is first read: names alone cost nothing."""
 
-    def __init__(self, packed: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-        self.packed, self.info, self.file = packed, info, None
+    def __init__(self, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self.zipped, self.info = zipped, info
+        self.file: IO[bytes] | None = None
 
     def read(self, count: int = -1) -> bytes:
+        """The next bytes. OperatorError for a file that is encrypted."""
         if self.file is None:
             if self.info.flag_bits & 1:
-                raise OperatorError(f"{self.packed.filename}: {self.info.filename} is encrypted; unpack it yourself.")
-            self.file = self.packed.open(self.info)  # type: ignore[assignment]
-        return self.file.read(count)  # type: ignore[attr-defined, no-any-return]
+                raise OperatorError(f"{self.zipped.filename}: {self.info.filename} is encrypted; unpack it yourself.")
+            self.file = self.zipped.open(self.info)
+        return self.file.read(count)
 
 
 class _Raw(io.RawIOBase):

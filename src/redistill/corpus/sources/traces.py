@@ -55,7 +55,6 @@ def traces(
 
         def trace(index: int, value: Any) -> Trace:
             unsaid = not isinstance(value, Mapping) or not any(value.get(name) for name in columns.FINISH)
-            finish = {"finish_reason": unknown_finish} if unsaid else {}
             return generations.make(
                 problem.id,
                 value,
@@ -64,7 +63,7 @@ def traces(
                 index=index,
                 open_thinking=open_thinking,
                 row_author=author,
-                **finish,
+                finish_reason=unknown_finish if unsaid else None,
             )
 
         return Group(problem, each(row_id, fields.items(row, generations_column), trace))
