@@ -51,6 +51,18 @@ def test_one_completion_per_row_of_a_problem_that_is_repeated_makes_pairs(tmp_pa
     assert not look(tmp_path, rows[::2]).best.paired
 
 
+def test_what_was_cut_off_makes_no_pair_of_labelled_traces(tmp_path: Path) -> None:
+    def rows(reason: str) -> list[dict[str, Any]]:
+        return [
+            {"prompt": q, "completion": f"{k}", "label": k, "finish_reason": ("stop", reason)[1 - k]}
+            for q in Q
+            for k in (0, 1)
+        ]
+
+    assert look(tmp_path, rows("stop")).best.paired
+    assert not look(tmp_path, rows("length")).best.paired
+
+
 def test_golds_that_differ_between_rows_of_a_problem_are_counted(tmp_path: Path) -> None:
     rows = [{"problem": q, "answer": answer, "response": "x"} for q in Q for answer in ("1/2", "\\frac{1}{2}", "4")]
     found = look(tmp_path, rows).best

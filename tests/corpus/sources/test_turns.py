@@ -35,7 +35,13 @@ def said(text: Any = "4", **more: Any) -> dict[str, Any]:
         [{"role": "User", "content": "2+2?"}, {"role": " Assistant", "content": "4"}],
         [{"role": "prompter", "text": "2+2?"}, {"role": "bot", "text": "4"}],
         [{"role": "user", "parts": [{"text": "2+2?"}]}, {"role": "model", "parts": ["4"]}],
-        [{"role": "system", "content": "x"}, {"role": "developer", "content": "y"}, user(), {"role": "system", "content": "z"}, said()],
+        [
+            {"role": "system", "content": "x"},
+            {"role": "developer", "content": "y"},
+            user(),
+            {"role": "system", "content": "z"},
+            said(),
+        ],
         [said("Hello, how can I help?"), user(), said()],
         [
             {"role": "system", "content": "x"},

@@ -111,13 +111,9 @@ def read_groups(
                 yield Dropped(row_id, "corpus", row)
                 continue
             asked = Row(row, file.parent)
-            notes = _NOTES.get()
-            lost_before = len(notes.lost) if notes else 0
             try:
                 group = parse(row_id, asked)
             except RowError as refusal:
-                if notes:
-                    del notes.lost[lost_before:]  # the row is lost as a whole
                 yield Dropped(row_id, "corpus", str(refusal), refusal.detail)
             else:
                 asked.note_unread()
@@ -142,8 +138,10 @@ class Row(dict[str, Any]):
 
     def first(self, columns: Sequence[str]) -> tuple[str, Any] | None:
         """(name, value) of the first of these columns that has a value."""
-        name = next((column for column in columns if super(Row, self).get(column) is not None), None)
-        return None if name is None else (name, self[name])
+        for column in columns:
+            if column in self and dict.__getitem__(self, column) is not None:
+                return column, self[column]
+        return None
 
     def inner(self, value: Mapping[str, Any]) -> "Row":
         """A table inside this row."""

@@ -135,7 +135,7 @@ def _turn(value: Any, row: Row, column: str) -> _Turn:
 def thinking_of(row: Row, prefix: str = "", column: str | None = None) -> str | None:
     """The reasoning that stands in a field of its own: `column`, else the first that is called so; None where it has none."""
     for name in [column] if column else columns.THINKING:
-        if row.get(name) is not None and (found := thinking_text(row[name], prefix + name)):
+        if name in row and (found := thinking_text(row[name], prefix + name)):
             return found
     return None
 
