@@ -295,7 +295,7 @@ def judge(layout: Layout) -> Judged:
 def table(found: Survey, best: Judged) -> str:
     """Every source on the sample, the one that was taken first: rows, traces, right, wrong, and what was dropped and why;
     then two examples of it as they are read, and what is left out."""
-    rows = [("source", "rows", "traces", "right", "wrong", "dropped")]
+    rows: list[tuple[str, ...]] = [("source", "rows", "traces", "right", "wrong", "dropped")]
     rows.append(_line(found.best, str(best.right), str(best.wrong)))
     rows += [_line(layout, str(layout.right), str(layout.wrong)) for layout in found.tried]
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
