@@ -246,14 +246,24 @@ def doctor(
     return examine(student, found, num_rows=rows)
 
 
-def init(traces: str | Path, model: str, *, name: str | None = None, out: str | Path | None = None) -> Path:
-    """Look at a file of traces, write a commented recipe that runs on it, and return its path. No file is overwritten."""
-    from redistill.corpus import SOURCES
-    from redistill.corpus.sources.layouts import recognise
-    from redistill.tools.init import name_of, write_recipe
+def init(
+    traces: str | Path,
+    model: str,
+    *,
+    name: str | None = None,
+    out: str | Path | None = None,
+    split: str | None = None,
+) -> Path:
+    """Look at a file of traces, write a commented recipe that runs on it, and return its path. No file is overwritten.
 
-    layout, chosen = recognise(str(traces), SOURCES), name or name_of(str(traces))
-    return write_recipe(layout, str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
+    split: the split of a folder to read (default: train).
+    """
+    from redistill.corpus import SOURCES
+    from redistill.corpus.sources.layouts import survey
+    from redistill.tools.init import judge, name_of, write_recipe
+
+    found, chosen = survey(str(traces), SOURCES, split), name or name_of(str(traces))
+    return write_recipe(found, judge(found.best), str(traces), model, chosen, Path(out or f"{chosen}.yaml"))
 
 
 def plan(

@@ -24,12 +24,13 @@ LONG = 300 if not os.environ.get("REDISTILL_SOAK") else 10_000  # megabytes of t
 READ = """
 import resource, sys
 import redistill.corpus.sources.files as files
+import redistill.corpus.sources.formats as formats
 from redistill.errors import OperatorError
 from pathlib import Path
 list(files.read_rows(Path(sys.argv[1]).with_name("small" + "".join(Path(sys.argv[1]).suffixes))))  # what readers need at all
 here = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-files.MAX_LINE_BYTES = {line} << 20
-files.MAX_PARQUET_BYTES = {room} << 20
+formats.MAX_LINE_BYTES = {line} << 20
+formats.MAX_DECODED_BYTES = {room} << 20
 resource.setrlimit(resource.RLIMIT_AS, (here + ({room} << 20),) * 2)
 try:
     print([row if isinstance(row, str) else "row" for _, row in files.read_rows(Path(sys.argv[1]))])

@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 import redistill.corpus.sources.files as files
+import redistill.corpus.sources.formats as formats
 from redistill.corpus import SOURCES, read_rows, resolve
 from redistill.errors import OperatorError
 
@@ -21,7 +22,7 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
 def _write_all(folder: Path) -> dict[str, Path]:
-    made = {suffix: folder / f"rows{suffix}" for suffix in files.SUFFIXES}
+    made = {suffix: folder / f"rows{suffix}" for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")}
     made[".jsonl"].write_bytes(LINES)
     made[".jsonl.gz"].write_bytes(gzip.compress(LINES))
     made[".jsonl.zst"].write_bytes(zstandard.compress(LINES))
@@ -72,7 +73,7 @@ def test_bad_lines_are_reasons_and_the_rest_is_read(tmp_path: Path) -> None:
 
 
 def test_a_line_over_the_bound_is_dropped_and_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 100)
     path = tmp_path / "rows.jsonl.gz"
     fits = b'{"a": "' + b"x" * 91 + b'"}\n'  # 100 bytes and the line's end
     assert len(fits) == 101
@@ -115,9 +116,9 @@ def test_a_path_to_nothing_is_one_sentence(path: str, tmp_path: Path, monkeypatc
 
 
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a,b\n")
-    with pytest.raises(OperatorError, match=r"rows\.csv is not a data file"):
-        resolve(str(tmp_path / "rows.csv"))
+    (tmp_path / "rows.txt").write_text("a,b\n")
+    with pytest.raises(OperatorError, match=r"rows\.txt is not a data file; the corpus reads \.jsonl, .*\.csv.*\.zip"):
+        resolve(str(tmp_path / "rows.txt"))
 
 
 def test_a_dataset_id_is_fetched_with_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +134,7 @@ def test_a_dataset_id_is_fetched_with_its_revision(tmp_path: Path, monkeypatch: 
     assert len(resolve("org/name", "abc123")) == 4
     assert resolve("org/name:data/rows.parq*") == [tmp_path / "data" / "rows.parquet"]
     assert asked == [
-        ("org/name", "abc123", ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.parquet"]),
+        ("org/name", "abc123", [f"*{suffix}" for suffix in formats.ROW_SUFFIXES]),
         ("org/name", None, ["data/rows.parq*"]),
     ]
 

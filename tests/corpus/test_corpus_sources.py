@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redistill.config.binding import bind
 from redistill.config.tables import Plugin
 from redistill.corpus import SOURCES
-from redistill.corpus.sources.fields import unread_columns
+from redistill.corpus.sources.rows import taking_notes
 from redistill.io.schemas import from_row, to_row
 from redistill.records import Dropped, Group, Image, Outcome, Span, make_problem
 
@@ -65,16 +65,18 @@ def test_traces_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
         ({"problem": "2+2?"}, "missing_column"),
         ({"problem": "2+2?", "generations": [{"teacher": "a"}]}, "missing_column"),
         ({**good, "problem": 7}, "wrong_type"),
+        ({**good, "problem": ["2+2?"]}, "wrong_type"),
         ({**good, "problem": " \n"}, "empty_statement"),
         ({**good, "problem": None}, "empty_statement"),
-        ({**good, "answer": ["4"]}, "wrong_type"),
-        ({**good, "answer": True}, "wrong_type"),
+        ({**good, "answer": ["4", "5"]}, "several_answers"),
+        ({**good, "answer": {"a": 1, "b": 2}}, "wrong_type"),
+        ({**good, "answer": float("inf")}, "wrong_type"),
         ({**good, "source": {}}, "wrong_type"),
         ({**good, "generations": "4"}, "wrong_type"),
-        ({**good, "generations": ["4"]}, "wrong_type"),
+        ({**good, "generations": [4]}, "wrong_type"),
         ({**good, "generations": [{"text": 4}]}, "wrong_type"),
-        ({**good, "generations": [{"text": "4", "correct": "yes"}]}, "wrong_type"),
-        ({**good, "generations": [{"text": "4", "correct": 0}]}, "wrong_type"),
+        ({**good, "generations": [{"text": "4", "correct": "perhaps"}]}, "bad_label"),
+        ({**good, "generations": [{"text": "4", "correct": 0.5}]}, "bad_label"),
         ({**good, "generations": []}, "no_generations"),
         ({**good, "generations": None}, "no_generations"),
     ]
@@ -198,15 +200,16 @@ def test_columns_that_nobody_reads_are_counted(tmp_path: Path) -> None:
         "null": None,
         "generations": [{"text": "4", "span": {}}, {"text": "5", "span": {}}],
     }
-    with unread_columns() as unread:
+    with taking_notes() as notes:
         read(tmp_path, "traces", [row, {**row, "answer": "4"}, {"problem": 7, "dropped": 1}])
-    assert unread == {"level": 2, "generations[].span": 4}
-    with unread_columns() as unread:
+    assert notes.unread == {"level": 2, "generations[].span": 4}
+    with taking_notes() as notes:
         read(tmp_path, "messages", [{"messages": TURNS_OF_ONE, "uuid": "u"}])
         read(tmp_path, "problems", [{"problem": "2+2?", "level": 5, "generations": []}], keep_columns=["level"])
         read(
             tmp_path, "traces", [{"problem": "2+2?", "generations": [{"text": "4"}], f"c{n}": 1} for n in range(1_500)]
         )
+    unread = notes.unread
     assert (unread["uuid"], unread["generations"], unread["level"], len(unread)) == (1, 1, 0, 1_000)
     read(tmp_path, "traces", [row])  # nobody counts: nothing happens
     assert len(unread) == 1_000
@@ -247,7 +250,7 @@ def test_problems_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> Non
         ({"problem": "2+2?"}, "missing_column"),  # its id
         ({"problem": " ", "id": 1}, "empty_statement"),
         ({"problem": ["2+2?"], "id": 1}, "wrong_type"),
-        ({"problem": "2+2?", "id": 1, "answer": []}, "wrong_type"),
+        ({"problem": "2+2?", "id": 1, "answer": [1, 2]}, "several_answers"),
         ({"problem": "2+2?", "id": 1, "more": 5}, "wrong_type"),
         ({"problem": "2+2?", "id": 1, "images": ["none.png"]}, "missing_image"),
     ]
@@ -337,9 +340,12 @@ def test_openr1_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
         ({**R1, "correctness": {"llama_verification": [True, False]}}, "length_mismatch"),
         ({**R1, "correctness": {"math_verify_reparsed_answer": [True, False, "no"]}}, "wrong_type"),
         ({**R1, "correctness": {"math_verify_reparsed_answer": "no"}}, "wrong_type"),
+        ({**R1, "correctness": {"math_verify": "no"}}, "wrong_type"),
         ({**R1, "correctness": [True]}, "wrong_type"),
     ]
     assert read(tmp_path, "openr1-math-raw", [row for row, _ in cases]) == [reason for _, reason in cases]
+    (group,) = read(tmp_path, "openr1-math-raw", [{**R1, "correctness": {"math_verify": [True, False, "perhaps"]}}])
+    assert outcomes(group, "math_verify") == ["correct", "incorrect"]  # the third alone is lost
 
 
 # --- messages and preference --------------------------------------------------------------------------------------
@@ -386,14 +392,24 @@ def test_preference_labels_chosen_and_rejected(tmp_path: Path) -> None:
         {"chosen": "4", "rejected": "5"},
         {"prompt": "2+2?", "chosen": "4"},
         {"prompt": "", "chosen": "4", "rejected": "5"},
-        {"prompt": "2+2?", "chosen": 4, "rejected": "5"},
+        {"prompt": "2+2?", "chosen": 4, "rejected": 5},
+        {"prompt": "2+2?", "chosen": [], "rejected": []},
+        {"prompt": "3+3?", "chosen": chosen, "rejected": rejected},
     ]
     found = read(tmp_path, "preference", rows)
     for group in found[:3]:
         assert group.problem.statement == "2+2?"
         assert [t.completion for t in group.traces] == ["4", "5"]
         assert outcomes(group, "teacher_label") == ["correct", "incorrect"]
-    assert found[3:] == ["prompts_differ", "missing_column", "missing_column", "empty_statement", "wrong_type"]
+    assert found[3:] == [
+        "prompts_differ",
+        "missing_column",
+        "missing_column",
+        "empty_statement",
+        "wrong_type",
+        "no_generations",
+        "prompts_differ",
+    ]
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------
@@ -437,6 +453,7 @@ TURNS = st.lists(TURN, max_size=3).map(lambda turns: {"messages": turns, "conver
 @settings(max_examples=25, deadline=None)
 @given(rows=st.lists(ROW | TURNS | JSON, min_size=1, max_size=6))
 def test_no_row_crashes_a_source_and_none_is_lost(source: str, rows: list[Any]) -> None:
+    rows = [{}, *rows]  # a file that begins with a list is an array of rows
     with tempfile.TemporaryDirectory() as folder:
         found = read(Path(folder), source, rows)
     assert len(found) == len(rows)
@@ -457,6 +474,9 @@ OPEN_T, CLOSE_T, OPEN_S, CLOSE_S = (
 ONE_FORM = "<think>\n2+2=4\n</think>\n\n\\boxed{4}"
 TAGGED = {
     "<think>2+2=4</think>\\boxed{4}": ONE_FORM,
+    "2+2=4\n</think>\n\n\\boxed{4}": ONE_FORM,
+    "[THINK]2+2=4[/THINK]\\boxed{4}": ONE_FORM,
+    "<thinking>2+2=4</thinking>\n<response>\\boxed{4}</response>": ONE_FORM,
     "<think>\n2+2=4\n</think>\n\n<answer>\n\\boxed{4}\n</answer>": ONE_FORM,
     f"{OPEN_T}\n\n2+2=4\n\n{CLOSE_T}\n\n{OPEN_S}\n\n\\boxed{{4}}\n\n{CLOSE_S}": ONE_FORM,
     ONE_FORM: ONE_FORM,
@@ -466,7 +486,6 @@ TAGGED = {
 }  # fmt: skip
 BROKEN = [
     "<think>2+2",
-    "2+2</think>4",
     "</think>2+2<think>4",
     "<think>a</think>b</think>4",
     "so <think>a</think>4",
@@ -540,7 +559,7 @@ def test_am_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
         ({"messages": [user, said, user, said]}, "several_turns"),
         ({"messages": [user, {"role": "assistant"}]}, "wrong_type"),
         ({"messages": [{**user, "info": "x"}, said]}, "wrong_type"),
-        ({"messages": [{**user, "info": {"reference_answer": ["4"]}}, said]}, "wrong_type"),
+        ({"messages": [{**user, "info": {"reference_answer": ["4", "5"]}}, said]}, "several_answers"),
         ({"messages": [{**user, "content": " "}, said]}, "empty_statement"),
     ]
     assert read(tmp_path, "am-deepseek-r1", [row for row, _ in cases]) == [reason for _, reason in cases]
@@ -568,9 +587,10 @@ def test_openthoughts_in_its_variants(tmp_path: Path) -> None:
     user, said = thoughts_row("4")["conversations"]
     cases: list[tuple[Any, str]] = [
         ({"conversations": [user]}, "no_generations"),
-        ({"conversations": [said]}, "wrong_type"),
+        ({"conversations": [said]}, "empty_statement"),
         ({"conversations": [user, said, user, said]}, "several_turns"),
-        ({"conversations": [user, {"from": "tool", "value": "4"}]}, "wrong_type"),
+        ({"conversations": [user, {"from": "tool", "value": "4"}]}, "tool_calls"),
+        ({"conversations": [user, {"from": "narrator", "value": "4"}]}, "unknown_role"),
         ({"conversations": [{"from": "user"}, said]}, "wrong_type"),
         ({"conversations": [{"from": "user", "value": None}, said]}, "empty_statement"),
     ]
@@ -623,10 +643,10 @@ def test_completions_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> 
         ({"prompt": "2+2?", "completions": ["4", "5"], "spans": [None]}, "length_mismatch"),
         ({"prompt": "2+2?", "completions": ["4", "5"], "notes": {"a": "b"}}, "length_mismatch"),
         ({"prompt": "2+2?", "completions": ["4"], "spans": [{"s": [[0, 3, 1.0]]}]}, "bad_span"),
-        ({"prompt": "2+2?", "completions": ["4"], "labels": ["yes"]}, "wrong_type"),
+        ({"prompt": "2+2?", "completions": ["4"], "labels": ["perhaps"]}, "bad_label"),
         ({"prompt": " ", "completions": ["4"]}, "empty_statement"),
         ({"prompt": [user, said, user], "completions": ["4"]}, "several_turns"),
-        ({"prompt": [said], "completions": ["4"]}, "wrong_type"),
-        ({"prompt": "2+2?", "completions": [said, user]}, "several_turns"),
+        ({"prompt": [said], "completions": ["4"]}, "empty_statement"),
+        ({"prompt": "2+2?", "completions": [said, user]}, "no_generations"),
     ]
     assert read(tmp_path, "completions", [row for row, _ in cases]) == [reason for _, reason in cases]

@@ -157,7 +157,7 @@ def test_max_problems_counts_only_problems_that_have_a_trace(tmp_path: Path) -> 
 def test_an_empty_corpus_is_one_sentence_with_the_reasons(tmp_path: Path) -> None:
     items = [row("2+2?", " "), Dropped("x:1", "corpus", "bad_json"), Dropped("x:2", "corpus", "bad_json")]
     with pytest.raises(
-        OperatorError, match="the corpus is empty: 3 rows read, all dropped: bad_json 2, no_generations 1;"
+        OperatorError, match=r"the corpus is empty: 3 rows read, all dropped: bad_json 2, no_generations 1 \(x:1\);"
     ):
         gather(tmp_path / "a", *items)
     with pytest.raises(OperatorError, match="the corpus is empty: 0 rows read;"):

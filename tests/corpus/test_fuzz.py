@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import redistill.corpus.sources.files as files
+import redistill.corpus.sources.formats as formats
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.drop_reasons import explain
 from redistill.corpus import SOURCES, collect, relate, statements
 from redistill.corpus.sources import tags
-from redistill.corpus.sources.fields import RowError
+from redistill.corpus.sources.rows import RowError
 from redistill.io.schemas import from_row, to_row
 from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group, make_problem
@@ -42,6 +42,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "openr1-math-raw": {"problem": "2+2?", "answer": "4", "problem_is_valid": "Yes", "source": "o", "question_type": "q",
         "generations": ["a", "b"], "is_reasoning_complete": [True, False],
         "correctness": {"llama_verification": None, "math_verify": [True, False], "math_verify_reparsed_answer": [True, None]}},
+    "openr1-math-220k": {"problem": "2+2?", "answer": "4", "source": "o", "question_type": "q", "generations": ["a", "b"],
+        "is_reasoning_complete": [True, False], "correctness_math_verify": [True, None], "correctness_llama": None,
+        "finish_reasons": ["stop", None], "messages": TURNS},
     "am-deepseek-r1": {"messages": [
         {**TURNS[0], "info": {"source": "s", "reference_answer": "4", "test_case": None}},
         {**TURNS[1], "info": {"think_content": "2+2", "answer_content": "4"}}]},
@@ -69,6 +72,7 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
     @drawn(25)
     @given(st.lists(corrupted(GOOD[name]) | JSON, min_size=1, max_size=4))
     def reads(rows: list[Any]) -> None:
+        rows = [{}, *rows]  # a file that begins with a list is an array of rows
         path.write_text("\n".join(json.dumps(row) for row in rows))
         found = list(SOURCES[name](path=str(path)))
         assert len(found) == len(rows)
@@ -202,7 +206,7 @@ def test_a_file_of_all_defects_is_accounted_for_to_the_row_and_the_trace(
     room.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "MAX_LINE_BYTES", LINE_BYTES)
+        patch.setattr(formats, "MAX_LINE_BYTES", LINE_BYTES)
         accounts = collect(room, [source], seed=0, num_shards=shards, max_problems=None)["accounts"]
     rows, traces = expected(lines)
     for name, counted in (("rows", rows), ("traces", traces)):

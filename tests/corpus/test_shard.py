@@ -28,7 +28,15 @@ def line(row: int, group: Group | None, id: str = "", reason: str | None = None,
     """A row of the spill as the first pass writes it."""
     id = id or group.problem.id if group else id
     found = None if group is None else to_row(group)
-    return {"id": id, "file": "", "row": f"x:{row}", "reason": reason, "dropped": list(dropped), "group": found}
+    return {
+        "id": id,
+        "file": "",
+        "row": f"x:{row}",
+        "reason": reason,
+        "detail": "",
+        "dropped": list(dropped),
+        "group": found,
+    }
 
 
 def merged(
@@ -101,7 +109,7 @@ def test_followers_come_in_the_order_of_their_ids_whatever_the_order_of_the_rows
 def test_a_problem_that_goes_to_another_shard_is_counted_here_and_its_rows_there(tmp_path: Path) -> None:
     for name in ("from", "to"):
         (tmp_path / name).mkdir()
-    follower = line(0, group("Find 2+2", "b"), dropped=[("t1", "empty_completion")])
+    follower = line(0, group("Find 2+2", "b"), dropped=[("t1", "empty_completion", "")])
     left = merged(tmp_path / "from", [follower], away={"Find 2+2": 3})
     assert records(left, "groups") == [] and account(left, "problems") == (0, {"same_problem": 1})
     assert account(left, "rows") == account(left, "traces") == (0, {}) and records(left, "origins") == []
@@ -182,7 +190,7 @@ def test_beyond_the_limit_goes_the_problem_with_its_rows_and_traces(tmp_path: Pa
     rows = [
         line(0, group("2+2?", "a")),
         line(1, group("3+3?", "b", "c")),
-        line(2, None, late, "beyond_max_problems", [("t1", "beyond_max_problems")]),
+        line(2, None, late, "beyond_max_problems", [("t1", "beyond_max_problems", "")]),
     ]
     shard = merged(tmp_path, rows, admitted=lambda id: id == id_of("2+2?"))
     assert list(groups(shard)) == ["2+2?"]
@@ -192,7 +200,10 @@ def test_beyond_the_limit_goes_the_problem_with_its_rows_and_traces(tmp_path: Pa
 
 
 def test_a_row_without_traces_is_no_problem(tmp_path: Path) -> None:
-    rows = [line(0, None, id_of("3+3?"), "no_generations", [("t1", "empty_completion")]), line(1, group("2+2?", "a"))]
+    rows = [
+        line(0, None, id_of("3+3?"), "no_generations", [("t1", "empty_completion", "")]),
+        line(1, group("2+2?", "a")),
+    ]
     shard = merged(tmp_path, rows)
     assert account(shard, "problems") == (1, {})
     assert account(shard, "rows") == (1, {"no_generations": 1})

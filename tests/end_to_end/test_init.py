@@ -100,11 +100,11 @@ def test_columns_of_other_names_are_found_also_in_parquet(there):
     pq.write_table(pa.Table.from_pylist(rows), there / "rows.parquet")
     main(["init", "--traces", "rows.parquet", "--model", "model"])
     (source,) = load_recipe("rows.yaml").corpus.sources
-    assert source.name == "completions"
+    assert source.name == "traces"
     assert source.options == {
         "path": "rows.parquet",
-        "prompt_column": "question",
-        "completions_column": "responses",
+        "problem_column": "question",
+        "generations_column": "responses",
         "answer_column": "gold",
     }
 

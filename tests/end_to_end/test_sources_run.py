@@ -35,6 +35,21 @@ SOURCES = {
         ["llama_verification", "math_verify"],
         5,
     ),
+    "openr1-math-220k": (
+        lambda i: {
+            "problem": f"0+{i}=",
+            "answer": str(i),
+            "source": "olympiads",
+            "generations": [WRONG[i], RIGHT[i]],
+            "is_reasoning_complete": [True, True],
+            "correctness_math_verify": [False, True],
+            "correctness_llama": None,
+            "finish_reasons": None,
+        },
+        "math_verify",
+        ["math_verify"],
+        5,
+    ),
     "preference": (
         lambda i: {"prompt": f"0+{i}=", "chosen": RIGHT[i], "rejected": WRONG[i]},
         "teacher_label",

@@ -8,7 +8,8 @@ from redistill.cli.common import add_code, add_json, plain
 from redistill.errors import OperatorError
 
 TEXT = """\
-List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written.
+List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written. Of a recipe that
+is fine it is said what its sources leave out of the first rows: columns, splits, rows with a reason.
 
 Looked at: keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers need, the
 student's tokens and context. Exit code 2 where there is a mistake. What lies on the hub is left alone.
@@ -45,13 +46,16 @@ def do(options: argparse.Namespace) -> None:
         return
     if options.recipe is None:
         raise OperatorError("validate: name a RECIPE, or --schema.")
-    from redistill.tools.validate import mistakes
+    from redistill.tools.validate import mistakes, notes
 
     found = mistakes(options.recipe, options.set)
+    noted = [] if found else notes(options.recipe, options.set)
     if options.json:
-        print(json.dumps({"recipe": options.recipe, "fine": not found, "mistakes": found}, indent=2))
+        print(json.dumps({"recipe": options.recipe, "fine": not found, "mistakes": found, "notes": noted}, indent=2))
         sys.exit(2 if found else 0)
     if found:
         count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
         raise OperatorError("\n  ".join([f"{options.recipe} has {count}:", *found]))
+    for note in noted:
+        print(plain(f"note: {note}"))
     print(plain(f"{options.recipe} is fine"))

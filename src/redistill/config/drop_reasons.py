@@ -41,6 +41,22 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "no_generations": ("corpus.sources", "the row has no generation with text"),
     "beyond_max_problems": ("corpus.max_problems", "raise corpus.max_problems"),
+    "bad_label": (
+        "corpus.sources",
+        "write true or false into the column of labels, or name another in the source's options",
+    ),
+    "several_answers": (
+        "corpus.sources",
+        "write one gold answer into the column; of several that are all asked for, one text",
+    ),
+    "several_turns": ("corpus.sources", "write a row for each question and its answer"),
+    "tool_calls": ("corpus.sources", "write the whole answer as one assistant message, or leave the row out"),
+    "unknown_role": ("corpus.sources", "write user, assistant or system as the role of a message"),
+    "two_thinkings": ("corpus.sources", "keep the reasoning in its field or in the text, not in both"),
+    "bad_csv": (
+        "corpus.sources",
+        "give the row as many cells as the first line has, with quotes around cells that hold the delimiter",
+    ),
     "bad_image_path": ("corpus.sources", "name pictures by paths below the folder of the data file"),
     "missing_image": ("corpus.sources", "put the picture where its path says, from the folder of the data file"),
     "task_excluded": ("corpus.sources", "list the row's task in the source's `tasks`"),

@@ -34,12 +34,12 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
         if line["id"] in related["away"] and here:
             ids[line["id"]] = "same_problem"
             continue
-        for trace_id, reason in line["dropped"]:
-            books.drop_trace(trace_id, reason, line)
+        for trace_id, reason, detail in line["dropped"]:
+            books.drop_trace(trace_id, reason, line, detail)
         if line["reason"] == "beyond_max_problems":
             ids[line["id"]] = line["reason"]
         if line["group"] is None:
-            books.drop_row(line, line["reason"])
+            books.drop_row(line, line["reason"], line["detail"])
             continue
         group: Group = from_row(Group, line["group"])
         if not admitted(line["id"]):

@@ -25,8 +25,9 @@ from typing import Any, Literal
 from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.shard import merge_shard
-from redistill.corpus.sources.fields import unread_columns
-from redistill.corpus.sources.files import resolve
+from redistill.corpus.sources.files import note_on, resolve
+from redistill.corpus.sources.formats import TEXT_SUFFIXES
+from redistill.corpus.sources.rows import taking_notes
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
 from redistill.io.executors import Executor, LocalProcesses
@@ -76,6 +77,9 @@ def collect(
     at all can be read.
     """
     executor = executor or LocalProcesses(1)
+    for source in sources:
+        if note := note_on(getattr(source, "keywords", {})):
+            say(f"corpus   {note}")
     readings = _readings(sources)
     size_bytes = sum(reading.size_bytes for reading in readings)
     num_shards = num_shards or max(4, -(-size_bytes // SHARD_BYTES))
@@ -174,8 +178,8 @@ def _readings(sources: Sequence[Source]) -> list[IngestTask]:
         if not isinstance(source, functools.partial) or "path" not in options:
             pieces.append((source, 0))
             continue
-        for file in resolve(options["path"], options.get("revision")):
-            size = file.stat().st_size * (1 if file.suffix == ".jsonl" else _COMPRESSION_RATIO)
+        for file in resolve(options["path"], options.get("revision"), options.get("split")):
+            size = file.stat().st_size * (1 if file.suffix in TEXT_SUFFIXES else _COMPRESSION_RATIO)
             pieces.append((functools.partial(source, path=str(file.absolute())), size))
     total, before = sum(size for _, size in pieces), 0
     tasks: defaultdict[int, list[tuple[Source, int]]] = defaultdict(list)
@@ -203,8 +207,8 @@ def _spill(
 ) -> None:
     """Write every row of the reading to its shard's folder, then the reading's summary.
 
-    A line is {"id": the problem's, "file": path, "row": "file:row", "reason": word or null,
-    "dropped": [[trace id, reason], ...], "group": row or null}; beside it stands what relate.py needs of the row. tick: hears of every row.
+    A line is {"id": the problem's, "file": path, "row": "file:row", "reason": word or null, "detail": a sentence on it,
+    "dropped": [[trace id, reason, sentence], ...], "group": row or null}; beside it stands what relate.py needs of the row. tick: hears of every row.
     """
     name = f"{reading.index:05d}"
     for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
@@ -213,31 +217,43 @@ def _spill(
     reasons: Counter[str] = Counter()
     kept, held_bytes = 0, 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
-    with unread_columns() as unread:
+    examples: dict[str, str] = {}
+    with taking_notes() as notes:
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
-            group, reason, dropped = None, None, []
+            group, reason, detail, dropped = None, None, "", []
             if isinstance(item, Dropped):
-                row, key, reason = item.id, content_id("p", item.id), item.reason
+                row, key, reason, detail = item.id, content_id("p", item.id), item.reason, item.detail
+                examples.setdefault(reason, f"{row}: {detail}" if detail else row)
             else:
                 row, key = item.problem.source_row, item.problem.id
                 traces = tuple(trace for trace in item.traces if trace.completion.strip())
-                dropped = [(trace.id, "empty_completion") for trace in item.traces if not trace.completion.strip()]
+                dropped = [(trace.id, "empty_completion", "") for trace in item.traces if not trace.completion.strip()]
+                dropped += [(lost.id, lost.reason, lost.detail) for lost in notes.lost]
                 if item.traces and not traces:
                     reason = "no_generations"
                 elif not smallest.admits(_selection_key(seed, key)):
                     reason = "beyond_max_problems"  # decided already: its text need not be carried further
-                    dropped += [(trace.id, reason) for trace in traces]
+                    dropped += [(trace.id, reason, "") for trace in traces]
                 else:
                     group = to_row(Group(item.problem, traces))
                     told = relate.told(item.problem)
                     held[f"{_bucket(key, num_shards):05d}/{name}.told"].append(told)
+            notes.lost.clear()
             if tick:
                 tick(1)
             if reason is None:
                 kept += 1
             else:
                 reasons[reason] += 1
-            fields = {"id": key, "file": path, "row": row, "reason": reason, "dropped": dropped, "group": group}
+            fields = {
+                "id": key,
+                "file": path,
+                "row": row,
+                "reason": reason,
+                "detail": detail,
+                "dropped": dropped,
+                "group": group,
+            }
             line = json.dumps(fields).encode() + b"\n"
             held[f"{_bucket(key, num_shards):05d}/{name}.zst"].append(line)
             held_bytes += len(line)
@@ -249,7 +265,7 @@ def _spill(
     keys = sorted(smallest.members)
     write_json(
         _summary(spill, reading.index),
-        {"kept": kept, "dropped": reasons, "keys": keys, "unread": unread, "files": files},
+        {"kept": kept, "dropped": reasons, "keys": keys, "unread": notes.unread, "examples": examples, "files": files},
     )
 
 
@@ -273,7 +289,11 @@ def _largest(summaries: Sequence[dict[str, Any]], max_problems: int | None) -> i
         reasons: Counter[str] = Counter()
         for summary in summaries:
             reasons.update(summary["dropped"])
+        examples = {
+            reason: example for summary in reversed(summaries) for reason, example in summary["examples"].items()
+        }
         said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        said += "".join(f" ({examples[reason]})" for reason, _ in reasons.most_common(1) if reason in examples)
         raise OperatorError(
             f"the corpus is empty: {reasons.total()} rows read{f', all dropped: {said}' if said else ''}; check the paths "
             f"and options of corpus.sources."

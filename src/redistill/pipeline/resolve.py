@@ -129,10 +129,8 @@ def find_parts(
     files: list[Path] = []
     for place, source in enumerate(sources):
         options = source.keywords if source is not None else {}
-        if "path" in options and (fetch or not _on_the_hub(options["path"])):
-            files += (
-                collector.try_call(_resolve, options["path"], options.get("revision"), f"corpus.sources.{place}") or []
-            )
+        if "path" in options and (fetch or not is_on_the_hub(options["path"])):
+            files += collector.try_call(_resolve, options, f"corpus.sources.{place}") or []
     for benchmark in recipe.evaluate.benchmarks:
         collector.try_call(_check_benchmark, recipe, benchmark, fetch)
     for benchmark in benchmark_leaks.further(recipe):
@@ -231,14 +229,14 @@ def _check_probes(recipe: Recipe) -> None:
             )
 
 
-def _resolve(path: str, revision: str | None, where: str) -> list[Path]:
+def _resolve(options: Mapping[str, Any], where: str) -> list[Path]:
     try:
-        return resolve(path, revision)
+        return resolve(options["path"], options.get("revision"), options.get("split"))
     except OperatorError as error:
         raise OperatorError(f"{where}: {error}") from error
 
 
-def _on_the_hub(path: str) -> bool:
+def is_on_the_hub(path: str) -> bool:
     """True for what is no path here and reads like a dataset of the hub: `org/name`, `org/name:pattern`."""
     here = Path(path).expanduser()
     if here.exists() or glob.glob(path, recursive=True):

@@ -1,7 +1,8 @@
 """`redistill init`: a person's file and a model -> a commented recipe that runs.
 
-    layout = recognise("mine.jsonl", SOURCES)
-    text = recipe_text(layout, traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")
+    found = survey("mine.jsonl", SOURCES)
+    text = recipe_text(found, judge(found.best), traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")
+    print(table(found, judge(found.best)))     every source on the first rows: rows read, traces, right, wrong, what was dropped and why
 
 What the file cannot say (rates, epochs) is the paper's or a usual choice, and a comment says which.
 """
@@ -9,27 +10,36 @@ What the file cannot say (rates, epochs) is the paper's or a usual choice, and a
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redistill.config.binding import options_of
 from redistill.config.tables import StudentSettings
-from redistill.corpus.sources.layouts import Layout
+from redistill.corpus.sources import SOURCES
+from redistill.corpus.sources.layouts import Layout, Survey
 from redistill.errors import OperatorError
 from redistill.model import loading
+from redistill.records import Outcome, Problem, Trace
+from redistill.text.prompts import as_chat
 from redistill.tools.validate import mistakes_in
+from redistill.verify import VERIFIERS, VerifierPool
 
 CHARACTERS_PER_TOKEN = 3  # of mathematics in English, roughly; only bounds the answers' length
 
 
 def name_of(traces: str) -> str:
     """A recipe's name from the file's: letters, digits, `.`, `_` and `-`."""
-    stem = re.sub(r"(\.jsonl|\.parquet|\.gz|\.zst)+$", "", Path(traces).name)
+    stem = re.sub(r"(\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|tar|tgz|zip|gz|zst))+$", "", Path(traces).name)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "mine"
 
 
-def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
-    """The recipe as YAML with comments. OperatorError where the file has no traces, or nothing says which are right."""
+def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, name: str) -> str:
+    """The recipe as YAML with comments. OperatorError where the file has no traces, where nothing says which are right, or
+    where its gold answers contradict each other."""
+    layout = found.best
     if not layout.traces:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
@@ -39,12 +49,23 @@ def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
         raise OperatorError(
             f"{traces} has neither gold answers nor labels, so nobody can tell a right trace from a wrong one; add a column "
             "`answer` with the gold answer of each problem, or a label for each trace (README.md, `Bring your own traces`)."
+            f"{_unread_text(found)}"
         )
-    chat, about_chat = _chat(model)
+    if 2 * layout.contradicted > max(1, layout.repeated):
+        column = layout.options.get("answer_column", "answer")
+        raise OperatorError(
+            f"{traces}: column `{column}` holds different answers to the same problem, for {layout.contradicted} of "
+            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it is what the traces answered and no gold "
+            "answer; write the gold answer there, or leave the column out and label each trace true or false."
+        )
+    chat, about_chat, opens = _chat(model)
+    if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
+        layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
     lines = [
         f"# {name}: written by `redistill init` after a look at {traces}",
         f"#   {layout.groups} of the first {layout.rows} rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
+        *(f"#   {line}" for line in _left_out(found)),
         f"# Check it:   redistill validate {name}.yaml      The rows a student would see:   redistill doctor --recipe {name}.yaml",
         f"# Look at the pairs before training:   redistill run {name}.yaml --until select      Every setting: docs/recipes.md",
         f"name: {_quoted(name)}",
@@ -61,7 +82,7 @@ def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
         "",
         *_select(layout),
         "",
-        *_train(layout),
+        *_train(layout.paired and not (found.whole and not judged.pairs)),
         "",
         *_evaluate(layout),
         "",
@@ -70,9 +91,9 @@ def recipe_text(layout: Layout, *, traces: str, model: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_recipe(layout: Layout, traces: str, model: str, name: str, out: Path) -> Path:
+def write_recipe(found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
-    text = recipe_text(layout, traces=traces, model=model, name=name)
+    text = recipe_text(found, judge(found.best), traces=traces, model=model, name=name)
     if wrong := mistakes_in(text, f"the recipe for {traces}"):
         raise OperatorError("\n  ".join(wrong))
     try:
@@ -96,6 +117,32 @@ def _quoted(text: str) -> str:
     return text if plain else json.dumps(text)
 
 
+def _written(value: Any) -> str:
+    """An option as YAML."""
+    if isinstance(value, list):
+        return f"[{', '.join(_written(item) for item in value)}]"
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _left_out(found: Survey) -> list[str]:
+    """What of the file the recipe does not use: splits, dropped rows, columns."""
+    layout = found.best
+    lines = [found.note] if found.note else []
+    if layout.dataset:
+        lines.append(f"the columns are those of {layout.dataset}")
+    if layout.dropped or layout.lost:
+        reasons = [f"{count} rows {reason}" for reason, count in layout.dropped.items()]
+        reasons += [f"{count} traces {reason}" for reason, count in layout.lost.items()]
+        lines.append(f"dropped of the sample: {', '.join(reasons)}")
+    if layout.unread:
+        lines.append(f"columns that are not read: {', '.join(layout.unread)}")
+    return [" ".join(line.split()) for line in lines]
+
+
+def _unread_text(found: Survey) -> str:
+    return f" No source reads the columns {', '.join(found.unread)}." if found.unread else ""
+
+
 def _labels_text(layout: Layout) -> str:
     if not layout.labels:
         return "no labels"
@@ -108,20 +155,21 @@ def _template(traces: Sequence[str]) -> str:
     return "json" if 2 * found > len(traces) else "plain"
 
 
-def _chat(model: str) -> tuple[bool, str]:
-    """(prompt.chat, why)."""
+def _chat(model: str) -> tuple[bool, str, bool]:
+    """(prompt.chat, why, whether the chat template's prompt ends in an open <think>)."""
     try:
-        template = loading.load_tokenizer(StudentSettings(model=model)).chat_template
+        tokenizer = loading.load_tokenizer(StudentSettings(model=model))
+        if tokenizer.chat_template:
+            opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
+            return True, "the tokenizer has a chat template; false asks without it", opens
     except OperatorError:
-        return False, "the tokenizer could not be looked at: write true for a chat model"
-    if template:
-        return True, "the tokenizer has a chat template; false asks without it"
-    return False, "the tokenizer has no chat template"
+        return False, "the tokenizer could not be looked at: write true for a chat model", False
+    return False, "the tokenizer has no chat template", False
 
 
 def _corpus(layout: Layout, traces: str) -> list[str]:
     options = {"path": traces, **layout.options}
-    written = ", ".join(f"{key}: {_quoted(value)}" for key, value in options.items())
+    written = ", ".join(f"{key}: {_written(value)}" for key, value in options.items())
     if layout.answers:
         held = "  dev_fraction: 0.05      # of the problems, never trained on: students are scored on these"
     else:
@@ -130,26 +178,37 @@ def _corpus(layout: Layout, traces: str) -> list[str]:
 
 
 def _verify(layout: Layout) -> list[str]:
-    names = ", ".join(layout.labels)
+    names = _heard(layout)
+    listed = ", ".join(names)
     if layout.answers:
-        return ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer", *_labels_heard(names)]
-    policy = names if len(layout.labels) == 1 else "all"
+        lines = ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer"]
+        return [*lines, *_labels_heard(listed, any(layout.labels[name] > 0 for name in names))]
+    policy = names[0] if len(names) == 1 else "all"
     return [
         "verify:",
         "  verifiers: []      # no gold answers: the data's own labels decide",
-        f"  labels: [{names}]",
+        f"  labels: [{listed}]",
         f"  policy: {policy}",
     ]
 
 
-def _labels_heard(names: str) -> list[str]:
-    """The lines of `verify` about the labels that the data brings: heard beside the verifier, where there are any."""
+def _labels_heard(names: str, some_wrong: bool) -> list[str]:
+    """The lines of `verify` about the labels that the data brings: heard beside the verifier, where they call any trace wrong.
+    Labels that call every trace right would only make undecided what the verifier finds wrong."""
     if not names:
         return ["  policy: cascade"]
+    if not some_wrong:
+        return [f"  labels: []      # {names} calls every trace right; write its name here to hear it", "  policy: cascade"]
     return [
         f"  labels: [{names}]      # what the data itself says; [] leaves the verifier alone",
         "  policy: agree      # right or wrong only where all say so; where they differ, the run shows how often and examples",
     ]
+
+
+def _heard(layout: Layout) -> list[str]:
+    """The labels that nearly every trace has; where none is on so many, the commonest: one that is missing decides nothing."""
+    common = [name for name in layout.labels if layout.heard[name] >= 0.9]
+    return common or sorted(layout.labels, key=lambda name: -layout.heard[name])[:1]
 
 
 def _select(layout: Layout) -> list[str]:
@@ -160,13 +219,13 @@ def _select(layout: Layout) -> list[str]:
     ]
 
 
-def _train(layout: Layout) -> list[str]:
+def _train(paired: bool) -> list[str]:
     stages = [
         "train:",
         "  sft:      # right traces; 5e-5, batches of 128 and 3 epochs are the paper's, for 1.5 billion weights",
         "    {objective: sft, start: base, batch_size: 32, epochs: 3, learning_rate: 5.0e-5}",
     ]
-    if not layout.paired:
+    if not paired:
         return [
             *stages,
             "  # no wrong trace was seen, so there are no pairs: REDI needs right and wrong traces of one problem",
@@ -197,10 +256,112 @@ def _evaluate(layout: Layout) -> list[str]:
     ]
 
 
-def as_facts(layout: Layout) -> dict[str, Any]:
+# --- what was seen ----------------------------------------------------------------------------------------------------
+
+MAX_JUDGED = 200  # traces of the sample that the verifier judges
+SHOWN = 300  # characters of an example's beginning and end
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Right, wrong and undecided traces of a sample, as its labels say or, where it has none that say wrong, its gold
+    answers."""
+
+    right: int
+    wrong: int
+    undecided: int
+    pairs: int  # problems with a right trace and a wrong one that was not cut off
+    by: str  # labels or gold answers
+
+
+def judge(layout: Layout) -> Judged:
+    """Count the right and the wrong traces of a layout's sample."""
+    if layout.wrong or not layout.answers:
+        undecided = len(layout.traces) - layout.right - layout.wrong
+        return Judged(layout.right, layout.wrong, undecided, int(layout.paired), "labels")
+    items = [(problem, trace) for problem, trace in layout.said if problem.answer is not None][:MAX_JUDGED]
+    outcomes: Counter[Outcome] = Counter()
+    right, wrong = set[str](), set[str]()
+    with VerifierPool({"cascade": VERIFIERS["cascade"]}, workers=1, timeout_seconds=5.0, memory_mb=2048) as pool:
+        for (problem, trace), found in zip(items, pool.judge(items), strict=True):
+            outcome = found["cascade"].outcome
+            outcomes[outcome] += 1
+            if outcome == Outcome.correct:
+                right.add(problem.id)
+            elif outcome == Outcome.incorrect and trace.finish_reason != "length":
+                wrong.add(problem.id)
+    decided = outcomes[Outcome.correct], outcomes[Outcome.incorrect]
+    return Judged(*decided, len(layout.said) - sum(decided), len(right & wrong), "gold answers")
+
+
+def table(found: Survey, best: Judged) -> str:
+    """Every source on the sample, the one that was taken first: rows, traces, right, wrong, and what was dropped and why;
+    then two examples of it as they are read, and what is left out."""
+    rows: list[tuple[str, ...]] = [("source", "rows", "traces", "right", "wrong", "dropped")]
+    rows.append(_line(found.best, str(best.right), str(best.wrong)))
+    rows += [_line(layout, str(layout.right), str(layout.wrong)) for layout in found.tried]
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[5]]).rstrip() for row in rows]
+    lines.append(
+        f"taken: {found.best.source} {_options_text(found.best)}; right and wrong by its {best.by}, {best.undecided} undecided"
+    )
+    for number, (problem, trace) in enumerate(_examples_of(found.best), 1):
+        lines += [
+            f"--- example {number}, problem (gold answer: {problem.answer})",
+            *_indented(problem.statement),
+            f"--- example {number}, trace",
+            *_indented(trace.completion),
+        ]
+    lines += _left_out(found)
+    if found.unread:
+        lines.append(f"no source reads the columns: {', '.join(found.unread)}")
+    return "\n".join(lines)
+
+
+def _line(layout: Layout, right: str, wrong: str) -> tuple[str, ...]:
+    dropped = [f"{reason} {count}" for reason, count in layout.dropped.items()]
+    dropped += [f"{reason} {count} (of single traces)" for reason, count in layout.lost.items()]
+    why = next((layout.reasons[reason] for reason in layout.dropped), "")
+    kept = layout.groups > 0
+    return (
+        layout.source,
+        f"{layout.groups} of {layout.rows}",
+        str(layout.readable),
+        right if kept else "0",
+        wrong if kept else "0",
+        f"{', '.join(dropped) or '-'}{f' ({why})' if why else ''}",
+    )
+
+
+def _options_text(layout: Layout) -> str:
+    return (
+        "{" + ", ".join(f"{key}: {_written(value)}" for key, value in layout.options.items()) + "}"
+        if layout.options
+        else ""
+    )
+
+
+def _examples_of(layout: Layout) -> list[tuple[Problem, Trace]]:
+    """The first traces of two problems, or of one where there is no other."""
+    first = {problem.id: (problem, trace) for problem, trace in reversed(layout.said)}
+    return list(first.values())[-2:][::-1]
+
+
+def _indented(text: str) -> list[str]:
+    short = (
+        text
+        if len(text) <= 2 * SHOWN
+        else f"{text[:SHOWN]}\n[... {len(text) - 2 * SHOWN:,} characters ...]\n{text[-SHOWN:]}"
+    )
+    return [f"  {line}" for line in short.splitlines()]
+
+
+def as_facts(found: Survey) -> dict[str, Any]:
     """What was seen, for programs."""
+    layout = found.best
     return {
         "source": layout.source,
+        "dataset": layout.dataset,
         "options": layout.options,
         "rows": layout.rows,
         "groups": layout.groups,
@@ -208,4 +369,14 @@ def as_facts(layout: Layout) -> dict[str, Any]:
         "answers": layout.answers,
         "labels": layout.labels,
         "paired": layout.paired,
-    }
+        "dropped": layout.dropped,
+        "lost_traces": layout.lost,
+        "unread_columns": list(layout.unread),
+        "unread_by_all": list(found.unread),
+        "left_out": found.note,
+        "tried": [
+            {"source": one.source, "options": one.options, "groups": one.groups, "traces": one.readable, "dropped": one.dropped,
+             "reasons": one.reasons}
+            for one in found.tried
+        ],
+    }  # fmt: skip

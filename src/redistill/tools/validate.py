@@ -1,4 +1,4 @@
-"""`redistill validate`: every mistake of a recipe at once, found without reading the traces or fetching anything.
+"""`redistill validate`: every mistake of a recipe at once, found without reading the traces through or fetching anything.
 
     mistakes("my.yaml")  ->  ["train.redi.learning_rat: unknown key; did you mean 'learning_rate'?",
                               "train.redi.objective: there is no 'reddi'; did you mean 'redi'?"]
@@ -8,17 +8,22 @@ rest is looked at as `redistill run` would. What lies on the hub is left alone: 
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from redistill.config.binding import bind
 from redistill.config.parsing import sentences_of
 from redistill.config.tables import Recipe
 from redistill.config.yaml_text import read_text, read_tree
+from redistill.corpus.sources.files import note_on
+from redistill.corpus.sources.rows import sample_rows, taking_notes
 from redistill.errors import ErrorCollector, OperatorError
-from redistill.pipeline.resolve import find_parts
+from redistill.pipeline.resolve import PLUGINS, find_parts, is_on_the_hub
+from redistill.records import Dropped
 
 _STAGE = {"objective": "sft", "learning_rate": 1e-6}
 _SOURCE = {"name": "two-habits"}
@@ -46,6 +51,39 @@ def mistakes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
 def mistakes_in(text: str, where: str) -> list[str]:
     """The same of a recipe that is not in a file yet."""
     return _mistakes_of(read_text(text, where))
+
+
+NOTED_ROWS = 200  # of every source's first file
+
+
+def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """What is no mistake and yet worth knowing of a recipe without mistakes: splits and files that its sources leave out,
+    columns that they do not read, and rows that they drop, by a look at the first rows on this machine."""
+    recipe = salvage(read_tree(path, overrides))[1]
+    said: list[str] = []
+    for place, plugin in enumerate(recipe.corpus.sources if recipe is not None else []):
+        source = bind(PLUGINS["corpus.sources"], plugin, f"corpus.sources.{place}")
+        options = source.keywords
+        if "path" not in options or is_on_the_hub(options["path"]):
+            continue
+        where = f"corpus.sources.{place}"
+        if note := note_on(options):
+            said.append(f"{where}: {note}")
+        with taking_notes() as noted, sample_rows(options["path"], options.get("split"), NOTED_ROWS):
+            items = list(source())
+        dropped = Counter(item.reason for item in items if isinstance(item, Dropped))
+        example = {
+            item.reason: f"{item.id}: {item.detail}" if item.detail else item.id
+            for item in reversed(items)
+            if isinstance(item, Dropped)
+        }
+        said += [
+            f"{where}: {count} of the first {len(items)} rows are dropped as {reason}, such as {example[reason]}"
+            for reason, count in dropped.most_common()
+        ]
+        if noted.unread:
+            said.append(f"{where}: the columns {', '.join(sorted(noted.unread))} are not read by {plugin.name}")
+    return said
 
 
 def _mistakes_of(tree: Mapping[str, Any]) -> list[str]:

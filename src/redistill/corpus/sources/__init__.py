@@ -12,6 +12,7 @@ from redistill.corpus.sources.am import am_deepseek_r1
 from redistill.corpus.sources.chat import messages, preference
 from redistill.corpus.sources.completions import completions
 from redistill.corpus.sources.openr1 import openr1_math_raw
+from redistill.corpus.sources.openr1_220k import openr1_math_220k
 from redistill.corpus.sources.openthoughts import openthoughts
 from redistill.corpus.sources.problems import problems
 from redistill.corpus.sources.traces import traces
@@ -21,6 +22,7 @@ from redistill.records import Dropped, Group
 SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "traces": traces,
     "openr1-math-raw": openr1_math_raw,
+    "openr1-math-220k": openr1_math_220k,
     "am-deepseek-r1": am_deepseek_r1,
     "openthoughts": openthoughts,
     "messages": messages,

@@ -14,8 +14,8 @@ Source: Zhao et al. 2025, arXiv 2503.19633.
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from redistill.corpus.sources import fields, tags
-from redistill.corpus.sources.fields import RowError
+from redistill.corpus.sources import fields, tags, turns
+from redistill.corpus.sources.rows import Row, RowError, read_groups
 from redistill.records import Dropped, Group, make_problem, make_trace
 
 
@@ -23,6 +23,7 @@ def am_deepseek_r1(
     *,
     path: str,
     revision: str | None = None,
+    split: str | None = None,
     label: Literal["checked", "all", "none"] = "checked",
     test_cases: Literal["leave", "as_answer"] = "leave",
     author: str = "DeepSeek-R1",
@@ -35,17 +36,22 @@ def am_deepseek_r1(
     `broken_tags`, and those of every source.
     """
 
-    def parse(row_id: str, row: dict[str, Any]) -> Group:
-        turns = [turn for turn in fields.items(row, "messages") if fields.role(turn) != "system"]
-        if len(turns) > 2:
+    def parse(row_id: str, row: Row) -> Group:
+        said_turns = [turn for turn in fields.items(row, "messages") if _role(turn) != "system"]
+        if len(said_turns) > 2:
             raise RowError("several_turns")
-        if [fields.role(turn) for turn in turns] != ["user", "assistant"]:
-            raise RowError("no_generations" if [fields.role(turn) for turn in turns] == ["user"] else "wrong_type")
-        asked, said = turns
+        if [_role(turn) for turn in said_turns] != ["user", "assistant"]:
+            raise RowError("no_generations" if [_role(turn) for turn in said_turns] == ["user"] else "wrong_type")
+        asked, said = said_turns
+        if said.get("tool_calls") or said.get("function_call"):
+            raise RowError(
+                "tool_calls",
+                "column `messages` holds tool calls, which are no text of the model's; write the whole answer as one assistant message",
+            )
         notes, own = _info(asked), _info(said)
         reference, tests = fields.answer(notes.get("reference_answer")), fields.answer(notes.get("test_case"))
         problem = make_problem(
-            fields.statement({"content": fields.content(asked["content"])}, "content"),
+            fields.statement({"content": turns.parts(asked["content"], "messages[].content")[0]}, "content"),
             answer=reference or (tests if test_cases == "as_answer" else None),
             answer_type="test_case" if tests and not reference else None,
             source=fields.text(notes.get("source") or own.get("source")) or "am-deepseek-r1",
@@ -57,7 +63,13 @@ def am_deepseek_r1(
         verdicts = fields.label(right, name="teacher_label", column=column)
         return Group(problem, (make_trace(problem.id, _completion(said, own), author=author, verdicts=verdicts),))
 
-    return fields.read_groups(path, revision, parse)
+    return read_groups(path, parse, revision=revision, split=split)
+
+
+def _role(turn: Any) -> Any:
+    if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
+        raise RowError("wrong_type", "column `messages` holds what is no message; write role and content")
+    return turn["role"]
 
 
 def _info(turn: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -73,7 +85,7 @@ def _completion(turn: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """The text of the turn, tags made one; its two parts in `info` serve where the text itself is empty or broken."""
     thinking, answer = fields.text(info.get("think_content")).strip(), fields.text(info.get("answer_content")).strip()
     try:
-        found = tags.split(fields.content(turn["content"]))
+        found = tags.split(turns.parts(turn["content"], "messages[].content")[0])
     except RowError:
         if not (thinking and answer):
             raise

@@ -1,106 +1,165 @@
-"""Chat rows -> Groups: conversations with right completions only (`messages`), and preference pairs (`preference`).
+"""Chat rows -> Groups: conversations (`messages`), and preference pairs (`preference`).
 
     {"messages": [{"role": "user", "content": "What is 2+2?"}, {"role": "assistant", "content": "4"}], "answer": "4"}
-    {"prompt": "What is 2+2?", "chosen": "4", "rejected": "5"}           or each a list of messages
+    {"messages": [...], "label": false}                                  KTO of ms-swift: a wrong completion
+    {"prompt": "What is 2+2?", "chosen": "4", "rejected": "5"}           or each a message or a list of messages
 
-The source's claim becomes the verdict `teacher_label`. System messages are left out: the recipe's template speaks in
-their place. Conversations of several user turns are dropped (`several_turns`), since the first question and the last
-answer of one do not belong together.
+The source's claim becomes the verdict `teacher_label`: of a row with a label that one, of a row without any right. System
+messages are left out: the recipe's template speaks in their place. What makes one text of a conversation, and what does
+not, is in turns.py.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from redistill.corpus.sources import fields
-from redistill.corpus.sources.fields import RowError
-from redistill.records import Dropped, Group, Problem, Trace, make_problem, make_trace
+from redistill.corpus.sources import fields, generations, tags, turns
+from redistill.corpus.sources.rows import Row, RowError, each, read_groups
+from redistill.records import Dropped, Group, Problem, Trace, make_problem
 
 
 def messages(
     *,
     path: str,
     revision: str | None = None,
+    split: str | None = None,
     messages_column: str = "messages",
     answer_column: str | None = None,
+    label_column: str | None = None,
     author: str = "",
+    open_thinking: bool = False,
 ) -> Iterator[Group | Dropped]:
-    """Groups of one trace: the user message is the statement, the last assistant message a correct completion."""
+    """Groups of one trace: the user message is the statement, the assistant message after it the completion.
 
-    def parse(row_id: str, row: dict[str, Any]) -> Group:
-        question, completion = _conversation(fields.items(row, messages_column))
-        problem = _problem(question, row, answer_column, "messages", row_id)
-        return Group(problem, (_trace(problem, completion, author, True, messages_column),))
+    label_column: true or false (also 1, "True", "correct"), whether the completion is right; by default the first column
+    that is called a label (`label`, `correct`, `kto_tag` ...), and where there is none every completion is right. Reasoning
+    in a field of its own comes into <think> tags before the text. open_thinking: as in `traces`. Reasons beside those of
+    every source: `several_turns`, `tool_calls`, `unknown_role`, `two_thinkings`, `bad_label`.
+    """
 
-    return fields.read_groups(path, revision, parse)
+    def parse(row_id: str, row: Row) -> Group:
+        _check_list(row, messages_column)
+        said = turns.conversation(row[messages_column], row, messages_column)
+        problem = _problem(said.question, row, answer_column, "messages", row_id, messages_column)
+        if said.completion is None:
+            raise RowError(
+                "no_generations", f"column `{messages_column}` ends without an assistant message after the question"
+            )
+        text = tags.with_thinking(said.completion, turns.thinking_of(row))
+        verdicts = fields.label_of(row, label_column, default=True)
+        finish = said.finish or fields.finish_of(row)
+        trace = generations.make(
+            problem.id,
+            text,
+            row,
+            messages_column,
+            author=author or said.author or fields.author_of(row),
+            open_thinking=open_thinking,
+            verdicts=_in_column(verdicts, messages_column),
+            finish_reason=finish,
+        )
+        return Group(problem, (trace,))
+
+    return read_groups(path, parse, revision=revision, split=split)
 
 
 def preference(
     *,
     path: str,
     revision: str | None = None,
+    split: str | None = None,
     prompt_column: str = "prompt",
+    input_column: str | None = None,
     chosen_column: str = "chosen",
     rejected_column: str = "rejected",
     answer_column: str | None = None,
     author: str = "",
+    open_thinking: bool = False,
 ) -> Iterator[Group | Dropped]:
-    """Groups of two traces: chosen, labelled correct, and rejected, labelled incorrect.
+    """Groups of two traces: chosen, labelled correct, and rejected, labelled incorrect; of a list of texts each is one.
 
-    Without a prompt column the user message of both conversations is the statement; if they differ: `prompts_differ`.
+    Without a prompt column the user message of both conversations is the statement; if they differ: `prompts_differ`. A
+    side that is null or blank is left out alone. input_column and open_thinking: as in `completions`.
     """
 
-    def parse(row_id: str, row: dict[str, Any]) -> Group:
-        asked, chosen = _side(row, chosen_column)
-        asked_again, rejected = _side(row, rejected_column)
+    def parse(row_id: str, row: Row) -> Group:
+        sides = [(chosen_column, True), (rejected_column, False)]
+        read = [(column, right, *_side(row, column)) for column, right in sides]
+        prompts = list(dict.fromkeys(question for _, _, question, _ in read if question is not None))
         question: str | None
         if row.get(prompt_column) is not None:
-            prompt = row[prompt_column]
-            question = _conversation(prompt)[0] if isinstance(prompt, list) else fields.text(prompt)
-        elif asked is None and asked_again is None:
-            raise RowError("missing_column")
-        elif asked != asked_again:
-            raise RowError("prompts_differ")
+            question = turns.prompt_of(row, prompt_column, input_column)
+            if any(prompt.split() != question.split() for prompt in prompts) and prompt_column not in (
+                chosen_column,
+                rejected_column,
+            ):
+                question = _same(prompts, question, row, prompt_column)
+        elif not prompts:
+            raise fields.missing(prompt_column)
+        elif len(prompts) > 1:
+            raise RowError(
+                "prompts_differ", f"columns `{chosen_column}` and `{rejected_column}` hold different user messages"
+            )
         else:
-            question = asked
-        problem = _problem(question, row, answer_column, "preference", row_id)
-        both = (
-            _trace(problem, chosen, author, True, chosen_column),
-            _trace(problem, rejected, author, False, rejected_column),
-        )
-        return Group(problem, both)
+            question = prompts[0]
+        problem = _problem(question, row, answer_column, "preference", row_id, prompt_column)
+        said = [(column, right, text) for column, right, _, texts in read for text in texts]
 
-    return fields.read_groups(path, revision, parse)
+        def trace(index: int, side: tuple[str, bool, Any]) -> Trace:
+            column, right, text = side
+            verdicts = fields.label(right, name="teacher_label", column=column)
+            return generations.make(
+                problem.id, text, row, column, author=author, open_thinking=open_thinking, verdicts=verdicts
+            )
+
+        if not said:
+            raise RowError("no_generations", f"columns `{chosen_column}` and `{rejected_column}` are empty")
+        return Group(problem, each(row_id, said, trace))
+
+    return read_groups(path, parse, revision=revision, split=split)
 
 
-def _problem(question: str | None, row: dict[str, Any], answer_column: str | None, source: str, row_id: str) -> Problem:
+def _same(prompts: list[str], question: str, row: Row, prompt_column: str) -> str:
+    """The question of the prompt column where the conversations repeat it in other words than a template's."""
+    if all(question.strip() in prompt or prompt.strip() in question for prompt in prompts):
+        return question
+    raise RowError(
+        "prompts_differ", f"column `{prompt_column}` and the user messages beside it hold different questions"
+    )
+
+
+def _check_list(row: Row, column: str) -> None:
+    """RowError as of every list: `missing_column`, `wrong_type`, `no_generations`."""
+    fields.items(row, column)
+
+
+def _in_column(verdicts: dict[str, Any], column: str) -> dict[str, Any]:
+    """Verdicts that no column of labels said are said of the column of messages."""
+    if "teacher_label" in verdicts and not verdicts["teacher_label"].reason:
+        return fields.label(True, name="teacher_label", column=column)
+    return verdicts
+
+
+def _problem(
+    question: str | None, row: Row, answer_column: str | None, source: str, row_id: str, column: str
+) -> Problem:
     return make_problem(
-        fields.statement({"question": question}, "question"),
-        answer=fields.answer(row.get(answer_column)) if answer_column else None,
-        source=fields.text(row.get("source")) or source,
+        fields.asked(question, column),
+        answer=fields.answer(row.get(answer_column), answer_column) if answer_column else None,
+        source=fields.text(row.get("source"), "source") or source,
         source_row=row_id,
     )
 
 
-def _trace(problem: Problem, completion: str | None, author: str, correct: bool, column: str) -> Trace:
-    if completion is None:
-        raise RowError("no_generations")
-    verdicts = fields.label(correct, name="teacher_label", column=column)
-    return make_trace(problem.id, completion, author=author, verdicts=verdicts)
-
-
-def _side(row: dict[str, Any], column: str) -> tuple[str | None, str | None]:
-    """(user message, completion) of one side of a preference."""
+def _side(row: Row, column: str) -> tuple[str | None, list[Any]]:
+    """(user message, completions) of one side of a preference; a generation that is a table or text is read later."""
     if column not in row:
-        raise RowError("missing_column")
-    return _conversation(row[column]) if isinstance(row[column], list) else (None, fields.text(row[column]))
-
-
-def _conversation(turns: list[Any]) -> tuple[str | None, str | None]:
-    """(the user message, the last assistant message), each None where there is none."""
-    said: dict[str, list[str]] = {"user": [], "assistant": []}
-    for turn in turns:
-        if fields.role(turn) in ("user", "assistant"):
-            said[turn["role"]].append(fields.content(turn["content"]))
-    if len(said["user"]) > 1:
-        raise RowError("several_turns")
-    return next(iter(said["user"]), None), next(reversed(said["assistant"]), None)
+        raise fields.missing(column)
+    value = row[column]
+    if isinstance(value, str) and value.lstrip().startswith(("[{", "{")):
+        value = fields.decoded(value)
+    if turns.is_turns(value):
+        said = turns.conversation(value, row, column)
+        return said.question, [said.completion]
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return None, list(value)
+    return None, [value]

@@ -1,153 +1,232 @@
 """What every source does with its columns: take a field as the type it must have, or refuse the row with a reason.
 
-    read_groups(path, revision, parse)     rows -> parse(row_id, row) -> Group, or Dropped where parse raises Refused
+    answer(["4"])  ->  "4"        as_bool("True", "label")  ->  True        finish_reason("max_tokens")  ->  "length"
 
-A label becomes a Verdict only where the source says true or false: unknown is never wrong. Which columns a row has and
-nobody asks for is noted, so that a misspelt `spans` is said and not lost:
-
-    with unread_columns() as unread: ...   ->   {"span": 12, "generations[].foo": 12}, rows that hold each
+A label becomes a Verdict only where the source says true or false: unknown is never wrong. Every refusal names the column
+and says what to write. The names that people give to columns are tables in columns.py.
 """
 
+import ast
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from redistill.corpus.sources.files import read_rows, resolve
+from redistill.corpus.sources import columns
+from redistill.corpus.sources.rows import Row, RowError, shown
 from redistill.io.atomic import sha256_file
-from redistill.records import Dropped, Group, Image, Outcome, Span, Verdict
+from redistill.records import Image, Outcome, Span, Verdict
+
+MAX_LITERAL, MAX_NESTING = (
+    1_000_000,
+    100,
+)  # characters and open brackets of a cell that holds a list in Python's notation
+MAX_EXACT_FLOAT = 2**53  # integers up to here are exact as floats
 
 
-class RowError(Exception):
-    """A row that cannot become a Group; its message is the reason, a short stable word."""
-
-
-def read_groups(path: str, revision: str | None, parse: "Callable[[str, Row], Group]") -> Iterator[Group | Dropped]:
-    """One Group or Dropped for every row of every file that `path` names."""
-    for file in resolve(path, revision):
-        for row_id, row in read_rows(file):
-            if isinstance(row, str):
-                yield Dropped(row_id, "corpus", row)
-                continue
-            asked = Row(row, file.parent)
-            try:
-                group = parse(row_id, asked)
-            except RowError as refusal:
-                yield Dropped(row_id, "corpus", str(refusal))
-            else:
-                asked.note_unread()
-                yield group
-
-
-MAX_UNREAD, MAX_NAME = 1_000, 200  # names, and characters of one: a file may have new ones in every row
-_UNREAD: ContextVar[Counter[str] | None] = ContextVar("unread columns", default=None)
-
-
-@contextmanager
-def unread_columns() -> Iterator[Counter[str]]:
-    """Counts, of the rows read meanwhile that became groups, the columns with a value that their source did not ask for."""
-    token = _UNREAD.set(Counter())
-    try:
-        counts = _UNREAD.get()
-        assert counts is not None
-        yield counts
-    finally:
-        _UNREAD.reset(token)
-
-
-class Row(dict[str, Any]):
-    """A row, or a table inside one, that remembers which of its columns were asked for; `folder`: of its data file."""
-
-    def __init__(self, row: Mapping[str, Any], folder: Path) -> None:
-        super().__init__(row)
-        self.folder, self._asked = folder, set[Any]()
-
-    def __getitem__(self, column: str) -> Any:
-        self._asked.add(column)
-        return super().__getitem__(column)
-
-    def get(self, column: Any, default: Any = None) -> Any:
-        """As of a dict."""
-        self._asked.add(column)
-        return super().get(column, default)
-
-    def note_unread(self, prefix: str = "") -> None:
-        """Count the columns with a value that were not asked for, under `prefix`."""
-        counts = _UNREAD.get()
-        if counts is not None:
-            for column, value in self.items():
-                name = f"{prefix}{text(column[:MAX_NAME])}"
-                if value is not None and column not in self._asked and (name in counts or len(counts) < MAX_UNREAD):
-                    counts[name] += 1
-
-
-def text(value: Any) -> str:
-    """A string, or "" for null; Refused `wrong_type` for anything else. Lone surrogates become "?": the shards hold
-    UTF-8, and an id must be the id of what is stored."""
+def text(value: Any, column: str = "") -> str:
+    """A string, or "" for null; RowError `wrong_type` for anything else. Bytes are taken for UTF-8. Lone surrogates become
+    "?": the shards hold UTF-8, and an id must be the id of what is stored."""
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RowError("not_utf8", f"column `{column}` holds bytes that are no UTF-8; write text") from error
     if not isinstance(value, str):
-        raise RowError("wrong_type")
+        raise _wrong(column, value, "text")
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
+def _wrong(column: str, value: Any, wanted: str) -> RowError:
+    where = f"column `{column}` holds {shown(value)}" if column else f"{shown(value)} stands there"
+    return RowError("wrong_type", f"{where}, a {type(value).__name__}; write {wanted}")
+
+
+def missing(column: str, *others: str) -> RowError:
+    """The refusal of a row without a column, or without any of several."""
+    names = ", ".join(f"`{name}`" for name in (column, *others))
+    return RowError("missing_column", f"there is no column {names}; add it, or name another in the source's options")
+
+
 def statement(row: Mapping[str, Any], column: str) -> str:
-    """The statement of a problem; Refused `missing_column`, `wrong_type` or `empty_statement`."""
+    """The statement of a problem; RowError `missing_column`, `wrong_type` or `empty_statement`."""
     if column not in row:
-        raise RowError("missing_column")
-    found = text(row[column])
-    if not found.strip():
-        raise RowError("empty_statement")
+        raise missing(column)
+    return asked(text(row[column], column), column)
+
+
+def asked(found: str | None, column: str) -> str:
+    """The same of a statement that was found already."""
+    if not found or not found.strip():
+        raise RowError(
+            "empty_statement", f"column `{column}` holds no question; write the problem as text or as a user message"
+        )
     return found
 
 
-def answer(value: Any) -> str | None:
-    """The gold answer as text: numbers as they are written, null and blank as None."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+def answer(value: Any, column: str = "answer") -> str | None:
+    """The gold answer as text; null, NaN and blank are None.
+
+    Numbers as they are written, 4.0 as 4 (a column of integers with nulls comes as floats), true as True. A list of one
+    answer, also as text, is that answer, of a table the field that is called one (columns.GOLD_FIELDS). RowError
+    `several_answers` for a list of several, which nobody can know to be alternatives or parts, and `wrong_type`.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
         return str(value)
-    return text(value).strip() or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_FLOAT:
+        return str(int(value))
+    if isinstance(value, int | float):
+        if isinstance(value, float) and math.isinf(value):
+            raise _wrong(column, value, "the answer as text")
+        return str(value)
+    if isinstance(value, list | tuple):
+        return _only_answer(value, column)
+    if isinstance(value, dict):
+        name = next((name for name in columns.GOLD_FIELDS if value.get(name) is not None), None)
+        if name is None and len(value) == 1:
+            name = next(iter(value))
+        if name is None:
+            raise _wrong(column, value, "the answer as text")
+        return answer(value[name], f"{column}.{name}")
+    found = text(value, column).strip()
+    if re.match(r"""\[\s*['"]""", found) and isinstance(items := decoded(found), list) and len(items) == 1:
+        return answer(items[0], column)
+    if found.startswith("{") and isinstance(table := decoded(found), dict):  # not a set: `{1, 2}` decodes to none
+        name = next((name for name in columns.GOLD_FIELDS if table.get(name) is not None), None)
+        return (
+            found if name is None else answer(table[name], f"{column}.{name}")
+        )  # else it is a verifier's own business
+    return None if found.lower() in columns.NO_GOLD else found or None
+
+
+def _only_answer(values: Any, column: str) -> str | None:
+    found = list(dict.fromkeys(a for value in values if (a := answer(value, column)) is not None))
+    if len(found) > 1:
+        raise RowError(
+            "several_answers",
+            f"column `{column}` holds {len(found)} answers, {shown(found)}; write one text, such as "
+            f"{', '.join(found)[:40]!r} where all of them are asked for",
+        )
+    return found[0] if found else None
+
+
+def decoded(value: str) -> Any:
+    """A list or table that stands in a text, as JSON or in Python's notation (pandas writes cells so); the text itself
+    where it holds none."""
+    found = value.strip()
+    if not found.startswith(("[", "{")) or not found.endswith(("]", "}")):
+        return value
+    try:
+        return json.loads(found)
+    except (ValueError, RecursionError):
+        if len(found) > MAX_LITERAL or found.count("[") + found.count("{") > MAX_NESTING or "'" not in found:
+            return value
+    try:
+        literal = ast.literal_eval(found)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return value
+    return literal if isinstance(literal, list | dict) else value
 
 
 def items(row: Mapping[str, Any], column: str) -> list[Any]:
-    """The list of a row's generations; Refused `missing_column`, `wrong_type` or `no_generations`."""
+    """The list in a column, also where it stands in a text; RowError `missing_column`, `wrong_type` or `no_generations`."""
     if column not in row:
-        raise RowError("missing_column")
+        raise missing(column)
     found = row[column] if row[column] is not None else []
+    if isinstance(found, str):
+        found = decoded(found)
     if not isinstance(found, list):
-        raise RowError("wrong_type")
+        raise _wrong(column, found, "a list")
     if not found:
-        raise RowError("no_generations")
+        raise RowError("no_generations", f"column `{column}` is empty")
     return found
 
 
+def aligned(value: Any, count: int, column: str) -> list[Any]:
+    """One value per completion: a list of them, a single value as a list of one, null as nothing for any. RowError
+    `length_mismatch`."""
+    value = decoded(value) if isinstance(value, str) else value
+    values = [None] * count if value is None else value if isinstance(value, list) else [value]
+    if len(values) != count:
+        raise RowError(
+            "length_mismatch",
+            f"column `{column}` holds {len(values)} values for {count} completions; write one for each",
+        )
+    return values
+
+
+def as_bool(value: Any, column: str) -> bool | None:
+    """What a source says of right and wrong: true, 1, 1.0, "True", "correct" and their like; None where it says nothing.
+
+    RowError `bad_label` for anything else: a score between 0 and 1, or a word that nobody knows.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, list) and len(value) == 1:
+        return as_bool(value[0], column)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower().strip(".!")
+        if word in columns.LABEL_WORDS:
+            return columns.LABEL_WORDS[word]
+    raise RowError(
+        "bad_label", f"column `{column}` holds {shown(value)}, which is neither right nor wrong; write true or false"
+    )
+
+
 def label(value: Any, *, name: str, column: str, extracted: str | None = None) -> dict[str, Verdict]:
-    """{name: Verdict} for true or false, nothing for null; `column` is kept as the verdict's reason."""
-    if value is None:
+    """{name: Verdict} for right or wrong, nothing for null; `column` is kept as the verdict's reason."""
+    right = as_bool(value, column)
+    if right is None:
         return {}
-    if not isinstance(value, bool):
-        raise RowError("wrong_type")
-    outcome = Outcome.correct if value else Outcome.incorrect
+    outcome = Outcome.correct if right else Outcome.incorrect
     return {name: Verdict(outcome, extracted=extracted, reason=column, verifier=name)}
 
 
-def role(turn: Any) -> Any:
-    """Who speaks in a message; Refused `wrong_type` where it is no message."""
-    if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
-        raise RowError("wrong_type")
-    return turn["role"]
+def label_of(row: Row, column: str | None, *, default: bool | None = None) -> dict[str, Verdict]:
+    """The verdict `teacher_label` of a row or generation: of `column`, else of the first column that is called a label;
+    where it has none, `default`."""
+    found = row.first([column] if column else columns.LABELS)
+    if found is None:
+        named = [name for name in ([column] if column else columns.LABELS) if name in row]
+        return {} if named or default is None else label(default, name="teacher_label", column="")
+    return label(found[1], name="teacher_label", column=found[0])
 
 
-def content(value: Any) -> str:
-    """The text of a message; a list of text parts is joined, a part that is no text (an image) refuses the row."""
-    if not isinstance(value, list):
-        return text(value)
-    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-        raise RowError("wrong_type")
-    return "".join(text(part["text"]) for part in value)
+def finish_reason(value: Any) -> str | None:
+    """stop or length, by any server's word for them; None where nothing is said or the word is another."""
+    if isinstance(value, dict):  # {"type": "length"}
+        value = value.get("type") or value.get("reason")
+    return columns.FINISH_WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def finish_of(row: Row) -> str | None:
+    """The same of a row or generation, by the first of its columns that says it; a flag `truncated` says it too."""
+    found = row.first(columns.FINISH)
+    if found is not None and not isinstance(found[1], list):
+        return finish_reason(found[1])
+    cut = row.first(columns.TRUNCATED)
+    if cut is not None and isinstance(cut[1], bool | int | str):
+        return "length" if as_bool(cut[1], cut[0]) else "stop"
+    whole = row.first(columns.COMPLETE)
+    if whole is not None and isinstance(whole[1], bool):
+        return "stop" if whole[1] else "length"
+    return None
+
+
+def author_of(row: Row, default: str = "") -> str:
+    """Who wrote it, by the first of the columns that say so; `default` where it is written in the recipe."""
+    found = None if default else row.first(columns.AUTHORS)
+    return text(found[1], found[0]) if found is not None and isinstance(found[1], str) else default
 
 
 # --- judgements on parts of a text, notes, pictures, metadata ----------------------------------------------------------
@@ -156,7 +235,7 @@ def content(value: Any) -> str:
 def spans(value: Any, completion: str) -> dict[str, tuple[Span, ...]]:
     """{name: spans} of {name: [[start, end, value], ...]}; null is none, and so is a null name.
 
-    A span may also be {"start": ..., "end": ..., "value": ...}. Refused `wrong_type` where it is no such table, and
+    A span may also be {"start": ..., "end": ..., "value": ...}. RowError `wrong_type` where it is no such table, and
     `bad_span` for one that is not 0 <= start < end <= characters + 1 with a finite value: the end-of-turn token is the
     character after the last.
     """
@@ -191,14 +270,14 @@ def finite(value: Any) -> float | None:
 
 
 def notes(value: Any) -> dict[str, str]:
-    """{name: text} of a table of texts; null is none. Refused `wrong_type` for anything else."""
+    """{name: text} of a table of texts; null is none. RowError `wrong_type` for anything else."""
     return {text(name): text(note) for name, note in _table(value).items() if note is not None}
 
 
 def metadata(value: Any) -> dict[str, Any]:
     """{name: JSON value} of a table, or of text that holds one (Parquet has no type for JSON); null is none.
 
-    Refused `wrong_type` for anything else, for numbers that JSON does not have (NaN), dates and bytes. Lone surrogates
+    RowError `wrong_type` for anything else, for numbers that JSON does not have (NaN), dates and bytes. Lone surrogates
     become "?".
     """
     try:
@@ -214,7 +293,7 @@ def images(row: Row) -> tuple[Image, ...]:
     """The pictures of a problem, its row's `images`: a list of paths, or of {"path": ..., "sha256": ...}; null is none.
 
     A path is relative to the folder of the data file and stays below it: a file of unknown origin must not name any
-    other file of this machine. Where no sha256 is given the file is read for it. Refused `wrong_type`, `bad_image_path`
+    other file of this machine. Where no sha256 is given the file is read for it. RowError `wrong_type`, `bad_image_path`
     for a path that leads out of the folder, and `missing_image` where the file cannot be read.
     """
     value = row.get("images")

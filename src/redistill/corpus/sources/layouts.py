@@ -1,53 +1,38 @@
 """Which source reads a file? Every source is tried on its first rows, under its own column names and the usual others.
 
-    found = recognise("mine.jsonl")
-    found.source, found.options          ->  "traces", {"problem_column": "question"}
-    found.answers, found.labels          ->  share of problems with a gold answer, {"teacher_label": 0.4}
+    found = survey("mine.jsonl", SOURCES)
+    found.best.source, found.best.options     ->  "traces", {"problem_column": "question"}
+    found.best.answers, found.best.labels     ->  share of problems with a gold answer, {"teacher_label": 0.4}
+    found.tried                               ->  the best layout of every other source, with what it drops and why
 
-The source that makes most of the rows wins: most groups, then most gold answers, labels and traces, then the fewest columns
-renamed. A new source is tried as soon as it stands in SOURCES. A source that makes groups without traces (`problems`) makes
-something of nearly any file, so it is taken only where no other source makes any trace and no column is one that traces
-stand in: a file of traces that cannot be read is said to be that, and no list of problems.
+The layout that keeps most wins: most rows, then most traces, labels, gold answers, fewest columns left unread, fewest
+renamed. A new source is tried as soon as it stands in SOURCES, and the options of a data set known by name (known.py) where
+its columns are there. A source that makes groups without traces (`problems`) makes something of nearly any file, so it is
+taken only where no other source makes any trace and no column is one that traces stand in: a file of traces that cannot be
+read is said to be that, and no list of problems.
 """
 
 import glob
 import itertools
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redistill.config.binding import options_of
-from redistill.corpus.sources.files import read_rows, resolve
+from redistill.corpus.sources import columns, fields, known, tags
+from redistill.corpus.sources.files import note_on
+from redistill.corpus.sources.rows import RowError, first_rows, sample_instead, taking_notes
+from redistill.corpus.statements import answer_key
 from redistill.errors import OperatorError
-from redistill.records import Dropped, Group, Outcome
+from redistill.records import Dropped, Group, Outcome, Problem, Trace
 
 SAMPLE_ROWS = 200
-# What people call a column, by the first word of the option that names it; the first that is there is taken.
-COLUMN_NAMES = {
-    "problem": ("problem", "question", "prompt", "instruction", "query", "input"),
-    "prompt": ("prompt", "problem", "question", "instruction", "query", "input"),
-    "answer": ("answer", "gold", "gold_answer", "ground_truth", "reference_answer", "expected_answer", "final_answer"),
-    "generations": ("generations", "responses", "completions", "outputs", "samples"),
-    "completions": (
-        "completions",
-        "responses",
-        "generations",
-        "outputs",
-        "samples",
-        "completion",
-        "response",
-        "output",
-    ),
-    "labels": ("labels", "label", "correct", "is_correct"),
-    "messages": ("messages", "conversation", "chat"),
-    "conversations": ("conversations", "conversation"),
-    "chosen": ("chosen",),
-    "rejected": ("rejected",),
-}
-TRACE_COLUMNS = {name for word in ("generations", "completions", "messages", "conversations", "chosen", "rejected")
-                 for name in COLUMN_NAMES[word]}  # fmt: skip
+SAMPLE_FILES = 8  # of a folder: files of other columns are seen
+MAX_NAMES = 3  # of the usual names of a column, those present that are tried
+Source = Callable[..., Iterator[Group | Dropped]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,77 +43,279 @@ class Layout:
     options: dict[str, Any]
     groups: int
     rows: int
-    traces: tuple[str, ...]  # the completions
+    said: tuple[tuple[Problem, Trace], ...]  # every trace with its problem
     answers: float  # share of problems with a gold answer
     labels: dict[str, float]  # verdict of the data -> share of traces that it calls wrong
+    heard: dict[str, float]  # verdict of the data -> share of traces that have it
     paired: bool  # some problem has traces that differ in their label, or several traces that a verifier may tell apart
+    right: int  # traces that no label of theirs calls wrong, of those that have any
+    wrong: int
+    dropped: dict[str, int]  # reason -> rows
+    lost: dict[str, int]  # reason -> single traces of rows that were kept
+    reasons: dict[str, str]  # reason -> where it came up first, and the sentence on it
+    unread: tuple[str, ...]  # columns with a value that it does not ask for
+    repeated: int  # problems that more than one row tells
+    contradicted: int  # of these, with different gold answers
+    contradiction: str  # two of them
+    unopened: float  # share of traces that close thinking which they did not open
+    dataset: str = ""  # the known data set whose options these are
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """The completions."""
+        return tuple(trace.completion for _, trace in self.said)
+
+    @property
+    def readable(self) -> int:
+        """Traces that say anything."""
+        return sum(bool(text.strip()) for text in self.traces)
 
     @property
     def worth(self) -> tuple[float, ...]:
         """What is compared between sources."""
-        return (self.groups, self.answers, bool(self.labels), len(self.traces), -len(self.options))
+        return (
+            self.groups,
+            self.readable,
+            bool(self.labels),
+            self.wrong > 0,
+            self.answers,
+            bool(self.dataset),
+            bool(self.answers) or "answer_column" not in self.options,
+            -len(self.unread),
+            -len(self.options),
+        )
 
 
-def recognise(path: str, sources: Mapping[str, Callable[..., Iterator[Group | Dropped]]]) -> Layout:
-    """The layout of a file, folder or glob on this machine. OperatorError where no source makes anything of it."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of a file: the layout that keeps most, the best of every other source, the columns that none of them
+    read, a sentence on splits and files that are left out, and whether all rows were looked at."""
+
+    best: Layout
+    tried: tuple[Layout, ...]
+    unread: tuple[str, ...]
+    note: str
+    whole: bool  # the sample is all there is
+
+
+def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
+    """The layout of a file, folder or glob on this machine that keeps most of it. OperatorError as `survey`."""
+    return survey(path, sources).best
+
+
+def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -> Survey:
+    """Every layout of a file, folder or glob on this machine. OperatorError where no source makes anything of it."""
     if not (Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
         raise OperatorError(
             f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
         )
-    first = resolve(path)[0]
-    rows = [row for _, row in itertools.islice(read_rows(first), SAMPLE_ROWS)]
-    columns = sorted({key for row in rows if isinstance(row, dict) for key in row})
-    tried = [
-        layout
-        for name, source in sources.items()
-        if "path" in options_of(source)
-        for options in _variants(source, columns)
-        if (layout := _look(name, source, str(first), options)).groups
-    ]
-    if any(layout.traces for layout in tried):
-        tried = [layout for layout in tried if layout.traces]
-    elif TRACE_COLUMNS & set(columns):
+    rows, first, whole = first_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
+    names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
+    found: list[Layout] = []
+    if not names:
+        raise OperatorError(_unreadable(path, rows))
+    golds = [name for name in names if not _holds_labels(rows, name)]
+    with sample_instead(rows):
+        for name, source in sources.items():
+            if "path" in options_of(source):
+                found += [_look(name, source, str(first), options) for options in _variants(source, names, golds)]
+        for dataset, one in known.candidates(names):
+            found.append(_look(one.source, sources[one.source], str(first), one.options, dataset))
+    tried = [layout for layout in found if layout.groups]
+    if any(layout.readable for layout in tried):
+        tried = [layout for layout in tried if layout.readable]
+    elif columns.TRACE_COLUMNS & set(names) - {"messages", "conversations"} or _has_answers(rows):
         tried = []
     if not tried:
-        known = ", ".join(name for name, source in sources.items() if "path" in options_of(source))
         raise OperatorError(
-            f"{path}: no source makes anything of its columns ({', '.join(columns) or 'none'}); the layouts that are read are "
-            f"{known}, shown in README.md under `Bring your own traces`."
+            f"{path}: no source makes anything of its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
         )
-    return max(tried, key=lambda layout: layout.worth)
+    best = max(tried, key=lambda layout: layout.worth)
+    by_source: defaultdict[str, list[Layout]] = defaultdict(list)
+    for layout in found:
+        by_source[layout.source].append(layout)
+    others = [
+        max(layouts, key=lambda layout: layout.worth) for name, layouts in by_source.items() if name != best.source
+    ]
+    unread = set(best.unread).intersection(*(layout.unread for layout in tried)) if tried else set()
+    options = {"path": path, **({"split": split} if split else {})}
+    return Survey(
+        _with_split(best, split),
+        tuple(sorted(others, key=lambda layout: layout.worth, reverse=True)),
+        tuple(sorted(unread)),
+        note_on(options),
+        whole,
+    )
 
 
-def _variants(source: Callable[..., Any], columns: list[str]) -> Iterator[dict[str, str]]:
+UNREADABLE = {
+    "bad_json": "is no JSON; write one object per line",
+    "not_utf8": "is not in UTF-8; write the file in it",
+    "not_an_object": "is no JSON object; write one object with columns per line",
+    "bad_csv": "has more or fewer cells than the first line has columns",
+    "line_too_long": "is longer than a row may be",
+}
+
+
+def _unreadable(path: str, rows: list[tuple[str, Any]]) -> str:
+    """The sentence on a file without a row that has columns."""
+    if not rows:
+        return f"{path} holds no rows; give a file of traces."
+    row_id, reason = rows[0]
+    return (
+        f"{path}: none of the first {len(rows)} rows can be read; {row_id} {UNREADABLE.get(reason, 'has no columns')}."
+    )
+
+
+def _with_split(layout: Layout, split: str | None) -> Layout:
+    if split:
+        layout.options["split"] = split
+    return layout
+
+
+def _holds_labels(rows: list[tuple[str, Any]], name: str) -> bool:
+    """True for a column that is called a label and says nothing but right and wrong: it is no gold answer."""
+    if name not in columns.LABELS:
+        return False
+    try:
+        return any(
+            fields.as_bool(row.get(name), name) is not None
+            for _, row in rows
+            if isinstance(row, dict) and not isinstance(row.get(name), list)
+        )
+    except RowError:
+        return False
+
+
+def _has_answers(rows: list[tuple[str, Any]]) -> bool:
+    """True where conversations hold what an assistant said: the file is of traces, even if none can be read."""
+    for _, row in rows:
+        for name in ("messages", "conversations") if isinstance(row, dict) else ():
+            text = json.dumps(row.get(name), default=str).lower()
+            if any(f'"{role}"' in text for role in ("assistant", "gpt", "model", "bot")):
+                return True
+    return False
+
+
+def _nearest(found: list[Layout], sources: Mapping[str, Source], names: list[str]) -> str:
+    """What stands in the way of the source that comes nearest: the one with the most telling refusal."""
+    if blank := [layout for layout in found if layout.groups and layout.traces]:
+        layout = max(blank, key=lambda one: one.worth)
+        there = next((name for name in columns.TRACE_COLUMNS if name in names), "completions")
+        return f"`{layout.source}` reads them, but every completion in column `{there}` is empty; write there what the model said."
+    told = [layout for layout in found if any(": " in reason for reason in layout.reasons.values())]
+    if told:
+        layout = min(reversed(told), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
+        word = _main_reason(layout)
+        if word != "missing_column":
+            return f"`{layout.source}` comes nearest and refuses {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."
+    known_names = ", ".join(name for name, source in sources.items() if "path" in options_of(source))
+    return f"the layouts that are read are {known_names}, shown in README.md under `Bring your own traces`."
+
+
+def _main_reason(layout: Layout) -> str:
+    """The commonest of the reasons that a sentence goes with."""
+    return max(
+        (word for word, reason in layout.reasons.items() if ": " in reason),
+        key=lambda word: layout.dropped[word],
+        default="",
+    )
+
+
+def _is_vague(word: str) -> int:
+    """How little a reason says of a file: no such column least, another type little, everything else much."""
+    return {"": 3, "missing_column": 2, "wrong_type": 1}.get(word, 0)
+
+
+def _variants(source: Source, present: list[str], golds: list[str]) -> Iterator[dict[str, Any]]:
     """The options that name columns, as the file may mean them; {} first, the source's own names."""
     choices: list[list[tuple[str, str | None]]] = []
     for option, parameter in options_of(source).items():
         word, _, kind = option.partition("_")
-        if kind == "column" and parameter.default not in columns:
-            found = [name for name in COLUMN_NAMES.get(word, ()) if name in columns]
-            choices.append([(option, None), *((option, name) for name in found)])
-    labelled = [{}, {"label": "all"}] if "label" in options_of(source) else [{}]
+        if (
+            kind == "column"
+            and parameter.default not in present
+            and option not in ("input_column", "label_column", "thinking_column")
+        ):
+            fitting = golds if word == "answer" else present
+            names = [name for name in columns.NAMES.get(word, ()) if name in fitting][:MAX_NAMES]
+            choices.append([(option, None), *((option, name) for name in names)])
+    labelled: list[dict[str, Any]] = [{}, {"label": "all"}] if "label" in options_of(source) else [{}]
     for extra in labelled:
         for chosen in itertools.product(*choices):
-            yield {**{option: name for option, name in chosen if name is not None}, **extra}
+            named = [name for _, name in chosen if name is not None]
+            if len(set(named)) == len(named) or _is_one_conversation(chosen):
+                yield {**{option: name for option, name in chosen if name is not None}, **extra}
 
 
-def _look(name: str, source: Callable[..., Iterator[Group | Dropped]], path: str, options: dict[str, str]) -> Layout:
-    sample = list(itertools.islice(source(path=path, **options), SAMPLE_ROWS))
+def _is_one_conversation(chosen: tuple[tuple[str, str | None], ...]) -> bool:
+    """True where only a column of messages is named twice: it holds the question and the chosen answer."""
+    named = [name for _, name in chosen if name is not None]
+    return all(name in ("messages", "conversations") for name in named if named.count(name) > 1)
+
+
+def _has_gold(group: Group) -> bool:
+    """Whether a problem has a gold answer that is not the trace itself: a human solution under two names judges nothing."""
+    gold = group.problem.answer
+    return gold is not None and all(trace.completion.strip() != gold.strip() for trace in group.traces)
+
+
+def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset: str = "") -> Layout:
+    with taking_notes() as notes:
+        sample = list(source(path=path, **options))
     groups = [group for group in sample if isinstance(group, Group)]
+    refused = [item for item in sample if isinstance(item, Dropped)]
     traces = [trace for group in groups for trace in group.traces]
     wrong: Counter[str] = Counter()
-    labels = {label for trace in traces for label in trace.verdicts}
-    for trace in traces:
+    heard: Counter[str] = Counter()
+    said = [trace for trace in traces if trace.completion.strip()]
+    for trace in said:
+        heard.update(list(trace.verdicts))
         wrong.update(label for label, verdict in trace.verdicts.items() if verdict.outcome == Outcome.incorrect)
-    answered = sum(group.problem.answer is not None for group in groups)
-    several = any(len({t.id for t in group.traces}) > 1 for group in groups)
+    outcomes = [{verdict.outcome for verdict in trace.verdicts.values()} for trace in said if trace.verdicts]
+    golds: defaultdict[str, set[str]] = defaultdict(set)
+    of_problem: defaultdict[str, dict[str, set[Outcome]]] = defaultdict(dict)
+    for group in groups:
+        if group.problem.answer is not None:
+            golds[group.problem.id].add(group.problem.answer)
+        for trace in group.traces:
+            if not trace.completion.strip():
+                continue
+            if trace.finish_reason == "length":
+                continue  # what was cut off is neither
+            of_problem[group.problem.id][trace.id] = {verdict.outcome for verdict in trace.verdicts.values()}
+    contradicted = [found for found in golds.values() if len({answer_key(one) for one in found}) > 1]
+    answered = sum(_has_gold(group) for group in groups)
+    several = any(len(found) > 1 for found in of_problem.values())
+    told_apart = any(
+        {Outcome.correct} in found.values() and {Outcome.incorrect} in found.values() for found in of_problem.values()
+    )
     return Layout(
         source=name,
         options=options,
         groups=len(groups),
         rows=len(sample),
-        traces=tuple(trace.completion for trace in traces),
+        said=tuple((group.problem, trace) for group in groups for trace in group.traces),
         answers=answered / max(1, len(groups)),
-        labels={label: wrong[label] / len(traces) for label in sorted(labels)},
-        paired=several and (bool(answered) or bool(wrong)),
+        labels={label: wrong[label] / count for label, count in sorted(heard.items())},
+        heard={label: count / len(said) for label, count in heard.items()},
+        paired=(several and bool(answered)) or told_apart,
+        right=sum(Outcome.incorrect not in found for found in outcomes),
+        wrong=sum(Outcome.incorrect in found for found in outcomes),
+        dropped=dict(Counter(item.reason for item in refused).most_common()),
+        lost=dict(
+            Counter(
+                [
+                    *(lost.reason for lost in notes.lost),
+                    *("empty_completion" for t in traces if not t.completion.strip()),
+                ]
+            )
+        ),
+        reasons={item.reason: f"{item.id}: {item.detail}" if item.detail else item.id for item in reversed(refused)},
+        unread=tuple(sorted(notes.unread)),
+        repeated=sum(count > 1 for count in Counter(group.problem.id for group in groups).values()),
+        contradicted=len(contradicted),
+        contradiction=" and ".join(map(repr, sorted(contradicted[0])[:2])) if contradicted else "",
+        unopened=sum(map(tags.is_unopened, (trace.completion for trace in traces))) / max(1, len(traces)),
+        dataset=dataset,
     )

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from redistill.corpus.sources import fields
-from redistill.corpus.sources.fields import RowError
-from redistill.records import Dropped, Group, make_problem, make_trace
+from redistill.corpus.sources.rows import Row, RowError, each, read_groups
+from redistill.records import Dropped, Group, Trace, make_problem, make_trace
 
 _LABELS = {
     "llama_verification": "llama_verification",
@@ -27,6 +27,7 @@ def openr1_math_raw(
     *,
     path: str,
     revision: str | None = None,
+    split: str | None = None,
     keep_problem_validity: list[str] | None = None,
     drop_sources: list[str] | None = None,
     require_labels: list[Literal["llama_verification", "math_verify"]] | None = None,
@@ -40,7 +41,7 @@ def openr1_math_raw(
     """
     valid = None if keep_problem_validity is None else {word.strip().lower() for word in keep_problem_validity}
 
-    def parse(row_id: str, row: dict[str, Any]) -> Group:
+    def parse(row_id: str, row: Row) -> Group:
         if valid is not None and str(row.get("problem_is_valid")).strip().lower() not in valid:
             raise RowError("problem_not_valid")
         if row.get("source") in (drop_sources or ()):
@@ -65,24 +66,23 @@ def openr1_math_raw(
                 raise RowError("length_mismatch")
         if not all(value is None or isinstance(value, bool) for value in complete):
             raise RowError("wrong_type")
-        traces = []
-        for index, completion in enumerate(generations):
+
+        def trace(index: int, completion: Any) -> Trace:
             verdicts = {}
             for name, (column, values) in columns.items():
                 verdicts.update(fields.label(values[index], name=name, column=column))
-            traces.append(
-                make_trace(
-                    problem.id,
-                    fields.text(completion),
-                    author="DeepSeek-R1",
-                    sampling={"sample_index": index},
-                    finish_reason=_FINISH[complete[index]],
-                    verdicts=verdicts,
-                )
+            return make_trace(
+                problem.id,
+                fields.text(completion, "generations"),
+                author="DeepSeek-R1",
+                sampling={"sample_index": index},
+                finish_reason=_FINISH[complete[index]],
+                verdicts=verdicts,
             )
-        return Group(problem, tuple(traces))
 
-    return fields.read_groups(path, revision, parse)
+        return Group(problem, each(row_id, generations, trace))
+
+    return read_groups(path, parse, revision=revision, split=split)
 
 
 def _label_columns(correctness: Any) -> dict[str, tuple[str, Any]]:

@@ -2,14 +2,14 @@
 
     {"problem": "What is 2+2?", "answer": "4", "source": "mine", "images": ["sum.png"], "metadata": {"relevant": ["d7"]}}
 
-Only `problem` is required. Each row becomes a Group with no trace. Beside a source with traces of the same problem it adds
+Only `problem` is required; it may be a list of messages, and `answer` a table that holds it (verl's `reward_model`). Each row becomes a Group with no trace. Beside a source with traces of the same problem it adds
 what that one does not know: the gold answer, metadata. Stages that learn from traces need some from another source.
 """
 
 from collections.abc import Iterator
 
-from redistill.corpus.sources import fields
-from redistill.corpus.sources.fields import Row, RowError
+from redistill.corpus.sources import fields, turns
+from redistill.corpus.sources.rows import Row, read_groups
 from redistill.records import Dropped, Group, make_problem
 
 
@@ -17,6 +17,7 @@ def problems(
     *,
     path: str,
     revision: str | None = None,
+    split: str | None = None,
     problem_column: str = "problem",
     answer_column: str = "answer",
     id_column: str | None = None,
@@ -34,17 +35,17 @@ def problems(
 
     def parse(row_id: str, row: Row) -> Group:
         if not all(column in row for column in kept):
-            raise RowError("missing_column")
+            raise fields.missing(*(column for column in kept if column not in row))
         own = fields.metadata({column: row[column] for column in kept})
         problem = make_problem(
-            fields.statement(row, problem_column),
-            answer=fields.answer(row.get(answer_column)),
-            answer_type=fields.text(row.get("question_type")) or None,
-            source=fields.text(row.get("source")) or "problems",
+            turns.prompt_of(row, problem_column),
+            answer=fields.answer(row.get(answer_column), answer_column),
+            answer_type=fields.text(row.get("question_type"), "question_type") or None,
+            source=fields.text(row.get("source") or row.get("data_source"), "source") or "problems",
             source_row=row_id,
             images=fields.images(row),
             metadata={**fields.metadata(row.get(metadata_column)), **own},
         )
         return Group(problem, ())
 
-    return fields.read_groups(path, revision, parse)
+    return read_groups(path, parse, revision=revision, split=split)

@@ -10,6 +10,7 @@ say. A large file is read from its beginning only, and the answer says how far.
 
 import gzip
 import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -297,7 +298,7 @@ def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
     pieces: list[tuple[partial[Any], Path | None]] = []
     for source in plan.sources:
         options = source.keywords
-        files = resolve(options["path"], options.get("revision")) if "path" in options else [None]
+        files = resolve(options["path"], options.get("revision"), options.get("split")) if "path" in options else [None]
         pieces += [(source, file) for file in files]
     budget = READ_BYTES // max(1, sum(file is not None for _, file in pieces))
     items: list[Group | Dropped] = []
@@ -316,6 +317,8 @@ def beginning(file: Path, budget: int, folder: Path) -> tuple[Path, float]:
     """(a file with the first `budget` bytes of text, in whole rows, the share of the file that these are); the file itself
     and 1.0 where it holds no more."""
     folder.mkdir(parents=True)
+    if not re.search(r"\.(parquet|(jsonl|ndjson)(\.gz|\.zst)?)$", file.name):  # no part of another kind is whole rows
+        return file, 1.0
     if file.suffix == ".parquet":
         return _first_rows(file, budget, folder)
     here = folder / (file.name.removesuffix(".gz").removesuffix(".zst"))

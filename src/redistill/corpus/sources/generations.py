@@ -1,0 +1,118 @@
+"""One generation, however it is written -> a Trace: text, a table with text and notes on it, or messages.
+
+"It is 4"                                                     ->  Trace(completion="It is 4")
+{"text": "4", "finish_reason": "length", "correct": 1}        ->  ..., finish_reason="length", verdicts={"teacher_label": correct}
+{"message": {"role": "assistant", "content": "4", "reasoning_content": "2+2"}}     ->  completion="<think>\\n2+2\\n</think>\\n\\n4"
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redistill.corpus.sources import columns, fields, tags, turns
+from redistill.corpus.sources.rows import Row, RowError, shown
+from redistill.records import Trace, make_trace
+
+
+def make(
+    problem_id: str,
+    value: Any,
+    row: Row,
+    column: str,
+    *,
+    index: int | None = None,
+    author: str = "",
+    thinking: str | None = None,
+    open_thinking: bool = False,
+    **others: Any,
+) -> Trace:
+    """The trace of a generation in `column` of a row. `thinking`: what a column beside it holds of it; `others`: what the
+    row says of it (finish_reason, verdicts ...), which the generation's own fields come before.
+
+    An empty or null generation is an empty trace, which the stage counts. RowError for what cannot be read.
+    """
+    said = _read(value, row, column)
+    text = tags.with_thinking(said.pop("text"), thinking)
+    if open_thinking:
+        text = tags.opened(text)
+    spans = fields.spans(said.pop("spans", None) or others.pop("spans", None), text)
+    notes = fields.notes(said.pop("notes", None) or others.pop("notes", None))
+    found = {name: inner for name, inner in said.items() if inner}
+    verdicts = {**others.pop("verdicts", {}), **found.pop("verdicts", {})}
+    own = found.pop("author", "")
+    return make_trace(
+        problem_id,
+        text,
+        author=author or own or others.pop("row_author", ""),
+        sampling={} if index is None else {"sample_index": index},
+        verdicts=verdicts,
+        spans=spans,
+        notes=notes,
+        **{name: inner for name, inner in {**others, **found}.items() if name != "row_author"},
+    )
+
+
+def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
+    """{"text": ..., and what else it says}."""
+    if value is None or isinstance(value, str | bytes):
+        return {"text": fields.text(value, column)}
+    if isinstance(value, list):
+        if not turns.is_turns(value):
+            raise RowError(
+                "wrong_type", f"column `{column}` holds {shown(value)}; write the completion as text or as messages"
+            )
+        said = turns.conversation(value, row, column)
+        if said.completion is None:
+            raise RowError("no_generations", f"column `{column}` ends without an assistant message")
+        return _of(said)
+    if not isinstance(value, Mapping):
+        raise RowError(
+            "wrong_type", f"column `{column}` holds {shown(value)}; write the completion as text or as messages"
+        )
+    table = row.inner(value)
+    name = next((name for name in columns.GENERATION_TEXT if name in value), None)
+    if name is None:
+        raise RowError("missing_column", f"column `{column}` holds {shown(value)}, with no text; call it `text`")
+    inner = table[name]
+    where = f"{column}[].{name}"
+    if isinstance(inner, Mapping) or (isinstance(inner, list) and turns.is_turns(inner)):
+        found = _read(inner, row, where)
+    else:
+        text, thought = turns.parts(inner, where)
+        found = {"text": tags.with_thinking(text, turns.thinking_of(table, f"{column}[].") or thought)}
+    role = table.get("role") or table.get("from")
+    if isinstance(role, str) and columns.ROLES.get(role.lower(), "assistant") != "assistant":
+        raise RowError(
+            "unknown_role", f"column `{column}` holds a message of {shown(role)}; write what the assistant said"
+        )
+    calls = table.first(columns.TOOL_CALLS)
+    if calls and calls[1]:
+        raise RowError(
+            "tool_calls",
+            f"column `{column}` holds tool calls, which are no text of the model's; write the whole answer as text",
+        )
+    found = {**found, **_notes_on(table)}
+    table.note_unread(f"{column}[].")
+    return found
+
+
+def _of(said: turns.Conversation) -> dict[str, Any]:
+    return {"text": said.completion or "", "finish_reason": said.finish, "author": said.author}
+
+
+def _notes_on(table: Row) -> dict[str, Any]:
+    """What the fields of a generation say of it; those that say nothing are left out."""
+    prediction, score = table.get("pred"), fields.finite(table.get("score"))
+    verdicts = fields.label_of(table, None)
+    if isinstance(prediction, str):
+        extracted = fields.text(prediction, "pred")
+        found = table.first(columns.LABELS)
+        verdicts = fields.label(found[1], name="teacher_label", column=found[0], extracted=extracted) if found else {}
+    said = {
+        "finish_reason": fields.finish_of(table),
+        "verdicts": verdicts,
+        "scores": {} if score is None else {"score": score},  # a score that is no finite number is not known
+        "author": fields.author_of(table),
+        "spans": table.get("spans"),
+        "notes": table.get("notes"),
+    }
+    return {name: inner for name, inner in said.items() if inner}
