@@ -68,10 +68,14 @@ def test_the_table_shows_every_source_and_two_examples_and_what_is_left_out(tmp_
 def test_labels_that_say_wrong_are_heard_beside_the_gold_answers(tmp_path: Path, models: dict[str, str]) -> None:
     found = look(tmp_path, [row(n, right, correct=right) for n in NUMBERS for right in (True, False)])
     made = recipe(found, models["plain"])
-    assert made["verify"] == {"verifiers": ["cascade"], "labels": ["teacher_label"], "policy": "all"}
+    assert made["verify"] == {"verifiers": ["cascade"], "labels": ["teacher_label"], "policy": "agree"}
     assert list(made["train"]) == ["sft", "control", "redi"]
     all_right = look(tmp_path, [row(n, right, correct=True) for n in NUMBERS for right in (True, False)])
-    assert recipe(all_right, models["plain"])["verify"] == {"verifiers": ["cascade"], "policy": "cascade"}
+    assert recipe(all_right, models["plain"])["verify"] == {
+        "verifiers": ["cascade"],
+        "labels": [],
+        "policy": "cascade",
+    }
 
 
 def test_a_file_that_holds_no_pair_gets_no_stage_that_needs_one(tmp_path: Path, models: dict[str, str]) -> None:

@@ -198,7 +198,10 @@ def _labels_heard(names: str, some_wrong: bool) -> list[str]:
     if not names:
         return ["  policy: cascade"]
     if not some_wrong:
-        return [f"  labels: []      # {names} calls every trace right; write its name here to hear it", "  policy: cascade"]
+        return [
+            f"  labels: []      # {names} calls every trace right; write its name here to hear it",
+            "  policy: cascade",
+        ]
     return [
         f"  labels: [{names}]      # what the data itself says; [] leaves the verifier alone",
         "  policy: agree      # right or wrong only where all say so; where they differ, the run shows how often and examples",

@@ -43,7 +43,7 @@ def make(
         problem_id,
         text,
         author=author or own or others.pop("row_author", ""),
-        sampling={} if index is None else {"sample_index": index},
+        sampling={**({} if index is None else {"sample_index": index}), **found.pop("sampling", {})},
         verdicts=verdicts,
         spans=spans,
         notes=notes,
@@ -95,6 +95,11 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
     return found
 
 
+def _sampling(value: Any) -> dict[str, Any]:
+    """How the generation was drawn (temperature, seed ...), as a table; nothing where it is none."""
+    return {str(name): inner for name, inner in value.items()} if isinstance(value, Mapping) else {}
+
+
 def _of(said: turns.Conversation) -> dict[str, Any]:
     return {"text": said.completion or "", "finish_reason": said.finish, "author": said.author}
 
@@ -114,5 +119,7 @@ def _notes_on(table: Row) -> dict[str, Any]:
         "author": fields.author_of(table),
         "spans": table.get("spans"),
         "notes": table.get("notes"),
+        "sampling": _sampling(table.get("sampling")),
+        "num_tokens": tokens if isinstance(tokens := table.get("num_tokens"), int) else None,
     }
     return {name: inner for name, inner in said.items() if inner}
