@@ -30,7 +30,9 @@ from sympy.polys.polyerrors import BasePolynomialError
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
 from redistill.verify.exact import ROUNDED_DIGITS
-from redistill.verify.judging import Finding, judge
+from redistill.verify.formula import read_formula
+from redistill.verify.judging import Finding, Reading, different, judge
+from redistill.verify.reading import clean
 
 MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
     *(version(name) for name in ("math-verify", "latex2sympy2_extended", "sympy"))
@@ -95,7 +97,8 @@ def _compare_math_verify(gold: str, answer: str) -> Finding:
         return Outcome.ungradable, "answer_unreadable" if gold_values else "gold_unreadable"
     if library_equal(gold_values, answer_values):
         return Outcome.correct, "math_verify_equal"
-    return Outcome.incorrect, "math_verify_different"
+    readings = (Reading("math-verify", read_formula(clean(side)) is not None) for side in (gold, answer))
+    return different(*readings, "math_verify_different")  # its parser stops at what it does not know, and says nothing
 
 
 def _boxed(answer: str) -> str:
@@ -149,7 +152,7 @@ def read_maths(gold: str, answer: str, *, ignore_case: bool) -> tuple[Any | None
     the same side (on either side, unless ignore_case) is therefore renamed to an unused letter, in both texts alike.
     """
     texts = []
-    for text in (gold, answer):
+    for text in (gold.replace("\\degree", ""), answer.replace("\\degree", "")):
         for pattern, replacement in _INFORMAL:
             text = pattern.sub(replacement, text)
         texts.append(text)

@@ -57,6 +57,7 @@ _AMOUNT = r"([-+]?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+))"
 _SIGN_FIRST = re.compile(rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d]))\s*{_AMOUNT}(?:\s?([kKMB])(?![A-Za-z]))?")
 _SIGN_LAST = re.compile(r"(?<=[\d}])\s*([$€£¥₹₩¢])(?!\d)")
 _LETTER_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
+_REMARK = re.compile(r"(?<=[\w})$])\s*,?\s*(?:\b(?:only|respectively)|\((?:with )?multiplicity \w+\))[.]?$")
 _HYPHENED = re.compile(r"(?<=\d)-([A-Za-z]{2,})(?![A-Za-z(^*])")  # a 5-km walk
 _LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
 
@@ -78,6 +79,7 @@ def clean(text: str) -> str:
         text = text.replace("$", " ").strip()
     if "-" in text:
         text = _HYPHENED.sub(lambda m: f" {m[1]}" if unit_name(m[1]) else m[0], text)
+    text = _REMARK.sub("", text)
     while len(text) > 1 and text[-1] in ".;,:" and not text.endswith(r"\."):
         text = text[:-1].strip()
     while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and "," not in text:
@@ -121,7 +123,7 @@ def _strip_star(text: str) -> str:
     for mark in ("**", "*", "`", '"'):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
             text = text[len(mark) : -len(mark)].strip()
-    return text.removeprefix("**").strip()
+    return text.removeprefix("**").removesuffix("**").strip()
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
 def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     marked = tail[0] == "\\"
     words = _WORD.findall(tail.replace("\\text", "").replace("\\currency", "").replace("\\degree", "").lower())
-    if (set(words) & MATHS_WORDS) - {"mu"} or set(words) & _NO_UNITS or read_unit(tail) is None:
+    if (set(words) & MATHS_WORDS) - {"mu", "min"} or set(words) & _NO_UNITS or read_unit(tail) is None:
         return False
     if marked:
         return True
@@ -346,7 +348,7 @@ def _has_outside(text: str, mark: str) -> bool:
 
 
 _CHOICE = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s).*", re.IGNORECASE | re.DOTALL
+    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*", re.IGNORECASE | re.DOTALL
 )
 _BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
 
@@ -358,7 +360,8 @@ def plain_words(text: str) -> str:
 
 def read_choice(text: str) -> str | None:
     """The letter of `C`, `(C)`, `c`, `C. Cecile`, `(C) Cecile`, `option C`; None for anything else."""
-    match = _CHOICE.fullmatch(plain_words(text).strip("*"))
+    plain = re.sub(r"^\[\s*([A-J])\s*\]$", r"\1", plain_words(text).strip("*"))
+    match = _CHOICE.fullmatch(plain)
     return match.group(1).upper() if match else None
 
 
@@ -379,7 +382,7 @@ def read_option(gold: str) -> tuple[str, str] | None:
 
 def read_choices(text: str) -> frozenset[str] | None:
     """The letters of several choices: `A, C`, `A and C`, `AC`; None for anything else."""
-    plain = plain_words(text)
+    plain = re.sub(r"\(([A-J])\)", r"\1", plain_words(text))
     letters = re.findall(r"[A-J]", plain)
     return frozenset(letters) if _LETTERS.fullmatch(plain) and len(set(letters)) == len(letters) else None
 
