@@ -37,6 +37,7 @@ from redistill.verify.judging import (
     judge,
 )
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, SYMPY_ERRORS, library_equal, read_maths, value_of
+from redistill.verify.notation import MAX_NOTED
 from redistill.verify.prose import maths_in_prose
 from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
 from redistill.verify.reading import clean, is_wordy, read_number, split_unit
@@ -82,19 +83,9 @@ def compare_cascade(
         return rows
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
-    if (endless := _compare_infinite(gold, answer)) is not None:
-        return endless
-    if "," in gold + answer and read_formula(gold) and read_formula(answer):  # C(6,2) is no list
-        return compare_maths(gold, answer, relative_tolerance=relative_tolerance, percent=percent, ignore_case=ignore_case)
-    for several in (compare_parts, compare_assignments, compare_vectors):
-        if parts := several(gold, answer, compare):
-            return parts
-    for whole in (compare_ranges, compare_congruences, partial(compare_solutions, ignore_case=ignore_case)):
-        if found := whole(gold, answer):
-            return found
-    if shown := compare_shown(gold, answer, compare):
-        return shown
-    for structure in (compare_named, compare_matrices, compare_lists):
+    if max(len(gold), len(answer)) <= MAX_NOTED and (found := _compare_notations(gold, answer, compare, ignore_case)):
+        return found
+    for structure in (compare_named,  compare_matrices, compare_lists):
         if parts := structure(gold, answer, compare):
             return parts
     if units:
@@ -109,6 +100,19 @@ def compare_cascade(
     if relations := compare_relations(gold, answer, ignore_case):
         return relations
     return compare_maths(gold, answer, relative_tolerance=relative_tolerance, percent=percent, ignore_case=ignore_case)
+
+
+def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) -> Finding | None:
+    """Parts, vectors, ranges, classes, sets, shown arithmetic: None where the two are none of these."""
+    if (endless := _compare_infinite(gold, answer)) is not None:
+        return endless
+    if "," in gold + answer and (ours := read_formula(gold)) and (theirs := read_formula(answer)):  # C(6,2) is no list
+        return compare_formulas(ours, theirs, relative_tolerance=compare.keywords["relative_tolerance"], ignore_case=ignore_case)
+    for several in (compare_parts, compare_assignments, compare_vectors):
+        if parts := several(gold, answer, compare):
+            return parts
+    found = compare_ranges(gold, answer) or compare_congruences(gold, answer) or compare_solutions(gold, answer, ignore_case)
+    return found or compare_shown(gold, answer, compare)
 
 
 _INFINITE = re.compile(r"([-+]?)\s*(?:\\infty|infinity|inf|\\text\{\s*infinity\s*\})", re.IGNORECASE)
@@ -174,9 +178,15 @@ def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
 _LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
 
 
+_LOOSE_MAGNITUDE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)\s*([kKM])")
+
+
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
     """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both."""
     for side, other in ((gold, answer), (answer, gold)):
+        if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
+            same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)
+            return (Outcome.correct, "equal_number") if same else (Outcome.disagree, "perhaps_a_magnitude")
         letter = _LOOSE_UNIT.fullmatch(side)
         if letter and not re.search(rf"(?<![\\A-Za-z]){letter.group(2)}(?![A-Za-z])", other):
             marked = f"{letter[1].strip()}\\text{{ {letter[2]}}}{letter[3] or ''}"
@@ -199,7 +209,7 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
             return Outcome.disagree, "degrees_or_radians"
         finding = compare_formulas(_in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case)
         return finding
-    if _NEVER_TRUSTED.search(gold + " " + answer):
+    if _NEVER_TRUSTED.search(_SUBSCRIPT.sub("", f"{gold} ; {answer}")):
         return Outcome.ungradable, "gold_unreadable" if ours is None else "answer_unreadable"
     gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)
     if gold_value is None:
@@ -220,8 +230,9 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
 
 # What the library's parser drops or reads as a product: a text with it is never called equal by that parser alone.
 _NEVER_TRUSTED = re.compile(
-    r"\\int(?!.*\bd\s*[A-Za-z]\b)|\d\s+\d|\\p?mod|\\bmod|!|\\overline|\\dot(?![A-Za-z])|=.*=|[^\x00-\x7f]|\\text|\\choose|[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?\s*_"
+    r"\\int(?!.*\bd\s*[A-Za-z]\b)|\d\s+\d|\\p?mod|\\bmod|!|\\overline|\\dot(?![A-Za-z])|=[^;]*=|[^\x00-\x7f]|\\text|\\choose|[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?\s*_"
 )
+_SUBSCRIPT = re.compile(r"_\s*\{[^{}]*\}")
 
 
 def _in_degrees(formula: Formula) -> Formula:

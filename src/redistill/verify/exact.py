@@ -174,7 +174,8 @@ def _compare_values(gold: Number, answer: Number, relative_tolerance: float) -> 
         return different(NUMBER, NUMBER, "different_number")
     digits = len(str(abs(round(coarse.value / unit_in_last_place))))
     if apart > unit_in_last_place / 2:
-        if coarse.decimals == 0 or digits < 2:  # whole numbers are not cut off
+        fine = answer if coarse is gold else gold
+        if coarse.decimals == 0 or digits < 2 or abs(coarse.value) > abs(fine.value):  # whole numbers are not cut off
             return different(NUMBER, NUMBER, "different_number")
         return Outcome.disagree, "only_truncated"
     if digits >= ROUNDED_DIGITS and coarse.decimals > 0:
@@ -229,6 +230,7 @@ def _based(match: re.Match[str]) -> tuple[str, int] | None:
 
 
 _CLOCK = re.compile(r"(\d+)\s*(?::\s*(\d+))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*(?:hours|hrs|h))?", re.IGNORECASE)
+_WITH_SECONDS = re.compile(r"(\d{1,4})\s*:\s*([0-5]\d)\s*:\s*([0-5]\d(?:\.\d{1,9})?)")
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|\bto\b)\s*(\d+(?:\.\d+)?)")
 _NAMED_TIMES = {"noon": "12:00 pm", "midday": "12:00 pm", "midnight": "12:00 am"}
 
@@ -240,6 +242,11 @@ def compare_clock(gold: str, answer: str) -> Finding | None:
     ours, theirs = (_CLOCK.fullmatch(side) for side in sides)
     if ours and theirs and (ours[2] or theirs[2] or (ours[3] and theirs[3])) and (ours[2] or ours[3]) and (theirs[2] or theirs[3]):
         return _compare_times(ours, theirs)
+    if (long_ours := _WITH_SECONDS.fullmatch(sides[0])) and (long_theirs := _WITH_SECONDS.fullmatch(sides[1])):
+        first_time, second_time = (3600 * int(m[1]) + 60 * int(m[2]) + Fraction(m[3]) for m in (long_ours, long_theirs))
+        if first_time == second_time:
+            return Outcome.correct, "equal_number"
+        return different(NUMBER, NUMBER, "different_number") if abs(first_time - second_time) >= 1 else (Outcome.disagree, "only_rounded")
     left, right = (_RATIO.fullmatch(side) for side in sides)
     if not (left or right):
         return None
@@ -291,7 +298,7 @@ def compare_words(gold: str, answer: str) -> Finding | None:
         return (Outcome.correct, "equal_words") if ours == theirs else different(WORD, WORD, "different_word")
     if _says_none(gold_key) and _says_none(answer_key):
         return Outcome.correct, "equal_words"
-    if sorted(gold_key.split()) == sorted(answer_key.split()) and re.search(r"\d", gold_key):
+    if _DATE.fullmatch(gold_key) and sorted(gold_key.split()) == sorted(answer_key.split()):
         return Outcome.correct, "equal_words"  # July 4 and 4 July
     if gold_key.isalpha() and ours is None:
         reading, other = _word(gold_key, gold), NUMBER if read_number(answer) else _word(answer_key, answer)
@@ -302,6 +309,10 @@ def compare_words(gold: str, answer: str) -> Finding | None:
                 return Outcome.ungradable, "text_differs"
             return different(reading, other, "different_word")  # one word against another, or against a number
     return None
+
+
+_MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_DATE = re.compile(rf"{_MONTH} \d{{1,2}}(?: \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?")
 
 
 def _yes_or_no(key: str) -> bool | None:
@@ -324,7 +335,7 @@ def _says_none(key: str) -> bool:
 
 def _word(key: str, text: str) -> Reading:
     """One word of plain letters is itself, read to its end; a word of numbers, or of several words, may mean another thing."""
-    plain = key.isascii() and key.isalpha() and is_wordy(text) and key not in NUMBER_WORDS
+    plain = key.isascii() and key.isalpha() and (is_wordy(text) or len(key) > 1) and key not in NUMBER_WORDS
     return Reading("word", complete=plain)
 
 
@@ -332,7 +343,7 @@ def _related(word: str, other: str) -> bool:
     """Whether two words may be one in two forms: cat and cats, grey and gray, colour and color; or both say none."""
     if word in _NONE and other in _NONE:
         return True
-    if len(set(word)) < 4 or len(set(other)) < 4:  # strings of few letters are data, in which each letter counts
+    if 2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4:  # strings of few letters are data, in which each letter counts
         return {word, other} == {"grey", "gray"}
     shared = len(os.path.commonprefix([word, other]))
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
@@ -380,7 +391,7 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
 
 # Phrases by which a text says that there is no such number. A word that nobody knows might name one.
 _DENIAL = re.compile(
-    r"\b(?:no|not|none|never|cannot|cant|impossible|impossibly|undefined|unsolvable|infeasible|invalid|insufficient|doesnt|dne|unable)\b"
+    r"\b(?:no|not|none|never|cannot|cant|impossible|impossibly|undefined|unsolvable|infeasible|invalid|insufficient|doesnt|dne|unable|infinite|infinitely|infinity)\b"
 )
 _PLAIN_WORDS = frozenset(("even", "odd", "yes", "true", "false", "red", "blue", "green", "left", "right", "north", "south", "east", "west", "both",
                           "neither", "increasing", "decreasing", "prime", "composite", "rational", "irrational", "positive", "negative"))  # fmt: skip

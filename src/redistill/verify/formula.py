@@ -140,8 +140,9 @@ def _letters(run: str) -> list[str]:
         else:
             tokens.append(rest[0])
             rest = rest[1:]
-    if sum(len(t) == 1 for t in tokens) > 4 or (len(run) > 3 and all(len(t) == 1 for t in tokens)):
-        raise _Unreadable
+    singles = "".join(t for t in tokens if len(t) == 1).lower()
+    if len(singles) > 2 and not any(singles in row for row in ("abcd", "wxyz", "pqrst", "mnop", "uvw")):
+        raise _Unreadable  # a word, and no product
     return tokens
 
 
@@ -197,13 +198,17 @@ class _Reader:
                 self.take()
                 node, slash = ("div", node, self.signed()), True
             elif self._starts_atom(token):
-                if token[0].isdigit() or token[0] == ".":
-                    raise _Unreadable  # 3 4 is no product, nor is x2
+                if (token[0].isdigit() or token[0] == ".") and not self._after_power():
+                    raise _Unreadable  # 3 4 is no product, nor is x2; 2^6 3^5 is one
                 if slash:
                     self.doubts.add("slash")  # 1/2x
                 node = ("mul", node, self.power())
             else:
                 return node
+
+    def _after_power(self) -> bool:
+        """Whether a power of a number lies before and a power ahead: 2^6 3^5."""
+        return self.peek(1) == "^" and bool(re.search(r"(?<![A-Za-z])\d+\^(?:\d+|\{\d+\})$", "".join(self.tokens[: self.position])))
 
     def signed(self) -> Node:
         if self.peek() in ("+", "-"):
@@ -447,8 +452,6 @@ class _Reader:
             self.take({"(": ")", "{": "}", "[": "]"}[opening])
             if name in ("max", "min", "gcd", "lcm") and len(found) < 2:
                 raise _Unreadable
-            if self.peek() == "^" and opening == "(":
-                self.doubts.add("power of a function's argument")  # \sin(x)^2
             return found
         if name in ("max", "min", "gcd", "lcm", "exp", "floor", "ceil", "abs"):
             raise _Unreadable

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
+MAX_NOTED = 400  # characters: longer texts are prose or data, and are left as they are but for their glyphs
 MAX_PERIOD = 30  # digits of a repeating decimal
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ", "0123456789+-()nix")
@@ -95,7 +96,9 @@ def plain_notation(text: str) -> str:
         text = _unicode(text)
     if "\f" in text or "\b" in text or "\t" in text:  # JSON that ate a backslash: form feed + rac, tab + heta
         text = re.sub(r"\f(?=rac)|\x08(?=oxed|inom|ar)|\t(?=heta|imes|ext|an|o\b)", lambda m: "\\" + {"\f": "f", "\b": "b", "\t": "t"}[m[0]], text)  # fmt: skip
-    if " " in text:
+    if len(text) > MAX_NOTED:
+        return text
+    if " " in text and "\\begin" not in text:
         for pattern, replacement in _JOINTS:
             text = pattern.sub(replacement, text)
     if "]" in text or "[" in text:

@@ -18,7 +18,7 @@ _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth":
 _PLURAL_PARTS = {f"{word}s": n for word, n in _PARTS.items()} | {"halves": 2}
 # Every word that speaks of a number; a text that holds one is never "words and no number".
 NUMBER_WORDS = frozenset((*_SMALL, *_LARGE, "hundred", *_PARTS, *_PLURAL_PARTS, "dozen", "double", "twice", "thrice", "triple",
-                          "pair", "couple", "once", "single", "score", "lakh", "crore", "nil", "first", "second", "infinite", "infinity"))  # fmt: skip
+                          "pair", "couple", "once", "single", "score", "lakh", "crore", "nil", "first", "second"))  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z]+(?:[\s-]+[A-Za-z]+)*")
 
 
@@ -27,7 +27,7 @@ def read_number_words(text: str) -> Fraction | None:
     if len(text) > 120 or not _PLAIN.fullmatch(text):
         return None
     words = re.split(r"[\s-]+", text.lower())
-    if words[0] not in NUMBER_WORDS and words[0] not in ("a", "an", "minus", "negative"):
+    if not NUMBER_WORDS & set(words) or words[0] not in NUMBER_WORDS and words[0] not in ("a", "an", "minus", "negative"):
         return None
     sign = 1
     if words[0] in ("minus", "negative"):

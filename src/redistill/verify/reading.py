@@ -58,6 +58,8 @@ _SIGN_FIRST = re.compile(rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR
 _SIGN_LAST = re.compile(r"(?<=[\d}])\s*([$€£¥₹₩¢])(?!\d)")
 _LETTER_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
 _REMARK = re.compile(r"(?<=[\w})$])\s*,?\s*(?:\b(?:only|respectively)|\((?:with )?multiplicity \w+\))[.]?$")
+_IN_BRACES = re.compile(r"\{[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,]*\}")
+_THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})")
 _HYPHENED = re.compile(r"(?<=\d)-([A-Za-z]{2,})(?![A-Za-z(^*])")  # a 5-km walk
 _LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
 
@@ -82,7 +84,7 @@ def clean(text: str) -> str:
     text = _REMARK.sub("", text)
     while len(text) > 1 and text[-1] in ".;,:" and not text.endswith(r"\."):
         text = text[:-1].strip()
-    while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and "," not in text:
+    while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and ("," not in text or _IN_BRACES.fullmatch(text)):
         text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
     if text.startswith("{") and _closes_at(text, 0) < 0:
         text = text[1:].strip()  # of a box that was never closed
@@ -97,6 +99,7 @@ _CODES = {"USD": "dollars", "EUR": "euros", "GBP": "GBP", "INR": "INR", "Rs": "r
 def _currency(text: str) -> str:
     """A currency sign as a unit behind its number: `5\\currency{dollars}` for `\\$5`. Where every bare $ stands before a digit, they
     are all dollars; a single one that closes the text is one too; all else are marks of mathematics."""
+    text = _THOUSANDS_MARK.sub(",", text)
     bare = [m.end() for m in re.finditer(r"(?<!\\)\$", text)]
     money = bare and all(re.match(r"\s?[-+]?[\d.]", text[end : end + 3]) for end in bare)
     money = money or (len(bare) == 1 and text.rstrip(" .").endswith("$") and bool(re.search(r"\d\s*\$[ .]*$", text)))
@@ -159,7 +162,8 @@ _LOCALE = [  # marks of thousands and decimals of which there is one reading onl
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*(?:\\?%|percent|pct)\s*\}|\b(?:percent|percentage|per cent|pct)\b)$", re.IGNORECASE)
 _POWER = r"(?:\s*\^\s*\{?\s*-?[1-4]\s*\}?)?"  # of a unit: cm^2, m^{2}
 _ATOM = rf"(?:\\(?:text|currency)\s*\{{[^{{}}]*\}}|\\degree(?![A-Za-z])|(?<![\\A-Za-z{{])[A-Za-z]+\.?){_POWER}"
-_TAIL = re.compile(rf"({_ATOM}(?:\s*(?:/|\\cdot|\*|-)?\s*\(?\s*{_ATOM}\s*\)?)*)$")
+_TAIL = re.compile(rf"({_ATOM}(?:(?:[\s/*()-]|\\cdot(?![A-Za-z]))*{_ATOM})*\s*\)?)$")
+MAX_WITH_UNIT = 200  # characters of a value with its unit
 _FIRST_ATOM = re.compile(r"\\(?:text|currency)|\\degree|[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _NO_UNITS = frozenset(
@@ -214,7 +218,7 @@ def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
     known: outside \\text only words that are units (cm, dollars); else any word after a space, which is right behind a
     plain number (5 apples).
     """
-    if not text or not (text[-1].isalpha() or text[-1] in "}.)1234"):
+    if not text or len(text) > MAX_WITH_UNIT or not (text[-1].isalpha() or text[-1] in "}.)1234"):
         return text, ""
     found = _TAIL.search(text)
     while found:

@@ -66,10 +66,12 @@ def reading_of(text: str, depth: int = 0) -> Reading:
         return UNREAD
     if read_number(text):
         return Reading("number", complete=True)
-    if _QUOTED.fullmatch(text) or _TOKEN_OF_LETTERS.fullmatch(plain_words(text)):
+    if _QUOTED.fullmatch(text) or _TOKEN_OF_LETTERS.fullmatch(plain_words(text).strip("\"'")):
         return Reading("word", complete=True)
     if formula := read_formula(text):
         return Reading("formula" if formula.symbols else "number", formula.complete)
+    if len(text) > 4 * MAX_ITEMS:
+        return UNREAD
     if (rows := read_matrix(text)) is not None:
         entries = [entry for row in rows for entry in row]
         return Reading("matrix", all(reading_of(entry, depth + 1).complete for entry in entries))
