@@ -22,10 +22,11 @@ from sympy.logic.boolalg import Boolean
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
+from redistill.verify.congruences import compare_congruences
 from redistill.verify.evaluation import compare_formulas
 from redistill.verify.evaluation import value_of as formula_value
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact
-from redistill.verify.formula import CONTEXT, Formula, read_formula
+from redistill.verify.formula import Formula, read_formula
 from redistill.verify.judging import (
     RULES_VERSION,
     Finding,
@@ -41,7 +42,7 @@ from redistill.verify.notation import MAX_NOTED
 from redistill.verify.prose import maths_in_prose
 from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
 from redistill.verify.reading import clean, is_wordy, read_number, split_unit
-from redistill.verify.solutions import compare_congruences, compare_relations, compare_solutions
+from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
     compare_assignments,
     compare_choices,
@@ -54,6 +55,7 @@ from redistill.verify.structure import (
     compare_shown,
     compare_vectors,
 )
+from redistill.verify.values import CONTEXT
 
 CASCADE_VERSION = f"{RULES_VERSION}, {MATH_VERIFY_VERSION}"
 MAX_DEPTH = 6  # lists in lists
@@ -85,11 +87,13 @@ def compare_cascade(
     gold, answer = clean(gold), clean(answer)
     if max(len(gold), len(answer)) <= MAX_NOTED and (found := _compare_notations(gold, answer, compare, ignore_case)):
         return found
-    for structure in (compare_named,  compare_matrices, compare_lists):
+    for structure in (compare_named, compare_matrices, compare_lists):
         if parts := structure(gold, answer, compare):
             return parts
     if units:
-        if (finding := _compare_units(gold, answer, compare)) or (finding := _compare_loose_units(gold, answer, compare)):
+        if (finding := _compare_units(gold, answer, compare)) or (
+            finding := _compare_loose_units(gold, answer, compare)
+        ):
             return finding
     else:
         gold, answer = (side.replace("\\degree", "") for side in (gold, answer))
@@ -107,11 +111,17 @@ def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) 
     if (endless := _compare_infinite(gold, answer)) is not None:
         return endless
     if "," in gold + answer and (ours := read_formula(gold)) and (theirs := read_formula(answer)):  # C(6,2) is no list
-        return compare_formulas(ours, theirs, relative_tolerance=compare.keywords["relative_tolerance"], ignore_case=ignore_case)
+        return compare_formulas(
+            ours, theirs, relative_tolerance=compare.keywords["relative_tolerance"], ignore_case=ignore_case
+        )
     for several in (compare_parts, compare_assignments, compare_vectors):
         if parts := several(gold, answer, compare):
             return parts
-    found = compare_ranges(gold, answer) or compare_congruences(gold, answer) or compare_solutions(gold, answer, ignore_case)
+    found = (
+        compare_ranges(gold, answer)
+        or compare_congruences(gold, answer)
+        or compare_solutions(gold, answer, ignore_case)
+    )
     return found or compare_shown(gold, answer, compare)
 
 
@@ -146,13 +156,23 @@ def _compare_units(gold: str, answer: str, compare: Any) -> Finding | None:
     if ours is None or theirs is None:
         return Outcome.disagree, "unit_unreadable"
     finding = compare(_multiplied(gold_rest, ours.magnitude), _multiplied(answer_rest, theirs.magnitude))
-    if not gold_unit or not answer_unit or (ours.factors == theirs.factors and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns)):
+    if (
+        not gold_unit
+        or not answer_unit
+        or (ours.factors == theirs.factors and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns))
+    ):
         one_sided = finding[0] == Outcome.incorrect and not (gold_unit and answer_unit)
-        return (Outcome.disagree, "perhaps_converted") if one_sided and _perhaps_converted(gold_rest, answer_rest, ours if ours.factors else theirs) else finding
+        return (
+            (Outcome.disagree, "perhaps_converted")
+            if one_sided and _perhaps_converted(gold_rest, answer_rest, ours if ours.factors else theirs)
+            else finding
+        )
     factor = factor_between(theirs.factors, ours.factors) if ours.factors and theirs.factors else None
     if factor is None or ours.nouns != theirs.nouns:
         return Outcome.disagree, "units_differ"
-    converted: Finding = compare(_multiplied(gold_rest, ours.magnitude), _multiplied(answer_rest, theirs.magnitude * factor))
+    converted: Finding = compare(
+        _multiplied(gold_rest, ours.magnitude), _multiplied(answer_rest, theirs.magnitude * factor)
+    )
     return converted
 
 
@@ -207,7 +227,9 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     if ours is not None and theirs is not None:
         if "degrees" in ours.doubts ^ theirs.doubts and "pi" in (gold + answer):
             return Outcome.disagree, "degrees_or_radians"
-        finding = compare_formulas(_in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case)
+        finding = compare_formulas(
+            _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
+        )
         return finding
     if _NEVER_TRUSTED.search(_SUBSCRIPT.sub("", f"{gold} ; {answer}")):
         return Outcome.ungradable, "gold_unreadable" if ours is None else "answer_unreadable"
@@ -223,7 +245,11 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     if not equal:
         return Outcome.disagree, "not_comparable"
     values = value_of(gold_value), value_of(answer_value)
-    if values[0] is not None and values[1] is not None and abs(values[0] - values[1]) > EXACT_TOLERANCE * max(map(abs, values)):
+    if (
+        values[0] is not None
+        and values[1] is not None
+        and abs(values[0] - values[1]) > EXACT_TOLERANCE * max(map(abs, values))
+    ):
         return Outcome.disagree, "numeric_recheck_failed"  # it rounds absolutely
     return Outcome.correct, "math_verify_equal"
 

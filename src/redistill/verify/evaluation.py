@@ -18,8 +18,9 @@ from typing import Any
 
 from redistill.records import Outcome
 from redistill.verify.exact import ROUNDED_DIGITS
-from redistill.verify.formula import CONTEXT, Formula, Node, Undefined, evaluate
+from redistill.verify.formula import Formula, Node
 from redistill.verify.judging import Finding, Reading, different
+from redistill.verify.values import CONTEXT, Undefined, evaluate
 
 EXACT_TOLERANCE = CONTEXT.mpf(10) ** -20  # between two values of fifty digits, relative
 # Points to compare formulas at: neither integers nor near one another, both signs, so that |x| is not x.
@@ -40,7 +41,11 @@ def compare_formulas(gold: Formula, answer: Formula, *, relative_tolerance: floa
         decimal = [_with_log10(formula) for formula in (gold, answer)]
         if _compare(decimal[0], decimal[1], relative_tolerance)[0] == Outcome.correct:
             return Outcome.correct, "equal_value"
-    if finding[0] == Outcome.incorrect and not gold.symbols ^ answer.symbols and _equal_under_permuted_constants(gold, answer):
+    if (
+        finding[0] == Outcome.incorrect
+        and not gold.symbols ^ answer.symbols
+        and _equal_under_permuted_constants(gold, answer)
+    ):
         return Outcome.correct, "equal_value"
     return finding
 
@@ -117,7 +122,9 @@ def _at(gold: Formula, answer: Formula, point: Mapping[str, Fraction], tolerance
             digits = min(_digits(value, places) for f in (gold, answer) for value, places in f.decimals)
             if apart <= spread * CONTEXT.mpf("1.0001") and digits >= ROUNDED_DIGITS and not both:
                 return Outcome.correct, "equal_rounded"
-            return Outcome.disagree, "only_rounded"
+            rounded_up = not both and abs(left if gold.decimals else right) > abs(right if gold.decimals else left)
+            if apart <= spread * CONTEXT.mpf("1.0001") or not rounded_up:  # a decimal that is cut off is no larger
+                return Outcome.disagree, "only_rounded"
     return different(is_complete(gold), is_complete(answer), "different_value")
 
 
@@ -187,13 +194,18 @@ def _differ_by_a_number(gold: Formula, answer: Formula, constant: str) -> bool:
         for formula in (gold, answer):
             decimals = [value for value, _ in formula.decimals]
             try:
-                ends = [evaluate(formula.node, {names[0]: point + h, constant: Fraction(1)}, decimals) for h in (step, -step)]
+                ends = [
+                    evaluate(formula.node, {names[0]: point + h, constant: Fraction(1)}, decimals)
+                    for h in (step, -step)
+                ]
             except Undefined:
                 break
             ends = [CONTEXT.mpf(e.numerator) / e.denominator if isinstance(e, Fraction) else e for e in ends]
             slopes.append(ends[0] - ends[1])
         if len(slopes) == 2:
-            if abs(slopes[0] - slopes[1]) > CONTEXT.mpf(10) ** -18 * max(abs(slopes[0]), abs(slopes[1]), CONTEXT.mpf(10) ** -12):
+            if abs(slopes[0] - slopes[1]) > CONTEXT.mpf(10) ** -18 * max(
+                abs(slopes[0]), abs(slopes[1]), CONTEXT.mpf(10) ** -12
+            ):
                 return False
             agreeing += 1
     return agreeing >= ENOUGH_POINTS

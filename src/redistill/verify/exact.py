@@ -9,7 +9,7 @@
 They decide most rows of arithmetic corpora in microseconds and cannot hang.
 """
 
-import os.path
+import itertools
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -51,7 +51,9 @@ NO_NUMBER = Reading("words without a number", complete=True)
 _YES = frozenset(("yes", "true", "correct"))
 _NO = frozenset(("no", "false", "incorrect"))
 # Words for "there is none", which say the same or nearly so.
-_NONE = frozenset(("none", "nothing", "zero", "empty", "never", "impossible", "undefined", "dne", "null", "nobody", "nowhere"))
+_NONE = frozenset(
+    ("none", "nothing", "zero", "empty", "never", "impossible", "undefined", "dne", "null", "nobody", "nowhere")
+)
 
 
 def compare_numbers(gold: Number, answer: Number, *, relative_tolerance: float, percent: Percent) -> Finding:
@@ -106,7 +108,13 @@ def _times(number: Number, factor: Fraction) -> Number:
         return Number(number.value, number.decimals, number.percent)
     shift = _power_of_ten(factor)
     exact = number.decimals is None or (number.decimals <= 0 and shift is None)
-    decimals = None if exact or number.decimals is None else number.decimals - shift if shift is not None else number.decimals - _size(factor)
+    decimals = (
+        None
+        if exact or number.decimals is None
+        else number.decimals - shift
+        if shift is not None
+        else number.decimals - _size(factor)
+    )
     return Number(number.value * factor, decimals, number.percent)
 
 
@@ -187,7 +195,9 @@ def _is_noise(gold: Number, answer: Number, apart: Fraction, largest: Fraction) 
     """Whether two decimals differ only beyond the digits of a double, as 0.30000000000000004 and 0.3 do."""
     if apart * 10**DOUBLE_DIGITS > largest:
         return False
-    return any(n.decimals and len(str(abs(round(n.value * 10 ** max(n.decimals, 0))))) > DOUBLE_DIGITS for n in (gold, answer))
+    return any(
+        n.decimals and len(str(abs(round(n.value * 10 ** max(n.decimals, 0))))) > DOUBLE_DIGITS for n in (gold, answer)
+    )
 
 
 def same_text(gold: str, answer: str) -> bool:
@@ -240,13 +250,23 @@ def compare_clock(gold: str, answer: str) -> Finding | None:
     PM. One ratio written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
     sides = [_NAMED_TIMES.get(text.lower(), text) for text in (plain_words(gold), plain_words(answer))]
     ours, theirs = (_CLOCK.fullmatch(side) for side in sides)
-    if ours and theirs and (ours[2] or theirs[2] or (ours[3] and theirs[3])) and (ours[2] or ours[3]) and (theirs[2] or theirs[3]):
+    if (
+        ours
+        and theirs
+        and (ours[2] or theirs[2] or (ours[3] and theirs[3]))
+        and (ours[2] or ours[3])
+        and (theirs[2] or theirs[3])
+    ):
         return _compare_times(ours, theirs)
     if (long_ours := _WITH_SECONDS.fullmatch(sides[0])) and (long_theirs := _WITH_SECONDS.fullmatch(sides[1])):
         first_time, second_time = (3600 * int(m[1]) + 60 * int(m[2]) + Fraction(m[3]) for m in (long_ours, long_theirs))
         if first_time == second_time:
             return Outcome.correct, "equal_number"
-        return different(NUMBER, NUMBER, "different_number") if abs(first_time - second_time) >= 1 else (Outcome.disagree, "only_rounded")
+        return (
+            different(NUMBER, NUMBER, "different_number")
+            if abs(first_time - second_time) >= 1
+            else (Outcome.disagree, "only_rounded")
+        )
     left, right = (_RATIO.fullmatch(side) for side in sides)
     if not (left or right):
         return None
@@ -254,7 +274,11 @@ def compare_clock(gold: str, answer: str) -> Finding | None:
     if first is None or second is None:
         return None
     if first == second:
-        return (Outcome.correct, "equal_ratio") if left and right and left.groups() == right.groups() or not (left and right) else (Outcome.disagree, "same_ratio")
+        return (
+            (Outcome.correct, "equal_ratio")
+            if (left and right and left.groups() == right.groups()) or not (left and right)
+            else (Outcome.disagree, "same_ratio")
+        )
     return Outcome.disagree, "ratio_or_time"
 
 
@@ -343,12 +367,12 @@ def _related(word: str, other: str) -> bool:
     """Whether two words may be one in two forms: cat and cats, grey and gray, colour and color; or both say none."""
     if word in _NONE and other in _NONE:
         return True
-    if 2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4:  # strings of few letters are data, in which each letter counts
+    if (
+        2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4
+    ):  # strings of few letters are data, in which each letter counts
         return {word, other} == {"grey", "gray"}
-    shared = len(os.path.commonprefix([word, other]))
+    shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(word, other))))
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
-
-
 
 
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")

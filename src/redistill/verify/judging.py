@@ -15,7 +15,6 @@ from redistill.verify.answers import Anchor, extract, from_boxed, from_hashes, f
 Finding = tuple[Outcome, str]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a side was read as, and whether every sign of it was given one meaning. A side that nobody can read, or of

@@ -1,16 +1,36 @@
 """English number words -> the number: `twenty-one`, `two million three hundred thousand`, `three quarters`.
 
-    read_number_words("one hundred and five")   ->  Fraction(105)
-    read_number_words("one and a half")         ->  Fraction(3, 2)
-    read_number_words("a few")                  ->  None
+read_number_words("one hundred and five")   ->  Fraction(105)
+read_number_words("one and a half")         ->  Fraction(3, 2)
+read_number_words("a few")                  ->  None
 """
 
 import re
 from fractions import Fraction
 
-_UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-eighteen nineteen""".split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_UNITS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
@@ -27,7 +47,9 @@ def read_number_words(text: str) -> Fraction | None:
     if len(text) > 120 or not _PLAIN.fullmatch(text):
         return None
     words = re.split(r"[\s-]+", text.lower())
-    if not NUMBER_WORDS & set(words) or words[0] not in NUMBER_WORDS and words[0] not in ("a", "an", "minus", "negative"):
+    if not NUMBER_WORDS & set(words) or (
+        words[0] not in NUMBER_WORDS and words[0] not in ("a", "an", "minus", "negative")
+    ):
         return None
     sign = 1
     if words[0] in ("minus", "negative"):

@@ -110,7 +110,9 @@ def read_unit(text: str) -> Unit | None:
     magnitude, sign, next_power, last = Fraction(1), 1, 1, ""
     plain = re.sub(r"\\(?:text|currency)", " ", text).replace("{", " ").replace("}", " ")
     plain = re.sub(r"\^\s*(-?\d)", r"^\1", plain)
-    for token in _TOKEN.findall(plain.replace("fl oz", "floz").replace("fl. oz", "floz").replace("metric ton", "tonne")):
+    for token in _TOKEN.findall(
+        plain.replace("fl oz", "floz").replace("fl. oz", "floz").replace("metric ton", "tonne")
+    ):
         word = "arc_degree" if token == "\\degree" else "ohm" if token == "\\Omega" else token
         small = word.lower()
         if word[0] == "^":
@@ -126,7 +128,11 @@ def read_unit(text: str) -> Unit | None:
             sign, last = -1, ""
         elif small in _POWER_BEFORE:
             next_power = _POWER_BEFORE[small]
-        elif (factor := magnitude_of(word)) and not powers and not nouns and sign == 1 or small in ("million", "billion", "thousand"):
+        elif ((factor := magnitude_of(word)) and not powers and not nouns and sign == 1) or small in (
+            "million",
+            "billion",
+            "thousand",
+        ):
             magnitude *= factor or MAGNITUDES[small]
         elif small in _SPEEDS:
             distance, _, time = _SPEEDS[small].partition("/")
@@ -212,7 +218,7 @@ def may_be_conversion(ratio: Fraction, unit: Unit) -> bool:
     larger = max(ratio, 1 / ratio)
     if unit.magnitude != 1 and larger == unit.magnitude:
         return True
-    if larger.denominator != 1 and larger.denominator > 3_600 or not _smooth(larger.numerator * larger.denominator):
+    if (larger.denominator != 1 and larger.denominator > 3_600) or not _smooth(larger.numerator * larger.denominator):
         return False  # most pairs end here, before pint is asked
     return ratio in set(_conversions(unit.factors))
 
@@ -236,7 +242,11 @@ def _conversions(factors: tuple[tuple[str, int], ...]) -> Iterator[Fraction]:
         others = [other for family in _FAMILIES if name in family.split() for other in family.split()] or [name]
         choices.append([(other, power) for other in others if other != "cent" or name != "euro"])
     for chosen in itertools.islice(itertools.product(*choices), MAX_CONVERSIONS):
-        factor = reduce(lambda f, pair: f * (_base(pair[0][0])[0] / _base(pair[1][0])[0]) ** pair[0][1], zip(factors, chosen), Fraction(1))
+        factor = reduce(
+            lambda f, pair: f * (_base(pair[0][0])[0] / _base(pair[1][0])[0]) ** pair[0][1],
+            zip(factors, chosen),
+            Fraction(1),
+        )
         if factor != 1:
             yield factor
             yield 1 / factor

@@ -36,8 +36,12 @@ _RULES = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne"),
     (re.compile(r"(?<!\\)\\[$()\[\]]"), " "),
-    (re.compile(r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree|\\textdegree)(?![A-Za-z])\s*(?:\\(?:text|mathrm|rm)\s*\{\s*([CFK])\s*\}|([CF])(?![\w(]))"),
-     lambda m: f"\\text{{ deg{m[1] or m[2]}}}"),
+    (
+        re.compile(
+            r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree|\\textdegree)(?![A-Za-z])\s*(?:\\(?:text|mathrm|rm)\s*\{\s*([CFK])\s*\}|([CF])(?![\w(]))"
+        ),
+        lambda m: f"\\text{{ deg{m[1] or m[2]}}}",
+    ),
     (re.compile(r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\textdegree)(?![A-Za-z])"), r"\\degree "),
     (re.compile(r"\\(?:textcolor|color)\s*\{[^{}]*\}\s*(?=\{)|\\(?:underline|underbrace|emph|mathstrut)\s*(?=\{)"), ""),
     (re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}"), ""),
@@ -54,7 +58,9 @@ _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly writt
 _SPECIAL_TOKEN = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # end marks of chat templates left in the text
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _AMOUNT = r"([-+]?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+))"
-_SIGN_FIRST = re.compile(rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d]))\s*{_AMOUNT}(?:\s?([kKMB])(?![A-Za-z]))?")
+_SIGN_FIRST = re.compile(
+    rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d]))\s*{_AMOUNT}(?:\s?([kKMB])(?![A-Za-z]))?"
+)
 _SIGN_LAST = re.compile(r"(?<=[\d}])\s*([$€£¥₹₩¢])(?!\d)")
 _LETTER_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
 _REMARK = re.compile(r"(?<=[\w})$])\s*,?\s*(?:\b(?:only|respectively)|\((?:with )?multiplicity \w+\))[.]?$")
@@ -84,7 +90,12 @@ def clean(text: str) -> str:
     text = _REMARK.sub("", text)
     while len(text) > 1 and text[-1] in ".;,:" and not text.endswith(r"\."):
         text = text[:-1].strip()
-    while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and ("," not in text or _IN_BRACES.fullmatch(text)):
+    while (
+        len(text) > 1
+        and text[0] == "{"
+        and _closes_at(text, 0) == len(text) - 1
+        and ("," not in text or _IN_BRACES.fullmatch(text))
+    ):
         text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
     if text.startswith("{") and _closes_at(text, 0) < 0:
         text = text[1:].strip()  # of a box that was never closed
@@ -159,7 +170,9 @@ _LOCALE = [  # marks of thousands and decimals of which there is one reading onl
     (re.compile(r"\d{1,3}(?:'\d{3})+(?:\.\d+)?"), str.maketrans({"'": None})),
     (re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"), str.maketrans({",": None})),  # 12,34,567
 ]
-_PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*(?:\\?%|percent|pct)\s*\}|\b(?:percent|percentage|per cent|pct)\b)$", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"\s*(?:\\?%|\\text\{\s*(?:\\?%|percent|pct)\s*\}|\b(?:percent|percentage|per cent|pct)\b)$", re.IGNORECASE
+)
 _POWER = r"(?:\s*\^\s*\{?\s*-?[1-4]\s*\}?)?"  # of a unit: cm^2, m^{2}
 _ATOM = rf"(?:\\(?:text|currency)\s*\{{[^{{}}]*\}}|\\degree(?![A-Za-z])|(?<![\\A-Za-z{{])[A-Za-z]+\.?){_POWER}"
 _TAIL = re.compile(rf"({_ATOM}(?:(?:[\s/*()-]|\\cdot(?![A-Za-z]))*{_ATOM})*\s*\)?)$")
@@ -250,7 +263,9 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     return not known and len(word) >= 3 and text[start - 1 : start].isspace()
 
 
-_UNIT_WORDS = frozenset(("square", "sq", "cubic", "cu", "mph", "kph", "kmh", "kmph", "per", "unit", "units", "squared", "cubed"))
+_UNIT_WORDS = frozenset(
+    ("square", "sq", "cubic", "cu", "mph", "kph", "kmh", "kmph", "per", "unit", "units", "squared", "cubed")
+)
 _PART = re.compile(rf"({DECIMAL})\s*([A-Za-z]+\.?|\\(?:text|currency)\s*\{{\s*[A-Za-z]+\.?\s*\}})(?:\s*(?:,|and)?\s*)")
 _MARKED_PART = re.compile(r"\s*(\d+)\s*(?:'|\\text\{')\s*(\d+)\s*(?:\"|'')\s*")
 
@@ -352,7 +367,8 @@ def _has_outside(text: str, mark: str) -> bool:
 
 
 _CHOICE = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*", re.IGNORECASE | re.DOTALL
+    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*",
+    re.IGNORECASE | re.DOTALL,
 )
 _BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
 

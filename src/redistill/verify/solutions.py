@@ -1,8 +1,7 @@
-"""Inequalities, equations, sets and congruences as sets of solutions, compared with one another.
+"""Inequalities, equations and sets as sets of solutions, compared with one another.
 
     read_solutions("|x-3| < 2")            the same set as (1, 5)
     read_solutions("x < 1 \\text{ or } x > 2")   the same set as (-\\infty, 1) \\cup (2, \\infty)
-    read_congruence("10 \\pmod 7")          the same class as 3 \\pmod 7, and as x = 7k + 3
 
 A set in one letter is compared at its edges, between them and beyond them: edges are the ends of its intervals and the roots
 of its polynomials, so two sets that agree at all of these are one set. Where the edges cannot be found, sets can only
@@ -16,27 +15,41 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import mpmath
-
 from redistill.records import Outcome
 from redistill.verify.evaluation import constant_ratio, is_complete, renamed, value_of
-from redistill.verify.formula import CONTEXT, Formula, Node, Undefined, evaluate, read_formula
+from redistill.verify.formula import Formula, Node, read_formula
 from redistill.verify.judging import Finding, Reading, different
+from redistill.verify.polynomials import ZERO, as_float, polynomials, real_roots, roots
 from redistill.verify.reading import brackets, split_items
+from redistill.verify.values import CONTEXT, Undefined, evaluate
 
 _RELATION = re.compile(r"(<=|>=|<|>|=|\\(?:le|ge|ne|leqslant|geqslant|lt|gt)(?![A-Za-z]))")
-_OPS = {"<": "lt", ">": "gt", "=": "eq", "<=": "le", ">=": "ge", r"\le": "le", r"\ge": "ge", r"\ne": "ne", r"\lt": "lt", r"\gt": "gt"}
+_OPS = {
+    "<": "lt",
+    ">": "gt",
+    "=": "eq",
+    "<=": "le",
+    ">=": "ge",
+    r"\le": "le",
+    r"\ge": "ge",
+    r"\ne": "ne",
+    r"\lt": "lt",
+    r"\gt": "gt",
+}
 _FLIP = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
 _JOINT = re.compile(r"\s*(?:\bor\b|\\cup(?![A-Za-z])|\\lor(?![A-Za-z])|\\vee(?![A-Za-z])|\bU\b)\s*")
 _BOTH = re.compile(r"\s*(?:\band\b|\\land(?![A-Za-z])|\\wedge(?![A-Za-z])|\\cap(?![A-Za-z]))\s*")
-_REALS = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\mathbf\s*\{?\s*R\s*\}?|all real numbers|all reals|\\text\{\s*all real numbers\s*\}")
+_REALS = re.compile(
+    r"\\mathbb\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\mathbf\s*\{?\s*R\s*\}?|all real numbers|all reals|\\text\{\s*all real numbers\s*\}"
+)
 _HALF = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?\s*(?:\^\s*\{?\s*([+-])\s*\}?|_\s*\{\s*(>|<|>=|<=|\\ge|\\le)\s*0\s*\})")
-_EMPTY = re.compile(r"\\(?:emptyset|varnothing|empty)(?![A-Za-z])|\\?\{\s*\\?\}|\\text\{\s*no solutions?\s*\}|no solutions?|no real solutions?")
+_EMPTY = re.compile(
+    r"\\(?:emptyset|varnothing|empty)(?![A-Za-z])|\\?\{\s*\\?\}|\\text\{\s*no solutions?\s*\}|no solutions?|no real solutions?"
+)
 _BUILDER = re.compile(r"\\?\{\s*([A-Za-z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:|\\mid)\s*(.+?)\s*\\?\}")
 _MEMBER = re.compile(r"([A-Za-z])\s*\\in\s*(.+)")
-_WHOLE_LETTERS = frozenset("nkmlj")
-MAX_DEGREE, MAX_ABS, MAX_PARTS = 8, 3, 12
-ZERO = CONTEXT.mpf(10) ** -25
+WHOLE_LETTERS = frozenset("nkmlj")  # usual for whole numbers
+MAX_PARTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,7 @@ def compare_solutions(gold: str, answer: str, ignore_case: bool) -> Finding | No
         ours = _listed(gold)
     elif theirs is None and ours is not None and ours.tree[0] == "relation" and ours.tree[2] == "eq":
         theirs = _listed(answer)
-    if ours is None or theirs is None or all(side.tree[0] == "interval" and brackets(text)[0] for side, text in ((ours, gold), (theirs, answer))):  # fmt: skip
+    if ours is None or theirs is None or all(side.tree[0] in ("interval", "points") and brackets(text)[0] for side, text in ((ours, gold), (theirs, answer))):  # fmt: skip
         return None  # two in brackets are compared part by part
     names = {side.letter for side in (ours, theirs) if side.letter}
     if len({name.lower() if ignore_case else name for name in names}) > 1:
@@ -72,7 +85,7 @@ def compare_solutions(gold: str, answer: str, ignore_case: bool) -> Finding | No
         return (Outcome.disagree, "unsolved") if unsolved[0] != unsolved[1] else (Outcome.correct, "equal_set")
     if verdict is None or unsolved[0] or unsolved[1]:
         return Outcome.disagree, "not_comparable"
-    if names and names & _WHOLE_LETTERS and _agree_on_whole_numbers(ours, theirs):
+    if names and names & WHOLE_LETTERS and _agree_on_whole_numbers(ours, theirs):
         return Outcome.disagree, "perhaps_whole_numbers"  # n > 3 and n >= 4
     return different(ours.reading, theirs.reading, "different_set")
 
@@ -88,7 +101,11 @@ def _is_unsolved(tree: tuple[Any, ...]) -> bool:
     """A polynomial equation of a higher degree, which may be the question repeated."""
     if tree[0] != "relation" or tree[2] != "eq":
         return False
-    branches = _polynomials(tree[1].node, sorted(tree[1].symbols)[0], [v for v, _ in tree[1].decimals]) if tree[1].symbols else None
+    branches = (
+        polynomials(tree[1].node, sorted(tree[1].symbols)[0], [v for v, _ in tree[1].decimals])
+        if tree[1].symbols
+        else None
+    )
     return branches is None or any(len(top) > 2 for _, top, _ in branches)
 
 
@@ -98,7 +115,9 @@ def _is_unsolved(tree: tuple[Any, ...]) -> bool:
 def read_solutions(text: str) -> Solutions | None:
     """The set that all of a clean text is; None where it is none, or a part of it cannot be read."""
     text = re.sub(r"\\text\s*\{\s*(and|or)\s*\}", r" \1 ", text).strip(" ,.")
-    if len(text) > 400 or not re.search(r"[<>=|(\[{]|\\(?:in|le|ge|ne|mathbb|R|emptyset|varnothing|cup|setminus)(?![A-Za-z])|solution|real", text):
+    if len(text) > 400 or not re.search(
+        r"[<>=|(\[{]|\\(?:in|le|ge|ne|mathbb|R|emptyset|varnothing|cup|setminus)(?![A-Za-z])|solution|real", text
+    ):
         return None
     found = _read_set(text, 0)
     if found is None:
@@ -159,7 +178,11 @@ def _joined(kind: str, pieces: Sequence[str], depth: int) -> _Read | None:
     if any(part is None for part in parts):
         return None
     read = [part for part in parts if part is not None]
-    return (kind, *(part[0] for part in read)), frozenset().union(*(part[1] for part in read)), all(part[2] for part in read)
+    return (
+        (kind, *(part[0] for part in read)),
+        frozenset().union(*(part[1] for part in read)),
+        all(part[2] for part in read),
+    )
 
 
 def _read_chain(pieces: Sequence[str]) -> _Read | None:
@@ -269,14 +292,10 @@ def _relation_holds(tree: tuple[Any, ...], letter: str, point: Any) -> bool | No
     return {"lt": sign < 0, "gt": sign > 0, "le": sign <= 0, "ge": sign >= 0, "eq": sign == 0, "ne": sign != 0}[op]
 
 
-def _number(value: Any) -> Any:
-    return CONTEXT.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
-
-
 def _compare(left: Any, right: Any) -> int:
     if isinstance(left, Fraction) and isinstance(right, Fraction):
         return (left > right) - (left < right)
-    left, right = _number(left), _number(right)
+    left, right = as_float(left), as_float(right)
     if abs(left) == CONTEXT.inf or abs(right) == CONTEXT.inf:
         return int(left > right) - int(left < right)
     if abs(left - right) <= ZERO * max(1, abs(left), abs(right)):
@@ -294,7 +313,7 @@ def _edges(tree: tuple[Any, ...]) -> list[Any] | None:
     if kind == "interval":
         return [end for end in tree[1:3] if abs(end) != CONTEXT.inf]
     if kind == "relation":
-        return _roots(tree[1])
+        return roots(tree[1])
     found: list[Any] = []
     for part in tree[1:]:
         edges = _edges(part)
@@ -307,7 +326,7 @@ def _edges(tree: tuple[Any, ...]) -> list[Any] | None:
 def _same_set(ours: Solutions, theirs: Solutions) -> bool | None:
     edges = [_edges(side.tree) for side in (ours, theirs)]
     certain = edges[0] is not None and edges[1] is not None
-    points = sorted((_number(edge) for side in edges if side for edge in side))
+    points = sorted(as_float(edge) for side in edges if side for edge in side)
     tests = [*points, *((a + b) / 2 for a, b in itertools.pairwise(points) if _compare(a, b) != 0)]
     tests += [points[0] - 1, points[-1] + 1] if points else [CONTEXT.mpf(0)]
     tests += [] if certain else [CONTEXT.mpf(n) / 7 for n in range(-40, 41, 3)]
@@ -321,173 +340,10 @@ def _same_set(ours: Solutions, theirs: Solutions) -> bool | None:
 
 
 def _agree_on_whole_numbers(ours: Solutions, theirs: Solutions) -> bool:
-    return all(_holds(ours.tree, ours.letter, Fraction(n)) == _holds(theirs.tree, theirs.letter, Fraction(n)) for n in range(-60, 61))
-
-
-# --- polynomials ------------------------------------------------------------------------------------------------------
-
-_Poly = list[Any]  # coefficients, the constant first
-_Branch = tuple[tuple[int, ...], _Poly, _Poly]  # signs of the absolute values, numerator, denominator
-
-
-def _roots(formula: Formula) -> list[Any] | None:
-    """Where the formula is zero or undefined, and where the inside of an absolute value is zero; None if it is no
-    quotient of polynomials in one letter."""
-    if len(formula.symbols) != 1:
-        return None
-    letter, decimals = next(iter(formula.symbols)), [value for value, _ in formula.decimals]
-    branches = _polynomials(formula.node, letter, decimals)
-    if branches is None:
-        return None
-    found: list[Any] = []
-    for _, top, below in branches:
-        for polynomial in (top, below):
-            roots = _real_roots(polynomial)
-            if roots is None:
-                return None
-            found += roots
-    for inside in _absolutes(formula.node):
-        inner = _polynomials(inside, letter, decimals)
-        if inner is None:
-            return None
-        for _, top, below in inner:
-            roots = (_real_roots(top) or []) + (_real_roots(below) or [])
-            found += roots
-    return found
-
-
-def _absolutes(node: Node) -> list[Node]:
-    inner = [found for part in node[1:] if isinstance(part, tuple) for found in _absolutes(part)]
-    return [*inner, node[2]] if node[:2] == ("fn", "abs") else inner
-
-
-def _polynomials(node: Node, letter: str, decimals: Sequence[Fraction]) -> list[_Branch] | None:
-    count = len(_absolutes(node))
-    if count > MAX_ABS:
-        return None
-    branches = []
-    for signs in itertools.product((1, -1), repeat=count):
-        queue = list(signs)
-        quotient = _quotient(node, letter, decimals, queue)
-        if quotient is None or max(map(len, quotient)) > MAX_DEGREE + 1:
-            return None
-        branches.append((signs, *quotient))
-    return branches
-
-
-def _quotient(node: Node, letter: str, decimals: Sequence[Fraction], signs: list[int]) -> tuple[_Poly, _Poly] | None:
-    one: _Poly = [Fraction(1)]
-    kind = node[0]
-    if kind == "sym":
-        return ([Fraction(0), Fraction(1)], one) if node[1] == letter else None
-    if not _has_letter(node):
-        try:
-            value = evaluate(node, {}, decimals)
-        except Undefined:
-            return None
-        return None if isinstance(value, CONTEXT.mpc) else ([value], one)
-    if kind == "fn" and node[1] == "abs":
-        inner = _quotient(node[2], letter, decimals, signs)
-        sign = signs.pop(0)
-        return inner and ([-c if sign < 0 else c for c in inner[0]], inner[1])
-    if kind == "pow":
-        exponent = node[2]
-        power = exponent[1] if exponent[0] == "num" else -exponent[1][1] if exponent[0] == "neg" and exponent[1][0] == "num" else None
-        if power is None or power.denominator != 1 or abs(power) > MAX_DEGREE or _absolutes(node[1]):
-            return None
-        base = _quotient(node[1], letter, decimals, signs)
-        if base is None:
-            return None
-        top, below = (base[1], base[0]) if power < 0 else base
-        raised: tuple[_Poly, _Poly] = (one, one)
-        for _ in range(abs(int(power))):
-            raised = _times(raised[0], top), _times(raised[1], below)
-        return raised
-    if kind not in ("add", "neg", "mul", "div"):
-        return None
-    parts = [_quotient(part, letter, decimals, signs) for part in node[1:]]
-    if any(part is None for part in parts):
-        return None
-    total = parts[0]
-    assert total is not None
-    if kind == "neg":
-        return [-c for c in total[0]], total[1]
-    for part in parts[1:]:
-        assert part is not None
-        if kind == "add":
-            total = _plus(_times(total[0], part[1]), _times(part[0], total[1])), _times(total[1], part[1])
-        elif kind == "mul":
-            total = _times(total[0], part[0]), _times(total[1], part[1])
-        else:
-            total = _times(total[0], part[1]), _times(total[1], part[0])
-        if max(map(len, total)) > 4 * MAX_DEGREE:
-            return None
-    return total
-
-
-def _has_letter(node: Node) -> bool:
-    return node[0] == "sym" or any(isinstance(part, tuple) and _has_letter(part) for part in node[1:])
-
-
-def _plus(a: _Poly, b: _Poly) -> _Poly:
-    return [_sum(x, y) for x, y in itertools.zip_longest(a, b, fillvalue=Fraction(0))]
-
-
-def _times(a: _Poly, b: _Poly) -> _Poly:
-    product: _Poly = [Fraction(0)] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            product[i + j] = _sum(product[i + j], _product(x, y))
-    return product
-
-
-def _sum(x: Any, y: Any) -> Any:
-    return x + y if isinstance(x, Fraction) and isinstance(y, Fraction) else _number(x) + _number(y)
-
-
-def _product(x: Any, y: Any) -> Any:
-    return x * y if isinstance(x, Fraction) and isinstance(y, Fraction) else _number(x) * _number(y)
-
-
-def _real_roots(polynomial: _Poly) -> list[Any] | None:
-    """The real roots, each once; None where the numbers do not settle."""
-    coefficients = list(polynomial)
-    while coefficients and (coefficients[-1] == 0 or (not isinstance(coefficients[-1], Fraction) and abs(coefficients[-1]) < ZERO)):
-        coefficients.pop()
-    if len(coefficients) < 2:
-        return []
-    if len(coefficients) == 2:
-        if all(isinstance(c, Fraction) for c in coefficients):
-            return [-coefficients[0] / coefficients[1]]
-        return [-_number(coefficients[0]) / _number(coefficients[1])]
-    if all(isinstance(c, Fraction) for c in coefficients):
-        coefficients = _without_repeats(coefficients)
-        if len(coefficients) == 2:
-            return [-coefficients[0] / coefficients[1]]
-    try:
-        roots = CONTEXT.polyroots([_number(c) for c in reversed(coefficients)], maxsteps=200, extraprec=200)
-    except (mpmath.libmp.NoConvergence, ZeroDivisionError):
-        return None
-    return [root.real for root in map(CONTEXT.mpc, roots) if abs(root.imag) < ZERO * max(1, abs(root))]
-
-
-def _without_repeats(polynomial: _Poly) -> _Poly:
-    """The polynomial with each of its roots once: divided by what it shares with its derivative."""
-    a, b = polynomial, [i * c for i, c in enumerate(polynomial)][1:]
-    while any(b):
-        a, b = b, _remainder(a, b)[1]
-    return _remainder(polynomial, a)[0] if len(a) > 1 else polynomial
-
-
-def _remainder(a: _Poly, b: _Poly) -> tuple[_Poly, _Poly]:
-    rest, quotient = list(a), [Fraction(0)] * max(len(a) - len(b) + 1, 1)
-    while len(rest) >= len(b) and any(rest):
-        factor, shift = rest[-1] / b[-1], len(rest) - len(b)
-        quotient[shift] = factor
-        rest = [c - factor * b[i - shift] if i >= shift else c for i, c in enumerate(rest)]
-        while rest and rest[-1] == 0:
-            rest.pop()
-    return quotient, rest
+    return all(
+        _holds(ours.tree, ours.letter, Fraction(n)) == _holds(theirs.tree, theirs.letter, Fraction(n))
+        for n in range(-60, 61)
+    )
 
 
 # --- relations in several letters -----------------------------------------------------------------------------------
@@ -545,16 +401,16 @@ def _apart_on_curve(left: Formula, right: Formula) -> bool:
             for shift in range(len(_PROBES)):
                 point = {letter: _PROBES[(shift + i) % 5] + i for i, letter in enumerate(others)}
                 node = _substituted(first.node, point)
-                branches = _polynomials(node, unknown, [])
+                branches = polynomials(node, unknown, [])
                 if branches is None or len(branches) > 1:
                     break
-                for root in _real_roots(branches[0][1]) or []:
+                for root in real_roots(branches[0][1]) or []:
                     try:
-                        value = evaluate(second.node, {**point, unknown: _number(root)}, [])
-                        own = evaluate(first.node, {**point, unknown: _number(root)}, [])
+                        value = evaluate(second.node, {**point, unknown: as_float(root)}, [])
+                        own = evaluate(first.node, {**point, unknown: as_float(root)}, [])
                     except Undefined:
                         continue
-                    if abs(_number(own)) < ZERO * 10**5 and abs(_number(value)) > CONTEXT.mpf(10) ** -9:
+                    if abs(as_float(own)) < ZERO * 10**5 and abs(as_float(value)) > CONTEXT.mpf(10) ** -9:
                         return True
     return False
 
@@ -575,79 +431,9 @@ def _apart_in_plane(ours: tuple[Formula, str], theirs: tuple[Formula, str]) -> b
                 value = evaluate(formula.node, point, [])
             except Undefined:
                 break
-            if isinstance(value, CONTEXT.mpc) or abs(_number(value)) < CONTEXT.mpf(10) ** -9:
+            if isinstance(value, CONTEXT.mpc) or abs(as_float(value)) < CONTEXT.mpf(10) ** -9:
                 break
             truths.append(op in ("gt", "ge", "ne") if value > 0 else op in ("lt", "le", "ne"))
         if len(truths) == 2 and truths[0] != truths[1]:
             return True
     return False
-
-
-# --- congruences ------------------------------------------------------------------------------------------------------
-
-_MODULUS = re.compile(r"(?:([A-Za-z])\s*(?:\\equiv|=)\s*)?(-?\d+)\s*(?:\(\s*)?\\?(?:pmod|bmod|mod)(?![A-Za-z])\s*\{?\s*(\d+)\s*\}?\s*\)?")
-_WHOLE_NOTE = re.compile(
-    r"\s*[,;]?\s*(?:\(|\\quad|where|for|with|\\text\s*\{\s*,?\s*(?:where|for|with)?\s*(?:some|any|all|integers?|every)*\s*\}|for\s+(?:some|any|all|every)?)?\s*(?:(?:integer|int)\s+)?"
-    r"([A-Za-z])\s*(?:\\in\s*\\?(?:mathbb)?\s*\{?\s*[ZN]\s*\}?|\\text\s*\{\s*(?:is )?(?:an )?integer\s*\}|is an integer)\s*\)?$"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Congruence:
-    """start + step * whole number. stated: whether the text says that its letter is a whole number, or is a congruence."""
-
-    start: Any
-    step: Any
-    stated: bool
-
-
-def read_congruence(text: str) -> Congruence | None:
-    """The class of `3 \\pmod 7`, `x \\equiv 3 \\pmod 7`, `x = 7k + 3`, `\\frac{\\pi}{4} + k\\pi`; None for anything else."""
-    if modulus := _MODULUS.fullmatch(text.strip()):
-        if int(modulus[3][:50]) == 0:
-            return None
-        return Congruence(Fraction(int(modulus[2])), Fraction(int(modulus[3])), True)
-    stated = False
-    if note := _WHOLE_NOTE.search(text):
-        text, stated = text[: note.start()].strip(), True
-    name, sign, rest = text.partition("=")
-    formula = read_formula(rest.strip() if sign else text)
-    if formula is None or len(formula.symbols) != 1 or formula.decimals or not formula.complete:
-        return None
-    letter = next(iter(formula.symbols))
-    if letter not in _WHOLE_LETTERS or (note and note[1] != letter) or (sign and not re.fullmatch(r"\s*[A-Za-z\\]+\s*", name)):
-        return None
-    if sign and name.strip() == letter:
-        return None
-    values = []
-    for point in range(4):
-        try:
-            values.append(evaluate(formula.node, {letter: Fraction(point)}, []))
-        except Undefined:
-            return None
-    if any(isinstance(value, CONTEXT.mpc) for value in values):
-        return None
-    steps = [_sum(b, -a) for a, b in itertools.pairwise(values)]
-    if any(_compare(step, steps[0]) for step in steps) or _compare(steps[0], Fraction(0)) == 0:
-        return None
-    return Congruence(values[0], steps[0], stated)
-
-
-def compare_congruences(gold: str, answer: str) -> Finding | None:
-    """Two families of whole multiples; None where neither side is one. A bare number against a class is undecided."""
-    ours, theirs = read_congruence(gold), read_congruence(answer)
-    if not ours and not theirs:
-        return None
-    if not ours or not theirs:
-        side = ours or theirs
-        return (Outcome.disagree, "class_and_number") if side and side.stated else None
-    pi = any(not isinstance(side.step, Fraction) for side in (ours, theirs))
-    if not (ours.stated or theirs.stated or pi or ("=" in gold and "=" in answer)):
-        return None
-    same_step = _compare(abs(_number(ours.step)), abs(_number(theirs.step))) == 0
-    shift = _number(_sum(ours.start, -theirs.start)) / _number(ours.step)
-    if same_step and abs(shift - CONTEXT.nint(shift)) < ZERO:
-        return (Outcome.correct, "equal_class") if ours.stated or theirs.stated or pi or shift == 0 else (Outcome.disagree, "perhaps_one_class")
-    sure = Reading("congruence", ours.stated or pi), Reading("congruence", theirs.stated or pi)
-    return different(*sure, "different_class")
-

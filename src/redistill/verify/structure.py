@@ -86,7 +86,9 @@ def reading_of(text: str, depth: int = 0) -> Reading:
 
 def _all_read(*sides: Sequence[str]) -> list[Reading]:
     """One reading of each side's items together."""
-    return [Reading("list", len(items) <= MAX_ITEMS and all(reading_of(item).complete for item in items)) for items in sides]
+    return [
+        Reading("list", len(items) <= MAX_ITEMS and all(reading_of(item).complete for item in items)) for items in sides
+    ]
 
 
 # --- several answers in other notations -----------------------------------------------------------------------------
@@ -95,9 +97,17 @@ _LABEL = re.compile(
     r"(?:^|(?<=[\s,;.}]))(?:\\text\s*\{\s*)?(?:(?:part|question)\s+\(?([A-Za-z]|\d)\)?\s*[:.)]|\(([a-z]|\d|i{1,3}|iv|vi{0,3})\)|([a-z]|\d|i{1,3}|iv|vi{0,3})\))\s*(?:\})?\s*[:.]?\s*",
     re.IGNORECASE,
 )
-_SERIES = [["a", "b", "c", "d", "e", "f", "g", "h"], ["1", "2", "3", "4", "5", "6", "7", "8"], ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii"]]
-_RANGE = re.compile(r"(-?\d{1,4})\s*(?:-|\\text\s*\{\s*(?:to|through)\s*\}|\b(?:to|through)\b|,\s*(?:\\l?dots|\\cdots|\.\.\.)\s*,)\s*(-?\d{1,4})")
-_VECTOR_MARK = re.compile(r"\\(?:hat|vec|mathbf|bm|boldsymbol|textbf|overrightarrow|text)\s*(?:\{\s*(?:\\(?:mathbf|text|hat)\s*\{\s*)?([ijk]|\\[ij]math)\s*\}?\s*\}|([ijk]))")
+_SERIES = [
+    ["a", "b", "c", "d", "e", "f", "g", "h"],
+    ["1", "2", "3", "4", "5", "6", "7", "8"],
+    ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii"],
+]
+_RANGE = re.compile(
+    r"(-?\d{1,4})\s*(?:-|\\text\s*\{\s*(?:to|through)\s*\}|\b(?:to|through)\b|,\s*(?:\\l?dots|\\cdots|\.\.\.)\s*,)\s*(-?\d{1,4})"
+)
+_VECTOR_MARK = re.compile(
+    r"\\(?:hat|vec|mathbf|bm|boldsymbol|textbf|overrightarrow|text)\s*(?:\{\s*(?:\\(?:mathbf|text|hat)\s*\{\s*)?([ijk]|\\[ij]math)\s*\}?\s*\}|([ijk]))"
+)
 _TERM = re.compile(r"\s*([-+]?)\s*([^-+]*?|\([^()]*\))\s*(?:\\cdot\s*|\*\s*)?([ijk])(?![A-Za-z])\s*")
 
 
@@ -110,7 +120,10 @@ def read_parts(text: str) -> list[str] | None:
     if not any(names == series[: len(names)] for series in _SERIES):
         return None
     ends = [*(label.start() for label in labels[1:]), len(text)]
-    items = [re.sub(r"\s*(?:[,;.]|\band\b|\\text\s*\{\s*(?:and)?\s*$)\s*$", "", text[label.end() : end]).strip(" ,;.") for label, end in zip(labels, ends)]
+    items = [
+        re.sub(r"\s*(?:[,;.]|\band\b|\\text\s*\{\s*(?:and)?\s*$)\s*$", "", text[label.end() : end]).strip(" ,;.")
+        for label, end in zip(labels, ends)
+    ]
     return items if all(items) else None
 
 
@@ -119,7 +132,9 @@ def compare_parts(gold: str, answer: str, compare: Compare) -> Finding | None:
     ours, theirs = read_parts(gold), read_parts(answer)
     if ours is None and theirs is None:
         return None
-    return _compare_sequences(ours or split_items(brackets(gold)[1]), theirs or split_items(brackets(answer)[1]), compare)
+    return _compare_sequences(
+        ours or split_items(brackets(gold)[1]), theirs or split_items(brackets(answer)[1]), compare
+    )
 
 
 def _compare_sequences(ours: list[str], theirs: list[str], compare: Compare) -> Finding:
@@ -145,19 +160,27 @@ def compare_ranges(gold: str, answer: str) -> Finding | None:
     for side, other in ((gold, answer), (answer, gold)):
         items = split_items(brackets(other)[1])
         if len(items) > 1 and (numbers := read_range(side)) and not read_range(other):
-            return (Outcome.correct, "equal_items") if sorted(items) == sorted(numbers) else (Outcome.disagree, "different_kinds")
+            return (
+                (Outcome.correct, "equal_items")
+                if sorted(items) == sorted(numbers)
+                else (Outcome.disagree, "different_kinds")
+            )
     return None
 
 
 def read_assignments(text: str) -> dict[str, str] | None:
     """{"x": "1", "y": "2"} of `x = 1, y = 2` and of `(x, y) = (1, 2)`; None for anything else."""
     left, sign, right = text.partition("=")
-    names, values = (split_items(brackets(side)[1]) if brackets(side)[0] == "()" else [] for side in (left.strip(), right.strip()))
+    names, values = (
+        split_items(brackets(side)[1]) if brackets(side)[0] == "()" else [] for side in (left.strip(), right.strip())
+    )
     if sign and len(names) == len(values) > 1:
         pairs = list(zip(names, values))
     else:
         pairs = [(item.partition("=")[0].strip(), item.partition("=")[2].strip()) for item in split_items(text)]
-    if len(pairs) < 2 or not all(value and "=" not in value and re.fullmatch(r"[A-Za-z](?:_\{?\w+\}?)?", name) for name, value in pairs):
+    if len(pairs) < 2 or not all(
+        value and "=" not in value and re.fullmatch(r"[A-Za-z](?:_\{?\w+\}?)?", name) for name, value in pairs
+    ):
         return None
     return dict(pairs) if len({name for name, _ in pairs}) == len(pairs) else None
 
@@ -182,7 +205,9 @@ def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | N
     if len(values) != len(items):
         return Outcome.disagree, "different_kinds"
     finding = compare_items(values, items, compare, True) if ours else compare_items(items, values, compare, True)
-    if finding[0] == Outcome.incorrect and (sorted(named) != list(named) or compare_items(values, items, compare, False)[0] != Outcome.incorrect):
+    if finding[0] == Outcome.incorrect and (
+        sorted(named) != list(named) or compare_items(values, items, compare, False)[0] != Outcome.incorrect
+    ):
         return Outcome.disagree, "different_order"
     return finding
 
@@ -190,7 +215,10 @@ def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | N
 def read_vector(text: str) -> list[str] | None:
     """The components of `3\\mathbf{i} - 4\\mathbf{j}`; None for anything else. Plain letters i and j count only together."""
     plain = _VECTOR_MARK.sub(lambda m: (m[1] or m[2]).replace("\\", "")[0] + " ", text)
-    if not (plain != text or (re.search(r"(?<![A-Za-z\\])i(?![A-Za-z])", text) and re.search(r"(?<![A-Za-z\\])j(?![A-Za-z])", text))):
+    if not (
+        plain != text
+        or (re.search(r"(?<![A-Za-z\\])i(?![A-Za-z])", text) and re.search(r"(?<![A-Za-z\\])j(?![A-Za-z])", text))
+    ):
         return None
     components: dict[str, str] = {}
     position = 0
@@ -240,7 +268,9 @@ def compare_shown(gold: str, answer: str, compare: Compare) -> Finding | None:
             return None  # x^2 = 4 is an equation
         finding = compare(gold, pieces[1])
         return finding if finding[0] == Outcome.correct else (Outcome.disagree, "different_kinds")
-    if len(closed) < len(pieces) - 1 or (formulas[0] is None and not _NAME.fullmatch(pieces[0]) and not re.search(r"[A-Za-z]", pieces[0])):
+    if len(closed) < len(pieces) - 1 or (
+        formulas[0] is None and not _NAME.fullmatch(pieces[0]) and not re.search(r"[A-Za-z]", pieces[0])
+    ):
         return None
     if formulas[0] is None and len(pieces) < 3:
         return None
@@ -419,7 +449,7 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     """Two lists item by item, or None where neither side is one. Without brackets and in braces order does not count,
     in round and square brackets it does; a list without brackets matches any tuple or set in brackets."""
     gold, answer = (_POINT.sub("", _lines(side)) for side in (gold, answer))
-    if ("\\pm" in gold) != ("\\pm" in answer):
+    if "\\pm" in gold or "\\pm" in answer:
         gold, answer = _both_signs(gold), _both_signs(answer)
     (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
     gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
