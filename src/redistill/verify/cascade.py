@@ -231,6 +231,8 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
             _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
         )
         return finding
+    if ("=" in _SUBSCRIPT.sub("", gold)) != ("=" in _SUBSCRIPT.sub("", answer)):
+        return Outcome.disagree, "different_kinds"
     if _NEVER_TRUSTED.search(_SUBSCRIPT.sub("", f"{gold} ; {answer}")):
         return Outcome.ungradable, "gold_unreadable" if ours is None else "answer_unreadable"
     gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)

@@ -21,7 +21,7 @@ from redistill.verify.answers import Anchor
 from redistill.verify.judging import RULES_VERSION, Finding, Reading, conventions, different, judge
 from redistill.verify.numberwords import NUMBER_WORDS
 from redistill.verify.prose import choice_in_prose
-from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
+from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit, singular
 from redistill.verify.reading import (
     Number,
     clean,
@@ -133,7 +133,8 @@ def _size(factor: Fraction) -> int:
 
 def _same_nouns(ours: Unit, theirs: Unit) -> bool:
     """Whether what is counted may be the same: clips and paper clips; a side without a word says nothing against it."""
-    return ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns
+    rates = [{noun for noun in unit.nouns if noun[0] == "/"} for unit in (ours, theirs)]  # per person
+    return rates[0] == rates[1] and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns)
 
 
 def unit_key(unit: str) -> str:
@@ -366,6 +367,8 @@ def _word(key: str, text: str) -> Reading:
 def _related(word: str, other: str) -> bool:
     """Whether two words may be one in two forms: cat and cats, grey and gray, colour and color; or both say none."""
     if word in _NONE and other in _NONE:
+        return True
+    if min(len(word), len(other)) > 2 and singular(word) == singular(other):
         return True
     if (
         2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4

@@ -50,7 +50,7 @@ MAGNITUDES = {
     "gross": 144, "score": 20, "wan": 10**4, "yi": 10**8,
 }  # fmt: skip
 _PLURALS = frozenset(("hundred", "thousand", "lakh", "million", "crore", "billion", "trillion", "dozen"))
-_GENERIC = frozenset(("unit", "sq", "square", "cubic", "of", "the", "in", "total", "is", "are", "and", "each", "approximately", "about"))  # fmt: skip
+_GENERIC = frozenset(("unit", "units", "sq", "square", "cubic", "of", "the", "in", "total", "is", "are", "and", "each", "approximately", "about"))  # fmt: skip
 _PER = frozenset(("per", "a", "an", "every", "each", "/"))
 _POWER_BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _POWER_AFTER = {"squared": 2, "cubed": 3}

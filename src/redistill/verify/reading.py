@@ -245,6 +245,9 @@ def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
 
 
 def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
+    head = text[:start]
+    if head.count("(") != head.count(")") or (tail.startswith("\\degree") and _ANGLE.search(head)):
+        return False  # \sin 30^\circ is a value, and no 30 degrees of something
     marked = tail[0] == "\\"
     words = _WORD.findall(tail.replace("\\text", "").replace("\\currency", "").replace("\\degree", "").lower())
     if (set(words) & MATHS_WORDS) - {"mu", "min"} or set(words) & _NO_UNITS or read_unit(tail) is None:
@@ -263,6 +266,7 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     return not known and len(word) >= 3 and text[start - 1 : start].isspace()
 
 
+_ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _UNIT_WORDS = frozenset(
     ("square", "sq", "cubic", "cu", "mph", "kph", "kmh", "kmph", "per", "unit", "units", "squared", "cubed")
 )

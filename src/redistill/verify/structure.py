@@ -132,6 +132,8 @@ def compare_parts(gold: str, answer: str, compare: Compare) -> Finding | None:
     ours, theirs = read_parts(gold), read_parts(answer)
     if ours is None and theirs is None:
         return None
+    if ours and theirs and len(ours) == len(theirs):
+        return compare_items(ours, theirs, compare, True)
     return _compare_sequences(
         ours or split_items(brackets(gold)[1]), theirs or split_items(brackets(answer)[1]), compare
     )
