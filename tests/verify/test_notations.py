@@ -317,7 +317,7 @@ x>3 ? t>3
 1,2,3 ? 1\le n\le 3
 """,
     "trigonometry and logarithms": r"""
-\cos x = \sin(90^\circ - x^\circ)
+\cos x = \sin(90^\circ - x)
 \sin 30^\circ = \frac12
 \cos x = \sin(\frac{\pi}{2}-x)
 \sin^2 x = 1-\cos^2 x

@@ -14,6 +14,7 @@ from functools import partial
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.congruences import read_congruence
 from redistill.verify.exact import compare_based, compare_clock
+from redistill.verify.evaluation import value_of as formula_value
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
 from redistill.verify.mathlib import read_maths, value_of
@@ -128,6 +129,8 @@ def readable(gold: str, depth: int = 0) -> bool:
         fine = readable(part, depth + 1)
         return (Outcome.correct, "readable") if fine else (Outcome.ungradable, "gold_unreadable")
 
+    if (formula := read_formula(text)) and not formula.symbols:
+        return formula_value(formula) is not None  # a tower of powers has none here
     if reads_notation(text):
         return True
     for structure in (compare_named, compare_matrices, compare_lists):
