@@ -18,6 +18,7 @@ from redistill.verify.formula import Node
 
 CONTEXT = mpmath.MPContext()
 CONTEXT.dps = 50
+MAX_EXPONENT = 10**9
 MAX_BITS = 60_000  # of an exact number; beyond, fifty digits must do
 
 
@@ -90,7 +91,7 @@ def _power(base: Any, exponent: Any) -> Any:
         size = max(base.numerator.bit_length(), base.denominator.bit_length())
         if abs(exponent) * size <= MAX_BITS:
             return base ** int(exponent)
-    if isinstance(exponent, Fraction) and abs(exponent) > 10**15:
+    if abs(exponent) > MAX_EXPONENT:  # also of a decimal: its own power would not end
         raise OverflowError
     if (
         isinstance(base, Fraction)
