@@ -13,8 +13,8 @@ from functools import partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.congruences import read_congruence
-from redistill.verify.exact import compare_based, compare_clock
 from redistill.verify.evaluation import value_of as formula_value
+from redistill.verify.exact import compare_based, compare_clock
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
 from redistill.verify.mathlib import read_maths, value_of
