@@ -9,44 +9,56 @@
 evaluation sees apart by a relative tolerance, the verdict is `disagree`, not a guess.
 """
 
-import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Any
 
 import sympy
-from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-from redistill.records import DECIDED, Outcome, Problem, Trace, Verdict
+from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact, compare_numbers, unit_key
-from redistill.verify.judging import RULES_VERSION, Finding, compare_bounded, conventions, gold_answer, judge
-from redistill.verify.mathlib import (
-    DIGITS,
-    MATH_VERIFY_VERSION,
-    SYMPY_ERRORS,
-    equal_at_points,
-    fraction_of,
-    library_equal,
-    read_maths,
-    value_of,
+from redistill.verify.congruences import compare_congruences
+from redistill.verify.evaluation import compare_formulas
+from redistill.verify.evaluation import value_of as formula_value
+from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact
+from redistill.verify.formula import Formula, read_formula
+from redistill.verify.judging import (
+    RULES_VERSION,
+    Finding,
+    Reading,
+    compare_bounded,
+    conventions,
+    different,
+    gold_answer,
+    judge,
 )
+from redistill.verify.mathlib import MATH_VERIFY_VERSION, SYMPY_ERRORS, library_equal, read_maths, value_of
+from redistill.verify.notation import MAX_NOTED
 from redistill.verify.prose import maths_in_prose
-from redistill.verify.reading import Number, clean, is_wordy, read_number, split_unit
+from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
+from redistill.verify.reading import clean, is_wordy, read_number, split_unit
+from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
+    compare_assignments,
     compare_choices,
     compare_lists,
     compare_matrices,
     compare_named,
     compare_number_rows,
+    compare_parts,
+    compare_ranges,
+    compare_shown,
+    compare_vectors,
 )
+from redistill.verify.values import CONTEXT
 
 CASCADE_VERSION = f"{RULES_VERSION}, {MATH_VERIFY_VERSION}"
 MAX_DEPTH = 6  # lists in lists
-FAR_APART = 1e-2  # relative: beyond this two closed forms are different whatever algebra says
 EXACT_TOLERANCE = 1e-20  # between two exact forms, evaluated to DIGITS places
 
 
@@ -73,43 +85,134 @@ def compare_cascade(
         return rows
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
+    if max(len(gold), len(answer)) <= MAX_NOTED and (found := _compare_notations(gold, answer, compare, ignore_case)):
+        return found
     for structure in (compare_named, compare_matrices, compare_lists):
         if parts := structure(gold, answer, compare):
             return parts
-    ours, theirs = (split_unit(side, known=True) if units else (side, "") for side in (gold, answer))
-    if (ours[1] or theirs[1]) and not any(is_wordy(rest) or not rest for rest, _ in (ours, theirs)):
-        finding = compare(ours[0], theirs[0])
-        differ = finding[0] in DECIDED and _units_differ(ours, theirs)
-        return (Outcome.disagree, "units_differ") if differ else finding
-    if units and (finding := _compare_loose_units(gold, answer, compare)):
-        return finding
-    if is_wordy(gold) or is_wordy(answer):
+    if units:
+        if (finding := _compare_units(gold, answer, compare)) or (
+            finding := _compare_loose_units(gold, answer, compare)
+        ):
+            return finding
+    else:
+        gold, answer = (side.replace("\\degree", "") for side in (gold, answer))
+    if (is_wordy(gold) or is_wordy(answer)) and not (read_formula(gold) and read_formula(answer)):
         if sentence is not None and not is_wordy(sentence) and compare(gold, sentence)[0] == Outcome.correct:
             return Outcome.correct, "equal_in_sentence"
         return Outcome.ungradable, "text_differs"
+    if relations := compare_relations(gold, answer, ignore_case):
+        return relations
     return compare_maths(gold, answer, relative_tolerance=relative_tolerance, percent=percent, ignore_case=ignore_case)
 
 
-# One letter after a value: metres or a variable. Nobody can say without the question.
-_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(?:\s*\^\s*\{?[23]\}?)?", re.DOTALL)
-
-
-def _units_differ(ours: tuple[str, str], theirs: tuple[str, str]) -> bool:
-    """Whether two (value, unit) name different units, so that the values say nothing: 90\\pi minutes may be 1.5\\pi hours.
-    A loose letter is a unit where the other side has one: 150 cm may be 1.5 m."""
-    ours_unit, theirs_unit = (
-        unit or (loose.group(2) if (loose := _LOOSE_UNIT.fullmatch(value)) else "") for value, unit in (ours, theirs)
+def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) -> Finding | None:
+    """Parts, vectors, ranges, classes, sets, shown arithmetic: None where the two are none of these."""
+    if (endless := _compare_infinite(gold, answer)) is not None:
+        return endless
+    if "," in gold + answer and (ours := read_formula(gold)) and (theirs := read_formula(answer)):  # C(6,2) is no list
+        return compare_formulas(
+            ours, theirs, relative_tolerance=compare.keywords["relative_tolerance"], ignore_case=ignore_case
+        )
+    for several in (compare_parts, compare_assignments, compare_vectors):
+        if parts := several(gold, answer, compare):
+            return parts
+    found = (
+        compare_ranges(gold, answer)
+        or compare_congruences(gold, answer)
+        or compare_solutions(gold, answer, ignore_case)
     )
-    return bool(ours_unit and theirs_unit) and unit_key(ours_unit) != unit_key(theirs_unit)
+    return found or compare_shown(gold, answer, compare)
+
+
+_INFINITE = re.compile(r"([-+]?)\s*(?:\\infty|infinity|inf|\\text\{\s*infinity\s*\})", re.IGNORECASE)
+
+
+def _compare_infinite(gold: str, answer: str) -> Finding | None:
+    """Infinity with its sign; None where neither side is infinite, or the other one is no plain number."""
+    ours, theirs = _INFINITE.fullmatch(gold), _INFINITE.fullmatch(answer)
+    endless = Reading("infinity", complete=True)
+    if ours and theirs:
+        same = (ours[1] == "-") == (theirs[1] == "-")
+        return (Outcome.correct, "equal_value") if same else different(endless, endless, "different_value")
+    if (ours and read_number(answer)) or (theirs and read_number(gold)):
+        return different(endless, endless, "different_value")
+    return None
+
+
+def _compare_units(gold: str, answer: str, compare: Any) -> Finding | None:
+    """Formulas with units, 1.5\\pi m and 150\\pi cm; None where neither side has one. As for numbers: one dimension is converted, a unit on
+    one side only is dropped, all else is undecided."""
+    (gold_rest, gold_unit), (answer_rest, answer_unit) = (split_unit(side, known=True) for side in (gold, answer))
+    if not (gold_unit or answer_unit) or any(is_wordy(rest) or not rest for rest in (gold_rest, answer_rest)):
+        return None
+    if not gold_unit or not answer_unit:
+        loose_side = gold_rest if answer_unit else answer_rest
+        if loose := _LOOSE_UNIT.fullmatch(loose_side):  # 5\pi m against 500\pi cm
+            marked = f"{loose[1]}\\text{{ {loose[2]}}}{loose[3] or ''}"
+            finding: Finding = compare(marked, answer) if loose_side is gold_rest else compare(gold, marked)
+            return finding
+    ours, theirs = read_unit(gold_unit), read_unit(answer_unit)
+    if ours is None or theirs is None:
+        return Outcome.disagree, "unit_unreadable"
+    finding = compare(_multiplied(gold_rest, ours.magnitude), _multiplied(answer_rest, theirs.magnitude))
+    if (
+        not gold_unit
+        or not answer_unit
+        or (ours.factors == theirs.factors and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns))
+    ):
+        one_sided = finding[0] == Outcome.incorrect and not (gold_unit and answer_unit)
+        return (
+            (Outcome.disagree, "perhaps_converted")
+            if one_sided and _perhaps_converted(gold_rest, answer_rest, ours if ours.factors else theirs)
+            else finding
+        )
+    factor = factor_between(theirs.factors, ours.factors) if ours.factors and theirs.factors else None
+    if factor is None or ours.nouns != theirs.nouns:
+        return Outcome.disagree, "units_differ"
+    converted: Finding = compare(
+        _multiplied(gold_rest, ours.magnitude), _multiplied(answer_rest, theirs.magnitude * factor)
+    )
+    return converted
+
+
+def _multiplied(text: str, factor: Fraction) -> str:
+    if factor == 1:
+        return text
+    return f"\\frac{{{factor.numerator}}}{{{factor.denominator}}} \\cdot ({text})"
+
+
+def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
+    """Whether the ratio of two closed formulas is one that a unit left out would explain."""
+    values = [formula_value(formula) if (formula := read_formula(side)) else None for side in (gold, answer)]
+    if values[0] is None or values[1] is None or not values[1]:
+        return False
+    try:
+        ratio = Fraction(str(CONTEXT.nstr(CONTEXT.mpf(values[0]) / values[1], 15))).limit_denominator(10**7)
+    except (TypeError, ValueError):
+        return False
+    return may_be_conversion(ratio, unit)
+
+
+# One letter after a value: metres or a variable. Nobody can say without the question.
+_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
+
+
+_LOOSE_MAGNITUDE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)\s*([kKM])")
 
 
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
     """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both."""
     for side, other in ((gold, answer), (answer, gold)):
+        if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
+            same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)
+            return (Outcome.correct, "equal_number") if same else (Outcome.disagree, "perhaps_a_magnitude")
         letter = _LOOSE_UNIT.fullmatch(side)
         if letter and not re.search(rf"(?<![\\A-Za-z]){letter.group(2)}(?![A-Za-z])", other):
-            rest = letter.group(1).strip()
-            finding: Finding = compare(rest, other) if side is gold else compare(other, rest)
+            marked = f"{letter[1].strip()}\\text{{ {letter[2]}}}{letter[3] or ''}"
+            finding: Finding = compare(marked, other) if side is gold else compare(other, marked)
+            if split_unit(other, known=True)[1]:
+                return finding  # where the other side has a unit, the letter is one
             return finding if finding[0] == Outcome.incorrect else (Outcome.disagree, "perhaps_a_unit")
     return None
 
@@ -118,116 +221,51 @@ def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None
 
 
 def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent: Percent, ignore_case: bool) -> Finding:
-    """Two clean texts by evaluation, then by math-verify. What evaluation shows to be equal needs no algebra, and closed
-    forms far apart need none either; where the two say different things, `disagree`."""
+    """Two clean texts by evaluation, where our grammar reads both to their end; math-verify may see what is left to be equal,
+    and never to be different."""
+    ours, theirs = (read_formula(side) for side in (gold, answer))
+    if ours is not None and theirs is not None:
+        if "degrees" in ours.doubts ^ theirs.doubts and "pi" in (gold + answer):
+            return Outcome.disagree, "degrees_or_radians"
+        finding = compare_formulas(
+            _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
+        )
+        return finding
+    if ("=" in _SUBSCRIPT.sub("", gold)) != ("=" in _SUBSCRIPT.sub("", answer)):
+        return Outcome.disagree, "different_kinds"
+    if _NEVER_TRUSTED.search(_SUBSCRIPT.sub("", f"{gold} ; {answer}")):
+        return Outcome.ungradable, "gold_unreadable" if ours is None else "answer_unreadable"
     gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)
     if gold_value is None:
         return Outcome.ungradable, "gold_unreadable"
     if answer_value is None:
         return Outcome.ungradable, "answer_unreadable"
     try:
-        recheck = _recheck(gold, gold_value, answer, answer_value, relative_tolerance, percent)
-    except SYMPY_ERRORS:
-        recheck = None
-    if recheck:
-        return Outcome.correct, "equal_value"
-    one_is_open = bool(getattr(gold_value, "free_symbols", None)) != bool(getattr(answer_value, "free_symbols", None))
-    if recheck is False and (one_is_open or _far_apart(gold_value, answer_value)):
-        return Outcome.incorrect, "different_value"
-    try:
         equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
     except SYMPY_ERRORS:
         return Outcome.ungradable, "not_comparable"
-    if equal:
-        failed = recheck is False
-        return (Outcome.disagree, "numeric_recheck_failed") if failed else (Outcome.correct, "math_verify_equal")
-    if recheck is False:
-        return Outcome.incorrect, "different_value"
-    if _is_expression(gold_value) and _is_expression(answer_value):
-        return Outcome.disagree, "not_comparable"  # no point showed a difference
-    if _has_open_parts(gold_value) or _has_open_parts(answer_value):
+    if not equal:
         return Outcome.disagree, "not_comparable"
-    if _kind(gold_value) != _kind(answer_value) or "list" in (_kind(gold_value), _kind(answer_value)):
-        return Outcome.disagree, "different_kinds"  # one of them may have been misread
-    return Outcome.incorrect, "math_verify_different"
+    values = value_of(gold_value), value_of(answer_value)
+    if (
+        values[0] is not None
+        and values[1] is not None
+        and abs(values[0] - values[1]) > EXACT_TOLERANCE * max(map(abs, values))
+    ):
+        return Outcome.disagree, "numeric_recheck_failed"  # it rounds absolutely
+    return Outcome.correct, "math_verify_equal"
 
 
-def _far_apart(gold: Any, answer: Any) -> bool:
-    """Whether two closed forms differ by far more than any rounding, which is all that algebra could explain."""
-    left, right = value_of(gold), value_of(answer)
-    if left is None or right is None:
-        return False
-    largest = max(abs(left), abs(right))
-    return bool(largest > FAR_APART and abs(left - right) > FAR_APART * largest)
+# What the library's parser drops or reads as a product: a text with it is never called equal by that parser alone.
+_NEVER_TRUSTED = re.compile(
+    r"\\int(?!.*\bd\s*[A-Za-z]\b)|\d\s+\d|\\p?mod|\\bmod|!|\\overline|\\dot(?![A-Za-z])|=[^;]*=|[^\x00-\x7f]|\\text|\\choose|[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?\s*_"
+)
+_SUBSCRIPT = re.compile(r"_\s*\{[^{}]*\}")
 
 
-def _recheck(
-    gold: str, gold_value: Any, answer: str, answer_value: Any, tolerance: float, percent: Percent
-) -> bool | None:
-    """Whether two values are equal by evaluation: True, False, or None where that cannot be seen."""
-    if isinstance(gold_value, sympy.Eq) and isinstance(answer_value, sympy.Eq):
-        sides = [value.lhs - value.rhs for value in (gold_value, answer_value)]
-        return True if equal_at_points(*sides, up_to_factor=True) else None  # 2x = 4 and x = 2; roots are math-verify's
-    if not (_is_expression(gold_value) and _is_expression(answer_value)):
-        return None
-    if not gold_value.free_symbols and not answer_value.free_symbols:
-        left, right = value_of(gold_value), value_of(answer_value)
-        if left is None or right is None:
-            return None
-        written = read_number(gold), read_number(answer)
-        if not any(number and number.decimals for number in written):  # both exact forms: exact or not at all
-            exact = gold_value.doit(), answer_value.doit()
-            if all(value.is_Rational for value in exact):
-                return bool(exact[0] == exact[1])  # 10^30 + 1 is not 10^30
-            return bool(abs(left - right) <= EXACT_TOLERANCE * max(abs(left), abs(right)))
-        fractions = [fraction for value in (left, right) if (fraction := fraction_of(value)) is not None]
-        if len(fractions) < 2:
-            return bool(abs(left - right) <= tolerance * max(abs(left), abs(right)))
-        numbers = [number or Number(value, DIGITS) for number, value in zip(written, fractions)]
-        finding = compare_numbers(numbers[0], numbers[1], relative_tolerance=tolerance, percent=percent)
-        return {Outcome.correct: True, Outcome.incorrect: False}.get(finding[0])
-    if gold_value.free_symbols == answer_value.free_symbols:
-        agree = equal_at_points(gold_value, answer_value)
-        constants = [s for s in gold_value.free_symbols if re.fullmatch(r"[Cc](_\{?\d\}?|\d)?", str(s))]
-        if agree is False and 2 <= len(constants) <= 4:  # arbitrary constants of a solution may change their numbers
-            others = (dict(zip(constants, order)) for order in itertools.permutations(constants))
-            agree = any(equal_at_points(gold_value, answer_value.xreplace(names)) for names in others)
-        if agree is False and len(constants) == 1 and all(_CLOSED_BY_C.search(text) for text in (gold, answer)):
-            agree = _equal_up_to_constant(gold_value, answer_value, constants[0])
-        return agree
-    if not gold_value.free_symbols or not answer_value.free_symbols:  # a number against x: the same only if x drops out
-        return equal_at_points(gold_value, answer_value)
-    return _same_under_renaming(gold_value, answer_value)
-
-
-_CLOSED_BY_C = re.compile(r"\+\s*C\s*$")
-
-
-def _equal_up_to_constant(gold: sympy.Expr, answer: sympy.Expr, constant: sympy.Basic) -> bool | None:
-    """Two antiderivatives, each closed by `+ C`: equal where their derivatives are, since any number may hide in C."""
-    variables = sorted(gold.free_symbols - {constant}, key=str)
-    if len(variables) != 1 or any(sympy.diff(side, constant) != 1 for side in (gold, answer)):
-        return False
-    return equal_at_points(*(sympy.diff(side, variables[0]) for side in (gold, answer)))
-
-
-def _is_expression(value: Any) -> bool:
-    lone = isinstance(value, sympy.Symbol)  # which sympy counts among the booleans too
-    return lone or (isinstance(value, sympy.Expr) and not isinstance(value, (sympy.MatrixBase, Boolean)))
-
-
-def _kind(value: Any) -> str:
-    """What sort of thing a value is. A set whose members are relations is a list that the parser made."""
-    if _is_expression(value):
-        return "expression"
-    if isinstance(value, sympy.FiniteSet) and any(isinstance(item, (Relational, Boolean)) for item in value):
-        return "list"
-    return "set" if isinstance(value, (sympy.Set, Relational, Boolean)) else "matrix" if isinstance(value, sympy.MatrixBase) else "list"  # fmt: skip
-
-
-def _has_open_parts(value: Any) -> bool:
-    """Whether a value holds unknown functions, derivatives, sums or integrals, which are equal in too many ways."""
-    return bool(getattr(value, "has", lambda *_: False)(AppliedUndef, sympy.Derivative, sympy.Integral, sympy.Sum))
+def _in_degrees(formula: Formula) -> Formula:
+    """Outside of trigonometric functions a degree sign is the unit of the whole."""
+    return replace(formula, doubts=formula.doubts - {"degrees"}) if "degrees" in formula.doubts else formula
 
 
 def _equal_other_way(gold: Any, answer: Any) -> bool:
@@ -239,16 +277,6 @@ def _equal_other_way(gold: Any, answer: Any) -> bool:
         and type(gold) is not type(answer)
         and library_equal(answer, gold)
     )
-
-
-def _same_under_renaming(gold: sympy.Expr, answer: sympy.Expr) -> bool | None:
-    """Expressions in different symbols: None where some renaming makes them equal (n for k), else False."""
-    ours, theirs = sorted(gold.free_symbols, key=str), sorted(answer.free_symbols, key=str)
-    if len(ours) == len(theirs) <= 3:
-        for order in itertools.permutations(ours):
-            if equal_at_points(gold, answer.xreplace(dict(zip(theirs, order)))) is not False:
-                return None
-    return False
 
 
 # Traces of one problem often say the same: within a process each pair of answers is compared once.

@@ -1,22 +1,27 @@
 """The verifiers that need no computer algebra: `exact` (text and plain numbers) and `choice` (letters).
 
     exact:   gold 1/2, answer 0.5        -> correct, equal_number
-             gold 18, answer $18 dollars -> correct, equal_number
+             gold 18, answer $18         -> correct, equal_number
+    gold 5 km, answer 5000 m    -> correct, equal_number
              gold 18, answer 17.5        -> incorrect, different_number
              gold x^2, answer x*x        -> ungradable, not_comparable (another verifier may know)
 
 They decide most rows of arithmetic corpora in microseconds and cannot hang.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.judging import RULES_VERSION, Finding, conventions, judge
+from redistill.verify.judging import RULES_VERSION, Finding, Reading, conventions, different, judge
+from redistill.verify.numberwords import NUMBER_WORDS
 from redistill.verify.prose import choice_in_prose
+from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit, singular
 from redistill.verify.reading import (
     Number,
     clean,
@@ -24,24 +29,42 @@ from redistill.verify.reading import (
     plain_words,
     read_choice,
     read_choices,
+    read_compound,
     read_number,
     word_key,
 )
 
 Percent = Literal["either", "value", "strip"]
 
-RELATIVE_TOLERANCE = 1e-6  # between decimals, as math-verify's six rounded places, but relative
+RELATIVE_TOLERANCE = 0.0  # between decimals: none, a decimal is what its digits say
 # A decimal that is the other number rounded to its own places: right from four significant digits on (2.667 for 8/3),
 # wrong when more than two percent away, and between the two nobody can say what the question asked for.
 ROUNDED_DIGITS = 4
 ROUNDED_APART = Fraction(2, 100)
+DOUBLE_DIGITS = 15  # what a double holds: beyond them, the digits of two decimals are noise
 
-_SAME_WORD = {"true": "yes", "false": "no"}
+NUMBER = Reading("number", complete=True)
+CHOICE = Reading("choice", complete=True)
+WORD = Reading("word", complete=True)
+NO_NUMBER = Reading("words without a number", complete=True)
+
+_YES = frozenset(("yes", "true", "correct"))
+_NO = frozenset(("no", "false", "incorrect"))
+# Words for "there is none", which say the same or nearly so.
+_NONE = frozenset(
+    ("none", "nothing", "zero", "empty", "never", "impossible", "undefined", "dne", "null", "nobody", "nowhere")
+)
 
 
 def compare_numbers(gold: Number, answer: Number, *, relative_tolerance: float, percent: Percent) -> Finding:
-    """Two plain numbers. percent: what 28% may equal when the other side has no sign: 28 ("strip"), 0.28 ("value") or
-    both ("either", the default, since golds are written either way)."""
+    """Two plain numbers with their units. percent: what 28% may equal when the other side has no sign: 28 ("strip"), 0.28
+    ("value") or both ("either", the default, since golds are written either way)."""
+    if gold.unit or answer.unit:
+        return _compare_quantities(gold, answer, relative_tolerance, percent)
+    return _compare_plain(gold, answer, relative_tolerance, percent)
+
+
+def _compare_plain(gold: Number, answer: Number, relative_tolerance: float, percent: Percent) -> Finding:
     if gold.percent != answer.percent:
         signed, other = (gold, answer) if gold.percent else (answer, gold)
         scales = {"either": (1, 100), "value": (100,), "strip": (1,)}[percent]
@@ -50,10 +73,68 @@ def compare_numbers(gold: Number, answer: Number, *, relative_tolerance: float, 
         findings = [_compare_values(plain, number, relative_tolerance) for number in bare]
     else:
         findings = [_compare_values(gold, answer, relative_tolerance)]
-    finding = next(f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind)
-    if finding[0] == Outcome.correct or not (gold.unit and answer.unit) or unit_key(gold.unit) == unit_key(answer.unit):
+    return next(f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind)
+
+
+def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float, percent: Percent) -> Finding:
+    """Two numbers of which one at least has a unit. One dimension: converted and compared. A unit on one side only: the
+    numbers are compared, and undecided where they differ by what a conversion would explain. All else is undecided."""
+    ours, theirs = read_unit(gold.unit), read_unit(answer.unit)
+    if ours is None or theirs is None:
+        return Outcome.disagree, "unit_unreadable"
+    left, right = _magnified(gold, ours), _magnified(answer, theirs)
+    compare = partial(_compare_plain, relative_tolerance=relative_tolerance, percent=percent)
+    if ours.factors and theirs.factors:
+        factor = factor_between(theirs.factors, ours.factors)
+        if factor is None or not _same_nouns(ours, theirs):
+            return Outcome.disagree, "units_differ"
+        return compare(left, _times(right, factor))
+    if (ours.empty or theirs.empty) or (not ours.factors and not theirs.factors and _same_nouns(ours, theirs)):
+        finding = compare(left, right)
+        unit = Unit(ours.factors or theirs.factors, magnitude=ours.magnitude * theirs.magnitude)
+        if finding[0] == Outcome.incorrect and right.value and may_be_conversion(left.value / right.value, unit):
+            return Outcome.disagree, "perhaps_converted"
         return finding
-    return Outcome.disagree, "units_differ"  # 90 minutes may be 1.5 hours
+    return Outcome.disagree, "units_differ"  # apples and kilometres, apples and oranges
+
+
+def _magnified(number: Number, unit: Unit) -> Number:
+    """3 million is 3000000, rounded to the places that 3 shows in millions."""
+    return _times(number, unit.magnitude)
+
+
+def _times(number: Number, factor: Fraction) -> Number:
+    if factor == 1:
+        return Number(number.value, number.decimals, number.percent)
+    shift = _power_of_ten(factor)
+    exact = number.decimals is None or (number.decimals <= 0 and shift is None)
+    decimals = (
+        None
+        if exact or number.decimals is None
+        else number.decimals - shift
+        if shift is not None
+        else number.decimals - _size(factor)
+    )
+    return Number(number.value * factor, decimals, number.percent)
+
+
+def _power_of_ten(factor: Fraction) -> int | None:
+    larger = max(factor, 1 / factor)
+    power = len(str(larger.numerator)) - 1
+    if larger != 10**power:
+        return None
+    return power if factor > 1 else -power
+
+
+def _size(factor: Fraction) -> int:
+    """The power of ten below the factor."""
+    return len(str(int(factor))) - 1 if factor >= 1 else -len(str(int(1 / factor)))
+
+
+def _same_nouns(ours: Unit, theirs: Unit) -> bool:
+    """Whether what is counted may be the same: clips and paper clips; a side without a word says nothing against it."""
+    rates = [{noun for noun in unit.nouns if noun[0] == "/"} for unit in (ours, theirs)]  # per person
+    return rates[0] == rates[1] and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns)
 
 
 def unit_key(unit: str) -> str:
@@ -61,25 +142,63 @@ def unit_key(unit: str) -> str:
     return "".join(c for c in unit.lower() if c.isalnum()).rstrip("s")
 
 
+def compare_compounds(gold: str, answer: str, relative_tolerance: float) -> Finding | None:
+    """`2 h 30 min` against 150 minutes; None where neither side is in several units."""
+    sides = read_compound(gold), read_compound(answer)
+    if not any(sides):
+        return None
+    numbers = []
+    for text, parts in zip((gold, answer), sides):
+        number = _sum_of(parts) if parts else read_number(text)
+        if number is None or not number.unit:
+            return Outcome.disagree, "unit_missing"
+        numbers.append(number)
+    return compare_numbers(numbers[0], numbers[1], relative_tolerance=relative_tolerance, percent="either")
+
+
+def _sum_of(parts: list[tuple[Fraction, str]]) -> Number | None:
+    """The sum in the last unit, None where one cannot be converted to it."""
+    last = ((parts[-1][1], 1),)
+    factors = [factor_between(((name, 1),), last) for _, name in parts]
+    if any(factor is None for factor in factors):
+        return None
+    total = sum((value * factor for (value, _), factor in zip(parts, factors) if factor is not None), Fraction(0))
+    return Number(total, None, unit=parts[-1][1])
+
+
 def _compare_values(gold: Number, answer: Number, relative_tolerance: float) -> Finding:
     if gold.value == answer.value:
         return Outcome.correct, "equal_number"
     if not gold.decimals and not answer.decimals:
-        return Outcome.incorrect, "different_number"  # integers and fractions: exact or not at all
+        return different(NUMBER, NUMBER, "different_number")  # integers and fractions: exact or not at all
     apart = abs(gold.value - answer.value)
     largest = max(abs(gold.value), abs(answer.value))
-    if apart <= Fraction(relative_tolerance) * largest:
+    if apart <= Fraction(relative_tolerance) * largest or _is_noise(gold, answer, apart, largest):
         return Outcome.correct, "equal_number"
     # The coarser side: the one with fewer decimals. An exact form (None) counts as having all of them.
     coarse = min(gold, answer, key=lambda n: 10**9 if n.decimals is None else n.decimals)
     assert coarse.decimals is not None
     unit_in_last_place = Fraction(10) ** -coarse.decimals
-    if apart > unit_in_last_place / 2 or apart > ROUNDED_APART * largest:
-        return Outcome.incorrect, "different_number"
+    if apart >= unit_in_last_place or apart > ROUNDED_APART * largest or gold.decimals == answer.decimals:
+        return different(NUMBER, NUMBER, "different_number")
     digits = len(str(abs(round(coarse.value / unit_in_last_place))))
+    if apart > unit_in_last_place / 2:
+        fine = answer if coarse is gold else gold
+        if coarse.decimals == 0 or digits < 2 or abs(coarse.value) > abs(fine.value):  # whole numbers are not cut off
+            return different(NUMBER, NUMBER, "different_number")
+        return Outcome.disagree, "only_truncated"
     if digits >= ROUNDED_DIGITS and coarse.decimals > 0:
         return Outcome.correct, "equal_rounded"
     return Outcome.disagree, "only_rounded"
+
+
+def _is_noise(gold: Number, answer: Number, apart: Fraction, largest: Fraction) -> bool:
+    """Whether two decimals differ only beyond the digits of a double, as 0.30000000000000004 and 0.3 do."""
+    if apart * 10**DOUBLE_DIGITS > largest:
+        return False
+    return any(
+        n.decimals and len(str(abs(round(n.value * 10 ** max(n.decimals, 0))))) > DOUBLE_DIGITS for n in (gold, answer)
+    )
 
 
 def same_text(gold: str, answer: str) -> bool:
@@ -88,56 +207,175 @@ def same_text(gold: str, answer: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    return "".join(re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").split())
+    return "".join(re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").replace("\\degree", "").split())
 
 
-_BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?")
+_BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?|\((-?[0-9A-Fa-f]+)\)\s*_\s*\{?\s*(\d+)\s*\}?")
 
 
 def compare_based(gold: str, answer: str) -> Finding | None:
-    """Integers with their base, 204_5: compared digit by digit in one base; a base on one side only is undecided."""
+    """Integers with their base, 204_5: by value. A base on one side only is undecided."""
     ours, theirs = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
-    if ours and theirs and ours.group(2) == theirs.group(2):
-        same = ours.group(1).lower().lstrip("0") == theirs.group(1).lower().lstrip("0")
-        return (Outcome.correct, "equal_number") if same else (Outcome.incorrect, "different_number")
-    if (ours and (theirs or read_number(answer))) or (theirs and read_number(gold)):
+    if ours and theirs:
+        left, right = _based(ours), _based(theirs)
+        if left is None or right is None:
+            return Outcome.disagree, "base_unreadable"
+        if left == right:
+            return Outcome.correct, "equal_number"
+        if left[1] == right[1]:
+            return different(NUMBER, NUMBER, "different_number")
+        same = int(left[0], left[1]) == int(right[0], right[1])
+        return (Outcome.disagree, "base_missing") if same else different(NUMBER, NUMBER, "different_number")
+    if (ours and read_number(answer)) or (theirs and read_number(gold)):
         return Outcome.disagree, "base_missing"
     return None
 
 
-_CLOCK = re.compile(r"(\d+)\s*:\s*(\d+)\s*(?:([ap])\.?\s?m\.?)?", re.IGNORECASE)
+def _based(match: re.Match[str]) -> tuple[str, int] | None:
+    """(digits without leading zeros, base) of a number whose digits are all below its base."""
+    digits, base = match[1] or match[3], int((match[2] or match[4])[:3])
+    sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
+    if not 2 <= base <= 36 or any(int(d, 36) >= base for d in digits):
+        return None
+    return sign + (digits.lower().lstrip("0") or "0"), base
+
+
+_CLOCK = re.compile(r"(\d+)\s*(?::\s*(\d+))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*(?:hours|hrs|h))?", re.IGNORECASE)
+_WITH_SECONDS = re.compile(r"(\d{1,4})\s*:\s*([0-5]\d)\s*:\s*([0-5]\d(?:\.\d{1,9})?)")
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|\bto\b)\s*(\d+(?:\.\d+)?)")
+_NAMED_TIMES = {"noon": "12:00 pm", "midday": "12:00 pm", "midnight": "12:00 am"}
 
 
 def compare_clock(gold: str, answer: str) -> Finding | None:
-    """Times and ratios, 3:30 PM and 6:8. The same digits are equal, also where one side leaves out AM or PM; one ratio
-    written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
-    ours, theirs = _CLOCK.fullmatch(plain_words(gold)), _CLOCK.fullmatch(plain_words(answer))
-    if not ours or not theirs:
-        return None
-    (a, b, noon), (c, d, other_noon) = ours.groups(), theirs.groups()
-    same = (int(a), int(b)) == (int(c), int(d))
-    if same and (not noon or not other_noon or noon.lower() == other_noon.lower()):
+    """Times and ratios, 3:30 PM and 6:8. The same digits are equal, also where the answer leaves out AM or PM; 20:34 is 8:34
+    PM. One ratio written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
+    sides = [_NAMED_TIMES.get(text.lower(), text) for text in (plain_words(gold), plain_words(answer))]
+    ours, theirs = (_CLOCK.fullmatch(side) for side in sides)
+    if (
+        ours
+        and theirs
+        and (ours[2] or theirs[2] or (ours[3] and theirs[3]))
+        and (ours[2] or ours[3])
+        and (theirs[2] or theirs[3])
+    ):
+        return _compare_times(ours, theirs)
+    if (long_ours := _WITH_SECONDS.fullmatch(sides[0])) and (long_theirs := _WITH_SECONDS.fullmatch(sides[1])):
+        first_time, second_time = (3600 * int(m[1]) + 60 * int(m[2]) + Fraction(m[3]) for m in (long_ours, long_theirs))
+        if first_time == second_time:
+            return Outcome.correct, "equal_number"
         return (
-            (Outcome.correct, "equal_number") if noon or not other_noon else (Outcome.disagree, "half_of_day_missing")
+            different(NUMBER, NUMBER, "different_number")
+            if abs(first_time - second_time) >= 1
+            else (Outcome.disagree, "only_rounded")
         )
-    if int(a) * int(d) == int(b) * int(c) and not same:
+    left, right = (_RATIO.fullmatch(side) for side in sides)
+    if not (left or right):
+        return None
+    first, second = (_ratio(match, side) for match, side in zip((left, right), sides))
+    if first is None or second is None:
+        return None
+    if first == second:
+        return (
+            (Outcome.correct, "equal_ratio")
+            if (left and right and left.groups() == right.groups()) or not (left and right)
+            else (Outcome.disagree, "same_ratio")
+        )
+    return Outcome.disagree, "ratio_or_time"
+
+
+def _ratio(match: re.Match[str] | None, side: str) -> Fraction | None:
+    if match:
+        return Fraction(match[1]) / Fraction(match[2]) if Fraction(match[2]) else None
+    number = read_number(side)
+    return number.value if number and not number.unit and not number.percent else None
+
+
+def _compare_times(ours: re.Match[str], theirs: re.Match[str]) -> Finding:
+    (a, b), (c, d) = ((int(m[1][:6]), int((m[2] or "0")[:6])) for m in (ours, theirs))
+    noon, other_noon = (m[3] and m[3].lower() for m in (ours, theirs))
+    if noon or other_noon:
+        left, right = _of_day(a, b, noon), _of_day(c, d, other_noon)
+        if (noon and other_noon) or (not noon and (a > 12 or a == 0)) or (not other_noon and (c > 12 or c == 0)):
+            return (Outcome.correct, "equal_number") if left == right else different(NUMBER, NUMBER, "different_number")
+        if (a, b) == (c, d):
+            return (Outcome.correct, "equal_number") if noon else (Outcome.disagree, "half_of_day_missing")
+        return different(NUMBER, NUMBER, "different_number")
+    if (a, b) == (c, d):
+        return (Outcome.correct, "equal_number") if len(ours[2]) == len(theirs[2]) else (Outcome.disagree, "same_ratio")
+    if a * d == b * c:
         return Outcome.disagree, "same_ratio"
-    return Outcome.incorrect, "different_number"
+    return different(NUMBER, NUMBER, "different_number")
+
+
+def _of_day(hour: int, minute: int, noon: str | None) -> int:
+    return ((hour % 12 + 12 * (noon == "p")) if noon else hour) * 60 + minute
 
 
 def compare_words(gold: str, answer: str) -> Finding | None:
     """Two clean texts of which the gold is words; None where it is not, or nothing can be said."""
     gold_key, answer_key = word_key(gold), word_key(answer)
-    if not is_wordy(gold) and gold_key not in _SAME_WORD.values():
+    if not is_wordy(gold) and gold_key not in _YES | _NO:
         return None
-    gold_key, answer_key = _SAME_WORD.get(gold_key, gold_key), _SAME_WORD.get(answer_key, answer_key)
     if gold_key and gold_key == answer_key:
         return Outcome.correct, "equal_words"
-    if {gold_key, answer_key} == {"yes", "no"}:
-        return Outcome.incorrect, "different_word"
-    if gold_key.isalpha() and ((answer_key.isalpha() and is_wordy(answer)) or read_number(answer)):
-        return Outcome.incorrect, "different_word"  # one word against another, or against a number
+    ours, theirs = _yes_or_no(gold_key), _yes_or_no(answer_key)
+    if ours is not None and theirs is not None:
+        return (Outcome.correct, "equal_words") if ours == theirs else different(WORD, WORD, "different_word")
+    if _says_none(gold_key) and _says_none(answer_key):
+        return Outcome.correct, "equal_words"
+    if _DATE.fullmatch(gold_key) and sorted(gold_key.split()) == sorted(answer_key.split()):
+        return Outcome.correct, "equal_words"  # July 4 and 4 July
+    if gold_key.isalpha() and ours is None:
+        reading, other = _word(gold_key, gold), NUMBER if read_number(answer) else _word(answer_key, answer)
+        if other is NUMBER and gold_key in _NONE:
+            return Outcome.disagree, "perhaps_none"
+        if other is NUMBER or answer_key.isalpha():
+            if other is not NUMBER and _related(gold_key, answer_key):
+                return Outcome.ungradable, "text_differs"
+            return different(reading, other, "different_word")  # one word against another, or against a number
     return None
+
+
+_MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
+_DATE = re.compile(rf"{_MONTH} \d{{1,2}}(?: \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?")
+
+
+def _yes_or_no(key: str) -> bool | None:
+    """Yes or no, alone or before a reason: `Yes, it converges`."""
+    first = key.partition(" ")[0]
+    if key in _YES or (first in ("yes", "true") and not set(key.split()) & {"not", "no", "but", "or", "only"}):
+        return True
+    return False if key in _NO or (first == "false" and len(key.split()) < 2) else None
+
+
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are|exists?) )?no (?:real |valid |possible |such )*(?:solutions?|roots?|answers?)(?: exists?| found| possible)?|does not exist"
+    r"|dne|undefined|doesnt exist|not defined"
+)
+
+
+def _says_none(key: str) -> bool:
+    return bool(_NO_SOLUTION.fullmatch(key))
+
+
+def _word(key: str, text: str) -> Reading:
+    """One word of plain letters is itself, read to its end; a word of numbers, or of several words, may mean another thing."""
+    plain = key.isascii() and key.isalpha() and (is_wordy(text) or len(key) > 1) and key not in NUMBER_WORDS
+    return Reading("word", complete=plain)
+
+
+def _related(word: str, other: str) -> bool:
+    """Whether two words may be one in two forms: cat and cats, grey and gray, colour and color; or both say none."""
+    if word in _NONE and other in _NONE:
+        return True
+    if min(len(word), len(other)) > 2 and singular(word) == singular(other):
+        return True
+    if (
+        2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4
+    ):  # strings of few letters are data, in which each letter counts
+        return {word, other} == {"grey", "gray"}
+    shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(word, other))))
+    return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
 
 
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")
@@ -167,15 +405,33 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
     if "," in gold + answer and (finding := compare_decimal_comma(gold, answer)):
         return finding
+    if units and (compound := compare_compounds(gold, answer, relative_tolerance)):
+        return compound
     if gold_number and answer_number:
         return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
     if finding := compare_based(gold, answer) or compare_clock(gold, answer) or compare_words(gold, answer):
         return finding
-    words = word_key(answer).split()
-    only_words = is_wordy(answer) and all(word.isalpha() and not read_number(word) for word in words)
-    if gold_number and gold_number.value != 0 and only_words:  # not "twenty dollars"; and "none" may be 0
-        return Outcome.incorrect, "not_a_number"
+    if gold_number and gold_number.value != 0 and _without_number(answer):  # not "twenty dollars"; and "none" may be 0
+        return different(NUMBER, NO_NUMBER, "not_a_number")
     return Outcome.ungradable, "not_comparable"
+
+
+# Phrases by which a text says that there is no such number. A word that nobody knows might name one.
+_DENIAL = re.compile(
+    r"\b(?:no|not|none|never|cannot|cant|impossible|impossibly|undefined|unsolvable|infeasible|invalid|insufficient|doesnt|dne|unable|infinite|infinitely|infinity)\b"
+)
+_PLAIN_WORDS = frozenset(("even", "odd", "yes", "true", "false", "red", "blue", "green", "left", "right", "north", "south", "east", "west", "both",
+                          "neither", "increasing", "decreasing", "prime", "composite", "rational", "irrational", "positive", "negative"))  # fmt: skip
+
+
+def _without_number(answer: str) -> bool:
+    """Whether a text of words says that there is no number, or is a word that is certainly none."""
+    words = word_key(answer).split()
+    if not words or not is_wordy(answer) or any(not word.isalpha() or not word.isascii() for word in words):
+        return False
+    if set(words) & NUMBER_WORDS:
+        return False
+    return bool(_DENIAL.search(" ".join(words))) or (len(words) == 1 and words[0] in _PLAIN_WORDS)
 
 
 def exact(
@@ -203,17 +459,17 @@ def compare_choice(gold: str, answer: str) -> Finding:
     """Two letters of multiple choice, or two sets of letters; anything else is undecided: it may be the option's text."""
     gold, answer, sentence = clean(gold), clean(answer), answer
     if (ours := read_choices(gold)) and (theirs := read_choices(answer) or _one(read_choice(answer))):
-        return (Outcome.correct, "equal_choice") if ours == theirs else (Outcome.incorrect, "different_choice")
+        return (Outcome.correct, "equal_choice") if ours == theirs else different(CHOICE, CHOICE, "different_choice")
     gold_letter, answer_letter = read_choice(gold), read_choice(answer)
     if gold_letter is None:
         return Outcome.ungradable, "gold_not_a_choice"
     if read_choices(answer):  # several letters where one is right
-        return Outcome.incorrect, "different_choice"
+        return different(CHOICE, CHOICE, "different_choice")
     if answer_letter is None:
         right = choice_in_prose(sentence.strip()) == gold_letter
         return (Outcome.correct, "equal_in_sentence") if right else (Outcome.ungradable, "not_a_choice")
     same = gold_letter == answer_letter
-    return (Outcome.correct, "equal_choice") if same else (Outcome.incorrect, "different_choice")
+    return (Outcome.correct, "equal_choice") if same else different(CHOICE, CHOICE, "different_choice")
 
 
 def _one(letter: str | None) -> frozenset[str] | None:

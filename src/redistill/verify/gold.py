@@ -12,7 +12,10 @@ import re
 from functools import partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.congruences import read_congruence
+from redistill.verify.evaluation import value_of as formula_value
 from redistill.verify.exact import compare_based, compare_clock
+from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
 from redistill.verify.mathlib import read_maths, value_of
 from redistill.verify.reading import (
@@ -21,13 +24,23 @@ from redistill.verify.reading import (
     is_choice,
     is_wordy,
     read_choices,
+    read_compound,
     read_number,
     read_option,
     split_items,
     split_unit,
     word_key,
 )
-from redistill.verify.structure import compare_lists, compare_matrices, compare_named, number_rows, read_matrix
+from redistill.verify.solutions import read_relation, read_solutions
+from redistill.verify.structure import (
+    compare_lists,
+    compare_matrices,
+    compare_named,
+    number_rows,
+    read_matrix,
+    read_parts,
+    read_vector,
+)
 
 GOLD = "gold"  # the check's name among the verifiers of a pool
 MAX_WORDS = 25  # of a gold answer; beyond, it is a solution or a proof and no answer to compare with
@@ -94,6 +107,13 @@ def answer_type(gold: str) -> str:
     return "equation" if "=" in text else "expression"
 
 
+def reads_notation(text: str) -> bool:
+    """Whether a clean text is read to its end by one of our own readers of mathematics."""
+    rest = split_unit(text, known=True)[0]
+    readers = (read_formula, read_solutions, read_congruence, read_relation, read_vector, read_compound)
+    return any(reader(rest) is not None for reader in readers) or read_parts(text) is not None
+
+
 def readable(gold: str, depth: int = 0) -> bool:
     """Whether some rule, or the computer algebra, reads the answer, all of its parts included."""
     text = clean(gold)
@@ -109,6 +129,10 @@ def readable(gold: str, depth: int = 0) -> bool:
         fine = readable(part, depth + 1)
         return (Outcome.correct, "readable") if fine else (Outcome.ungradable, "gold_unreadable")
 
+    if (formula := read_formula(text)) and not formula.symbols:
+        return formula_value(formula) is not None  # a tower of powers has none here
+    if reads_notation(text):
+        return True
     for structure in (compare_named, compare_matrices, compare_lists):
         if finding := structure(text, text, compare):
             return finding[0] == Outcome.correct

@@ -1,11 +1,12 @@
 """What every verifier shares: find gold and answer, compare them, write the Verdict.
 
-A comparison is a function (gold, answer) -> Finding, for example `(Outcome.correct, "equal_number")`. It may say
-`incorrect` only on evidence, such as two numbers that differ; what it cannot decide is `ungradable` (nothing here can
-read it) or `disagree` (two readings say different things), and never a negative.
+A comparison is a function (gold, answer) -> Finding, for example `(Outcome.correct, "equal_number")`. What it cannot
+decide is `ungradable` (nothing here can read it) or `disagree` (two readings say different things). `incorrect` is made
+by `different` alone, which asks for both sides as Readings and refuses where one of them was not read to its end.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
@@ -16,7 +17,27 @@ from redistill.verify.task_form import form_missed
 
 Finding = tuple[Outcome, str]
 
-RULES_VERSION = "redistill-rules 3"  # raise the number when a rule of reading or comparing changes
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a side was read as, and whether every sign of it was given one meaning. A side that nobody can read, or of
+    which a part was skipped or may mean something else, is not complete: it can be seen to be right, never to be wrong."""
+
+    kind: str
+    complete: bool
+
+
+UNREAD = Reading("unread", complete=False)
+
+
+def different(gold: Reading, answer: Reading, reason: str) -> Finding:
+    """The one place that makes `incorrect`: two sides, both read completely, that certainly differ."""
+    if gold.complete and answer.complete:
+        return Outcome.incorrect, reason
+    return Outcome.disagree, "not_read_completely"
+
+
+RULES_VERSION = "redistill-rules 4"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 WALL_PER_CPU = 10.0  # of a time limit: a machine with ten times as many busy processes as cores is still waited for
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length

@@ -13,7 +13,6 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -29,15 +28,14 @@ from sympy.polys.polyerrors import BasePolynomialError
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.exact import ROUNDED_DIGITS
-from redistill.verify.judging import Finding, judge
+from redistill.verify.formula import read_formula
+from redistill.verify.judging import Finding, Reading, different, judge
+from redistill.verify.reading import clean
 
 MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
     *(version(name) for name in ("math-verify", "latex2sympy2_extended", "sympy"))
 )
 DIGITS = 30  # evaluated; far more than any tolerance here
-POINT_TOLERANCE = 1e-9  # between two expressions at one point, relative
-ROUNDED_TOLERANCE = 2e-2  # x + 1.414 for x + \\sqrt2: a decimal inside an expression may be a rounding, so no verdict
 # What sympy raises on objects that it cannot compare; each means "not comparable", never "different".
 SYMPY_ERRORS = (
     TypeError, ValueError, AttributeError, NotImplementedError, ArithmeticError, LookupError, AssertionError,
@@ -95,7 +93,8 @@ def _compare_math_verify(gold: str, answer: str) -> Finding:
         return Outcome.ungradable, "answer_unreadable" if gold_values else "gold_unreadable"
     if library_equal(gold_values, answer_values):
         return Outcome.correct, "math_verify_equal"
-    return Outcome.incorrect, "math_verify_different"
+    readings = (Reading("math-verify", read_formula(clean(side)) is not None) for side in (gold, answer))
+    return different(*readings, "math_verify_different")  # its parser stops at what it does not know, and says nothing
 
 
 def _boxed(answer: str) -> str:
@@ -149,7 +148,7 @@ def read_maths(gold: str, answer: str, *, ignore_case: bool) -> tuple[Any | None
     the same side (on either side, unless ignore_case) is therefore renamed to an unused letter, in both texts alike.
     """
     texts = []
-    for text in (gold, answer):
+    for text in (gold.replace("\\degree", ""), answer.replace("\\degree", "")):
         for pattern, replacement in _INFORMAL:
             text = pattern.sub(replacement, text)
         texts.append(text)
@@ -218,67 +217,3 @@ def value_of(expression: Any) -> sympy.Expr | None:
     except SYMPY_ERRORS:
         return None
     return value if value.is_number and value.is_finite and value.as_real_imag()[0].is_Number else None
-
-
-def fraction_of(value: sympy.Expr) -> Fraction | None:
-    """A real evaluated number as an exact Fraction; None where it is complex or beyond 10^±400."""
-    if not value.is_real:
-        return None
-    if value != 0 and not -1400 < sympy.log(abs(value), 2).evalf(5) < 1400:
-        return None
-    ratio = sympy.Rational(str(value))
-    return Fraction(int(ratio.p), int(ratio.q))
-
-
-# Points to compare expressions at: neither integers nor near one another, both signs, so that |x| is not x.
-_POINTS = (Fraction(7, 3), Fraction(-13, 7), Fraction(29, 11), Fraction(3, 17), Fraction(-8, 19), Fraction(41, 13))
-
-
-def equal_at_points(gold: sympy.Expr, answer: sympy.Expr, *, up_to_factor: bool = False) -> bool | None:
-    """Whether two expressions in the same symbols agree where both are real (anywhere, if they hold the imaginary unit):
-    True from three agreeing points with no difference, False from one clear difference, None when too few compare, or
-    when they agree at all positive points and only there: \\sqrt{x^2} is x for the lengths of a triangle.
-
-    up_to_factor: whether they agree but for one constant factor, as the two sides of 2x = 4 and x = 2 do.
-    """
-    if any(side.has(AppliedUndef, sympy.Derivative) for side in (gold, answer)):
-        return None
-    found = _agree(gold, answer, up_to_factor, positive=False)
-    if found is False and _agree(gold, answer, up_to_factor, positive=True):
-        return None
-    return found
-
-
-def _agree(gold: sympy.Expr, answer: sympy.Expr, up_to_factor: bool, *, positive: bool) -> bool | None:
-    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
-    complex_too = gold.has(sympy.I) or answer.has(sympy.I)
-    places = _rounded_places(gold, answer)
-    agree, factor = 0, None
-    for shift in range(len(_POINTS)):
-        values = [_POINTS[(shift + i) % 6] + i for i in range(len(symbols))]
-        values = [abs(value) for value in values] if positive else values
-        point = {s: sympy.Rational(*value.as_integer_ratio()) for s, value in zip(symbols, values)}
-        left, right = value_of(gold.xreplace(point)), value_of(answer.xreplace(point))
-        if left is None or right is None or not (complex_too or (left.is_real and right.is_real)):
-            continue
-        if up_to_factor:
-            if factor is None and right != 0:
-                factor = left / right
-            right = right if factor is None else right * factor
-        apart = abs(left - right) / max(abs(left), abs(right), POINT_TOLERANCE)
-        if apart > max(POINT_TOLERANCE, 0.5 * 10.0 ** (1 - places) if places >= ROUNDED_DIGITS else 0.0):
-            return None if places and apart < ROUNDED_TOLERANCE else False
-        agree += 1
-    return True if agree >= 3 and factor != 0 else None
-
-
-def _rounded_places(gold: sympy.Expr, answer: sympy.Expr) -> int:
-    """Significant digits of the coarsest decimal, where one side alone has decimals (x + 1.414 for x + \\sqrt2): with four
-    of them it is that side rounded. Both sides with decimals: 1, nothing can be said. None has: 0."""
-    sides = [
-        [len(str(f).lstrip("-0.").replace(".", "").rstrip("0")) for f in side.atoms(sympy.Float)]
-        for side in (gold, answer)
-    ]
-    if not any(sides):
-        return 0
-    return 1 if all(sides) else min(sides[0] or sides[1])

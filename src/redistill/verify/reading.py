@@ -13,6 +13,10 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from redistill.verify.notation import plain_notation
+from redistill.verify.numberwords import read_number_words
+from redistill.verify.quantities import CURRENCY_SIGNS, LETTER_UNITS, magnitude_of, read_unit, unit_name
+
 MAX_DIGITS = 400  # of a number read here: `1e999999999` is two words long and would fill the memory
 
 # Letters that are function names or constants of mathematics, not words of a language.
@@ -20,20 +24,11 @@ _MATHS = """arccos arcsin arctan arcsec arccsc arccot sin cos tan sec csc cot si
 inf infinity max min gcd lcm mod det alpha beta gamma delta epsilon theta lambda mu nu phi varphi psi rho sigma tau omega
 zeta eta kappa and or"""
 MATHS_WORDS = frozenset(_MATHS.split())
-_COUNTED = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-eighteen nineteen twenty"""
-_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_COUNTED.split())}
-_UNICODE = str.maketrans(
-    {"−": "-", "–": "-", "—": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ",
-     "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∈": "\\in ", "°": "^\\circ ", "²": "^2", "³": "^3", "½": "1/2",
-     "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\0": " "}
-)  # fmt: skip
-
 _RULES = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"\\{1,2}(?:boxed|fbox)\s*(?=\{)"), ""),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*\.?"), ""),
-    (re.compile(r"\\(?:displaystyle|limits|mathstrut|phantom\{[^{}]*\})"), ""),
+    (re.compile(r"\\(?:displaystyle|textstyle|limits|mathstrut)(?![A-Za-z])"), ""),
     (re.compile(r"\\(?:q?quad)(?![A-Za-z])"), " "),
     (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])"), r"\\ge"),
     (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])"), r"\\le"),
@@ -43,11 +38,13 @@ _RULES = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"(?<!\\)\\[$()\[\]]"), " "),
     (
         re.compile(
-            r"(?:\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)(?![A-Za-z])|\\degree(?![A-Za-z]))"
-            r"(?:\s*(?:\\(?:text|mathrm)\s*\{\s*[CFK]\s*\}|[CFK](?![\w(])))?"
+            r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree|\\textdegree)(?![A-Za-z])\s*(?:\\(?:text|mathrm|rm)\s*\{\s*([CFK])\s*\}|([CF])(?![\w(]))"
         ),
-        "",
+        lambda m: f"\\text{{ deg{m[1] or m[2]}}}",
     ),
+    (re.compile(r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\textdegree)(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\\(?:textcolor|color)\s*\{[^{}]*\}\s*(?=\{)|\\(?:underline|underbrace|emph|mathstrut)\s*(?=\{)"), ""),
+    (re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}"), ""),
     (re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})"), ","),
     (re.compile(r"(?<!\\)\\[,!;: ]"), " "),
     (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(e|i)\s*\}(?![A-Za-z])"), r" \1"),
@@ -60,7 +57,16 @@ _RULES = [  # in this order; each pattern is linear on the bounded text it sees
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
 _SPECIAL_TOKEN = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # end marks of chat templates left in the text
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_CURRENCY = re.compile(r"^([-+]?)\s*[$€£¥₹]\s*(?=[-+]?[\d.])|(?<=\d)\s*[$€£¥₹]$")
+_AMOUNT = r"([-+]?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+))"
+_SIGN_FIRST = re.compile(
+    rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d]))\s*{_AMOUNT}(?:\s?([kKMB])(?![A-Za-z]))?"
+)
+_SIGN_LAST = re.compile(r"(?<=[\d}])\s*([$€£¥₹₩¢])(?!\d)")
+_LETTER_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
+_REMARK = re.compile(r"(?<=[\w})$])\s*,?\s*(?:\b(?:only|respectively)|\((?:with )?multiplicity \w+\))[.]?$")
+_IN_BRACES = re.compile(r"\{[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,]*\}")
+_THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})")
+_HYPHENED = re.compile(r"(?<=\d)-([A-Za-z]{2,})(?![A-Za-z(^*])")  # a 5-km walk
 _LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
 
 
@@ -69,18 +75,27 @@ def clean(text: str) -> str:
 
     \\text{...} stays marked, so that a unit in it is told from a product of letters.
     """
-    text = _SPECIAL_TOKEN.split(text, maxsplit=1)[0].translate(_UNICODE).strip()
+    text = plain_notation(_SPECIAL_TOKEN.split(text, maxsplit=1)[0]).strip()
     if "\\begin" not in text:
         text = _ESCAPED_TWICE.sub(r"\\", text)
+    if "$" in text or _MONEY.search(text):
+        text = _currency(text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     text = _LEAD.sub("", " ".join(text.split()))
     if text.count("$") >= 2:
         text = text.replace("$", " ").strip()
-    text = _CURRENCY.sub(r"\1", text.strip())
+    if "-" in text:
+        text = _HYPHENED.sub(lambda m: f" {m[1]}" if unit_name(m[1]) else m[0], text)
+    text = _REMARK.sub("", text)
     while len(text) > 1 and text[-1] in ".;,:" and not text.endswith(r"\."):
         text = text[:-1].strip()
-    while len(text) > 1 and text[0] == "{" and _closes_at(text, 0) == len(text) - 1 and "," not in text:
+    while (
+        len(text) > 1
+        and text[0] == "{"
+        and _closes_at(text, 0) == len(text) - 1
+        and ("," not in text or _IN_BRACES.fullmatch(text))
+    ):
         text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
     if text.startswith("{") and _closes_at(text, 0) < 0:
         text = text[1:].strip()  # of a box that was never closed
@@ -88,11 +103,41 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
+_MONEY = re.compile(r"[€£¥₹₩¢]|\b(?:USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d])")
+_CODES = {"USD": "dollars", "EUR": "euros", "GBP": "GBP", "INR": "INR", "Rs": "rupees"}
+
+
+def _currency(text: str) -> str:
+    """A currency sign as a unit behind its number: `5\\currency{dollars}` for `\\$5`. Where every bare $ stands before a digit, they
+    are all dollars; a single one that closes the text is one too; all else are marks of mathematics."""
+    text = _THOUSANDS_MARK.sub(",", text)
+    bare = [m.end() for m in re.finditer(r"(?<!\\)\$", text)]
+    money = bare and all(re.match(r"\s?[-+]?[\d.]", text[end : end + 3]) for end in bare)
+    money = money or (len(bare) == 1 and text.rstrip(" .").endswith("$") and bool(re.search(r"\d\s*\$[ .]*$", text)))
+    if not money:
+        text = re.sub(r"(?<!\\)\$", "\1", text)  # kept out of the way
+    text = re.sub(r"\\(?:text\s*\{\s*\\?\$\s*\}|\$|textdollar|pounds|euro(?![A-Za-z])|yen(?![A-Za-z]))", _sign, text)
+
+    def behind(match: re.Match[str]) -> str:
+        code = (match[2] or "").rstrip(".")
+        name = CURRENCY_SIGNS[match[1]] if match[1] else _CODES.get(code, code)
+        letter = f"\\text{{ {_LETTER_MAGNITUDES[match[4]]}}}" if match[4] else ""
+        return f"{match[3].replace(' ', '')}{letter}\\currency{{{name}}}"
+
+    text = _SIGN_FIRST.sub(behind, text)
+    text = _SIGN_LAST.sub(lambda m: f"\\currency{{{CURRENCY_SIGNS[m[1]]}}}", text)
+    return text.replace("\1", "$")
+
+
+def _sign(match: re.Match[str]) -> str:
+    return {"\\pounds": "£", "\\euro": "€", "\\yen": "¥"}.get(match[0], "$")
+
+
 def _strip_star(text: str) -> str:
     for mark in ("**", "*", "`", '"'):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
             text = text[len(mark) : -len(mark)].strip()
-    return text.removeprefix("**").strip()
+    return text.removeprefix("**").removesuffix("**").strip()
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
@@ -119,45 +164,60 @@ _FORMS = [
     ("mixed", re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)")),
     ("mixed", re.compile(r"(\d+)\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")),
 ]  # fmt: skip
-_PERCENT = re.compile(r"\s*(?:\\?%|\\text\{\s*(?:%|percent|pct)\s*\}|\b(?:percent|percentage|pct)\b)$", re.IGNORECASE)
-_PER = r"(?:\^\s*\{?\s*-?[1-4]\s*\}?)?"  # the power of a unit: cm^2, m^{2}
-_UNIT_TEXT = re.compile(rf"\s*((?:\\text\{{[^{{}}]*\}}\s*{_PER}[\s/]*)+)$")
-_KNOWN_UNITS = (
-    r"cm|mm|km|kg|mg|ml|mL|mph|ft|lb|lbs|hrs?|mins?|secs?|cents?|dollars?|units?|degrees?|hours?|minutes?|seconds?|days?|weeks?"
-    r"|months?|years?|meters?|metres?|inch|inches|feet|foot|miles?|yards?|grams?|liters?|litres?|gallons?|square|cubic|people"
-    r"|students|times|ways|USD|yuan|radians"
+_INTEGER = re.compile(r"-?\d+")
+_LOCALE = [  # marks of thousands and decimals of which there is one reading only
+    (re.compile(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+"), str.maketrans({".": None, ",": "."})),
+    (re.compile(r"\d{1,3}(?:'\d{3})+(?:\.\d+)?"), str.maketrans({"'": None})),
+    (re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"), str.maketrans({",": None})),  # 12,34,567
+]
+_PERCENT = re.compile(
+    r"\s*(?:\\?%|\\text\{\s*(?:\\?%|percent|pct)\s*\}|\b(?:percent|percentage|per cent|pct)\b)$", re.IGNORECASE
 )
-_UNIT_BARE = re.compile(rf"\s*((?:(?:{_KNOWN_UNITS})\b|(?<=\s)[A-Za-z]{{3,}}){_PER}(?:[\s/]+[A-Za-z]+{_PER})*)$")
-_UNIT_KNOWN = re.compile(rf"\s*((?:{_KNOWN_UNITS})\b{_PER}(?:[\s/]+(?:{_KNOWN_UNITS}|[a-z])\b{_PER})*)$")
+_POWER = r"(?:\s*\^\s*\{?\s*-?[1-4]\s*\}?)?"  # of a unit: cm^2, m^{2}
+_ATOM = rf"(?:\\(?:text|currency)\s*\{{[^{{}}]*\}}|\\degree(?![A-Za-z])|(?<![\\A-Za-z{{])[A-Za-z]+\.?){_POWER}"
+_TAIL = re.compile(rf"({_ATOM}(?:(?:[\s/*()-]|\\cdot(?![A-Za-z]))*{_ATOM})*\s*\)?)$")
+MAX_WITH_UNIT = 200  # characters of a value with its unit
+_FIRST_ATOM = re.compile(r"\\(?:text|currency)|\\degree|[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _NO_UNITS = frozenset(
-    ("or", "and", "to", "th", "st", "nd", "rd", "because", "if", "for", "where", "when", "base", "mod")
-)
+    ("or", "and", "to", "th", "st", "nd", "rd", "because", "if", "for", "where", "when", "base", "mod", "pmod", "bmod", "only", "not", "than")
+)  # fmt: skip
+_CURRENCY_MARK = re.compile(r"\\currency\{[^{}]*\}")
 
 
-def read_number(text: str, *, units: bool = True) -> Number | None:
+def read_number(text: str, *, units: bool = True, words: bool = True) -> Number | None:
     """A plain number in clean text, with its unit and percent sign; None for anything else.
 
-    units: drop a unit after the number (18 dollars, 10\\text{ cm}^2). A single letter outside \\text is a variable and
-    never a unit, and neither is a word of mathematics (2 pi).
+    units: read a unit after the number (18 dollars, 10\\text{ cm}^2). A single letter outside \\text is a variable and
+    never a unit, and neither is a word of mathematics (2 pi). words: read number words (twenty-one).
     """
     if len(text) > MAX_DIGITS:
         return None
-    text = _NUMBER_WORDS.get(text.lower(), text)
+    if _INTEGER.fullmatch(text):
+        return Number(Fraction(int(text)), 0)
+    if words and text[:1].isalpha() and (spelled := read_number_words(text)) is not None:
+        return Number(spelled, None if spelled.denominator != 1 else 0)
     percent, unit = False, ""
     if found := _PERCENT.search(text):
         percent, text = True, text[: found.start()]
     elif units:
         text, unit = split_unit(text)
+    elif "\\currency" in text or "\\degree" in text:
+        text = _CURRENCY_MARK.sub("", text).removesuffix("\\degree").strip()
+    if words and unit and text[:1].isalpha() and (spelled := read_number_words(text)) is not None:
+        return Number(spelled, None if spelled.denominator != 1 else 0, percent, unit)
     text, sign = text.strip(), 1
     while text[:1] in ("+", "-"):
         sign, text = (-sign if text[0] == "-" else sign), text[1:].strip()
     if text.startswith("(") and _closes_at(text, 0) == len(text) - 1:
-        inside = read_number(text[1:-1].strip(), units=False)
+        inside = read_number(text[1:-1].strip(), units=False, words=False)
         return inside and Number(sign * inside.value, inside.decimals, percent or inside.percent, unit)
     if re.fullmatch(r"0[xX][0-9A-Fa-f]+", text):  # math-verify reads 0 times x, and calls all of them equal
         return Number(Fraction(sign * int(text, 16)), 0, percent, unit)
     text = re.sub(r"(?<=\d) (?=\d{3}(?: \d{3})*$)", "", text)  # 1 000 000
+    for marks, table in _LOCALE:
+        if marks.fullmatch(text):
+            text = text.translate(table)
     for form, pattern in _FORMS:
         if match := pattern.fullmatch(text):
             parts = [part.replace(",", "") for part in match.groups() if part is not None]
@@ -171,14 +231,62 @@ def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
     known: outside \\text only words that are units (cm, dollars); else any word after a space, which is right behind a
     plain number (5 apples).
     """
-    found = _UNIT_TEXT.search(text) or (_UNIT_KNOWN if known else _UNIT_BARE).search(text)
-    if not found or not text[: found.start()].strip():
+    if not text or len(text) > MAX_WITH_UNIT or not (text[-1].isalpha() or text[-1] in "}.)1234"):
         return text, ""
-    words = set(_WORD.findall(found.group(1).replace("\\text", "").lower()))
-    if words & MATHS_WORDS or words & _NO_UNITS:
-        return text, ""
-    unit = " ".join(found.group(1).replace("\\text", "").replace("{", "").replace("}", "").split())
-    return text[: found.start()].strip(), unit
+    found = _TAIL.search(text)
+    while found:
+        head, tail = text[: found.start()].rstrip(), found[1]
+        if head and head[-1] not in "+-*/=^_,;:&<>" and _is_unit(tail, text, found.start(), known):
+            unit = " ".join(re.sub(r"\\(?:text|currency)", " ", tail).replace("{", " ").replace("}", " ").split())
+            return head, unit.replace("\\degree", "degree")
+        first = _FIRST_ATOM.match(tail)
+        found = _TAIL.search(text, found.start() + (len(first[0]) if first else 1))
+    return text, ""
+
+
+def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
+    head = text[:start]
+    if head.count("(") != head.count(")") or (tail.startswith("\\degree") and _ANGLE.search(head)):
+        return False  # \sin 30^\circ is a value, and no 30 degrees of something
+    marked = tail[0] == "\\"
+    words = _WORD.findall(tail.replace("\\text", "").replace("\\currency", "").replace("\\degree", "").lower())
+    if (set(words) & MATHS_WORDS) - {"mu", "min"} or set(words) & _NO_UNITS or read_unit(tail) is None:
+        return False
+    if marked:
+        return True
+    first = _FIRST_ATOM.match(tail)
+    word = first[0] if first else ""
+    bare = re.findall(r"[A-Za-z]+", re.sub(r"\\(?:text|currency)\s*\{[^{}]*\}|\\degree", " ", tail))
+    if known and not all(unit_name(w) or magnitude_of(w) or w.lower() in _UNIT_WORDS for w in bare):
+        return False
+    if len(word) == 1:  # m/s, but never a lone letter, which may be a variable
+        return "/" in tail and all(unit_name(w) for w in bare) and word in LETTER_UNITS
+    if unit_name(word) or magnitude_of(word) or word.lower() in _UNIT_WORDS or word in _CODES:
+        return True
+    return not known and len(word) >= 3 and text[start - 1 : start].isspace()
+
+
+_ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_UNIT_WORDS = frozenset(
+    ("square", "sq", "cubic", "cu", "mph", "kph", "kmh", "kmph", "per", "unit", "units", "squared", "cubed")
+)
+_PART = re.compile(rf"({DECIMAL})\s*([A-Za-z]+\.?|\\(?:text|currency)\s*\{{\s*[A-Za-z]+\.?\s*\}})(?:\s*(?:,|and)?\s*)")
+_MARKED_PART = re.compile(r"\s*(\d+)\s*(?:'|\\text\{')\s*(\d+)\s*(?:\"|'')\s*")
+
+
+def read_compound(text: str) -> list[tuple[Fraction, str]] | None:
+    """The parts of a quantity in several units, `2 h 30 min`, `5 feet 3 inches`, `$2 and 50 cents`; None for anything else."""
+    if marked := _MARKED_PART.fullmatch(text):
+        return [(Fraction(marked[1]), "foot"), (Fraction(marked[2]), "inch")]
+    parts, position = [], 0
+    while match := _PART.match(text, position):
+        name = re.sub(r"\\(?:text|currency)|[\s{}.]", "", match[2])
+        name = "minute" if name == "m" and parts and parts[-1][1] == "hour" else unit_name(name) or ""
+        if not name:
+            return None
+        parts.append((Fraction(match[1].replace(",", "")), name))
+        position = match.end()
+    return parts if len(parts) > 1 and position == len(text) else None
 
 
 def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) -> Number | None:
@@ -263,19 +371,21 @@ def _has_outside(text: str, mark: str) -> bool:
 
 
 _CHOICE = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s).*", re.IGNORECASE | re.DOTALL
+    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*",
+    re.IGNORECASE | re.DOTALL,
 )
 _BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
 
 
 def plain_words(text: str) -> str:
     """Clean text with \\text{...} opened."""
-    return " ".join(_TEXT.sub(r" \1 ", text).split())
+    return " ".join(_TEXT.sub(r" \1 ", text.replace("\\currency", "\\text")).split())
 
 
 def read_choice(text: str) -> str | None:
     """The letter of `C`, `(C)`, `c`, `C. Cecile`, `(C) Cecile`, `option C`; None for anything else."""
-    match = _CHOICE.fullmatch(plain_words(text).strip("*"))
+    plain = re.sub(r"^\[\s*([A-J])\s*\]$", r"\1", plain_words(text).strip("*"))
+    match = _CHOICE.fullmatch(plain)
     return match.group(1).upper() if match else None
 
 
@@ -296,7 +406,7 @@ def read_option(gold: str) -> tuple[str, str] | None:
 
 def read_choices(text: str) -> frozenset[str] | None:
     """The letters of several choices: `A, C`, `A and C`, `AC`; None for anything else."""
-    plain = plain_words(text)
+    plain = re.sub(r"\(([A-J])\)", r"\1", plain_words(text))
     letters = re.findall(r"[A-J]", plain)
     return frozenset(letters) if _LETTERS.fullmatch(plain) and len(set(letters)) == len(letters) else None
 
@@ -304,6 +414,8 @@ def read_choices(text: str) -> frozenset[str] | None:
 def is_wordy(text: str) -> bool:
     """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths (nor
     `and`, `or`, which join a list)."""
+    if "\\currency" in text:
+        text = _CURRENCY_MARK.sub(" ", text)
     bare = re.sub(r"\\(?:begin|end)\s*\{[^{}]*\}", " ", _TEXT.sub(" ", text))
     words = [w for w in re.findall(r"(?<![\\A-Za-z])[A-Za-z]{3,}", bare) if w.lower() not in MATHS_WORDS]
     inside = [w for part in _TEXT.findall(text) for w in _WORD.findall(part) if w not in ("and", "or")]

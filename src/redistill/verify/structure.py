@@ -16,20 +16,24 @@ from decimal import Decimal
 
 from redistill.records import Outcome
 from redistill.verify.exact import compare_choice
-from redistill.verify.judging import Finding
+from redistill.verify.formula import read_formula
+from redistill.verify.judging import UNREAD, Finding, Reading, different
 from redistill.verify.reading import (
     brackets,
     clean,
     is_choice,
     is_wordy,
+    plain_words,
     read_choice,
     read_choices,
+    read_number,
     read_option,
     split_items,
 )
 
 Compare = Callable[[str, str], Finding]
 
+ITEM = Reading("item", complete=True)
 MAX_ITEMS = 200  # of a list or a matrix compared item by item
 
 # The name in front of an answer: x = , f(x) = , S_{ABC} = , (p, q) = , \angle APC = , x \in . It holds no digit outside
@@ -48,6 +52,241 @@ _MATRIX = re.compile(
 _TRANSPOSED = re.compile(r"\^\s*\{?\s*(?:T|\\top)\s*\}?$")
 _CASES = re.compile(r"\\begin\s*\{\s*(?:cases|aligned|array)\s*\}(?:\s*\{[lcr|\s]*\})?((?:(?!\\begin|\\end|&).)*)\\end\s*\{\w+\}", re.DOTALL)  # fmt: skip
 _NESTED = re.compile(r"\[\s*\[.*\]\s*\]", re.DOTALL)
+
+
+_QUOTED = re.compile(r"""(['"])[^'"]*\1""")
+_TOKEN_OF_LETTERS = re.compile(r"[A-Za-z]+|[A-Za-z]+\d{1,3}(?:[A-Za-z]\d*)*")
+
+
+def reading_of(text: str, depth: int = 0) -> Reading:
+    """What a part of an answer is, and whether all of it has a meaning: a number, a closed or open formula, a word, a list of
+    such. UNREAD where nothing here reads it."""
+    text = text.strip()
+    if not text or depth > 4:
+        return UNREAD
+    if read_number(text):
+        return Reading("number", complete=True)
+    if _QUOTED.fullmatch(text) or _TOKEN_OF_LETTERS.fullmatch(plain_words(text).strip("\"'")):
+        return Reading("word", complete=True)
+    if formula := read_formula(text):
+        return Reading("formula" if formula.symbols else "number", formula.complete)
+    if len(text) > 4 * MAX_ITEMS:
+        return UNREAD
+    if (rows := read_matrix(text)) is not None:
+        entries = [entry for row in rows for entry in row]
+        return Reading("matrix", all(reading_of(entry, depth + 1).complete for entry in entries))
+    kind, inside = brackets(text)
+    items = split_items(inside)
+    if (kind or len(items) > 1) and len(items) <= MAX_ITEMS and not _OPEN_LIST.search(text):
+        return Reading("list", all(reading_of(item, depth + 1).complete for item in items))
+    if (name := _named(text)) and name[0]:
+        return Reading("named", reading_of(name[1], depth + 1).complete)
+    return UNREAD
+
+
+def _all_read(*sides: Sequence[str]) -> list[Reading]:
+    """One reading of each side's items together."""
+    return [
+        Reading("list", len(items) <= MAX_ITEMS and all(reading_of(item).complete for item in items)) for items in sides
+    ]
+
+
+# --- several answers in other notations -----------------------------------------------------------------------------
+
+_LABEL = re.compile(
+    r"(?:^|(?<=[\s,;.}]))(?:\\text\s*\{\s*)?(?:(?:part|question)\s+\(?([A-Za-z]|\d)\)?\s*[:.)]|\(([a-z]|\d|i{1,3}|iv|vi{0,3})\)|([a-z]|\d|i{1,3}|iv|vi{0,3})\))\s*(?:\})?\s*[:.]?\s*",
+    re.IGNORECASE,
+)
+_SERIES = [
+    ["a", "b", "c", "d", "e", "f", "g", "h"],
+    ["1", "2", "3", "4", "5", "6", "7", "8"],
+    ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii"],
+]
+_RANGE = re.compile(
+    r"(-?\d{1,4})\s*(?:-|\\text\s*\{\s*(?:to|through)\s*\}|\b(?:to|through)\b|,\s*(?:\\l?dots|\\cdots|\.\.\.)\s*,)\s*(-?\d{1,4})"
+)
+_VECTOR_MARK = re.compile(
+    r"\\(?:hat|vec|mathbf|bm|boldsymbol|textbf|overrightarrow|text)\s*(?:\{\s*(?:\\(?:mathbf|text|hat)\s*\{\s*)?([ijk]|\\[ij]math)\s*\}?\s*\}|([ijk]))"
+)
+_TERM = re.compile(r"\s*([-+]?)\s*([^-+]*?|\([^()]*\))\s*(?:\\cdot\s*|\*\s*)?([ijk])(?![A-Za-z])\s*")
+
+
+def read_parts(text: str) -> list[str] | None:
+    """The answers behind labels that count up: `(a) 3, (b) 5`, `1) 3 2) 5`, `Part A: 3, Part B: 5`; None for anything else."""
+    labels = list(_LABEL.finditer(text))
+    if len(labels) < 2 or labels[0].start() != 0:
+        return None
+    names = [next(group for group in label.groups() if group).lower() for label in labels]
+    if not any(names == series[: len(names)] for series in _SERIES):
+        return None
+    ends = [*(label.start() for label in labels[1:]), len(text)]
+    items = [
+        re.sub(r"\s*(?:[,;.]|\band\b|\\text\s*\{\s*(?:and)?\s*$)\s*$", "", text[label.end() : end]).strip(" ,;.")
+        for label, end in zip(labels, ends)
+    ]
+    return items if all(items) else None
+
+
+def compare_parts(gold: str, answer: str, compare: Compare) -> Finding | None:
+    """Labelled answers in their order, against labelled ones or a list; None where neither side has labels."""
+    ours, theirs = read_parts(gold), read_parts(answer)
+    if ours is None and theirs is None:
+        return None
+    if ours and theirs and len(ours) == len(theirs):
+        return compare_items(ours, theirs, compare, True)
+    return _compare_sequences(
+        ours or split_items(brackets(gold)[1]), theirs or split_items(brackets(answer)[1]), compare
+    )
+
+
+def _compare_sequences(ours: list[str], theirs: list[str], compare: Compare) -> Finding:
+    """Two lists of which at least one has an order: in that order, and undecided where only the order differs."""
+    if len(ours) != len(theirs):
+        return different(*_all_read(ours, theirs), "different_length")
+    finding = compare_items(ours, theirs, compare, True)
+    if finding[0] == Outcome.incorrect and compare_items(ours, theirs, compare, False)[0] != Outcome.incorrect:
+        return Outcome.disagree, "different_order"
+    return finding
+
+
+def read_range(text: str) -> list[str] | None:
+    """1, 2, 3, 4, 5 of `1-5` and `1 to 5`; None for anything else."""
+    match = _RANGE.fullmatch(text.strip())
+    if not match or not 1 < int(match[2]) - int(match[1]) + 1 <= MAX_ITEMS:
+        return None
+    return [str(n) for n in range(int(match[1]), int(match[2]) + 1)]
+
+
+def compare_ranges(gold: str, answer: str) -> Finding | None:
+    """A list of whole numbers against the range that they are; what is not equal is undecided, for 1-5 is -4 too."""
+    for side, other in ((gold, answer), (answer, gold)):
+        items = split_items(brackets(other)[1])
+        if len(items) > 1 and (numbers := read_range(side)) and not read_range(other):
+            return (
+                (Outcome.correct, "equal_items")
+                if sorted(items) == sorted(numbers)
+                else (Outcome.disagree, "different_kinds")
+            )
+    return None
+
+
+def read_assignments(text: str) -> dict[str, str] | None:
+    """{"x": "1", "y": "2"} of `x = 1, y = 2` and of `(x, y) = (1, 2)`; None for anything else."""
+    left, sign, right = text.partition("=")
+    names, values = (
+        split_items(brackets(side)[1]) if brackets(side)[0] == "()" else [] for side in (left.strip(), right.strip())
+    )
+    if sign and len(names) == len(values) > 1:
+        pairs = list(zip(names, values))
+    else:
+        pairs = [(item.partition("=")[0].strip(), item.partition("=")[2].strip()) for item in split_items(text)]
+    if len(pairs) < 2 or not all(
+        value and "=" not in value and re.fullmatch(r"[A-Za-z](?:_\{?\w+\}?)?", name) for name, value in pairs
+    ):
+        return None
+    return dict(pairs) if len({name for name, _ in pairs}) == len(pairs) else None
+
+
+def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | None:
+    """Values by their names; against a tuple, in the order of the alphabet, where a difference is undecided. None where
+    neither side names its values."""
+    ours, theirs = read_assignments(gold), read_assignments(answer)
+    if ours and theirs:
+        if ours.keys() != theirs.keys():
+            return None
+        names = sorted(ours)
+        return compare_items([ours[name] for name in names], [theirs[name] for name in names], compare, True)
+    if not ours and not theirs:
+        return None
+    named, other = (ours or theirs or {}), answer if ours else gold
+    kind, inside = brackets(other)
+    items = split_items(inside)
+    if kind not in ("()", "") or len(items) < 2:
+        return None
+    values = [named[name] for name in sorted(named)]
+    if len(values) != len(items):
+        return Outcome.disagree, "different_kinds"
+    finding = compare_items(values, items, compare, True) if ours else compare_items(items, values, compare, True)
+    if finding[0] == Outcome.incorrect and (
+        sorted(named) != list(named) or compare_items(values, items, compare, False)[0] != Outcome.incorrect
+    ):
+        return Outcome.disagree, "different_order"
+    return finding
+
+
+def read_vector(text: str) -> list[str] | None:
+    """The components of `3\\mathbf{i} - 4\\mathbf{j}`; None for anything else. Plain letters i and j count only together."""
+    plain = _VECTOR_MARK.sub(lambda m: (m[1] or m[2]).replace("\\", "")[0] + " ", text)
+    if not (
+        plain != text
+        or (re.search(r"(?<![A-Za-z\\])i(?![A-Za-z])", text) and re.search(r"(?<![A-Za-z\\])j(?![A-Za-z])", text))
+    ):
+        return None
+    components: dict[str, str] = {}
+    position = 0
+    while position < len(plain):
+        match = _TERM.match(plain, position)
+        if not match or match[3] in components or (position and not match[1]):
+            return None
+        size = match[2].strip() or "1"
+        components[match[3]] = f"-{size}" if match[1] == "-" else size
+        position = match.end()
+    if not components:
+        return None
+    return [components.get(name, "0") for name in ("ijk" if "k" in components else "ij")]
+
+
+def compare_vectors(gold: str, answer: str, compare: Compare) -> Finding | None:
+    """A vector in i, j, k against another one or a tuple; None where neither side is one."""
+    ours, theirs = read_vector(gold), read_vector(answer)
+    if ours is None and theirs is None:
+        return None
+    sides = []
+    for side, vector in ((gold, ours), (answer, theirs)):
+        rows = read_matrix(side) or _vector(side)
+        sides.append(vector or ([entry for row in rows for entry in row] if rows else None))
+    if sides[0] is None or sides[1] is None:
+        return None
+    left, right = sides
+    longest = max(len(left), len(right))
+    if ours and theirs:
+        left, right = ([*side, *["0"] * (longest - len(side))] for side in (left, right))
+    if len(left) != len(right):
+        return Outcome.disagree, "different_kinds"
+    return compare_items(left, right, compare, True)
+
+
+def compare_shown(gold: str, answer: str, compare: Compare) -> Finding | None:
+    """An answer that shows its arithmetic, `m + n = 280 + 37 = 317` or `2 \\cdot 8 + 75 = 91`: its last value; None for anything
+    else. It is read completely where what it says is equal is equal."""
+    if "=" in gold or "=" not in answer or re.search(r"[<>]|\\(?:le|ge|ne|pm|equiv)(?![A-Za-z])", answer):
+        return None
+    pieces = [piece.strip() for piece in answer.split("=")]
+    formulas = [read_formula(piece) for piece in pieces]
+    closed = [f for f in formulas if f and not f.symbols]
+    first = formulas[0]
+    if len(pieces) == 2 and first is not None and first.symbols:
+        if not re.fullmatch(r"[A-Za-z](?:\s*\+\s*[A-Za-z])+", pieces[0]):
+            return None  # x^2 = 4 is an equation
+        finding = compare(gold, pieces[1])
+        return finding if finding[0] == Outcome.correct else (Outcome.disagree, "different_kinds")
+    if len(closed) < len(pieces) - 1 or (
+        formulas[0] is None and not _NAME.fullmatch(pieces[0]) and not re.search(r"[A-Za-z]", pieces[0])
+    ):
+        return None
+    if formulas[0] is None and len(pieces) < 3:
+        return None
+    finding = compare(gold, pieces[-1])
+    if finding[0] != Outcome.incorrect:
+        return finding
+    start = 0 if first is not None and not first.symbols else 1
+    consistent = all(compare(pieces[-1], piece)[0] == Outcome.correct for piece in pieces[start:-1])
+    said = [compare(gold, piece)[0] for piece in pieces[start:-1]]
+    apart = consistent or all(word == Outcome.incorrect for word in said)
+    return different(reading_of(gold), Reading("number", apart), "different_value")
+
+
+# --- letters of multiple choice ---------------------------------------------------------------------------------------
 
 
 def compare_choices(gold: str, answer: str, compare: Compare) -> Finding | None:
@@ -112,12 +351,12 @@ def compare_matrices(gold: str, answer: str, compare: Compare) -> Finding | None
     shapes = [(len(rows), len(rows[0])) for rows in (ours, theirs)]
     flat = [[entry for row in rows for entry in row] for rows in (ours, theirs)]
     if len(flat[0]) != len(flat[1]):
-        return Outcome.incorrect, "different_shape"
+        return different(*_all_read(*flat), "different_shape")
     if len(flat[0]) > MAX_ITEMS:
         return Outcome.ungradable, "list_too_long"
     vectors = all(1 in shape for shape in shapes)
     if shapes[0] != shapes[1] and not vectors:
-        return Outcome.incorrect, "different_shape"
+        return different(*_all_read(*flat), "different_shape")
     finding = compare_items(flat[0], flat[1], compare, True)
     both = read_matrix(gold) is not None and read_matrix(answer) is not None
     if finding[0] == Outcome.correct and shapes[0] != shapes[1] and both:
@@ -160,15 +399,15 @@ MAX_NUMBERS = 100_000
 
 
 def number_rows(text: str) -> list[list[Decimal]] | None:
-    """The numbers of `2 7 0` or of such lines one under another, row by row; None for anything else. At least three
-    numbers, for two may be a mixed number or a thousand; 12 345 678 is one number."""
+    """The numbers of `2 7 0` or of such lines one under another, row by row; None for anything else. At least two
+    numbers; 12 345 678 is one number."""
     lines = [line.strip() for line in text.strip().strip("`").splitlines() if line.strip()]
     if not lines or len(text) > 8 * MAX_NUMBERS or not all(map(_BLANKS.fullmatch, lines)):
         return None
     if len(lines) == 1 and _THOUSANDS.fullmatch(lines[0]):
         return None
     rows = [[Decimal(word) for word in line.split()] for line in lines]
-    return rows if 3 <= sum(map(len, rows)) <= MAX_NUMBERS else None
+    return rows if 2 <= sum(map(len, rows)) <= MAX_NUMBERS else None
 
 
 def compare_number_rows(gold: str, answer: str, compare: Compare) -> Finding | None:
@@ -184,11 +423,14 @@ def compare_number_rows(gold: str, answer: str, compare: Compare) -> Finding | N
         kind = brackets(clean(other))[0]
         return compare(_in_brackets(ours, gold, kind), _in_brackets(theirs, answer, kind))
     left, right = ([number for row in rows for number in row] for rows in (ours, theirs))
+    rows = Reading("numbers", complete=True)
     if len(left) != len(right):
-        return Outcome.incorrect, "different_length"
-    if left != right:
-        return Outcome.incorrect, "different_item"
+        return different(rows, rows, "different_length")
     same = [*map(len, ours)] == [*map(len, theirs)]
+    if left != right:
+        if not same and sorted(left) == sorted(right):
+            return Outcome.disagree, "different_layout"  # 3 under 4, and 4 3
+        return different(rows, rows, "different_item")
     return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_layout")
 
 
@@ -209,7 +451,7 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     """Two lists item by item, or None where neither side is one. Without brackets and in braces order does not count,
     in round and square brackets it does; a list without brackets matches any tuple or set in brackets."""
     gold, answer = (_POINT.sub("", _lines(side)) for side in (gold, answer))
-    if ("\\pm" in gold) != ("\\pm" in answer):
+    if "\\pm" in gold or "\\pm" in answer:
         gold, answer = _both_signs(gold), _both_signs(answer)
     (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
     gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
@@ -217,7 +459,10 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     if most < 2 or fewest == 0 or any(len(_WORDS.findall(item)) > 3 for item in (*gold_items, *answer_items)):
         return None  # not lists, or prose with commas
     if is_wordy(gold) != is_wordy(answer):
-        return None
+        wordy = gold_items if is_wordy(gold) else answer_items
+        numbers = all(read_number(item) for item in (*gold_items, *answer_items))
+        # 3 apples and 5 pears: what is counted gives an order
+        return _compare_sequences(gold_items, answer_items, compare) if numbers and len(wordy) > 1 else None
     if most > MAX_ITEMS:
         return Outcome.ungradable, "list_too_long"
     if _OPEN_LIST.search(gold + answer) and [*map(_bare, gold_items)] != [*map(_bare, answer_items)]:
@@ -234,9 +479,9 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
         if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
             return Outcome.disagree, "decimal_comma"
         single = gold if len(gold_items) < 2 else answer
-        if fewest == 1 and not re.search(r"\d|emptyset", single):
-            return Outcome.disagree, "different_kinds"  # (1, 2) against P, or against a set's name
-        return Outcome.incorrect, "different_length"
+        if fewest == 1 and (not re.search(r"\d|emptyset", single) or reading_of(single).kind not in ("number", "list")):
+            return Outcome.disagree, "different_kinds"  # (1, 2) against P, or against what has other forms
+        return different(*_all_read(gold_items, answer_items), "different_length")
     sequences = {"()", "[]", "(]", "[)"}
     ordered = "{}" not in (gold_kind, answer_kind) and bool({gold_kind, answer_kind} & sequences)
     finding = compare_items(gold_items, answer_items, compare, ordered)
@@ -245,7 +490,7 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     if {gold_kind, answer_kind} in ({"", "()"}, {"", "{}"}):
         return finding
     if {gold_kind, answer_kind} <= sequences and len(gold_items) == 2:
-        return Outcome.incorrect, "different_brackets"  # [1, 2) is not (1, 2)
+        return different(*_all_read(gold_items, answer_items), "different_brackets")  # [1, 2) is not (1, 2)
     return Outcome.disagree, "different_brackets"
 
 
@@ -291,7 +536,7 @@ def compare_items(gold: Sequence[str], answer: Sequence[str], compare: Compare, 
         if match is not None:
             left.pop(match)
         elif all(finding[0] == Outcome.incorrect for finding in findings):
-            return Outcome.incorrect, "different_item"
+            return different(ITEM, ITEM, "different_item")  # each of these findings has passed the gate
         else:
             undecided.append(next(finding for finding in findings if finding[0] != Outcome.incorrect))
             if ordered:
