@@ -1,5 +1,6 @@
 """The grammar of formulas: all of a text or nothing, and exact values."""
 
+import contextlib
 from fractions import Fraction
 
 import pytest
@@ -65,7 +66,5 @@ def test_arithmetic_is_pythons(a: int, b: int, c: int) -> None:
 def test_any_text_is_read_or_not_and_nothing_breaks(text: str) -> None:
     formula = read_formula(text)
     if formula and not formula.symbols and len(text) < 12:
-        try:
+        with contextlib.suppress(Undefined):
             evaluate(formula.node, {}, [v for v, _ in formula.decimals])
-        except Undefined:
-            pass

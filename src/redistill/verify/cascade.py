@@ -250,7 +250,7 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     if (
         values[0] is not None
         and values[1] is not None
-        and abs(values[0] - values[1]) > EXACT_TOLERANCE * max(map(abs, values))
+        and abs(values[0] - values[1]) > EXACT_TOLERANCE * max(abs(values[0]), abs(values[1]))
     ):
         return Outcome.disagree, "numeric_recheck_failed"  # it rounds absolutely
     return Outcome.correct, "math_verify_equal"

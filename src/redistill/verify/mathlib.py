@@ -93,8 +93,10 @@ def _compare_math_verify(gold: str, answer: str) -> Finding:
         return Outcome.ungradable, "answer_unreadable" if gold_values else "gold_unreadable"
     if library_equal(gold_values, answer_values):
         return Outcome.correct, "math_verify_equal"
-    readings = (Reading("math-verify", read_formula(clean(side)) is not None) for side in (gold, answer))
-    return different(*readings, "math_verify_different")  # its parser stops at what it does not know, and says nothing
+    ours, theirs = (Reading("math-verify", read_formula(clean(side)) is not None) for side in (gold, answer))
+    return different(
+        ours, theirs, "math_verify_different"
+    )  # its parser stops at what it does not know, and says nothing
 
 
 def _boxed(answer: str) -> str:

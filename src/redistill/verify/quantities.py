@@ -183,7 +183,8 @@ def _base(name: str) -> tuple[Fraction, tuple[tuple[str, Fraction], ...]]:
 
 
 def _size(factors: tuple[tuple[str, int], ...]) -> tuple[Fraction, dict[str, Fraction]]:
-    size, dimensions = Fraction(1), {}
+    size = Fraction(1)
+    dimensions: dict[str, Fraction] = {}
     for name, power in factors:
         factor, own = _base(name)
         size *= factor**power

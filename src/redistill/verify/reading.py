@@ -12,6 +12,7 @@ by the same rules.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from redistill.verify.notation import plain_notation
 from redistill.verify.numberwords import read_number_words
@@ -24,7 +25,7 @@ _MATHS = """arccos arcsin arctan arcsec arccsc arccot sin cos tan sec csc cot si
 inf infinity max min gcd lcm mod det alpha beta gamma delta epsilon theta lambda mu nu phi varphi psi rho sigma tau omega
 zeta eta kappa and or"""
 MATHS_WORDS = frozenset(_MATHS.split())
-_RULES = [  # in this order; each pattern is linear on the bounded text it sees
+_RULES: list[tuple[re.Pattern[str], Any]] = [  # in this order; each pattern is linear on the bounded text it sees
     (re.compile(r"\\{1,2}(?:boxed|fbox)\s*(?=\{)"), ""),
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*\.?"), ""),
@@ -165,7 +166,9 @@ _FORMS = [
     ("mixed", re.compile(r"(\d+)\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")),
 ]  # fmt: skip
 _INTEGER = re.compile(r"-?\d+")
-_LOCALE = [  # marks of thousands and decimals of which there is one reading only
+_LOCALE: list[
+    tuple[re.Pattern[str], dict[int, Any]]
+] = [  # marks of thousands and decimals of which there is one reading only
     (re.compile(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+"), str.maketrans({".": None, ",": "."})),
     (re.compile(r"\d{1,3}(?:'\d{3})+(?:\.\d+)?"), str.maketrans({"'": None})),
     (re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"), str.maketrans({",": None})),  # 12,34,567
@@ -278,7 +281,8 @@ def read_compound(text: str) -> list[tuple[Fraction, str]] | None:
     """The parts of a quantity in several units, `2 h 30 min`, `5 feet 3 inches`, `$2 and 50 cents`; None for anything else."""
     if marked := _MARKED_PART.fullmatch(text):
         return [(Fraction(marked[1]), "foot"), (Fraction(marked[2]), "inch")]
-    parts, position = [], 0
+    parts: list[tuple[Fraction, str]] = []
+    position = 0
     while match := _PART.match(text, position):
         name = re.sub(r"\\(?:text|currency)|[\s{}.]", "", match[2])
         name = "minute" if name == "m" and parts and parts[-1][1] == "hour" else unit_name(name) or ""

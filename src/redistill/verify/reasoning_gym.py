@@ -23,7 +23,7 @@ from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer
 from redistill.verify.cascade import judge_answer
-from redistill.verify.judging import MAX_COMPARED, MAX_EXTRACTED
+from redistill.verify.judging import MAX_COMPARED, MAX_EXTRACTED, Reading, different
 from redistill.verify.reading import clean, read_number
 from redistill.verify.several import entry_metadata, task_of
 
@@ -128,7 +128,8 @@ def _outcome(score: float, answer: str, gold: str | None, right_at: float, wrong
         return Outcome.ungradable, "perhaps_unread"
     if judge_answer(gold, answer).outcome is Outcome.correct:
         return Outcome.disagree, "equal_to_gold"
-    return Outcome.incorrect, "low_score"
+    # written like the gold answer and scored low by the task's own scorer: both sides were read to their end
+    return different(Reading("scored", complete=True), Reading("scored", complete=True), "low_score")
 
 
 def check_installed() -> None:

@@ -193,7 +193,8 @@ def _read_chain(pieces: Sequence[str]) -> _Read | None:
     formulas = [_infinite(side) or read_formula(side.strip()) for side in sides]
     if any(formula is None for formula in formulas):
         return None
-    relations, letters, complete = [], set(), True
+    relations, complete = [], True
+    letters: set[str] = set()
     for (left, right), sign in zip(itertools.pairwise(formulas), signs):
         op = _OPS.get(sign.strip())
         if op is None or left is None or right is None:

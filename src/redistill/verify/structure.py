@@ -84,11 +84,13 @@ def reading_of(text: str, depth: int = 0) -> Reading:
     return UNREAD
 
 
-def _all_read(*sides: Sequence[str]) -> list[Reading]:
+def _all_read(gold: Sequence[str], answer: Sequence[str]) -> tuple[Reading, Reading]:
     """One reading of each side's items together."""
-    return [
-        Reading("list", len(items) <= MAX_ITEMS and all(reading_of(item).complete for item in items)) for items in sides
-    ]
+
+    def read(items: Sequence[str]) -> Reading:
+        return Reading("list", len(items) <= MAX_ITEMS and all(reading_of(item).complete for item in items))
+
+    return read(gold), read(answer)
 
 
 # --- several answers in other notations -----------------------------------------------------------------------------
@@ -241,16 +243,16 @@ def compare_vectors(gold: str, answer: str, compare: Compare) -> Finding | None:
     ours, theirs = read_vector(gold), read_vector(answer)
     if ours is None and theirs is None:
         return None
-    sides = []
+    sides: list[list[str] | None] = []
     for side, vector in ((gold, ours), (answer, theirs)):
         rows = read_matrix(side) or _vector(side)
         sides.append(vector or ([entry for row in rows for entry in row] if rows else None))
-    if sides[0] is None or sides[1] is None:
-        return None
     left, right = sides
+    if left is None or right is None:
+        return None
     longest = max(len(left), len(right))
     if ours and theirs:
-        left, right = ([*side, *["0"] * (longest - len(side))] for side in (left, right))
+        left, right = [*left, *["0"] * (longest - len(left))], [*right, *["0"] * (longest - len(right))]
     if len(left) != len(right):
         return Outcome.disagree, "different_kinds"
     return compare_items(left, right, compare, True)
@@ -351,12 +353,12 @@ def compare_matrices(gold: str, answer: str, compare: Compare) -> Finding | None
     shapes = [(len(rows), len(rows[0])) for rows in (ours, theirs)]
     flat = [[entry for row in rows for entry in row] for rows in (ours, theirs)]
     if len(flat[0]) != len(flat[1]):
-        return different(*_all_read(*flat), "different_shape")
+        return different(*_all_read(flat[0], flat[1]), "different_shape")
     if len(flat[0]) > MAX_ITEMS:
         return Outcome.ungradable, "list_too_long"
     vectors = all(1 in shape for shape in shapes)
     if shapes[0] != shapes[1] and not vectors:
-        return different(*_all_read(*flat), "different_shape")
+        return different(*_all_read(flat[0], flat[1]), "different_shape")
     finding = compare_items(flat[0], flat[1], compare, True)
     both = read_matrix(gold) is not None and read_matrix(answer) is not None
     if finding[0] == Outcome.correct and shapes[0] != shapes[1] and both:
