@@ -342,7 +342,9 @@ def test_openr1_drops_each_malformed_row_for_its_reason(tmp_path: Path) -> None:
         ({**R1, "correctness": [True]}, "wrong_type"),
     ]
     assert read(tmp_path, "openr1-math-raw", [row for row, _ in cases]) == [reason for _, reason in cases]
-    (group,) = read(tmp_path, "openr1-math-raw", [{**R1, "correctness": {"math_verify_reparsed_answer": [True, False, "perhaps"]}}])
+    (group,) = read(
+        tmp_path, "openr1-math-raw", [{**R1, "correctness": {"math_verify_reparsed_answer": [True, False, "perhaps"]}}]
+    )
     assert outcomes(group, "math_verify") == ["correct", "incorrect"]  # the third alone is lost
 
 

@@ -263,6 +263,6 @@ def test_every_verifier_answers_for_missing_gold_and_missing_answer(name: str) -
     verdict = VERIFIERS[name](problem, make_trace(problem.id, r"\boxed{B}"))
     assert (verdict.extracted, verdict.verifier) == ("B", name)
     if name == "reasoning-gym":  # of a problem of no task it says nothing
-        assert (verdict.outcome, verdict.reason) == (Outcome.ungradable, "task_unknown")
+        assert (verdict.outcome, verdict.reason) == (Outcome.ungradable, "no_task")
     else:
         assert verdict.outcome == Outcome.correct
