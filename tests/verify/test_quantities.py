@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from redistill.verify.quantities import UNIT_NAMES, Unit, factor_between, may_be_conversion, read_unit
+from redistill.verify.quantities import FAMILIES, UNIT_NAMES, Unit, factor_between, may_be_conversion, read_unit
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,12 @@ def test_factors_are_exact_and_only_within_one_dimension(one: str, other: str, f
 def test_pint_knows_every_name_of_the_table() -> None:
     for name in set(UNIT_NAMES.values()):
         assert factor_between(((name, 1),), ((name, 2),)) is None
+
+
+def test_the_sizes_of_the_families_are_pints() -> None:
+    for family in FAMILIES:
+        first = next(iter(family))
+        assert {name: factor_between(((name, 1),), ((first, 1),)) for name in family} == family
 
 
 def test_a_ratio_that_a_left_out_unit_explains_is_seen() -> None:

@@ -202,13 +202,28 @@ def factor_between(unit: tuple[tuple[str, int], ...], other: tuple[tuple[str, in
     return size / other_size if dimensions == other_dimensions else None
 
 
-# What a unit may be written in instead, for an answer that leaves its unit out.
-_FAMILIES = [
-    "millimeter centimeter decimeter meter kilometer", "inch foot yard mile", "millisecond second minute hour day week",
-    "calendar_month calendar_year calendar_decade calendar_century", "milligram gram kilogram tonne", "ounce pound", "milliliter centiliter deciliter liter",
-    "fluid_ounce cup pint quart gallon", "teaspoon tablespoon", "dollar cent", "sterling pence", "euro cent", "yuan jiao", "rupee paisa",
-    "joule kilojoule", "calorie kilocalorie", "watt kilowatt megawatt", "volt millivolt kilovolt", "hertz kilohertz megahertz",
-]  # fmt: skip
+# What a unit may be written in instead, for an answer that leaves its unit out, with sizes in the first of the family. They are
+# written down, so that pint is not loaded for an answer with one unit; the tests hold them against pint.
+FAMILIES: tuple[dict[str, int], ...] = (
+    {"millimeter": 1, "centimeter": 10, "decimeter": 100, "meter": 1_000, "kilometer": 1_000_000},
+    {"inch": 1, "foot": 12, "yard": 36, "mile": 63_360},
+    {"millisecond": 1, "second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000},
+    {"calendar_month": 1, "calendar_year": 12, "calendar_decade": 120, "calendar_century": 1_200},
+    {"milligram": 1, "gram": 1_000, "kilogram": 1_000_000, "tonne": 1_000_000_000},
+    {"ounce": 1, "pound": 16},
+    {"milliliter": 1, "centiliter": 10, "deciliter": 100, "liter": 1_000},
+    {"fluid_ounce": 1, "cup": 8, "pint": 16, "quart": 32, "gallon": 128},
+    {"teaspoon": 1, "tablespoon": 3},
+    {"cent": 1, "dollar": 100},
+    {"pence": 1, "sterling": 100},
+    {"jiao": 1, "yuan": 10},
+    {"paisa": 1, "rupee": 100},
+    {"joule": 1, "kilojoule": 1_000},
+    {"calorie": 1, "kilocalorie": 1_000},
+    {"watt": 1, "kilowatt": 1_000, "megawatt": 1_000_000},
+    {"millivolt": 1, "volt": 1_000, "kilovolt": 1_000_000},
+    {"hertz": 1, "kilohertz": 1_000, "megahertz": 1_000_000},
+)
 MAX_CONVERSIONS = 400
 
 
@@ -220,7 +235,7 @@ def may_be_conversion(ratio: Fraction, unit: Unit) -> bool:
     if unit.magnitude != 1 and larger == unit.magnitude:
         return True
     if (larger.denominator != 1 and larger.denominator > 3_600) or not _smooth(larger.numerator * larger.denominator):
-        return False  # most pairs end here, before pint is asked
+        return False
     return ratio in set(_conversions(unit.factors))
 
 
@@ -238,16 +253,13 @@ def _without(number: int, prime: int) -> Iterator[int]:
 
 
 def _conversions(factors: tuple[tuple[str, int], ...]) -> Iterator[Fraction]:
-    choices = []
+    """Every factor by which the unit may change when each of its parts is written in another unit of its family."""
+    changes = []
     for name, power in factors:
-        others = [other for family in _FAMILIES if name in family.split() for other in family.split()] or [name]
-        choices.append([(other, power) for other in others if other != "cent" or name != "euro"])
-    for chosen in itertools.islice(itertools.product(*choices), MAX_CONVERSIONS):
-        factor = reduce(
-            lambda f, pair: f * (_base(pair[0][0])[0] / _base(pair[1][0])[0]) ** pair[0][1],
-            zip(factors, chosen),
-            Fraction(1),
-        )
+        family = next((family for family in FAMILIES if name in family), {name: 1})
+        changes.append([Fraction(family[name], size) ** power for size in family.values()])
+    for chosen in itertools.islice(itertools.product(*changes), MAX_CONVERSIONS):
+        factor = reduce(lambda product, change: product * change, chosen, Fraction(1))
         if factor != 1:
             yield factor
             yield 1 / factor
