@@ -30,7 +30,7 @@ from pathlib import Path
 from answer_pairs import TYPES, Pair, pairs
 
 from redistill.records import DECIDED, Outcome, Verdict, make_problem, make_trace
-from redistill.text.prompts import split_thinking
+from redistill.text.thinking import split_thinking
 from redistill.verify import VERIFIERS, VerifierPool
 from redistill.verify.answers import extract
 from redistill.verify.reading import clean, is_wordy
