@@ -182,14 +182,18 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
         yield Rollouts(job, _teacher(bound.settings.teacher, recipe, load))
 
 
+def needs_gold(bound: BoundRollouts) -> bool:
+    """True when an answer to a problem without a gold answer can earn no reward."""
+    return any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
+
+
 def problems_of(run: "Run", bound: BoundRollouts, name: str) -> list[Problem]:
     """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
     needs one, which is said."""
     before = StageFolder(run.folder / run.plan.feeding("verify"), "")
     fraction, seed = run.recipe.corpus.dev_fraction, run.recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
-    needs_gold = any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
-    asked = [problem for problem in found if problem.answer is not None or not needs_gold]
+    asked = [problem for problem in found if problem.answer is not None or not needs_gold(bound)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
