@@ -237,8 +237,8 @@ def test_a_stage_with_rollouts_is_said_to_come_to_this_at_most(asked, monkeypatc
 @pytest.mark.parametrize(
     "changes, num_rows, steps, tokens, exact",
     [
-        # right answers alone, two of a problem at most: 5 x 2 rows, two batches of 8 for an epoch: 16 places of 26 tokens
-        ({"objective": "sft", "updates": None, "per_problem": 2}, 30, 6, 3 * 16 * 26, False),
+        # right answers alone, two of a problem at most: 5 x 2 rows, of which an epoch has one whole batch of 8
+        ({"objective": "sft", "updates": None, "per_problem": 2}, 30, 3, 3 * 8 * 26, False),
         # steps of the stage, divided over the rounds: 7 over 3 are 3 each, of 8 of the 20 rows
         ({"updates": None, "stage": {"steps": 7}}, 60, 9, 9 * 8 * 26, True),
         # pairs: one a problem unless the pairing says more; both sides
