@@ -1,8 +1,11 @@
 """A stage's rollouts in a recipe: what does not fit together is one sentence, and a recipe written out whole is the same recipe."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
@@ -44,3 +47,23 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
 def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
     with pytest.raises(OperatorError, match=sentence):
         make_plan(recipe(**changes))
+
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/sampling-my-student.md"
+
+
+def test_every_stage_on_the_how_to_page_is_one_that_could_run():
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)]
+    assert len(blocks) == 5
+    for name, stage in ((name, stage) for block in blocks for name, stage in block.items()):
+        tree = copy.deepcopy(RECIPE)
+        plan = make_plan(parse_recipe({**tree, "train": {"sft": tree["train"]["sft"], name: stage}}, "page"))
+        assert plan.rollouts[name].settings.rounds == stage["rollouts"]["rounds"]
+
+
+def test_every_method_of_the_how_to_pages_table_is_one_that_could_run():
+    rows = re.findall(r"^\| .+? \| `(.+?)` \| `([a-z-]+)` \|$", HOW_TO.read_text(), re.MULTILINE)
+    assert len(rows) == 6
+    for objective, advantage in rows:
+        bound = make_plan(recipe(yaml.safe_load(objective), advantage=advantage)).rollouts["own"]
+        assert bound.settings.advantage.name == advantage
