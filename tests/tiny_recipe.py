@@ -29,3 +29,11 @@ def fresh_fingerprints(recipe):
     from redistill.pipeline.stages import stages_of
 
     return fingerprints_of(resolve(ordered(stages_of(make_plan(recipe))), None).values())
+
+
+def with_rollouts():
+    """The recipe with two stages that draw their own rows: GRPO, and pairs of the student's own answers."""
+    own = {"problems": 2, "n": 2, "rounds": 2, "updates": 1, "max_new_tokens": 4}
+    stage = {"start": "sft", "learning_rate": 1e-3, "batch_size": 4, "rollouts": own}
+    train = {"sft": RECIPE["train"]["sft"], "grpo": {"objective": "grpo", **stage}, "own": {"objective": "redi", **stage}}
+    return {**RECIPE, "train": train}

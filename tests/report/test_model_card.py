@@ -134,3 +134,36 @@ def test_the_card_says_with_which_prompt_the_student_was_taught_and_asked(folder
     assert "| prompt | template a\\|{problem}, in the chat template |" in text
     assert "Prompt: template paper, in the chat template, every answer opened with `'<think>\\n'`." in text
     assert "| prompt | template plain |" in card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
+
+
+def test_a_stage_on_its_own_answers_says_rounds_answers_reward_and_objective(folder):
+    own = {
+        "problems": 16, "n": 8, "rounds": 60, "updates": 2, "max_new_tokens": 96,
+        "reward": ["accuracy", {"name": "length", "each": -0.01, "weight": 0.5}],
+        "advantage": "teacher", "teacher": {"model": "/home/somebody/secret/big"},
+    }  # fmt: skip
+    stage = {"objective": "reinforce", "start": "sft", "learning_rate": 1e-4, "rollouts": own}
+    recipe = parse_recipe({**TREE, "train": {**TREE["train"], "own": stage}}, "x")
+    account = {"unit": "answer", "in": 7680, "kept": 7660, "dropped": {"undecided": 20}}
+    (folder / "train/own/rollouts").mkdir(parents=True)
+    (folder / "train/own/ledger.json").write_text(
+        json.dumps({"steps": 120, "accounts": {"rows": account}, "guard": None})
+    )
+    tallies = {"tallies": {"outcomes": {"incorrect": 900, "correct": 6780}}}
+    (folder / "train/own/rollouts/ledger.json").write_text(json.dumps(tallies))
+    text = card(folder, recipe, "own", "rollouts", INPUTS)
+    for words in (
+        "on its own answers, sampled and judged while it trained",
+        "| own answers | 60 rounds of 16 training problems, 8 answers each, T 1, top-p 1, at most 96 tokens |",
+        "| judged by | `cascade` |",
+        "| reward | `accuracy`, `length` (each=-0.01) x 0.5; an answer whose reward nobody can say is left out |",
+        "| teacher | log-probs of `big`, token by token |",
+        "| outcomes of its answers | 6,780 correct, 900 incorrect |",
+        "| rows | 7,660 of 7,680 sampled answers (20 undecided) |",
+        "0.0001, 2 steps a round, 120 steps",
+        "| objective | `reinforce` |",
+    ):
+        assert words in text, words
+    assert "somebody" not in text and "traces of a teacher.\n" not in text
+    again = parse_recipe(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]), "card")
+    assert again.train["own"].rollouts.reward == recipe.train["own"].rollouts.reward

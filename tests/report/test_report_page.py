@@ -69,6 +69,9 @@ def test_the_same_folder_gives_the_same_bytes(run_folder: Path, html: str) -> No
 
 def test_every_section_appears_and_none_is_missing(html: str, run_folder: Path) -> None:
     for title, section in SECTIONS.items():
+        if title == "Own answers":  # of stages with rollouts alone: test_report_rollouts.py
+            assert f">{title}</h2>" not in html
+            continue
         assert f">{title}</h2>" in html
         blocks = section(RunFiles(run_folder))
         assert blocks, title

@@ -194,3 +194,128 @@ def test_where_no_row_fits_it_says_so_before_any_work(tmp_path, looked_at):
     train = {"sft": {**SMALL["train"]["sft"], "max_tokens": 3}}
     with pytest.raises(OperatorError, match=r"^train.sft: no row is left to train on .* none has 3 tokens or fewer"):
         forecast(recipe(train=train), runs_dir=tmp_path)
+
+
+# --- stages that draw their own rows ---
+
+
+def with_rollouts(objective="grpo", *, stage=None, **rollouts):
+    drawn = {"problems": 5, "n": 4, "rounds": 3, "updates": 2, "max_new_tokens": 20, **rollouts}
+    own = {"objective": objective, "start": "sft", "learning_rate": 1e-3, "batch_size": 8, "rollouts": drawn}
+    return recipe(train={"sft": SMALL["train"]["sft"], "own": {**own, **(stage or {})}})
+
+
+@pytest.fixture(scope="module")
+def asked(rows):
+    """The rows of the recipe with what a stage with rollouts asks: three prompts, of 4, 6 and 8 tokens, of 90 problems."""
+    prompts = np.array([[4], [6], [8]])
+    return replace(rows, asked={"own": sample.Stream(prompts, np.zeros_like(prompts), [], sample._just(90))})
+
+
+def ahead(found, monkeypatch, tmp_path, **changes):
+    monkeypatch.setattr(module, "look", lambda plan, folder: found)
+    return forecast(with_rollouts(**changes), runs_dir=tmp_path, gpus=["H100"])
+
+
+def test_a_stage_with_rollouts_is_said_to_come_to_this_at_most(asked, monkeypatch, tmp_path):
+    """3 rounds of 5 problems, 4 answers each of 20 tokens at most, after prompts of 6 tokens in the mean."""
+    found = ahead(asked, monkeypatch, tmp_path)
+    own, drawn = found["stages"]["own"], found["stages"]["own"]["rollouts"]
+    assert own["rows"] == {"value": 60, "low": 60, "high": 60} and own["at_most"]
+    assert own["steps"]["value"] == 6 and drawn["steps_exact"]  # two updates a round
+    assert drawn["answers"] == 60 and drawn["generated_tokens_at_most"] == 1200
+    # each row is trained on once, prompt and answer; only answers carry loss; the longest is 8 + 20
+    assert own["tokens"] == 60 * 26 and own["learned_tokens"] == 60 * 20 and own["longest"] == 28
+    assert own["micro_batch_tokens"] == min(8192, 28 * 5 * 4)
+    assert found["disk"]["rollouts"] == 12 * 1200 and own["memory"]["H100"]["1"]["fits"] and drawn["measured"] is None
+    said = text(found)
+    assert "own: 3 rounds of 5 problems, 60 answers of its own, at most 1.2k tokens sampled" in said
+    assert "all its numbers are upper bounds" in said and "sampling is not in the hours." in said
+    assert "<= 60 own answers" in said and "up to 14.1 KiB for the answers" in said
+
+
+@pytest.mark.parametrize(
+    "changes, num_rows, steps, tokens, exact",
+    [
+        # right answers alone, two of a problem at most: 5 x 2 rows, of which an epoch has one whole batch of 8
+        ({"objective": "sft", "updates": None, "per_problem": 2}, 30, 3, 3 * 8 * 26, False),
+        # steps of the stage, divided over the rounds: 7 over 3 are 3 each, of 8 of the 20 rows
+        ({"updates": None, "stage": {"steps": 7}}, 60, 9, 9 * 8 * 26, True),
+        # pairs: one a problem unless the pairing says more; both sides
+        ({"objective": "redi", "updates": 1}, 15, 3, 15 * 2 * 26, True),
+        # two right and two wrong of four answers make four pairs at most
+        ({"objective": "redi", "pairing": {"name": "certain", "max_pairs": 9}}, 60, 6, 60 * 2 * 26, True),
+        # there are not more problems than there are
+        ({"problems": 1000, "rounds": 1, "updates": 1}, 90 * 4, 1, 90 * 4 * 26, True),
+    ],
+)  # fmt: skip
+def test_rows_and_steps_of_every_kind_of_stage(asked, monkeypatch, tmp_path, changes, num_rows, steps, tokens, exact):
+    own = ahead(asked, monkeypatch, tmp_path, **changes)["stages"]["own"]
+    assert (own["rows"]["value"], own["steps"]["value"], own["tokens"]) == (num_rows, steps, tokens)
+    assert own["rollouts"]["steps_exact"] is exact
+
+
+def test_what_runs_through_a_model_besides_is_counted(asked, monkeypatch, tmp_path):
+    """A ratio to the sampling policy, a reference and a teacher each read every row of a round once."""
+
+    def flops(**changes):
+        return ahead(asked, monkeypatch, tmp_path, **changes)["stages"]["own"]["flops"]["H100"]["extra_forwards"]
+
+    forward = flops(
+        stage={"modifiers": ["kl"]}, updates=1
+    )  # reinforce is linear; the kl modifier is not: one pass, one reference
+    assert flops(updates=1) == 0.0
+    assert flops(updates=2) == pytest.approx(forward)  # no reference, but a first pass and the sampling policy's
+    teacher = {"advantage": "teacher", "teacher": "base", "updates": 1}
+    assert flops(objective="reinforce", **teacher) == pytest.approx(
+        forward
+    )  # the teacher's and the student's log-probs
+
+
+def test_no_problem_to_ask_is_one_sentence(asked, monkeypatch, tmp_path):
+    none = replace(
+        asked, asked={"own": sample.Stream(np.zeros((0, 1), int), np.zeros((0, 1), int), [], sample._just(0))}
+    )
+    with pytest.raises(
+        OperatorError, match=r"^train\.own\.rollouts: no problem was found that could be asked; all 400"
+    ):
+        ahead(none, monkeypatch, tmp_path)
+
+
+def test_the_problems_that_are_asked_are_those_of_the_corpus_that_are_not_held_out(tmp_path, monkeypatch):
+    corpus = {"sources": [{"name": "two-habits", "problems": 60, "traces": 2}], "dev_fraction": 0.2}
+    own = with_rollouts().train["own"].model_dump()
+    plan = make_plan(recipe(corpus=corpus, train={"sft": SMALL["train"]["sft"], "own": own}))
+    found = look(plan, tmp_path)
+    whole = found.asked["own"]
+    assert whole.amount.value == len(whole.lengths) == 60 - found.dev.value
+    groups = list(plan.sources[0]())
+    prompts = [len(plan.tokenizer(g.problem.statement)["input_ids"]) for g in groups if hasattr(g, "problem")]
+    assert set(whole.lengths[:, 0]) <= set(prompts) and whole.lengths.max() <= max(prompts)
+    monkeypatch.setattr(sample, "SAMPLED_PROBLEMS", (1, 20))
+    monkeypatch.setattr(sample, "SAMPLED_TRACES", 10**9)
+    some = look(plan, tmp_path).asked["own"]
+    assert some.amount.value == whole.amount.value and len(some.lengths) < 20
+
+
+def test_the_pace_of_rounds_that_were_drawn_is_told_and_only_of_this_stage(asked, monkeypatch, tmp_path):
+    """Two rounds of 20 answers and 100 tokens in 4 seconds: 5 tokens an answer, 50 tokens a second, 6 s for all 60."""
+    from redistill.io.atomic import write_json
+    from redistill.pipeline import graph
+    from redistill.pipeline.stages import stages_of
+
+    states = graph.resolve(graph.ordered(stages_of(make_plan(with_rollouts()))), None)
+    folder = tmp_path / "small" / "train" / "own"
+    for number in range(2):
+        figures = {"generated_tokens": 100, "answers": 20}
+        write_json(
+            folder / "rollouts" / f"round-{number:05d}.json", {"round": number, "seconds": 2.0, "figures": figures}
+        )
+    assert ahead(asked, monkeypatch, tmp_path)["stages"]["own"]["rollouts"]["measured"] is None
+    (folder / "fingerprint").write_text(states["train/own"].keys[""].fingerprint)
+    found = ahead(asked, monkeypatch, tmp_path)
+    measured = found["stages"]["own"]["rollouts"]["measured"]
+    assert measured == {"rounds": 2, "tokens_an_answer": 5.0, "tokens_a_second": 50.0, "hours": pytest.approx(6 / 3600)}
+    assert "measured here over 2 rounds: 5 tokens an answer, 50 tokens/s" in text(found)
+    (folder / "fingerprint").write_text("of another recipe")
+    assert ahead(asked, monkeypatch, tmp_path)["stages"]["own"]["rollouts"]["measured"] is None

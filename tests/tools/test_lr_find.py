@@ -151,3 +151,11 @@ def test_a_trial_trains_with_the_modifiers_and_the_reference_of_its_stage(tmp_pa
     }
     lr_find(parse_recipe(tree, "here"), runs_dir=tmp_path, stage="redi", weights=[], rates=[1e-5], steps=2)
     assert seen == {"modifiers": ["nll_anchor"], "reference": True}
+
+
+def test_a_stage_that_draws_its_own_rows_is_refused_with_a_sentence(tmp_path):
+    own = {"objective": "grpo", "start": "sft", "learning_rate": 1e-3, "rollouts": {"problems": 2, "n": 2}}
+    recipe = parse_recipe({**RECIPE, "train": {**RECIPE["train"], "own": own}}, "here")
+    with pytest.raises(OperatorError, match=r"^lr-find: train\.own draws its own rows"):
+        lr_find(recipe, runs_dir=tmp_path, stage="own", weights=[], rates=[1e-4], steps=4)
+    assert not list(tmp_path.iterdir())

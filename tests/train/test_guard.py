@@ -21,6 +21,21 @@ def probed(accuracy, unfinished=0.0, loops=0.0, problems=64):
     }
 
 
+def drawn(number, **figures):
+    """The line that opens round `number`: answers half right, 100 tokens long, at 1 nat, unless told otherwise."""
+    usual = {"reward": 0.5, "pass_rate": 0.5, "length": 100.0, "entropy": 1.0}
+    return line(number, -1.0) | {"round": number} | usual | figures
+
+
+def rounds(count, **ends):
+    """`count` rounds whose figures go evenly from the first value to the second."""
+
+    def at(n, first, last):
+        return first + (last - first) * n / (count - 1)
+
+    return [drawn(n + 1, **{key: at(n, *both) for key, both in ends.items()}) for n in range(count)]
+
+
 def states(history, settings=SETTINGS):
     return [judge(history[: n + 1], settings).state for n in range(len(history))]
 
@@ -212,3 +227,107 @@ def test_a_checkpoint_that_nobody_measured_is_never_the_better_one():
     assert best_step([probed_badly, never_probed], [0, 10]) == 0
     below_zero, without_margin = {"step": 0, "held_out_margin": -0.5}, {"step": 10}
     assert best_step([below_zero, without_margin], [0, 10]) == 0
+
+
+# --- stages that learn from their own answers ---
+
+
+def test_steady_rounds_and_rounds_that_improve_are_no_sign():
+    assert set(states(rounds(40))) == {"steady"}
+    # longer answers and less entropy while the pass rate rises is what such a stage is for
+    better = rounds(40, reward=(0.2, 0.8), pass_rate=(0.2, 0.8), length=(100.0, 400.0), entropy=(1.0, 0.01))
+    assert set(states(better)) == {"steady"}
+    shorter = rounds(40, reward=(0.2, 0.8), pass_rate=(0.2, 0.8), length=(400.0, 40.0))
+    assert set(states(shorter)) == {"steady"}
+
+
+def test_a_student_that_was_nearly_perfect_may_lose_its_entropy():
+    assert set(states(rounds(40, reward=(0.97, 0.97), pass_rate=(0.97, 0.97), entropy=(1.0, 0.01)))) == {"steady"}
+    assert judge(rounds(40, pass_rate=(0.9, 0.9), entropy=(1.0, 0.01)), SETTINGS).state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("figures", "sign"),
+    [
+        ({"length": (100.0, 5.0)}, "length_down"),
+        ({"length": (100.0, 500.0)}, "length_up"),
+        ({"entropy": (1.0, 0.0)}, "entropy_down"),
+        ({"reward": (0.2, 0.9), "pass_rate": (0.5, 0.2)}, "reward_up_accuracy_down"),
+    ],
+)
+def test_each_sign_of_a_stage_with_rollouts_is_a_warning_and_only_there(figures, sign):
+    history = rounds(40, **figures)
+    assert judge(history, SETTINGS) == ("warning", (sign,))
+    offline = [{k: v for k, v in entry.items() if k != "round"} for entry in history]
+    assert judge(offline, SETTINGS).state == "steady"
+    # every line between two rounds is judged alike, and two windows of five are needed
+    assert judge([*history, line(99, -1.0)], SETTINGS) == ("warning", (sign,))
+    assert judge(rounds(9, **figures), SETTINGS).state == "steady"
+
+
+def test_the_reward_of_length_is_told_from_learning():
+    """A control run: paid by the token, answers grow and are as good as before."""
+    paid = rounds(30, reward=(0.1, 0.9), length=(30.0, 90.0))
+    assert judge(paid, SETTINGS) == ("warning", ("length_up",))
+    # 44.8 at first (32 to 48 of the ends), 83.1 now: not twice as long, so not yet
+    assert judge(rounds(30, length=(30.0, 55.0)), SETTINGS).state == "steady"
+
+
+def test_the_thresholds_of_rounds_are_options_and_their_edges_are_where_they_say():
+    """Five rounds at 100 and five at the other value; a ratio exactly at the threshold is no sign."""
+
+    def step(key, now, **settings):
+        history = [drawn(n, **{key: 100.0 if n <= 5 else now}) for n in range(1, 11)]
+        return judge(history, GuardSettings(**settings)).reasons
+
+    assert step("length", 200.0) == () and step("length", 201.0) == ("length_up",)
+    assert step("length", 50.0) == () and step("length", 49.0) == ("length_down",)
+    assert step("length", 140.0, length_factor=1.3) == ("length_up",)
+    assert step("entropy", 10.0) == () and step("entropy", 9.0) == ("entropy_down",)
+    assert step("entropy", 30.0, entropy_share=0.4) == ("entropy_down",)
+    wide = [drawn(n, length=100.0 if n <= 2 else 1.0) for n in range(1, 5)]
+    assert judge(wide, SETTINGS).reasons == () and judge(wide, GuardSettings(round_window=2)).reasons == (
+        "length_down",
+    )
+
+
+def test_reward_and_accuracy_are_compared_beyond_their_noise():
+    """Rewards of 0.5 +- 0.1 in turn, then 0.05 higher: the difference is below two standard errors (0.14)."""
+
+    def noisy(up, down):
+        signs = [(-1) ** n * 0.1 for n in range(10)]
+        return [
+            drawn(n + 1, reward=0.5 + s + (up if n >= 5 else 0), pass_rate=0.5 + s - (down if n >= 5 else 0))
+            for n, s in enumerate(signs)
+        ]  # fmt: skip
+
+    # the five of either side vary by 0.1095 (sample standard deviation): an error of 0.069
+    assert judge(noisy(0.05, 0.4), SETTINGS).reasons == () and judge(noisy(0.4, 0.05), SETTINGS).reasons == ()
+    assert judge(noisy(0.4, 0.4), SETTINGS).reasons == ("reward_up_accuracy_down",)
+
+
+def test_a_probe_that_falls_while_the_reward_rises_is_two_signs():
+    history = [{"step": 0, **probed(0.5)}, *rounds(20, reward=(0.2, 0.9), pass_rate=(0.2, 0.9))]
+    history[-1] |= probed(0.2)
+    assert judge(history, SETTINGS) == ("collapse", ("probe_down", "reward_up_accuracy_down"))
+
+
+def test_answers_that_nobody_judges_correct_are_measured_by_their_reward():
+    """A graded reward without gold answers has a pass rate of 0 throughout."""
+    graded = rounds(30, reward=(0.1, 0.8), length=(100.0, 300.0))
+    for entry in graded:
+        entry["pass_rate"] = 0.0
+    assert judge(graded, SETTINGS).state == "steady"
+    for entry in graded:
+        entry["reward"] = 0.3
+    assert judge(graded, SETTINGS) == ("warning", ("length_up",))
+
+
+def test_rounds_whose_figures_nobody_can_say_are_left_out():
+    history = rounds(20, length=(100.0, 5.0))
+    for entry in history[::2]:
+        entry |= {"reward": None, "entropy": None, "length": 0.0}
+    assert judge(history, SETTINGS).reasons == ("length_down",)
+    for entry in history:
+        entry |= {"length": 0.0, "entropy": 0.0}
+    assert judge(history, SETTINGS).state == "steady"  # nothing was longer at the start

@@ -16,7 +16,7 @@ from rich.console import Console
 from redistill.io.progress import bar, say
 from redistill.train import live
 from redistill.train.guard_state import GuardState
-from redistill.train.live import ASCII_BLOCKS, Pace, clock, live_view, sparkline, view
+from redistill.train.live import ASCII_BLOCKS, Pace, answers_a_second, clock, live_view, sparkline, view
 
 from .test_train_stage import SETTINGS, stage
 
@@ -160,3 +160,61 @@ def test_no_line_of_the_view_is_wider_than_the_terminal_and_old_terminals_get_as
     assert len(lines) == 5 and max(map(len, lines)) <= width
     assert lines[1].startswith("loss               0.0002  @") and lines[4].split() == ["guard", "steady"]
     assert "4,999/12" in lines[0] and console.file.getvalue().isascii()
+
+
+ROUND = {"round": 12, "reward": 0.625, "pass_rate": 0.5, "generated_tokens": 320, "length": 40.0, "seconds": 0.5}
+
+
+def test_a_stage_with_rollouts_says_its_round_in_every_plain_line(monkeypatch):
+    """8 answers of 40 tokens in half a second are 16 a second; the second step of the round has no figures of its own."""
+    monkeypatch.setattr(live, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(sys, "stderr", piped := io.StringIO())
+    for name in ("CI", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with live_view("grpo", total=9, history=[line(1, **ROUND)]) as show:
+        show(line(2))
+        show(line(3, **ROUND | {"round": 13, "reward": None, "pass_rate": None}))
+        show({"step": 4, "loss": None, "rows": 0, "learning_rate": 1e-3, "tokens": 0, "seconds": 0.1})
+    first, second, third = piped.getvalue().splitlines()
+    assert first.startswith(
+        "train    grpo: step 2 of 9, round 12, 16 answers/s, reward 0.625, pass rate 50%, 5,312 tokens/s"
+    )
+    assert "round 13, 16 answers/s, 5,312 tokens/s, loss" in second and "reward" not in second
+    assert third.endswith("left, round 13, 16 answers/s, no row to train on")
+
+
+def test_answers_a_second_are_not_told_where_nothing_was_drawn():
+    assert answers_a_second(ROUND) == 16
+    assert answers_a_second(ROUND | {"length": 0.0, "generated_tokens": 0}) is None and answers_a_second({}) is None
+
+
+def test_the_view_of_a_stage_with_rollouts_draws_reward_and_pass_rate_of_its_rounds():
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    # 3,000 steps, of which two opened a round: neither is thinned away
+    history = [line(step) for step in range(3000)]
+    history[7] |= ROUND | {"round": 1, "reward": 0.0}
+    history[2990] |= ROUND
+    console.print(view("grpo", history, 3000, 60.0, ascii_only=True))
+    shown = console.file.getvalue().splitlines()
+    assert "round 12  16 answers/s" in shown[0]
+    assert shown[1].split() == ["reward", "0.6250", "_@"] and shown[2].split() == ["pass", "rate", "0.5000", "++"]
+    assert not any(row.startswith(("reward", "pass")) for row in _shown([line(1), line(2)]))
+
+
+def _shown(history):
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    console.print(view("redi", history, 9, None, ascii_only=True))
+    return console.file.getvalue().splitlines()
+
+
+def test_a_round_without_rows_breaks_no_view_and_a_total_may_move():
+    empty = {"step": 2, "loss": None, "rows": 0, "tokens": 0, "seconds": 0.1, "guard": "steady"}
+    assert any(row.startswith("loss") for row in _shown([line(1), empty]))
+    totals = [10]
+    pace = Pace(lambda: totals[0])
+    assert pace.total == 10
+    totals[0] = 4
+    for step in (4, 5):
+        pace.note(line(step))
+    assert pace.total == 4 and pace.left() == 0.0  # never less than nothing
+    assert "#" * 3 in _shown([line(12)])[0]  # past its total: a full bar, not an error

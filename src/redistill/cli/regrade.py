@@ -10,10 +10,12 @@ TEXT = """\
 Judge the stored answers of a run with other verifiers, without drawing them again, and print where they disagree.
 
 The new verdicts and scores are written beside, in regraded/VERIFIER/STUDENT/BENCHMARK/; the run's own stay as they are.
-A verifier is written as in a recipe: a name, or a table with its options.
+A verifier is written as in a recipe: a name, or a table with its options. `--benchmark _rollouts` judges the answers that a
+training stage sampled itself.
 
 examples:
   redistill regrade runs/smollm2 --verifier math-verify --verifier exact
+  redistill regrade runs/grpo-quickstart --verifier exact --student grpo --benchmark _rollouts
   redistill regrade runs/smollm2 --verifier '{name: cascade, percent: strip}' --benchmark gsm8k
 """
 

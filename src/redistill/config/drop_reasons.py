@@ -31,6 +31,33 @@ def explain(reason: str) -> Reason:
     return Reason((), "look at the `dropped` files of the stage")
 
 
+def explain_sampled(reason: str, stage: str) -> Reason:
+    """The same for an answer that a stage with rollouts sampled itself; `stage` is its name."""
+    word = reason if reason in SAMPLED else reason.partition(":")[0]
+    if word not in SAMPLED:
+        return explain(reason)
+    places, advice = SAMPLED[word]
+    return Reason(tuple(f"train.{stage}.{place}" for place in filter(None, places.split(", "))), advice)
+
+
+SAMPLED: dict[str, tuple[str, str]] = {  # settings are those of the stage
+    "no_tokens": ("rollouts.max_new_tokens", "the student ended its turn at once; look at the prompt and its template"),
+    "too_long": ("max_tokens, rollouts.max_new_tokens", "raise max_tokens, or lower rollouts.max_new_tokens"),
+    "undecided": (
+        "rollouts.undecided, rollouts.verifier, rollouts.reward",
+        "look at the verdicts' reasons; `undecided: zero` would count such an answer as earning nothing",
+    ),
+    "not_correct": ("rollouts.keep", "nothing is wrong: this stage learns from right answers alone"),
+    "duplicate": (
+        "rollouts.keep",
+        "nothing is lost: the same answer was sampled before in this round and is a row once",
+    ),
+    "over_per_problem": ("rollouts.per_problem", "raise rollouts.per_problem"),
+    "no_correct_trace": ("rollouts.n, rollouts.pairing", "raise rollouts.n, or bring easier problems"),
+    "no_incorrect_trace": ("rollouts.n, rollouts.pairing", "raise rollouts.n, or bring harder problems"),
+}
+
+
 REASONS: dict[str, tuple[str, str]] = {
     # corpus
     "empty_completion": ("", "the row holds an empty generation"),

@@ -314,6 +314,10 @@ class GuardSettings(Settings):
     surge_factor: float = Field(5.0, gt=1)
     surge_window: int = Field(200, ge=20)
     probe_drop: float = Field(0.05, gt=0)
+    # of a stage with rollouts: its first rounds against its last ones
+    round_window: int = Field(5, ge=2)  # rounds on each side
+    length_factor: float = Field(2.0, gt=1)
+    entropy_share: float = Field(0.1, gt=0, lt=1)
 
 
 class RewardSettings(Plugin):

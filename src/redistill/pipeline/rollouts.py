@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, StudentSettings
+from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, Settings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
@@ -78,7 +78,7 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
 
 def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: BoundRollouts) -> None:
     settings, stage, where = bound.settings, recipe.train[name], f"train.{name}.rollouts"
-    written = settings.model_fields_set
+    written = _changed(settings)
     if all(weight == 0 for weight, _ in bound.rewards):
         raise OperatorError(
             f"{where}.reward: every reward has weight 0, so no answer has one; give one of them a weight."
@@ -87,7 +87,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         raise OperatorError(
             f"{where}: {stage.objective.name} compares rows of a whole data set, which rollouts are not."
         )
-    if settings.updates is not None and {"steps", "epochs"} & stage.model_fields_set:
+    if settings.updates is not None and {"steps", "epochs"} & _changed(stage):
         raise OperatorError(
             f"{where}.updates: {settings.rounds} rounds of {settings.updates} steps are all the steps there are; leave out "
             f"train.{name}.steps and epochs, or leave out updates."
@@ -108,6 +108,16 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         raise OperatorError(
             f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or take `sft`."
         )
+
+
+def _changed(settings: Settings) -> set[str]:
+    """The fields that say something: not those of a recipe that was written out whole, as a run's recipe.yaml is."""
+    fields = type(settings).model_fields
+    return {
+        name
+        for name in settings.model_fields_set
+        if getattr(settings, name) != fields[name].get_default(call_default_factory=True)
+    }
 
 
 def eval_config_of(plan: "Plan", name: str) -> EvalConfig:
@@ -179,14 +189,18 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
         yield Rollouts(job, _teacher(bound.settings.teacher, recipe, load))
 
 
+def needs_gold(bound: BoundRollouts) -> bool:
+    """True when an answer to a problem without a gold answer can earn no reward."""
+    return any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
+
+
 def problems_of(run: "Run", bound: BoundRollouts, name: str) -> list[Problem]:
     """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
     needs one, which is said."""
     before = StageFolder(run.folder / run.plan.feeding("verify"), "")
     fraction, seed = run.recipe.corpus.dev_fraction, run.recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
-    needs_gold = any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
-    asked = [problem for problem in found if problem.answer is not None or not needs_gold]
+    asked = [problem for problem in found if problem.answer is not None or not needs_gold(bound)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "

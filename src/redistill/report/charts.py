@@ -215,6 +215,7 @@ def curves(
     *,
     log: bool = False,
     limits: tuple[float, float] | None = None,
+    xlabel: str = "step",
 ) -> Markup:
     """Values over steps, one line a series. Above 60 points a line is a running mean over a 25th of its length, with the
     raw values faint behind it. log: a logarithmic axis where all values are positive and span more than a factor of 20."""
@@ -232,7 +233,7 @@ def curves(
             axes.yaxis.set_major_locator(MaxNLocator(4))
         if limits:
             axes.set_ylim(*limits)
-        _over_steps(axes)
+        _over_steps(axes, xlabel)
         return svg(figure, label)
 
 
@@ -255,10 +256,10 @@ def _draw(axes: Axes, line: Line) -> None:
         axes.plot([step], [y], shape, color=color, markersize=size, markeredgecolor=INK, markeredgewidth=0.6, zorder=3)
 
 
-def _over_steps(axes: Axes) -> None:
+def _over_steps(axes: Axes, xlabel: str = "step") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set_xlabel("step")
+    axes.set_xlabel(xlabel)
 
 
 def levels(rows: Sequence[tuple[int, Sequence[tuple[float, int]]]], names: Sequence[str], label: str) -> Markup:
@@ -286,8 +287,9 @@ def accuracy(
     lines: Sequence[tuple[int, Sequence[tuple[float, float, float]]]],
     scores: Sequence[tuple[int, float, float, tuple[float, float] | None]],
     label: str,
+    xlabel: str = "step",
 ) -> Markup:
-    """Accuracy in percent over steps. lines: (series, [(step, share, standard error)]), a probe each; scores: (series, step,
+    """Accuracy in percent over steps, or over what `xlabel` says. lines: (series, [(step, share, standard error)]), a probe each; scores: (series, step,
     share, interval), whole students."""
     with matplotlib.rc_context(STYLE):
         figure, axes = plain_axes(210)
@@ -305,7 +307,7 @@ def accuracy(
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.06)
-        _over_steps(axes)
+        _over_steps(axes, xlabel)
         return svg(figure, label)
 
 

@@ -155,6 +155,10 @@ class RunFiles:
             return str(value.get("name", "")), {**value, **(value.get("options") or {})}
         return str(value or ""), {}
 
+    def draws_own_rows(self, stage: str) -> bool:
+        """True for a stage with `rollouts`."""
+        return bool(self.setting("train", stage, "rollouts"))
+
     def stage_ledger(self, stage: str) -> StageLedger | None:
         return self._json(f"train/{stage}/ledger.json", StageLedger)
 
@@ -263,10 +267,14 @@ class RunFiles:
             [shards[i * len(shards) // max_shards] for i in range(max_shards)] if len(shards) > max_shards else shards
         )
         for path in some:
-            try:
-                for index, record in enumerate(read_records(path)):
-                    if index >= max_records // len(some):
-                        break
-                    yield record
-            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-                raise OperatorError(f"{path} is damaged ({error}). Delete it and run its stage again.") from error
+            yield from self.records(path, max_records // len(some))
+
+    def records(self, path: Path, most: int) -> Iterator[Any]:
+        """The first records of a shard."""
+        try:
+            for index, record in enumerate(read_records(path)):
+                if index >= most:
+                    break
+                yield record
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise OperatorError(f"{path} is damaged ({error}). Delete it and run its stage again.") from error

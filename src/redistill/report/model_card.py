@@ -15,13 +15,20 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from redistill import __version__
-from redistill.config.tables import Recipe
+from redistill.config.tables import Recipe, StageSettings
 from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.report.text import prompt_words
 
 _PRIVATE = ("base_url", "key_env", "cache")  # options that name a machine, a variable or a file of the one who ran it
+
+
+_TRAINED_ON = {
+    "pairs": " on right and wrong traces of a teacher",
+    "examples": " on right traces of a teacher",
+    "rollouts": " on its own answers, sampled and judged while it trained",
+}
 
 
 def card(
@@ -34,7 +41,7 @@ def card(
     base_on_hub: bool = False,
     hubs: Mapping[str, str] | None = None,
 ) -> str:
-    """The card's text. stream: `pairs` or `examples`, what the stage reads; inputs: SHA-256 of the input files by path.
+    """The card's text. stream: `pairs`, `examples` or `rollouts`, what the stage reads; inputs: SHA-256 of the input files by path.
 
     base_on_hub: the base student is a hub id; hubs: the hub dataset of each known benchmark.
 
@@ -43,8 +50,7 @@ def card(
     parts = [
         f"---\n{_header(folder, recipe, stage, base_on_hub, hubs or {}).to_yaml()}\n---\n",
         f"# {recipe.name}: {stage}\n",
-        f"Stage `{stage}` of the recipe `{recipe.name}`, trained with redistill {__version__}"
-        f"{' on right and wrong traces of a teacher' if stream == 'pairs' else ' on right traces of a teacher'}.\n",
+        f"Stage `{stage}` of the recipe `{recipe.name}`, trained with redistill {__version__}{_TRAINED_ON[stream]}.\n",
         _training(folder, recipe, stage, stream),
         _scores(folder, recipe, stage),
         _data(folder, recipe, inputs),
@@ -151,18 +157,50 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
         ("starts from", f"`{settings.start}`"),
         ("objective", _plugin(settings.objective)),
         ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),
-        ("learning rate, batch, length", f"{settings.learning_rate:g}, {settings.batch_size} rows a step, {length}"),
+        ("learning rate, batch, length", f"{settings.learning_rate:g}, {_batch(settings)}, {length}"),
         ("weights", "LoRA, merged" if settings.lora else "all"),
         ("precision", f"weights fp32, computation {'bf16' if settings.mixed_precision == 'bf16' else 'fp32'}, saved as {settings.save_dtype}"),
         ("seed", str(recipe.seed)),
     ]  # fmt: skip
+    if settings.rollouts is not None:
+        rows += _rollouts(folder, recipe, stage)
     if ledger:
         account = ledger["accounts"]["rows"]
-        rows.append(("rows", f"{account['kept']:,} of {account['in']:,} {stream}{_reasons(account)}"))
+        unit = {"answer": "sampled answers", "problem": "problems asked"}.get(account["unit"], stream)
+        rows.append(("rows", f"{account['kept']:,} of {account['in']:,} {unit}{_reasons(account)}"))
         if settings.guard is not None and ledger.get("guard"):
             rows.append(("guard", ledger["guard"]["sentence"]))
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
     return f"## Training\n\n| | |\n|---|---|\n{table}\n"
+
+
+def _batch(settings: StageSettings) -> str:
+    updates = settings.rollouts.updates if settings.rollouts is not None else None
+    return f"{settings.batch_size} rows a step" if updates is None else f"{updates} steps a round"
+
+
+def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]:
+    """How a stage sampled its own answers, and how they were rewarded."""
+    drawn, evaluate = recipe.train[stage].rollouts, recipe.evaluate
+    assert drawn is not None
+    rewards = ", ".join(_plugin(r) + (f" x {r.weight:g}" if r.weight != 1 else "") for r in drawn.reward)
+    length = drawn.max_new_tokens or evaluate.max_new_tokens
+    rows = [
+        ("own answers", f"{drawn.rounds} rounds of {drawn.problems} training problems, {drawn.n} answers each, T {drawn.temperature:g}, "
+         f"top-p {drawn.top_p:g}, at most {length:,} tokens"),
+        ("judged by", _plugin(drawn.verifier or evaluate.verifier)),
+        ("reward", f"{rewards}; an answer whose reward nobody can say {'counts 0' if drawn.undecided == 'zero' else 'is left out'}"),
+    ]  # fmt: skip
+    if drawn.teacher is not None:
+        teacher = drawn.teacher if isinstance(drawn.teacher, str) else _name_of(drawn.teacher.model or "a new model")
+        rows.append(("teacher", f"log-probs of {teacher}, token by token"))
+    outcomes = (
+        (_json(folder / "train" / stage / "rollouts" / "ledger.json") or {}).get("tallies", {}).get("outcomes", {})
+    )
+    if outcomes:
+        counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
+        rows.append(("outcomes of its answers", counts))
+    return rows
 
 
 def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
@@ -289,6 +327,10 @@ def _shareable(value: Any) -> Any:
     for benchmark in [*value["evaluate"]["benchmarks"], *value["corpus"]["decontaminate"]["files"]]:
         if isinstance(benchmark, dict) and benchmark.get("file"):
             benchmark["file"] = Path(benchmark["file"]).name
+    for stage in value["train"].values():
+        teacher = (stage["rollouts"] or {}).get("teacher")
+        if isinstance(teacher, dict) and teacher["model"]:
+            teacher["model"] = _name_of(teacher["model"]).strip("`")
     for plugin in (value["evaluate"]["engine"], value["verify"]["judge"]):
         for option in _PRIVATE if plugin else ():
             if option in plugin["options"]:

@@ -24,6 +24,7 @@ from redistill.report.sections.pair_lengths import gaps
 from redistill.report.sections.policies import policies, teachers
 from redistill.report.sections.reproducibility import facts
 from redistill.report.sections.results import comparisons, diagnosis, result, scores
+from redistill.report.sections.rollouts import rollouts
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
 from redistill.report.sections.verdicts import lengths, verdicts
@@ -104,6 +105,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Pairs": gaps,
     "Pairings on paper": policies,
     "Training": training,
+    "Own answers": rollouts,
     "Accuracy over steps": accuracy,
     "Teacher pairs": pairs,
     "Student answers": answers,

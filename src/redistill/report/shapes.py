@@ -257,6 +257,16 @@ class Step(Shape):
     probe_repetition: float | None = None
     guard: str | None = None
     guard_reasons: list[str] = []
+    round: int | None = None  # of the first step of a round of rollouts, with the figures of its answers:
+    reward: float | None = None
+    pass_rate: float | None = None
+    undecided: float | None = None
+    no_variance: float | None = None
+    length: float | None = None
+    cut: float | None = None
+    entropy: float | None = None
+    reference_kl: float | None = None
+    generated_tokens: int | None = None
     attempt: int = 0  # of abandoned.jsonl: how many rollbacks came before this step
 
 

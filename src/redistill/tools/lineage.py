@@ -4,7 +4,7 @@
     steps[2]  ->  Step("select", "example dropped: completion_too_long", ["setting select.max_completion_tokens = 600", ...])
 
 Reads the files that the stages left, a batch at a time and only the columns it asks for, so memory does not grow with the
-run. A problem's id begins with p, a trace's with t, a pair's with q; a row that the corpus refused is known as file:row.
+run. An answer that a training stage sampled is named with its round, reward and advantage (sampled_answers.py). A problem's id begins with p, a trace's with t, a pair's with q; a row that the corpus refused is known as file:row.
 """
 
 import itertools
@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from redistill.config.drop_reasons import explain
+from redistill.config.drop_reasons import Reason, explain, explain_sampled
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, read_yaml
 from redistill.io.parquet import read_columns, read_records
 from redistill.io.stage_folder import check_layout
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.safety.paths import check_links
+from redistill.tools import sampled_answers
 from redistill.tools.show import span_lines
 
 KINDS = {"p": "problem", "t": "trace", "q": "pair"}
@@ -109,7 +110,7 @@ class _Run:
 
 def _all_ids(here: _Run) -> Iterator[str]:
     """Every id that stands in the run's files; many come more than once."""
-    for stream in ("corpus/groups", *here.evaluations()):
+    for stream in ("corpus/groups", *here.evaluations(), *sampled_answers.streams(here.folder)):
         for row in here.rows(stream, "problem.id", "traces.list.element.id"):
             yield row["problem"]["id"]
             yield from (trace["id"] for trace in row["traces"])
@@ -145,7 +146,10 @@ def _resolve(here: _Run, id: str) -> str:
 
 def _because(here: _Run, reason: str) -> list[str]:
     """The settings behind a reason with their values, and what to try."""
-    known = explain(reason)
+    return _settings_of(here, explain(reason))
+
+
+def _settings_of(here: _Run, known: Reason) -> list[str]:
     lines = [f"setting {path} = {_shown(here.setting(path))}" for path in known.settings]
     set_ones = [line for line in lines if not line.endswith(" = not set")]
     return [*(set_ones or lines), f"to change it: {known.advice}"]
@@ -181,6 +185,37 @@ def _first_seen(here: _Run, id: str, group: Group, trace: Trace | None = None) -
 
 
 def _trace(here: _Run, id: str) -> list[Step]:
+    """The way of a trace of a teacher, an answer in an evaluation, one that a stage sampled: of each that has this text."""
+    known, sampled = _known_trace(here, id), _sampled(here, id)
+    return [*(known or [Step("trace", f"{id}, an answer that a training stage sampled")]), *sampled]
+
+
+def _sampled(here: _Run, id: str) -> list[Step]:
+    """Where a training stage sampled this answer: round, verdict, reward, and what it became."""
+    steps, count = list[Step](), 0
+    for found in sampled_answers.occurrences(here.folder, here.recipe, id):
+        count += 1
+        if count > MAX_LISTED:
+            continue
+        judged = _verdicts("train", found.trace)
+        reward = "no reward (nobody can say)" if found.reward is None else f"reward {found.reward:g}"
+        what = f"{found.stage}: round {found.round}, answer {found.sample} of {found.n} to {found.group.problem.id}: {judged.what}"
+        first, last = found.steps
+        likely = (
+            "" if found.mean_logprob is None else f", log-prob {found.mean_logprob:.4g} a token when it was sampled"
+        )
+        details = [*judged.details, f"{found.tokens} tokens{likely}"]
+        if found.reason:
+            details += [f"dropped: {found.reason}"]
+            details += _settings_of(here, explain_sampled(found.reason, found.stage))
+        else:
+            place = f"step {first}" if first == last else f"steps {first} to {last}"
+            details += [f"{found.use}; its round is trained on in {place}"]
+        steps.append(Step("train", f"{what}, {reward}", details))
+    return steps + ([Step("train", f"and {count - MAX_LISTED} more samples of it")] if count > MAX_LISTED else [])
+
+
+def _known_trace(here: _Run, id: str) -> list[Step]:
     for stream in ("corpus/groups", *here.evaluations()):
         for row in here.rows(stream, "problem.id", "traces.list.element.id"):
             if any(trace["id"] == id for trace in row["traces"]):
@@ -348,12 +383,34 @@ def _problem(here: _Run, id: str) -> list[Step]:
         verified = here.group("verify/groups", id)
         steps.append(_not_run("verify") if verified is None else _outcomes("verify", verified))
         steps += _problem_selected(here, id) if here.has_run("select") else [_not_run("select")]
+    steps += _asked(here, id)
     for place in here.evaluations():
         answered = here.group(place, id)
         if answered is not None:
             _, student, benchmark, _ = place.split("/")
             found = _outcomes("evaluate", answered)
             steps.append(Step("evaluate", f"{student} on {benchmark}: {found.what}", found.details))
+    return steps
+
+
+def _asked(here: _Run, id: str) -> list[Step]:
+    """In which rounds of which stages the student was asked a problem, and how its answers were judged."""
+    steps = []
+    for stream in sampled_answers.streams(here.folder):
+        stage, lines = stream.split("/")[1], list[str]()
+        for number in sampled_answers.rounds(here.folder, stage):
+            part = here.folder / stream / f"part-{number:05d}.parquet"
+            places = (at for at, row in enumerate(read_columns(part, ("problem.id",))) if row["problem"]["id"] == id)
+            for place in places:
+                group = next(itertools.islice(read_records(part), place, None))
+                rewards = [t.scores["reward"] for t in group.traces if "reward" in t.scores]
+                mean = f", mean reward {sum(rewards) / len(rewards):.4g}" if rewards else ", no reward known"
+                lines.append(
+                    f"round {number + 1}: {_outcomes('train', group).what}{mean}: {', '.join(_listed(group)[:4])}"
+                )
+        if lines:
+            more = [f"and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
+            steps.append(Step("train", f"{stage}: asked in {len(lines)} rounds", lines[:MAX_LISTED] + more))
     return steps
 
 
@@ -397,6 +454,9 @@ def _trained(here: _Run, examples: list[str], pairs: list[str]) -> list[Step]:
         ledger_path = here.folder / "train" / stage / "ledger.json"
         if not ledger_path.exists():
             steps.append(Step("train", f"{stage}: has not run in this folder"))
+            continue
+        if settings.get("rollouts"):
+            steps.append(Step("train", f"{stage}: draws its own rows, and none of the corpus's traces is among them"))
             continue
         reads_examples = settings["objective"]["name"] == "sft"
         rows = examples if reads_examples else pairs

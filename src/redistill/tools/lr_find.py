@@ -50,8 +50,8 @@ def lr_find(
     """The trials of a grid and, for each weight, the largest rate without an alarm (None where every rate had one).
 
     `weights` are values of the objective's rejected_weight; none: the objective as the recipe has it. Rates are tried from
-    the smallest; above one that was alarmed, larger ones of that weight are not tried. OperatorError for an unknown stage
-    or an objective without that option.
+    the smallest; above one that was alarmed, larger ones of that weight are not tried. OperatorError for an unknown stage, one
+    with rollouts, or an objective without that option.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise OperatorError(
@@ -61,6 +61,11 @@ def lr_find(
     if stage not in recipe.train:
         raise OperatorError(f"lr-find: no stage is called {stage!r}{did_you_mean(stage, recipe.train)}")
     settings = recipe.train[stage]
+    if settings.rollouts is not None:
+        raise OperatorError(
+            f"lr-find: train.{stage} draws its own rows, whose number of steps follows from its rounds, so a trial of a few steps "
+            "says little; try rates with `redistill sweep` and fewer rounds."
+        )
     plan = make_plan(recipe)
     tried: list[float | None] = [*weights] if weights else [None]
     plugins = {w: Plugin(name=settings.objective.name, options=_options(settings.objective, w)) for w in tried}

@@ -2,7 +2,9 @@
 
     regrade(Path("runs/x"), {"exact": Plugin(name="exact")})   ->  tables of who agrees with whom
 
-Everything is written beside, `regraded/VERIFIER/STUDENT/BENCHMARK/`, laid out as `evaluate/`; the verdicts of the run stay.
+Everything is written beside, `regraded/VERIFIER/STUDENT/BENCHMARK/`, laid out as `evaluate/`; the verdicts of the run stay. The
+answers that a training stage sampled are judged too where they are asked for by the name ROLLOUTS: `regraded/VERIFIER/STAGE/_rollouts/`, a
+shard a round, without scores, for they are no benchmark.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate.agreement import Agreement
 from redistill.evaluate.stage import verifiers_of, write_scores
-from redistill.io.atomic import read_json, sha256_file, write_json
+from redistill.io.atomic import read_json, read_yaml, sha256_file, write_json
 from redistill.io.executors import cores
 from redistill.io.fingerprints import fingerprint
 from redistill.io.parquet import read_records
@@ -30,6 +32,8 @@ from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
 from redistill.verify.pool import VerifierPool
 from redistill.verify.stage import judged, verified_shard
+
+ROLLOUTS = "_rollouts"  # in place of a benchmark; no benchmark may be called so, for such a name begins with a letter or digit
 
 
 def label_of(plugin: Plugin) -> str:
@@ -57,10 +61,10 @@ def regrade(
     rooms = _rooms(run, students, benchmarks)
     found = []
     for student, benchmark, room in rooms:
-        scores = read_json(room.folder / "scores.json")
+        scores = _rollout_facts(run, student) if benchmark == ROLLOUTS else read_json(room.folder / "scores.json")
         sides = {_old_name(scores, verifiers): room}
         for label, plugin in verifiers.items():
-            sides[label] = _regraded(run, label, plugin, room, scores, limits or LimitSettings())
+            sides[label] = _regraded(run, label, plugin, (student, benchmark), room, scores, limits or LimitSettings())
         for (a, room_a), (b, room_b) in combinations(sides.items(), 2):
             table = Agreement(a, b)
             for one, other in zip(room_a.read("groups"), room_b.read("groups"), strict=True):
@@ -78,18 +82,29 @@ def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
 
 
 def _rooms(run: Path, students: list[str] | None, benchmarks: list[str] | None) -> list[tuple[str, str, StageFolder]]:
-    folders = sorted(p.parent for p in run.glob("evaluate/*/*/scores.json"))
-    if not folders and (why := why_unscored(run)):
+    found = [(p.parts[-3], p.parts[-2], p.parent) for p in sorted(run.glob("evaluate/*/*/scores.json"))]
+    if benchmarks and ROLLOUTS in benchmarks:
+        found += [(p.parts[-3], ROLLOUTS, p.parent) for p in sorted(run.glob("train/*/rollouts/ledger.json"))]
+    if not found and (why := why_unscored(run)):
         raise OperatorError(f"{run} holds no scored answers: {why}")
-    if not folders:
+    if not found:
         raise OperatorError(f"{run} holds no scored answers; run `redistill evaluate`, or its recipe to `evaluate`.")
-    for wanted, place, what in ((students, -2, "student"), (benchmarks, -1, "benchmark")):
-        known = sorted({folder.parts[place] for folder in folders})
+    for wanted, place, what in ((students, 0, "student"), (benchmarks, 1, "benchmark")):
+        known = sorted({row[place] for row in found})
         for name in wanted or ():
             if name not in known:
                 raise OperatorError(f"{run} has no answers of {what} {name!r}{did_you_mean(name, known)}")
-        folders = [folder for folder in folders if not wanted or folder.parts[place] in wanted]
-    return [(folder.parent.name, folder.name, StageFolder(folder, "")) for folder in folders]
+        found = [row for row in found if not wanted or row[place] in wanted]
+    return [(student, benchmark, StageFolder(folder, "")) for student, benchmark, folder in found]
+
+
+def _rollout_facts(run: Path, stage: str) -> dict[str, Any]:
+    """What scores.json says of an evaluation, of a stage's own answers: the settings they were judged with."""
+    recipe = read_yaml(run / "recipe.yaml")
+    evaluate = recipe.get("evaluate") or {}
+    verifier = (((recipe.get("train") or {}).get(stage) or {}).get("rollouts") or {}).get("verifier")
+    anchors = evaluate.get("strict_anchors")
+    return {"settings": {"verifier": verifier or evaluate.get("verifier"), "strict_anchors": anchors}}
 
 
 def _old_name(scores: Mapping[str, Any], verifiers: Mapping[str, Plugin]) -> str:
@@ -99,8 +114,9 @@ def _old_name(scores: Mapping[str, Any], verifiers: Mapping[str, Plugin]) -> str
 
 
 def _regraded(
-    run: Path, label: str, plugin: Plugin, source: StageFolder, scores: Mapping[str, Any], limits: LimitSettings
-) -> StageFolder:
+    run: Path, label: str, plugin: Plugin, whose: tuple[str, str], source: StageFolder, scores: Mapping[str, Any],
+    limits: LimitSettings,
+) -> StageFolder:  # fmt: skip
     """The room of one verifier's verdicts on one student's answers, made shard by shard where it is not there yet."""
     shards, settings = source.shard_files("groups"), dict(scores.get("settings") or {})
     judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
@@ -109,11 +125,14 @@ def _regraded(
         limits.memory_mb, code_of([*judges.values(), VerifierPool, WORKER]).modules, code_of([*judges.values()]).libraries,
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
-    student, benchmark = source.folder.parent.name, source.folder.name
+    student, benchmark = whose
     room = StageFolder(run / "regraded" / label / student / benchmark, stage_fingerprint, settings)
     if not room.is_finished():
         room.open()
-        total = source.ledger()["accounts"]["traces"]["kept"]
+        accounts = source.ledger()["accounts"]
+        total = (
+            accounts["traces"]["kept"] if "traces" in accounts else None
+        )  # of own answers pairs may be what is counted
         with _pool(judges, limits) as pool, bar(label=f"regrade {label}", unit="answer", total=total) as progress:
             for index, path in enumerate(shards):
                 if room.is_done(index):
@@ -122,6 +141,8 @@ def _regraded(
                 groups = list(judged(pool, _unjudged(path), plugin.name, progress.update))
                 room.finish_shard(index, verified_shard(groups))
         room.finish(len(shards))
+    if benchmark == ROLLOUTS:
+        return room
     facts = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
     write_scores(room, n=scores["num_samples"], word=f"regrade ({label})", **facts)
     return room

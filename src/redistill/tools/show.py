@@ -6,6 +6,8 @@ readable(record)                                                ->  text with a 
 
 import itertools
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ from redistill.io.parquet import read_records
 from redistill.io.schemas import to_row
 
 SHOWN = 60  # characters of what a span covers
+MAX_NAMES = 40  # files that are named of a folder
+_NUMBER = re.compile(r"-\d{5}(?=\.)")
 
 
 def one_record(path: Path, number: int) -> dict[str, Any]:
     """Record `number` (negative counts from the end) of a .parquet, a .jsonl, a list in a .json or the tensors of a
     .safetensors; the whole of a table (.json, .done, .yaml) or of a text (.md)."""
     if path.is_dir():
-        names = sorted(str(p.relative_to(path)) for s in (".parquet", ".jsonl", ".json") for p in path.rglob(f"*{s}"))
-        some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        names = _names(path)
+        some = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
         raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
     if not path.is_file():
         raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
@@ -36,6 +40,14 @@ def one_record(path: Path, number: int) -> dict[str, Any]:
             f"{path} is no record file; those that can be shown end in {kinds} (a report opens in a browser)."
         )
     return _READERS[path.suffix](path, number)
+
+
+def _names(folder: Path) -> list[str]:
+    """The record files below a folder; numbered ones of one kind once, as `train/grpo/rollouts/groups/part-*.parquet (60)`."""
+    files = [p.relative_to(folder) for s in (".parquet", ".jsonl", ".json") for p in folder.rglob(f"*{s}")]
+    kinds = Counter(str(p.with_name(_NUMBER.sub("-*", p.name))) for p in files)
+    order = sorted(kinds.items(), key=lambda item: (".parquet" not in item[0], item[0]))  # records before tables
+    return [name if count == 1 else f"{name} ({count})" for name, count in order]
 
 
 def _record(path: Path, number: int) -> dict[str, Any]:
@@ -135,6 +147,8 @@ def _field(name: str, value: Any, text: Any = None) -> str:
         return "\n".join(span_lines(name, [(span["start"], span["end"], span["value"]) for span in value], text))
     if isinstance(value, str) and ("\n" in value or len(value) > 100):
         return f"--- {name}\n\n{value}\n"
+    if isinstance(value, list) and value and all(isinstance(number, int | float) for number in value):
+        return f"{name}: {json.dumps(value)}"  # token ids and log-probs: one line, not one each
     if isinstance(value, (dict, list)):
         return f"{name}: {json.dumps(value, indent=2, ensure_ascii=False)}"
     return f"{name}: {value}"

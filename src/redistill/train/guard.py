@@ -4,7 +4,8 @@
 
 `history` is the lines of metrics.jsonl so far. Signs are read off it; two different signs are a collapse, one is a
 warning. A falling chosen log-prob is a sign only in company, for it falls in the best runs too (Xu et al. 2025, arXiv
-2505.24850, the section on stability). docs/guard.md has the definitions and their reasons.
+2505.24850, the section on stability). A stage with rollouts has signs of its own, read off the lines that open a round;
+other stages have no such lines and none of these signs. docs/guard.md has the definitions and their reasons.
 """
 
 import math
@@ -95,18 +96,98 @@ def loops_up(history: Sequence[Line], settings: GuardSettings) -> bool:
     return _rate_moved(history, "probe_repetition", settings.probe_drop, up=True)
 
 
+def length_down(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """Answers are shorter than 1/length_factor of those of the first rounds, and not better: the student stops reasoning."""
+    moved = _moved(history, "length", settings)
+    return moved < 1 / settings.length_factor and not _improved(history, settings)
+
+
+def length_up(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """Answers are longer than length_factor times those of the first rounds, and not better: the reward pays for length."""
+    moved = _moved(history, "length", settings)
+    return moved > settings.length_factor and not _improved(history, settings)
+
+
+def entropy_down(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """Entropy is below entropy_share of that of the first rounds, and answers are not better: nothing is left to compare."""
+    moved = _moved(history, "entropy", settings)
+    return moved < settings.entropy_share and not _improved(history, settings)
+
+
+def reward_up_accuracy_down(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The reward has risen while accuracy fell: the student has found a way to be rewarded for worse answers.
+
+    Accuracy: the probe's, as in probe_down, or the pass rate of the rounds' own answers, below that of the first rounds by more
+    than probe_drop and two standard errors. Means of round_window rounds; their errors come from the spread between rounds.
+    """
+    reward, passed = (_first_and_now(history, key, settings) for key in ("reward", "pass_rate"))
+    if reward is None or not reward.rose:
+        return False
+    fell = passed is not None and passed.rise < -max(settings.probe_drop, 2 * passed.error)
+    return fell or probe_down(history, settings)
+
+
 SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
     "chosen_low": chosen_low,
     "update_surge": update_surge,
     "probe_down": probe_down,
     "unfinished_up": unfinished_up,
     "loops_up": loops_up,
+    "length_down": length_down,
+    "length_up": length_up,
+    "entropy_down": entropy_down,
+    "reward_up_accuracy_down": reward_up_accuracy_down,
 }
 
 
 def _values(lines: Iterable[Line], key: str) -> list[float]:
     found = (line.get(key) for line in lines)
     return [float(value) for value in found if value is not None and math.isfinite(value)]
+
+
+class _Change(NamedTuple):
+    """A figure of a stage's first rounds and of its last: their means, and the standard error of the difference."""
+
+    first: float
+    now: float
+    error: float
+
+    @property
+    def rise(self) -> float:
+        return self.now - self.first
+
+    @property
+    def rose(self) -> bool:
+        return self.rise > 2 * self.error
+
+
+def _first_and_now(history: Sequence[Line], key: str, settings: GuardSettings) -> _Change | None:
+    """Means over round_window rounds each; None before there are twice as many rounds with this figure."""
+    values = _values((line for line in history if line.get("round") is not None), key)
+    window = settings.round_window
+    if len(values) < 2 * window:
+        return None
+    first, now = values[:window], values[-window:]
+    error = math.sqrt((statistics.variance(first) + statistics.variance(now)) / window)
+    return _Change(statistics.fmean(first), statistics.fmean(now), error)
+
+
+def _moved(history: Sequence[Line], key: str, settings: GuardSettings) -> float:
+    """The last rounds' mean over the first rounds'; nan before there are enough of them, or where those had 0 or less."""
+    change = _first_and_now(history, key, settings)
+    return math.nan if change is None or change.first <= 0 else change.now / change.first
+
+
+def _improved(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """True when the last rounds' answers are better than the first's by two standard errors, or nearly all right.
+
+    By their pass rate; by their reward where no answer was ever judged correct, as with rewards that need no gold answer.
+    """
+    passed = _first_and_now(history, "pass_rate", settings)
+    if passed is not None and any(line.get("pass_rate") for line in history):
+        return passed.rose or passed.now >= 1 - settings.probe_drop
+    reward = _first_and_now(history, "reward", settings)
+    return reward is not None and reward.rose
 
 
 def _first_and_last(history: Sequence[Line], key: str) -> tuple[Line, Line] | tuple[None, None]:

@@ -10,7 +10,8 @@
     guard              steady
 
 Lines of metrics.jsonl come in, numbers go out: no text of a trace is ever printed. The view leaves nothing behind, and the
-cursor is never hidden, so that a process killed with -9 leaves the terminal as it was.
+cursor is never hidden, so that a process killed with -9 leaves the terminal as it was. A stage with rollouts shows its round,
+the answers a second and the round's reward and pass rate; a round without rows has no loss, and none is shown.
 """
 
 import itertools
@@ -26,23 +27,31 @@ from redistill.io.progress import is_main, say, unbarred
 
 Line = Mapping[str, Any]
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
-CURVES = {  # what is drawn, and how a person calls it; a stage without pairs has no rejected
+CURVES = {  # what is drawn, and how a person calls it; what a stage has not is left out
+    "reward": "reward",
+    "pass_rate": "pass rate",
     "loss": "loss",
     "chosen_logp": "chosen log-prob",
     "rejected_logp": "rejected",
     "held_out_margin": "held-out margin",
     "probe_accuracy": "probe accuracy",
 }
+OF_A_ROUND = ("reward", "pass_rate")  # only the line that opens a round has them
 STYLES = {"steady": "green", "drift": "yellow", "warning": "bold red", "collapse": "bold red reverse"}
 SECONDS_A_FRAME, SECONDS_A_LINE = 0.2, 30.0
 REMEMBERED = 50  # steps that the time left is told from
 
 
 class Pace:
-    """Steps seen in this session, and what is left by the pace of the last ones."""
+    """Steps seen in this session, and what is left by the pace of the last ones. total: a function where it may change as the
+    stage goes on (rounds whose steps follow from their rows)."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.stamps = total, deque[tuple[float, int]](maxlen=REMEMBERED)
+    def __init__(self, total: int | Callable[[], int]) -> None:
+        self._total, self.stamps = total, deque[tuple[float, int]](maxlen=REMEMBERED)
+
+    @property
+    def total(self) -> int:
+        return self._total() if callable(self._total) else self._total
 
     def note(self, line: Line) -> None:
         """A step is done now."""
@@ -53,40 +62,63 @@ class Pace:
     def left(self) -> float | None:
         """Seconds to the end; None before two steps are done."""
         (begun, first), (now, last) = self.stamps[0], self.stamps[-1]
-        return (now - begun) / (last - first) * (self.total - last) if last > first else None
+        return (now - begun) / (last - first) * max(0, self.total - last) if last > first else None
 
 
 @contextmanager
-def live_view(stage: str, *, total: int, history: Sequence[Line]) -> Iterator[Callable[[Line], None]]:
+def live_view(
+    stage: str, *, total: int | Callable[[], int], history: Sequence[Line]
+) -> Iterator[Callable[[Line], None]]:
     """A function that shows a line of metrics.jsonl in the manner that fits where stderr goes. history: those before."""
     pace = Pace(total)
     if os.environ.get("CI") or not is_main():
         yield lambda line: None
     elif not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        yield _plain_lines(stage, pace)
+        yield _plain_lines(stage, pace, history)
     else:
         with _screen(stage, pace, list(history)) as show:
             yield show
 
 
-def _plain_lines(stage: str, pace: Pace) -> Callable[[Line], None]:
+def _plain_lines(stage: str, pace: Pace, history: Sequence[Line]) -> Callable[[Line], None]:
     """A line of text at most every SECONDS_A_LINE; none for a stage that is over before."""
-    said = time.monotonic()
+    said, opening = time.monotonic(), opening_of_round(history)
 
     def show(line: Line) -> None:
-        nonlocal said
+        nonlocal said, opening
         pace.note(line)
+        opening = line if line.get("round") is not None else opening
         if time.monotonic() - said >= SECONDS_A_LINE and line["step"] < pace.total:
             said = time.monotonic()
-            say(plain_line(stage, line, pace.total, pace.left()))
+            say(plain_line(stage, line, pace.total, pace.left(), opening))
 
     return show
 
 
-def plain_line(stage: str, line: Line, total: int, left: float | None) -> str:
-    """`train    redi: step 120 of 420, 0:42 left, 5,312 tokens/s, loss 0.412, chosen -0.51, rejected -1.92, steady`."""
+def opening_of_round(history: Sequence[Line]) -> Line | None:
+    """The line of the first step of the round that `history` ends in; None for a stage without rollouts."""
+    return next((line for line in reversed(history) if line.get("round") is not None), None)
+
+
+def answers_a_second(opening: Line) -> float | None:
+    """Answers of a round over the seconds of its first step, in which they were drawn, judged and first trained on."""
+    tokens, length, seconds = (opening.get(key) for key in ("generated_tokens", "length", "seconds"))
+    return tokens / length / seconds if tokens and length and seconds else None
+
+
+def plain_line(stage: str, line: Line, total: int, left: float | None, opening: Line | None = None) -> str:
+    """`train    redi: step 120 of 420, 0:42 left, 5,312 tokens/s, loss 0.412, chosen -0.51, rejected -1.92, steady`.
+
+    opening: the line of its round's first step, `... round 12, 96 answers/s, reward 0.62, pass rate 62%, ...`.
+    """
     said = [f"step {line['step']} of {total}", *([f"{clock(left)} left"] if left is not None else [])]
-    said += [f"{line['tokens_per_second']:,.0f} tokens/s", f"loss {line['loss']:.4g}"]
+    if opening is not None:
+        pace, reward, passed = answers_a_second(opening), opening.get("reward"), opening.get("pass_rate")
+        said += [f"round {opening['round']}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
+        said += [f"reward {reward:.3g}"] if reward is not None else []
+        said += [f"pass rate {passed:.0%}"] if passed is not None else []
+    said += [f"{line['tokens_per_second']:,.0f} tokens/s"] if line.get("tokens_per_second") is not None else []
+    said += [f"loss {line['loss']:.4g}"] if line.get("loss") is not None else ["no row to train on"]
     for name in ("chosen", "rejected"):
         said += [f"{name} {line[f'{name}_logp']:.3g}"] if line.get(f"{name}_logp") is not None else []
     return f"train    {stage}: " + ", ".join([*said, *([line["guard"]] if "guard" in line else [])])
@@ -128,18 +160,23 @@ def view(
 
     last = history[-1]
     facts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
+    openings = [line for line in history if line.get("round") is not None]
+    if openings:
+        pace = answers_a_second(openings[-1])
+        facts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
     facts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
     name, said = f"train {stage}", "  ".join(facts)
     room = min(24, width - len(name) - len(said) - 4)
     rows = [Text.assemble((name, "bold"), "  ")]
     if room >= 6:
-        full = room * last["step"] // total
+        full = min(room, room * last["step"] // max(1, total))
         done, open_ = ("#", ".") if ascii_only else ("━", "━")
         rows[0].append(done * full, "cyan").append(open_ * (room - full), "dim").append("  ")
     rows[0].append(said)
-    drawn = [*history[:-1][:: 1 + len(history) // 1000], last]  # a frame costs the same in a long stage
+    drawn, rounds = _some(history), _some(openings)
     for key, label in CURVES.items():
-        values = [float(line[key]) for line in drawn if line.get(key) is not None]
+        lines = rounds if key in OF_A_ROUND else drawn
+        values = [float(line[key]) for line in lines if line.get(key) is not None]
         if values:
             curve = sparkline(values, max(0, min(40, width - 28)), ASCII_BLOCKS if ascii_only else BLOCKS)
             rows.append(Text(f"{label:<15} {values[-1]:>9.4f}  {curve}"))
@@ -149,6 +186,11 @@ def view(
     for row in rows:
         row.truncate(width, overflow="crop")
     return Group(*rows)
+
+
+def _some(lines: Sequence[Line]) -> list[Line]:
+    """About a thousand lines at most, the last one among them: a frame costs the same in a long stage."""
+    return [*lines[:-1][:: 1 + len(lines) // 1000], *lines[-1:]]
 
 
 def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:

@@ -64,6 +64,8 @@ def costs(run: RunFiles) -> list[Block]:
         note += f"Share of the peak: left out, for the peak of {join(sorted(set(gpus)))} is not in our table."
     else:
         note += "Share of the peak: left out, for no GPU was at work."
+    if sampling := [cost.stage for cost in found if run.draws_own_rows(cost.stage)]:
+        note += f" The time of {join(sampling)} holds the sampling and judging of its own answers, their FLOPs do not."
     return [Table("What training cost", head, rows), Text(note, "quiet")]
 
 
@@ -87,8 +89,11 @@ def stage_cost(run: RunFiles, stage: str) -> Cost | None:
     batch = run.setting("train", stage, "batch_size")
     flops = None
     if shape and tokens:
-        sides = 1 if run.objective(stage)[0] == "sft" else 2
-        row = tokens / (len(steps) * batch * sides) if batch else 0.0
+        sides = 2 if any(s.rejected_logp is not None for s in steps) else 1
+        # rounds whose steps are set take each of their rows once, whatever batch_size says
+        by_rounds = run.setting("train", stage, "rollouts", "updates") and ledger.rows
+        rows = ledger.rows.kept if by_rounds and ledger.rows else len(steps) * (batch or 0)
+        row = tokens / (rows * sides) if rows else 0.0
         flops = tokens * (6.0 * shape["parameters"] + 6.0 * shape["layers"] * shape["width"] * row)
     return Cost(stage, tokens, seconds, ledger.processes, ledger.device, flops)
 

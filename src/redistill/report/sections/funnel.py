@@ -3,11 +3,11 @@
 All counts come from the rooms' ledgers, where in = kept + sum(dropped by reason).
 """
 
-from redistill.report.blocks import Bar, Bars, Block, Details, Figure, Table, not_run
+from redistill.report.blocks import Bar, Bars, Block, Details, Figure, Table, Text, not_run
 from redistill.report.files import RunFiles
 from redistill.report.pictures import Level, Part, Ribbon, flow
 from redistill.report.shapes import AccountShape, Ledger
-from redistill.report.text import percent, short, top
+from redistill.report.text import join, percent, short, top
 
 _TONES = {"correct": "right", "incorrect": "wrong"}
 _STEPS = (  # room, account, what its bar is called
@@ -44,7 +44,9 @@ def funnel(run: RunFiles) -> list[Block]:
         "What came in, was kept, and was dropped for which reason", ("account", "unit", "", "count", "%"), rows, (1, 2)
     )
     details = Details("The funnel as a table, with every reason", [table])
-    return [*_picture(run, ledgers), Bars(bars, caption), *missing, details]
+    own = [stage for stage in run.stages if run.draws_own_rows(stage)]
+    note = f"Not in these pictures: the answers that {join(own)} sampled and learned from; they are under Own answers."
+    return [*_picture(run, ledgers), Bars(bars, caption), *([Text(note, "quiet")] if own else []), *missing, details]
 
 
 def share(n: int, account: AccountShape) -> str:

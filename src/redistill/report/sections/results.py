@@ -32,6 +32,12 @@ TOY = (
 
 
 _OBJECTIVES = {"dpo": "DPO", "simpo": "SimPO", "symmetric": "symmetric REDI"}
+_ON_OWN = {
+    "sft": "SFT on its own right answers",
+    "redi": "REDI on its own answers",
+    "grpo": "GRPO",
+    "reinforce": "REINFORCE",
+}
 MAX_NAMED = 4  # models in the main sentence beside the main one; with more, only those it must be held against
 
 
@@ -42,6 +48,8 @@ def _role(run: RunFiles, model: str) -> str:
     if run.is_evaluation:
         return model
     name, options = run.objective(model)
+    if run.draws_own_rows(model):
+        return _ON_OWN.get(name, f"{_OBJECTIVES.get(name, name)} on its own answers")
     if name == "sft":
         return "SFT"
     if name == "redi":

@@ -15,7 +15,7 @@ from redistill.config.tables import GUARD_STATES
 from redistill.report import charts
 from redistill.report.blocks import Block, Figure, Sentences, Table, Tag, Text, not_run
 from redistill.report.files import RunFiles
-from redistill.report.shapes import StageLedger, Step
+from redistill.report.shapes import AccountShape, StageLedger, Step
 from redistill.report.text import count, duration, join, plural, short
 
 MAX_POINTS = 400  # points of one drawn curve; longer ones are averaged over equal windows of steps
@@ -97,7 +97,7 @@ def _stages(run: RunFiles, steps: dict[str, list[Step]]) -> Table:
                 Tag(stage, run.series(stage)),
                 stage_start(run, stage),
                 _objective(run, stage),
-                count(account.kept) if account else None,
+                _rows(account) if account else None,
                 _dropped(account.dropped) if account else None,
                 _num_steps(ledger, rows),
                 count(tokens),
@@ -106,6 +106,12 @@ def _stages(run: RunFiles, steps: dict[str, list[Step]]) -> Table:
             )
         )
     return Table("Stages of training", head, body, (1, 2))
+
+
+def _rows(account: AccountShape) -> str:
+    """'3,920', and of a stage that draws its own rows what they were: '7,660 own answers', 'of 12 own problems'."""
+    words = {"answer": " own answers", "problem": " own problems"}
+    return f"{account.kept:,}{words.get(account.unit, '')}"
 
 
 def _num_steps(ledger: StageLedger | None, rows: list[Step]) -> str:

@@ -23,13 +23,14 @@ from redistill.errors import OperatorError
 from redistill.model import flops, loading, memory
 from redistill.model.flops import GPUS, Gpu, Work
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
+from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
 from redistill.train import needs_reference
 from redistill.train.coefficients import gradient_is_row_local, is_linear
 from redistill.train.diagnostics import hold_out_prompts
 from redistill.train.fit import available_bytes
 from redistill.train.modifiers import reads_logps
-from redistill.train.objectives import needs_mismatched
+from redistill.train.objectives import needs_behaviour, needs_mismatched, on_policy
 from redistill.train.packing import epoch_order, first_fit_decreasing, num_steps, rows_of_step
 from redistill.train.stage import adapted_model
 
@@ -59,7 +60,12 @@ def forecast(
     found = look(plan, runs_dir / recipe.name)
     model = _skeleton(plan)
     parameters = sum(p.numel() for p in model.parameters())
-    stages = {name: _stage(plan, name, found, model, known, utilisation) for name in recipe.train}
+    stages = {
+        name: _rollout_stage(plan, name, found, model, known, utilisation, runs_dir / recipe.name)
+        if name in plan.rollouts
+        else _stage(plan, name, found, model, known, utilisation)
+        for name in recipe.train
+    }
     return {
         "recipe": recipe.name,
         "parameters": parameters,
@@ -158,7 +164,6 @@ def _stage(
     work = _work(lengths, learned, settings, steps["value"], seed if found.exact else None)
     longest = int(lengths.max())
     most = min(settings.tokens_per_micro_batch, settings.batch_size * lengths.shape[1] * longest)
-    shape = _shape(model, settings)
     facts: dict[str, Any] = {
         "objective": settings.objective.name,
         "stream": stage_stream(plan, name),
@@ -173,18 +178,28 @@ def _stage(
         "longest": longest,
         "packing": _packing(lengths, settings, steps["value"], seed),
         "micro_batch_tokens": max(longest, most),
-        "memory": {},
-        "flops": None,
     }
+    passes, once = _passes(plan, name, lengths, learned, scale)
+    return facts | _memory_and_flops(
+        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], work, passes, once
+    )
+
+
+def _memory_and_flops(
+    plan: Plan, name: str, model: Any, gpus: Mapping[str, Gpu], utilisation: float, tokens: int, work: Work,
+    passes: float, once: Work | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A stage's peak memory with micro-batches of so many tokens, and its operations, for each GPU and number of them."""
+    settings = plan.recipe.train[name]
+    shape = _shape(model, settings)
+    facts: dict[str, Any] = {"memory": {}, "flops": None}
     if shape is None:
         return facts
-    facts["memory"]["cpu"] = {"1": _memory(shape, settings, facts["micro_batch_tokens"], None, 1, plan.context)}
+    facts["memory"]["cpu"] = {"1": _memory(shape, settings, tokens, None, 1, plan.context)}
     for gpu_name, gpu in gpus.items():
         facts["memory"][gpu_name] = {
-            str(count): _memory(shape, settings, facts["micro_batch_tokens"], gpu, count, plan.context)
-            for count in COUNTS
+            str(count): _memory(shape, settings, tokens, gpu, count, plan.context) for count in COUNTS
         }
-    passes, once = _passes(plan, name, lengths, learned, scale)
     facts["flops"] = {}
     for gpu_name, gpu in gpus.items():
         again = facts["memory"][gpu_name]["1"]["checkpointed_layers"] / shape.layers
@@ -194,6 +209,55 @@ def _stage(
         )
         facts["flops"][gpu_name] = {**spent_flops, "gpu_hours": spent}
     return facts
+
+
+def _rollout_stage(
+    plan: Plan, name: str, found: Look, model: Any, gpus: Mapping[str, Gpu], utilisation: float, folder: Path
+) -> dict[str, Any]:
+    """A stage that draws its own rows: all of it at most, for how long its answers are and which become rows shows when they
+    are drawn."""
+    settings = plan.recipe.train[name]
+    ahead = rounds_ahead(plan, name, found.asked[name], found.sentence)
+    whole = dict.fromkeys(("value", "low", "high"), ahead.rows)
+    facts = {
+        "objective": settings.objective.name,
+        "stream": "rollouts",
+        "at_most": True,
+        "rows": whole,
+        "too_long": 0,
+        "held_out": 0,
+        "steps": dict.fromkeys(("value", "low", "high"), ahead.steps),
+        "tokens": round(ahead.work.tokens),
+        "learned_tokens": round(ahead.work.learned),
+        "row_tokens": ahead.row_tokens,
+        "reference_tokens": 0,  # a round's are held in memory
+        "longest": ahead.longest,
+        "packing": None,
+        "micro_batch_tokens": max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round)),
+        "rollouts": {**ahead.to_json(), "measured": measured_speed(plan, name, folder, ahead)},
+    }
+    passes = 0.0 if _is_linear(plan, name) else 1.0
+    return facts | _memory_and_flops(
+        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], ahead.work, passes, _once(plan, name, ahead)
+    )
+
+
+def _is_linear(plan: Plan, name: str) -> bool:
+    objective = on_policy(plan.objectives[name]) if plan.rollouts[name].settings.updates == 1 else plan.objectives[name]
+    return is_linear(objective) and not any(map(reads_logps, plan.modifiers[name]))
+
+
+def _once(plan: Plan, name: str, ahead: RoundsAhead) -> Work | None:
+    """What runs through a model once for each round's rows: a reference, a teacher, the student before it moves."""
+    bound, objective = plan.rollouts[name], plan.objectives[name]
+    objective = on_policy(objective) if bound.settings.updates == 1 else objective
+    models = [
+        any(map(needs_reference, [objective, *plan.modifiers[name]])),
+        bound.settings.teacher is not None,
+        bound.settings.teacher is not None or needs_behaviour(objective),
+    ]
+    each, times = ahead.rows_once, sum(models)
+    return Work(each.tokens * times, each.learned * times, each.squares * times) if times else None
 
 
 def _steps(settings: StageSettings, rows: int) -> int:
@@ -367,7 +431,8 @@ def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: flo
 
 def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -> dict[str, int]:
     """Bytes: what a run leaves, and the most that a stage has beside it while it runs: two checkpoints (of all weights and their
-    moments; a LoRA adapter's are small), its encoded rows, and a reference's log-probs."""
+    moments; a LoRA adapter's are small), its encoded rows, and a reference's log-probs. rollouts: the answers that stages draw, at
+    most: an id, a log-prob and about four characters for each token."""
     students, while_training = 0, 0
     for name, settings in plan.recipe.train.items():
         students += parameters * (2 if settings.save_dtype == "bfloat16" else 4)
@@ -375,4 +440,10 @@ def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -
         while_training = max(
             while_training, 2 * state + 4 * (stages[name]["row_tokens"] + stages[name]["reference_tokens"])
         )
-    return {"rooms": found.disk_bytes, "students": students, "while_training": while_training}
+    sampled = sum(s["rollouts"]["generated_tokens_at_most"] for s in stages.values() if "rollouts" in s)
+    return {
+        "rooms": found.disk_bytes,
+        "students": students,
+        "while_training": while_training,
+        "rollouts": 12 * sampled,
+    }

@@ -17,6 +17,8 @@ COMPONENTS = {  # what a table shows, and of which parts of the estimate it is t
     "working": ("working",),
 }
 
+_WORDS = {"rollouts": "own answers"}  # what a stream is called in the table
+
 
 def text(found: Mapping[str, Any]) -> str:
     """The whole answer."""
@@ -68,12 +70,17 @@ def _stages(found: Mapping[str, Any]) -> str:
     table = []
     for name, stage in found["stages"].items():
         flops = next(iter(stage["flops"].values()))["total"] if stage["flops"] else None
+        packing, most = stage["packing"], "<= " if stage.get("at_most") else ""
+        steps = "" if stage.get("rollouts", {}).get("steps_exact") else most
         table.append([
-            name, stage["objective"], f"{_amount(stage['rows'])} {stage['stream']}", _amount(stage["steps"]), _short(stage["tokens"]),
-            f"{stage['longest']:,}", f"{stage['packing']['saved_share_of_padded']:.0%}",
-            f"{stage['packing']['micro_batches_a_step']:.1f}/step", "-" if flops is None else f"{flops:.2e}",
+            name, stage["objective"], f"{most}{_amount(stage['rows'])} {_WORDS.get(stage['stream'], stage['stream'])}",
+            f"{steps}{_amount(stage['steps'])}", f"{most}{_short(stage['tokens'])}", f"{most}{stage['longest']:,}",
+            "-" if packing is None else f"{packing['saved_share_of_padded']:.0%}",
+            "-" if packing is None else f"{packing['micro_batches_a_step']:.1f}/step",
+            "-" if flops is None else f"{most}{flops:.2e}",
         ])  # fmt: skip
     lines = _table(header, table)
+    lines += [_rollouts(name, stage["rollouts"]) for name, stage in found["stages"].items() if "rollouts" in stage]
     for name, stage in found["stages"].items():
         lost = [
             f"{stage[key]:,} {words}"
@@ -82,6 +89,21 @@ def _stages(found: Mapping[str, Any]) -> str:
         ]
         lines += [f"{name}: without {' and '.join(lost)}"] if lost else []
     return "\n".join(lines)
+
+
+def _rollouts(name: str, rounds: Mapping[str, Any]) -> str:
+    """What a stage that draws its own rows draws, what is not known of it, and its pace where it has drawn some."""
+    said = (
+        f"{name}: {rounds['rounds']:,} rounds of {rounds['problems_a_round']:,} problems, {rounds['answers']:,} answers of its own, "
+        f"at most {_short(rounds['generated_tokens_at_most'])} tokens sampled; all its numbers are upper bounds: {rounds['unknown']}"
+    )
+    pace = rounds["measured"]
+    if pace is None:
+        return said + "."
+    return said + (
+        f" (measured here over {pace['rounds']:,} rounds: {pace['tokens_an_answer']:.0f} tokens an answer, "
+        f"{pace['tokens_a_second']:,.0f} tokens/s, {pace['hours']:.3g} h for all rounds)."
+    )
 
 
 def _memory(found: Mapping[str, Any], gpu: str) -> str:
@@ -136,6 +158,7 @@ def _rest(found: Mapping[str, Any]) -> str:
     lines = [
         f"disk      {_bytes(disk['rooms'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
         f"{_bytes(disk['while_training'])} beside while a stage trains"
+        + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]
     if exam["dev_answers"]:
         lines.append(

@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ from redistill.io.executors import LocalProcesses, cores
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
-from redistill.pipeline import graph
+from redistill.pipeline import graph, rollouts
 from redistill.pipeline.extra_stages import apply_to_shard
 from redistill.pipeline.plan import Plan
 from redistill.pipeline.stages import stages_of
-from redistill.records import Dropped, Example, Group, content_id
+from redistill.records import Dropped, Example, Group, Problem, content_id
 from redistill.select import is_dev, select_shard
 from redistill.select.stage import encode
 from redistill.verify.policy import labels_heard
@@ -74,7 +74,8 @@ class Stream:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was found. problems, traces, dev: in all. dropped: reasons of the accounts `examples` and `pairs`, counted in the
-    sample. disk_bytes: of the rooms before training."""
+    sample. disk_bytes: of the rooms before training. asked: by stage with rollouts, the problems that it asks; `lengths` are
+    those of their prompts, prefill included."""
 
     exact: bool
     sentence: str
@@ -85,6 +86,7 @@ class Look:
     dropped: dict[str, dict[str, int]]
     outcomes: dict[str, int]
     disk_bytes: int
+    asked: dict[str, Stream] = field(default_factory=dict)
 
 
 def look(plan: Plan, folder: Path) -> Look:
@@ -108,7 +110,9 @@ def _is_made(room: StageFolder) -> bool:
 def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
     ledger = room.ledger()
     tokens, problems, traces, outcomes = dict[str, int](), 0, 0, Counter[str]()
+    asking = _Asking(plan)
     for group in room.read("groups"):
+        asking.add(group.problem)
         problems, traces = problems + 1, traces + len(group.traces)
         tokens |= {trace.id: trace.num_tokens or 0 for trace in group.traces}
         outcomes.update(trace.verdict.outcome.value for trace in group.traces)
@@ -126,7 +130,33 @@ def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
         dropped={name: ledger["accounts"][name]["dropped"] for name in ("examples", "pairs")},
         outcomes=dict(outcomes.most_common()),
         disk_bytes=sum(_size(folder / name) for name in ("corpus", "verify", "select")),
+        asked={name: _asked(lengths, _just(len(lengths))) for name, lengths in asking.lengths.items()},
     )
+
+
+class _Asking:
+    """Of each stage with rollouts the tokens of the prompts it would ask: pipeline/rollouts.py, problem by problem."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.lengths: dict[str, list[int]] = {name: [] for name in plan.rollouts}
+        self.configs = {name: rollouts.eval_config_of(plan, name) for name in plan.rollouts}
+
+    def add(self, problem: Problem) -> None:
+        """Held-out problems, and those without a gold answer that needs one, are not asked."""
+        recipe = self.plan.recipe
+        if is_dev(problem.id, seed=recipe.seed, dev_fraction=recipe.corpus.dev_fraction):
+            return
+        for name, config in self.configs.items():
+            if problem.answer is None and rollouts.needs_gold(self.plan.rollouts[name]):
+                continue
+            text = config.render(problem) + config.sampling.prefill
+            self.lengths[name].append(len(loading.encode_prompts(self.plan.tokenizer, [text])[0]))
+
+
+def _asked(lengths: Sequence[int], amount: Amount) -> Stream:
+    rows = np.asarray(lengths, dtype=np.int64).reshape(-1, 1)
+    return Stream(rows, np.zeros_like(rows), [], amount)
 
 
 def _size(folder: Path) -> int:
@@ -197,6 +227,12 @@ def _sampled(plan: Plan) -> Look:
         per_problem = [counts[group.problem.id] for group in there[False]]
         wanted = len(per_problem) if exact else total - total_held
         streams[name] = Stream(*_rows(plan, records[name], tokens, sides), _scaled(per_problem, wanted))
+    asking = _Asking(plan)
+    for group in there[False]:
+        asking.add(group.problem)
+    # of the problems that are not held out, the share that is asked
+    share_asked = {name: len(lengths) / max(1, len(there[False])) for name, lengths in asking.lengths.items()}
+    not_held = len(there[False]) if exact else total - total_held
     gradable = [int(group.problem.id in dev) for group in there[True]]
     return Look(
         exact=exact,
@@ -208,6 +244,10 @@ def _sampled(plan: Plan) -> Look:
         dropped={name: dict(shard.accounts[name].dropped.most_common()) for name in ("examples", "pairs")},
         outcomes=dict(Counter(t.verdict.outcome.value for g in groups for t in g.traces).most_common()),
         disk_bytes=int(2 * size * (1 if exact else total / len(groups))),  # select: about as much as the other two
+        asked={
+            name: _asked(lengths, _just(round(not_held * share_asked[name])))
+            for name, lengths in asking.lengths.items()
+        },
     )
 
 

@@ -1,0 +1,69 @@
+"""A stage's rollouts in a recipe: what does not fit together is one sentence, and a recipe written out whole is the same recipe."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from redistill.config.parsing import parse_recipe
+from redistill.errors import OperatorError
+from redistill.pipeline.plan import make_plan
+from tiny_recipe import RECIPE
+
+
+def recipe(objective="grpo", *, stage=None, **rollouts):
+    own = {"objective": objective, "start": "sft", "learning_rate": 1e-3, **(stage or {})}
+    drawn = {"problems": 2, "n": 2, "rounds": 2, "updates": 1, **rollouts}
+    return parse_recipe(
+        {**copy.deepcopy(RECIPE), "train": {**RECIPE["train"], "own": {**own, "rollouts": drawn}}}, "here"
+    )
+
+
+@pytest.mark.parametrize("objective", ["sft", "redi", "grpo"])
+def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective):
+    """A run's recipe.yaml and a model card hold every field; what nobody set must not count as set."""
+    short = recipe(objective)
+    whole = parse_recipe(short.model_dump(), "recipe.yaml")
+    assert whole == short
+    assert make_plan(whole).rollouts["own"].settings == make_plan(short).rollouts["own"].settings
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"stage": {"steps": 4}}, r"own\.rollouts\.updates: 2 rounds of 1 steps are all the steps there are"),
+        ({"stage": {"epochs": 2}}, r"own\.rollouts\.updates: 2 rounds of 1 steps are all"),
+        ({"objective": "sft", "advantage": "mean"}, r"own\.rollouts\.advantage: sft asks for no advantages"),
+        ({"objective": "sft", "pairing": "random"}, r"own\.rollouts\.pairing: sft reads no pairs"),
+        ({"objective": "redi", "keep": "all"}, r"own\.rollouts\.keep: pairs are what the pairing takes"),
+        ({"keep": "correct"}, r"own\.rollouts\.keep: grpo compares right answers with wrong ones"),
+        ({"advantage": "teacher"}, r"the advantage `teacher` and the table `teacher` go together"),
+        ({"reward": [{"name": "accuracy", "weight": 0}]}, r"own\.rollouts\.reward: every reward has weight 0"),
+        ({"objective": "kto"}, r"kto compares rows of a whole data set, which rollouts are not"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
+    with pytest.raises(OperatorError, match=sentence):
+        make_plan(recipe(**changes))
+
+
+HOW_TO = Path(__file__).parents[2] / "docs/how-to/sampling-my-student.md"
+
+
+def test_every_stage_on_the_how_to_page_is_one_that_could_run():
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)]
+    assert len(blocks) == 5
+    for name, stage in ((name, stage) for block in blocks for name, stage in block.items()):
+        tree = copy.deepcopy(RECIPE)
+        plan = make_plan(parse_recipe({**tree, "train": {"sft": tree["train"]["sft"], name: stage}}, "page"))
+        assert plan.rollouts[name].settings.rounds == stage["rollouts"]["rounds"]
+
+
+def test_every_method_of_the_how_to_pages_table_is_one_that_could_run():
+    rows = re.findall(r"^\| .+? \| `(.+?)` \| `([a-z-]+)` \|$", HOW_TO.read_text(), re.MULTILINE)
+    assert len(rows) == 6
+    for objective, advantage in rows:
+        bound = make_plan(recipe(yaml.safe_load(objective), advantage=advantage)).rollouts["own"]
+        assert bound.settings.advantage.name == advantage
