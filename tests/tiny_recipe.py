@@ -35,5 +35,9 @@ def with_rollouts():
     """The recipe with two stages that draw their own rows: GRPO, and pairs of the student's own answers."""
     own = {"problems": 2, "n": 2, "rounds": 2, "updates": 1, "max_new_tokens": 4}
     stage = {"start": "sft", "learning_rate": 1e-3, "batch_size": 4, "rollouts": own}
-    train = {"sft": RECIPE["train"]["sft"], "grpo": {"objective": "grpo", **stage}, "own": {"objective": "redi", **stage}}
+    train = {
+        "sft": RECIPE["train"]["sft"],
+        "grpo": {"objective": "grpo", **stage},
+        "own": {"objective": "redi", **stage},
+    }
     return {**RECIPE, "train": train}

@@ -33,7 +33,9 @@ from redistill.safety.paths import check_links
 from redistill.verify.pool import VerifierPool
 from redistill.verify.stage import judged, verified_shard
 
-ROLLOUTS = "_rollouts"  # in place of a benchmark; no benchmark may be called so, for such a name begins with a letter or digit
+ROLLOUTS = (
+    "_rollouts"  # in place of a benchmark; no benchmark may be called so, for such a name begins with a letter or digit
+)
 
 
 def label_of(plugin: Plugin) -> str:
