@@ -219,6 +219,7 @@ def _rollout_stage(
     settings = plan.recipe.train[name]
     ahead = rounds_ahead(plan, name, found.asked[name], found.sentence)
     whole = dict.fromkeys(("value", "low", "high"), ahead.rows)
+    micro_batch = max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round))
     facts = {
         "objective": settings.objective.name,
         "stream": "rollouts",
@@ -233,12 +234,12 @@ def _rollout_stage(
         "reference_tokens": 0,  # a round's are held in memory
         "longest": ahead.longest,
         "packing": None,
-        "micro_batch_tokens": max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round)),
+        "micro_batch_tokens": micro_batch,
         "rollouts": {**ahead.to_json(), "measured": measured_speed(plan, name, folder, ahead)},
     }
     passes = 0.0 if _is_linear(plan, name) else 1.0
     return facts | _memory_and_flops(
-        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], ahead.work, passes, _once(plan, name, ahead)
+        plan, name, model, gpus, utilisation, micro_batch, ahead.work, passes, _once(plan, name, ahead)
     )
 
 
@@ -249,8 +250,8 @@ def _is_linear(plan: Plan, name: str) -> bool:
 
 def _once(plan: Plan, name: str, ahead: RoundsAhead) -> Work | None:
     """What runs through a model once for each round's rows: a reference, a teacher, the student before it moves."""
-    bound, objective = plan.rollouts[name], plan.objectives[name]
-    objective = on_policy(objective) if bound.settings.updates == 1 else objective
+    bound, written = plan.rollouts[name], plan.objectives[name]
+    objective = on_policy(written) if bound.settings.updates == 1 else written
     models = [
         any(map(needs_reference, [objective, *plan.modifiers[name]])),
         bound.settings.teacher is not None,
