@@ -19,8 +19,8 @@ from gpu_checks.table import Bench, Row, below, holds
 from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing, takes_varlen
 from redistill.records import Pair
 from redistill.train.coefficients import step_loss
-from redistill.train.modifiers import MODIFIERS
-from redistill.train.objectives import OBJECTIVES, needs_pairs
+from redistill.train.modifiers import MODIFIERS, adds_loss
+from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_values
 from redistill.train.step import Reference, backward_step, token_batch
 from redistill.train.token_batch import VALUES
 
@@ -148,7 +148,11 @@ def objectives(bench: Bench) -> Iterator[Row]:
     example_rows = encoded(singles, bench.work / "objective-examples")
     truths: dict[str, tuple[Any, Any, Sequence[Any], Tensor, dict[str, Tensor]]] = {}
     for name in OBJECTIVES:
-        if name in formulas.EXAMPLES:
+        if "advantage" in needs_values([OBJECTIVES[name]]):  # rows of own answers: sampling and steps are the run's
+            yield holds(
+                f"{name}: rows of own answers", True, "not run here", "tests hold it against hand-worked gradients"
+            )
+        elif name in formulas.EXAMPLES:
             each = [token_logps(truth.model, ids_of(e.prompt), [*ids_of(e.completion), END]) for e in singles]
             loss = -torch.cat(each).mean()
             truths[name] = (OBJECTIVES[name], example_rows, (), loss, truth.gradients(loss))
@@ -165,7 +169,8 @@ def objectives(bench: Bench) -> Iterator[Row]:
             truths[name] = (OBJECTIVES[name], used, (), loss, truth.gradients(loss))
             yield holds(f"{name}: second formula", True, "none", "held against its own function in fp64")
     for under in UNDER_MODIFIERS:
-        for chosen in [*([name] for name in MODIFIERS), list(MODIFIERS)]:
+        of_pairs = [n for n, m in MODIFIERS.items() if needs_pairs(m) or not adds_loss(m)]
+        for chosen in [*([name] for name in of_pairs), of_pairs]:
             if any(name not in formulas.MODIFIERS for name in chosen):
                 yield holds(f"{under} with {chosen[0]}", False, "no second formula", "one in gpu_checks/formulas.py")
                 continue

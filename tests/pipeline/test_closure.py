@@ -200,4 +200,5 @@ VALUES = {
     ("redistill.model.rendering", "check_template"),
     ("redistill.model.rendering", "renderer"),
     ("redistill.pipeline.extra_stages", "feeding"),
+    ("redistill.verify", "check_verifiers"),
 }

@@ -55,7 +55,7 @@ def job_of(problems=PROBLEMS, rewards=((1.0, right),), advantage="group", max_ne
         problems=problems,
         rewards=rewards,
         advantage=ADVANTAGES[advantage] if isinstance(advantage, str) else advantage,
-        pairing=functools.partial(certain, max_pairs=2),
+        pairing=functools.partial(certain, max_pairs=2, _keep_truncated=True),
         pool=HerePool(),
         author="own",
         seed=seed,

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from redistill.config.binding import function_of
-from redistill.corpus.sources.files import SUFFIXES, read_rows, resolve
+from redistill.corpus.sources.files import read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.io.atomic import sync_file, trouble
 from redistill.io.progress import bar
@@ -31,6 +31,7 @@ from redistill.verify import VERIFIERS, VerifierPool, check_verifiers
 
 LOOK_AHEAD = 100  # rows in which a column must appear at least once
 _PARQUET_ROWS = 1_000
+WRITTEN = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")  # more can be read
 
 
 def verify_file(
@@ -135,8 +136,8 @@ def _writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     if out is None:
         yield lambda row: None
         return
-    if not out.name.endswith(SUFFIXES):
-        raise OperatorError(f"--out: {out} must end in {', '.join(SUFFIXES)}.")
+    if not out.name.endswith(WRITTEN):
+        raise OperatorError(f"--out: {out} must end in {', '.join(WRITTEN)}.")
     partial_file = out.with_name(out.name + ".part")
     try:
         with _parquet(partial_file) if out.suffix == ".parquet" else _lines(partial_file, out.suffix) as write:

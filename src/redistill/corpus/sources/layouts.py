@@ -257,7 +257,9 @@ def _is_one_conversation(chosen: tuple[tuple[str, str | None], ...]) -> bool:
 def _has_gold(group: Group) -> bool:
     """Whether a problem has a gold answer that is not the trace itself: a human solution under two names judges nothing."""
     gold = group.problem.answer
-    return gold is not None and all(trace.completion.strip() != gold.strip() for trace in group.traces)
+    if gold is None:
+        return False
+    return not group.traces or any(trace.completion.strip() != gold.strip() for trace in group.traces)
 
 
 def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset: str = "") -> Layout:
