@@ -32,7 +32,9 @@ from redistill.safety.paths import check_links
 from redistill.verify.pool import VerifierPool
 from redistill.verify.stage import judged, verified_shard
 
-ROLLOUTS = "_rollouts"  # in place of a benchmark; no benchmark may be called so, for such a name begins with a letter or digit
+ROLLOUTS = (
+    "_rollouts"  # in place of a benchmark; no benchmark may be called so, for such a name begins with a letter or digit
+)
 
 
 def label_of(plugin: Plugin) -> str:
@@ -87,7 +89,7 @@ def _rooms(run: Path, students: list[str] | None, benchmarks: list[str] | None) 
     if not found:
         raise OperatorError(f"{run} holds no scored answers; run `redistill evaluate`, or its recipe to `evaluate`.")
     for wanted, place, what in ((students, 0, "student"), (benchmarks, 1, "benchmark")):
-        known = sorted({row[place] for row in found})
+        known = sorted({str(row[place]) for row in found})
         for name in wanted or ():
             if name not in known:
                 raise OperatorError(f"{run} has no answers of {what} {name!r}{did_you_mean(name, known)}")

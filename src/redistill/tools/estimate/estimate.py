@@ -219,7 +219,7 @@ def _rollout_stage(
     settings = plan.recipe.train[name]
     ahead = rounds_ahead(plan, name, found.asked[name], found.sentence)
     whole = dict.fromkeys(("value", "low", "high"), ahead.rows)
-    facts = {
+    facts: dict[str, Any] = {
         "objective": settings.objective.name,
         "stream": "rollouts",
         "at_most": True,
@@ -242,15 +242,19 @@ def _rollout_stage(
     )
 
 
+def _objective(plan: Plan, name: str) -> Any:
+    """The objective as the stage runs it: train/rollout_supply.py."""
+    one_update = plan.rollouts[name].settings.updates == 1
+    return on_policy(plan.objectives[name]) if one_update else plan.objectives[name]
+
+
 def _is_linear(plan: Plan, name: str) -> bool:
-    objective = on_policy(plan.objectives[name]) if plan.rollouts[name].settings.updates == 1 else plan.objectives[name]
-    return is_linear(objective) and not any(map(reads_logps, plan.modifiers[name]))
+    return is_linear(_objective(plan, name)) and not any(map(reads_logps, plan.modifiers[name]))
 
 
 def _once(plan: Plan, name: str, ahead: RoundsAhead) -> Work | None:
     """What runs through a model once for each round's rows: a reference, a teacher, the student before it moves."""
-    bound, objective = plan.rollouts[name], plan.objectives[name]
-    objective = on_policy(objective) if bound.settings.updates == 1 else objective
+    bound, objective = plan.rollouts[name], _objective(plan, name)
     models = [
         any(map(needs_reference, [objective, *plan.modifiers[name]])),
         bound.settings.teacher is not None,
