@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from made_up_run import RECIPE, write_scores
+from test_report_costs import write_model
 
 from redistill.io.parquet import write_records
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
@@ -151,7 +152,10 @@ def test_the_other_sections_say_what_such_a_stage_read(folder: Path) -> None:
     assert row[3] == "40 own answers" and row[4] == "8 undecided"
     assert any(isinstance(b, Text) and "the answers that grpo sampled" in b.text for b in funnel(run))
     assert _role(run, "grpo") == "GRPO" and _role(run, "redi") == "REDI"
-    assert stage_cost(run, "grpo").tokens == 1200
+    assert stage_cost(run, "grpo").tokens == 1200 and stage_cost(run, "grpo").flops is None
+    write_model(folder / "train/grpo/model")
+    # 38 parameters; rounds with set updates take each of their 40 rows once: 30 tokens a row, whatever batch_size says
+    assert stage_cost(RunFiles(folder), "grpo").flops == pytest.approx(1200 * (6 * 38 + 6 * 2 * 4 * 30))
     assert 'id="own-answers' in render(run)
 
 

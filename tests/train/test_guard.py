@@ -331,3 +331,13 @@ def test_rounds_whose_figures_nobody_can_say_are_left_out():
     for entry in history:
         entry |= {"length": 0.0, "entropy": 0.0}
     assert judge(history, SETTINGS).state == "steady"  # nothing was longer at the start
+
+
+def test_a_pass_rate_that_falls_by_less_than_probe_drop_is_no_sign_however_sure():
+    def fell(by):
+        return [drawn(n, reward=0.2 if n <= 5 else 0.9, pass_rate=0.5 - (by if n > 5 else 0)) for n in range(1, 11)]
+
+    assert judge(fell(0.04), SETTINGS).reasons == () and judge(fell(0.06), SETTINGS).reasons == (
+        "reward_up_accuracy_down",
+    )
+    assert judge(fell(0.04), GuardSettings(probe_drop=0.03)).reasons == ("reward_up_accuracy_down",)

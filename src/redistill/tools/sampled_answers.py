@@ -86,7 +86,7 @@ def _of_group(
             use = "" if reason else _pairs(recipe, stage, group, trace_id)
         else:
             mine = f"answer {index} to {group.problem.id}"
-            reason = next((d["reason"] for d in drops if d["id"] == trace_id and d["detail"] == mine), "")
+            reason = next((d["reason"] for d in drops if d["detail"] == mine), "")
             use = "" if reason else _advantage(recipe, stage, group, index)
         logprobs = sampled.get(index, [])
         yield Occurrence(

@@ -219,8 +219,7 @@ def _rollout_stage(
     settings = plan.recipe.train[name]
     ahead = rounds_ahead(plan, name, found.asked[name], found.sentence)
     whole = dict.fromkeys(("value", "low", "high"), ahead.rows)
-    micro_batch = max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round))
-    facts = {
+    facts: dict[str, Any] = {
         "objective": settings.objective.name,
         "stream": "rollouts",
         "at_most": True,
@@ -234,24 +233,28 @@ def _rollout_stage(
         "reference_tokens": 0,  # a round's are held in memory
         "longest": ahead.longest,
         "packing": None,
-        "micro_batch_tokens": micro_batch,
+        "micro_batch_tokens": max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round)),
         "rollouts": {**ahead.to_json(), "measured": measured_speed(plan, name, folder, ahead)},
     }
     passes = 0.0 if _is_linear(plan, name) else 1.0
     return facts | _memory_and_flops(
-        plan, name, model, gpus, utilisation, micro_batch, ahead.work, passes, _once(plan, name, ahead)
+        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], ahead.work, passes, _once(plan, name, ahead)
     )
 
 
+def _objective(plan: Plan, name: str) -> Any:
+    """The objective as the stage runs it: train/rollout_supply.py."""
+    one_update = plan.rollouts[name].settings.updates == 1
+    return on_policy(plan.objectives[name]) if one_update else plan.objectives[name]
+
+
 def _is_linear(plan: Plan, name: str) -> bool:
-    objective = on_policy(plan.objectives[name]) if plan.rollouts[name].settings.updates == 1 else plan.objectives[name]
-    return is_linear(objective) and not any(map(reads_logps, plan.modifiers[name]))
+    return is_linear(_objective(plan, name)) and not any(map(reads_logps, plan.modifiers[name]))
 
 
 def _once(plan: Plan, name: str, ahead: RoundsAhead) -> Work | None:
     """What runs through a model once for each round's rows: a reference, a teacher, the student before it moves."""
-    bound, written = plan.rollouts[name], plan.objectives[name]
-    objective = on_policy(written) if bound.settings.updates == 1 else written
+    bound, objective = plan.rollouts[name], _objective(plan, name)
     models = [
         any(map(needs_reference, [objective, *plan.modifiers[name]])),
         bound.settings.teacher is not None,
