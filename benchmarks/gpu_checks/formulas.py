@@ -120,6 +120,7 @@ OBJECTIVES: dict[str, tuple[Callable[[PairOfSides], Tensor], float]] = {
     "dpop": (_dpop, 1.0),
     "nca": (_nca, 1.0),
 }
+POLICY = {"reinforce", "grpo"}  # objectives of a student's own answers
 EXAMPLES = {"sft"}  # objectives of examples: the mean over all completion tokens of the step
 
 
@@ -136,6 +137,26 @@ def sft_loss(sides: Sequence[Side]) -> Tensor:
 
 
 # --- modifiers ----------------------------------------------------------------------------------------------------
+
+
+def policy_loss(
+    name: str, logps: Sequence[Tensor], advantages: Sequence[Tensor], behaviour: Sequence[Tensor]
+) -> Tensor:
+    """`reinforce` and `grpo` with their defaults on answers, each (tokens,): the mean over answers of the mean over tokens."""
+    losses = []
+    for lp, a, before in zip(logps, advantages, behaviour, strict=True):
+        if name == "reinforce":
+            losses.append(-(a * lp).mean())
+        else:  # min(r A, clip(r, .8, 1.2) A)
+            r = (lp - before).exp()
+            losses.append(-torch.minimum(r * a, r.clamp(0.8, 1.2) * a).mean())
+    return torch.stack(losses).mean()
+
+
+def divergence(logps: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
+    """k3 over all tokens of the step: exp(ref - lp) - (ref - lp) - 1."""
+    apart = torch.cat([before - lp for lp, before in zip(logps, reference, strict=True)])
+    return (apart.exp() - apart - 1).mean()
 
 
 def _prefix(pair: PairOfSides) -> int:

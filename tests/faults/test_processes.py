@@ -35,8 +35,12 @@ def items(count: int) -> list[Any]:
     return [(problem, make_trace(problem.id, f"<answer>{n + 1}</answer>")) for n, problem in enumerate(problems)]
 
 
-def test_a_worker_that_the_kernel_kills_costs_no_verdict() -> None:
-    """Killed with its hands full, as the kernel does for memory: what it was at is tried again in a fresh one."""
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_worker_that_the_kernel_kills_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, counted: bool) -> None:
+    """Killed with its hands full, as the kernel does for memory: what it was at is tried again in a fresh one; also where
+    it was killed after it had told an answer and before it had counted it."""
+    if not counted:
+        monkeypatch.setattr("redistill.verify.pool.os.pread", lambda *where: bytes(8))
     with VerifierPool(EXACT, workers=1, timeout_seconds=60, memory_mb=1024) as pool:
         found, killed = [], []
         for verdicts in pool.judge(items(300)):

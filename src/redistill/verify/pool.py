@@ -243,7 +243,8 @@ class VerifierPool:
     def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> Iterator[tuple[_Unit, Verdict]]:
         """End a worker; its current unit gets a timeout, or its second try; the rest of its batch goes back to the front."""
         worker.process.poll() if reason == "wall_clock" else worker.process.wait()
-        done = int.from_bytes(os.pread(worker.counter.fileno(), 8, 0), "little")
+        # it counts a unit when it begins the next, so one that was killed between the two has answered more than it counted
+        done = max(int.from_bytes(os.pread(worker.counter.fileno(), 8, 0), "little"), worker.answered)
         code = self._end(worker)
         # the kernel's timers: processor time, and wall clock where it came before the pool looked
         reason = {-signal.SIGPROF: "cpu_time", -signal.SIGALRM: "wall_clock"}.get(code, reason)
