@@ -19,7 +19,13 @@ PROBLEMS = [make_problem(f"{a}+{b}=", answer=str(a + b), source="sums") for a in
 def recipe_of(objective="grpo", *, prompt="bare", modifiers=(), start="sft", **rollouts):
     """The tiny recipe with one more stage, `own`, on own answers."""
     settings = {"problems": 4, "n": 4, "rounds": 3, "updates": 1, "max_new_tokens": 6, **rollouts}
-    own = {"objective": objective, "start": start, "learning_rate": 1e-3, "modifiers": list(modifiers), "rollouts": settings}
+    own = {
+        "objective": objective,
+        "start": start,
+        "learning_rate": 1e-3,
+        "modifiers": list(modifiers),
+        "rollouts": settings,
+    }
     train = {"sft": RECIPE["train"]["sft"], "own": own}
     return parse_recipe({**RECIPE, "prompt": {"template": prompt}, "train": train}, "here")
 

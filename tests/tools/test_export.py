@@ -105,7 +105,9 @@ def test_verl_lowers_our_step_in_micro_batches(tmp_path, name):
     with modules_of(folder, "loss", **stubs):
         advantages, returns = registries["adv"]["redistill"](scores, mask, index=GROUPS, config=None)
         assert torch.equal(advantages, returns) and torch.equal(advantages != 0, mask.bool())
-        config = ActorConfig({"dp_size": 1, "batch_num_tokens": sum(COUNTS), "global_batch_size": 4, "loss_scale_factor": None})
+        config = ActorConfig(
+            {"dp_size": 1, "batch_num_tokens": sum(COUNTS), "global_batch_size": 4, "loss_scale_factor": None}
+        )
         loss = 0.0
         for here in (slice(0, 1), slice(1, 4)):  # the pair of a problem is parted
             part, figures = registries["loss"]["redistill"](
@@ -131,7 +133,9 @@ def test_verls_files_are_its_own_columns_and_settings(tmp_path):
         given = tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True)
         text = "x" + problem["statement"]
         assert given["input_ids"] == loading.encode_prompts(tokenizer, [text])[0]
-        assert row["reward_model"] == {"style": "rule", "ground_truth": problem["answer"]} and row["data_source"] == "sums"
+        assert (
+            row["reward_model"] == {"style": "rule", "ground_truth": problem["answer"]} and row["data_source"] == "sums"
+        )
     script = folder / "run.sh"
     assert script.stat().st_mode & stat.S_IXUSR
     fake = tmp_path / "bin" / "python3"
@@ -143,8 +147,12 @@ def test_verls_files_are_its_own_columns_and_settings(tmp_path):
     modules, path, *words = done.stdout.splitlines()
     assert (modules, path) == ("loss", str(folder)) and words[-1] == "trainer.nnodes=2"
     settings = dict(word.split("=", 1) for word in words[2:])
-    assert settings["algorithm.adv_estimator"] == settings["actor_rollout_ref.actor.policy_loss.loss_mode"] == "redistill"
-    assert settings["data.train_files"] == f"'{folder}/train.parquet'" and settings["actor_rollout_ref.rollout.n"] == "4"
+    assert (
+        settings["algorithm.adv_estimator"] == settings["actor_rollout_ref.actor.policy_loss.loss_mode"] == "redistill"
+    )
+    assert (
+        settings["data.train_files"] == f"'{folder}/train.parquet'" and settings["actor_rollout_ref.rollout.n"] == "4"
+    )
     assert settings["actor_rollout_ref.model.custom_chat_template"] == "'" + tokenizer.chat_template + "'"
     assert settings["actor_rollout_ref.actor.kl_loss_coef"] == "0.02" and settings["data.train_batch_size"] == "4"
     assert settings["actor_rollout_ref.actor.kl_loss_type"] == "low_var_kl"
@@ -162,7 +170,10 @@ def test_verls_reward_manager_says_nan_where_nobody_can_say(tmp_path):
 
     class Batch:
         def __init__(self, problem):
-            self.batch = {"responses": torch.tensor([*ids, 0, 0]), "attention_mask": torch.tensor([1, 1, *[1] * len(ids), 0, 0])}
+            self.batch = {
+                "responses": torch.tensor([*ids, 0, 0]),
+                "attention_mask": torch.tensor([1, 1, *[1] * len(ids), 0, 0]),
+            }
             self.non_tensor_batch = {"extra_info": {"problem": json.dumps(problem)}}
 
         def __getitem__(self, place):
@@ -185,7 +196,11 @@ def test_verls_reward_manager_says_nan_where_nobody_can_say(tmp_path):
         loop.close()
     assert known == {"reward_score": 0.5, "reward_extra_info": {"undecided": 0.0}}
     assert unknown["reward_score"] != unknown["reward_score"] and unknown["reward_extra_info"] == {"undecided": 1.0}
-    assert asked[0]["completion"] == "2+2=#4" and asked[0]["finish_reason"] == "stop" and asked[0]["num_tokens"] == len(ids)
+    assert (
+        asked[0]["completion"] == "2+2=#4"
+        and asked[0]["finish_reason"] == "stop"
+        and asked[0]["num_tokens"] == len(ids)
+    )
 
 
 # --- prime-rl ---------------------------------------------------------------------------------------------------------
@@ -245,7 +260,9 @@ def test_prime_rls_files_are_a_package_and_a_configuration(tmp_path):
     assert settings["trainer"]["optim"]["lr"] == 1e-3
     package = folder / "redistill_taskset"
     assert tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert {"__init__.py", "loss.py", "prompts.parquet", "reward.py", "recipe.yaml"} == {p.name for p in package.iterdir()}
+    assert {"__init__.py", "loss.py", "prompts.parquet", "reward.py", "recipe.yaml"} == {
+        p.name for p in package.iterdir()
+    }
     compile((package / "__init__.py").read_text(), "taskset", "exec")
 
 
@@ -283,7 +300,9 @@ class Hosted:
         assert sampling_params.max_tokens == 6 and sampling_params.stop == [self.tokenizer.eos_token_id]
         sequences = []
         for place in range(num_samples):
-            ids = self.tokenizer(self.texts[place], add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+            ids = self.tokenizer(self.texts[place], add_special_tokens=False)["input_ids"] + [
+                self.tokenizer.eos_token_id
+            ]
             sequences.append(types.SimpleNamespace(tokens=ids, logprobs=[-0.5] * len(ids)))
         return Done(types.SimpleNamespace(sequences=sequences))
 
@@ -328,7 +347,9 @@ def test_tinker_draws_rounds_and_lowers_our_objective(tmp_path, name, capsys):
     tokenizer = loading.load_tokenizer(recipe.student)
     service = Hosted(tokenizer, ["1#11", "2#2", "3", "44"])
     with modules_of(folder, "reward", "loss", "train", **tinker_stub()) as (reward, _, train):
-        reward.rewards = lambda rows: [{"1#11": 1.0, "2#2": 0.0, "3": None, "44": 0.0}[row["completion"]] for row in rows]
+        reward.rewards = lambda rows: [
+            {"1#11": 1.0, "2#2": 0.0, "3": None, "44": 0.0}[row["completion"]] for row in rows
+        ]
         assert train.main(service, model="m", rank="8") == "tinker://student"
     assert service.base == ("m", 8, 0) and "round 2 update 2" in capsys.readouterr().out
     assert service.rates == pytest.approx([1e-3, 1e-3 * 3 / 4, 1e-3 * 2 / 4, 1e-3 / 4])
@@ -336,14 +357,20 @@ def test_tinker_draws_rounds_and_lowers_our_objective(tmp_path, name, capsys):
     # right "1#11" first: prompts are masked, position i predicts token i + 1
     ids = first.loss_fn_inputs["target_tokens"].data
     end = tokenizer.eos_token_id
-    assert ids[-5:] == tokenizer("1#11", add_special_tokens=False)["input_ids"] + [end] and gradient[:-5].abs().max() == 0
+    assert (
+        ids[-5:] == tokenizer("1#11", add_special_tokens=False)["input_ids"] + [end] and gradient[:-5].abs().max() == 0
+    )
     texts = [tokenizer.decode(d.loss_fn_inputs["target_tokens"].data, skip_special_tokens=True) for d, _ in others]
     if name == "redi":
-        assert gradient[-5:].tolist() == pytest.approx([-1 / 5] * 5) and others[0][1][-4:].tolist() == pytest.approx([0.2] * 4)
+        assert gradient[-5:].tolist() == pytest.approx([-1 / 5] * 5) and others[0][1][-4:].tolist() == pytest.approx(
+            [0.2] * 4
+        )
         assert [text[-3:] for text in texts] == ["2#2"]
     elif name == "sft":
         assert not others and gradient[-5:].tolist() == pytest.approx([-1 / 5] * 5)
-    elif name == "grpo":  # the answer that nobody could judge is no row; A = 1 - 1/3, ratio clipped or not by its own log-probs
+    elif (
+        name == "grpo"
+    ):  # the answer that nobody could judge is no row; A = 1 - 1/3, ratio clipped or not by its own log-probs
         assert len(others) == 2
     else:
         assert len(others) == 1 and gradient[-5:].max() < 0 < others[0][1][-4:].min()
@@ -351,7 +378,10 @@ def test_tinker_draws_rounds_and_lowers_our_objective(tmp_path, name, capsys):
 
 def test_tinker_hosts_no_folder_of_ours(tmp_path):
     folder = exported(tmp_path, "tinker", recipe_of({"name": "redi"}))
-    with modules_of(folder, "reward", "loss", "train", **tinker_stub()) as (*_, train), pytest.raises(SystemExit, match="model=NAME"):
+    with (
+        modules_of(folder, "reward", "loss", "train", **tinker_stub()) as (*_, train),
+        pytest.raises(SystemExit, match="model=NAME"),
+    ):
         train.main(None)
     assert "train a model of tinker's" in (folder / "README.md").read_text()
 
@@ -444,4 +474,6 @@ def test_the_verb_says_where_the_files_are_and_code_of_ones_own_goes_along(tmp_p
 
 def test_a_student_that_no_folder_names_is_written_beside(tmp_path):
     folder = exported(tmp_path, "trl", recipe_of(start="base"))
-    assert (folder / "model" / "model.safetensors").exists() and 'MODEL = str(HERE / "model")' in (folder / "train.py").read_text()
+    assert (folder / "model" / "model.safetensors").exists() and 'MODEL = str(HERE / "model")' in (
+        folder / "train.py"
+    ).read_text()

@@ -48,7 +48,9 @@ def drawn():
         return found
 
     with RewardFunction(recipe, workers=1) as of_recipe:
-        config = EvalConfig(engine, lambda p: p.statement, {}, of_recipe.verifier, Sampling(4, 1.0, 1.0, 99), 0, recipe.verify)
+        config = EvalConfig(
+            engine, lambda p: p.statement, {}, of_recipe.verifier, Sampling(4, 1.0, 1.0, 99), 0, recipe.verify
+        )
         job = RolloutJob(
             recipe.train["own"].rollouts, config, problems, of_recipe.rewards, ADVANTAGES["group"], PAIRINGS["certain"],
             of_recipe._pool, "own", 0,
@@ -66,7 +68,10 @@ def test_the_round_holds_every_kind_of_answer(drawn):
     traces = [trace for _, trace in found.answers]
     outcomes = {trace.verdict.outcome for trace in traces}
     assert len(traces) == 500
-    assert {Outcome.correct, Outcome.incorrect, Outcome.ungradable} <= outcomes and outcomes & {Outcome.no_answer, Outcome.truncated}
+    assert {Outcome.correct, Outcome.incorrect, Outcome.ungradable} <= outcomes and outcomes & {
+        Outcome.no_answer,
+        Outcome.truncated,
+    }
     assert sum("reward" in trace.scores for trace in traces) not in (0, 500)
 
 
@@ -108,10 +113,16 @@ def test_exported_rewards_of_500_stored_answers_are_those_of_the_stage(drawn, tm
         ({"problem": {"text": "1+1="}, "completion": "2"}, "problem has no 'text'"),
         ({"problem": "1+1=", "anwser": "2", "completion": "2"}, "unknown key 'anwser'; did you mean 'answer'?"),
         ({"problem": "1+1=", "answer": "2", "gold": "2", "completion": "2"}, "write either `answer` or `gold`"),
-        ({"problem": "1+1=", "answer": ["2"], "completion": "2"}, r"`answer` must be the gold answer as text, not \['2'\]"),
+        (
+            {"problem": "1+1=", "answer": ["2"], "completion": "2"},
+            r"`answer` must be the gold answer as text, not \['2'\]",
+        ),
         ({"problem": "1+1=", "completion": "2", "finish_reason": "eos"}, "`finish_reason` must be"),
         ({"problem": "1+1=", "completion": "2", "num_tokens": -1}, "`num_tokens` must be a count of tokens, not -1"),
-        ({"problem": {"statement": "1+1=", "metadata": [1]}, "completion": "2"}, "`metadata` of its problem must be a table"),
+        (
+            {"problem": {"statement": "1+1=", "metadata": [1]}, "completion": "2"},
+            "`metadata` of its problem must be a table",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_read_is_one_sentence(drawn, row, said):

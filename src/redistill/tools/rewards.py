@@ -29,6 +29,10 @@ OF_PROBLEM = ("statement", "answer", "answer_type", "source", "metadata")
 FINISH_REASONS = ("stop", "length", None)
 
 
+class RowError(OperatorError):
+    """A row that cannot be read: the caller's mistake, not the recipe's."""
+
+
 def stage_for(recipe: Recipe, stage: str | None) -> str:
     """The stage that is meant: the named one, else the last one with `rollouts`, else the last one. OperatorError where none
     is called so."""
@@ -88,46 +92,46 @@ class RewardFunction:
 
 def _group(row: Any, place: int) -> Group:
     if not isinstance(row, Mapping):
-        raise OperatorError(f"row {place}: it is not a table; write one with problem, answer and completion.")
+        raise RowError(f"row {place}: it is not a table; write one with problem, answer and completion.")
     unknown = [key for key in row if key not in KNOWN]
     if unknown:
-        raise OperatorError(f"row {place}: unknown key {unknown[0]!r}{did_you_mean(str(unknown[0]), KNOWN)}")
+        raise RowError(f"row {place}: unknown key {unknown[0]!r}{did_you_mean(str(unknown[0]), KNOWN)}")
     problem = _problem(row, place)
     completion, reason, tokens = row.get("completion"), row.get("finish_reason"), row.get("num_tokens")
     if not isinstance(completion, str):
-        raise OperatorError(f"row {place}: `completion` must be the text of an answer, not {_said(completion)}.")
+        raise RowError(f"row {place}: `completion` must be the text of an answer, not {_said(completion)}.")
     if reason not in FINISH_REASONS:
-        raise OperatorError(f'row {place}: `finish_reason` must be "stop", "length" or missing, not {_said(reason)}.')
+        raise RowError(f'row {place}: `finish_reason` must be "stop", "length" or missing, not {_said(reason)}.')
     if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0):
-        raise OperatorError(f"row {place}: `num_tokens` must be a count of tokens, not {_said(tokens)}.")
+        raise RowError(f"row {place}: `num_tokens` must be a count of tokens, not {_said(tokens)}.")
     return Group(problem, (make_trace(problem.id, completion, finish_reason=reason, num_tokens=tokens),))
 
 
 def _problem(row: Mapping[str, Any], place: int) -> Problem:
     if ("problem" in row) == ("prompt" in row):
-        raise OperatorError(f"row {place}: write either `problem` or `prompt`.")
+        raise RowError(f"row {place}: write either `problem` or `prompt`.")
     asked = row.get("problem", row.get("prompt"))
     facts = dict(asked) if isinstance(asked, Mapping) else {"statement": asked}
     unknown = [key for key in facts if key not in OF_PROBLEM]
     if unknown:
-        raise OperatorError(f"row {place}: problem has no {unknown[0]!r}{did_you_mean(str(unknown[0]), OF_PROBLEM)}")
+        raise RowError(f"row {place}: problem has no {unknown[0]!r}{did_you_mean(str(unknown[0]), OF_PROBLEM)}")
     if "answer" in row and "gold" in row:
-        raise OperatorError(f"row {place}: write either `answer` or `gold`.")
+        raise RowError(f"row {place}: write either `answer` or `gold`.")
     gold = row.get("answer", row.get("gold"))
     if gold is not None:
         facts["answer"] = gold
     if not isinstance(facts.get("statement"), str):
-        raise OperatorError(f"row {place}: `problem` must be text, or a table with `statement`.")
+        raise RowError(f"row {place}: `problem` must be text, or a table with `statement`.")
     answer = facts.get("answer")
     if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
         answer = str(answer)
     if answer is not None and not isinstance(answer, str):
-        raise OperatorError(f"row {place}: `answer` must be the gold answer as text, not {_said(answer)}.")
+        raise RowError(f"row {place}: `answer` must be the gold answer as text, not {_said(answer)}.")
     if not isinstance(facts.get("metadata") or {}, Mapping):
-        raise OperatorError(f"row {place}: `metadata` of its problem must be a table, not {_said(facts['metadata'])}.")
+        raise RowError(f"row {place}: `metadata` of its problem must be a table, not {_said(facts['metadata'])}.")
     for key in ("answer_type", "source"):
         if facts.get(key) is not None and not isinstance(facts[key], str):
-            raise OperatorError(f"row {place}: `{key}` of its problem must be text, not {_said(facts[key])}.")
+            raise RowError(f"row {place}: `{key}` of its problem must be text, not {_said(facts[key])}.")
     return make_problem(
         facts["statement"],
         answer=answer,
