@@ -26,13 +26,13 @@ def split(completion: str) -> tuple[str | None, str]:
     """
     text, thinking = completion.strip(), None
     if tags := list(thinking_tags(text)):
-        opening, closing = tags[0], tags[-1]
-        if not closing.closes or len(tags) > 2 or (len(tags) == 2 and (opening.closes or opening.name != closing.name)):
+        first, last = tags[0], tags[-1]
+        if not last.closes or len(tags) > 2 or (len(tags) == 2 and (first.closes or first.name != last.name)):
             raise _broken(f"{', '.join(text[tag.start : tag.end] for tag in tags[:4])} are no pair")
-        if len(tags) == 2 and text[: opening.start].strip():
-            raise _broken(f"text stands before {text[opening.start : opening.end]}")
-        thinking = text[opening.end if len(tags) == 2 else 0 : closing.start].strip()
-        text = text[closing.end :].strip()
+        if len(tags) == 2 and text[: first.start].strip():
+            raise _broken(f"text stands before {text[first.start : first.end]}")
+        thinking = text[first.end if len(tags) == 2 else 0 : last.start].strip()
+        text = text[last.end :].strip()
     for opening, closing in _ANSWER:
         # Plain text may speak of <answer> or hold it as code; only around the whole of the rest is it a tag.
         if text.startswith(opening) or text.endswith(closing):
