@@ -60,7 +60,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "DIAGNOSES",
     "TRACKERS",
 )
-FUNCTIONS = (*PLUG_INS, "METRICS", "SECTIONS", "CHECKS", "EXECUTORS")
+FUNCTIONS = (*PLUG_INS, "METRICS", "SPLITTERS", "SECTIONS", "CHECKS", "EXECUTORS")
 REGISTRIES = (*FUNCTIONS, "BENCHMARKS", "GPUS", "TEMPLATES", "VERBS")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
