@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 from mini import MINI
+
 from redistill.io.parquet import read_records
 
 
