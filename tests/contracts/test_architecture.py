@@ -60,7 +60,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "DIAGNOSES",
     "TRACKERS",
 )
-FUNCTIONS = (*PLUG_INS, "METRICS", "SECTIONS", "CHECKS", "EXECUTORS")
+FUNCTIONS = (*PLUG_INS, "METRICS", "SPLITTERS", "SECTIONS", "CHECKS", "EXECUTORS")
 REGISTRIES = (*FUNCTIONS, "EXPORTS", "BENCHMARKS", "GPUS", "TEMPLATES", "VERBS")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -214,7 +214,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
     from redistill.errors import OperatorError
 
     table = registry(name)
-    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
+    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "model": "m", "by": "x"}
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}
         assert bind(table, Plugin(name=key, options=options), "here").keywords == options
