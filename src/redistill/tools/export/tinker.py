@@ -1,5 +1,5 @@
 """Export to tinker: a script that draws rounds and lowers our objective by `forward_backward_custom`, which hands a loss the
-log-probs of all of a step's answers at once. Looked up in tinker-cookbook: recipes/rl_loop.py, preference/train_dpo.py."""
+log-probs of all of a step's answers at once. Looked up in tinker-cookbook: its RL loop and its DPO trainer."""
 
 import pprint
 from pathlib import Path
