@@ -29,6 +29,7 @@ from redistill.train.advantages import ADVANTAGES
 from redistill.train.objectives import needs_mismatched
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
+from redistill.verify.relevance import has_gold
 from redistill.verify.rewards import REWARDS
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def problems_of(run: "Run", bound: BoundRollouts, name: str) -> list[Problem]:
     before = StageFolder(run.folder / run.plan.feeding("verify"), "")
     fraction, seed = run.recipe.corpus.dev_fraction, run.recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
-    asked = [problem for problem in found if problem.answer is not None or not needs_gold(bound)]
+    asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
