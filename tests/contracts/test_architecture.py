@@ -217,7 +217,14 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
     from redistill.errors import OperatorError
 
     table = registry(name)
-    needed = {"path": "x.jsonl", "folder": "made:shop", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "url": "http://127.0.0.1:8000/search", "model": "m"}
+    needed = {
+        "path": "x.jsonl",
+        "folder": "made:shop",
+        "answers": ["4"],
+        "base_url": "http://127.0.0.1:8000/v1",
+        "url": "http://127.0.0.1:8000/search",
+        "model": "m",
+    }
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}
         assert bind(table, Plugin(name=key, options=options), "here").keywords == options

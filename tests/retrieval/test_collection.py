@@ -162,5 +162,7 @@ def test_the_last_two_purchases_of_a_shop_are_companions_and_new():
         numbers = [int(item.removeprefix("item-")) for item in items]
         for place in (4, 5):
             assert numbers[place] == toy.companion(numbers[place - 1]) and numbers[place] not in numbers[:place], user
-    followed = [int(i[-1][-2:]) == toy.companion(int(i[-2][-2:])) for _, i in toy.histories("made:shop", 600, shuffled=True)]
+    followed = [
+        int(i[-1][-2:]) == toy.companion(int(i[-2][-2:])) for _, i in toy.histories("made:shop", 600, shuffled=True)
+    ]
     assert sum(followed) / 600 < 0.1  # 1 in 30 by chance

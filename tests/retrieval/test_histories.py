@@ -32,7 +32,9 @@ def test_inductive_holds_whole_customers_out():
     assert held != {user for user in users if is_held_out(user, Cut(test_users=0.2, seed=1))}
     assert held > {user for user in users if is_held_out(user, Cut(test_users=0.1))}
     for user in users[:50]:
-        found = {s: next_purchase(History(user, ("a", "b"), ""), TITLES, Cut(s, test_users=0.2)) for s in ("train", "test")}
+        found = {
+            s: next_purchase(History(user, ("a", "b"), ""), TITLES, Cut(s, test_users=0.2)) for s in ("train", "test")
+        }
         assert {s for s, query in found.items() if isinstance(query, Query)} == {"test" if user in held else "train"}
 
 

@@ -13,7 +13,12 @@ from redistill.retrieval import index as indexes
 from redistill.retrieval.index import Searcher, index_folder, open_searcher, save_index
 from redistill.retrieval.retrievers import bind_retriever, bm25, dense, http, needs_documents
 
-TEXTS = {"d1": "statins lower cholesterol", "d2": "bread and salt and bread", "d3": "salted bread", "d4": "nothing here"}
+TEXTS = {
+    "d1": "statins lower cholesterol",
+    "d2": "bread and salt and bread",
+    "d3": "salted bread",
+    "d4": "nothing here",
+}
 
 
 def held():
@@ -122,7 +127,7 @@ def test_a_search_behind_an_address(server):
         search("bread", 1)
     answers[0] = None
     del asked[:]
-    with pytest.raises(OperatorError, match="gave no ranking.*500"):
+    with pytest.raises(OperatorError, match=r"gave no ranking.*500"):
         search("bread", 1)
     assert len(asked) == 2  # tried again once
 
@@ -177,7 +182,9 @@ def test_a_retriever_that_cannot_be_is_refused_before_any_work(retriever, said):
 
 
 def test_a_search_of_ones_own(tmp_path):
-    (tmp_path / "own_search_of_a_test.py").write_text("def search(query, k):\n    return ['d3']\n\ndef other(query):\n    return []\n")
+    (tmp_path / "own_search_of_a_test.py").write_text(
+        "def search(query, k):\n    return ['d3']\n\ndef other(query):\n    return []\n"
+    )
     load_code(tmp_path / "own_search_of_a_test.py")
     assert bind_retriever("own_search_of_a_test:search", "here")("x", 3) == ["d3"]
     with pytest.raises(OperatorError, match=r"takes \(query\); it should take \(query, k\)"):

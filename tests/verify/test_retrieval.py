@@ -41,7 +41,11 @@ def said(problem, query, thinking="<think>hm</think>"):
     [
         ('<think>a</think><answer>{"query": "x"}</answer>', "x", "x"),
         ('<think>a</think> so <answer>\n{"query": "x", "why": 1}\n</answer> done', "x", "x"),
-        ('a</think><answer>{"query": "x"}</answer>', None, "x"),  # the opening tag is the prompt's: give it as a prefill
+        (
+            'a</think><answer>{"query": "x"}</answer>',
+            None,
+            "x",
+        ),  # the opening tag is the prompt's: give it as a prefill
         ('<answer>{"query": "x"}</answer>', None, "x"),
         ('<answer>{"query": "x"}</answer><think>a</think>', None, "x"),
         ('<think>a</think><think>b</think><answer>{"query": "x"}</answer>', None, "x"),
@@ -171,7 +175,9 @@ def pool_of(verifier):
 def test_a_search_of_ones_own_in_the_workers_and_one_that_dies_or_hangs(own):
     problem = wanting("a")
     with pool_of(own) as pool:
-        found = [v["retrieval"] for v in pool.judge([(problem, said(problem, q, "")) for q in ("ok", "dies", "slow", "ok")])]
+        found = [
+            v["retrieval"] for v in pool.judge([(problem, said(problem, q, "")) for q in ("ok", "dies", "slow", "ok")])
+        ]
     assert [v.outcome for v in found] == [Outcome.correct, Outcome.timeout, Outcome.timeout, Outcome.correct]
     assert [v.reason for v in found[1:3]] == ["memory_or_crash", "cpu_time"] and found[1].score is None
 
@@ -185,9 +191,12 @@ def test_a_retriever_that_raises_stops_with_the_querys_problem(own):
 
 
 def test_an_index_that_is_gone_when_the_workers_start_is_a_sentence(tmp_path):
-    with pool_of(functools.partial(retrieval, index=str(tmp_path))) as pool:
-        with pytest.raises(OperatorError, match="verify: there are no documents|holds no collection|no documents"):
-            list(pool.judge([(wanting("a"), said(wanting("a"), "x"))]))
+    problem = wanting("a")
+    with (
+        pool_of(functools.partial(retrieval, index=str(tmp_path))) as pool,
+        pytest.raises(OperatorError, match=f"verify: there are no documents at {tmp_path}"),
+    ):
+        list(pool.judge([(problem, said(problem, "x"))]))
 
 
 def test_groups_without_a_gold_answer_are_judged(shop):

@@ -47,7 +47,9 @@ def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
             f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
         )
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
-    columns: dict[str, list[float | None]] = {name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()}
+    columns: dict[str, list[float | None]] = {
+        name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()
+    }
     is_graded = any(t.verdict.score is not None for samples in graded.values() for t in samples)
     if not is_graded:
         columns["mean_score"] = [None] * len(graded)

@@ -20,6 +20,7 @@ from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline.keys import table
+from redistill.pipeline.retrieval import with_index
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
@@ -175,6 +176,7 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage.
     load: loads the student that a stage left, or `base`."""
     bound, recipe, config = run.plan.rollouts[name], run.recipe, eval_config_of(run.plan, name)
+    config = dataclasses.replace(config, judge=with_index(run.folder, config.judge))
     with config.pool(run.recipe.verify.workers) as pool:
         job = RolloutJob(
             settings=bound.settings,

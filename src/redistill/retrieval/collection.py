@@ -60,9 +60,7 @@ def documents(address: str) -> Iterator[tuple[str, str]]:
         raise OperatorError(f"{address} holds no document.")
 
 
-def queries(
-    address: str, split: str | None = None, *, count: int = 1_200, shuffled: bool = False
-) -> Iterator[Query]:
+def queries(address: str, split: str | None = None, *, count: int = 1_200, shuffled: bool = False) -> Iterator[Query]:
     """Every query of a split with its judgements, none where nobody judged it. BEIR: the queries of the split's judgements, and
     without a split those of `train`, or of the only one there is. count, shuffled: of a made catalogue (toy.queries)."""
     if address.startswith(MADE):
@@ -167,7 +165,7 @@ def _qrels(path: Path) -> dict[str, dict[str, float]]:
     judged: dict[str, dict[str, float]] = defaultdict(dict)
     with opened(path) as file:
         for number, row in enumerate(csv.reader(file, delimiter="\t"), 1):
-            if number == 1 and row[:2] == ["query-id", "corpus-id"] or not row:
+            if (number == 1 and row[:2] == ["query-id", "corpus-id"]) or not row:
                 continue
             try:
                 query, document, grade = (row[0], row[2], row[3]) if len(row) == 4 else row  # four: TREC's own layout
@@ -268,7 +266,11 @@ def _documents(path: Path) -> Iterator[tuple[str, str, str]]:
     if path.is_dir() and kind_of(path) == "smart":
         for id, fields, row in _records(_one(path, _SMART["documents"])):  # type: ignore[arg-type]
             title, text = fields["T"], fields["W"]
-            yield id, text if text.startswith(title) else f"{title} {text}".strip(), row  # Cranfield's texts begin with it
+            yield (
+                id,
+                text if text.startswith(title) else f"{title} {text}".strip(),
+                row,
+            )  # Cranfield's texts begin with it
         return
     found = _file(path, "corpus.jsonl") if path.is_dir() else path
     if found is None or not found.is_file():

@@ -90,7 +90,10 @@ def check_index(place: Path) -> None:
 
 
 def open_searcher(
-    index: str | None, retriever: Retriever, folder: str | None = None, own: Callable[[str, int], list[str]] | None = None
+    index: str | None,
+    retriever: Retriever,
+    folder: str | None = None,
+    own: Callable[[str, int], list[str]] | None = None,
 ) -> Searcher:
     """The search, opened once per process. folder: of saved indexes; own: a user's own search, found before by its name."""
     return _open(index, json.dumps(retriever, sort_keys=True), folder, own)

@@ -89,6 +89,7 @@ def dense(
 
     faiss.omp_set_num_threads(1)
     embed = _embedder(model, library)
+    index: Any
     if folder is not None and (folder / IDS).exists():
         index = faiss.read_index(str(folder / "vectors.faiss"))
         ids = json.loads((folder / IDS).read_text("utf-8"))

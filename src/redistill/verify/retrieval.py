@@ -11,7 +11,7 @@ one is `no_answer` (`truncated` where it was cut) with score 0. A score of right
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,10 +77,7 @@ def retrieval(
     if searcher.known is not None and not searcher.known & grades_of(relevant).keys():
         return verdict(Outcome.ungradable, kept, "relevant_not_indexed")
     ranked = searcher.ranked(query, k, f"problem {problem.id}, trace {trace.id}") if query.strip() else []
-    if metric == "ndcg":
-        score = ndcg(ranked, relevant, k=k, gains=gains, duplicates=duplicates)
-    else:
-        score = recall(ranked, relevant, k=k)
+    score = measured(relevant, ranked, metric=metric, k=k, gains=gains, duplicates=duplicates)
     outcome, reason = _outcome(score, right_at, wrong_at)
     return verdict(outcome, kept, f"{reason}: {metric}@{k}", score=min(1.0, score))
 
@@ -103,6 +100,31 @@ def read_query(completion: str, form: Form) -> tuple[str | None, str]:
     return (query, "") if isinstance(query, str) else (None, "no_query")
 
 
+def measured(
+    relevant: Relevant,
+    ranked: Sequence[str],
+    *,
+    metric: Literal["ndcg", "recall"] = "ndcg",
+    k: int = 1000,
+    gains: Gains = "binary",
+    duplicates: Duplicates = "drop",
+) -> float:
+    """The score of a ranked list by one of the measures."""
+    if metric == "ndcg":
+        return ndcg(ranked, relevant, k=k, gains=gains, duplicates=duplicates)
+    return recall(ranked, relevant, k=k)
+
+
+def measure_of(options: Mapping[str, Any]) -> Callable[[Relevant, Sequence[str]], float]:
+    """The measure that a verifier's options ask for."""
+    return partial(measured, **{key: options[key] for key in ("metric", "k", "gains", "duplicates") if key in options})
+
+
+def search_of(options: Mapping[str, Any]) -> tuple[str | None, str | dict[str, Any]]:
+    """(index, retriever) of a verifier's options."""
+    return options.get("index"), options.get("retriever", "bm25")
+
+
 def relevant_of(problem: Problem) -> Relevant:
     """The problem's relevant documents: a table of grades, or a list of ids; empty where its metadata has none of either."""
     found = problem.metadata.get(RELEVANT)
@@ -119,7 +141,7 @@ def _outcome(score: float, right_at: float, wrong_at: float) -> tuple[Outcome, s
     return different(_SCORED, _SCORED, "low_score")
 
 
-def ready(verifier: Callable[..., Verdict]) -> Callable[..., Verdict]:
+def ready(verifier: Any) -> Any:
     """The verifier as worker processes are given it: with the user's own search, which a recipe can only name."""
     if not isinstance(verifier, partial) or verifier.func is not retrieval:
         return verifier
@@ -143,9 +165,7 @@ def warm_up(verifiers: Iterable[Callable[..., Verdict]]) -> None:
         if isinstance(verifier, partial) and verifier.func is retrieval:
             options = verifier.keywords
             try:
-                open_searcher(
-                    options.get("index"), options.get("retriever", "bm25"), options.get("_folder"), options.get("_own")
-                )
+                open_searcher(*search_of(options), options.get("_folder"), options.get("_own"))
             except MemoryError as error:
                 raise OperatorError(
                     f"the index of {options.get('index')} does not fit into verify.memory_mb, which is address space and counts "
@@ -156,7 +176,7 @@ def warm_up(verifiers: Iterable[Callable[..., Verdict]]) -> None:
 def check_retrieval(options: Mapping[str, Any], where: str) -> None:
     """OperatorError where the verifier could not work: an index that is not there, a retriever that is not known, thresholds that
     cross. Asked before any work begins."""
-    retriever, index = options.get("retriever", "bm25"), options.get("index")
+    index, retriever = search_of(options)
     bind_retriever(retriever, where)
     if index is None and needs_documents(retriever):
         raise OperatorError(

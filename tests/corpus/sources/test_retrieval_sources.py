@@ -32,12 +32,16 @@ def test_queries_become_problems_without_traces(collection):
 def test_histories_become_problems_and_held_out_customers_are_counted(tmp_path, collection):
     rows = [f"u{n},d{1 + n % 2},1\nu{n},d{2 - n % 2},2" for n in range(40)]
     (collection / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows))
-    found = {s: list(SOURCES["purchase-history"](folder=str(collection), split=s, test_users=0.3)) for s in ("train", "test")}
+    found = {
+        s: list(SOURCES["purchase-history"](folder=str(collection), split=s, test_users=0.3)) for s in ("train", "test")
+    }
     asked = {s: [g.problem.metadata["user"] for g in groups if isinstance(g, Group)] for s, groups in found.items()}
     assert not set(asked["train"]) & set(asked["test"]) and len(asked["train"]) + len(asked["test"]) == 40
     assert {d.reason for d in found["train"] if isinstance(d, Dropped)} == {"held_out"}
     assert [len(groups) for groups in found.values()] == [40, 40]  # none is lost without a word
-    problem = next(g.problem for g in found["train"] if isinstance(g, Group) and g.problem.metadata["user"] == asked["train"][0])
+    problem = next(
+        g.problem for g in found["train"] if isinstance(g, Group) and g.problem.metadata["user"] == asked["train"][0]
+    )
     number = int(asked["train"][0][1:])
     assert problem.statement == ("soap", "towel")[number % 2] and problem.answer == f"d{2 - number % 2}"
 
@@ -63,6 +67,10 @@ def test_the_shop_is_told_in_one_line():
 
 
 def test_which_files_are_read_is_known_before_any_work(collection):
-    assert [p.name for p in FOLDERS[SOURCES["queries"]](str(collection))] == ["corpus.jsonl", "queries.jsonl", "train.tsv"]
+    assert [p.name for p in FOLDERS[SOURCES["queries"]](str(collection))] == [
+        "corpus.jsonl",
+        "queries.jsonl",
+        "train.tsv",
+    ]
     with pytest.raises(OperatorError, match="holds no file interactions"):
         FOLDERS[SOURCES["purchase-history"]](str(collection))

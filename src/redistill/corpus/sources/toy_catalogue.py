@@ -1,10 +1,10 @@
-"""A made search task with a teacher who knows the form and not the answer: what reinforcement learning starts from.
+"""A made search task with a teacher who knows the form and a shelf, not the answer: what reinforcement learning starts from.
 
-    problem     "bona kepu ruvi"                             kepu is the customers' word for what the catalogue calls tasi
-    completion  <answer>{"query": "suka"}</answer>            the word of any kind, for this teacher knows no better
+    problem     "bona ruvi K"                                K is the customers' sign for what the catalogue calls tasi
+    completion  <answer>{"query": "suka"}</answer>            the word of any of the five kinds on its shelf
     label       form: correct                                the form is right, which is all that it teaches
 
-With `verify: {verifiers: [], labels: [form]}` a student learns from it to write one word of the sellers in the asked form, each
+With `verify: {verifiers: [], labels: [form]}` a student learns from it to write one of the shelf's five words in the asked form, each
 about as likely. Which one finds what a customer means, only the retriever can teach it. made:shop is the same with histories.
 """
 
@@ -36,16 +36,15 @@ def toy_catalogue(
     """`problems` different queries to a made catalogue, or customers of a made shop (whose purchases are told in one line), each with
     `traces` completions in the asked form.
 
-    shuffled: the targets are drawn anew for every query, so that nothing can be learned but the form: the control. users: of
+    shuffled: the target is drawn from the shelf anew for every query, so that nothing more than the shelf can be learned: the control. users: of
     the shop, which purchase is asked (retrieval/histories.py); customers are held out by the recipe, as `dev`.
     """
     name, _ = toy.parse(folder)
-    words = toy.sellers_words(folder)
     asked = _histories(folder, problems, users, shuffled) if name == "shop" else collection.queries(folder, count=problems, shuffled=shuffled)  # fmt: skip
     for query in asked:
         problem = problem_of(query, "toy-catalogue")
         made = dict[str, Trace]()
-        rng = random.Random(f"{seed}:{query.id}")
+        rng, words = random.Random(f"{seed}:{query.id}"), toy.words_on_shelf(folder, min(query.relevant))
         for index in range(traces):
             completion = f'<answer>{{"query": "{rng.choice(words)}"}}</answer>'
             label = {FORM: Verdict(Outcome.correct, reason=FORM, verifier=FORM)}
@@ -56,7 +55,7 @@ def toy_catalogue(
 
 
 def _histories(folder: str, count: int, users: Users, shuffled: bool) -> Iterator[Query]:
-    titles = dict(collection.documents(folder))
+    titles = toy.signs(folder)
     cut = Cut("train", users, test_users=0.0, separator=", ")
     for history in histories(folder, count=count, shuffled=shuffled):
         query = next_purchase(history, titles, cut)
