@@ -206,6 +206,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """A right trace that `select.keep` or `select.sample` chooses from: its problem's `value` for the sample, its own `score`
+    for keep, and `source`; None where the value is not known."""
+
+    problem_id: str
+    trace_id: str
+    source: str
+    value: str | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """What was turned away, by which stage, and why: a short stable word such as `too_long`. detail: what the word leaves
     open, such as the benchmark problem that a statement holds."""

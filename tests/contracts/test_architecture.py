@@ -63,7 +63,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "DIAGNOSES",
     "TRACKERS",
 )
-FUNCTIONS = (*PLUG_INS, "METRICS", "SECTIONS", "CHECKS", "EXECUTORS")
+FUNCTIONS = (*PLUG_INS, "METRICS", "SPLITTERS", "SECTIONS", "CHECKS", "EXECUTORS")
 REGISTRIES = (*FUNCTIONS, "BENCHMARKS", "GPUS", "TEMPLATES", "VERBS")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -224,6 +224,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
         "base_url": "http://127.0.0.1:8000/v1",
         "url": "http://127.0.0.1:8000/search",
         "model": "m",
+        "by": "x",
     }
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}

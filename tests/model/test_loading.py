@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
@@ -150,6 +150,29 @@ def test_the_seed_draws_the_weights_and_leaves_the_callers_randomness_alone():
 
 
 # --- folders ---
+
+
+def test_a_vocabulary_padded_beyond_the_tokenizer_keeps_its_size_with_tied_weights(tmp_path):
+    """huggingface/peft#2415: rows that no token uses are neither cut off on loading nor on saving."""
+    tokenizer = loading.load_tokenizer(tiny())
+    padded = len(tokenizer) + 13
+    config = AutoConfig.for_model("llama", vocab_size=padded, tie_word_embeddings=True, eos_token_id=2, **SHAPE)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "padded")
+    tokenizer.save_pretrained(tmp_path / "padded")
+    settings = StudentSettings(model=str(tmp_path / "padded"))
+    model = loading.load_model(settings, loading.load_tokenizer(settings), seed=0)
+    ids = torch.tensor([tokenizer("12+3")["input_ids"]])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    loading.save_model(model, tokenizer, tmp_path / "trained", card="a card")
+    again, _ = loading.load_folder(tmp_path / "trained")
+    weights = again.get_input_embeddings().weight
+    assert weights.shape == (padded, SHAPE["hidden_size"]) and again.config.vocab_size == padded
+    assert again.get_output_embeddings().weight is weights
+    assert torch.equal(weights, model.get_input_embeddings().weight)
 
 
 def test_a_saved_student_comes_back_to_the_bit_with_tokenizer_and_template(tmp_path):

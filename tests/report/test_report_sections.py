@@ -210,6 +210,34 @@ def test_label_noise_is_a_matrix_and_a_sentence(run: RunFiles) -> None:
     assert isinstance(basis, Details)
 
 
+def test_contradictions_between_labels_and_verifier_are_a_sentence_a_table_of_tasks_and_examples(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    example = {
+        "trace_id": "t1",
+        "task": "caesar",
+        "gold": "FISH",
+        "answer": "FISH",
+        "reason": "equal_text",
+        "end": "so FISH",
+    }
+    says_wrong = {"traces": 3, "tasks": {"caesar": 2, "spell": 1}, "examples": [example]}
+    says_right = {"traces": 5, "tasks": {"spell": 5}, "examples": []}
+    table = {"label": "source_label", "verifier": "cascade", "sentence": "source_label and cascade differ on 8 traces.",
+             "label_says_wrong": says_wrong, "label_says_right": says_right}  # fmt: skip
+    write_json(run / "verify" / "label_agreement.json", {"tables": [table]})
+    blocks = label_noise(RunFiles(run))
+    assert any(
+        isinstance(block, Text) and block.text == "source_label and cascade differ on 8 traces." for block in blocks
+    )
+    tasks, examples = [b for b in blocks if isinstance(b, Table) and "source_label" in b.caption]
+    # the task with the largest count first: spell is contradicted 5 times one way, caesar twice the other
+    assert cells(tasks) == [["spell", "1", "5"], ["caesar", "2", "0"]]
+    assert examples.caption == "cascade says correct and source_label says wrong: examples"
+    assert cells(examples) == [["caesar", "FISH", "FISH", "so FISH", "t1"]]
+
+
 def test_lengths_fall_back_to_characters_and_say_what_was_read(run_folder: Path, tmp_path: Path) -> None:
     assert "324 right traces, 137 wrong traces" in lengths(RunFiles(run_folder))[0].caption  # type: ignore[union-attr]
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))

@@ -146,7 +146,8 @@ def test_too_easy_and_too_hard_by_the_pass_rate_of_the_group():
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_lets_an_ordinary_trace_pass(name):
     text = "<think>Two and two make four.</think> The answer is \\boxed{4}."
-    assert FILTERS[name](side(text, others=["incorrect"])) is None
+    options = {"by": "quality"} if name == "score" else {}
+    assert FILTERS[name](side(text, others=["incorrect"], scores={"quality": 0.5}), **options) is None
 
 
 def test_every_reason_of_a_filter_is_explained():

@@ -32,7 +32,13 @@ def trace(text, final, *, finish_reason="stop", tokens=1, author="a", answer=Non
     """A trace with its joined verdict and, where given, the verdicts of named labels."""
     verdicts = {FINAL: Verdict(Outcome(final), answer), **{n: Verdict(Outcome(o)) for n, o in labels.items()}}
     return make_trace(
-        PROBLEM.id, text, author=author, finish_reason=finish_reason, num_tokens=tokens, verdicts=verdicts
+        PROBLEM.id,
+        text,
+        author=author,
+        finish_reason=finish_reason,
+        num_tokens=tokens,
+        verdicts=verdicts,
+        scores={"tokens": float(tokens)},
     )
 
 
@@ -69,10 +75,15 @@ def test_a_trace_cut_by_its_length_limit_is_never_rejected_even_when_judged_inco
 BOTH = {"llama_verification": "correct", "math_verify": "correct"}
 
 
+def asked(name):
+    """The options that a pairing cannot do without."""
+    return {"by": "tokens"} if name == "best-against-worst" else {}
+
+
 def told(name, group, keep=None):
     """The pairs of a pairing, told what becomes of right traces that were cut; keep None: its own default."""
     tokens = {"_token_ids": {t.id: [1] for t in group.traces}} if name == "near-miss" else {}
-    options = {} if keep is None else {"_keep_truncated": keep}
+    options = asked(name) | ({} if keep is None else {"_keep_truncated": keep})
     return PAIRINGS[name](group, **tokens, **options)
 
 
@@ -276,7 +287,7 @@ def drawn(name, rows, max_pairs):
         for i, (o, n, author, answer, _) in enumerate(rows)
     ]
     options = {"_token_ids": {t.id: row[4] for t, row in zip(traces, rows)}} if name == "near-miss" else {}
-    options |= {} if name == "redi-paper" else {"max_pairs": max_pairs}
+    options |= asked(name) | ({} if name == "redi-paper" else {"max_pairs": max_pairs})
     return partial(PAIRINGS[name], **options), traces
 
 
@@ -310,5 +321,5 @@ def test_every_pairing_gives_pairs_of_the_group_or_a_reason(name):
         dataclasses.replace(wrong, author="AB"[name == "cross-teacher"]),
     )
     tokens = {"_token_ids": {right.id: [1], wrong.id: [2]}} if name == "near-miss" else {}
-    assert texts(PAIRINGS[name](group(right, wrong), **tokens)) == [("r", "w")]
-    assert isinstance(PAIRINGS[name](group(), **tokens), str)
+    assert texts(PAIRINGS[name](group(right, wrong), **tokens, **asked(name))) == [("r", "w")]
+    assert isinstance(PAIRINGS[name](group(), **tokens, **asked(name)), str)

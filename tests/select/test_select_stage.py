@@ -29,7 +29,7 @@ from redistill.select.bind import bind_pairings
 from redistill.select.filters import completion_length, prompt_length, repetition
 from redistill.select.pairing import PAIRINGS, certain, near_miss
 from redistill.select.pairing import random as random_pairing
-from redistill.select.stage import BoundFilter, select_shard
+from redistill.select.stage import BoundFilter, select_shard, sides_against_labels
 from redistill.text.prompts import TEMPLATES, render
 from tiny_recipe import RECIPE
 
@@ -242,6 +242,39 @@ def test_the_papers_pairing_may_reject_what_the_joined_verdict_left_undecided():
     unsure = make_trace(problem.id, "b", verdicts={FINAL: Verdict(Outcome.timeout)})
     shard = select([Group(problem, (right, unsure))], pairing=PAIRINGS["redi-paper"])
     assert [(p.chosen, p.rejected) for p in records(shard, "pairs")] == [("a", "b")]
+
+
+def labelled(number, *specs):
+    """A problem whose traces have a joined verdict and the data's own label: "correct/incorrect" is right, labelled wrong."""
+    problem = make_problem(f"Question {number}", answer="4")
+    traces = []
+    for i, spec in enumerate(specs):
+        final, _, label = spec.partition("/")
+        verdicts = {FINAL: Verdict(Outcome(final)), "cascade": Verdict(Outcome(final), verifier_version="1")}
+        if label:
+            verdicts["teacher_label"] = Verdict(Outcome(label))
+        traces.append(make_trace(problem.id, f"t{i} word", author=f"a{i}", verdicts=verdicts))
+    return Group(problem, tuple(traces))
+
+
+def test_sides_of_pairs_that_the_datas_labels_contradict_are_counted_and_said():
+    groups = [
+        labelled(0, "correct/incorrect", "incorrect/incorrect"),  # a chosen side that is labelled wrong
+        labelled(1, "correct/correct", "incorrect/correct"),  # a rejected side that is labelled right
+        labelled(2, "correct/incorrect", "incorrect/correct"),  # both
+        labelled(3, "correct/correct", "incorrect/incorrect"),
+        labelled(4, "correct", "incorrect"),  # no labels: nothing is contradicted
+    ]
+    shard = select(groups)
+    assert shard.tallies["chosen_labelled_wrong"] == {"teacher_label": 2}
+    assert shard.tallies["rejected_labelled_right"] == {"teacher_label": 2}
+    said = sides_against_labels({"tallies": {name: dict(tally) for name, tally in shard.tallies.items()}})
+    assert said == (
+        "2 of 5 chosen sides are wrong by teacher_label; 2 of 5 rejected sides are right by teacher_label: "
+        "verify.policy agree leaves such traces out"
+    )
+    agreeing = select([groups[3]])
+    assert sides_against_labels({"tallies": {name: dict(tally) for name, tally in agreeing.tallies.items()}}) is None
 
 
 def test_a_filter_works_on_the_parts_it_is_set_on():

@@ -9,7 +9,7 @@ from redistill.errors import OperatorError
 
 TEXT = """\
 List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written. Of a recipe that
-is fine it is said what its sources leave out of the first rows: columns, splits, rows with a reason.
+is fine it is said what its sources leave out of a sample of the rows: columns, splits, rows with a reason.
 
 Looked at: keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers need, the
 student's tokens and context. Exit code 2 where there is a mistake. What lies on the hub is left alone.

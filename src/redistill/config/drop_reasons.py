@@ -90,6 +90,7 @@ REASONS: dict[str, tuple[str, str]] = {
     # select: what decides before any filter
     "held_out_for_dev": ("corpus.dev_fraction", "lower corpus.dev_fraction or bring more problems"),
     "not_the_first_correct": ("select.examples", "set select.examples to all"),
+    "not_the_last_correct": ("select.examples", "set select.examples to all"),
     "truncated": (
         "select.truncated_correct, select.filters.truncated",
         "let the teacher write longer, or set select.truncated_correct to keep",
@@ -127,6 +128,15 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_correct:timeout": ("verify.timeout_seconds", "raise verify.timeout_seconds"),
     "not_correct:ungradable": ("verify.verifiers, verify.labels", "check that the source's answer column is read"),
     "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
+    "not_in_sample": ("select.sample", "raise the rates of select.sample.keep"),
+    "below_least": ("select.sample.least, select.keep.least", "lower `least` of select.sample or select.keep"),
+    "above_most": ("select.sample.most", "raise select.sample.most"),
+    "unsolved": ("select.sample.unsolved", "set select.sample.unsolved to keep"),
+    "not_in_top": ("select.keep.top, select.keep.share", "raise `top` or `share` of select.keep"),
+    "no_score": (
+        "select.keep.by, select.sample.by, select.filters.score, select.pairing",
+        "check the spelling of `by`, or add the scorer that writes it to the recipe's `score`",
+    ),
     # train
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),
     "bad_span": (
@@ -148,6 +158,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "malformed_tags": ("select.filters.malformed-tags", "take the tag out of `tags` of the filter malformed-tags"),
     "special_token": ("select.filters.malformed-tags", "set `special_tokens` of the filter malformed-tags to false"),
     "no_answer": ("select.filters.no-answer", "check that the traces end in an answer the verifiers can find"),
+    "score_too_low": ("select.filters.score", "lower `least` of the filter score"),
+    "score_too_high": ("select.filters.score", "raise `most` of the filter score"),
     "too_easy": ("select.filters.pass-rate", "raise `most` of the filter pass-rate"),
     "too_hard": ("select.filters.pass-rate", "lower `least` of the filter pass-rate"),
 }

@@ -269,16 +269,81 @@ class VerifySettings(LimitSettings):
         return value
 
 
+class KeepSettings(Settings):
+    """The best right traces by a score: `top` of them, a `share` of them, or those of at `least` so much.
+
+    Ranked are the right traces that every filter lets through; `per`: over the whole corpus, or within each problem or source.
+    """
+
+    by: str  # a name of the traces' scores
+    top: int | None = Field(None, gt=0)
+    share: float | None = Field(None, gt=0, le=1)
+    least: float | None = None
+    best: Literal["highest", "lowest"] = "highest"  # lowest: of a score that falls with quality, such as perplexity
+    per: Literal["corpus", "problem", "source"] = "corpus"
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> "KeepSettings":
+        if sum(measure is not None for measure in (self.top, self.share, self.least)) != 1:
+            raise ValueError("write one of `top`, `share` and `least`")
+        if self.least is not None and {"best", "per"} & self.model_fields_set:
+            raise ValueError("`best` and `per` have no effect beside `least`; for a ceiling use the filter `score`")
+        return self
+
+
+class SampleSettings(Settings):
+    """Which problems stay, by a value that each has: a score or note of its traces, an entry of its metadata, or its answer,
+    source or answer_type. Drawn by the recipe's seed and the problem's id."""
+
+    by: str
+    # the share of a value's problems that stays (1 where it is not named), or the same number of each value
+    keep: dict[str, Annotated[float, Field(ge=0, le=1)]] | Literal["balanced"] | None = None
+    least: float | None = None
+    most: float | None = None
+    unsolved: Literal["keep", "drop"] = "keep"  # problems that a search for their difficulty did not solve
+    repeat: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict
+    )  # rows of a value's problems, this often
+
+    @field_validator("keep", "repeat", mode="before")
+    @classmethod
+    def _values_are_words(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if any(isinstance(key, bool) for key in value):
+            raise ValueError("put quotes around Yes, No, on and off, which YAML reads as true and false")
+        return {value_text(key): inner for key, inner in value.items()}
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "SampleSettings":
+        if (
+            self.keep is None
+            and self.least is None
+            and self.most is None
+            and not self.repeat
+            and self.unsolved == "keep"
+        ):
+            raise ValueError("write `keep`, `least`, `most`, `repeat` or `unsolved: drop`")
+        return self
+
+
+def value_text(value: Any) -> str:
+    """A value as `select.sample` names it: 6.0 and 6 are "6"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
-    examples: Literal["first", "all"] = "all"
+    examples: Literal["first", "last", "all"] = "all"
     # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
     truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
     limits_on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)  # parts of rows these two limit
     filters: list[FilterSettings] = Field(default_factory=list)
+    sample: SampleSettings | None = None  # which problems stay; after the filters
+    keep: KeepSettings | None = None  # the best right traces by a score; after the sample
     pairing: Plugin = Plugin(name="certain")
 
     @model_validator(mode="before")

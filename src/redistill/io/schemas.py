@@ -25,6 +25,7 @@ from redistill.records import (
     Outcome,
     Pair,
     Problem,
+    Ranked,
     Sampled,
     Span,
     Trace,
@@ -97,6 +98,9 @@ _SCHEMAS: dict[type, pa.Schema] = {
         + [(name, pa.string()) for name in ("chosen_author", "rejected_author")]
         + [(name, pa.int64()) for name in ("chosen_tokens", "rejected_tokens", "shared_tokens")]
         + [("reason", pa.string())]
+    ),
+    Ranked: pa.schema(
+        [(name, pa.string()) for name in ("problem_id", "trace_id", "source", "value")] + [("score", pa.float64())]
     ),
     Dropped: pa.schema([(name, pa.string()) for name in ("id", "stage", "reason", "detail")]),
     Origin: pa.schema(

@@ -6,7 +6,7 @@ From a list of such values the graph (graph.py) derives order, cache keys, what 
 the trash folder. A stage's function is called whether or not its result is there: it returns at once where it is whole.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,3 +84,16 @@ class Run:
 def stage_folder(run: Run, name: str, describe: Mapping[str, Any] | None = None) -> StageFolder:
     """The folder of a stage made of shards; an absolute path, for other processes may stand elsewhere."""
     return StageFolder(run.folder.absolute() / name, run.fingerprints[name], describe or {})
+
+
+def records_of(folder: Path, stream: str) -> Iterator[Any]:
+    """The records of a finished stage's stream; a generator, so nothing is read before it is asked for."""
+    yield from StageFolder(folder, "").read(stream)
+
+
+def account_text(ledger: Mapping[str, Any], name: str) -> str:
+    """One account of a ledger as words: `pairs: 7 of 9 problems kept (2 no_correct_trace)`."""
+    account = ledger["accounts"][name]
+    reasons = ", ".join(f"{n} {reason}" for reason, n in list(account["dropped"].items())[:4])
+    kept = f"{account['kept']} of {account['in']} {account['unit']}s kept"
+    return f"{name}: {kept}" + (f" ({reasons})" if reasons else "")

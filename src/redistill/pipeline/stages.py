@@ -6,7 +6,7 @@ What a stage computes is in its own folder's code; here it is given the plan's b
 one: a function that makes it, and a line in BUILDERS.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -32,14 +32,15 @@ from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
-from redistill.pipeline.stage import Run, Stage, Stream, stage_folder
+from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.report.model_card import card
 from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
-from redistill.select.stage import encode, select_part, sides_against_labels
+from redistill.select.keep import Choice
+from redistill.select.stage import encode, rank_shard, select_part, sides_against_labels, with_cuts
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -248,18 +249,20 @@ def run_select(run: Run) -> None:
     statistics = folder.folder / "statistics.json"
     if not (folder.is_finished() and statistics.exists()):
         folder.open()
-        choose = partial(
-            select_shard,
-            render=plan.render,
-            encode=partial(encode, plan.tokenizer),
-            is_dev=partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
-            pairing=plan.policies[settings.pairing.name],
-            examples=settings.examples,
-            keep_truncated=settings.truncated_correct == "keep",
-            bound_filters=plan.filters,
-            policies=plan.policies,
-        )
+        shared: dict[str, Any] = {
+            "render": plan.render,
+            "encode": partial(encode, plan.tokenizer),
+            "is_dev": partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
+            "examples": settings.examples,
+            "keep_truncated": settings.truncated_correct == "keep",
+            "bound_filters": plan.filters,
+        }
         before = StageFolder(run.folder / plan.feeding("select"), "")
+        ranked = StageFolder(folder.folder / "ranked", folder.fingerprint)
+        choice = Choice(settings.sample, settings.keep, run.recipe.seed)
+        choice = with_cuts(choice, ranked, before, partial(rank_shard, choice=choice, **shared), run.executor)
+        policies: dict[str, Any] = {"pairing": plan.policies[settings.pairing.name], "policies": plan.policies}
+        choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
             make_parts(run.executor, folder, partial(select_part, folder, choose), parts, progress.update)
@@ -578,22 +581,6 @@ def run_report(run: Run) -> None:
     if run.recipe.report.token_changes:
         write_token_changes(run.folder, run.recipe, stage_of_tokens(run.folder), pairs_shown(run.folder))
     say(f"report   {write_report(run.folder)}")
-
-
-# --- small helpers ------------------------------------------------------------------------------------------------------
-
-
-def records_of(folder: Path, stream: str) -> Iterator[Any]:
-    """The records of a finished stage's stream; a generator, so nothing is read before it is asked for."""
-    yield from StageFolder(folder, "").read(stream)
-
-
-def account_text(ledger: Mapping[str, Any], name: str) -> str:
-    """One account of a ledger as words: `pairs: 7 of 9 problems kept (2 no_correct_trace)`."""
-    account = ledger["accounts"][name]
-    reasons = ", ".join(f"{n} {reason}" for reason, n in list(account["dropped"].items())[:4])
-    kept = f"{account['kept']} of {account['in']} {account['unit']}s kept"
-    return f"{name}: {kept}" + (f" ({reasons})" if reasons else "")
 
 
 BUILDERS: dict[str, Callable[[Plan], list[Stage]]] = {

@@ -1,5 +1,6 @@
 """What a recipe's `select` table asks for, bound: the sieves a row must pass, and the pairings to compare on paper."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,13 +20,18 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
     others = {
         name: Plugin(name=name, options=most if "max_pairs" in options_of(function) else {})
         for name, function in PAIRINGS.items()
-        if name != recipe.select.pairing.name
+        if name != recipe.select.pairing.name and not _asks_for_options(function)
     }
     bound = {name: bind(PAIRINGS, plugin, "select.pairing") for name, plugin in others.items()}
     told = {name: partial(pairing, _keep_truncated=True) if keep else pairing for name, pairing in bound.items()}
     if recipe.select.pairing.name in PAIRINGS:
         own = partial(own, _keep_truncated=keep)
     return {recipe.select.pairing.name: own, **told}
+
+
+def _asks_for_options(function: Callable[..., Any]) -> bool:
+    """Whether a pairing cannot be compared on paper, for it has an option that only a recipe can give."""
+    return any(parameter.default is parameter.empty for parameter in options_of(function).values())
 
 
 def bind_filters(recipe: Recipe, context: int) -> list[BoundFilter]:

@@ -10,6 +10,7 @@ report's funnel. All lengths are tokens of the student; a completion's include t
 learns to write it.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,15 @@ def pass_rate(side: Side, *, least: float = 0.0, most: float = 1.0, min_traces: 
     return "too_easy" if rate > most else None
 
 
+def score(side: Side, *, by: str, least: float = -math.inf, most: float = math.inf) -> str | None:
+    """`PART_score_too_low`, `PART_score_too_high`: its score `by` is below `least` or above `most`; `PART_no_score`: it has
+    none. With `on: [rejected]` and `least` of a fluency score it keeps negatives that are wrong and yet well written."""
+    value = side.trace.scores.get(by)
+    if value is None or math.isnan(value):
+        return f"{side.part}_no_score"
+    return f"{side.part}_score_too_low" if value < least else f"{side.part}_score_too_high" if value > most else None
+
+
 FILTERS: dict[str, Callable[..., str | None]] = {
     "prompt-length": prompt_length,
     "completion-length": completion_length,
@@ -151,4 +161,5 @@ FILTERS: dict[str, Callable[..., str | None]] = {
     "malformed-tags": malformed_tags,
     "no-answer": no_answer,
     "pass-rate": pass_rate,
+    "score": score,
 }

@@ -13,6 +13,7 @@ become rows of the report's funnel.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 from redistill.errors import OperatorError
 from redistill.records import Group, Outcome, Trace, content_id
@@ -149,6 +150,32 @@ def same_teacher(group: Group, *, max_pairs: int = 1, seed: int = 0, _keep_trunc
     return _by_teacher(group, max_pairs, seed, _keep_truncated, lambda a, b: a == b, "no_teacher_right_and_wrong")
 
 
+def best_against_worst(
+    group: Group,
+    *,
+    by: str,
+    best: Literal["highest", "lowest"] = "highest",
+    rejected: Literal["worst", "best"] = "worst",
+    max_pairs: int = 1,
+    seed: int = 0,
+    _keep_truncated: bool = False,
+) -> Pairs | str:
+    """The right traces with the best score `by` against the wrong ones with the worst; ties are drawn by `seed`. `rejected`
+    best: against the wrong traces that score best, which are fluent but wrong. `best` lowest: of a score that falls with
+    quality. Traces without the score are left out. Reason of its own: `no_score`."""
+    sides = _sides(group, max_pairs, _keep_truncated)
+    if isinstance(sides, str):
+        return sides
+    sign = -1.0 if best == "highest" else 1.0
+    right, wrong = ([t for t in side if math.isfinite(t.scores.get(by, math.nan))] for side in sides)
+    if not right or not wrong:
+        return "no_score"
+    right.sort(key=lambda t: (sign * t.scores[by], _draw(seed, t)))
+    order = sign if rejected == "best" else -sign
+    wrong.sort(key=lambda t: (order * t.scores[by], _draw(seed, t)))
+    return _cycle(right, wrong, max_pairs)
+
+
 # --- what they share ----------------------------------------------------------------------------------------------
 
 
@@ -259,4 +286,5 @@ PAIRINGS: dict[str, Callable[..., Pairs | str]] = {
     "near-miss": near_miss,
     "cross-teacher": cross_teacher,
     "same-teacher": same_teacher,
+    "best-against-worst": best_against_worst,
 }

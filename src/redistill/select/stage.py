@@ -11,15 +11,18 @@ beside: `groups`, the same groups with the columns of columns.py, and `candidate
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from redistill.config.tables import PARTS
+from redistill.io.executors import Executor
 from redistill.io.parquet import read_records
-from redistill.io.shards import ShardInput
+from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
-from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Trace, pair_id
+from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Ranked, Trace, pair_id
 from redistill.select.filters import Filter, Side
+from redistill.select.keep import Choice, find_cuts
 from redistill.select.pairing import Pairing, Pairs
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
@@ -47,46 +50,88 @@ def select_shard(
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
+    choice: Choice | None = None,
 ) -> Shard:
     """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
 
     `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
-    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all` or `first`;
+    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all`, `first` or `last`;
     `keep_truncated`: right traces that their length limit cut are examples too (`pairing` has this bound by itself);
-    `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves.
+    `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves;
+    `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
-    "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above).
+    "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
+    than once a problem's rows are written, by its value).
     """
-    groups = list(groups)
-    ids = encode_all({t.id: t.completion for g in groups for t in g.traces}, encode)
-    groups = [with_columns(g, {t.id: len(ids[t.id]) + END_OF_TURN_TOKENS for t in g.traces}) for g in groups]
-    train = [g for g in groups if not is_dev(g.problem.id)]
-    prompts = {g.problem.id: render(g.problem) for g in train}
-    prompt_tokens = {id: len(tokens) for id, tokens in encode_all(prompts, encode).items()}
+    there = _Prepared(groups, render, encode, is_dev)
+    ids = there.token_ids
     pairing = _with_tokens(pairing, ids)
     compared = {name: _with_tokens(policy, ids) for name, policy in (policies or {}).items()}
     books = _Ledger()
     rows: list[Example] = []
     pairs: list[Pair] = []
     candidates: list[Candidate] = []
-    for group in train:
-        judge = _Judge(group, prompt_tokens[group.problem.id], bound_filters)
-        rows += _examples(group, prompts[group.problem.id], examples, keep_truncated, judge, books)
-        pairs += _pairs(group, pairing(group), prompts[group.problem.id], judge, books)
+    for group in there.train:
+        prompt = there.prompts[group.problem.id]
+        judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
+        reasons = _example_reasons(group, examples, keep_truncated, judge)
+        chosen = _chosen(group, reasons, choice, books)
+        rows += _examples(group, prompt, chosen, books)
+        if isinstance(chosen.rest, str):
+            books.drop("pairs", group.problem.id, chosen.rest)
+            continue
+        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, books) * chosen.times
         for name, policy in compared.items():
-            candidates += _candidates(group, name, policy(group), judge, ids)
-    dev = [p for g in groups if is_dev(g.problem.id) for p in _held_out(g, books)]
+            candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids)
+    dev = [p for g in there.groups if is_dev(g.problem.id) for p in _held_out(g, books)]
     for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
-        decided = (t for g in train for t in g.traces if t.verdict.outcome is outcome)
+        decided = (t for g in there.train for t in g.traces if t.verdict.outcome is outcome)
         books.tallies[name].update(_bin(_tokens(t)) for t in decided)
     streams: dict[str, tuple[type, Iterable[Any]]] = {
         "examples": (Example, rows),
         "pairs": (Pair, pairs),
         "dev": (Problem, dev),
-        "groups": (Group, groups),
+        "groups": (Group, there.groups),
         "candidates": (Candidate, candidates),
     }
     return Shard(streams, books.accounts, books.dropped, books.tallies)
+
+
+def rank_shard(
+    groups: Iterable[Group],
+    *,
+    render: Callable[[Problem], str],
+    encode: Encode,
+    is_dev: Callable[[str], bool],
+    choice: Choice,
+    examples: str = "all",
+    keep_truncated: bool = False,
+    bound_filters: Sequence[BoundFilter] = (),
+) -> Shard:
+    """Stream `ranked`: what keep and sample choose from, the right traces of these groups that no filter drops."""
+    there = _Prepared(groups, render, encode, is_dev)
+    rows = []
+    for group in there.train:
+        judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
+        reasons = _example_reasons(group, examples, keep_truncated, judge)
+        if choice.balances or choice.problem_reason(group) is None:
+            rows += [choice.row(group, trace) for trace in group.traces if reasons[trace.id] is None]
+    return Shard({"ranked": (Ranked, rows)})
+
+
+class _Prepared:
+    """A shard's groups with their columns, and of those that are trained on the prompts and all token ids."""
+
+    def __init__(
+        self, groups: Iterable[Group], render: Callable[[Problem], str], encode: Encode, is_dev: Callable[[str], bool]
+    ) -> None:
+        groups = list(groups)
+        self.token_ids = encode_all({t.id: t.completion for g in groups for t in g.traces}, encode)
+        lengths = {id: len(tokens) + END_OF_TURN_TOKENS for id, tokens in self.token_ids.items()}
+        self.groups = [with_columns(g, {t.id: lengths[t.id] for t in g.traces}) for g in groups]
+        self.train = [g for g in self.groups if not is_dev(g.problem.id)]
+        self.prompts = {g.problem.id: render(g.problem) for g in self.train}
+        self.prompt_tokens = {id: len(tokens) for id, tokens in encode_all(self.prompts, encode).items()}
 
 
 class _Ledger:
@@ -95,7 +140,7 @@ class _Ledger:
     def __init__(self) -> None:
         self.accounts = {"examples": Account("trace"), "pairs": Account("problem"), "dev": Account("problem")}
         self.dropped: list[Dropped] = []
-        names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs", "chosen_labelled_wrong", "rejected_labelled_right")  # fmt: skip
+        names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs", "chosen_labelled_wrong", "rejected_labelled_right", "repeated")  # fmt: skip
         self.tallies: dict[str, Counter[str]] = {name: Counter() for name in names}
 
     def keep(self, account: str) -> None:
@@ -141,28 +186,59 @@ def _tokens(trace: Trace) -> int:
     return trace.num_tokens
 
 
-def _examples(
-    group: Group, prompt: str, wanted: str, keep_truncated: bool, judge: _Judge, books: _Ledger
-) -> Iterable[Example]:
-    """The problem's right traces, or the first of them (the paper's D_SFT), that pass the sieves."""
-    id = group.problem.id
-    right = (t for t in group.traces if t.verdict.outcome is Outcome.correct)
-    first = next((t for t in right if keep_truncated or t.finish_reason != "length"), None)
+def _example_reasons(group: Group, wanted: str, keep_truncated: bool, judge: _Judge) -> dict[str, str | None]:
+    """Why each trace is no example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
+    last of them, that pass the sieves."""
+    right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
+    whole = [t for t in right if keep_truncated or t.finish_reason != "length"]
+    only = {"all": None, "first": whole[:1], "last": whole[-1:]}[wanted]
+    reasons: dict[str, str | None] = {}
     for trace in group.traces:
-        reason: str | None
         if trace.verdict.outcome is not Outcome.correct:
-            reason = f"not_correct:{trace.verdict.outcome}"
+            reasons[trace.id] = f"not_correct:{trace.verdict.outcome}"
         elif trace.finish_reason == "length" and not keep_truncated:
-            reason = "truncated"  # right, but cut: the student would learn to stop in the middle
-        elif wanted == "first" and trace is not first:
-            reason = "not_the_first_correct"
+            reasons[trace.id] = "truncated"  # right, but cut: the student would learn to stop in the middle
+        elif only is not None and trace not in only:
+            reasons[trace.id] = f"not_the_{wanted}_correct"
         else:
-            reason = judge(completion=trace)
-        if reason:
+            reasons[trace.id] = judge(completion=trace)
+    return reasons
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What sample and keep leave of a problem: why each trace is no example, the group that pairs are made of or the reason
+    why there are none, and how often its rows are written."""
+
+    reasons: Mapping[str, str | None]
+    rest: Group | str
+    times: int
+
+
+def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | None, books: "_Ledger") -> _Chosen:
+    if choice is None:
+        return _Chosen(reasons, group, 1)
+    if reason := choice.problem_reason(group):
+        return _Chosen({id: why or reason for id, why in reasons.items()}, reason, 1)
+    gone = choice.trace_reasons(group, [t for t in group.traces if reasons[t.id] is None])
+    rest: Group | str = replace(group, traces=tuple(t for t in group.traces if t.id not in gone))
+    right = [t.id for t in group.traces if t.verdict.outcome is Outcome.correct]
+    if right and all(id in gone for id in right):
+        rest = gone[right[0]]
+    times = choice.times(group)
+    if times > 1:
+        books.tallies["repeated"][choice.value(group) or ""] += times - 1
+    return _Chosen({id: why or gone.get(id) for id, why in reasons.items()}, rest, times)
+
+
+def _examples(group: Group, prompt: str, chosen: _Chosen, books: "_Ledger") -> Iterable[Example]:
+    """A row for each trace that has no reason against it, written as often as its problem is repeated."""
+    for trace in group.traces:
+        if reason := chosen.reasons[trace.id]:
             books.drop("examples", trace.id, reason)
         else:
             books.keep("examples")
-            yield Example(id, trace.id, prompt, trace.completion)
+            yield from [Example(group.problem.id, trace.id, prompt, trace.completion)] * chosen.times
 
 
 def _pairs(group: Group, found: Pairs | str, prompt: str, judge: _Judge, books: _Ledger) -> list[Pair]:
@@ -229,6 +305,25 @@ def _bin(tokens: int) -> str:
     """The power-of-two bin of a count of 1 or more: 300 -> "256-511"."""
     low = 1 << (tokens.bit_length() - 1)
     return f"{low}-{2 * low - 1}"
+
+
+def rank_part(room: StageFolder, rank: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
+    """Write down what one shard has to choose from; returns 1. rank: rank_shard with all but the groups bound."""
+    room.finish_shard(part.index, rank(read_records(part.path)))
+    return 1
+
+
+def with_cuts(
+    choice: Choice, room: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
+) -> Choice:
+    """The choice with the cuts of the whole corpus: `room` gets what there is to choose from, once, shard by shard."""
+    if not (choice.balances or choice.ranks):
+        return choice
+    if not room.is_finished():
+        room.open()
+        make_parts(executor, room, partial(rank_part, room, rank), parts_to_do(before, room))
+        room.finish(before.ledger()["num_shards"])
+    return find_cuts(choice, lambda: room.read("ranked"))
 
 
 def select_part(room: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:

@@ -62,7 +62,9 @@ _MENTION_AFTER = re.compile(
 _PAIR_NAMED = re.compile(r"\W*(?:and|or|to|\.\.\.|…)\W*", re.IGNORECASE)  # "<think> and </think>", "<think>...</think>"
 
 
-class _Tag(NamedTuple):
+class ThinkingTag(NamedTuple):
+    """An opening or closing tag: characters `start` to `end`; partners have the same `name`."""
+
     start: int
     end: int
     name: str
@@ -83,9 +85,9 @@ def read_thinking(completion: str) -> Thinking:
         if not finals:
             return Thinking(text[bare.end() :], "", "open")
         return Thinking(text[bare.end() : finals[-1].start()], text[finals[-1].end() :], "closed")
-    opened: dict[str, _Tag] = {}
+    opened: dict[str, ThinkingTag] = {}
     first, closing = None, None
-    for tag in _tags(text):
+    for tag in thinking_tags(text):
         if not tag.closes:
             opened.setdefault(tag.name, tag)
             first = first or (tag if closing is None else None)
@@ -110,13 +112,13 @@ def thinking_state(completion: str) -> ThinkingState:
     return read_thinking(completion).state
 
 
-def _tags(text: str) -> Iterator[_Tag]:
+def thinking_tags(text: str) -> Iterator[ThinkingTag]:
     """The tags of thinking in their order, without those that are only mentioned."""
     bracketed = "<" in text or "[" in text or "◁" in text
     found = [_tag(match) for match in _TAG.finditer(text)] if bracketed else []
     if "done thinking." in text or text.lstrip().startswith("Thinking..."):
         found += [_tag(match) for match in _TERMINAL.finditer(text)]
-    found = sorted(found + [_Tag(m.start(), m.end(), "h", True) for m in _details_ends(text, found)])
+    found = sorted(found + [ThinkingTag(m.start(), m.end(), "h", True) for m in _details_ends(text, found)])
     skip = -1
     for index, tag in enumerate(found):
         if index <= skip:
@@ -131,19 +133,19 @@ def _tags(text: str) -> Iterator[_Tag]:
             yield tag
 
 
-def _details_ends(text: str, found: list[_Tag]) -> list[re.Match[str]]:
+def _details_ends(text: str, found: list[ThinkingTag]) -> list[re.Match[str]]:
     opened = [tag for tag in found if tag.name == "h"]
     return list(_DETAILS_END.finditer(text, opened[0].end)) if opened else []
 
 
-def _tag(match: re.Match[str]) -> _Tag:
+def _tag(match: re.Match[str]) -> ThinkingTag:
     kind = match.lastgroup or ""
     if kind in ("a", "b", "c"):  # the tag's own name tells it from the others, and a slash closes it
-        return _Tag(match.start(), match.end(), match.group(kind).lower(), bool(match.group(f"{kind}_end")))
-    return _Tag(match.start(), match.end(), kind[0], kind.endswith("_end"))
+        return ThinkingTag(match.start(), match.end(), match.group(kind).lower(), bool(match.group(f"{kind}_end")))
+    return ThinkingTag(match.start(), match.end(), kind[0], kind.endswith("_end"))
 
 
-def _is_mention(text: str, tag: _Tag) -> bool:
+def _is_mention(text: str, tag: ThinkingTag) -> bool:
     """Whether a sentence speaks of the tag. An opening tag needs evidence on the same line: quotes, or words of a sentence
     that goes on after it (`the tag <think> is`); a closing one needs quotes on both sides."""
     before, after = text[max(0, tag.start - 1) : tag.start], text[tag.end : tag.end + 1]

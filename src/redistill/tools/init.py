@@ -2,7 +2,7 @@
 
     found = survey("mine.jsonl", SOURCES)
     text = recipe_text(found, judge(found.best), traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")
-    print(table(found, judge(found.best)))     every source on the first rows: rows read, traces, right, wrong, what was dropped and why
+    print(table(found, judge(found.best)))     every source on a sample of the rows: rows read, traces, right, wrong, what was dropped and why
 
 What the file cannot say (rates, epochs) is the paper's or a usual choice, and a comment says which.
 """
@@ -63,7 +63,7 @@ def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, nam
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
     lines = [
         f"# {name}: written by `redistill init` after a look at {traces}",
-        f"#   {layout.groups} of the first {layout.rows} rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
+        f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(found)),
         f"# Check it:   redistill validate {name}.yaml      The rows a student would see:   redistill doctor --recipe {name}.yaml",

@@ -78,7 +78,7 @@ def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
             if isinstance(item, Dropped)
         }
         said += [
-            f"{where}: {count} of the first {len(items)} rows are dropped as {reason}, such as {example[reason]}"
+            f"{where}: {count} of {len(items)} sampled rows are dropped as {reason}, such as {example[reason]}"
             for reason, count in dropped.most_common()
         ]
         if noted.unread:

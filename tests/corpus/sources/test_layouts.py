@@ -1,5 +1,6 @@
-"""Every source is tried on the first rows, what keeps most is taken, and what stands in the way is one sentence."""
+"""Every source is tried on a sample, what keeps most is taken, and what stands in the way is one sentence."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from redistill.corpus import SOURCES
 from redistill.corpus.sources.layouts import Survey, survey
+from redistill.corpus.sources.rows import spread_rows
 from redistill.errors import OperatorError
 
 Q = [f"What is {n}+{n}?" for n in range(6)]
@@ -101,8 +103,8 @@ def test_files_of_a_folder_are_looked_at_and_a_split_goes_into_the_options(tmp_p
 
 
 def test_a_large_file_is_only_looked_into(tmp_path: Path) -> None:
-    found = look(tmp_path, [{"problem": f"{n}?", "answer": "4", "generations": ["4"]} for n in range(201)])
-    assert (found.best.rows, found.whole) == (200, False)
+    found = look(tmp_path, [{"problem": f"{n}?", "answer": "4", "generations": ["4"]} for n in range(601)])
+    assert (found.best.rows, found.whole) == (301, False)  # 200 first ones, every fourth of the others
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_a_large_file_is_only_looked_into(tmp_path: Path) -> None:
         ([{"conversations": [{"from": "narrator", "value": q}]} for q in Q], "write user, assistant or system"),
         ([{"a": 1}], r"no source makes anything of its columns \(a\); the layouts that are read are traces, "),
         ([], "holds no rows"),
-        (["x", "y"], r"none of the first 2 rows can be read; rows\.jsonl:0 is no JSON object"),
+        (["x", "y"], r"none of 2 rows can be read; rows\.jsonl:0 is no JSON object"),
     ],
 )  # fmt: skip
 def test_what_nobody_can_read_is_one_sentence_that_names_the_column_and_what_to_write(
@@ -125,3 +127,34 @@ def test_what_nobody_can_read_is_one_sentence_that_names_the_column_and_what_to_
     with pytest.raises(OperatorError, match=words) as caught:
         look(tmp_path, rows)
     assert "\n" not in str(caught.value)
+
+
+def test_labels_that_begin_late_in_a_long_file_are_seen(tmp_path: Path) -> None:
+    """200 first rows without a label and 4,800 with one: `traces` is read with its labels, and the sample is no whole file."""
+    rows = [{"problem": f"{i}+1?", "generation": f"It is {i + 1}.", "answer": str(i + 1)} for i in range(5000)]
+    for place in range(200, 5000):
+        rows[place]["correct"] = place % 2 == 0
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = survey(str(path), SOURCES)
+    assert found.best.labels and not found.whole
+    assert 300 <= found.best.rows <= 400
+
+
+def test_a_sample_is_the_first_rows_and_later_ones_at_equal_distances(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(f'{{"n": {i}}}' for i in range(1000)), encoding="utf-8")
+    places = [row["n"] for _, row in spread_rows(str(path), None, 100)[0]]
+    assert places[:100] == list(range(100))
+    gaps = {after - before for before, after in itertools.pairwise(places[100:])}
+    assert gaps == {16} and places[-1] > 980
+    assert spread_rows(str(path), None, 600)[2]  # 600 first ones, 400 later ones: all
+
+
+def test_completions_with_labels_that_may_be_steps_of_one_answer_are_pointed_out(tmp_path: Path) -> None:
+    steps = [{"prompt": q, "completions": ["First, 1.", "So 2."], "labels": [True, False]} for q in Q]
+    assert "stepwise supervision" in look(tmp_path, steps).note
+    assert (
+        "stepwise" not in look(tmp_path, [{**row, "answer": "2"} for row in steps]).note
+    )  # gold answers: whole answers
+    assert "stepwise" not in look(tmp_path, [{**row, "completions": ["2"], "labels": [True]} for row in steps]).note

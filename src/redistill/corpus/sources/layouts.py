@@ -1,4 +1,4 @@
-"""Which source reads a file? Every source is tried on its first rows, under its own column names and the usual others.
+"""Which source reads a file? Every source is tried on a sample of its rows, under its own column names and the usual others.
 
     found = survey("mine.jsonl", SOURCES)
     found.best.source, found.best.options     ->  "traces", {"problem_column": "question"}
@@ -24,20 +24,20 @@ from typing import Any
 from redistill.config.binding import options_of
 from redistill.corpus.sources import columns, fields, known, tags
 from redistill.corpus.sources.files import note_on
-from redistill.corpus.sources.rows import RowError, first_rows, sample_instead, taking_notes
+from redistill.corpus.sources.rows import RowError, sample_instead, spread_rows, taking_notes
 from redistill.corpus.statements import answer_key
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
 
 SAMPLE_ROWS = 200
-SAMPLE_FILES = 8  # of a folder: files of other columns are seen
+SAMPLE_FILES = 8  # of a folder, evenly spaced: files of other columns are seen
 MAX_NAMES = 3  # of the usual names of a column, those present that are tried
 Source = Callable[..., Iterator[Group | Dropped]]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A source and its options for a file, and what its first rows hold: shares are of problems or of traces."""
+    """A source and its options for a file, and what its sample holds: shares are of problems or of traces."""
 
     source: str
     options: dict[str, Any]
@@ -109,7 +109,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         raise OperatorError(
             f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
         )
-    rows, first, whole = first_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
+    rows, first, whole = spread_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
     found: list[Layout] = []
     if not names:
@@ -143,8 +143,22 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         _with_split(best, split),
         tuple(sorted(others, key=lambda layout: layout.worth, reverse=True)),
         tuple(sorted(unread)),
-        note_on(options),
+        " ".join(filter(None, [note_on(options), _perhaps_steps(best, rows)])),
         whole,
+    )
+
+
+def _perhaps_steps(best: Layout, rows: list[tuple[str, Any]]) -> str:
+    """The warning that lists of completions with labels may be the steps of one answer; "" where they cannot be."""
+    several = any(
+        isinstance(row, dict) and isinstance(row.get("completions"), list) and len(row["completions"]) > 1
+        for _, row in rows
+    )
+    if best.source != "completions" or best.answers or not (best.labels and several):
+        return ""
+    return (
+        "`completions` with `labels` is read as several answers to one prompt, each right or wrong; TRL's stepwise supervision "
+        "has the same columns for the steps of one answer: if these are steps, join each row's steps into one completion first."
     )
 
 
@@ -162,9 +176,7 @@ def _unreadable(path: str, rows: list[tuple[str, Any]]) -> str:
     if not rows:
         return f"{path} holds no rows; give a file of traces."
     row_id, reason = rows[0]
-    return (
-        f"{path}: none of the first {len(rows)} rows can be read; {row_id} {UNREADABLE.get(reason, 'has no columns')}."
-    )
+    return f"{path}: none of {len(rows)} rows can be read; {row_id} {UNREADABLE.get(reason, 'has no columns')}."
 
 
 def _with_split(layout: Layout, split: str | None) -> Layout:

@@ -9,7 +9,7 @@ that cannot be read among others that can:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from redistill.records import Dropped, Group, Trace
 
 MAX_UNREAD, MAX_NAME = 1_000, 200  # names, and characters of one: a file may have new ones in every row
 MAX_SAMPLE_BYTES = 32 * 2**20  # of rows that many layouts are tried on
+MAX_LOOKED_AT, MAX_BYTES_LOOKED_AT = 20_000, 128 * 2**20  # rows of a file, and their size, that a sample is spread over
 MAX_SHOWN = 80  # characters of a value in a sentence
 
 
@@ -76,27 +77,54 @@ def sample_instead(rows: Sequence[tuple[str, Any]]) -> Iterator[None]:
         _SAMPLE.reset(token)
 
 
-def first_rows(path: str, split: str | None, count: int, files: int = 1) -> tuple[list[tuple[str, Any]], Path, bool]:
-    """(about `count` of the first rows of the first `files` files, at most MAX_SAMPLE_BYTES, the first file, whether these
-    are all rows)."""
+def spread_rows(path: str, split: str | None, count: int, files: int = 1) -> tuple[list[tuple[str, Any]], Path, bool]:
+    """(a sample of about `count` rows, the first file, whether these are all rows).
+
+    Of at most `files` files, evenly spaced, each gives its first rows, where the traces of one problem stand beside each
+    other, and about half as many rows spread over what follows, up to MAX_LOOKED_AT rows or MAX_BYTES_LOOKED_AT: labels
+    and gold answers may begin later. The sample holds at most MAX_SAMPLE_BYTES.
+    """
     found = resolve(path, split=split)
+    taken = found if len(found) <= files else [found[place * len(found) // files] for place in range(files)]
+    share = -(-count // len(taken))
     rows: list[tuple[str, Any]] = []
-    size, whole = 0, len(found) <= files
-    share = -(-count // min(len(found), files))
-    for file in found[:files]:
-        for place, (row_id, row) in enumerate(read_rows(file, split)):
-            if place == share or size > MAX_SAMPLE_BYTES:
-                whole = False
-                break
-            rows.append((row_id, row))
-            size += len(str(row))
+    whole = len(taken) == len(found)
+    for file in taken:
+        sample, complete = _spread(read_rows(file, split), share, MAX_SAMPLE_BYTES // len(taken))
+        rows += sample
+        whole = whole and complete
     return rows, found[0], whole
+
+
+def _spread(rows: Iterable[tuple[str, Any]], count: int, most_bytes: int) -> tuple[list[tuple[str, Any]], bool]:
+    """(the first `count` rows and `count / 2` to `count` later ones at equal distances, whether these are all)."""
+    first: list[tuple[str, Any]] = []
+    later: list[tuple[str, Any, int]] = []  # with its size
+    size = seen = kept = 0
+    step = 1
+    for place, (row_id, row) in enumerate(rows):
+        length = len(str(row))
+        seen += length
+        if (place < count and size + length <= most_bytes) or place == 0:
+            first.append((row_id, row))
+            size += length
+            continue
+        if place >= MAX_LOOKED_AT or seen > MAX_BYTES_LOOKED_AT:
+            return [*first, *((row_id, row) for row_id, row, _ in later)], False
+        if (place - count) % step:
+            continue
+        later.append((row_id, row, length))
+        kept += length
+        while later and (len(later) > count or size + kept > most_bytes):
+            later, step = later[::2] if len(later) > 1 else [], 2 * step
+            kept = sum(length for *_, length in later)
+    return [*first, *((row_id, row) for row_id, row, _ in later)], step == 1
 
 
 @contextmanager
 def sample_rows(path: str, split: str | None, count: int) -> Iterator[None]:
-    """The source of this path reads only its first rows meanwhile."""
-    with sample_instead(first_rows(path, split, count)[0]):
+    """The source of this path reads only a sample of its rows meanwhile."""
+    with sample_instead(spread_rows(path, split, count)[0]):
         yield
 
 

@@ -8,17 +8,8 @@
 """
 
 from redistill.corpus.sources.rows import RowError
+from redistill.text.thinking import thinking_tags
 
-_THOUGHT = (
-    ("<think>", "</think>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<seed:think>", "</seed:think>"),
-    ("[THINK]", "[/THINK]"),
-    ("◁think▷", "◁/think▷"),
-)
 _ANSWER = (
     ("<answer>", "</answer>"),
     ("<|begin_of_solution|>", "<|end_of_solution|>"),
@@ -29,19 +20,19 @@ _ANSWER = (
 def split(completion: str) -> tuple[str | None, str]:
     """(thinking, answer part), both stripped; thinking is None where there are no tags of thought.
 
-    A closing tag alone ends thinking that the chat template had opened. RowError `broken_tags`: an opening tag without its
-    partner, tags twice or in the wrong order, text before the thinking or around a tagged answer, or nothing after the
-    thinking.
+    A closing tag alone ends thinking that the chat template had opened. The tags are those of text/thinking.py, where a tag
+    that a sentence only mentions counts for nothing. RowError `broken_tags`: an opening tag without its partner, tags twice
+    or in the wrong order, text before the thinking or around a tagged answer, or nothing after the thinking.
     """
     text, thinking = completion.strip(), None
-    for opening, closing in _THOUGHT:
-        if opening in text or closing in text:
-            if opening not in text and text.count(closing) == 1:
-                text = opening + text
-            before, thinking, text = _cut(text, opening, closing)
-            if before:
-                raise _broken(f"text stands before {opening}")
-            break
+    if tags := list(thinking_tags(text)):
+        first, last = tags[0], tags[-1]
+        if not last.closes or len(tags) > 2 or (len(tags) == 2 and (first.closes or first.name != last.name)):
+            raise _broken(f"{', '.join(text[tag.start : tag.end] for tag in tags[:4])} are no pair")
+        if len(tags) == 2 and text[: first.start].strip():
+            raise _broken(f"text stands before {text[first.start : first.end]}")
+        thinking = text[first.end if len(tags) == 2 else 0 : last.start].strip()
+        text = text[last.end :].strip()
     for opening, closing in _ANSWER:
         # Plain text may speak of <answer> or hold it as code; only around the whole of the rest is it a tag.
         if text.startswith(opening) or text.endswith(closing):
