@@ -90,7 +90,7 @@ def run_corpus(run: Run) -> None:
     folder = stage_folder(run, "corpus", settings.model_dump(mode="json"))
     if folder.is_finished():
         remove_shuffle(folder)
-        _check_traces(folder.ledger())
+        _check_traces(folder.ledger(), run.plan)
         return
     folder.open()
     ledger = collect(
@@ -109,17 +109,19 @@ def run_corpus(run: Run) -> None:
     say(
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
     )
-    _check_traces(ledger)
+    _check_traces(ledger, run.plan)
 
 
-def _check_traces(corpus: Mapping[str, Any]) -> None:
-    """OperatorError for a corpus without a trace: it may be problems alone, but verify, select and train need traces."""
+def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
+    """OperatorError for a corpus without a trace, unless every training stage draws its own rows from the problems."""
     if corpus["accounts"]["traces"]["kept"]:
+        return
+    if corpus["accounts"]["problems"]["kept"] and plan.rollouts.keys() == plan.recipe.train.keys():
         return
     if problems := corpus["accounts"]["problems"]["kept"]:
         raise OperatorError(
             f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add "
-            "a source that has traces to corpus.sources (`problems` reads none)."
+            "a source that has traces to corpus.sources (`problems` and `queries` read none), or give every stage `rollouts`."
         )
     raise OperatorError(
         f"corpus: no trace is left ({account_text(corpus, 'rows')}); if the problems of a benchmark are meant to be trained "

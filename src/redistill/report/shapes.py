@@ -142,7 +142,15 @@ class Scores(Shape):
     strict: Strict | None = None
     tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
+    per_problem_scores: dict[str, list[float]] = {}  # of a graded verifier
     settings: dict[str, Any] = {}
+
+
+class BenchmarkBaselines(Shape):
+    """retrieval/baselines.json, one benchmark: what is found without a student, by problem: `raw`, `feedback`."""
+
+    measure: str = ""
+    problems: dict[str, dict[str, float]] = {}
 
 
 class GraderPair(Shape):
