@@ -135,7 +135,7 @@ def find_parts(
         if "path" in options and (fetch or not is_on_the_hub(options["path"])):
             files += collector.try_call(_resolve, options, f"corpus.sources.{place}") or []
         if source is not None and source.func in FOLDERS:
-            files += collector.try_call(FOLDERS[source.func], options["folder"], f"corpus.sources.{place}") or []
+            files += collector.try_call(_files_of_folder, source, f"corpus.sources.{place}") or []
     for benchmark in recipe.evaluate.benchmarks:
         collector.try_call(_check_benchmark, recipe, benchmark, fetch)
     for benchmark in benchmark_leaks.further(recipe):
@@ -237,6 +237,13 @@ def _check_probes(recipe: Recipe) -> None:
 def _resolve(options: Mapping[str, Any], where: str) -> list[Path]:
     try:
         return resolve(options["path"], options.get("revision"), options.get("split"))
+    except OperatorError as error:
+        raise OperatorError(f"{where}: {error}") from error
+
+
+def _files_of_folder(source: partial[Any], where: str) -> list[Path]:
+    try:
+        return FOLDERS[source.func](source.keywords["folder"])
     except OperatorError as error:
         raise OperatorError(f"{where}: {error}") from error
 

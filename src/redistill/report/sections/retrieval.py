@@ -100,7 +100,9 @@ def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> li
         trace, raw = group.traces[0], baselines.problems[group.problem.id]["raw"]
         facts = [f"raw query {raw:.3f}, rewrite {raw + gain:.3f} ({gain:+.3f})", *verdict_lines(trace)]
         shown = [
-            Passage("query", "", [f"relevant: {short(group.problem.answer or '–')}"], cut(group.problem.statement, 600, 200)),
+            Passage(
+                "query", "", [f"relevant: {short(group.problem.answer or '–')}"], cut(group.problem.statement, 600, 200)
+            ),
             Passage(student, tone_of(trace), facts, cut(trace.completion, 500, 300)),
         ]
         leaves.append(Leaf(f"{gain:+.2f} {short(group.problem.statement, 60)}", str(number), [Passages(shown)]))
