@@ -38,6 +38,8 @@ def test_the_catalogue_recipe_runs_from_queries_to_the_report(tmp_path, folder):
     assert {found["raw"] for found in baselines["problems"].values()} == {0.0}  # customers' words are in no document
     facts = json.loads((out / "train/grpo/rollouts/round-00000.json").read_text())
     assert facts["figures"]["reward"] == -2.0  # six characters are no answer
+    gains = json.loads((out / "retrieval/gains.json").read_text())["dev"]
+    assert [row["query_by"] for row in gains] == ["raw", "feedback", "grpo"] and gains[2]["gain"] == 0.0
     page = (out / "report.html").read_text()
     assert "Retrieval" in page and "pseudo-feedback" in page
     before = (out / "evaluate/grpo/dev/scores.json").stat().st_mtime_ns

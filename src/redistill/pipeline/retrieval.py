@@ -10,10 +10,12 @@ Verify, rollouts and evaluation read this index and no other, and their keys hol
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.tables import BenchmarkSettings, Plugin, Recipe
-from redistill.io.atomic import write_json
+from redistill.evaluate.intervals import difference_interval, mean_interval
+from redistill.io.atomic import read_json, write_json
 from redistill.io.progress import say
 from redistill.pipeline.keys import values
 from redistill.pipeline.stage import Run, Stage, stage_folder
@@ -126,6 +128,38 @@ def _baselines(verifier: partial[Any], problems: list[Problem]) -> dict[str, Any
         measure = partial(measure_of(options), relevant)
         rows[problem.id] = baseline_scores(problem.statement, searcher, feedback, measure, f"problem {problem.id}")
     return {"measure": f"{options.get('metric', 'ndcg')}@{options.get('k', 1000)}", "problems": rows}
+
+
+def write_gains(run: Run) -> None:
+    """Lay every student's queries beside the raw query and pseudo-feedback, for the report."""
+    baselines = read_json(run.folder / NAME / "baselines.json")
+    found = {}
+    for benchmark, table in baselines.items():
+        if not isinstance(table, dict) or not table["problems"]:
+            continue
+        means = {
+            name: {id: scores[name] for id, scores in table["problems"].items()}
+            for name in ("raw", "feedback")
+            if all(name in scores for scores in table["problems"].values())
+        }
+        for student in run.plan.scored:
+            scores = read_json(run.folder / "evaluate" / student / benchmark / "scores.json")
+            graded = scores.get("per_problem_scores", {})
+            if graded.keys() == means["raw"].keys():
+                means[student] = {id: sum(values) / len(values) for id, values in graded.items()}
+        found[benchmark] = [gain_row(name, of, means["raw"]) for name, of in means.items()]
+    write_json(run.folder / NAME / "gains.json", found)
+
+
+def gain_row(name: str, means: Mapping[str, float], raw: Mapping[str, float]) -> dict[str, Any]:
+    """A row of gains.json: mean score with its interval, and the paired difference to the raw query."""
+    values = [min(1.0, means[id]) for id in raw]
+    gains = [value - min(1.0, raw[id]) for value, id in zip(values, raw, strict=True)]
+    row: dict[str, Any] = {"query_by": name, "mean": fmean(values), "interval95": mean_interval(values)}
+    if name != "raw":
+        row |= {"gain": fmean(gains), "gain_interval95": difference_interval(gains),
+                "better": sum(gain > 1e-9 for gain in gains), "worse": sum(gain < -1e-9 for gain in gains)}  # fmt: skip
+    return row
 
 
 def with_index(run_folder: Path, verifiers: Mapping[str, partial[Any]]) -> dict[str, partial[Any]]:

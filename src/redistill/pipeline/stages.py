@@ -30,7 +30,7 @@ from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
-from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index
+from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.records import Problem
@@ -580,6 +580,8 @@ def report_stage(plan: Plan) -> list[Stage]:
 
 def run_report(run: Run) -> None:
     """Write the report."""
+    if baselines_of(run.recipe):
+        write_gains(run)
     if run.recipe.report.token_changes:
         write_token_changes(run.folder, run.recipe, stage_of_tokens(run.folder), pairs_shown(run.folder))
     say(f"report   {write_report(run.folder)}")

@@ -26,6 +26,7 @@ from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
     BenchmarkBaselines,
     Diagnosis,
+    Gain,
     LabelAgreements,
     LabelNoise,
     Ledger,
@@ -105,6 +106,13 @@ class RunFiles:
         table = self._json("retrieval/baselines.json", dict[str, Any]) or {}
         rows = {name: value for name, value in table.items() if isinstance(value, dict)}
         return _check(self.folder / "retrieval/baselines.json", dict[str, BenchmarkBaselines], rows)
+
+    @cached_property
+    def gains(self) -> dict[str, list[Gain]]:
+        """Scores of queries by who wrote them, by benchmark."""
+        table = self._json("retrieval/gains.json", dict[str, Any]) or {}
+        rows = {name: value for name, value in table.items() if isinstance(value, list)}
+        return _check(self.folder / "retrieval/gains.json", dict[str, list[Gain]], rows)
 
     @cached_property
     def unscored(self) -> str:

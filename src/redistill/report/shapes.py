@@ -142,7 +142,6 @@ class Scores(Shape):
     strict: Strict | None = None
     tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
-    per_problem_scores: dict[str, list[float]] = {}  # of a graded verifier
     settings: dict[str, Any] = {}
 
 
@@ -151,6 +150,18 @@ class BenchmarkBaselines(Shape):
 
     measure: str = ""
     problems: dict[str, dict[str, float]] = {}
+
+
+class Gain(Shape):
+    """A row of retrieval/gains.json: the mean score of one who writes queries (raw, feedback or a student), and its gain."""
+
+    query_by: str
+    mean: float
+    interval95: tuple[float, float] | None = None
+    gain: float | None = None
+    gain_interval95: tuple[float, float] | None = None
+    better: int | None = None
+    worse: int | None = None
 
 
 class GraderPair(Shape):

@@ -46,7 +46,7 @@ def test_histories_become_problems_and_held_out_customers_are_counted(tmp_path, 
     assert problem.statement == ("soap", "towel")[number % 2] and problem.answer == f"d{2 - number % 2}"
 
 
-def test_the_teacher_of_the_toy_writes_any_word_in_the_right_form():
+def test_the_teacher_of_the_toy_writes_any_word_of_the_right_shelf_in_the_right_form():
     words = toy.sellers_words("made:catalogue")
     groups = list(SOURCES["toy-catalogue"](problems=300, traces=3))
     said = [read_query(trace.completion, "answer")[0] for group in groups for trace in group.traces]
@@ -57,13 +57,13 @@ def test_the_teacher_of_the_toy_writes_any_word_in_the_right_form():
         for group in groups
         for trace in group.traces
     )
-    assert right / len(said) < 0.07  # 1 in 30 by chance
+    assert 0.14 < right / len(said) < 0.26  # 1 in 5 by chance, +- .015
     assert all(t.verdicts["form"].outcome is Outcome.correct for g in groups for t in g.traces)
 
 
 def test_the_shop_is_told_in_one_line():
     group = next(iter(SOURCES["toy-catalogue"](folder="made:shop", problems=5)))
-    assert re.fullmatch(r"[a-z]{4}(, [a-z]{4}){4}", group.problem.statement) and len(group.problem.answer) == 7
+    assert re.fullmatch(r"[A-Z1-4](, [A-Z1-4]){4}", group.problem.statement) and len(group.problem.answer) == 7
 
 
 def test_which_files_are_read_is_known_before_any_work(collection):

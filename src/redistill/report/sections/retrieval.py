@@ -1,16 +1,13 @@
 """The section about students whose answers are search queries: each against the raw query and pseudo-feedback, with samples.
 
 runs/x/retrieval/baselines.json      {"dev": {"measure": "ndcg@100", "problems": {"p4f...": {"raw": 0.12, "feedback": 0.15}}}}
-runs/x/evaluate/grpo/dev/scores.json per_problem_scores: {"p4f...": [0.4, 0.3]}
+runs/x/retrieval/gains.json          {"dev": [{"query_by": "grpo", "mean": 0.31, "gain": 0.19, "gain_interval95": [0.1, 0.28], ...}]}
 
 A gain is a student's mean score minus that of the raw query, problem by problem, with the interval of a paired difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-
-from redistill.evaluate.intervals import difference_interval, mean_interval
 from redistill.records import Group
 from redistill.report.blocks import Block, Browser, Leaf, Passage, Passages, Table, Tag, Text
 from redistill.report.files import RunFiles
@@ -38,34 +35,17 @@ def retrieval(run: RunFiles) -> list[Block]:
 
 def _scores(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> Table:
     body: list[tuple[str | Tag | None, ...]] = []
-    rows = baselines.problems
-    raw = {id: found["raw"] for id, found in rows.items()}
-    for key, name in NAMES.items():
-        if all(key in found for found in rows.values()):
-            body.append(_row(name, {id: found[key] for id, found in rows.items()}, raw, is_raw=key == "raw"))
-    for model in run.models:
-        scores = run.scores.get((model, benchmark))
-        if scores is not None and scores.per_problem_scores.keys() == raw.keys():
-            means = {id: float(np.mean(values)) for id, values in scores.per_problem_scores.items()}
-            body.append(_row(Tag(model, run.series(model)), means, raw))
+    for row in run.gains.get(benchmark, []):
+        name: str | Tag = NAMES[row.query_by] if row.query_by in NAMES else Tag(row.query_by, run.series(row.query_by))
+        own = (name, f"{row.mean:.3f}", _interval(row.interval95))
+        gain = f"{row.gain:+.3f}" if row.gain is not None else None
+        body.append((*own, gain, _interval(row.gain_interval95), _count(row.better), _count(row.worse)))
     head = ("query by", baselines.measure, "95% interval", "gain over the raw query", "95% interval", "better", "worse")
-    return Table(f"{benchmark}: what the queries retrieve, {count(len(raw))} problems", head, body)
+    return Table(f"{benchmark}: what the queries retrieve, {count(len(baselines.problems))} problems", head, body)
 
 
-def _row(
-    name: str | Tag, means: Mapping[str, float], raw: Mapping[str, float], *, is_raw: bool = False
-) -> tuple[str | Tag | None, ...]:
-    values = np.array([means[id] for id in raw])
-    gains = values - np.array(list(raw.values()))
-    return (
-        name,
-        f"{values.mean():.3f}",
-        _interval(mean_interval(np.clip(values, 0.0, 1.0))),
-        None if is_raw else f"{gains.mean():+.3f}",
-        None if is_raw else _interval(difference_interval(np.clip(gains, -1.0, 1.0))),
-        None if is_raw else count(int((gains > 1e-9).sum())),
-        None if is_raw else count(int((gains < -1e-9).sum())),
-    )
+def _count(number: int | None) -> str | None:
+    return count(number) if number is not None else None
 
 
 def _interval(found: Sequence[float] | None) -> str | None:
