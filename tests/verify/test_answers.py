@@ -224,3 +224,10 @@ def test_a_remark_is_right_or_nothing() -> None:
 
     assert weigh(find_answer("so the answer is positive."), compare)[0] == Outcome.correct
     assert weigh(find_answer("so the answer is consistent."), compare) == (Outcome.ungradable, "perhaps_a_remark")
+
+
+@pytest.mark.parametrize("heading", ["### Question", "## Problem 2", "#### **Task**", "Human:", "### Input"])
+def test_an_invented_turn_under_a_heading_is_not_part_of_the_trace(heading):
+    """With or without a colon; before any answer the task told again opens the solution."""
+    assert extract(f"\\boxed{{5}}\n\n{heading}\nWhat is 3*3?\n### Answer\n\\boxed{{9}}") == "5"
+    assert extract("### Problem\nWhat is 3*3?\n### Solution\n\\boxed{9}") == "9"

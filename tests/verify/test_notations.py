@@ -75,6 +75,26 @@ PAIRS = {
 5 km ? 5000
 2 ? 120 minutes
 6 ? 0.5 feet
+3 kWh = 3000 Wh
+2 GHz = 2000 MHz
+3 bar = 3000 mbar
+2 atm = 202650 Pa
+5 kcal = 5000 cal
+1 eV ! 1 keV
+1 GB ? 1000 MB
+1 GB ? 1024 MB
+5 MB ? 5 GB
+10 dB ? 10
+10 dB ? 11
+3 u ? 3
+2 AU ? 2
+25^\circ C ? 298.15 K
+0^\circ C ? 273.15\text{ K}
+50 ppm ? 0.005%
+180^\circ ? \pi
+90 ? \frac{\pi}{2}
+3x ! 3
+5xy ! 6xy
 """,
     "money": r"""
 \$0.60 = 60 cents
@@ -177,6 +197,10 @@ x + \sqrt{2} ! x + 1.52
 0.1\overline{6} ! 0.\overline{16}
 \frac{13}{6} ! 2.\overline{16}
 3 ! 3½
+2 1/2 ! 21/2
+3 4/5 ! 34/5
+2½ ! 21/2
+2½ = 2 1/2
 """,
     "factorials and choices": r"""
 120 = 5!
@@ -229,6 +253,12 @@ x_1 = x₁
 1.234 ? 1,234
 101_2 ? 101
 5 ? 101_2
+12 345 678 = 12345678
+1.234 ? 1234
+1234 ? 1.234
+1.234 ! 1235
+55,71,520 = 2 \times 2785760
+55,71,521 ? 2 \times 2785760
 """,
     "words": r"""
 21 = twenty-one
@@ -252,6 +282,11 @@ Monday ! Friday
 cat ? cats
 0 ? none
 甲 ? 乙
+IV = 4
+XII = 12
+VI ? 7
+VI ? IV
+CD ? 5
 """,
     "clock and ratio": r"""
 8:34 PM = 20:34
@@ -391,6 +426,15 @@ a=1, b=2 ! a=2, b=1
 4, 9 ? \undefined{4}
 (a) 4 (b) 9 ? 9, 4
 (1,2) ? P
+3, -5 = 3 y -5
+2, 3 = 2 e 3
+3y - 5 ? 3 y -5
+3y + 5 = 3 y + 5
+- 9 x - 9 y + 8=0 ! - 9 x - 9 y + 7=0
+x^2 - 12 x + y^2 - 12 y + 47=0 ! x^2 - 12 x + y^2 - 12 y + 46=0
+x=-5, p=\frac{14}{3} = -5, \frac{14}{3}
+x=2, p=3 ? 3, 2
+y=1, x=2 ? (1, 2)
 """,
     "shown arithmetic": r"""
 91 = 2\cdot 8+75 = 91

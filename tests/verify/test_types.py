@@ -241,7 +241,7 @@ def test_no_answer_is_judged_the_other_way_when_gold_and_answer_change_places(
         ("1 2 3\n3 4 5.0", "1 2\n3 3\n4 5", "disagree", "different_layout"),
         ("1 2\n3 4", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "correct", "equal_items"),
         ("2 3 4", "24", "disagree", "different_kinds"),
-        ("12 345 678", "12345678", "correct", "equal_string"),
+        ("12 345 678", "12345678", "correct", "equal_number"),
         ("3 1/2", "3.5", "correct", "equal_number"),
     ],
 )

@@ -206,9 +206,9 @@ def _is_code(language: str, content: str) -> bool:
 
 # Base models go on with the next question of a few-shot prompt, or with the user's next turn.
 _NEXT_TURN = re.compile(
-    r"\n[ \t>#*_]{0,8}(?:(?P<person>human|user|instruction|system)|(?P<question>question|q|pregunta|pergunta|frage|domanda|вопрос|"
+    r"\n[ \t>*_]{0,8}(?P<heading>#{1,6})?[ \t*_]{0,8}(?:(?P<person>human|user|instruction|system)|(?P<question>question|q|pregunta|pergunta|frage|domanda|вопрос|"
     r"问题|問題|问|質問|질문|문제|用户)|(?P<task>problem|exercise|example|input|task))"
-    r"[ \t]*(?:\(?\d{1,3}\)?)?[ \t*_]{0,4}[:：]",
+    r"[ \t]{0,8}(?:\(?\d{1,3}\)?)?[ \t*_]{0,4}(?:[:：]|(?(heading)(?=\n|$)|(?!)))",  # a heading needs no colon
     re.IGNORECASE,
 )  # fmt: skip
 

@@ -147,6 +147,8 @@ def _compare_units(gold: str, answer: str, compare: Any) -> Finding | None:
     if not (gold_unit or answer_unit) or any(is_wordy(rest) or not rest for rest in (gold_rest, answer_rest)):
         return None
     if not gold_unit or not answer_unit:
+        if "degree" in (gold_unit or answer_unit) and "\\pi" in (answer_rest if gold_unit else gold_rest):
+            return Outcome.disagree, "degrees_or_radians"
         loose_side = gold_rest if answer_unit else answer_rest
         if loose := _LOOSE_UNIT.fullmatch(loose_side):  # 5\pi m against 500\pi cm
             marked = f"{loose[1]}\\text{{ {loose[2]}}}{loose[3] or ''}"
@@ -182,6 +184,16 @@ def _multiplied(text: str, factor: Fraction) -> str:
     return f"\\frac{{{factor.numerator}}}{{{factor.denominator}}} \\cdot ({text})"
 
 
+def _are_one_angle(ours: Formula, theirs: Formula) -> bool:
+    """Whether one value in degrees is the other in radians: 90 and pi/2."""
+    values = [value for side in (ours, theirs) if (value := formula_value(side)) and not isinstance(value, CONTEXT.mpc)]
+    if len(values) < 2:
+        return False
+    left, right = (CONTEXT.mpf(v.numerator) / v.denominator if isinstance(v, Fraction) else v for v in values)
+    degree = CONTEXT.pi / 180
+    return any(abs(a / b - degree) < EXACT_TOLERANCE for a, b in ((left, right), (right, left)))
+
+
 def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
     """Whether the ratio of two closed formulas is one that a unit left out would explain."""
     values = [formula_value(formula) if (formula := read_formula(side)) else None for side in (gold, answer)]
@@ -198,11 +210,19 @@ def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
 _LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
 
 
+# Letters after a value that may be a unit nobody here knows (5 GB, 10 dB, 3 u), and no product of the usual unknowns (5xy).
+_UNKNOWN_UNIT = re.compile(r"-?[\d.,]*\d\s*((?=[a-z]*[A-Z])[A-Za-z]{2,6}|(?<=\s)[uUbBMGTk])")
 _LOOSE_MAGNITUDE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)\s*([kKM])")
 
 
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
-    """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both."""
+    """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both. Letters that
+    may be an unknown unit are undecided against a number and against other such letters."""
+    letters = [match[1] if (match := _UNKNOWN_UNIT.fullmatch(side)) else None for side in (gold, answer)]
+    if letters != [None, None] and letters[0] != letters[1]:
+        known = [split_unit(side, known=True)[1] or side if read_number(side) else None for side in (gold, answer)]
+        if all(found or name for found, name in zip(known, letters)):
+            return Outcome.disagree, "perhaps_a_unit"
     for side, other in ((gold, answer), (answer, gold)):
         if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
             same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)
@@ -230,6 +250,8 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         finding = compare_formulas(
             _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
         )
+        if finding[0] == Outcome.incorrect and ("\\pi" in gold) != ("\\pi" in answer) and _are_one_angle(ours, theirs):
+            return Outcome.disagree, "degrees_or_radians"
         return finding
     if ("=" in _SUBSCRIPT.sub("", gold)) != ("=" in _SUBSCRIPT.sub("", answer)):
         return Outcome.disagree, "different_kinds"

@@ -94,6 +94,8 @@ def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float,
         unit = Unit(ours.factors or theirs.factors, magnitude=ours.magnitude * theirs.magnitude)
         if finding[0] == Outcome.incorrect and right.value and may_be_conversion(left.value / right.value, unit):
             return Outcome.disagree, "perhaps_converted"
+        if finding[0] == Outcome.incorrect and gold.percent != answer.percent:
+            return Outcome.disagree, "perhaps_converted"  # 50 ppm and 0.005%
         return finding
     return Outcome.disagree, "units_differ"  # apples and kilometres, apples and oranges
 
@@ -202,12 +204,17 @@ def _is_noise(gold: Number, answer: Number, apart: Fraction, largest: Fraction) 
 
 
 def same_text(gold: str, answer: str) -> bool:
-    """Whether two clean texts are the same but for white space, braces round one character and dollar signs."""
+    """Whether two clean texts are the same but for white space, braces round one character and dollar signs. The space
+    between two digits counts: 2 1/2 is not 21/2."""
     return _bare(gold) == _bare(answer) != ""
 
 
 def _bare(text: str) -> str:
-    return "".join(re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").replace("\\degree", "").split())
+    plain = re.sub(r"\{\s*(\w)\s*\}", r"\1", plain_words(text)).replace("$", "").replace("\\degree", "")
+    return "".join(_BETWEEN_DIGITS.sub("_", plain).split())
+
+
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
 
 
 _BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?|\((-?[0-9A-Fa-f]+)\)\s*_\s*\{?\s*(\d+)\s*\}?")
@@ -378,6 +385,42 @@ def _related(word: str, other: str) -> bool:
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
 
 
+_POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
+
+
+def compare_point_of_thousands(gold: str, answer: str) -> Finding | None:
+    """1.234 and 1234: the point may mark thousands. Undecided; None where the digits are not the same."""
+    for side, other in ((gold, answer), (answer, gold)):
+        if _POINT_OF_THOUSANDS.fullmatch(side) and side.replace(".", "") == other.replace(",", ""):
+            return Outcome.disagree, "perhaps_thousands"
+    return None
+
+
+_ROMAN = re.compile(r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+
+
+def compare_roman(gold: str, answer: str) -> Finding | None:
+    """Roman numerals of two letters or more, against one another or a number: equal values are equal, all else is undecided, for
+    CD may be a side of a square. None where neither side is one, or both are the same letters."""
+    sides = [plain_words(side) for side in (gold, answer)]
+    values = [_roman(side) if len(side) > 1 and _ROMAN.fullmatch(side) else None for side in sides]
+    if values == [None, None]:
+        return None
+    for place, side in enumerate(sides):
+        if values[place] is None:
+            number = read_number(side, words=False)
+            if number is None or number.unit or number.percent:
+                return None
+            values[place] = number.value
+    return (Outcome.correct, "equal_number") if values[0] == values[1] else (Outcome.disagree, "perhaps_roman")
+
+
+def _roman(text: str) -> Fraction:
+    digits = [_ROMAN_DIGITS[letter] for letter in text]
+    return Fraction(sum(-d if d < after else d for d, after in itertools.zip_longest(digits, digits[1:], fillvalue=0)))
+
+
 _COMMA = re.compile(r"([-+]?\d+),(\d+)")
 
 
@@ -404,6 +447,8 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
         return Outcome.correct, "equal_string"
     gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
     if "," in gold + answer and (finding := compare_decimal_comma(gold, answer)):
+        return finding
+    if finding := compare_point_of_thousands(gold, answer) or compare_roman(gold, answer):
         return finding
     if units and (compound := compare_compounds(gold, answer, relative_tolerance)):
         return compound

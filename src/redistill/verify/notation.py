@@ -68,13 +68,20 @@ _CJK_WORDS = [
     (re.compile(r"(?<=\d)\s*亿"), r"\\text{ yi}"),
     (re.compile(r"(?<=[\d}])\s*([\u4e00-\u9fff]{1,3})(?=$|[,;.)\s])"), r"\\text{ \1}"),  # a counted thing: 12个
 ]
-_JOINTS = [  # words that join a list in other languages, between two values only: y and e are letters too
-    (re.compile(r"(?<=[\d}$)])\s+(?:y|e|et|und|en|og|och)\s+(?=[-+$\\({\d])"), " and "),
-    (re.compile(r"(?<=[\d}$)])\s+(?:o|u|ou|oder)\s+(?=[-+$\\({\d])"), " or "),
+_JOINTS = [  # words that join a list in other languages, between two values only
+    (re.compile(r"(?<=[\d}$)])\s+(?:et|und|en|og|och)\s+(?=[-+$\\({\d])"), " and "),
+    (re.compile(r"(?<=[\d}$)])\s+(?:ou|oder)\s+(?=[-+$\\({\d])"), " or "),
     (re.compile(r"(?<=[\d}$)A-Za-z])\s+(?:as well as|and also|&|\\&)\s+(?=[-+$\\({\dA-Za-z])"), " and "),
     (re.compile(r"\\text\s*\{\s*(?:y|et|und)\s*\}"), " and "),
     (re.compile(r"\\text\s*\{\s*(?:o|ou|oder)\s*\}"), " or "),
 ]
+# Joints of one letter, which may be an unknown as well: only where no other unknown stands in the text and no sign between two
+# spaces follows, for 9 y + 8 is a sum and `9 y -8` in Spanish two numbers.
+_LETTER_JOINTS = [
+    (re.compile(r"(?<=[\d}$)])\s+[ye]\s+(?=[-+]?[$\\({\d])"), " and "),
+    (re.compile(r"(?<=[\d}$)])\s+[ou]\s+(?=[-+]?[$\\({\d])"), " or "),
+]
+_UNKNOWN = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 _FOREIGN_INTERVAL = re.compile(r"(^|\\cup\s*|\\in\s*|=\s*)([\[\]])([^\[\](),;]+|[^\[\]]*\\\w+[^\[\](),;]*)([,;])([^\[\](),;]+)([\[\]])(?=$|\s*\\cup|\s*[.,;]?\s*$)")  # fmt: skip
 
 # Repeating decimals: 0.1\overline{6}, 0.1\dot{6}, 0.\dot{1}2\dot{3}, 0.1(6), 0.1666...
@@ -101,6 +108,11 @@ def plain_notation(text: str) -> str:
     if " " in text and "\\begin" not in text:
         for pattern, replacement in _JOINTS:
             text = pattern.sub(replacement, text)
+        for pattern, replacement in _LETTER_JOINTS:
+            if joints := pattern.findall(text):
+                joined = pattern.sub(replacement, text)
+                # every letter was a joint: nothing of its name is left, nor any other unknown
+                text = text if len(_UNKNOWN.findall(text)) > len(joints) else joined
     if "]" in text or "[" in text:
         text = _FOREIGN_INTERVAL.sub(_interval, text)
     if "." in text:

@@ -26,9 +26,10 @@ gallon: gal; quart: qt; pint: pt; cup: cup; fluid_ounce: floz; tablespoon: tbsp;
 milligram: mg milligramme; gram: g gm gramme; kilogram: kg kgs kilo kilogramme; tonne: t tonnes; pound: lb lbs; ounce: oz; microgram: ug
 nanosecond: ns; microsecond: us; millisecond: ms; second: s sec; minute: min mins; hour: h hr hrs; day: day; week: wk; fortnight: fortnight
 calendar_month: month; calendar_year: year yr yrs; calendar_decade: decade; calendar_century: century centuries
-newton: N; kilonewton: kN; joule: J; kilojoule: kJ; calorie: cal; kilocalorie: kcal; watt: W; kilowatt: kW; megawatt: MW; kilowatt_hour: kWh kwh
-volt: V; millivolt: mV; kilovolt: kV; ampere: A amp; milliampere: mA; ohm: ohm; hertz: Hz hz; kilohertz: kHz khz; megahertz: MHz mhz; pascal: Pa
-kilopascal: kPa kpa; atmosphere: atm; mole: mol; farad: farad; coulomb: coulomb; tesla: tesla
+newton: N; kilonewton: kN; joule: J; kilojoule: kJ; calorie: cal; kilocalorie: kcal; watt: W; kilowatt: kW; megawatt: MW; gigawatt: GW
+watt_hour: Wh wh; kilowatt_hour: kWh kwh; megawatt_hour: MWh mwh; electron_volt: eV; kiloelectron_volt: keV; megaelectron_volt: MeV
+volt: V; millivolt: mV; kilovolt: kV; ampere: A amp; milliampere: mA; ohm: ohm; hertz: Hz hz; kilohertz: kHz khz; megahertz: MHz mhz; gigahertz: GHz ghz; pascal: Pa
+kilopascal: kPa kpa; megapascal: MPa; bar: bar; millibar: mbar; psi: psi; atmosphere: atm; mole: mol; farad: farad; coulomb: coulomb; tesla: tesla
 arc_degree: degree deg; plane_radian: radian rad; degree_celsius: celsius degc; degree_fahrenheit: fahrenheit degf; degree_kelvin: kelvin K
 dollar: dollar usd USD buck; cent: cent cts penny pennies; euro: euro eur EUR; sterling: sterling gbp GBP quid; pence: pence; yen: yen jpy JPY
 yuan: yuan rmb RMB CNY cny; jiao: jiao; rupee: rupee inr INR rs Rs; paisa: paisa paise; peso: peso; won: KRW krw; franc: franc chf CHF
@@ -96,7 +97,9 @@ def unit_name(word: str) -> str | None:
 
 
 def magnitude_of(word: str) -> int | None:
-    """1000000 of `million`; None for any other word."""
+    """1000000 of `million`; None for any other word, and for K, which is kelvin behind a space."""
+    if word == "K":
+        return None
     small = word.lower()
     singular = small.removesuffix("s")
     return MAGNITUDES.get(small) or (MAGNITUDES.get(singular) if singular in _PLURALS else None)
@@ -220,9 +223,12 @@ FAMILIES: tuple[dict[str, int], ...] = (
     {"paisa": 1, "rupee": 100},
     {"joule": 1, "kilojoule": 1_000},
     {"calorie": 1, "kilocalorie": 1_000},
-    {"watt": 1, "kilowatt": 1_000, "megawatt": 1_000_000},
+    {"watt": 1, "kilowatt": 1_000, "megawatt": 1_000_000, "gigawatt": 1_000_000_000},
     {"millivolt": 1, "volt": 1_000, "kilovolt": 1_000_000},
-    {"hertz": 1, "kilohertz": 1_000, "megahertz": 1_000_000},
+    {"hertz": 1, "kilohertz": 1_000, "megahertz": 1_000_000, "gigahertz": 1_000_000_000},
+    {"watt_hour": 1, "kilowatt_hour": 1_000, "megawatt_hour": 1_000_000},
+    {"electron_volt": 1, "kiloelectron_volt": 1_000, "megaelectron_volt": 1_000_000},
+    {"millibar": 1, "bar": 1_000},
 )
 MAX_CONVERSIONS = 400
 

@@ -373,7 +373,7 @@ def compare_relations(gold: str, answer: str, ignore_case: bool) -> Finding | No
     (left, op), (right, other_op) = ours, theirs
     if ignore_case and left.symbols != right.symbols:
         left, right = (renamed(f, {s: s.lower() for s in f.symbols}) if len({s.lower() for s in f.symbols}) == len(f.symbols) else f for f in (left, right))  # fmt: skip
-    if left.symbols != right.symbols:
+    if left.symbols != right.symbols or not left.symbols:  # 8 = 0 and 7 = 0 say nothing of any unknown
         return Outcome.disagree, "not_comparable"
     ratio = constant_ratio(left, right)
     if ratio is not None and not isinstance(ratio, CONTEXT.mpc):

@@ -10,8 +10,9 @@ Each function here gives a Finding, or None where the two answers are not of its
 parts, one level down.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from redistill.records import Outcome
@@ -190,8 +191,8 @@ def read_assignments(text: str) -> dict[str, str] | None:
 
 
 def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | None:
-    """Values by their names; against a tuple, in the order of the alphabet, where a difference is undecided. None where
-    neither side names its values."""
+    """Values by their names; against a tuple, in the order of the alphabet, where a difference is undecided, and for names
+    that have no order of their own (x and p) in the order in which they are written. None where neither side names its values."""
     ours, theirs = read_assignments(gold), read_assignments(answer)
     if ours and theirs:
         if ours.keys() != theirs.keys():
@@ -205,7 +206,7 @@ def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | N
     items = split_items(inside)
     if kind not in ("()", "") or len(items) < 2:
         return None
-    values = [named[name] for name in sorted(named)]
+    values = [named[name] for name in (sorted(named) if _has_own_order(named) else named)]
     if len(values) != len(items):
         return Outcome.disagree, "different_kinds"
     finding = compare_items(values, items, compare, True) if ours else compare_items(items, values, compare, True)
@@ -214,6 +215,12 @@ def compare_assignments(gold: str, answer: str, compare: Compare) -> Finding | N
     ):
         return Outcome.disagree, "different_order"
     return finding
+
+
+def _has_own_order(names: Iterable[str]) -> bool:
+    """Letters that follow one another in the alphabet, such as x, y, z, or one letter with numbers below it."""
+    letters = sorted({name[0].lower() for name in names})
+    return all(ord(after) - ord(before) == 1 for before, after in itertools.pairwise(letters))
 
 
 def read_vector(text: str) -> list[str] | None:
@@ -480,7 +487,10 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
             return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
         if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
             return Outcome.disagree, "decimal_comma"
-        single = gold if len(gold_items) < 2 else answer
+        single, several = (gold, answer) if len(gold_items) < 2 else (answer, gold)
+        if fewest == 1 and (number := read_number(several)):  # 12,34,567 may be one number with India's marks
+            same = compare(single, str(number.value))[0] == Outcome.correct
+            return (Outcome.correct, "equal_value") if same else (Outcome.disagree, "perhaps_thousands")
         if fewest == 1 and (not re.search(r"\d|emptyset", single) or reading_of(single).kind not in ("number", "list")):
             return Outcome.disagree, "different_kinds"  # (1, 2) against P, or against what has other forms
         return different(*_all_read(gold_items, answer_items), "different_length")
