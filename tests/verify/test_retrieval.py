@@ -194,7 +194,7 @@ def test_an_index_that_is_gone_when_the_workers_start_is_a_sentence(tmp_path):
     problem = wanting("a")
     with (
         pool_of(functools.partial(retrieval, index=str(tmp_path))) as pool,
-        pytest.raises(OperatorError, match=f"verify: there are no documents at {tmp_path}"),
+        pytest.raises(OperatorError, match=f"verify: {tmp_path} holds no collection"),
     ):
         list(pool.judge([(problem, said(problem, "x"))]))
 
