@@ -24,6 +24,7 @@ LAYERS = (
     ("config",),
     ("io",),
     ("model",),
+    ("retrieval",),
     ("verify",),
     ("rollout",),
     ("corpus", "score", "select", "train", "evaluate", "datafree", "report"),
@@ -36,6 +37,7 @@ LAYERS = (
 LAYER = {folder: height for height, layer in enumerate(LAYERS) for folder in layer}
 WITHOUT_TORCH = (
     "corpus",
+    "retrieval",
     "verify",
     "score",
     "select",
@@ -51,6 +53,7 @@ WITHOUT_TORCH = (
 PLUG_INS = (  # a recipe names their members, and gives them options
     "SOURCES",
     "VERIFIERS",
+    "RETRIEVERS",
     "JUDGES",
     "FILTERS",
     "PAIRINGS",
@@ -214,7 +217,15 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
     from redistill.errors import OperatorError
 
     table = registry(name)
-    needed = {"path": "x.jsonl", "answers": ["4"], "base_url": "http://127.0.0.1:8000/v1", "model": "m", "by": "x"}
+    needed = {
+        "path": "x.jsonl",
+        "folder": "made:shop",
+        "answers": ["4"],
+        "base_url": "http://127.0.0.1:8000/v1",
+        "url": "http://127.0.0.1:8000/search",
+        "model": "m",
+        "by": "x",
+    }
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}
         assert bind(table, Plugin(name=key, options=options), "here").keywords == options

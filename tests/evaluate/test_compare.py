@@ -92,3 +92,18 @@ def test_other_problems_are_refused_by_name():
     a, b = scores([[1], [1]]), {"per_problem": {"p0": [1], "p9": [0]}}
     with pytest.raises(OperatorError, match=r"1 only in redi \(p1\); 1 only in base \(p9\)"):
         paired_difference(a, b, names=("redi", "base"))
+
+
+def graded(rows):
+    """Scores of a graded verifier, whose samples are right from .5 on."""
+    hits = scores([[int(value >= 0.5) for value in row] for row in rows])
+    return {**hits, "per_problem_scores": {f"p{i}": list(row) for i, row in enumerate(rows)}}
+
+
+def test_scores_of_a_graded_verifier_are_compared_beside_what_is_right():
+    a, b = graded([[0.4], [0.3], [0.2]] * 20), graded([[0.1], [0.1], [0.2]] * 20)
+    found = paired_difference(a, b, names=("grpo", "sft"))
+    assert found["difference"] == 0.0 and not found["is_claimed"]  # none is right
+    assert found["mean_score"]["difference"] == pytest.approx((0.3 + 0.2 + 0) / 3) and found["mean_score"]["is_claimed"]
+    assert found["mean_score"]["sentence"].startswith("mean score: grpo is above sft by 0.167 (95% interval 0.")
+    assert "mean_score" not in paired_difference(a, scores([[1]] * 60))

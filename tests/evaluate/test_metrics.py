@@ -9,6 +9,7 @@ from redistill.evaluate.metrics import (
     METRICS,
     all_correct_at_n,
     majority_at_n,
+    mean_score,
     pass_at_1,
     pass_at_k,
 )
@@ -86,7 +87,25 @@ def test_the_same_answer_in_other_spacing_is_one_candidate():
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_0_for_all_wrong_1_for_all_right_and_within_between(name):
-    right, wrong = ("correct", "4"), ("incorrect", "5")
-    assert METRICS[name](samples(right, right, right)) == 1.0
-    assert METRICS[name](samples(wrong, wrong, wrong)) == 0.0
-    assert 0.0 <= METRICS[name](samples(wrong, right, wrong)) <= 1.0
+    right, wrong = (Verdict(Outcome.correct, "4", score=1.0), Verdict(Outcome.incorrect, "5", score=0.0))
+
+    def value(*verdicts):
+        return METRICS[name]([make_trace("p", str(n), verdicts={FINAL: v}) for n, v in enumerate(verdicts)])
+
+    assert value(right, right, right) == 1.0
+    assert value(wrong, wrong, wrong) == 0.0
+    assert 0.0 <= value(wrong, right, wrong) <= 1.0
+
+
+def graded(*pairs):
+    return [make_trace("p", f"{n}", verdicts={FINAL: Verdict(Outcome(o), score=s)}) for n, (o, s) in enumerate(pairs)]
+
+
+def test_the_mean_score_of_a_graded_verifier():
+    assert mean_score(graded(("correct", 1.0), ("disagree", 0.25))) == 0.625
+    assert mean_score(graded(("correct", 0.5), ("no_answer", None), ("timeout", None), ("incorrect", 0.1))) == pytest.approx(0.15)  # fmt: skip
+
+
+def test_a_verifier_that_gives_no_score_has_no_mean_score():
+    assert mean_score(graded(("correct", None), ("correct", 1.0))) is None
+    assert mean_score(samples("incorrect", "timeout")) is None

@@ -200,3 +200,27 @@ def test_laws_of_any_table_of_samples(table, random):
     random.shuffle(groups)
     turned = [Group(g.problem, tuple(random.sample(g.traces, n))) for g in groups]
     assert score(turned, n=n) == found  # neither the order of problems nor that of samples matters
+
+
+def scored(number, *graded):
+    """A problem without a gold answer, whose relevant documents are known, with samples of these (outcome, score)."""
+    problem = make_problem(f"find {number}", metadata={"relevant": ["d1"]})
+    traces = [
+        make_trace(problem.id, f"{number} {index}", sampling={"sample_index": index}, verdicts={FINAL: Verdict(Outcome(outcome), score=value)})
+        for index, (outcome, value) in enumerate(graded)
+    ]  # fmt: skip
+    return Group(problem, tuple(traces))
+
+
+def test_scores_of_a_graded_verifier_are_averaged_by_problem():
+    groups = [scored(1, ("correct", 1.0), ("disagree", 0.5)), scored(2, ("no_answer", 0.0), ("timeout", None))]
+    found = score(groups, n=2)
+    assert found["mean_score"]["value"] == pytest.approx((0.75 + 0.0) / 2) and found["num_ungradable"] == 0
+    by_problem = {group.problem.id: values for group, values in zip(groups, ([1.0, 0.5], [0.0, 0.0]))}
+    assert found["per_problem_scores"] == by_problem
+
+
+def test_without_a_graded_verifier_there_is_no_mean_score():
+    for groups in ([scored(1, ("correct", None)), scored(2, ("no_answer", None))], [scored(1, ("no_answer", None))]):
+        found = score(groups, n=1)
+        assert found["mean_score"] == {"value": None, "interval95": None} and "per_problem_scores" not in found

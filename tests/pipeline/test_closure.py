@@ -200,5 +200,8 @@ VALUES = {
     ("redistill.model.rendering", "check_template"),
     ("redistill.model.rendering", "renderer"),
     ("redistill.pipeline.extra_stages", "feeding"),
+    ("redistill.pipeline.retrieval", "with_index"),
+    ("redistill.verify", "check_bound"),
     ("redistill.verify", "check_verifiers"),
+    ("redistill.verify.retrieval", "frozen"),
 }

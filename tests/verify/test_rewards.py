@@ -6,7 +6,7 @@ import pytest
 
 from redistill.errors import OperatorError
 from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
-from redistill.verify.rewards import REWARDS, accuracy, format_, graded, length, repetition, score, total_reward
+from redistill.verify.rewards import REWARDS, accuracy, format_, graded, length, rec_r1, repetition, score, total_reward
 
 PROBLEM = make_problem("What is 1+1?", answer="2")
 
@@ -138,3 +138,29 @@ def test_every_reward_can_be_called_on_any_trace():
     for name, reward in REWARDS.items():
         options = {"by": "x"} if name == "score" else {}
         assert reward(PROBLEM, answered(Outcome.disagree), **options) in (None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "grade", "reward"),
+    [
+        (Outcome.no_answer, 0.0, -2.0),
+        (Outcome.no_answer, None, -2.0),
+        (Outcome.truncated, 0.0, -2.0),
+        (Outcome.incorrect, 0.0, 0.0),  # well formed and useless: not .1
+        (Outcome.incorrect, 0.05, 0.15),
+        (Outcome.disagree, 0.3, 0.4),
+        (Outcome.correct, 1.0, 1.1),
+        (Outcome.timeout, None, None),  # nobody judged it, so it earns nothing, and is no bad format
+        (Outcome.ungradable, None, None),
+        (Outcome.disagree, None, None),
+    ],
+)
+def test_rec_r1s_table(outcome, grade, reward):
+    found = rec_r1(PROBLEM, answered(outcome, grade=grade))
+    assert found == (reward if reward is None else pytest.approx(reward))
+
+
+def test_rec_r1s_numbers_are_options():
+    assert rec_r1(PROBLEM, answered(Outcome.no_answer), bad_format=-1.0) == -1.0
+    assert rec_r1(PROBLEM, answered(Outcome.correct, grade=0.5), useful=0.0) == 0.5
+    assert rec_r1(PROBLEM, answered(Outcome.incorrect, grade=0.0), useless=-0.5) == -0.5

@@ -31,7 +31,8 @@ def paired_difference(
     `interval95`: over problems, by `difference_interval` (None for one problem). `flips` counts problems by whether each
     student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
     `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
-    the interval leaves out 0 and at least six problems differ. Errors: OperatorError where the problems differ.
+    the interval leaves out 0 and at least six problems differ. `mean_score` compares the scores of a graded verifier in the same
+    way, where both have them. Errors: OperatorError where the problems differ.
     """
     a, b = scores_a["per_problem"], scores_b["per_problem"]
     if a.keys() != b.keys():
@@ -63,6 +64,27 @@ def paired_difference(
         "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
         "is_claimed": is_claimed,
         "sentence": _sentence(difference, interval, len(ids), differing, names, is_claimed),
+        **_graded(scores_a, scores_b, names),
+    }
+
+
+def _graded(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:
+    """{"mean_score": the same of the scores of a graded verifier}; nothing where one of the two has none."""
+    a, b = scores_a.get("per_problem_scores"), scores_b.get("per_problem_scores")
+    if a is None or b is None:
+        return {}
+    differences = np.array([np.mean(a[id]) - np.mean(b[id]) for id in sorted(a)])
+    interval, difference = difference_interval(differences), float(differences.mean())
+    differing = int((differences != 0).sum())
+    is_claimed = interval is not None and not interval[0] <= 0 <= interval[1] and differing >= _MIN_DIFFERING
+    sentence = _sentence(difference, interval, len(a), differing, names, is_claimed)
+    return {
+        "mean_score": {
+            "difference": difference,
+            "interval95": interval,
+            "is_claimed": is_claimed,
+            "sentence": f"mean score: {sentence}",
+        }
     }
 
 

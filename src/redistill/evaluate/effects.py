@@ -19,6 +19,7 @@ from redistill.errors import OperatorError
 from redistill.evaluate.intervals import difference_interval
 from redistill.evaluate.metrics import is_correct
 from redistill.records import Group
+from redistill.verify.relevance import has_gold
 
 ENOUGH = 2  # samples a problem of each student, one half to sort the problems and one to measure
 
@@ -35,7 +36,7 @@ def read_table(groups: Iterable[Group]) -> dict[str, Row]:
     """The rows of the problems that have a gold answer, by id; the texts are let go."""
     table = {}
     for group in groups:
-        if group.problem.answer is not None:
+        if has_gold(group.problem):
             traces = sorted(group.traces, key=lambda t: t.sampling["sample_index"])
             table[group.problem.id] = Row(tuple(map(is_correct, traces)), tuple(t.num_tokens for t in traces))
     return table

@@ -62,8 +62,17 @@ def all_correct_at_n(samples: Samples) -> float:
     return float(all(map(is_correct, samples)))
 
 
+def mean_score(samples: Samples) -> float | None:
+    """The mean score by a graded verifier, such as an NDCG. A sample without an answer, and one that could not be judged, scores 0, as
+    in pass@1. None where a sample was decided without a score: then the verifier is no graded one."""
+    if any(t.verdict.score is None and t.verdict.outcome in DECIDED for t in samples):
+        return None
+    return math.fsum(t.verdict.score or 0.0 for t in samples) / len(samples)
+
+
 METRICS: dict[str, Callable[[Samples], float | None]] = {
     "pass_at_1": pass_at_1,
     "majority_at_n": majority_at_n,
     "all_correct_at_n": all_correct_at_n,
+    "mean_score": mean_score,
 }

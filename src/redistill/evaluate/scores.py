@@ -21,6 +21,7 @@ from redistill.evaluate.metrics import METRICS, Samples, is_correct, pass_at_k
 from redistill.records import Group, Outcome, Trace
 from redistill.text.repetition import repeats
 from redistill.text.thinking import thinking_state
+from redistill.verify.relevance import has_gold
 
 STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 
@@ -46,7 +47,12 @@ def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
             f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
         )
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
-    columns = {name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()}
+    columns: dict[str, list[float | None]] = {
+        name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()
+    }
+    is_graded = any(t.verdict.score is not None for samples in graded.values() for t in samples)
+    if not is_graded:
+        columns["mean_score"] = [None] * len(graded)
     columns |= {f"pass_at_k {k}": _pass_at(k, n, hits) for k in range(1, n + 1)}
     traces = [t for samples in graded.values() for t in samples]
     if all(STRICT in t.verdicts for t in traces):
@@ -73,7 +79,13 @@ def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
         "repetition_rate": _share(traces, lambda t: repeats(t.completion)),
         **_tokens(traces),
         "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},
+        **({"per_problem_scores": _scores(graded)} if found["mean_score"]["value"] is not None else {}),
     }
+
+
+def _scores(graded: Mapping[str, Samples]) -> dict[str, list[float]]:
+    """The scores of a graded verifier by problem, in the order of the samples; 0 as in the metric mean_score."""
+    return {id: [t.verdict.score or 0.0 for t in samples] for id, samples in graded.items()}
 
 
 def _pass_at(k: int, n: int, hits: np.ndarray) -> list[float | None]:
@@ -148,7 +160,7 @@ def _samples_by_problem(groups: Iterable[Group], n: int) -> tuple[dict[str, Samp
             faults.append(f"{id} {fault}")
         else:
             table[id] = [by_index[i] for i in range(n)]
-            if group.problem.answer is None:
+            if not has_gold(group.problem):
                 without_gold.add(id)
     if faults:
         more = f" and {len(faults) - 5} more problems" if len(faults) > 5 else ""

@@ -25,7 +25,7 @@ from redistill.rollout import Sampling, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
 from redistill.text.prompts import ASKED_ANCHORS
-from redistill.verify import VERIFIERS, check_verifiers
+from redistill.verify import VERIFIERS, check_bound, check_verifiers
 from redistill.verify.stage import judged, verified_shard
 
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
@@ -64,6 +64,7 @@ def verifiers_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = (
     """The verifier by its name, and beside it `strict`: the same, reading an answer only where the prompt asked for it."""
     check_verifiers([verifier.name])
     judges = {verifier.name: bind(VERIFIERS, verifier, where)}
+    check_bound(judges[verifier.name], where)
     if strict_anchors and "anchors" in options_of(judges[verifier.name].func):
         narrow = {**verifier.options, "anchors": list(strict_anchors)}
         judges[STRICT] = bind(VERIFIERS, Plugin(name=verifier.name, options=narrow), "evaluate.strict_anchors")

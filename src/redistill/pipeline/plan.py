@@ -6,7 +6,7 @@ plan.objectives["redi"]         the bound function
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.resolve import find_parts
+from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.rollouts import BoundRollouts
 from redistill.records import Problem
 from redistill.select import BoundFilter
@@ -85,6 +86,7 @@ class Plan:
         dev = StageFolder(folder / "select", "").read("dev")
         problems = subsample(dev, settings.guard.probe_problems, self.recipe.seed)
         config = self.eval_config(BenchmarkSettings())
+        config = replace(config, judge=with_index(folder, config.judge))
         return dev_probe(config, settings.guard, sorted(problems, key=lambda problem: problem.id))
 
     @property

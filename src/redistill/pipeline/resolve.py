@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
 from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe
-from redistill.corpus import SOURCES, benchmark_leaks, resolve
+from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
@@ -33,7 +33,7 @@ from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
 from redistill.train.preflight import check_before_run
-from redistill.verify import JUDGES, VERIFIERS, Judge, check_verifiers
+from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
 
 DIAGNOSES: dict[str, Callable[..., Any]] = {"two-habits": diagnose}
@@ -91,7 +91,10 @@ def find_parts(
     """
 
     def bound(place: str, plugin: Any, where: str) -> Any:
-        return collector.try_call(bind, PLUGINS[place], plugin, where)
+        found = collector.try_call(bind, PLUGINS[place], plugin, where)
+        if found is not None and PLUGINS[place] is VERIFIERS:
+            collector.try_call(check_bound, found, where)
+        return found
 
     def bound_list(place: str, plugins: Iterable[Any], where: str) -> list[Any]:
         return [bound(place, plugin, f"{where}.{i}") for i, plugin in enumerate(plugins)]
@@ -131,6 +134,8 @@ def find_parts(
         options = source.keywords if source is not None else {}
         if "path" in options and (fetch or not is_on_the_hub(options["path"])):
             files += collector.try_call(_resolve, options, f"corpus.sources.{place}") or []
+        if source is not None and source.func in FOLDERS:
+            files += collector.try_call(_files_of_folder, source, f"corpus.sources.{place}") or []
     for benchmark in recipe.evaluate.benchmarks:
         collector.try_call(_check_benchmark, recipe, benchmark, fetch)
     for benchmark in benchmark_leaks.further(recipe):
@@ -232,6 +237,13 @@ def _check_probes(recipe: Recipe) -> None:
 def _resolve(options: Mapping[str, Any], where: str) -> list[Path]:
     try:
         return resolve(options["path"], options.get("revision"), options.get("split"))
+    except OperatorError as error:
+        raise OperatorError(f"{where}: {error}") from error
+
+
+def _files_of_folder(source: partial[Any], where: str) -> list[Path]:
+    try:
+        return FOLDERS[source.func](source.keywords["folder"])
     except OperatorError as error:
         raise OperatorError(f"{where}: {error}") from error
 

@@ -22,6 +22,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
+from redistill.pipeline.retrieval import with_index
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
@@ -31,6 +32,7 @@ from redistill.train.advantages import ADVANTAGES
 from redistill.train.objectives import needs_mismatched
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
+from redistill.verify.relevance import has_gold
 from redistill.verify.rewards import REWARDS
 
 if TYPE_CHECKING:
@@ -180,6 +182,7 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage.
     load: loads the student that a stage left, or `base`."""
     bound, recipe, config = run.plan.rollouts[name], run.recipe, eval_config_of(run.plan, name)
+    config = dataclasses.replace(config, judge=with_index(run.folder, config.judge))
     with config.pool(run.recipe.verify.workers) as pool:
         job = RolloutJob(
             settings=bound.settings,
@@ -206,7 +209,7 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
     before = StageFolder(folder / feeding(recipe.stages, "verify"), "")
     fraction, seed = recipe.corpus.dev_fraction, recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
-    asked = [problem for problem in found if problem.answer is not None or not needs_gold(bound.rewards)]
+    asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound.rewards)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "

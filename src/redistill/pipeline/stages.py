@@ -7,7 +7,7 @@ one: a function that makes it, and a line in BUILDERS.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
+from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.records import Problem
@@ -89,7 +90,7 @@ def run_corpus(run: Run) -> None:
     folder = stage_folder(run, "corpus", settings.model_dump(mode="json"))
     if folder.is_finished():
         remove_shuffle(folder)
-        _check_traces(folder.ledger())
+        _check_traces(folder.ledger(), run.plan)
         return
     folder.open()
     ledger = collect(
@@ -108,17 +109,19 @@ def run_corpus(run: Run) -> None:
     say(
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
     )
-    _check_traces(ledger)
+    _check_traces(ledger, run.plan)
 
 
-def _check_traces(corpus: Mapping[str, Any]) -> None:
-    """OperatorError for a corpus without a trace: it may be problems alone, but verify, select and train need traces."""
+def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
+    """OperatorError for a corpus without a trace, unless every training stage draws its own rows from the problems."""
     if corpus["accounts"]["traces"]["kept"]:
+        return
+    if corpus["accounts"]["problems"]["kept"] and plan.rollouts.keys() == plan.recipe.train.keys():
         return
     if problems := corpus["accounts"]["problems"]["kept"]:
         raise OperatorError(
             f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add "
-            "a source that has traces to corpus.sources (`problems` reads none)."
+            "a source that has traces to corpus.sources (`problems` and `queries` read none), or give every stage `rollouts`."
         )
     raise OperatorError(
         f"corpus: no trace is left ({account_text(corpus, 'rows')}); if the problems of a benchmark are meant to be trained "
@@ -136,7 +139,7 @@ def verify_stage(plan: Plan) -> list[Stage]:
     return [
         Stage(
             "verify",
-            inputs=(plan.feeding("verify"),),
+            inputs=(plan.feeding("verify"), *index_inputs(plan.recipe)),
             settings=values(verify=table(plan.recipe.verify, "workers", *transport)),
             run=run_verify,
             uses=(*plan.verifiers.values(), WORKER, *([type(judge)] if judge else [])),
@@ -194,7 +197,7 @@ def _apply_verifiers(run: Run, folder: StageFolder, labels: Sequence[str]) -> No
     spread = run.executor.spreads(len(parts), size_bytes(parts))  # then each process has a verifier of its own
     workers = 1 if spread else settings.workers or run.recipe.execution.workers or cores()
     task = VerifyTask(
-        run.plan.verifiers,
+        with_index(run.folder, run.plan.verifiers),
         workers,
         settings.timeout_seconds,
         settings.memory_mb,
@@ -285,6 +288,7 @@ def run_select(run: Run) -> None:
 def train_stages(plan: Plan) -> list[Stage]:
     """One stage per entry of the recipe's `train`; before one that starts from another, what its start can do."""
     stages, diagnosed = list[Stage](), set[str]()
+    searched = index_inputs(plan.recipe)
     dev = next((benchmark for benchmark in plan.recipe.evaluate.benchmarks if benchmark.is_held_out), None)
     diagnosis: tuple[str, ...] = ()
     for name, settings in plan.recipe.train.items():
@@ -312,7 +316,11 @@ def train_stages(plan: Plan) -> list[Stage]:
         stages.append(
             Stage(
                 f"train/{name}",
-                inputs=(rows, *(f"train/{start}" for start in sorted(starts - {"base"}))),
+                inputs=(
+                    rows,
+                    *(f"train/{start}" for start in sorted(starts - {"base"})),
+                    *(searched if own or probed else ()),
+                ),
                 settings=values(
                     seed=plan.recipe.seed,
                     **{f"train.{name}": table(settings, *ROUNDING)},
@@ -475,7 +483,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
         **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
         **(student_identity(recipe.student) if name == "base" else {}),
     )
-    read = (*(("select:dev",) if dev else ()), *((f"train/{name}",) if name != "base" else ()))
+    read = (*(("select:dev",) if dev else ()), *((f"train/{name}",) if name != "base" else ()), *index_inputs(recipe))
     answers = f"evaluate/{name}/{benchmark.name}"
     return [
         Stage(
@@ -525,7 +533,9 @@ def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     )
     student = Student(lambda: load_student(run, name), address, owned=True)
     problems = problems_of(run, benchmark)
-    run_evaluation(folder, run.plan.eval_config(benchmark), problems, student, author=name, label=f"evaluate {name}")
+    config = run.plan.eval_config(benchmark)
+    config = replace(config, judge=with_index(run.folder, config.judge))
+    run_evaluation(folder, config, problems, student, author=name, label=f"evaluate {name}")
 
 
 def problems_of(run: Run, benchmark: BenchmarkSettings) -> list[Problem]:
@@ -562,11 +572,16 @@ def run_comparisons(run: Run) -> None:
 
 def report_stage(plan: Plan) -> list[Stage]:
     """The page, written anew in every run."""
-    return [Stage("report", inputs=("comparisons",), run=run_report, cached=False)]
+    return [
+        *retrieval_stages(plan, problems_of),
+        Stage("report", inputs=("comparisons",), after=baselines_of(plan.recipe), run=run_report, cached=False),
+    ]
 
 
 def run_report(run: Run) -> None:
     """Write the report."""
+    if baselines_of(run.recipe):
+        write_gains(run)
     if run.recipe.report.token_changes:
         write_token_changes(run.folder, run.recipe, stage_of_tokens(run.folder), pairs_shown(run.folder))
     say(f"report   {write_report(run.folder)}")

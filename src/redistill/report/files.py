@@ -24,7 +24,9 @@ from redistill.io.parquet import read_records
 from redistill.io.stage_folder import check_layout
 from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
+    BenchmarkBaselines,
     Diagnosis,
+    Gain,
     LabelAgreements,
     LabelNoise,
     Ledger,
@@ -97,6 +99,20 @@ class RunFiles:
         for key in keys:
             place = place.get(key) if isinstance(place, dict) else None
         return place
+
+    @cached_property
+    def baselines(self) -> dict[str, BenchmarkBaselines]:
+        """What a search finds without a student, by benchmark; empty where answers are no queries."""
+        table = self._json("retrieval/baselines.json", dict[str, Any]) or {}
+        rows = {name: value for name, value in table.items() if isinstance(value, dict)}
+        return _check(self.folder / "retrieval/baselines.json", dict[str, BenchmarkBaselines], rows)
+
+    @cached_property
+    def gains(self) -> dict[str, list[Gain]]:
+        """Scores of queries by who wrote them, by benchmark."""
+        table = self._json("retrieval/gains.json", dict[str, Any]) or {}
+        rows = {name: value for name, value in table.items() if isinstance(value, list)}
+        return _check(self.folder / "retrieval/gains.json", dict[str, list[Gain]], rows)
 
     @cached_property
     def unscored(self) -> str:

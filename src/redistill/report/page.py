@@ -24,6 +24,7 @@ from redistill.report.sections.pair_lengths import gaps
 from redistill.report.sections.policies import policies, teachers
 from redistill.report.sections.reproducibility import facts
 from redistill.report.sections.results import comparisons, diagnosis, result, scores
+from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
@@ -106,6 +107,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Pairings on paper": policies,
     "Training": training,
     "Own answers": rollouts,
+    "Retrieval": retrieval,
     "Accuracy over steps": accuracy,
     "Teacher pairs": pairs,
     "Student answers": answers,

@@ -145,6 +145,25 @@ class Scores(Shape):
     settings: dict[str, Any] = {}
 
 
+class BenchmarkBaselines(Shape):
+    """retrieval/baselines.json, one benchmark: what is found without a student, by problem: `raw`, `feedback`."""
+
+    measure: str = ""
+    problems: dict[str, dict[str, float]] = {}
+
+
+class Gain(Shape):
+    """A row of retrieval/gains.json: the mean score of one who writes queries (raw, feedback or a student), and its gain."""
+
+    query_by: str
+    mean: float
+    interval95: tuple[float, float] | None = None
+    gain: float | None = None
+    gain_interval95: tuple[float, float] | None = None
+    better: int | None = None
+    worse: int | None = None
+
+
 class GraderPair(Shape):
     """Two graders on the same traces: `counts` by "outcome outcome"."""
 

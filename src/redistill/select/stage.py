@@ -28,6 +28,7 @@ from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.select.trace_features import with_columns
 from redistill.verify.policy import labels_of
+from redistill.verify.relevance import has_gold
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,7 @@ def _held_out(group: Group, books: _Ledger) -> list[Problem]:
     for trace in group.traces:
         books.drop("examples", trace.id, "held_out_for_dev")
     books.drop("pairs", group.problem.id, "held_out_for_dev")
-    if group.problem.answer is None:
+    if not has_gold(group.problem):
         books.drop("dev", group.problem.id, "ungradable")
         return []
     books.keep("dev")

@@ -55,6 +55,21 @@ def rendered_chat(tokenizer: Any, messages: list[dict[str, str]], *, add_generat
         ) from error
 
 
+# Rewriting a query, and guessing the next purchase, in the manner of Rec-R1 (arXiv 2503.24289): think, then a JSON query in answer tags,
+# which is the form that the verifier `retrieval` asks for.
+QUERY_REWRITE = (
+    "You write queries for a search engine. Rewrite the user's query so that the search engine finds the documents that answer it: add "
+    "the words that such documents use.\n\nUser's query:\n```\n{problem}\n```\n\n"
+)
+NEXT_ITEM = (
+    "You help customers of a shop. From what a customer bought, in order, infer what they buy next, and write a query with which a search "
+    "over the shop's items finds it.\n\nPurchases:\n```\n{problem}\n```\n\n"
+)
+QUERY_FORM = (
+    "Show your reasoning in <think> </think> tags. Then write the final query as JSON in <answer> </answer> tags: "
+    '<think> your reasoning </think> <answer>{"query": "..."}</answer>\n\n'
+)
+
 # Templates by name; each holds exactly one {problem}. A recipe may also write its own text with {problem} in it.
 TEMPLATES: dict[str, str] = {
     "bare": "{problem}",
@@ -62,6 +77,8 @@ TEMPLATES: dict[str, str] = {
     "paper": PAPER_INSTRUCTION + "\n\n{problem}\n\n",
     "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
     "choice": "{problem}\n\nReason step by step and put the letter of the right answer in \\boxed{}.\n\n",
+    "query-rewrite": QUERY_REWRITE + QUERY_FORM,
+    "next-item": NEXT_ITEM + QUERY_FORM,
 }
 
 # Templates that end otherwise as the message of a chat: nothing has to part the problem from the completion there.

@@ -8,6 +8,8 @@ To add a verifier: a function (problem, trace, *, options) -> Verdict, and one l
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
@@ -19,6 +21,7 @@ from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, m
 from redistill.verify.policy import check_policy, combine, verify_group
 from redistill.verify.pool import OUT_OF_TIME, VerifierPool
 from redistill.verify.reasoning_gym import check_installed, reasoning_gym
+from redistill.verify.retrieval import check_retrieval, retrieval
 
 __all__ = [
     "CASCADE_VERSION",
@@ -27,6 +30,7 @@ __all__ = [
     "MATH_VERIFY_VERSION",
     "OUT_OF_TIME",
     "OWN_GOLD",
+    "READS_NO_ANSWER",
     "RELATIVE_TOLERANCE",
     "RULES_VERSION",
     "VERIFIERS",
@@ -36,6 +40,7 @@ __all__ = [
     "answer_type",
     "as_ungradable",
     "cascade",
+    "check_bound",
     "check_gold",
     "check_policy",
     "check_verifiers",
@@ -50,6 +55,7 @@ __all__ = [
     "judge_answer",
     "math_verify",
     "reasoning_gym",
+    "retrieval",
     "verify_group",
 ]
 
@@ -59,17 +65,24 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "choice": choice,
     "cascade": cascade,
     "reasoning-gym": reasoning_gym,
+    "retrieval": retrieval,
 }
 
-OWN_GOLD = frozenset(
-    {"reasoning-gym"}
-)  # these read more than a gold answer, and judge also where there is none to compare with
+# these read more than a gold answer, and judge also where there is none to compare with
+OWN_GOLD = frozenset({"reasoning-gym", "retrieval"})
+READS_NO_ANSWER = frozenset({"retrieval"})  # and these read none at all
 
 
 def check_verifiers(names: Iterable[str]) -> None:
     """OperatorError where a verifier's package is not installed: asked before any work begins."""
     if "reasoning-gym" in names:
         check_installed()
+
+
+def check_bound(verifier: partial[Any], where: str) -> None:
+    """OperatorError where what a bound verifier reads beside the trace is not there, such as an index: asked before any work."""
+    if verifier.func is retrieval:
+        check_retrieval(verifier.keywords, where)
 
 
 JUDGES: dict[str, Callable[..., Judge]] = {

@@ -33,6 +33,7 @@ from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.safety.child_processes import python_command, safe_environment
 from redistill.verify.judging import WALL_PER_CPU
+from redistill.verify.retrieval import ready
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
 BATCH_CHARS = 2_000_000
@@ -78,7 +79,7 @@ class VerifierPool:
     def __init__(
         self, verifiers: Mapping[str, Callable[..., Verdict]], *, workers: int, timeout_seconds: float, memory_mb: int
     ) -> None:
-        self._verifiers = dict(verifiers)
+        self._verifiers = {name: ready(verifier) for name, verifier in verifiers.items()}
         self._size = max(1, workers)
         self._timeout_seconds = timeout_seconds
         self._wall_seconds = WALL_PER_CPU * timeout_seconds
@@ -214,6 +215,8 @@ class VerifierPool:
                 yield from self._lose(worker, waiting, "memory_or_crash")
                 return
             worker.deadline = time.monotonic() + self._wall_seconds
+            if isinstance(message, tuple) and message[0] == "refused":
+                raise OperatorError(f"verify: {message[1]}")
             if message == "ready":
                 worker.ready, self._stillborn = True, 0
             elif isinstance(message, list):

@@ -88,6 +88,20 @@ def graded(problem: Problem, trace: Trace) -> float | None:
     return trace.verdict.score
 
 
+def rec_r1(
+    problem: Problem, trace: Trace, *, bad_format: float = -2.0, useless: float = 0.0, useful: float = 0.1
+) -> float | None:
+    """Rec-R1's table: bad_format for an answer in another form than the asked one, cut ones among them, useless for a query that
+    finds nothing relevant, and useful + score for one that does; None for an answer that was not judged. For a graded
+    verifier such as retrieval. Source: arXiv 2503.24289 and its code."""
+    verdict = trace.verdict
+    if verdict.outcome in UNANSWERED:
+        return bad_format
+    if verdict.score is None:
+        return None
+    return useful + verdict.score if verdict.score > 0 else useless
+
+
 def score(problem: Problem, trace: Trace, *, by: str) -> float | None:
     """The trace's score of that name, which a scorer wrote; None where it has none."""
     return trace.scores.get(by)
@@ -146,5 +160,6 @@ REWARDS: dict[str, Reward] = {
     "length": length,
     "repetition": repetition,
     "graded": graded,
+    "rec-r1": rec_r1,
     "score": score,
 }

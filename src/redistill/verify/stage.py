@@ -18,7 +18,16 @@ from redistill.io.parquet import read_outcomes, read_records
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import FINAL, Dropped, Group, Outcome, Problem, Trace, Verdict
-from redistill.verify import GOLD, OUT_OF_TIME, OWN_GOLD, VerifierPool, as_ungradable, check_gold, verify_group
+from redistill.verify import (
+    GOLD,
+    OUT_OF_TIME,
+    OWN_GOLD,
+    READS_NO_ANSWER,
+    VerifierPool,
+    as_ungradable,
+    check_gold,
+    verify_group,
+)
 from redistill.verify.noise import Gradings
 
 # --- verify ---------------------------------------------------------------------------------------------------------
@@ -48,7 +57,8 @@ class VerifyTask:
 def verify_part(room: StageFolder, judges: VerifyTask, part: ShardInput) -> int:
     """Judge one shard into the room; returns its number of traces. The pool stays open for the next: closing_pool."""
     pool, held = _pool(judges), list(read_records(part.path))
-    golds = check_golds(pool, held) if judges.verifiers else None  # labels alone need no gold answer
+    # labels alone need no gold answer, nor does who judges by other facts
+    golds = check_golds(pool, held) if judges.verifiers.keys() - READS_NO_ANSWER else None
     groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
     room.finish_shard(part.index, verified_shard(groups, golds))
     return sum(len(group.traces) for group in groups)

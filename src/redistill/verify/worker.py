@@ -4,10 +4,11 @@
 
 Protocol, pickled by multiprocessing.connection:
     pool -> worker   ({name: verifier}, timeout_seconds, memory_mb), once
-    worker -> pool   "ready"
+    worker -> pool   "ready", or ("refused", sentence) where something that a verifier needs cannot be opened
     pool -> worker   [(problem, trace, name), ...]                      a batch of units
     worker -> pool   [Verdict, ...], one for each unit, in order, at the latest FLUSH_SECONDS after it is known or when the
-                     unit after it is done; or (name, trace id, traceback) for a bug in a verifier
+                     unit after it is done; or (name, trace id, traceback) for a bug in a verifier,
+                     or ("refused", sentence) for what the user must mend
 
 How many units are done is written into the file before each is begun: a message a verdict would cost more than most
 verdicts, and yet the pool must know at which unit a worker died.
@@ -32,6 +33,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 
+from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.judging import WALL_PER_CPU
 
@@ -61,6 +63,12 @@ def serve(pool: Connection, counter: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the pool, which then closes its end
     if mathlib := sys.modules.get("redistill.verify.mathlib"):  # some verifier needs it
         mathlib.warm_up()  # its parser builds tables at its first use: not on the clock of the first answer
+    if search := sys.modules.get("redistill.verify.retrieval"):
+        try:
+            search.warm_up(table.values())
+        except OperatorError as error:
+            pool.send(("refused", str(error)))
+            return
     pool.send("ready")
     done = 0
     while True:
@@ -74,6 +82,8 @@ def serve(pool: Connection, counter: int) -> None:
                 answers.append(verify_one(table[name], problem, trace))
             except MemoryError:
                 os._exit(OUT_OF_MEMORY)  # what is left in this process would count against the answers to come
+            except OperatorError as error:  # a broken retriever, say: no verdict can be trusted
+                pool.send(("refused", str(error)))
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
                 pool.send((name, trace.id, traceback.format_exc()))
             for clock in (signal.ITIMER_PROF, signal.ITIMER_REAL):

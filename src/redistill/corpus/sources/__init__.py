@@ -7,6 +7,7 @@ options in a recipe.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from redistill.corpus.sources.am import am_deepseek_r1
 from redistill.corpus.sources.chat import messages, preference
@@ -15,9 +16,14 @@ from redistill.corpus.sources.openr1 import openr1_math_raw
 from redistill.corpus.sources.openr1_220k import openr1_math_220k
 from redistill.corpus.sources.openthoughts import openthoughts
 from redistill.corpus.sources.problems import problems
+from redistill.corpus.sources.purchase_history import purchase_history
+from redistill.corpus.sources.queries import queries
+from redistill.corpus.sources.toy_catalogue import toy_catalogue
 from redistill.corpus.sources.traces import traces
 from redistill.corpus.two_habits.teacher import two_habits
 from redistill.records import Dropped, Group
+from redistill.retrieval.collection import files_of
+from redistill.retrieval.histories import history_files
 
 SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "traces": traces,
@@ -30,4 +36,13 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "completions": completions,
     "problems": problems,
     "two-habits": two_habits,
+    "queries": queries,
+    "purchase-history": purchase_history,
+    "toy-catalogue": toy_catalogue,
+}
+
+# Sources whose option `folder` names files that belong together, and which these are.
+FOLDERS: dict[Callable[..., Iterator[Group | Dropped]], Callable[[str], list[Path]]] = {
+    queries: files_of,
+    purchase_history: history_files,
 }

@@ -38,6 +38,7 @@ from redistill.records import Dropped, Example, Group, Problem, content_id
 from redistill.select import is_dev, select_shard
 from redistill.select.stage import encode
 from redistill.verify.policy import labels_heard
+from redistill.verify.relevance import has_gold
 from redistill.verify.stage import VerifyTask, closing_pool, verify_part
 
 READ_BYTES = 48 * 2**20  # of uncompressed text, over all files
@@ -148,7 +149,7 @@ class _Asking:
         if is_dev(problem.id, seed=recipe.seed, dev_fraction=recipe.corpus.dev_fraction):
             return
         for name, config in self.configs.items():
-            if problem.answer is None and rollouts.needs_gold(self.plan.rollouts[name].rewards):
+            if not has_gold(problem) and rollouts.needs_gold(self.plan.rollouts[name].rewards):
                 continue
             text = config.render(problem) + config.sampling.prefill
             self.lengths[name].append(len(loading.encode_prompts(self.plan.tokenizer, [text])[0]))

@@ -36,6 +36,7 @@ from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
 from redistill.train import OBJECTIVES, needs_pairs, needs_reference
 from redistill.train.external_loss import is_separable
 from redistill.train.objectives import needs_mismatched
+from redistill.verify.relevance import has_gold
 
 Loss = Literal["ours", "engine"]
 AUTHORS_STAND_IN = "topr"  # its reference stands in for the author of the answers, whom an online trainer knows
@@ -202,7 +203,7 @@ def _asked(
     problems = {group.problem.id: group.problem for group in source.read("groups")}
     rewards = bind_rewards(rollouts, f"train.{stage}.rollouts")
     usable = [
-        problem for _, problem in sorted(problems.items()) if problem.answer is not None or not needs_gold(rewards)
+        problem for _, problem in sorted(problems.items()) if has_gold(problem) or not needs_gold(rewards)
     ]
     pictures = next((problem for problem in usable if problem.images), None)
     if pictures is not None:
