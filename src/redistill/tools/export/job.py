@@ -202,9 +202,7 @@ def _asked(
         raise OperatorError(f"{run} has no corpus yet; run its recipe until verify first.")
     problems = {group.problem.id: group.problem for group in source.read("groups")}
     rewards = bind_rewards(rollouts, f"train.{stage}.rollouts")
-    usable = [
-        problem for _, problem in sorted(problems.items()) if has_gold(problem) or not needs_gold(rewards)
-    ]
+    usable = [problem for _, problem in sorted(problems.items()) if has_gold(problem) or not needs_gold(rewards)]
     pictures = next((problem for problem in usable if problem.images), None)
     if pictures is not None:
         raise OperatorError(f"{run}: problem {pictures.id} has images; only problems of text are exported.")
