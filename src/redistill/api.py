@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redistill.config.tables import Recipe
     from redistill.tools.doctor import Findings
     from redistill.tools.lineage import Step
+    from redistill.tools.rewards import RewardFunction
 
 
 def run(
@@ -340,6 +341,57 @@ def report(run: str | Path) -> Path:
     from redistill.report import write_report
 
     return write_report(Path(run))
+
+
+def reward(
+    recipe: "str | Path | Mapping[str, Any] | Recipe",
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    stage: str | None = None,
+    overrides: Sequence[str] = (),
+    code: Sequence[str | Path] = (),
+) -> list[float | None]:
+    """The reward of each row by a stage's verifier and rewards; None where nobody can say.
+
+    rows: tables with `problem` (text, or a table with `statement` and what its verifier reads), `answer`, `completion` and,
+    where known, `finish_reason` and `num_tokens`. stage: default the last one with rollouts, else the last one.
+    """
+    with reward_function(recipe, stage=stage, overrides=overrides, code=code) as rewards:
+        return rewards(rows)
+
+
+def reward_function(
+    recipe: "str | Path | Mapping[str, Any] | Recipe",
+    *,
+    stage: str | None = None,
+    workers: int | None = None,
+    overrides: Sequence[str] = (),
+    code: Sequence[str | Path] = (),
+) -> "RewardFunction":
+    """`reward` for many calls: its worker processes live until `.close()`. Call it with rows."""
+    found = _recipe(recipe, overrides, None, code)
+    from redistill.tools.rewards import RewardFunction
+
+    return RewardFunction(found, stage, workers=workers)
+
+
+def export(
+    run: str | Path,
+    *,
+    to: Literal["trl", "verl", "prime-rl", "tinker"],
+    out: str | Path,
+    stage: str | None = None,
+    loss: Literal["ours", "engine"] = "ours",
+    code: Sequence[str | Path] = (),
+) -> Path:
+    """Write a run's prompts, rewards and objective for another trainer into a new folder, and return it.
+
+    stage: default the last one with rollouts, else the last one. loss: the stage's objective, or the trainer's own.
+    """
+    _load(code)
+    from redistill.tools.export import export as export_run
+
+    return export_run(Path(run), to=to, out=Path(out), stage=stage, loss=loss, code=[Path(file) for file in code])
 
 
 def serve(

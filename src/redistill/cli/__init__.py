@@ -20,6 +20,7 @@ from redistill.cli import (
     compare,
     doctor,
     evaluate,
+    export,
     init,
     lr_find,
     plan,
@@ -64,6 +65,7 @@ VERBS: dict[str, ModuleType] = {
     "init": init,
     "verify": verify,
     "rollout": rollout,
+    "export": export,
     "report": report,
 }
 

@@ -6,10 +6,11 @@ with rollouts_of(run, "grpo") as drawn:
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
@@ -19,6 +20,7 @@ from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.retrieval import with_index
 from redistill.records import Problem
@@ -64,18 +66,22 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
                 f"train.{name}: {asked} asks for the advantages of a student's own answers; give the stage a table `rollouts`."
             )
         return None
-    rewards = [
-        (reward.weight, bind(REWARDS, reward, f"{where}.reward.{place}"))
-        for place, reward in enumerate(settings.reward)
-    ]
     bound = BoundRollouts(
         settings,
-        rewards,
+        bind_rewards(settings, where),
         bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
         bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
     )
     _check(recipe, name, objective, bound)
     return bound
+
+
+def bind_rewards(settings: RolloutSettings, where: str) -> list[tuple[float, partial[Any]]]:
+    """(weight, reward) of each reward that the settings name, options bound. OperatorError for one that cannot be."""
+    return [
+        (reward.weight, bind(REWARDS, reward, f"{where}.reward.{place}"))
+        for place, reward in enumerate(settings.reward)
+    ]
 
 
 def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: BoundRollouts) -> None:
@@ -181,7 +187,7 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
         job = RolloutJob(
             settings=bound.settings,
             config=config,
-            problems=problems_of(run, bound, name),
+            problems=problems_of(run.folder, recipe, bound, name),
             rewards=bound.rewards,
             advantage=bound.advantage,
             pairing=bound.pairing,
@@ -192,18 +198,18 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
         yield Rollouts(job, _teacher(bound.settings.teacher, recipe, load))
 
 
-def needs_gold(bound: BoundRollouts) -> bool:
+def needs_gold(rewards: Sequence[tuple[float, partial[Any]]]) -> bool:
     """True when an answer to a problem without a gold answer can earn no reward."""
-    return any(reward.func is REWARDS["accuracy"] and weight for weight, reward in bound.rewards)
+    return any(reward.func is REWARDS["accuracy"] and weight for weight, reward in rewards)
 
 
-def problems_of(run: "Run", bound: BoundRollouts, name: str) -> list[Problem]:
+def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
     """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
     needs one, which is said."""
-    before = StageFolder(run.folder / run.plan.feeding("verify"), "")
-    fraction, seed = run.recipe.corpus.dev_fraction, run.recipe.seed
+    before = StageFolder(folder / feeding(recipe.stages, "verify"), "")
+    fraction, seed = recipe.corpus.dev_fraction, recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
-    asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound)]
+    asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound.rewards)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "

@@ -28,7 +28,7 @@ from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
 from redistill.verify.pool import VerifierPool
-from redistill.verify.rewards import total_reward
+from redistill.verify.rewards import rewarded
 from redistill.verify.stage import judged
 
 Reward = Callable[[Problem, Trace], float | None]
@@ -93,7 +93,9 @@ def draw_round(job: RolloutJob, number: int, model: Any, tokenizer: Any) -> Roun
         Group(problem, traces_of(problem, samples[i * n : (i + 1) * n], requests, config.sampling, author=job.author))
         for i, (problem, requests) in enumerate(zip(problems, asked, strict=True))
     ]
-    groups = [_rewarded(job, group) for group in judged(job.pool, groups, config.verifier)]
+    groups = [
+        rewarded(group, job.rewards, job.settings.undecided) for group in judged(job.pool, groups, config.verifier)
+    ]
     given = loading.encode_prompts(tokenizer, [requests[0].prompt for requests in asked])
     sampled = [
         Sampled(group.problem.id, trace.id, index, given[i], s.token_ids, s.logprobs)
@@ -101,17 +103,6 @@ def draw_round(job: RolloutJob, number: int, model: Any, tokenizer: Any) -> Roun
         for index, (trace, s) in enumerate(zip(group.traces, samples[i * n : (i + 1) * n], strict=True))
     ]
     return Round(groups, sampled)
-
-
-def _rewarded(job: RolloutJob, group: Group) -> Group:
-    traces = []
-    for trace in group.traces:
-        reward = total_reward(job.rewards, group.problem, trace)
-        if reward is None and job.settings.undecided == "zero":
-            reward = 0.0
-        scores = trace.scores if reward is None else {**trace.scores, "reward": float(reward)}
-        traces.append(dataclasses.replace(trace, scores=scores))
-    return dataclasses.replace(group, traces=tuple(traces))
 
 
 # --- from answers to rows ---------------------------------------------------------------------------------------------

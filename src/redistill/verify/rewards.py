@@ -9,6 +9,7 @@ setting `undecided`. The keyword-only arguments are the options of a recipe; `we
 To add one: a function (problem, trace, *, options) -> float | None, a line in REWARDS, a test, a line in docs/training.md.
 """
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from redistill.errors import OperatorError
-from redistill.records import Outcome, Problem, Trace
+from redistill.records import Group, Outcome, Problem, Trace
 from redistill.text.repetition import repeated_share
 
 Reward = Callable[..., float | None]
@@ -134,6 +135,23 @@ def total_reward(
             )
         total = weight * value if total is None else total + weight * value
     return total
+
+
+def rewarded(
+    group: Group,
+    rewards: Sequence[tuple[float, Callable[[Problem, Trace], float | None]]],
+    undecided: Literal["drop", "zero"] = "drop",
+) -> Group:
+    """The group with each trace's total reward as its score `reward`; a trace whose reward nobody can say has none, or 0
+    where `undecided` is zero. Errors as of `total_reward`."""
+    traces = []
+    for trace in group.traces:
+        reward = total_reward(rewards, group.problem, trace)
+        if reward is None and undecided == "zero":
+            reward = 0.0
+        scores = trace.scores if reward is None else {**trace.scores, "reward": float(reward)}
+        traces.append(dataclasses.replace(trace, scores=scores))
+    return dataclasses.replace(group, traces=tuple(traces))
 
 
 REWARDS: dict[str, Reward] = {

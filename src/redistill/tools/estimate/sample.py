@@ -149,7 +149,7 @@ class _Asking:
         if is_dev(problem.id, seed=recipe.seed, dev_fraction=recipe.corpus.dev_fraction):
             return
         for name, config in self.configs.items():
-            if not has_gold(problem) and rollouts.needs_gold(self.plan.rollouts[name]):
+            if not has_gold(problem) and rollouts.needs_gold(self.plan.rollouts[name].rewards):
                 continue
             text = config.render(problem) + config.sampling.prefill
             self.lengths[name].append(len(loading.encode_prompts(self.plan.tokenizer, [text])[0]))

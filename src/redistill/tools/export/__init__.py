@@ -1,0 +1,54 @@
+"""`redistill export`: a run's problems, rewards and objective for a trainer that scales further than one node.
+
+    export(Path("runs/x"), to="verl", out=Path("elsewhere"))   ->  the folder, with prompts, reward.py, a configuration, README.md
+
+An exporter is a function of an ExportJob that writes files into its folder. To add one: a file here, a line in EXPORTS, its
+templates, a test of the files that it writes, a line in docs/how-to/training-elsewhere.md.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from redistill.config.validation_messages import did_you_mean
+from redistill.errors import OperatorError
+from redistill.io.atomic import writing
+from redistill.tools.export.job import ExportJob, Loss, read_job
+from redistill.tools.export.prime_rl import prime_rl
+from redistill.tools.export.tinker import tinker
+from redistill.tools.export.trl import trl
+from redistill.tools.export.verl import verl
+
+EXPORTS: dict[str, Callable[[ExportJob], None]] = {
+    "trl": trl,
+    "verl": verl,
+    "prime-rl": prime_rl,
+    "tinker": tinker,
+}
+
+
+def export(
+    run: Path, *, to: str, out: Path, stage: str | None = None, loss: Loss = "ours", code: Sequence[Path] = ()
+) -> Path:
+    """Write what the engine `to` needs to train on a run's problems, and return the folder.
+
+    stage: whose rewards, objective and settings; default: the last one with rollouts, else the last one. loss: `ours` for
+    the stage's objective, `engine` for the engine's own. OperatorError where the engine is not known or cannot lower the
+    objective, and where `out` is there already.
+    """
+    if to not in EXPORTS:
+        raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, EXPORTS)}")
+    if out.exists():
+        raise OperatorError(f"{out} is there already; name another folder, or remove it first.")
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    with writing(out):
+        part.mkdir(parents=True)
+        try:
+            EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        os.replace(part, out)
+    return out
