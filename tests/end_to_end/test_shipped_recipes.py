@@ -63,6 +63,11 @@ def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows):
     for source in tree["corpus"]["sources"]:
         if "path" in source["options"]:
             source["options"]["path"] = str(rows)
+        if "folder" in source["options"] and not source["options"]["folder"].startswith("made:"):
+            source["options"]["folder"] = "made:catalogue"
+    for verifier in [*tree["verify"]["verifiers"], tree["evaluate"]["verifier"]]:
+        if "index" in verifier["options"]:
+            verifier["options"]["index"] = "made:catalogue"
     for benchmark in tree["evaluate"]["benchmarks"]:
         if benchmark["file"]:
             benchmark["file"] = str(rows)
