@@ -33,15 +33,19 @@ from redistill.verify.answers import extract
 Items = list[tuple[Problem, Trace]]
 
 STAGES = {
-    "rules": "equal_string equal_number equal_rounded different_number only_rounded equal_words different_word not_a_number"
-    " equal_choice different_choice units_differ base_missing decimal_comma same_ratio half_of_day_missing",
-    "structure": "equal_items different_item different_length different_brackets different_grouping different_shape open_list"
-    " row_or_column list_too_long",
-    "evaluation": "equal_value different_value perhaps_a_unit",
+    "rules": "equal_string equal_number equal_rounded different_number only_rounded only_truncated equal_words different_word not_a_number"
+    " equal_choice different_choice units_differ unit_missing unit_unreadable perhaps_converted perhaps_a_magnitude perhaps_thousands"
+    " perhaps_roman perhaps_none base_missing decimal_comma equal_ratio same_ratio ratio_or_time half_of_day_missing",
+    "structure": "equal_items different_item different_length different_brackets different_grouping different_shape different_order"
+    " different_layout open_list row_or_column list_too_long",
+    "solution sets": "equal_set different_set equal_relation different_relation equal_class different_class class_and_number"
+    " perhaps_one_class perhaps_whole_numbers unsolved",
+    "evaluation": "equal_value different_value perhaps_a_unit perhaps_renamed equal_where_positive degrees_or_radians",
     "math-verify": "math_verify_equal math_verify_different numeric_recheck_failed not_comparable different_kinds",
     "sentence": "equal_in_sentence",
-    "no answer found": "no_anchor",
-    "not readable": "text_differs gold_unreadable answer_unreadable answer_too_long not_a_choice no_gold",
+    "form of the task": "repeats_question not_reduced not_simplified not_expanded not_factored",
+    "no answer found": "no_anchor thinking_unclosed unclosed_answer empty_answer placeholder_answer perhaps_a_remark one_or_several_answers",
+    "not readable": "text_differs gold_unreadable answer_unreadable not_read_completely answer_too_long not_a_choice no_gold",
 }
 STAGE_OF = {reason: stage for stage, reasons in STAGES.items() for reason in reasons.split()}
 

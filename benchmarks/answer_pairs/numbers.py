@@ -298,8 +298,9 @@ def near_fraction(rng: random.Random, value: Fraction) -> tuple[Fraction, str]:
     if (
         found and found[2] != "9"
     ):  # cut at the period: 0.16 for 1/6, but 0.428571 is 3/7 rounded to the digits that it shows
-        cut = Fraction(f"{found[0]}.{found[1]}{found[2]}")
-        if 2 * abs(value - cut) > Fraction(1, 10 ** len(found[1] + found[2])):
+        shown = (found[1] + found[2]).rstrip("0")
+        cut = Fraction(f"{found[0]}.{shown}0")
+        if 2 * abs(value - cut) > Fraction(1, 10 ** len(shown)):
             ways["period dropped"] = cut
     word = rng.choice([w for w, v in ways.items() if v != value])
     return ways[word], word

@@ -287,6 +287,12 @@ XII = 12
 VI ? 7
 VI ? IV
 CD ? 5
+-3 hours later ! 3 hours later
+5/6 of the cake ? 5 6 of the cake
+\sqrt{5} meters high above ? 5 meters high above
+July 4, 1776 = July 4 1776
+5 apples remaining = $5$ apples remaining.
+a 20-year old man = the 20 year old man
 """,
     "clock and ratio": r"""
 8:34 PM = 20:34

@@ -33,6 +33,10 @@ def test_one_piece_of_maths_is_read_out_of_a_sentence(text: str, found: str | No
     ("text", "letter"),
     [
         ("D, it must be the last one", "D"),
+        ("for sure D, it can't be A or B", "D"),
+        ("Definitely D, since A is false", "D"),
+        ("obviously C or D", None),
+        ("for sure not D, it is A", None),
         ("It is A that looks right, therefore I think it is B", "B"),
         ("Thus A triangle fits, and C is the answer", "C"),
         ("A, or maybe B", None),

@@ -21,7 +21,9 @@ from redistill.records import Problem
 
 MIN_TOKENS = 8  # a shorter problem ("compute sin 60 degrees") is only ever found as a whole statement
 SHORT_TOKENS = 24  # a problem this short may stand in another one as a step of it: then no further number may be there
-_ASIDE = re.compile(r"\[asy\].*?\[/asy\]|https?://\S+", re.DOTALL)  # drawings and links: many problems share theirs
+_ASIDE = re.compile(
+    r"\[asy\](?:(?!\[asy\]).)*?\[/asy\]|https?://\S+", re.DOTALL
+)  # drawings and links: many problems share theirs
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,14 @@ _ONE_IN_BRACES = re.compile(r"\{\s*(\\[a-zA-Z]+|[a-zA-Z]|\d+(?:\.\d+)?)\s*\}")
 _BEFORE_STOP = re.compile(r"(?<=[\w)\]}])\s+(?=[.,;:?!](?:\s|\Z))")
 _HYPHEN = re.compile(r"(?<=\w)-(?=[^\W\d_]{2})")
 # Set phrases around a problem, each with a word that must be there for the phrase to be looked for.
+# White space in them is bounded: a thousand line breaks must not be looked through from each of them.
 _TEMPLATE = [
-    (":", re.compile(r"\A\W*(?:question|problem|exercise|q)\s*\d*\s*:\s+", re.IGNORECASE)),
-    (":", re.compile(r"\n\s*(?:answer|solution|a)\s*:\s*\Z", re.IGNORECASE)),
-    ("step", re.compile(r"(?:please\s+)?(?:let's\s+)?\b(?:reason|think)\s+(?:about\s+it\s+)?step[\s-]+by[\s-]+step", re.IGNORECASE)),
+    (":", re.compile(r"\A\W{0,40}(?:question|problem|exercise|q)\s{0,9}\d{0,9}\s{0,9}:\s+", re.IGNORECASE)),
+    (":", re.compile(r"\n\s{0,9}(?:answer|solution|a)\s{0,9}:\s{0,9}\Z", re.IGNORECASE)),
+    ("step", re.compile(r"(?:please\s{1,9})?(?:let's\s{1,9})?\b(?:reason|think)\s{1,9}(?:about\s{1,9}it\s{1,9})?step[\s-]{1,9}by[\s-]{1,9}step", re.IGNORECASE)),
     ("boxed", re.compile(
-        r"(?:,?\s*and\s+)?(?:please\s+)?\b(?:put|write|return|give|present|place|enclose)\s+(?:your|the)\s+final\s+"
-        r"(?:answer|response|result)\s+(?:with)?in(?:side)?\s+(?:a\s+)?\\boxed(?:\s*\{[^{}]*\})?", re.IGNORECASE)),
+        r"(?:,?\s{0,9}and\s{1,9})?(?:please\s{1,9})?\b(?:put|write|return|give|present|place|enclose)\s{1,9}(?:your|the)\s{1,9}final\s{1,9}"
+        r"(?:answer|response|result)\s{1,9}(?:with)?in(?:side)?\s{1,9}(?:a\s{1,9})?\\boxed(?:\s{0,9}\{[^{}]*\})?", re.IGNORECASE)),
 ]  # fmt: skip
 # Punctuation that ends a word is left out; any other (a dot in a grid, 5!, 2:3) is a token.
 _TOKEN = re.compile(
@@ -161,7 +162,7 @@ def similarity(one: str, other: str) -> float:
 
 
 MAX_DIGITS = 400  # of an answer that is compared as a number; Python itself refuses 4,300
-_FRACTION = re.compile(r"(-?)\s*\\frac\s*\{?\s*(\d+)\s*\}?\s*\{?\s*(\d+)\s*\}?")
+_FRACTION = re.compile(r"(-?)\s{0,9}\\frac\s{0,9}\{?\s{0,9}(\d+)\s{0,9}(?:\}\s{0,9}\{?|\{)\s{0,9}(\d+)\s{0,9}\}?")
 _NUMBER = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+))(?:/(\d+))?")
 
 

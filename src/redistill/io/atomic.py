@@ -49,7 +49,7 @@ TROUBLES = {  # what the system says -> what a person can do
 }
 # Of libraries that pass on words only: safetensors and pyarrow say the number, numpy says how much was written.
 _NUMBERS = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+_SHORT_WRITE = re.compile(r"\d{1,20} requested and \d{1,20} written")
 
 
 def sha256_file(path: Path) -> str:

@@ -324,7 +324,8 @@ def compare_words(gold: str, answer: str) -> Finding | None:
     if not is_wordy(gold) and gold_key not in _YES | _NO:
         return None
     if gold_key and gold_key == answer_key:
-        return Outcome.correct, "equal_words"
+        same = _figures(gold) == _figures(answer)  # the key knows no signs: -3 hours is not 3 hours
+        return (Outcome.correct, "equal_words") if same else None
     ours, theirs = _yes_or_no(gold_key), _yes_or_no(answer_key)
     if ours is not None and theirs is not None:
         return (Outcome.correct, "equal_words") if ours == theirs else different(WORD, WORD, "different_word")
@@ -341,6 +342,15 @@ def compare_words(gold: str, answer: str) -> Finding | None:
                 return Outcome.ungradable, "text_differs"
             return different(reading, other, "different_word")  # one word against another, or against a number
     return None
+
+
+_LAYOUT = r"text[a-z]*|math[a-z]*|left|right|q?quad|displaystyle|boxed|currency|degree"
+_FIGURE = re.compile(rf"\\(?!(?:{_LAYOUT})(?![A-Za-z]))[A-Za-z]+|[-+*/^_=<>!%](?=\s?[\d\\(.{{])|\d|[.,](?=\d)")
+
+
+def _figures(text: str) -> list[str]:
+    """Digits, signs before them and commands of a text, in their order: what a comparison of words leaves out."""
+    return _FIGURE.findall(plain_words(text))
 
 
 _MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december)"

@@ -22,7 +22,9 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"(?<![\w$\\'-])([A-J])(?![\w$'-])")
-_LETTER_FIRST = re.compile(r"([A-J])\s*,\s+(?!(?:and|or)\b)(?=[a-z]+'?[a-z]*\s+\w+)")
+_LETTER_FIRST = re.compile(
+    r"(?:(?i:for sure|definitely|certainly|surely|clearly|obviously),?\s{1,9})?([A-J])\s*,\s+(?!(?:and|or)\b)(?=[a-z]+'?[a-z]*\s+\w+)"
+)
 _END_MARK = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # of a chat template; what follows is another turn
 
 
