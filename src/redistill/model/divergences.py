@@ -43,9 +43,9 @@ class TeacherTopK:
     """A teacher by stored token ids (T, k) and log-probs (T, k) in nats, made at the temperature that the student is
     compared at: the tail's mass at another temperature cannot be known.
 
-    tail: what becomes of the mass outside the k tokens. `bucket` (SDPO, arXiv 2601.20802) makes it one more outcome for
-    both models, so the student is told how much mass belongs elsewhere, not where. `renormalise` compares both models
-    given that the token is one of the k; mass that the student puts elsewhere is then free.
+    tail: what becomes of the mass outside the k tokens; both options are those of SDPO's code (arXiv 2601.20802).
+    `bucket` makes it one more outcome for both models, so the student is told how much mass belongs elsewhere, not where.
+    `renormalise` compares both models given that the token is one of the k; mass that the student puts elsewhere is free.
     """
 
     ids: Tensor
@@ -263,6 +263,7 @@ def token_divergence(
         )
     _check_student(hidden, weight, temperature, chunk)
     bucket = False
+    rest: tuple[Tensor, Tensor, Tensor | None]
     if isinstance(teacher, TeacherTopK):
         _check_top_k(teacher, len(hidden), vocabulary)
         bucket = teacher.tail == "bucket" and teacher.ids.shape[-1] < vocabulary
