@@ -56,16 +56,17 @@ def exported(tmp_path, to, recipe, problems=PROBLEMS, **more):
 @contextlib.contextmanager
 def modules_of(folder, *names, **stubs):
     """The Python files of a folder, imported as an engine would; stubs: modules that stand in for the engine's."""
+    stood = {name.replace("__", "."): module for name, module in stubs.items()}
     before = dict(sys.modules)
+    for name in names:  # a package of tests may have the same name, such as train
+        sys.modules.pop(name, None)
     sys.path.insert(0, str(folder))
-    sys.modules.update({name.replace("__", "."): module for name, module in stubs.items()})
+    sys.modules.update(stood)
     importlib.invalidate_caches()
     try:
         yield [importlib.import_module(name) for name in names]
     finally:
         sys.path.remove(str(folder))
-        for name in set(sys.modules) - set(before):
-            path = getattr(sys.modules[name], "__file__", None) or ""
-            if path.startswith(str(folder)) or name.replace(".", "__") in stubs:
-                del sys.modules[name]
-        sys.modules.update({name: module for name, module in before.items() if name.replace(".", "__") in stubs})
+        for name in {*names, *stood}:
+            sys.modules.pop(name, None)
+        sys.modules.update({name: before[name] for name in {*names, *stood} & before.keys()})
