@@ -12,6 +12,7 @@ by the same rules.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from redistill.verify.notation import plain_notation
@@ -71,11 +72,23 @@ _HYPHENED = re.compile(r"(?<=\d)-([A-Za-z]{2,})(?![A-Za-z(^*])")  # a 5-km walk
 _LEAD = re.compile(r"^(?:approximately|about|roughly|exactly|\\approx)\s+(?=\S)", re.IGNORECASE)
 
 
+MAX_REMEMBERED = 400  # characters: longer answers are rare, and would fill the memory of what was cleaned
+
+
 def clean(text: str) -> str:
     """The answer without what does not change its meaning: $..$, \\left, spacing, degree signs, thousands marks.
 
     \\text{...} stays marked, so that a unit in it is told from a product of letters.
     """
+    return _remembered(text) if len(text) <= MAX_REMEMBERED else _clean(text)
+
+
+@lru_cache(maxsize=4_096)
+def _remembered(text: str) -> str:
+    return _clean(text)  # a gold answer comes with every trace, and each part of an answer several times
+
+
+def _clean(text: str) -> str:
     text = plain_notation(_SPECIAL_TOKEN.split(text, maxsplit=1)[0]).strip()
     if "\\begin" not in text:
         text = _ESCAPED_TWICE.sub(r"\\", text)

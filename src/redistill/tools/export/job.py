@@ -264,3 +264,19 @@ def check_answer_by_answer(job: ExportJob, engine: str) -> None:
         raise no_loss_of_ours(
             job, engine, f"gives a custom loss no log-probs of a reference model, which {name} asks for"
         )
+
+
+def loss_notes(job: ExportJob, which: str) -> str:
+    """What a README says of our loss answer by answer: how pairs become single answers (`which`: what is right, or what weighs it),
+    and whose reference it has; "" where there is nothing to say."""
+    pairs = (
+        f" Every right answer to a problem meets every wrong one{which}; the recipe's pairing is not asked."
+        if needs_pairs(job.objective)
+        else ""
+    )
+    author = (
+        " Its reference is the policy that sampled the answers, as in its paper; a stage of redistill compares with its start."
+        if job.settings.objective.name == AUTHORS_STAND_IN
+        else ""
+    )
+    return pairs + author

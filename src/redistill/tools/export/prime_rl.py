@@ -8,14 +8,13 @@ import json
 
 from redistill.errors import OperatorError
 from redistill.tools.export.job import (
-    AUTHORS_STAND_IN,
     ExportJob,
     check_answer_by_answer,
     encoded_as,
     facts_json,
+    loss_notes,
     no_loss_of_ours,
 )
-from redistill.tools.export.verl import OF_AUTHOR
 from redistill.train.external_loss import kind_of
 
 PACKAGE = "redistill_taskset"
@@ -65,19 +64,14 @@ def prime_rl(job: ExportJob) -> None:
         ),
     )
     name = stage.objective.name
-    pairs = (
-        " Every right answer to a problem meets every wrong one, which an answer's advantage weighs; the recipe's pairing is "
-        "not asked."
-        if kind_of(job.objective) == "pairs"
-        else ""
-    ) + (OF_AUTHOR if name == AUTHORS_STAND_IN else "")
+    notes = loss_notes(job, ", which an answer's advantage weighs")
     job.write(
         "README.md",
         job.fill(
             "prime_rl/README.md.txt",
             rows=f"{len(rows):,}",
             loss_file=", and `loss.py`, the stage's objective" if ours else "",
-            loss=f"`{name}` of the stage, by `loss.py`.{pairs}"
+            loss=f"`{name}` of the stage, by `loss.py`.{notes}"
             if ours
             else f"prime-rl's own, not the stage's objective `{name}`.",
         ),

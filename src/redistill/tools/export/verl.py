@@ -12,19 +12,17 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.tools.export.job import (
-    AUTHORS_STAND_IN,
     Asked,
     ExportJob,
     check_answer_by_answer,
     encoded_as,
     facts_json,
+    loss_notes,
     no_loss_of_ours,
 )
-from redistill.train import needs_pairs
 from redistill.train.external_loss import divides_by
 
 PASS_THROUGH = "{% for message in messages %}{{ message.content }}{% endfor %}"
-OF_AUTHOR = " Its reference is the policy that sampled the answers, as in its paper; a stage of redistill compares with its start."
 KL = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}  # our estimators by verl's names
 
 
@@ -54,12 +52,7 @@ def verl(job: ExportJob) -> None:
     job.write("run.sh", job.fill("verl/run.sh.txt", settings=settings, modules=modules))
     (job.folder / "run.sh").chmod(0o755)
     name = job.settings.objective.name
-    pairs = (
-        " Every right answer to a problem meets every wrong one; right is what earned more than its problem's mean. The "
-        "recipe's pairing is not asked."
-        if needs_pairs(job.objective)
-        else ""
-    ) + (OF_AUTHOR if name == AUTHORS_STAND_IN else "")
+    notes = loss_notes(job, "; right is what earned more than its problem's mean")
     job.write(
         "README.md",
         job.fill(
@@ -70,7 +63,7 @@ def verl(job: ExportJob) -> None:
             n=job.rollouts.n,
             updates=job.updates,
             loss_file=", `loss.py` (the stage's objective and advantages)" if ours else "",
-            loss=f"`{name}` of the stage, by `loss.py`.{pairs}"
+            loss=f"`{name}` of the stage, by `loss.py`.{notes}"
             if ours
             else f"verl's own, not the stage's objective `{name}`.",
             undecided="`loss.py` leaves it out of its group and gives it advantage 0."
