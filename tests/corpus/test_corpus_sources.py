@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redistill.config.binding import bind
+from redistill.config.binding import bind, options_of
 from redistill.config.tables import Plugin
 from redistill.corpus import SOURCES
 from redistill.corpus.sources.rows import taking_notes
@@ -449,7 +449,7 @@ TURN |= st.fixed_dictionaries({"from": st.sampled_from(["user", "gpt"]), "value"
 TURNS = st.lists(TURN, max_size=3).map(lambda turns: {"messages": turns, "conversations": turns, "prompt": turns})
 
 
-@pytest.mark.parametrize("source", [name for name in SOURCES if name != "two-habits"])
+@pytest.mark.parametrize("source", [name for name, source in SOURCES.items() if "path" in options_of(source)])
 @settings(max_examples=25, deadline=None)
 @given(rows=st.lists(ROW | TURNS | JSON, min_size=1, max_size=6))
 def test_no_row_crashes_a_source_and_none_is_lost(source: str, rows: list[Any]) -> None:

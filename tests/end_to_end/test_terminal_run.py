@@ -97,6 +97,8 @@ COMMANDS = {
     "compare": [["compare", "runs/mini", "runs/mini", "--student", "redi:control"], ["compare", "runs/mini", HOSTILE]],
     "regrade": [["regrade", "runs/mini", "--verifier", "exact", "--workers", "1"], ["regrade", "runs/mini", "--verifier", HOSTILE]],
     "lr-find": [["lr-find", "mini.yaml", "--stage", HOSTILE, "--rates", "1e-3"]],
+    "export": [["export", "runs/mini", "--to", "trl", "-o", HOSTILE], ["export", HOSTILE, "--to", "trl", "-o", "out"],
+               ["export", "runs/mini", "--to", HOSTILE, "-o", "out"]],
     "serve": [["serve", HOSTILE], ["serve", "a/b", "--print", "--more", HOSTILE]],
     "doctor": [["doctor", "--recipe", "mini.yaml", *SETTINGS, "--set", f"student.alphabet={json.dumps(ALPHABET)}"], ["doctor", HOSTILE]],
     "validate": [["validate", "mini.yaml", "--set", f"name={json.dumps(HOSTILE)}"], ["validate", f"{HOSTILE}.yaml"]],

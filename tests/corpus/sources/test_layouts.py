@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from redistill.config.binding import options_of
 from redistill.corpus import SOURCES
 from redistill.corpus.sources.layouts import Survey, survey
 from redistill.corpus.sources.rows import spread_rows
@@ -29,7 +30,9 @@ def test_every_source_is_in_the_table_with_what_it_dropped_and_why(tmp_path: Pat
     rows = [{"prompt": q, "completion": str(2 * n), "label": n % 2 == 0, "uuid": n} for n, q in enumerate(Q)]
     found = look(tmp_path, rows)
     assert (found.best.source, found.best.groups, found.best.right, found.best.wrong) == ("completions", 6, 3, 3)
-    assert {layout.source for layout in found.tried} | {"completions"} == set(SOURCES) - {"two-habits"}
+    assert {layout.source for layout in found.tried} | {"completions"} == {
+        name for name, source in SOURCES.items() if "path" in options_of(source)
+    }
     messages = next(layout for layout in found.tried if layout.source == "messages")
     assert messages.dropped == {"missing_column": 6}
     assert messages.reasons["missing_column"].startswith("rows.jsonl:0: there is no column `messages`; add it")
