@@ -97,6 +97,9 @@ def main() -> None:
     parser.add_argument("--models", default="m")
     parser.add_argument("--context", type=int, default=1_000_000)
     parser.add_argument("--answers", type=json.loads, default={})
+    parser.add_argument(
+        "--stop-key", default="stop_reason"
+    )  # vLLM's; SGLang's is matched_stop; "": a server that says none
     options = parser.parse_args()
     counts = {"posts": 0, "answers": 0}
 
@@ -152,6 +155,12 @@ def main() -> None:
                 values = [-0.5 * place for place in range(len(ids))]
                 found = {"content": [{"logprob": v} for v in values]} if chat else {"token_logprobs": values}
                 details = {"token_ids": ids, "logprobs": found}
+            if found := [place for stop in body.get("stop", []) if (place := text.find(stop)) >= 0]:
+                details[options.stop_key] = next(s for s in body["stop"] if text.startswith(s, min(found)))
+                text = text[: min(found)]
+            elif "stop" in body:
+                details[options.stop_key] = None
+            details.pop("", None)
             choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
             self.say(200, {"choices": [{**choice, **details, "finish_reason": "stop"}], "usage": usage})

@@ -72,7 +72,8 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A server's answer. Token counts are None where the server states none; token_ids and logprobs, one a token of the
-    completion, are empty where it does not return them."""
+    completion, are empty where it does not return them. stop: the stop string that ended it, empty where the model ended it;
+    None where the server does not say which."""
 
     text: str
     finish_reason: str | None
@@ -80,6 +81,7 @@ class Reply:
     completion_tokens: int | None
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    stop: str | None = None
 
 
 class Kept:
@@ -129,7 +131,9 @@ class Kept:
             self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - held open until __exit__
             if self._file.tell():
                 self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
-        given = {name: value for name, value in asdict(reply).items() if value != ()}
+        given = {
+            name: value for name, value in asdict(reply).items() if value != () and (name, value) != ("stop", None)
+        }
         self._file.write(json.dumps(mark({"key": key, "reply": given})) + "\n")
         self._file.flush()  # into the kernel's hands: a killed process loses nothing
 
@@ -433,8 +437,23 @@ def read_reply(body: Any) -> Reply:
     reason = choice.get("finish_reason")
     token_ids, logprobs = _tokens(choice)
     return Reply(
-        text, reason if isinstance(reason, str) else None, prompt_tokens, completion_tokens, token_ids, logprobs
+        text,
+        reason if isinstance(reason, str) else None,
+        prompt_tokens,
+        completion_tokens,
+        token_ids,
+        logprobs,
+        _stop_string(choice),
     )
+
+
+def _stop_string(choice: Mapping[str, Any]) -> str | None:
+    """What ended a choice, of those that say it: vLLM's `stop_reason` and SGLang's `matched_stop` hold the stop string, or the id
+    of a token, or nothing for the model's own end of turn."""
+    for name in ("stop_reason", "matched_stop"):
+        if name in choice:
+            return choice[name] if isinstance(choice[name], str) else ""
+    return None
 
 
 def _tokens(choice: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -51,7 +51,11 @@ def draw(
 
     def finished(index: int, sample: Sample) -> None:
         if journal is not None:
-            row = {name: value for name, value in dataclasses.asdict(sample).items() if value != ()}
+            row = {
+                name: value
+                for name, value in dataclasses.asdict(sample).items()
+                if value not in ((), "") or name == "text"
+            }
             line = json.dumps(mark({"key": keys[missing[index]], **row}))
             with writing(journal):
                 _append(file, line.encode() + b"\n")
@@ -79,6 +83,8 @@ def _key(request: Request, sampling: Sampling) -> str:
     drawn_as: tuple[object, ...] = (sampling.temperature, sampling.top_p, sampling.max_new_tokens, sampling.prefill)
     if sampling.logprobs:  # a sample that was drawn without them has none
         drawn_as += ("logprobs",)
+    if sampling.stop:
+        drawn_as += (sampling.stop,)
     return content_id("s", request.prompt, str(request.seed), repr(drawn_as))
 
 

@@ -14,11 +14,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from redistill.model import loading
 from redistill.rollout import slots
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student
+from redistill.rollout.stop_strings import StopStrings
 
 NUCLEUS = 1024  # candidates looked at first; the whole vocabulary is sorted only where they hold less than top_p
 
@@ -130,8 +138,10 @@ def _answers(
         finished(place, empty)
     asked = [i for i in range(len(prompts)) if i not in found]
 
+    stops = StopStrings(tokenizer, sampling.stop)
+
     def keep(place: int, tokens: list[int], logprobs: Sequence[float]) -> None:
-        found[place] = _sample(tokenizer, tokens, logprobs)
+        found[place] = _sample(tokenizer, tokens, logprobs, stops)
         finished(place, found[place])
 
     if slots.fits(model):
@@ -142,6 +152,7 @@ def _answers(
             pad=int(tokenizer.pad_token_id),
             choose=_chooser([requests[i].seed for i in asked], limits, sampling, logprobs),
             done=lambda row, tokens: keep(asked[row], tokens, logprobs.pop(row, ())),
+            stops=stops.completed,
         )  # fmt: skip
     else:
         order = sorted(asked, key=lambda i: (len(prompts[i]), i))
@@ -150,7 +161,9 @@ def _answers(
         wide = [i for i in order if len(prompts[i]) + sampling.max_new_tokens <= context]
         batches = [wide[start : start + batch_size] for start in range(0, len(wide), batch_size)] + [[i] for i in tight]
         for batch in batches:
-            said = _batch(model, tokenizer, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling)
+            said = _batch(
+                model, tokenizer, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling, stops
+            )
             for place, (tokens, row_logprobs) in zip(batch, said, strict=True):
                 keep(place, tokens, row_logprobs)
     return [found[i] for i in range(len(requests))]
@@ -187,16 +200,31 @@ def _chooser(
     return choose
 
 
-def _sample(tokenizer: Any, tokens: list[int], logprobs: Sequence[float]) -> Sample:
-    """The sample in a row's new tokens, which end with the end-of-turn token or were cut; what follows that token is
-    padding. logprobs: one a token, or none."""
+def _sample(tokenizer: Any, tokens: list[int], logprobs: Sequence[float], stops: StopStrings) -> Sample:
+    """The sample in a row's new tokens, which end with the end-of-turn token or a stop string, or were cut; what follows
+    the end-of-turn token is padding. logprobs: one a token, or none."""
     end = int(tokenizer.eos_token_id)
     stopped = end in tokens
     spoken = tokens[: tokens.index(end)] if stopped else tokens
     text: str = tokenizer.decode(spoken, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     count = len(spoken) + stopped
-    reason = "stop" if stopped else "length"
-    return Sample(text, count, reason, token_ids=tuple(tokens[:count]), logprobs=tuple(logprobs[:count]))
+    text, stop = stops.cut(text)
+    reason = "stop" if stopped or stop else "length"
+    return Sample(text, count, reason, token_ids=tuple(tokens[:count]), logprobs=tuple(logprobs[:count]), stop=stop)
+
+
+class _EndRows(StoppingCriteria):
+    """Ends rows that have completed a stop string. counts (rows,): new tokens of each until then."""
+
+    def __init__(self, stops: StopStrings, prompt_tokens: int, rows: int) -> None:
+        self.stops, self.prompt_tokens = stops, prompt_tokens
+        self.counts: list[int | None] = [None] * rows
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
+        for row, tokens in enumerate(input_ids[:, self.prompt_tokens :].tolist()):
+            if self.counts[row] is None and self.stops.completed(tokens):
+                self.counts[row] = len(tokens)
+        return torch.tensor([count is not None for count in self.counts], device=input_ids.device)
 
 
 @torch.inference_mode()
@@ -206,9 +234,10 @@ def _batch(
     prompts: list[list[int]],
     seeds: list[int],
     sampling: Sampling,
+    stops: StopStrings,
 ) -> list[tuple[list[int], list[float]]]:
     """The new tokens of each prompt by `generate`, and their log-probabilities where asked for; what follows the
-    end-of-turn token is padding."""
+    end-of-turn token is padding, and nothing follows a stop string."""
     width = max(map(len, prompts))
     steps = min(sampling.max_new_tokens, loading.context_length(model) - width)
     end, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
@@ -222,6 +251,9 @@ def _batch(
             torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p, sampling.logprobs
         )
         options["logits_processor"] = LogitsProcessorList([sampler])
+    ended = _EndRows(stops, width, len(prompts))
+    if stops.stops:
+        options["stopping_criteria"] = StoppingCriteriaList([ended])
     out = model.generate(
         input_ids=ids,
         attention_mask=mask,
@@ -234,7 +266,7 @@ def _batch(
         pad_token_id=pad,
         **options,
     )
-    said: list[list[int]] = out[:, width:].tolist()
+    said: list[list[int]] = [row[:count] for row, count in zip(out[:, width:].tolist(), ended.counts, strict=True)]
     if sampler is None or not sampler.logprobs:
         return [(tokens, []) for tokens in said]
     return list(zip(said, torch.stack(sampler.logprobs, -1).tolist(), strict=True))

@@ -56,7 +56,8 @@ def openai_engine(
     chat template. extra: more fields of the body, as this server knows them, such as {top_k: -1}. A prompt that the
     server calls too long for its context gets an empty sample with finish reason 'length'. Where `Sampling.logprobs` asks
     for them, log-probabilities and token ids are those that the server returns (vLLM: both, before temperature and top-p
-    by its default `logprobs_mode`); what it does not return stays empty.
+    by its default `logprobs_mode`); what it does not return stays empty. Stop strings are sent as `stop`; which of them ended a
+    sample, if any, is read from vLLM's `stop_reason` or SGLang's `matched_stop`, and not known of other servers.
     """
     here = student if isinstance(student, Student) else Student(student)
     if api == "chat" and sampling.prefill:
@@ -67,6 +68,10 @@ def openai_engine(
     asked_too: dict[str, Any] = {}
     if sampling.logprobs:  # the number of alternatives a token, or for chat whether; the ids are an extension of vLLM's
         asked_too = {"logprobs": 1 if api == "completions" else True, "return_token_ids": True}
+    if sampling.stop:
+        if "stop" in extra:
+            raise OperatorError("evaluate.engine.extra: this task has stop strings of its own; leave `stop` out.")
+        asked_too["stop"] = list(sampling.stop)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     name = _model_name(server, model, here)
 
@@ -89,7 +94,8 @@ def openai_engine(
     def sample(place: int, reply: Reply) -> Sample:
         reason = reply.finish_reason if reply.finish_reason in ("stop", "length") else None
         facts = {"engine": "openai", "model": name, "seed_sent": asks[place].body["seed"]}
-        return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs)
+        stop = reply.stop if sampling.stop and reason == "stop" else ""
+        return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs, stop)
 
     replies = ask(
         server, asks, kept=Kept(), refused=_empty_where_too_long,

@@ -19,7 +19,8 @@ from redistill.records import Problem, Trace, make_trace
 class Sampling:
     """How completions are drawn; temperature 0 is greedy. `prefill` opens every completion.
 
-    logprobs: also find each token's log-probability (`Sample.logprobs`). It changes no draw.
+    logprobs: also find each token's log-probability (`Sample.logprobs`). It changes no draw. stop: strings that end a
+    completion as soon as its new text holds one; the text is cut before it (`Sample.stop`).
     """
 
     n: int
@@ -28,6 +29,7 @@ class Sampling:
     max_new_tokens: int
     prefill: str = ""
     logprobs: bool = False
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Sample:
     logprobs: the natural log-probability of each of token_ids under the model's own distribution (temperature 1, no
     top-p), whatever the draw used: the behaviour policy's log-probabilities of an on-policy method. Empty where
     `Sampling.logprobs` was off, or a server does not return them.
+    stop: of `Sampling.stop`, the string that ended it: `text` is cut before it, while the tokens that spell it are counted
+    and stand in token_ids. Empty where the model ended it or its limit cut it; None where stop strings were asked of a
+    server that does not tell the two apart.
     """
 
     text: str
@@ -56,6 +61,7 @@ class Sample:
     facts: Mapping[str, Any] = field(default_factory=dict)
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    stop: str | None = ""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,8 @@ TURNOVER = (
     8  # ended rows leave, and prompts enter, when an eighth of the slots is free: each time copies the whole cache
 )
 
+# whether a row's tokens end with what ends a row beside its end token and its limit: a stop string
+Stops = Callable[[Sequence[int]], bool]
 # (scores (rows, vocabulary), which prompt each row answers, how many tokens each row has said) -> tokens (rows,)
 Choose = Callable[[Tensor, Sequence[int], Sequence[int]], Tensor]
 
@@ -47,6 +49,7 @@ class _Batch:
         self.places: list[int] = []
         self.said: list[list[int]] = []
         self.lengths: list[int] = []  # tokens of a row in the cache
+        self.ended: list[bool] = []
         self.cache: Any = None
         self.mask = torch.zeros((0, 0), dtype=torch.long, device=model.device)
 
@@ -67,14 +70,15 @@ class _Batch:
         self.places += places
         self.said += [[] for _ in places]
         self.lengths += [len(p) for p in prompts]
+        self.ended += [False for _ in places]
         return scores[index]
 
-    def step(self, ended: Sequence[bool]) -> Tensor:
+    def step(self) -> Tensor:
         """Read each row's last token and return the scores of its next (rows, vocabulary). Rows that have ended but have not
         left yet read padding at position 0."""
         device = self.model.device
-        tokens = [self.pad if over else said[-1] for said, over in zip(self.said, ended, strict=True)]
-        positions = [0 if over else length for length, over in zip(self.lengths, ended, strict=True)]
+        tokens = [self.pad if over else said[-1] for said, over in zip(self.said, self.ended, strict=True)]
+        positions = [0 if over else length for length, over in zip(self.lengths, self.ended, strict=True)]
         self.mask = F.pad(self.mask, (0, 1), value=1)
         self.lengths = [length + 1 for length in self.lengths]
         ids, at = torch.tensor(tokens, device=device)[:, None], torch.tensor(positions, device=device)[:, None]
@@ -85,6 +89,7 @@ class _Batch:
         self.places = [self.places[row] for row in stay]
         self.said = [self.said[row] for row in stay]
         self.lengths = [self.lengths[row] for row in stay]
+        self.ended = [self.ended[row] for row in stay]
         if not stay:
             self.cache = None
             return
@@ -125,45 +130,36 @@ def rows(
     pad: int,
     choose: Choose,
     done: Callable[[int, list[int]], object],
+    stops: Stops = lambda tokens: False,
 ) -> None:
     """Answer every prompt (token ids); `done(place, tokens)` as soon as one has ended, the end token included.
 
-    limits: the most new tokens of each prompt, 1 or more. slots: the most rows at a time.
+    limits: the most new tokens of each prompt, 1 or more. slots: the most rows at a time. stops: asked of a row's new tokens
+    after each of them.
     """
     queue = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i), reverse=True)
     batch = _Batch(model, pad)
+
+    def speak(speaking: Sequence[int], scores: Tensor) -> None:
+        """One token for each of the speaking rows; scores: (speaking rows, vocabulary)."""
+        places = [batch.places[row] for row in speaking]
+        tokens = choose(scores, places, [len(batch.said[row]) for row in speaking]).tolist()
+        for row, place, token in zip(speaking, places, tokens, strict=True):
+            said = batch.said[row]
+            said.append(token)
+            if token == end or len(said) >= limits[place] or stops(said):
+                batch.ended[row] = True
+                done(place, said)
+
     while queue or batch.places:
-        ended = [_ended(said, limits[place], end) for place, said in zip(batch.places, batch.said, strict=True)]
-        if any(ended) and sum(ended) * TURNOVER >= len(ended):
-            batch.leave([row for row, over in enumerate(ended) if not over])
-            ended = [False] * len(batch.places)
+        over = sum(batch.ended)
+        if over and over * TURNOVER >= len(batch.ended):
+            batch.leave([row for row, ended in enumerate(batch.ended) if not ended])
         free = slots - len(batch.places)
         if queue and (free * TURNOVER >= slots or not batch.places):
-            new = [queue.pop() for _ in range(min(free, len(queue)))]
+            before, new = len(batch.places), [queue.pop() for _ in range(min(free, len(queue)))]
             scores = batch.enter(new, [prompts[place] for place in new])
-            _speak(batch, range(len(ended), len(batch.places)), scores, limits, end, choose, done)
+            speak(range(before, len(batch.places)), scores)
         elif batch.places:
-            speaking = [row for row, over in enumerate(ended) if not over]
-            _speak(batch, speaking, batch.step(ended)[speaking], limits, end, choose, done)
-
-
-def _ended(said: Sequence[int], limit: int, end: int) -> bool:
-    return bool(said) and (said[-1] == end or len(said) >= limit)
-
-
-def _speak(
-    batch: _Batch,
-    speaking: Sequence[int],
-    scores: Tensor,
-    limits: Sequence[int],
-    end: int,
-    choose: Choose,
-    done: Callable[[int, list[int]], object],
-) -> None:
-    """One token for each of the speaking rows; scores: (speaking rows, vocabulary)."""
-    places = [batch.places[row] for row in speaking]
-    tokens = choose(scores, places, [len(batch.said[row]) for row in speaking]).tolist()
-    for row, place, token in zip(speaking, places, tokens, strict=True):
-        batch.said[row].append(token)
-        if _ended(batch.said[row], limits[place], end):
-            done(place, batch.said[row])
+            speaking = [row for row, ended in enumerate(batch.ended) if not ended]
+            speak(speaking, batch.step()[speaking])
