@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-TIMES = ("seconds", "tokens_per_second")
+TIMES = ("seconds", "tokens_per_second", "seconds_drawing", "samples_per_second")
 MEMORY = ("free_bytes", "peak_bytes", "sentence")  # of a stage's `memory`: what was free just then
 _DURATION = rb"(?:[\d.]+ s|\d+ h \d+ min|\d+ min)"
 _PAGE = re.compile(_DURATION + rb"(?:</td><td>[^<]*)+(?=</td></tr>)|" + _DURATION + rb"\b")

@@ -16,7 +16,7 @@ from rich.console import Console
 from redistill.io.progress import bar, say
 from redistill.train import live
 from redistill.train.guard_state import GuardState
-from redistill.train.live import ASCII_BLOCKS, Pace, answers_a_second, clock, live_view, sparkline, view
+from redistill.train.live import ASCII_BLOCKS, Drawing, Pace, answers_a_second, clock, live_view, sparkline, view
 
 from .test_train_stage import SETTINGS, stage
 
@@ -162,11 +162,18 @@ def test_no_line_of_the_view_is_wider_than_the_terminal_and_old_terminals_get_as
     assert "4,999/12" in lines[0] and console.file.getvalue().isascii()
 
 
-ROUND = {"round": 12, "reward": 0.625, "pass_rate": 0.5, "generated_tokens": 320, "length": 40.0, "seconds": 0.5}
+ROUND = {
+    "round": 12,
+    "reward": 0.625,
+    "pass_rate": 0.5,
+    "generated_tokens": 320,
+    "samples_per_second": 16.0,
+    "seconds": 0.5,
+}
 
 
 def test_a_stage_with_rollouts_says_its_round_in_every_plain_line(monkeypatch):
-    """8 answers of 40 tokens in half a second are 16 a second; the second step of the round has no figures of its own."""
+    """The second step of the round has no figures of its own, and is shown beside those of the first."""
     monkeypatch.setattr(live, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(sys, "stderr", piped := io.StringIO())
     for name in ("CI", "RANK"):
@@ -174,7 +181,7 @@ def test_a_stage_with_rollouts_says_its_round_in_every_plain_line(monkeypatch):
     with live_view("grpo", total=9, history=[line(1, **ROUND)]) as show:
         show(line(2))
         show(line(3, **ROUND | {"round": 13, "reward": None, "pass_rate": None}))
-        show({"step": 4, "loss": None, "rows": 0, "learning_rate": 1e-3, "tokens": 0, "seconds": 0.1})
+        show({"step": 4, "loss": None, "num_rows": 0, "learning_rate": 1e-3, "tokens": 0, "seconds": 0.1})
     first, second, third = piped.getvalue().splitlines()
     assert first.startswith(
         "train    grpo: step 2 of 9, round 12, 16 answers/s, reward 0.625, pass rate 50%, 5,312 tokens/s"
@@ -185,7 +192,30 @@ def test_a_stage_with_rollouts_says_its_round_in_every_plain_line(monkeypatch):
 
 def test_answers_a_second_are_not_told_where_nothing_was_drawn():
     assert answers_a_second(ROUND) == 16
-    assert answers_a_second(ROUND | {"length": 0.0, "generated_tokens": 0}) is None and answers_a_second({}) is None
+    assert answers_a_second(ROUND | {"samples_per_second": 0.0}) is None and answers_a_second({}) is None
+
+
+def test_while_a_round_is_drawn_its_pace_and_the_time_left_are_said(monkeypatch):
+    """32 of 128 answers in 4 seconds are 8 a second, so the other 96 take 12 seconds more."""
+    drawing = Drawing(round=3, rounds=20, answers=32, asked=128, seconds=4.0)
+    said = "drawing round 3 of 20, 32 of 128 answers, 8 answers/s, 0:12 left in the round"
+    assert str(drawing) == said
+    assert str(Drawing(1, 1, 0, 8, 0.1)) == "drawing round 1 of 1, 0 of 8 answers"
+    monkeypatch.setattr(live, "SECONDS_A_LINE", 0.0)
+    monkeypatch.setattr(sys, "stderr", piped := io.StringIO())
+    for name in ("CI", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with live_view("grpo", total=9, history=[]) as show:
+        show.drawing(drawing)
+    assert piped.getvalue() == f"train    grpo: {said}\n"
+
+
+def test_the_view_shows_a_round_that_is_drawn_before_the_first_step_is_done():
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    drawing = Drawing(round=1, rounds=20, answers=32, asked=128, seconds=4.0)
+    console.print(view("grpo", [], 9, None, ascii_only=True, drawing=drawing))
+    first, last = console.file.getvalue().splitlines()
+    assert "0/9 steps" in first and last.startswith("drawing round 1 of 20, 32 of 128 answers, 8 answers/s")
 
 
 def test_the_view_of_a_stage_with_rollouts_draws_reward_and_pass_rate_of_its_rounds():
@@ -208,7 +238,7 @@ def _shown(history):
 
 
 def test_a_round_without_rows_breaks_no_view_and_a_total_may_move():
-    empty = {"step": 2, "loss": None, "rows": 0, "tokens": 0, "seconds": 0.1, "guard": "steady"}
+    empty = {"step": 2, "loss": None, "num_rows": 0, "tokens": 0, "seconds": 0.1, "guard": "steady"}
     assert any(row.startswith("loss") for row in _shown([line(1), empty]))
     totals = [10]
     pace = Pace(lambda: totals[0])

@@ -31,7 +31,8 @@ def weights(folder):
 
 def metrics(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
+    times = ("seconds", "tokens_per_second", *supply_module.TIMES)
+    return [{k: v for k, v in line.items() if k not in times} for line in lines]
 
 
 def stored(folder):
@@ -55,6 +56,9 @@ def test_a_stage_draws_stores_and_trains_on_round_after_round(tmp_path):
     lines = metrics(tmp_path / "a")
     assert [line["round"] for line in lines if "round" in line] == [1, 2, 3, 4]
     assert all(line["reward"] is not None and 0 <= line["pass_rate"] <= 1 for line in lines if "round" in line)
+    timed = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    for line in (line for line in timed if "round" in line):  # 12 answers a round
+        assert line["samples_per_second"] == pytest.approx(12 / line["seconds_drawing"], rel=1e-3)
     folder = tmp_path / "a" / "rollouts"
     groups = list(read_records(folder / "groups" / "part-00002.parquet"))
     samples = list(read_records(folder / "samples" / "part-00002.parquet"))
@@ -109,7 +113,9 @@ def test_a_finished_round_is_read_and_not_drawn_again(tmp_path, monkeypatch):
     with pytest.raises(Paused):
         stage(tmp_path / "a", grpo, ONLINE, pause_at=5)
     drawn, real = [], supply_module.draw_round
-    monkeypatch.setattr(supply_module, "draw_round", lambda job, n, *rest: drawn.append(n) or real(job, n, *rest))
+    monkeypatch.setattr(
+        supply_module, "draw_round", lambda job, n, *rest, **more: drawn.append(n) or real(job, n, *rest, **more)
+    )
     stage(tmp_path / "a", grpo, ONLINE)
     assert drawn == [3]
 
@@ -137,6 +143,13 @@ def test_equal_rewards_move_nothing(tmp_path):
     job = job_of(rewards=((1.0, lambda problem, trace: 0.7),), rounds=1, updates=1)
     found = one_step(tmp_path / "a", grpo, job, settings=SETTINGS.model_copy(update={"weight_decay": 0.0}))
     assert all(torch.equal(found[name], tensor) for name, tensor in tiny_student()[0].state_dict().items())
+
+
+def test_a_round_of_equal_rewards_runs_one_row_and_says_how_many_it_left_out(tmp_path):
+    job = job_of(rewards=((1.0, lambda problem, trace: 0.7),), rounds=1, updates=1)
+    stage(tmp_path / "a", grpo, job)
+    (line,) = metrics(tmp_path / "a")
+    assert line["num_rows"] == 12 and line["rows_without_signal"] == 11 and line["grad_norm"] == 0.0
 
 
 def test_one_update_a_round_is_reinforce_and_the_long_way_round_agrees(tmp_path):
@@ -207,6 +220,7 @@ def test_a_round_in_which_nobody_is_right_is_a_step_that_changes_nothing(tmp_pat
     job = job_of(rewards=((1.0, lambda problem, trace: None),), rounds=2, updates=1)
     ledger = stage(tmp_path / "a", grpo, job)
     assert [line["loss"] for line in metrics(tmp_path / "a")] == [None, None]
+    assert all(line["num_rows"] == 0 and "rows" not in line for line in metrics(tmp_path / "a"))
     assert ledger["rows"]["kept"] == 0 and ledger["rows"]["dropped"] == {"undecided": 24}
     found = loading.load_folder(tmp_path / "a" / "model")[0].state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in tiny_student()[0].state_dict().items())
@@ -245,9 +259,9 @@ def test_after_a_rollback_later_rounds_are_drawn_anew(tmp_path, monkeypatch):
     settings = SETTINGS.model_copy(update={"guard": guard, "save_every": 1})
     drawn, real = [], supply_module.draw_round
 
-    def watched(job, number, *rest):
+    def watched(job, number, *rest, **more):
         drawn.append(number)
-        return real(job, number, *rest)
+        return real(job, number, *rest, **more)
 
     monkeypatch.setattr(supply_module, "draw_round", watched)
     ledger = stage(tmp_path / "a", grpo, job_of(rounds=6, updates=1), settings=settings, probe=probe)

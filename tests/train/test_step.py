@@ -13,6 +13,7 @@ import torch
 
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.train import MODIFIERS
+from redistill.train import step as step_module
 from redistill.train.coefficients import gradient_is_row_local
 from redistill.train.objectives import OBJECTIVES, needs_behaviour, needs_lengths, needs_pairs, redi
 from redistill.train.packing import first_fit_decreasing
@@ -501,3 +502,61 @@ def test_weights_and_spans_of_examples_equal_fp64_row_by_row(tmp_path, aggregati
     assert figures.loss == pytest.approx(float((total / divisor).detach()), rel=2e-6)
     worst = {name: relative(ours[name], p.grad) for name, p in model.named_parameters()}
     assert max(worst.values()) < 5e-6, worst
+
+
+# --- rows that teach nothing --------------------------------------------------------------------------------------------
+
+
+def policy_step(rows, advantages, objective, modifiers=(), reference=None, budget=120):
+    """Figures and gradients of a step on six examples, each row with one advantage on all its tokens."""
+    counts = [rows.completion_tokens(number) for number in range(len(rows))]
+    rows = dataclasses.replace(rows, values={"advantage": np.repeat(np.asarray(advantages, float), counts)})
+    behaviour = np.linspace(-2.0, -0.5, sum(counts))
+    policy = packed_student()
+    policy.zero_grad()
+    figures = backward_step(
+        policy, objective, rows, range(len(rows)), tokens_per_micro_batch=budget, modifiers=modifiers,
+        reference=reference, behaviour=behaviour,
+    )  # fmt: skip
+    return figures, {name: p.grad.clone() for name, p in policy.named_parameters()}
+
+
+POLICY = [
+    OBJECTIVES["reinforce"],
+    OBJECTIVES["grpo"],
+    functools.partial(OBJECTIVES["grpo"], ratio="sequence"),
+    functools.partial(OBJECTIVES["grpo"], surrogate="cispo", per="token"),
+]
+
+
+@pytest.mark.parametrize("objective", POLICY, ids=["reinforce", "grpo", "gspo", "cispo"])
+def test_rows_whose_advantages_are_all_zero_are_not_run_and_the_gradient_is_the_same(tmp_path, monkeypatch, objective):
+    rows = encoded(tmp_path, some_examples(6), tiny_student()[1])
+    advantages = [1.0, 0.0, -0.5, 0.0, 0.0, 2.0]
+    figures, ours = policy_step(rows, advantages, objective)
+    run = [n for n, advantage in enumerate(advantages) if advantage]
+    assert figures.packed_tokens == sum(rows.length(n) for n in run) and figures.without_signal == 3
+    assert figures.row.tolist() == run and len(figures.logps) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(step_module, "rows_without_signal", lambda rows, numbers: set())
+        whole, theirs = policy_step(rows, advantages, objective)
+    assert whole.without_signal == 0 and whole.packed_tokens == sum(rows.length(n) for n in range(6))
+    assert figures.loss == pytest.approx(whole.loss, rel=1e-9)
+    assert max(relative(ours[name], theirs[name]) for name in ours) < 1e-5
+    assert torch.allclose(figures.logps, whole.logps[run], rtol=1e-5)
+
+
+def test_with_a_divergence_to_the_reference_every_row_is_run(tmp_path):
+    """Its loss asks for the rows without advantages too."""
+    rows = encoded(tmp_path, some_examples(6), tiny_student()[1])
+    reference = Reference(np.full(rows.completion_starts()[-1], -1.0, np.float32))
+    for modifiers, idle in (((functools.partial(MODIFIERS["kl"], beta=0.1),), 0), ((), 5)):
+        figures, _ = policy_step(rows, [1.0, 0, 0, 0, 0, 0], OBJECTIVES["grpo"], modifiers, reference)
+        assert figures.without_signal == idle
+
+
+def test_where_no_row_has_an_advantage_one_is_run_so_that_every_parameter_has_a_gradient_of_zero(tmp_path):
+    rows = encoded(tmp_path, some_examples(6), tiny_student()[1])
+    figures, gradients = policy_step(rows, [0.0] * 6, OBJECTIVES["grpo"])
+    assert figures.packed_tokens == min(rows.length(n) for n in range(6)) and figures.without_signal == 5
+    assert all(not gradient.any() for gradient in gradients.values())

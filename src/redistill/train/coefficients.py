@@ -22,6 +22,7 @@ from redistill.train.objectives import (
     needs_mismatched,
     needs_pairs,
     needs_scores,
+    needs_values,
     row_losses,
 )
 from redistill.train.token_batch import VALUES, Side, TokenBatch
@@ -137,6 +138,24 @@ def gradient_is_row_local(objective: Objective, modifiers: tuple[Modifier, ...])
         if not torch.allclose(first, second, rtol=0, atol=1e-12):
             return False
     return True
+
+
+@functools.lru_cache(maxsize=8)
+def vanishes_without_advantage(objective: Objective, modifiers: tuple[Modifier, ...]) -> bool:
+    """True when a row whose advantages are all exactly 0 has coefficients of exactly 0, whatever its log-probs are, so
+    that nothing has to be computed for it. A modifier that adds a loss (`kl`) asks for the row all the same.
+
+    Found by asking, like `is_linear`, and for objectives of single completions only.
+    """
+    if "advantage" not in needs_values([objective]) or needs_mismatched(objective) or needs_pairs(objective):
+        return False
+    batch = _made_up(objective, [3.0, 5.0, 4.0])
+    row = batch.row[batch.sequence] == 1
+    batch = dataclasses.replace(
+        batch, values={**batch.values, "advantage": torch.where(row, 0.0, batch.values["advantage"])}
+    )
+    points = _points_of_every_scale(len(batch.ids))
+    return all(bool((_coefficients_at(objective, modifiers, batch, point)[row] == 0).all()) for point in points)
 
 
 def _coefficients_at(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch, point: Tensor) -> Tensor:

@@ -11,7 +11,8 @@
 
 Lines of metrics.jsonl come in, numbers go out: no text of a trace is ever printed. The view leaves nothing behind, and the
 cursor is never hidden, so that a process killed with -9 leaves the terminal as it was. A stage with rollouts shows its round,
-the answers a second and the round's reward and pass rate; a round without rows has no loss, and none is shown.
+the answers a second and the round's reward and pass rate, and while a round is drawn how far it is; a round without rows has
+no loss, and none is shown.
 """
 
 import itertools
@@ -21,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from redistill.io.progress import is_main, say, unbarred
@@ -42,6 +44,35 @@ SECONDS_A_FRAME, SECONDS_A_LINE = 0.2, 30.0
 REMEMBERED = 50  # steps that the time left is told from
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How far the round is that is being drawn: answers that have come, of how many, in how many seconds."""
+
+    round: int  # from 1
+    rounds: int
+    answers: int
+    asked: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """`drawing round 3 of 20, 57 of 128 answers, 12.3 answers/s, 0:06 left in the round`."""
+        said = [f"drawing round {self.round} of {self.rounds}", f"{self.answers:,} of {self.asked:,} answers"]
+        if self.answers and self.seconds > 0:
+            pace = self.answers / self.seconds
+            said += [f"{pace:,.3g} answers/s", f"{clock((self.asked - self.answers) / pace)} left in the round"]
+        return ", ".join(said)
+
+
+class Shown:
+    """What is shown of a stage; by itself nothing. Called with each line of metrics.jsonl."""
+
+    def __call__(self, line: Line) -> None:
+        """A step is done."""
+
+    def drawing(self, drawing: Drawing) -> None:
+        """Another answer of the open round has come."""
+
+
 class Pace:
     """Steps seen in this session, and what is left by the pace of the last ones. total: a function where it may change as the
     stage goes on (rounds whose steps follow from their rows)."""
@@ -61,38 +92,47 @@ class Pace:
 
     def left(self) -> float | None:
         """Seconds to the end; None before two steps are done."""
+        if not self.stamps:
+            return None
         (begun, first), (now, last) = self.stamps[0], self.stamps[-1]
         return (now - begun) / (last - first) * max(0, self.total - last) if last > first else None
 
 
 @contextmanager
-def live_view(
-    stage: str, *, total: int | Callable[[], int], history: Sequence[Line]
-) -> Iterator[Callable[[Line], None]]:
-    """A function that shows a line of metrics.jsonl in the manner that fits where stderr goes. history: those before."""
+def live_view(stage: str, *, total: int | Callable[[], int], history: Sequence[Line]) -> Iterator[Shown]:
+    """What shows lines of metrics.jsonl in the manner that fits where stderr goes. history: those before."""
     pace = Pace(total)
     if os.environ.get("CI") or not is_main():
-        yield lambda line: None
+        yield Shown()
     elif not sys.stderr.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        yield _plain_lines(stage, pace, history)
+        yield _PlainLines(stage, pace, history)
     else:
         with _screen(stage, pace, list(history)) as show:
             yield show
 
 
-def _plain_lines(stage: str, pace: Pace, history: Sequence[Line]) -> Callable[[Line], None]:
+class _PlainLines(Shown):
     """A line of text at most every SECONDS_A_LINE; none for a stage that is over before."""
-    said, opening = time.monotonic(), opening_of_round(history)
 
-    def show(line: Line) -> None:
-        nonlocal said, opening
-        pace.note(line)
-        opening = line if line.get("round") is not None else opening
-        if time.monotonic() - said >= SECONDS_A_LINE and line["step"] < pace.total:
-            said = time.monotonic()
-            say(plain_line(stage, line, pace.total, pace.left(), opening))
+    def __init__(self, stage: str, pace: Pace, history: Sequence[Line]) -> None:
+        self.stage, self.pace = stage, pace
+        self.said, self.opening = time.monotonic(), opening_of_round(history)
 
-    return show
+    def _is_due(self) -> bool:
+        due = time.monotonic() - self.said >= SECONDS_A_LINE
+        self.said = time.monotonic() if due else self.said
+        return due
+
+    def __call__(self, line: Line) -> None:
+        self.pace.note(line)
+        self.opening = line if line.get("round") is not None else self.opening
+        if line["step"] < self.pace.total and self._is_due():
+            say(plain_line(self.stage, line, self.pace.total, self.pace.left(), self.opening))
+
+    def drawing(self, drawing: Drawing) -> None:
+        if self._is_due():
+            left = self.pace.left()
+            say(f"train    {self.stage}: {drawing}" + (f", {clock(left)} left in all" if left is not None else ""))
 
 
 def opening_of_round(history: Sequence[Line]) -> Line | None:
@@ -101,9 +141,9 @@ def opening_of_round(history: Sequence[Line]) -> Line | None:
 
 
 def answers_a_second(opening: Line) -> float | None:
-    """Answers of a round over the seconds of its first step, in which they were drawn, judged and first trained on."""
-    tokens, length, seconds = (opening.get(key) for key in ("generated_tokens", "length", "seconds"))
-    return tokens / length / seconds if tokens and length and seconds else None
+    """Answers of a round over the seconds in which they were drawn and judged; None where that is not known."""
+    pace = opening.get("samples_per_second")
+    return float(pace) if pace else None
 
 
 def plain_line(stage: str, line: Line, total: int, left: float | None, opening: Line | None = None) -> str:
@@ -125,40 +165,62 @@ def plain_line(stage: str, line: Line, total: int, left: float | None, opening: 
 
 
 @contextmanager
-def _screen(stage: str, pace: Pace, history: list[Line]) -> Iterator[Callable[[Line], None]]:
+def _screen(stage: str, pace: Pace, history: list[Line]) -> Iterator[Shown]:
     from rich.console import Console
     from rich.live import Live
 
     console = Console(file=sys.stderr, highlight=False)
-    shown = 0.0
     # no thread draws: a frame follows a step. Lines that are said meanwhile go above the view.
     live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, vertical_overflow="crop")
     with live, unbarred():
         console.show_cursor(True)
+        yield _Screen(stage, pace, history, console, live)
 
-        def show(line: Line) -> None:
-            nonlocal shown
-            pace.note(line)
-            while history and history[-1]["step"] >= line["step"]:
-                history.pop()
-            history.append(line)
-            if time.monotonic() - shown >= SECONDS_A_FRAME or line["step"] == pace.total:
-                shown = time.monotonic()
-                width, ascii_only = console.width, console.options.ascii_only
-                drawn = view(stage, history, pace.total, pace.left(), width=width, ascii_only=ascii_only)
-                live.update(drawn, refresh=True)
 
-        yield show
+class _Screen(Shown):
+    """Frames of the view, one every SECONDS_A_FRAME at most."""
+
+    def __init__(self, stage: str, pace: Pace, history: list[Line], console: Any, live: Any) -> None:
+        self.stage, self.pace, self.history, self.console, self.live = stage, pace, history, console, live
+        self.shown = 0.0
+
+    def __call__(self, line: Line) -> None:
+        self.pace.note(line)
+        while self.history and self.history[-1]["step"] >= line["step"]:
+            self.history.pop()
+        self.history.append(line)
+        self._frame(None, at_once=line["step"] == self.pace.total)
+
+    def drawing(self, drawing: Drawing) -> None:
+        self._frame(drawing, at_once=False)
+
+    def _frame(self, drawing: Drawing | None, *, at_once: bool) -> None:
+        if not at_once and time.monotonic() - self.shown < SECONDS_A_FRAME:
+            return
+        self.shown = time.monotonic()
+        width, ascii_only = self.console.width, self.console.options.ascii_only
+        drawn = view(
+            self.stage, self.history, self.pace.total, self.pace.left(), width=width, ascii_only=ascii_only, drawing=drawing
+        )  # fmt: skip
+        self.live.update(drawn, refresh=True)
 
 
 def view(
-    stage: str, history: Sequence[Line], total: int, left: float | None, *, width: int = 100, ascii_only: bool = False
+    stage: str,
+    history: Sequence[Line],
+    total: int,
+    left: float | None,
+    *,
+    width: int = 100,
+    ascii_only: bool = False,
+    drawing: Drawing | None = None,
 ) -> Any:
-    """The view after the last line of `history`, `width` characters wide at most, as something rich prints."""
+    """The view after the last line of `history`, `width` characters wide at most, as something rich prints. drawing: the
+    round that is being drawn now."""
     from rich.console import Group
     from rich.text import Text
 
-    last = history[-1]
+    last: Line = history[-1] if history else {"step": 0}
     facts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
     openings = [line for line in history if line.get("round") is not None]
     if openings:
@@ -183,6 +245,8 @@ def view(
     if "guard" in last:
         state = Text.assemble("guard".ljust(15), " ", (last["guard"].rjust(9), STYLES[last["guard"]]))
         rows.append(state.append("  " + ", ".join(last.get("guard_reasons", ()))))
+    if drawing is not None:
+        rows.append(Text(str(drawing)))
     for row in rows:
         row.truncate(width, overflow="crop")
     return Group(*rows)

@@ -29,6 +29,8 @@ from redistill.io.parquet import read_records
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.records import Group, Sampled
+from redistill.rollout.requests import Sample
+from redistill.train.live import Drawing
 from redistill.train.objectives import Objective, needs_behaviour, on_policy
 from redistill.train.packing import epoch_order, num_steps, rows_of_step
 from redistill.train.ranks import agreed, prepare_reference, ranks_of
@@ -59,6 +61,7 @@ LOGGED = (
     "reference_kl",
     "generated_tokens",
 )
+TIMES = ("seconds_drawing", "samples_per_second")  # in the same line: of a round's drawing and judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,7 @@ class RolloutSupply:
         settings = self.job.settings
         if settings.updates is not None:
             return settings.rounds * settings.updates
-        answers = min(settings.problems, len(self.job.problems)) * settings.n
-        expected = self._lengths[-1] if self._lengths else self._steps_of(answers)
+        expected = self._lengths[-1] if self._lengths else self._steps_of(self.job.num_answers)
         return sum(self._lengths) + (settings.rounds - len(self._lengths)) * expected
 
     def at(self, step: int, trainer: "Trainer") -> StepRows:
@@ -125,9 +127,10 @@ class RolloutSupply:
         if self._open is None or self._open.number != number:
             self._open = self._read(number, first, trainer, is_first=step == first)
         held = self._open
-        figures = (
-            {"round": number + 1, **{k: v for k, v in held.figures.items() if k in LOGGED}} if step == first else {}
-        )
+        figures = dict[str, Any]()
+        if step == first:
+            figures = {"round": number + 1, **{k: v for k, v in held.figures.items() if k in LOGGED}}
+            figures |= self._times(number)
         within, length = step - first, self._lengths[number]
         schedule = (step, self.total) if self.job.settings.updates is not None else (within, length)
         return StepRows(
@@ -151,6 +154,11 @@ class RolloutSupply:
         for path in self.folder.glob("behaviour-*.npy"):
             path.unlink()
         return Account.from_json(ledger["accounts"]["rows"])
+
+    def _times(self, number: int) -> dict[str, float]:
+        facts = self._facts(number)
+        seconds, answers = facts["seconds"], facts["figures"]["answers"]
+        return dict(zip(TIMES, (seconds, round(answers / seconds, 3) if seconds else 0.0), strict=True))
 
     # --- which rows ---
 
@@ -190,7 +198,17 @@ class RolloutSupply:
     def _draw(self, number: int, step: int, trainer: "Trainer") -> None:
         """Have the student as it is now answer the round's problems, and store them. All ranks call it."""
         started = time.perf_counter()
-        drawn: Round | None = trainer.sample(lambda model, tokenizer: draw_round(self.job, number, model, tokenizer))
+        come = 0
+
+        def tell(sample: Sample) -> None:
+            nonlocal come
+            come += 1
+            asked, seconds = self.job.num_answers, time.perf_counter() - started
+            trainer.watch(Drawing(number + 1, self.job.settings.rounds, come, asked, seconds))
+
+        drawn: Round | None = trainer.sample(
+            lambda model, tokenizer: draw_round(self.job, number, model, tokenizer, tell=tell)
+        )
         if trainer.accelerator.is_main_process:
             assert drawn is not None
             rows, account, dropped = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)

@@ -22,7 +22,7 @@ from redistill.model import loading
 from redistill.records import Dropped, Group, Outcome, Problem, Sampled, Trace
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.journal import draw
-from redistill.rollout.requests import requests_for, traces_of
+from redistill.rollout.requests import Sample, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_values
 from redistill.train.packing import epoch_order
@@ -57,6 +57,11 @@ class RolloutJob:
         texts = [self.config.render(problem) + self.config.sampling.prefill for problem in self.problems]
         return max(map(len, loading.encode_prompts(tokenizer, texts)))
 
+    @property
+    def num_answers(self) -> int:
+        """Answers of a round."""
+        return min(self.settings.problems, len(self.problems)) * self.settings.n
+
     def problems_of(self, number: int) -> list[Problem]:
         """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it."""
         size = min(self.settings.problems, len(self.problems))
@@ -80,14 +85,16 @@ class Round:
         return [(group.problem, trace) for group in self.groups for trace in group.traces]
 
 
-def draw_round(job: RolloutJob, number: int, model: Any, tokenizer: Any) -> Round:
-    """Ask, judge and reward; the student is left as it is."""
+def draw_round(
+    job: RolloutJob, number: int, model: Any, tokenizer: Any, *, tell: Callable[[Sample], None] = lambda sample: None
+) -> Round:
+    """Ask, judge and reward; the student is left as it is. tell: called with each sample that is finished."""
     config, problems = job.config, job.problems_of(number)
     seed = int(np.random.SeedSequence([job.seed, number]).generate_state(1, np.uint64)[0])
     prompts = [config.render(problem) for problem in problems]
     asked = [requests_for(p, text, config.sampling, seed=seed) for p, text in zip(problems, prompts, strict=True)]
     flat = [request for requests in asked for request in requests]
-    samples = draw(in_process, lambda: (model, tokenizer), flat, config.sampling)
+    samples = draw(in_process, lambda: (model, tokenizer), flat, config.sampling, tell=tell)
     n = config.sampling.n
     groups = [
         Group(problem, traces_of(problem, samples[i * n : (i + 1) * n], requests, config.sampling, author=job.author))

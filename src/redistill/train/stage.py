@@ -178,9 +178,10 @@ class _StageRun:
         skipped = agreed(self.accelerator, self.guard.skipped)
         self._before_the_first_step()
         with (
-            live_view(self.job.stage, total=trainer.total, history=self.guard.history) as show,
+            live_view(self.job.stage, total=lambda: trainer.total, history=self.guard.history) as show,
             at_the_next_step() as leave_requested,
         ):
+            trainer.watch = show.drawing
             while trainer.steps_done < trainer.total:
                 result = self._step()
                 skipped = 0 if result.finite else skipped + 1

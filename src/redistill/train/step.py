@@ -19,7 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from redistill.model.logps import Pack, make_pack
-from redistill.train.coefficients import gradient_is_row_local, is_linear, step_loss, token_coefficients
+from redistill.train.coefficients import (
+    gradient_is_row_local,
+    is_linear,
+    step_loss,
+    token_coefficients,
+    vanishes_without_advantage,
+)
 from redistill.train.modifiers import Modifier, reads_logps
 from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_values
 from redistill.train.packing import first_fit_decreasing
@@ -48,17 +54,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What a step measured: the loss, tokens run, and of each sequence (fp64) the summed log-probs, completion tokens,
-    coefficient and how sure the student was."""
+    """What a step measured: the loss, tokens run, and of each sequence that was run (fp64) the summed log-probs, completion
+    tokens, coefficient and how sure the student was."""
 
     loss: float
     logps: Tensor  # (sequences,)
     tokens: Tensor  # (sequences,)
-    packed_tokens: int
+    packed_tokens: int  # of the sequences that were run
     coefficients: Tensor  # (sequences,): d(loss)/d(-logp) of the first completion token, its weight on a shared prefix
     top_probs: Tensor  # (sequences,): probability of the likeliest token, mean over the completion
     row: Tensor  # (sequences,): the row of the step, 0..rows-1
     side: Tensor  # (sequences,): the Side
+    without_signal: int = 0  # rows that were not run, for all their advantages are 0
 
     def of(self, side: Side, values: Tensor) -> Tensor:
         """(rows,): what `values` (sequences,) says of one side of each row, by rising row."""
@@ -86,7 +93,9 @@ def backward_step(
 
     The loss is divided once, by the weight of the whole step over all ranks, never by micro-batch. Every rank plans the
     whole step and runs its share of the packs, so the ranks agree without a word; a rank with fewer packs runs one of
-    its own again with coefficients of zero, for DDP counts backward passes.
+    its own again with coefficients of zero, for DDP counts backward passes. Rows whose advantages are all exactly 0 count in
+    the divisor and are not run: their gradient is 0 (but for one row where all of them are such, so that every parameter has
+    a gradient, as in any step).
     """
     ranks = ranks or Ranks()
     device = device or torch.device("cpu")
@@ -117,7 +126,11 @@ def backward_step(
     coefficients = torch.zeros_like(known) if late else coefficients_at(known)
     # by token: the log-prob, the likeliest token's probability, and the coefficient that a micro-batch found for itself
     measured = torch.zeros(3, len(batch.ids), dtype=torch.float64, device=device)
-    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1)
+    idle = set[int]()
+    if (linear or late) and vanishes_without_advantage(objective, tuple(modifiers)):
+        idle = rows_without_signal(rows, row_numbers)
+    run = [number for number in range(len(sequences)) if number // rows.per_row not in idle]
+    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1, run)
     for turn in range(plan.turns):
         pack, places, mine = plan.pack(turn, coefficients)
 
@@ -140,14 +153,25 @@ def backward_step(
     firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
         float(step_loss(objective, modifiers, batch)),
-        batch.by_sequence(token_logps),
-        batch.counts,
-        sum(len(ids) for ids, _ in sequences),
-        coefficients[firsts],
-        batch.by_sequence(top_probs) / batch.counts,
-        batch.row,
-        batch.side,
+        batch.by_sequence(token_logps)[run],
+        batch.counts[run],
+        sum(len(sequences[number][0]) for number in run),
+        coefficients[firsts][run],
+        (batch.by_sequence(top_probs) / batch.counts)[run],
+        batch.row[run],
+        batch.side[run],
+        len(idle),
     )
+
+
+def rows_without_signal(rows: Rows, row_numbers: Sequence[int]) -> set[int]:
+    """Places in `row_numbers` of rows of one sequence whose advantages are all exactly 0; all but the shortest where every
+    row is such."""
+    starts, advantages = rows.completion_starts(), rows.values["advantage"]
+    idle = {p for p, n in enumerate(row_numbers) if not np.any(advantages[starts[n] : starts[n + 1]])}
+    if len(idle) == len(row_numbers):
+        idle.discard(min(idle, key=lambda place: (rows.length(row_numbers[place]), place)))
+    return idle
 
 
 def token_batch(
@@ -216,13 +240,15 @@ class _Plan:
         ranks: Ranks,
         device: torch.device,
         together: int = 1,  # so many neighbours share a pack: 2 keeps pairs whole
+        run: Sequence[int] | None = None,  # the numbers of those that are run; default: all
     ) -> None:
         self.sequences, self.device = sequences, device
         counts = [len(ids) - max(prompt, 1) for ids, prompt in sequences]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
-        lengths = np.array([len(ids) for ids, _ in sequences]).reshape(-1, together).sum(1)
+        run = range(len(sequences)) if run is None else run
+        lengths = np.array([len(sequences[number][0]) for number in run]).reshape(-1, together).sum(1)
         bins = first_fit_decreasing(lengths.tolist(), budget)
-        self.bins = [[row * together + side for row in rows for side in range(together)] for rows in bins]
+        self.bins = [[run[row * together + side] for row in rows for side in range(together)] for rows in bins]
         self.share = self.bins[ranks.number :: ranks.count]
         self.turns = -(-len(self.bins) // ranks.count)
 

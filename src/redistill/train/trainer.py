@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from redistill.config.tables import StageSettings
 from redistill.train import checkpoints
 from redistill.train.diagnostics import pair_diagnostics
+from redistill.train.live import Drawing
 from redistill.train.modifiers import Modifier
 from redistill.train.objectives import Objective, needs_pairs
 from redistill.train.optimizers import set_rate
@@ -48,7 +49,7 @@ class StepResult:
         """The step's line of metrics.jsonl."""
         figures = self.figures
         if figures is None:
-            nothing = {"loss": None, "rows": 0, "learning_rate": self.learning_rate, "skipped": False, "tokens": 0}
+            nothing = {"loss": None, "num_rows": 0, "learning_rate": self.learning_rate, "skipped": False, "tokens": 0}
             return {"step": self.step, **nothing, **self.taken.figures, "seconds": round(self.seconds, 4)}
         return {
             "step": self.step,
@@ -59,6 +60,8 @@ class StepResult:
             "learning_rate": self.learning_rate,
             "lr_x_grad_norm": self.learning_rate * self.grad_norm,
             "skipped": not self.finite,
+            "num_rows": len(self.taken.numbers),
+            **({"rows_without_signal": figures.without_signal} if figures.without_signal else {}),
             "tokens": figures.packed_tokens,
             "tokens_per_second": round(figures.packed_tokens / self.seconds, 1),
             **self.taken.figures,
@@ -82,6 +85,7 @@ class Trainer:
         None  # where weights are sharded, on the main process: a model to gather them into
     )
     steps_done: int = 0
+    watch: Callable[[Drawing], object] = lambda drawing: None  # told while a supply has the student sampled
 
     def step(self, peak_rate: float) -> StepResult:
         """Take the next step, at the learning rate that belongs to it when the schedule's peak is `peak_rate`."""
