@@ -55,6 +55,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "VERIFIERS",
     "RETRIEVERS",
     "JUDGES",
+    "SCORERS",
     "FILTERS",
     "PAIRINGS",
     "OBJECTIVES",

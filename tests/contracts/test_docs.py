@@ -13,6 +13,7 @@ from redistill.corpus import SOURCES
 from redistill.evaluate import BENCHMARKS
 from redistill.io.tracking import TRACKERS
 from redistill.rollout import ENGINES
+from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.verify import JUDGES, VERIFIERS
@@ -103,7 +104,7 @@ def test_every_benchmark_is_on_the_evaluation_page() -> None:
 def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None:
     models = [kind for kind in vars(tables).values() if isinstance(kind, type) and issubclass(kind, tables.Settings)]
     names = {name for table in models for name in table.model_fields} - {"options"}
-    for registry in (SOURCES, VERIFIERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES, TRACKERS):
+    for registry in (SOURCES, VERIFIERS, SCORERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES, TRACKERS):
         for name, function in registry.items():
             names |= {name, *options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")

@@ -120,6 +120,7 @@ def test_what_is_left_out_only_shows_or_explains():
     assert set(PRESENTATION) == {
         "redistill.errors",
         "redistill.config.drop_reasons",
+        "redistill.config.plugin_tables",
         "redistill.config.tables",
         "redistill.config.validation_messages",
         "redistill.io.progress",
@@ -143,6 +144,7 @@ def test_every_function_that_a_stage_runs_is_in_its_closure(tmp_path, monkeypatc
     tree = {
         **tree,
         "diagnosis": "two-habits",
+        "score": ["perplexity"],
         "stages": [{"name": "limit-traces", "after": "corpus", "per_problem": 2}],
     }
     plan = make_plan(parse_recipe(tree, "here"))

@@ -6,9 +6,7 @@
       sft: {objective: sft, start: base, learning_rate: 2e-5, epochs: 3}
       redi: {objective: {name: redi, rejected_weight: 0.8}, start: sft, learning_rate: 1e-6}
 
-A plug-in (a source, a verifier, a pairing, an objective ...) is written `name` or `{name: ..., option: ...}`; its
-options are its function's own keyword-only arguments, bound and type-checked by `bind`, so a setting without an
-effect cannot be written. Floats may be written 1e-6, which YAML itself would read as text.
+Plug-ins stand in plugin_tables.py. Floats may be written 1e-6, which YAML itself would read as text.
 """
 
 import typing
@@ -16,8 +14,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -25,76 +21,21 @@ from pydantic import (
     model_validator,
 )
 
+from redistill.config.plugin_tables import PARTS as PARTS
+from redistill.config.plugin_tables import STAGES as STAGES
+from redistill.config.plugin_tables import ExtraStage as ExtraStage
+from redistill.config.plugin_tables import FilterSettings as FilterSettings
+from redistill.config.plugin_tables import Part as Part
+from redistill.config.plugin_tables import Plugin as Plugin
+from redistill.config.plugin_tables import RewardSettings as RewardSettings
+from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
+from redistill.config.plugin_tables import Settings as Settings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
 from redistill.safety.paths import FOLDER_NAME, REVISION
 
 _FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
 Revision = Annotated[str, Field(pattern=f"^{REVISION.pattern}$")]  # of the hub
-
-
-class Settings(BaseModel):
-    """A table of a recipe: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Plugin(Settings):
-    """A member of a registry and its options, from `name` or `{name: ..., option: value}`."""
-
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, Mapping) and "name" in value:
-            if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
-                return value
-            return {"name": value["name"], "options": {k: v for k, v in value.items() if k != "name"}}
-        raise ValueError("write a name, or a table with `name` and its options")
-
-
-Part = Literal["completion", "chosen", "rejected"]  # of a row: an example has the first, a pair the other two
-PARTS: tuple[Part, ...] = typing.get_args(Part)
-
-
-class FilterSettings(Plugin):
-    """A filter of the select room, its options, and `on`: the parts of a row that it looks at."""
-
-    on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "on" in value and "name" in value:
-            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "on"})
-            return {"name": plugin.name, "options": plugin.options, "on": value["on"]}
-        return Plugin.model_validate(value).model_dump()
-
-
-STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")  # of every recipe, in order
-
-
-class ExtraStage(Plugin):
-    """A stage that a recipe adds: its name, its options, and `after`, the stage it comes after."""
-
-    after: Literal["corpus", "verify", "select", "train", "evaluate", "report"]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or "after" not in value:
-            raise ValueError("write a table with `name`, `after` and its options")
-        plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "after"})
-        return {"name": plugin.name, "options": plugin.options, "after": value["after"]}
-
-    @property
-    def folder(self) -> str:
-        """Its folder below the run's: the name, of one's own code the function's."""
-        return self.name.rpartition(":")[2]
 
 
 class StudentSettings(Settings):
@@ -385,20 +326,6 @@ class GuardSettings(Settings):
     entropy_share: float = Field(0.1, gt=0, lt=1)
 
 
-class RewardSettings(Plugin):
-    """A reward of sampled answers, its options, and `weight`, by which it counts in their sum."""
-
-    weight: float = 1.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "weight" in value and "name" in value:
-            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "weight"})
-            return {"name": plugin.name, "options": plugin.options, "weight": value["weight"]}
-        return Plugin.model_validate(value).model_dump()
-
-
 class RolloutSettings(Settings):
     """A stage that draws its own rows: in each round its student answers problems, the answers are judged and rewarded, and
     become rows for the stage's objective. Problems are those of the corpus that are not held out."""
@@ -534,6 +461,7 @@ class Recipe(Settings):
     prompt: PromptSettings = PromptSettings()
     corpus: CorpusSettings
     verify: VerifySettings = VerifySettings()
+    score: list[ScorerSettings] = Field(default_factory=list)  # who gives traces scores, between verify and select
     select: SelectSettings = SelectSettings()
     stages: list[ExtraStage] = Field(default_factory=list)  # further stages between and after these
     train: dict[str, StageSettings] = Field(min_length=1)
@@ -560,7 +488,10 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":
         _check_differ([tracker.name for tracker in self.tracking], "trackers")
-        _check_differ([*STAGES, "trash", "tracking", *(stage.folder for stage in self.stages)], "stages")
+        _check_differ([*STAGES, "scorers", "trash", "tracking", *(stage.folder for stage in self.stages)], "stages")
+        _check_differ([scorer.folder for scorer in self.score], "scorers")
+        if not self.score and any(stage.after == "score" for stage in self.stages):
+            raise ValueError("stages: a stage comes after `score`, but `score` names no scorer; write after: verify")
         known, wrong = ["base"], []
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":

@@ -1,6 +1,6 @@
 """Stages that a recipe adds between and after the six: `stages: [{name: limit-traces, after: corpus, per_problem: 8}]`.
 
-After `corpus` or `verify` a stage is a function of Groups, done shard by shard like those stages, and what comes next reads
+After `corpus`, `verify` or `score` a stage is a function of Groups, done shard by shard like those stages, and what comes next reads
 its Groups. After any other it is a function of the run's folder and its own folder. Either is a plug-in: a function, its
 keyword-only arguments its options, and a line in the table below.
 """
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import ExtraStage
+from redistill.config.tables import ExtraStage, Recipe
 from redistill.evaluate.score_csv import score_csv
 from redistill.io.parquet import read_records
 from redistill.io.progress import say
@@ -21,13 +21,13 @@ from redistill.pipeline.stage import Run, Stage, stage_folder
 from redistill.records import Dropped, Group
 from redistill.select.limit_traces import limit_traces
 
-ON_GROUPS = ("corpus", "verify")  # after these a stage is given Groups, after others the run's folder
+ON_GROUPS = ("corpus", "verify", "score")  # after these a stage is given Groups, after others the run's folder
 
 
-def feeding(stages: Sequence[ExtraStage], step: str) -> str:
-    """The stage whose groups `verify` or `select` reads: the last one that a recipe puts before it."""
-    above = {"verify": "corpus", "select": "verify"}[step]
-    return next((stage.folder for stage in reversed(stages) if stage.after == above), above)
+def feeding(recipe: Recipe, step: str) -> str:
+    """The stage whose groups `verify`, `score` or `select` reads: the last one that a recipe puts before it."""
+    above = {"verify": "corpus", "score": "verify", "select": "score" if recipe.score else "verify"}[step]
+    return next((stage.folder for stage in reversed(recipe.stages) if stage.after == above), above)
 
 
 def extra_stages(bound: Sequence[tuple[ExtraStage, partial[Any]]], last: dict[str, str]) -> list[Stage]:

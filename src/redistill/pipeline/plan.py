@@ -13,7 +13,14 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, StageSettings, StudentSettings
+from redistill.config.tables import (
+    BenchmarkSettings,
+    ExtraStage,
+    Recipe,
+    ScorerSettings,
+    StageSettings,
+    StudentSettings,
+)
 from redistill.config.user_plugins import code_files
 from redistill.corpus import benchmark_leaks
 from redistill.errors import ErrorCollector
@@ -47,6 +54,7 @@ class Plan:
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
     second_opinion: Judge | None
+    scorers: list[tuple[ScorerSettings, partial[Any]]]
     policies: dict[str, partial[Any]]
     filters: list[BoundFilter]
     objectives: dict[str, partial[Any]]
@@ -72,8 +80,8 @@ class Plan:
         return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
 
     def feeding(self, step: str) -> str:
-        """The stage whose groups `verify` or `select` reads."""
-        return feeding(self.recipe.stages, step)
+        """The stage whose groups `verify`, `score` or `select` reads."""
+        return feeding(self.recipe, step)
 
     def check_rows(self, records: Iterable[Any]) -> None:
         """The checks that need rows of the data (train/preflight.py)."""
@@ -114,6 +122,7 @@ def make_plan(recipe: Recipe) -> Plan:
         sources=parts.sources,
         verifiers=parts.verifiers,
         second_opinion=parts.second_opinion,
+        scorers=parts.scorers,
         policies=parts.policies,
         filters=bind_filters(recipe, context),
         objectives=parts.objectives,

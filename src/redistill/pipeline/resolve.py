@@ -17,7 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe
+from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings
 from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
@@ -26,9 +26,10 @@ from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.rendering import check_template
-from redistill.pipeline import rollouts
+from redistill.pipeline import rollouts, scoring
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.rollout import ENGINES
+from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
@@ -44,6 +45,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "corpus.decontaminate.files.verifier": VERIFIERS,
     "verify.verifiers": VERIFIERS,
     "verify.judge": JUDGES,
+    "score": SCORERS,
     "select.filters": FILTERS,
     "stages": {**GROUP_STAGES, **FOLDER_STAGES},
     "select.pairing": PAIRINGS,
@@ -69,6 +71,7 @@ class Parts:
     sources: list[partial[Any]]
     verifiers: dict[str, partial[Any]]
     second_opinion: Judge | None
+    scorers: list[tuple[ScorerSettings, partial[Any]]]
     policies: dict[str, partial[Any]]  # every pairing, the recipe's own first
     objectives: dict[str, partial[Any]]
     modifiers: dict[str, list[partial[Any]]]
@@ -104,6 +107,7 @@ def find_parts(
     bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
     second = bound("verify.judge", recipe.verify.judge, "verify.judge") if recipe.verify.judge else None
     bound_list("select.filters", recipe.select.filters, "select.filters")
+    scorers = [collector.try_call(scoring.bind_scorer, one, f"score.{i}") for i, one in enumerate(recipe.score)]
     policies = collector.try_call(bind_pairings, recipe)
     objectives, modifiers = {}, {}
     drawn: dict[str, rollouts.BoundRollouts] = {}
@@ -151,6 +155,7 @@ def find_parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
         second_opinion=second() if second is not None else None,
+        scorers=list(zip(recipe.score, scorers, strict=True)),
         policies=policies,
         objectives=objectives,
         modifiers=modifiers,
@@ -179,7 +184,7 @@ def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
     on_groups = stage.after in ON_GROUPS
     table, other = (GROUP_STAGES, FOLDER_STAGES) if on_groups else (FOLDER_STAGES, GROUP_STAGES)
     if stage.name in other:
-        places = "verify or corpus" if not on_groups else "select, train, evaluate or report"
+        places = "corpus, verify or score" if not on_groups else "select, train, evaluate or report"
         raise OperatorError(f"{where}: {stage.name} comes after {places}, not after {stage.after}.")
     return bind(table, stage, where)
 

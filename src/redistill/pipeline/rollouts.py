@@ -206,7 +206,7 @@ def needs_gold(rewards: Sequence[tuple[float, partial[Any]]]) -> bool:
 def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
     """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
     needs one, which is said."""
-    before = StageFolder(folder / feeding(recipe.stages, "verify"), "")
+    before = StageFolder(folder / feeding(recipe, "verify"), "")
     fraction, seed = recipe.corpus.dev_fraction, recipe.seed
     found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
     asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound.rewards)]

@@ -153,7 +153,7 @@ def _closure(stages: Sequence[Stage], names: set[str]) -> list[Stage]:
 
 def _help_training(plan: Plan, folder: Path, until: str | None, on_code_change: OnCodeChange) -> Path:
     """What the other ranks of `accelerate launch` do: wait for the pairs, train with rank 0, and leave."""
-    if until in ("corpus", "verify", "select"):
+    if until in ("corpus", "verify", "score", "select"):
         return folder
     stages = ordered(stages_of(plan))
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))

@@ -32,6 +32,7 @@ from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
+from redistill.pipeline.scoring import score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
@@ -590,6 +591,7 @@ def run_report(run: Run) -> None:
 BUILDERS: dict[str, Callable[[Plan], list[Stage]]] = {
     "corpus": corpus_stage,
     "verify": verify_stage,
+    "score": score_stages,
     "select": select_stage,
     "train": train_stages,
     "evaluate": evaluate_stages,

@@ -48,3 +48,8 @@ def bind_filters(recipe: Recipe, context: int) -> list[BoundFilter]:
     bound["student"] = FilterSettings(name="prompt-length", options={"most": context - 2})
     bound |= {f"select.filters.{i}": filter for i, filter in enumerate(select.filters)}
     return [BoundFilter(bind(FILTERS, filter, where), frozenset(filter.on)) for where, filter in bound.items()]
+
+
+def reads_scores(bound: BoundFilter) -> bool:
+    """Whether a filter goes by a score that an earlier stage gives a trace."""
+    return isinstance(bound.judge, partial) and bound.judge.func is FILTERS["score"]

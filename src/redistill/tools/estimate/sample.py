@@ -36,6 +36,7 @@ from redistill.pipeline.plan import Plan
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Problem, content_id
 from redistill.select import is_dev, select_shard
+from redistill.select.bind import reads_scores
 from redistill.select.stage import encode
 from redistill.verify.policy import labels_heard
 from redistill.verify.relevance import has_gold
@@ -206,10 +207,10 @@ def _sampled(plan: Plan) -> Look:
             render=plan.render,
             encode=partial(encode, plan.tokenizer),
             is_dev=is_held,
-            pairing=plan.policies[plan.recipe.select.pairing.name],
+            pairing=plan.policies["certain" if _by_a_score(plan) else plan.recipe.select.pairing.name],
             examples=plan.recipe.select.examples,
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
-            bound_filters=plan.filters,
+            bound_filters=[one for one in plan.filters if not (plan.recipe.score and reads_scores(one))],
         )
         size = _size(rooms)
     records = {name: list(stream) for name, (_, stream) in shard.records.items()}
@@ -237,7 +238,8 @@ def _sampled(plan: Plan) -> Look:
     gradable = [int(group.problem.id in dev) for group in there[True]]
     return Look(
         exact=exact,
-        sentence=_sentence(len(groups), len(tokens), share, exact),
+        sentence=_sentence(len(groups), len(tokens), share, exact)
+        + ("; no scorer was run, so nothing is chosen by a score yet" if plan.recipe.score else ""),
         problems=Amount(total, total, total),
         traces=_scaled([len(group.traces) for group in groups], total),
         dev=_scaled(gradable, len(gradable) if exact else total_held),
@@ -250,6 +252,11 @@ def _sampled(plan: Plan) -> Look:
             for name, lengths in asking.lengths.items()
         },
     )
+
+
+def _by_a_score(plan: Plan) -> bool:
+    """Whether the recipe's pairing compares scores that only the run will find."""
+    return bool(plan.recipe.score) and "by" in plan.policies[plan.recipe.select.pairing.name].keywords
 
 
 def _sentence(problems: int, traces: int, share: float, exact: bool) -> str:

@@ -197,7 +197,7 @@ def _is_plain(student: StudentSettings) -> bool:
 def _asked(
     recipe: Recipe, rollouts: RolloutSettings, stage: str, run: Path, tokenizer: Any
 ) -> tuple[list[Asked], list[Asked]]:
-    source = StageFolder(run / feeding(recipe.stages, "verify"), "")
+    source = StageFolder(run / feeding(recipe, "verify"), "")
     if not source.shard_files("groups"):
         raise OperatorError(f"{run} has no corpus yet; run its recipe until verify first.")
     problems = {group.problem.id: group.problem for group in source.read("groups")}

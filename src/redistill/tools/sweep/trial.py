@@ -63,7 +63,8 @@ def do_trial(
             open_run(plan, folder, origin=RunOrigin("", recipe.name), on_code_change=on_code_change),
             time.perf_counter(),
         )
-        for name in ("corpus", "verify", "select"):
+        scored = [name for name in run.stages if name == "score" or name.startswith("scorers/")]
+        for name in ("corpus", "verify", *scored, "select"):
             _share(shared, run, name, partial(make, run, name))
         for earlier in _before(recipe, stage):
             _share(shared, run, f"train/{earlier}", partial(_train, shared, run, earlier, None))

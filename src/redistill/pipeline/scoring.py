@@ -1,0 +1,186 @@
+"""The score stage of a run: one stage per scorer, and the one that joins what they found.
+
+score_stages(plan)  ->  [Stage("scorers/perplexity"), Stage("scorers/difficulty"), Stage("score")]
+
+A scorer runs in this process, shard by shard, for it may hold a model or ask a server; finished shards are not made again.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redistill.config.binding import bind
+from redistill.config.tables import BenchmarkSettings, Recipe, ScorerSettings
+from redistill.errors import OperatorError
+from redistill.io.atomic import read_json, sha256_file
+from redistill.io.progress import bar, say
+from redistill.io.shards import make_parts, parts_to_do
+from redistill.io.stage_folder import StageFolder
+from redistill.model import loading
+from redistill.pipeline.keys import values
+from redistill.pipeline.retrieval import with_index
+from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
+from redistill.rollout import Student
+from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
+
+if TYPE_CHECKING:
+    from redistill.pipeline.plan import Plan
+
+# Options of a scorer that change no result: where a server is and how it is asked, prices, sizes of batches.
+NON_RESULT_OPTIONS = (
+    *("base_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute"),
+    *("price_in", "price_out", "max_calls", "cache", "tokens_per_batch"),
+)
+
+
+def bind_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
+    """A scorer with its options bound. OperatorError for an unknown one, and where it asks for what no stage can give."""
+    found = bind(SCORERS, settings, where)
+    for name in needs_of(found):
+        if name not in NEEDS:
+            raise OperatorError(
+                f"{where} ({settings.name}): nothing gives a scorer {name}; it may name {', '.join(NEEDS)}."
+            )
+    return found
+
+
+def needs_of(function: Callable[..., Any]) -> list[str]:
+    """What a scorer names beside its options: its keyword-only parameters that begin with an underscore."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name.startswith("_")]
+
+
+def score_stages(plan: "Plan") -> list[Stage]:
+    """A stage per scorer, and the one whose groups select reads; none where the recipe names no scorer."""
+    if not plan.scorers:
+        return []
+    before = plan.feeding("score")
+    stages = [
+        Stage(
+            f"scorers/{settings.folder}",
+            inputs=(before,),
+            settings=values(**scorer_settings(plan, settings, function)),
+            run=partial(run_scorer, settings=settings, function=function),
+            uses=(function,),
+            command="score",
+            costly=True,
+        )
+        for settings, function in plan.scorers
+    ]
+    joined = Stage(
+        "score", inputs=(before, *(stage.name for stage in stages)), settings=values(scorers=[s.folder for s, _ in plan.scorers]),
+        run=run_score,
+    )  # fmt: skip
+    return [*stages, joined]
+
+
+def scorer_settings(plan: "Plan", settings: ScorerSettings, function: partial[Any]) -> dict[str, Any]:
+    """What the marks of a scorer depend on: its options, the files of a model on this machine, and what it names."""
+    options = {name: value for name, value in settings.options.items() if name not in NON_RESULT_OPTIONS}
+    found: dict[str, Any] = {"name": settings.name, "into": settings.folder, "options": options}
+    model = options.get("model")
+    if isinstance(model, str) and Path(model).expanduser().is_dir():
+        found["model_files"] = _files(Path(model).expanduser())
+    for name in needs_of(function):
+        value = NEEDS[name]
+        if value is not None:
+            found |= value(plan)
+    return found
+
+
+def _files(folder: Path) -> dict[str, str]:
+    kinds = (".safetensors", ".json", ".model", ".jinja")
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.suffix in kinds}
+
+
+def _of_student(plan: "Plan") -> dict[str, Any]:
+    from redistill.pipeline.plan import student_identity
+
+    return {"seed": plan.recipe.seed, **student_identity(plan.recipe.student)}
+
+
+def _of_config(plan: "Plan") -> dict[str, Any]:
+    config, recipe = plan.eval_config(BenchmarkSettings()), plan.recipe
+    return {
+        "sampling": asdict(config.sampling),
+        "template": config.render.keywords["template"],
+        "chat": recipe.prompt.for_evaluation.chat,
+        "engine": recipe.evaluate.engine.name,
+        "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb],
+        "verifiers": {name: [v.func.__qualname__, v.keywords] for name, v in config.judge.items()},
+        "seed": recipe.seed,
+    }
+
+
+# What a scorer may name, and what of it decides a result; None: nothing beyond what is in its key anyway.
+NEEDS: Mapping[str, "Callable[[Plan], dict[str, Any]] | None"] = {
+    "_into": None,
+    "_seed": lambda plan: {"seed": plan.recipe.seed},
+    "_student": _of_student,
+    "_prompt": lambda plan: {"prompt": plan.recipe.prompt.for_training.model_dump(mode="json")},
+    "_config": _of_config,
+    "_cache": None,
+    "_held": None,
+}
+
+
+def given(run: Run, settings: ScorerSettings, function: partial[Any]) -> partial[Any]:
+    """The scorer with all that it names."""
+    recipe: Recipe = run.recipe
+    makers: dict[str, Callable[[], Any]] = {
+        "_into": lambda: settings.folder,
+        "_seed": lambda: recipe.seed,
+        "_student": lambda: Student(partial(_base, run), str(recipe.student.model or ""), owned=True),
+        "_prompt": lambda: recipe.prompt.for_training,
+        "_config": lambda: _config(run),
+        "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",
+        "_held": dict,
+    }
+    return partial(function, **{name: makers[name]() for name in needs_of(function)})
+
+
+def _base(run: Run) -> Any:
+    tokenizer = run.plan.tokenizer
+    return loading.load_model(run.recipe.student, tokenizer, seed=run.recipe.seed), tokenizer
+
+
+def _config(run: Run) -> Any:
+    from dataclasses import replace
+
+    config = run.plan.eval_config(BenchmarkSettings())
+    return replace(config, judge=with_index(run.folder, config.judge))
+
+
+def run_scorer(run: Run, *, settings: ScorerSettings, function: partial[Any]) -> None:
+    """Make what one scorer finds, shard by shard."""
+    name = settings.folder
+    folder = stage_folder(run, f"scorers/{name}", settings.model_dump(mode="json"))
+    if folder.is_finished():
+        return
+    folder.open()
+    before = StageFolder(run.folder / run.plan.feeding("score"), "")
+    scorer = BoundScorer(name, given(run, settings, function))
+    parts = parts_to_do(before, folder)
+    total = before.ledger()["accounts"]["traces"]["kept"]
+    left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
+    with bar(label=f"score {name}", unit="trace", total=total, initial=total - left) as progress:
+        for part in parts:
+            progress.update(score_part(folder, scorer, part))
+    ledger = folder.finish(before.ledger()["num_shards"])
+    say(f"score    {account_text(ledger, f'scored:{name}')}")
+
+
+def run_score(run: Run) -> None:
+    """Join the groups with what every scorer found."""
+    scorers = [settings.folder for settings, _ in run.plan.scorers]
+    folder = stage_folder(run, "score", {"scorers": scorers})
+    if folder.is_finished():
+        return
+    folder.open()
+    before = StageFolder(run.folder / run.plan.feeding("score"), "")
+    marks = {name: StageFolder(marks_folder(run.folder.absolute(), name), "") for name in scorers}
+    make_parts(run.executor, folder, partial(join_part, folder, marks), parts_to_do(before, folder))
+    folder.finish(before.ledger()["num_shards"])

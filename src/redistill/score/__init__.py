@@ -1,0 +1,42 @@
+"""Groups -> Groups whose traces carry scores, spans and notes: between verify and select, off by default.
+
+    score: [perplexity]
+    score: [{name: perplexity, model: Qwen/Qwen2.5-32B, into: fluency}]
+
+A scorer is a function (groups, *, options) -> list[Group]. Beside its options it may name, with an underscore, what it needs:
+
+    _into: str                       the name under which it writes (`into` of a recipe, else its own name)
+    _seed: int                       the recipe's
+    _student: Student | None         called, it gives the student before training, (model, tokenizer); None without a recipe
+    _prompt: PromptText              how a problem is asked in training
+    _config: EvalConfig | None       how students are sampled and judged in evaluation; None without a recipe
+    _cache: Path                     a file for replies that were paid for
+    _held: dict[str, Any]            what the scorer keeps from shard to shard, such as a loaded model
+
+Only what it names is part of its cache key. It returns the groups that it was given, with scores, spans and notes added
+(marks.py); it may add traces that it drew itself and entries to a problem's metadata. A trace that it cannot score gets a
+reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a hand-worked test, a line in docs/plugins.md.
+"""
+
+from collections.abc import Callable
+
+from redistill.records import Group
+from redistill.score.marks import reason_of, reasons_of, scored, unscored
+from redistill.score.perplexity import perplexity
+from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
+
+__all__ = [
+    "SCORERS",
+    "BoundScorer",
+    "join_part",
+    "marks_folder",
+    "reason_of",
+    "reasons_of",
+    "score_part",
+    "scored",
+    "unscored",
+]
+
+SCORERS: dict[str, Callable[..., list[Group]]] = {
+    "perplexity": perplexity,
+}
