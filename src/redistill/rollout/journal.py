@@ -23,13 +23,20 @@ from redistill.records import content_id
 from redistill.rollout.requests import Request, Sample, Sampling
 
 
+class Journal:
+    """The finished samples of a file, read once: for a caller that draws many times, each time by what the last brought."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.kept = path, _read(path)
+
+
 def draw(
     engine: Callable[..., list[Sample]],
     student: Callable[[], Any],
     requests: Sequence[Request],
     sampling: Sampling,
     *,
-    journal: Path | None = None,
+    journal: Path | Journal | None = None,
     tell: Callable[[Sample], None] = lambda sample: None,
 ) -> list[Sample]:
     """One sample a request, in their order; only those that the journal lacks are asked of the engine.
@@ -37,7 +44,8 @@ def draw(
     tell: called once a sample, in the order in which they finish, the journal's own first.
     """
     keys = [_key(request, sampling) for request in requests]
-    kept = _read(journal) if journal is not None else {}
+    book = Journal(journal) if isinstance(journal, Path) else journal
+    kept = book.kept if book is not None else {}
     found = {place: kept[key] for place, key in enumerate(keys) if key in kept}
     for sample in found.values():
         tell(sample)
@@ -45,26 +53,27 @@ def draw(
     if not missing:
         return [found[place] for place in range(len(requests))]
     file: Any = None
-    if journal is not None:
-        with writing(journal):
-            file = open(journal, "ab", buffering=0)  # noqa: SIM115 - closed below; no buffer: what is written is kept
+    if book is not None:
+        with writing(book.path):
+            file = open(book.path, "ab", buffering=0)  # noqa: SIM115 - closed below; no buffer: what is written is kept
 
     def finished(index: int, sample: Sample) -> None:
-        if journal is not None:
+        if book is not None:
             row = {
                 name: value
                 for name, value in dataclasses.asdict(sample).items()
                 if value not in ((), "") or name == "text"
             }
             line = json.dumps(mark({"key": keys[missing[index]], **row}))
-            with writing(journal):
+            with writing(book.path):
                 _append(file, line.encode() + b"\n")
+            book.kept[keys[missing[index]]] = sample
         tell(sample)
 
     try:
         drawn = engine(student, [requests[place] for place in missing], sampling, _finished=finished)
-        if journal is not None:
-            with writing(journal):
+        if book is not None:
+            with writing(book.path):
                 os.fsync(file.fileno())
     finally:
         if file is not None:

@@ -96,10 +96,11 @@ def tell_nobody(place: int, sample: Sample) -> None:
 
 def requests_for(problem: Problem, prompt: str, sampling: Sampling, *, seed: int) -> list[Request]:
     """The n requests of one problem."""
-    return [Request(prompt + sampling.prefill, _seed(seed, problem.id, index)) for index in range(sampling.n)]
+    return [Request(prompt + sampling.prefill, seed_of(seed, problem.id, index)) for index in range(sampling.n)]
 
 
-def _seed(*parts: object) -> int:
+def seed_of(*parts: object) -> int:
+    """64 bits that these parts decide, and nothing else."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big")
 
 
