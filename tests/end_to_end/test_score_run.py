@@ -10,6 +10,10 @@ from redistill import api
 from redistill.errors import OperatorError
 from redistill.io.parquet import read_records
 from redistill.records import Outcome
+from redistill.report.blocks import Table
+from redistill.report.files import RunFiles
+from redistill.report.page import SECTIONS
+from redistill.report.sections.trace_scores import trace_scores
 from tiny_recipe import RECIPE
 
 CODE = '''
@@ -136,3 +140,36 @@ def test_a_stage_after_score_needs_a_scorer():
     after = [{"name": "limit-traces", "after": "score", "per_problem": 1}]
     with pytest.raises(OperatorError, match="a stage comes after `score`, but `score` names no scorer"):
         api.run({**RECIPE, "stages": after}, until="score")
+
+
+def test_why_says_scores_and_reasons_of_a_trace(done):
+    traces = [trace for group in groups_of(done, "score") for trace in group.traces]
+    few = next(trace for trace in traces if "digits_unscored" in trace.notes)
+    (step,) = [step for step in api.why(few.id, done) if step.stage == "score"]
+    assert step.what == f"perplexity {few.scores['perplexity']:.6g}"
+    assert step.details == ["digits: not scored (few_digits)"]
+    both = next(trace for trace in traces if "digits" in trace.scores)
+    (step,) = [step for step in api.why(both.id, done) if step.stage == "score"]
+    assert (
+        step.what == f"perplexity {both.scores['perplexity']:.6g}, digits {both.scores['digits']:g}"
+        and not step.details
+    )
+
+
+def test_the_report_counts_scored_traces_and_says_how_well_a_score_parts_right_from_wrong(done):
+    blocks = trace_scores(RunFiles(done))
+    traces = [trace for group in groups_of(done, "score") for trace in group.traces]
+    few = sum("digits_unscored" in trace.notes for trace in traces)
+    with_score, apart = (block for block in blocks if isinstance(block, Table))
+    total = str(len(traces))
+    assert [list(row) for row in with_score.rows] == [
+        ["perplexity", total, total, "0", None],
+        ["digits", total, str(len(traces) - few), str(few), f"{few} few_digits"],
+    ]
+    right, wrong = (
+        [t.scores["digits"] for t in traces if "digits" in t.scores and t.verdict.outcome is outcome]
+        for outcome in (Outcome.correct, Outcome.incorrect)
+    )
+    pairs = [(one > other) + (one == other) / 2 for one in right for other in wrong]
+    assert apart.rows[1][0] == "digits" and apart.rows[1][-1] == f"{100 * sum(pairs) / len(pairs):.1f}"
+    assert trace_scores.__name__ in {section.__name__ for section in SECTIONS.values()}

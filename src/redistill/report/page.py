@@ -26,6 +26,7 @@ from redistill.report.sections.reproducibility import facts
 from redistill.report.sections.results import comparisons, diagnosis, result, scores
 from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
+from redistill.report.sections.trace_scores import trace_scores
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
 from redistill.report.sections.verdicts import lengths, verdicts
@@ -101,6 +102,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Funnel": funnel,
     "Verdicts": verdicts,
     "Label noise": label_noise,
+    "Trace scores": trace_scores,
     "Lengths": lengths,
     "Sources and teachers": teachers,
     "Pairs": gaps,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from redistill.records import Span, Trace
 
-_SUFFIX = "_unscored"  # of the note that holds a reason
+UNSCORED = "_unscored"  # of the note that holds a reason
 
 
 def scored(
@@ -33,14 +33,14 @@ def scored(
 
 def unscored(trace: Trace, name: str, reason: str) -> Trace:
     """The trace with the reason why scorer `name` gave it no score."""
-    return replace(trace, notes={**trace.notes, f"{name}{_SUFFIX}": reason})
+    return replace(trace, notes={**trace.notes, f"{name}{UNSCORED}": reason})
 
 
 def reason_of(trace: Trace, name: str) -> str | None:
     """Why scorer `name` gave the trace no score; None where it says nothing of that kind."""
-    return trace.notes.get(f"{name}{_SUFFIX}")
+    return trace.notes.get(f"{name}{UNSCORED}")
 
 
 def reasons_of(trace: Trace) -> dict[str, str]:
     """The scorers that gave the trace no score, each with its reason."""
-    return {name.removesuffix(_SUFFIX): text for name, text in trace.notes.items() if name.endswith(_SUFFIX)}
+    return {name.removesuffix(UNSCORED): text for name, text in trace.notes.items() if name.endswith(UNSCORED)}

@@ -11,7 +11,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from redistill.io.parquet import read_columns, read_records
 from redistill.io.stage_folder import check_layout
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.safety.paths import check_links
+from redistill.score.marks import UNSCORED, reasons_of
 from redistill.tools import sampled_answers
 from redistill.tools.show import span_lines
 
@@ -110,7 +111,7 @@ class _Run:
 
 def _all_ids(here: _Run) -> Iterator[str]:
     """Every id that stands in the run's files; many come more than once."""
-    for stream in ("corpus/groups", *here.evaluations(), *sampled_answers.streams(here.folder)):
+    for stream in ("corpus/groups", "score/groups", *here.evaluations(), *sampled_answers.streams(here.folder)):
         for row in here.rows(stream, "problem.id", "traces.list.element.id"):
             yield row["problem"]["id"]
             yield from (trace["id"] for trace in row["traces"])
@@ -221,6 +222,9 @@ def _known_trace(here: _Run, id: str) -> list[Step]:
             if any(trace["id"] == id for trace in row["traces"]):
                 of_teacher = stream == "corpus/groups"
                 return (_teachers if of_teacher else _students)(here, id, row["problem"]["id"], stream)
+    for row in here.rows("score/groups", "problem.id", "traces.list.element.id"):
+        if any(trace["id"] == id for trace in row["traces"]):
+            return _drawn_by_scorer(here, id, row["problem"]["id"])
     reasons = _dropped(here, "corpus/dropped", id)
     return [
         Step("corpus", f"trace {id} dropped: {reason}", _because(here, reason)) for reason in dict.fromkeys(reasons)
@@ -233,8 +237,11 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     assert group is not None
     trace = _of(group, id)
     verified, columns = here.group("verify/groups", problem_id), here.group("select/groups", problem_id)
-    # the latest state of the trace: a stage may add spans and notes, or drop it
-    latest = next(t for later in (columns, verified, group) if later for t in later.traces if t.id == id)
+    scored = here.group("score/groups", problem_id)
+    # the latest state of the trace before it was scored: a stage may add spans and notes, or drop it
+    latest = next(
+        t for later in (None if scored else columns, verified, group) if later for t in later.traces if t.id == id
+    )
     steps = [Step("trace", f"{id} by {trace.author or 'an unknown author'}, of problem {problem_id}", _remarks(latest))]
     steps.append(_first_seen(here, id, group, trace))
     if dropped := _dropped_between(here, id, "corpus"):
@@ -243,6 +250,9 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
         return [*steps, _not_run("verify")]
     steps.append(_verdicts("verify", _of(verified, id)))
     if dropped := _dropped_between(here, id, "verify"):
+        return [*steps, *dropped]
+    steps += _scored(here, id, verified, scored)
+    if dropped := _dropped_between(here, id, "score"):
         return [*steps, *dropped]
     if columns is None or not here.has_run("select"):
         return [*steps, _not_run("select")]
@@ -256,6 +266,40 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
         steps.append(Step("select", "kept as an example", facts))
     steps.append(_pairs_of_trace(here, id, problem_id))
     return steps + _trained(here, [id] if not reasons else [], _pairs_with(here, id))
+
+
+def _scored(here: _Run, id: str, verified: Group | None, scored: Group | None) -> list[Step]:
+    """What the scorers found of a trace: a line per scorer that gave it no score, its scores, its spans step by step, notes."""
+    if not here.setting("score"):
+        return []
+    if scored is None:
+        return [_not_run("score")]
+    trace = _of(scored, id)
+    before = next((t for t in verified.traces if t.id == id), None) if verified else None
+    known = before or Trace(id, "")
+    scores = {name: value for name, value in trace.scores.items() if known.scores.get(name) != value}
+    spans = {name: parts for name, parts in trace.spans.items() if known.spans.get(name) != parts}
+    notes = {name: text for name, text in trace.notes.items() if known.notes.get(name) != text}
+    why = reasons_of(trace)
+    details = [f"{name}: not scored ({reason})" for name, reason in why.items()]
+    kept = {name: text for name, text in notes.items() if name.removesuffix(UNSCORED) not in why}
+    details += _remarks(replace(trace, spans=spans, notes=kept))
+    said = ", ".join(f"{name} {value:.6g}" for name, value in scores.items())
+    return [Step("score", said or "no score", details)]
+
+
+def _drawn_by_scorer(here: _Run, id: str, problem_id: str) -> list[Step]:
+    """An answer that a scorer drew itself, such as one of a search for the problem's difficulty."""
+    scored = here.group("score/groups", problem_id)
+    assert scored is not None
+    trace = _of(scored, id)
+    steps = [
+        Step("trace", f"{id} by {trace.author or 'an unknown author'}, drawn by a scorer for problem {problem_id}")
+    ]
+    if trace.verdicts:
+        steps.append(_verdicts("score", trace))
+    steps += _scored(here, id, None, scored)
+    return [*steps, _pairs_of_trace(here, id, problem_id)] if here.has_run("select") else steps
 
 
 def _dropped_between(here: _Run, id: str, after: str) -> list[Step]:
