@@ -9,7 +9,7 @@ from redistill.errors import OperatorError
 from redistill.model.score_heads import load_critic
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import run
-from redistill.tools.estimate.estimate import estimate
+from redistill.tools.estimate.estimate import forecast
 from tiny_recipe import RECIPE, fresh_fingerprints
 
 ORM = {"objective": "outcome", "start": "sft", "learning_rate": 1e-2, "steps": 3, "batch_size": 4}
@@ -65,7 +65,7 @@ def test_the_card_and_the_report_say_what_a_critic_is(done):
 
 def test_the_plan_counts_a_critics_rows_before_and_after_they_are_made(done, tmp_path):
     plan = parse_recipe(recipe(), "here")
-    sampled = estimate(plan, runs_dir=tmp_path)["stages"]["orm"]
+    sampled = forecast(plan, runs_dir=tmp_path)["stages"]["orm"]
     counted = json.loads((done / "select" / "ledger.json").read_text())["accounts"]["labelled"]["kept"]
     assert sampled["stream"] == "labelled" and sampled["rows"]["value"] == counted
 
