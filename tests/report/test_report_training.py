@@ -42,7 +42,7 @@ def test_the_guards_states_are_marked_once_where_they_begin_with_a_legend_of_sha
     assert redi.marks == [(70, None, "collapse"), (60, None, "warning"), (40, -3.0, "back")]
     assert list(redi.dots) == [20, 40, 60, 80, 100, 120] and redi.pale[0][0] == list(range(31, 41))
     legend = [b for b in training.training(run) if isinstance(b, Figure)][1].legend
-    assert [tag.text for tag in legend][2:] == ["● held-out pairs", "▲ warning", "✕ collapse", "◄ went back from here"]
+    assert [tag.text for tag in legend][2:] == ["● held-out rows", "▲ warning", "✕ collapse", "◄ went back from here"]
     said = next(b for b in training.training(run) if isinstance(b, Sentences))
     assert said.items == ["redi: At step 40 it went back to step 30."]
 

@@ -7,7 +7,8 @@ import torch
 
 from redistill.config.tables import StudentSettings
 from redistill.model import loading
-from redistill.records import Example, Pair
+from redistill.model.score_heads import new_critic
+from redistill.records import Example, Pair, Span
 from redistill.train.rows import read_rows, write_rows
 from redistill.train.token_batch import Side, TokenBatch
 
@@ -29,6 +30,21 @@ TINY = StudentSettings(
 def tiny_student(settings: StudentSettings = TINY, seed: int = 0):
     tokenizer = loading.load_tokenizer(settings)
     return loading.load_model(settings, tokenizer, seed=seed), tokenizer
+
+
+def tiny_critic(settings: StudentSettings = TINY, seed: int = 0):
+    """A critic on the student's body, its head all zeros."""
+    model, tokenizer = tiny_student(settings, seed)
+    return new_critic(model), tokenizer
+
+
+def drawn_critic():
+    """A critic whose head says something."""
+    model, tokenizer = tiny_critic()
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        model.score.weight.copy_(torch.randn(model.score.weight.shape, generator=draw))
+    return model, tokenizer
 
 
 def text(rng: random.Random, length: int) -> str:
@@ -56,8 +72,18 @@ def some_examples(count: int, seed: int = 0) -> list[Example]:
     return [Example(f"p{i}", f"t{i}", text(rng, 14), text(rng, rng.randint(20, 50))) for i in range(count)]
 
 
-def encoded(folder, records, tokenizer, max_tokens=200):
-    """The records as rows in `folder`, with the weights of their spans."""
+def labelled_examples(count: int, seed: int = 0) -> list[Example]:
+    """Examples with a label at their end: right where they hold a 7. Each has a target on its first character too."""
+    rows = []
+    for one in some_examples(count, seed):
+        right, end = float("7" in one.completion), len(one.completion)
+        spans = (Span(0, 1, 0.5), Span(end, end + 1, right))
+        rows.append(Example(one.problem_id, one.trace_id, one.prompt, one.completion, spans=spans))
+    return rows
+
+
+def encoded(folder, records, tokenizer, max_tokens=200, spans="weight"):
+    """The records as rows in `folder`, with the weights, or targets, of their spans."""
     write_rows(
         folder,
         records,
@@ -65,6 +91,7 @@ def encoded(folder, records, tokenizer, max_tokens=200):
         encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
         max_tokens=max_tokens,
         completion_offsets=lambda texts: loading.completion_offsets(tokenizer, texts),
+        spans=spans,
     )
     return read_rows(folder)[0]
 

@@ -311,7 +311,8 @@ def test_every_objective_is_lowered_by_raising_what_it_should_raise(name):
     none = torch.zeros(2, dtype=torch.float64) if needs_pairs(objective) else None
     step = batch_of(
         [3, 5, 4, 2], ["chosen", "rejected"] * 2 if needs_pairs(objective) else ["single"] * 4, logps=logps,
-        reference_logps=logps, behaviour_logps=logps, values={"advantage": torch.ones(14, dtype=torch.float64)},
+        reference_logps=logps, behaviour_logps=logps, scores=logps,
+        values={name: torch.ones(14, dtype=torch.float64) for name in ("advantage", "target")},
         mismatched_logps=none, reference_mismatched_logps=none,
     )  # fmt: skip
     coefficients = token_coefficients(objective, [], step)

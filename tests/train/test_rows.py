@@ -48,7 +48,7 @@ def test_the_spans_of_examples_become_token_weights_in_the_order_of_their_rows(t
     assert rows.sides == (Side.single,)
 
 
-@pytest.mark.parametrize("span", [(0, 4, 1.0), (-1, 2, 1.0), (2, 2, 1.0), (2, 1, 1.0)])
+@pytest.mark.parametrize("span", [(0, 5, 1.0), (-1, 2, 1.0), (2, 2, 1.0), (2, 1, 1.0)])
 def test_a_span_outside_an_examples_text_drops_the_row_with_a_reason(tmp_path, span):
     examples = [Example("p", "a", "1", "222", spans=(span,)), Example("p", "b", "1", "2", spans=((0, 1, 2.0),))]
     rows, account = encode(tmp_path, examples)

@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from redistill.model.logps import PackedPolicy, prepare_for_packing
+from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.train import MODIFIERS
 from redistill.train import step as step_module
 from redistill.train.coefficients import gradient_is_row_local
-from redistill.train.objectives import OBJECTIVES, needs_behaviour, needs_lengths, needs_pairs, redi
+from redistill.train.objectives import OBJECTIVES, needs_behaviour, needs_lengths, needs_pairs, needs_scores, redi
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.step import Ranks, Reference, StepFigures, backward_step, find_token_logps
 from redistill.train.token_batch import Side
 
-from .conftest import TINY, encoded, some_examples, some_pairs, tiny_student
+from .conftest import TINY, drawn_critic, encoded, labelled_examples, some_examples, some_pairs, tiny_student
 
 
 def our_step(student, objective, rows, numbers, budget, modifiers=(), reference=None):
@@ -107,10 +108,17 @@ def packed_student():
     return PackedPolicy(model)
 
 
+@functools.cache
+def packed_critic():
+    model = drawn_critic()[0]
+    prepare_scores(model)
+    return PackedScores(model)
+
+
 def split_three_ways(rows, reference, objective, modifiers=(), behaviour=None):
     numbers = range(len(rows))
     budgets = {bins_for(rows, numbers, b): b for b in range(2000, 20, -1)}
-    policy, found = packed_student(), {}
+    policy, found = packed_critic() if needs_scores(objective) else packed_student(), {}
     for ways in (1, 2, 7):
         policy.zero_grad()
         figures = backward_step(
@@ -144,8 +152,9 @@ def test_figures_of_a_side_are_found_by_side_and_row_wherever_the_sequences_lie(
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     """Micro-batches are a matter of memory: the budgets that cut the step into 1, 2 and 7 packs give one gradient."""
-    records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else some_examples(12)
-    rows = encoded(tmp_path, records, tiny_student()[1])
+    records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else labelled_examples(12)
+    spans = "target" if needs_scores(OBJECTIVES[name]) else "weight"
+    rows = encoded(tmp_path, records, tiny_student()[1], spans=spans)
     tokens = int(rows.completion_starts()[-1])
     noise = np.random.default_rng(7).normal(size=(2, tokens))
     rows = dataclasses.replace(rows, values={**rows.values, "advantage": noise[0]})

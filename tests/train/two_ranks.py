@@ -15,10 +15,11 @@ from torch.distributed.tensor import DTensor
 
 from redistill.config.tables import GuardSettings, StageSettings, StudentSettings
 from redistill.model import loading
+from redistill.model.score_heads import new_critic
 from redistill.train import MODIFIERS, OBJECTIVES, StageJob, train_stage
 from redistill.train import trainer as trainer_module
 
-from .conftest import TINY, some_examples, some_pairs
+from .conftest import TINY, labelled_examples, some_examples, some_pairs
 from .rollout_cases import SETTINGS as OWN
 from .rollout_cases import job_of, stage
 
@@ -37,6 +38,8 @@ JOBS = {  # objective, changes of the settings, tied embeddings
     "fsdp2-dpo": ("dpo", {"distributed": "fsdp2"}, False),
     "fsdp2-kto": ("kto", {"distributed": "fsdp2", "gradient_checkpointing": True}, True),
     "fsdp2-lora": ("redi", {"distributed": "fsdp2", "lora": LORA, "guard": GUARD}, False),
+    "ddp-outcome": ("outcome", {"distributed": "ddp", "guard": GUARD}, True),
+    "fsdp2-process": ("process", {"distributed": "fsdp2"}, False),
     "fsdp2-bf16": ("redi", {"distributed": "fsdp2", "mixed_precision": "bf16"}, False),
 }
 LONG = {"steps": 6, "distributed": "fsdp2"}
@@ -46,10 +49,11 @@ class PowerCut(BaseException):
     """Ends a stage as a kill does, without ending the test."""
 
 
-def student(tied: bool, seed: int = 0):
+def student(tied: bool, seed: int = 0, critic: bool = False):
     settings = StudentSettings(from_config={**TINY.from_config, "tie_word_embeddings": tied}, alphabet=TINY.alphabet)
     tokenizer = loading.load_tokenizer(settings)
-    return loading.load_model(settings, tokenizer, seed=seed), tokenizer
+    model = loading.load_model(settings, tokenizer, seed=seed)
+    return new_critic(model) if critic else model, tokenizer
 
 
 def probe(model, tokenizer):
@@ -83,13 +87,16 @@ def train(folder: Path, objective: str, changes: dict, tied: bool, spoilt: int =
         return real(self, parameters, *rest) * (float("nan") if spoil else 1.0)
 
     settings = SETTINGS.model_copy(update=changes)
-    records = some_examples(20) if objective == "sft" else some_pairs(40 if settings.guard else 20)
+    critic = objective in ("outcome", "process")
+    records = labelled_examples(40) if critic else some_pairs(40 if settings.guard else 20)
+    records = some_examples(20) if objective == "sft" else records
     Accelerator.clip_grad_norm_ = spy
     try:
         job = StageJob(Path(folder), "redi", settings, OBJECTIVES[objective], "f", seed=0, card="")
         return train_stage(
-            job, records=records, student=lambda: student(tied), probe=probe if settings.guard else None, **more
-        )
+            job, records=records, student=lambda: student(tied, critic=critic),
+            probe=probe if settings.guard and not critic else None, **more
+        )  # fmt: skip
     finally:
         Accelerator.clip_grad_norm_ = real
 

@@ -137,7 +137,22 @@ REASONS: dict[str, tuple[str, str]] = {
         "select.keep.by, select.sample.by, select.filters.score, select.pairing",
         "check the spelling of `by`, or add the scorer that writes it to the recipe's `score`",
     ),
+    "undecided:no_answer": (
+        "verify.verifiers, verify.labels",
+        "a critic learns from right and wrong, and this is neither",
+    ),
+    "undecided:truncated": ("verify.verifiers", "a critic learns from right and wrong, and this is neither"),
+    "undecided:timeout": ("verify.timeout_seconds", "raise verify.timeout_seconds"),
+    "undecided:ungradable": ("verify.verifiers, verify.labels", "check that the source's answer column is read"),
+    "undecided:disagree": ("verify.policy", "choose another verify.policy"),
+    "no_spans": ("select.labelled.spans", "check the spelling of spans, or add the scorer or source that writes them"),
+    "one_sided": (
+        "select.labelled.per_problem",
+        "set per_problem to all, or bring problems with right and wrong traces",
+    ),
+    "not_the_one_drawn": ("select.labelled.per_problem", "set per_problem to all"),
     # train
+    "no_target": ("select.labelled.spans", "check that the spans named by select.labelled.spans mark this text"),
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),
     "bad_span": (
         "",

@@ -273,6 +273,13 @@ def value_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+class LabelledSettings(Settings):
+    """Rows of critics, the stages whose objective is of scores: right and wrong traces with what is to be said of them."""
+
+    spans: str | None = None  # of the traces: targets of their parts; the end of a turn has the verdict besides
+    per_problem: Literal["all", "one-each"] = "all"  # one-each: one right and one wrong trace, drawn; else none (OREAL)
+
+
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
@@ -285,6 +292,7 @@ class SelectSettings(Settings):
     filters: list[FilterSettings] = Field(default_factory=list)
     sample: SampleSettings | None = None  # which problems stay; after the filters
     keep: KeepSettings | None = None  # the best right traces by a score; after the sample
+    labelled: LabelledSettings = LabelledSettings()  # rows of critics
     pairing: Plugin = Plugin(name="certain")
 
     @model_validator(mode="before")

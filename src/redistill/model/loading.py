@@ -232,6 +232,11 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
         else:
             config = AutoConfig.from_pretrained(where, **_origin(settings))
     _check_own_kernels(config, where)
+    kind = str((config.architectures or [""])[0])
+    if kind.endswith(("ForTokenClassification", "ForSequenceClassification")):
+        raise OperatorError(
+            f"student.model: {where} holds a critic ({kind}), which gives scores and no text; name a language model."
+        )
     return edited_config(config, settings.config_edits)
 
 

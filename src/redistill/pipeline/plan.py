@@ -39,7 +39,7 @@ from redistill.pipeline.rollouts import BoundRollouts
 from redistill.records import Problem
 from redistill.select import BoundFilter
 from redistill.select.bind import bind_filters
-from redistill.train import needs_pairs
+from redistill.train import needs_pairs, needs_scores
 from redistill.train.eval_probe import dev_probe
 from redistill.train.preflight import check_rows
 from redistill.train.probe import Probe
@@ -87,9 +87,14 @@ class Plan:
         """The checks that need rows of the data (train/preflight.py)."""
         check_rows(self.recipe, self.tokenizer, records)
 
-    def probe(self, settings: StageSettings, folder: Path) -> AbstractContextManager[Probe | None]:
-        """What the stage's guard asks the student while it trains; nothing where it does not ask."""
-        if settings.guard is None or settings.guard.probe_every == 0:
+    @property
+    def critics(self) -> list[str]:
+        """The stages that train a critic: their objective is of scores."""
+        return [name for name, objective in self.objectives.items() if needs_scores(objective)]
+
+    def probe(self, stage: str, settings: StageSettings, folder: Path) -> AbstractContextManager[Probe | None]:
+        """What the stage's guard asks the student while it trains; nothing where it does not ask, or trains a critic."""
+        if settings.guard is None or settings.guard.probe_every == 0 or stage in self.critics:
             return nullcontext()
         dev = StageFolder(folder / "select", "").read("dev")
         problems = subsample(dev, settings.guard.probe_problems, self.recipe.seed)
@@ -105,7 +110,8 @@ class Plan:
     @property
     def scored(self) -> list[str]:
         """The students that are scored, in the order of the recipe."""
-        return list(self.recipe.evaluate.models or ["base", *self.recipe.train])
+        students = (name for name in self.recipe.train if name not in self.critics)
+        return list(self.recipe.evaluate.models or ["base", *students])
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -182,7 +188,14 @@ def _names_in(value: Any) -> Iterator[str]:
 
 
 def stage_stream(plan: Plan, stage: str) -> str:
-    """Which of select's streams a stage reads; "rollouts" for one that draws its own rows."""
+    """Which of select's streams a stage reads: "labelled" for a critic, "rollouts" for one that draws its own rows."""
     if stage in plan.rollouts:
         return "rollouts"
-    return "pairs" if needs_pairs(plan.objectives[stage]) else "examples"
+    if needs_pairs(plan.objectives[stage]):
+        return "pairs"
+    return "labelled" if needs_scores(plan.objectives[stage]) else "examples"
+
+
+def reads_labelled(plan: Plan) -> bool:
+    """True where a stage reads right and wrong traces with their labels."""
+    return any(stage_stream(plan, stage) == "labelled" for stage in plan.recipe.train)

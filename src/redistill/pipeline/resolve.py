@@ -32,7 +32,7 @@ from redistill.rollout import ENGINES
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
-from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -122,9 +122,11 @@ def find_parts(
                     bound(
                         "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
                     )
+    critics = {name for name, objective in objectives.items() if objective is not None and needs_scores(objective)}
+    collector.try_call(check_critics, recipe, critics)
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
     if engine is not None:
-        collector.try_call(_check_engine, recipe)
+        collector.try_call(_check_engine, recipe, critics)
     diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
     trackers = bound_list("tracking", recipe.tracking, "tracking")
     for settings, tracker in zip(recipe.tracking, trackers):
@@ -145,7 +147,7 @@ def find_parts(
     for benchmark in benchmark_leaks.further(recipe):
         collector.try_call(_check_benchmark, recipe, benchmark, fetch)
     if not {"train", "corpus"} & doubtful:
-        collector.try_call(_check_probes, recipe)
+        collector.try_call(_check_probes, recipe, critics)
     tokenizer: Any = None
     if not {"student", "prompt"} & doubtful and (fetch or not loading.is_on_hub(recipe.student)):
         tokenizer = collector.try_call(loading.load_tokenizer, recipe.student)
@@ -197,9 +199,34 @@ def _check_policy(recipe: Recipe) -> None:
     check_verifiers(v.name for v in recipe.verify.verifiers)
 
 
-def _check_engine(recipe: Recipe) -> None:
+def check_critics(recipe: Recipe, critics: Set[str]) -> None:
+    """OperatorError where a stage that trains a critic is named in a student's place, or draws rows; critics: its names."""
+    wrong = []
+    for name, settings in recipe.train.items():
+        teacher = settings.rollouts.teacher if settings.rollouts is not None else None
+        named = {"start": settings.start, "reference": settings.reference, "rollouts.teacher": teacher}
+        if name in critics:
+            del named["start"]  # a critic may go on from a critic, or begin with a student's body
+            if settings.rollouts is not None:
+                wrong.append(f"train.{name}.rollouts: a critic gives scores and draws no answers; leave rollouts out.")
+        wrong += [
+            f"train.{name}.{key}: {other} is a critic, which gives scores and no text; name a student."
+            for key, other in named.items()
+            if isinstance(other, str) and other in critics
+        ]
+    wrong += [
+        f"evaluate.models: {model} is a critic, which answers no problem; leave it out."
+        for model in recipe.evaluate.models or ()
+        if model in critics
+    ]
+    if wrong:
+        raise OperatorError("\n".join(wrong))
+
+
+def _check_engine(recipe: Recipe, critics: Set[str]) -> None:
     """A server holds one student; which one, must be clear before anything is trained."""
-    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *recipe.train])
+    students = [name for name in recipe.train if name not in critics]
+    engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *students])
     if engine.name != "openai":
         return
     if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
@@ -230,9 +257,9 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
         next(iter(load_benchmark(benchmark)))
 
 
-def _check_probes(recipe: Recipe) -> None:
+def _check_probes(recipe: Recipe, critics: Set[str]) -> None:
     for stage, settings in recipe.train.items():
-        if settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
+        if stage not in critics and settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
             raise OperatorError(
                 f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
                 "set probe_every to 0."

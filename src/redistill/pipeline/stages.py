@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
 from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
-from redistill.evaluate import BENCHMARKS, load_benchmark, paired_difference, subsample
+from redistill.evaluate import load_benchmark, paired_difference, subsample
 from redistill.evaluate.stage import description, run_evaluation, write_scores
-from redistill.io.atomic import read_json, write_bytes, write_json
+from redistill.io.atomic import read_json, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do, size_bytes
@@ -29,18 +27,26 @@ from redistill.model import loading
 from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
-from redistill.pipeline.plan import Plan, input_name, stage_stream, student_address, student_identity
+from redistill.pipeline.plan import (
+    Plan,
+    input_name,
+    reads_labelled,
+    stage_stream,
+    student_address,
+    student_identity,
+)
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
+from redistill.pipeline.students import load_start, load_student, model_card, run_model_cards
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
-from redistill.report.model_card import card
 from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
 from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.select.keep import Choice
+from redistill.select.labelled import labelled_rows
 from redistill.select.stage import encode, rank_shard, select_part, sides_against_labels, with_cuts
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
@@ -226,20 +232,26 @@ def select_stage(plan: Plan) -> list[Stage]:
     )
     own = recipe.select.pairing.name
     uses = (*_prompt_uses(plan.render), *(bound.judge for bound in plan.filters))
-    unpaired = shared.also(select=table(recipe.select, "pairing"))
-    whole = shared.also(select=recipe.select)
+    unpaired = shared.also(select=table(recipe.select, "pairing", "labelled"))
+    whole = shared.also(select=table(recipe.select, "labelled"))
+    critics = reads_labelled(plan)
+    streams = {
+        "examples": Stream(unpaired, uses),
+        "dev": Stream(unpaired, uses),
+        "pairs": Stream(whole, (*uses, plan.policies[own])),
+    }
+    if critics:
+        streams["labelled"] = Stream(unpaired.also(labelled=recipe.select.labelled), (*uses, labelled_rows))
     return [
         Stage(
             "select",
             inputs=(plan.feeding("select"),),
-            settings=whole.also(compared=sorted(plan.policies)),
+            settings=whole.also(
+                compared=sorted(plan.policies), **({"labelled": recipe.select.labelled} if critics else {})
+            ),
             run=run_select,
             uses=(*uses, *plan.policies.values()),
-            streams={
-                "examples": Stream(unpaired, uses),
-                "dev": Stream(unpaired, uses),
-                "pairs": Stream(whole, (*uses, plan.policies[own])),
-            },
+            streams=streams,
         )
     ]
 
@@ -265,6 +277,8 @@ def run_select(run: Run) -> None:
         choice = Choice(settings.sample, settings.keep, run.recipe.seed)
         choice = with_cuts(choice, ranked, before, partial(rank_shard, choice=choice, **shared), run.executor)
         policies: dict[str, Any] = {"pairing": plan.policies[settings.pairing.name], "policies": plan.policies}
+        if reads_labelled(plan):
+            policies |= {"labelled": settings.labelled, "seed": run.recipe.seed}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
@@ -272,7 +286,8 @@ def run_select(run: Run) -> None:
         compared = compare(folder.read("candidates"), own=settings.pairing.name, policies=plan.policies)
         write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
         ledger = folder.finish(before.ledger()["num_shards"])
-        say(f"select   {account_text(ledger, 'examples')}; {account_text(ledger, 'pairs')}")
+        accounts = [name for name in ("examples", "pairs", "labelled") if name in ledger["accounts"]]
+        say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")
         if line := sides_against_labels(ledger):
             say(f"select   {line}")
     needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
@@ -293,7 +308,9 @@ def train_stages(plan: Plan) -> list[Stage]:
     dev = next((benchmark for benchmark in plan.recipe.evaluate.benchmarks if benchmark.is_held_out), None)
     diagnosis: tuple[str, ...] = ()
     for name, settings in plan.recipe.train.items():
-        if plan.diagnosis is not None and dev is not None and settings.start not in ("base", *diagnosed):
+        critic = name in plan.critics
+        seen = ("base", *diagnosed)
+        if plan.diagnosis is not None and dev is not None and not critic and settings.start not in seen:
             diagnosed.add(settings.start)
             diagnosis = (*diagnosis, f"diagnosis/{settings.start}")
             stages.append(
@@ -311,7 +328,7 @@ def train_stages(plan: Plan) -> list[Stage]:
         starts = {settings.start, settings.reference or settings.start}
         starts |= {teacher} if isinstance(teacher, str) else set()
         of_teacher = {"teacher": student_identity(teacher)} if isinstance(teacher, StudentSettings) else {}
-        probed = settings.guard is not None and settings.guard.probe_every > 0
+        probed = settings.guard is not None and settings.guard.probe_every > 0 and not critic
         of_base = student_identity(plan.recipe.student) if "base" in starts else {}
         of_probe = _probe_settings(plan) if probed else {}
         stages.append(
@@ -381,7 +398,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
         tidy(folder, fingerprint)
         mirror_finished(run, name)
         return
-    with run.plan.probe(settings, run.folder) as probe, stage_mirror(run, name) as mirror:
+    with run.plan.probe(name, settings, run.folder) as probe, stage_mirror(run, name) as mirror:
         job = StageJob(
             folder=folder,
             stage=name,
@@ -397,7 +414,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
         ledger = train_stage(
             job,
             records=() if drawn else records_of(run.folder / "select", stage_stream(run.plan, name)),
-            student=lambda: load_student(run, settings.start),
+            student=lambda: load_start(run, name),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
             mirror=mirror,
@@ -408,13 +425,6 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
     say(f"train    {name}: {ledger['steps']} steps on {ledger['rows']['kept']} rows, {loss}")
     if settings.guard is not None and ledger["guard"]:
         say(f"guard    {name}: {ledger['guard']['sentence']}")
-
-
-def load_student(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The base student, or the one a stage left."""
-    if name == "base":
-        return loading.load_model(run.recipe.student, run.plan.tokenizer, seed=run.recipe.seed), run.plan.tokenizer
-    return loading.load_folder(run.folder / "train" / name / "model")
 
 
 def run_diagnosis(run: Run, *, student: str, benchmark: BenchmarkSettings) -> None:
@@ -430,27 +440,6 @@ def run_diagnosis(run: Run, *, student: str, benchmark: BenchmarkSettings) -> No
     say(f"diagnose {student}: {diagnosis['sentence']}")
 
 
-def model_card(run: Run, stage: str) -> str:
-    """The model card of a stage's student, from what the run's folder holds by now."""
-    return card(
-        run.folder,
-        run.recipe,
-        stage,
-        stage_stream(run.plan, stage),
-        run.plan.files,
-        base_on_hub=loading.is_on_hub(run.recipe.student),
-        hubs={name: known.hub for name, known in BENCHMARKS.items()},
-    )
-
-
-def run_model_cards(run: Run) -> None:
-    """Write the cards of all students anew: they say what is known of them."""
-    for stage in run.recipe.train:
-        path, text = run.folder / "train" / stage / "model" / "README.md", model_card(run, stage).encode()
-        if path.parent.is_dir() and (not path.exists() or path.read_bytes() != text):
-            write_bytes(path, text)
-
-
 # --- evaluate: students -> scores -------------------------------------------------------------------------------------
 
 
@@ -459,7 +448,8 @@ def evaluate_stages(plan: Plan) -> list[Stage]:
     stages = [Stage("cards", inputs=tuple(f"train/{name}" for name in plan.recipe.train), run=run_model_cards,
                     command="train", cached=False)]  # fmt: skip
     scored = list(plan.scored)
-    diagnosed = [s.start for s in plan.recipe.train.values() if s.start != "base"] if plan.diagnosis is not None else []
+    started_from = (s.start for name, s in plan.recipe.train.items() if name not in plan.critics)
+    diagnosed = [start for start in started_from if start != "base"] if plan.diagnosis is not None else []
     for benchmark in plan.recipe.evaluate.benchmarks:
         for name in dict.fromkeys([*scored, *(diagnosed if benchmark.is_held_out else [])]):
             stages += evaluation_of(plan, name, benchmark)

@@ -27,6 +27,7 @@ _PRIVATE = ("base_url", "key_env", "cache")  # options that name a machine, a va
 _TRAINED_ON = {
     "pairs": " on right and wrong traces of a teacher",
     "examples": " on right traces of a teacher",
+    "labelled": " as a critic, on right and wrong traces with their labels",
     "rollouts": " on its own answers, sampled and judged while it trained",
 }
 
@@ -41,24 +42,30 @@ def card(
     base_on_hub: bool = False,
     hubs: Mapping[str, str] | None = None,
 ) -> str:
-    """The card's text. stream: `pairs`, `examples` or `rollouts`, what the stage reads; inputs: SHA-256 of the input files by path.
+    """The card's text. stream: `pairs`, `examples`, `labelled` or `rollouts`, what the stage reads; inputs: SHA-256 of the input files by path.
 
     base_on_hub: the base student is a hub id; hubs: the hub dataset of each known benchmark.
 
     Scores and training accounts stand in it where their files are there.
     """
     parts = [
-        f"---\n{_header(folder, recipe, stage, base_on_hub, hubs or {}).to_yaml()}\n---\n",
+        f"---\n{_header(folder, recipe, stage, stream, base_on_hub, hubs or {}).to_yaml()}\n---\n",
         f"# {recipe.name}: {stage}\n",
         f"Stage `{stage}` of the recipe `{recipe.name}`, trained with redistill {__version__}{_TRAINED_ON[stream]}.\n",
         _training(folder, recipe, stage, stream),
-        _scores(folder, recipe, stage),
+        _CRITICS_SCORES if stream == "labelled" else _scores(folder, recipe, stage),
         _data(folder, recipe, inputs),
         _verdicts(folder, recipe),
         _limits(recipe),
         _again(recipe, stage, [Path(path).name for path in inputs if path.endswith(".py")]),
     ]
     return "\n".join(parts)
+
+
+_CRITICS_SCORES = (
+    "## Use\n\nOne score a token, of a completion behind its prompt: `AutoModelForTokenClassification`, one label. sigmoid of a "
+    "score is a probability; its objective above says of what.\n"
+)
 
 
 def base_license(recipe: Recipe) -> str | None:
@@ -80,11 +87,13 @@ def base_license(recipe: Recipe) -> str | None:
 # --- the header -----------------------------------------------------------------------------------------------------
 
 
-def _header(folder: Path, recipe: Recipe, stage: str, base_on_hub: bool, hubs: Mapping[str, str]) -> ModelCardData:
+def _header(
+    folder: Path, recipe: Recipe, stage: str, stream: str, base_on_hub: bool, hubs: Mapping[str, str]
+) -> ModelCardData:
     """The fields that the hub reads. `license` is what the recipe says, else the base student's own, else left out."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": "token-classification" if stream == "labelled" else "text-generation",
         "tags": ["redistill", "reinforcement-distillation"],
     }
     if license := recipe.card.license or base_license(recipe):
@@ -257,7 +266,7 @@ def _data(folder: Path, recipe: Recipe, inputs: Mapping[str, str]) -> str:
     hashes = "\n".join(
         f"- `select/{name}` sha256 `{facts['sha256']}`"
         for name, facts in sorted(selected.get("files", {}).items())
-        if name.startswith(("examples/", "pairs/", "dev/"))
+        if name.startswith(("examples/", "pairs/", "labelled/", "dev/"))
     )
     return (
         f"## Data\n\nSources:\n\n{sources}\n\nLicences of the data:\n\n{licences}\n\n| | read | kept | left out, by reason |\n|---|---|---|---|\n{rows}\n\n"

@@ -269,6 +269,15 @@ class Step(Shape):
     held_out_chosen_logp: float | None = None
     held_out_rejected_logp: float | None = None
     held_out_margin: float | None = None
+    accuracy: float | None = None  # of a critic: completions whose label its mean score agrees with
+    step_accuracy: float | None = None
+    right_score: float | None = None
+    wrong_score: float | None = None
+    held_out_loss: float | None = None
+    held_out_accuracy: float | None = None
+    held_out_step_accuracy: float | None = None
+    held_out_right_score: float | None = None
+    held_out_wrong_score: float | None = None
     probe_problems: int | None = None
     probe_accuracy: float | None = None
     probe_tokens: float | None = None

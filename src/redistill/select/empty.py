@@ -1,4 +1,4 @@
-"""When nothing is left: one sentence on why a finished select room has no examples or no pairs, and what to try."""
+"""When nothing is left: one sentence on why a finished select room has no examples, pairs or labelled traces, and what to try."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ def explain_empty(ledger: Mapping[str, Any]) -> str:
     `ledger` is the room's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
     """
     parts = []
-    for name in ("examples", "pairs"):
-        account = ledger["accounts"][name]
-        if account["kept"] == 0:
-            parts.append(_explain(name.removesuffix("s"), account))
+    for name, noun in (("examples", "example"), ("pairs", "pair"), ("labelled", "labelled row")):
+        account = ledger["accounts"].get(name)
+        if account is not None and account["kept"] == 0:
+            parts.append(_explain(noun, account))
     return "; ".join(parts) and "; ".join(parts) + "."
 
 

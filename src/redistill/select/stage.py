@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from redistill.config.tables import PARTS
+from redistill.config.tables import PARTS, LabelledSettings
 from redistill.io.executors import Executor
 from redistill.io.parquet import read_records
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
@@ -23,6 +23,7 @@ from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Ranked, Trace, pair_id
 from redistill.select.filters import Filter, Side
 from redistill.select.keep import Choice, find_cuts
+from redistill.select.labelled import labelled_reasons, labelled_rows
 from redistill.select.pairing import Pairing, Pairs
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
@@ -51,6 +52,8 @@ def select_shard(
     bound_filters: Sequence[BoundFilter] = (),
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
     choice: Choice | None = None,
+    labelled: LabelledSettings | None = None,
+    seed: int = 0,
 ) -> Shard:
     """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
 
@@ -59,6 +62,8 @@ def select_shard(
     `keep_truncated`: right traces that their length limit cut are examples too (`pairing` has this bound by itself);
     `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves;
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
+    `labelled`: where a critic is trained, its rows are a further stream of that name, of all traces of the sample; `seed`
+    draws them.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
     than once a problem's rows are written, by its value).
@@ -71,12 +76,20 @@ def select_shard(
     rows: list[Example] = []
     pairs: list[Pair] = []
     candidates: list[Candidate] = []
+    for_critics: list[Example] = []
     for group in there.train:
         prompt = there.prompts[group.problem.id]
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge)
         chosen = _chosen(group, reasons, choice, books)
         rows += _examples(group, prompt, chosen, books)
+        if labelled is not None:
+            left_out = choice.problem_reason(group) if choice is not None else None
+            why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
+            why = why if left_out is None else {id: reason or left_out for id, reason in why.items()}
+            for trace in group.traces:
+                books.put("labelled", trace.id, why[trace.id])
+            for_critics += labelled_rows(group, prompt, labelled, why)
         if isinstance(chosen.rest, str):
             books.drop("pairs", group.problem.id, chosen.rest)
             continue
@@ -94,6 +107,13 @@ def select_shard(
         "groups": (Group, there.groups),
         "candidates": (Candidate, candidates),
     }
+    if labelled is None:
+        del books.accounts["labelled"]
+    else:
+        streams["labelled"] = (Example, for_critics)
+        held = (trace for group in there.groups if is_dev(group.problem.id) for trace in group.traces)
+        for trace in held:
+            books.drop("labelled", trace.id, "held_out_for_dev")
     return Shard(streams, books.accounts, books.dropped, books.tallies)
 
 
@@ -138,13 +158,21 @@ class _Ledger:
     """What a shard writes down beside its records: accounts, drops and tallies."""
 
     def __init__(self) -> None:
-        self.accounts = {"examples": Account("trace"), "pairs": Account("problem"), "dev": Account("problem")}
+        units = {"examples": "trace", "pairs": "problem", "dev": "problem", "labelled": "trace"}
+        self.accounts = {name: Account(unit) for name, unit in units.items()}
         self.dropped: list[Dropped] = []
         names = ("tokens_correct", "tokens_incorrect", "prefix_net_weight", "extra_pairs", "chosen_labelled_wrong", "rejected_labelled_right", "repeated")  # fmt: skip
         self.tallies: dict[str, Counter[str]] = {name: Counter() for name in names}
 
     def keep(self, account: str) -> None:
         self.accounts[account].keep()
+
+    def put(self, account: str, id: str, reason: str | None) -> None:
+        """Kept, or dropped where there is a reason."""
+        if reason is None:
+            self.keep(account)
+        else:
+            self.drop(account, id, reason)
 
     def drop(self, account: str, id: str, reason: str) -> None:
         self.accounts[account].drop(reason)

@@ -28,7 +28,7 @@ from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import make_with_inputs, open_run
 from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.stage import Run
-from redistill.pipeline.stages import load_student
+from redistill.pipeline.students import load_start, load_student
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
@@ -159,11 +159,11 @@ def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fi
         modifiers=run.plan.modifiers[stage],
         trial=True,
     )
-    with run.plan.probe(settings, run.folder) as probe:
+    with run.plan.probe(stage, settings, run.folder) as probe:
         ledger = train_stage(
             job,
             records=StageFolder(run.folder / "select", "").read(stage_stream(run.plan, stage)),
-            student=lambda: load_student(run, settings.start),
+            student=lambda: load_start(run, stage),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
         )

@@ -1,7 +1,16 @@
 """Examples and Pairs -> checkpoint: objectives, packing, the step, the loop."""
 
 from redistill.train.modifiers import MODIFIERS
-from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_reference
+from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_reference, needs_scores
 from redistill.train.stage import StageJob, check_stage, train_stage
 
-__all__ = ["MODIFIERS", "OBJECTIVES", "StageJob", "check_stage", "needs_pairs", "needs_reference", "train_stage"]
+__all__ = [
+    "MODIFIERS",
+    "OBJECTIVES",
+    "StageJob",
+    "check_stage",
+    "needs_pairs",
+    "needs_reference",
+    "needs_scores",
+    "train_stage",
+]

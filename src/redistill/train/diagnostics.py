@@ -3,6 +3,7 @@
 pair_diagnostics(figures)                       negative_prefix_share and top_token_prob of the step's pairs
 update_norm(optimizer)                          || theta_new - theta_old || of the step just taken
 held_out_figures(policy, rows, numbers, ...)    log-probs of pairs that are not trained on
+held_out_targets(policy, objective, rows, ...)  how right a critic is on rows that are not trained on
 """
 
 import math
@@ -15,9 +16,12 @@ from torch.distributed.tensor import DTensor
 
 from redistill.model.logps import make_pack
 from redistill.records import content_id
+from redistill.train.coefficients import step_loss
+from redistill.train.objectives import Objective, needs_values
+from redistill.train.objectives.scores import critic_figures
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
-from redistill.train.step import Ranks, StepFigures
+from redistill.train.step import Ranks, StepFigures, find_token_logps, token_batch
 from redistill.train.token_batch import Side
 
 BLOCK = 1 << 20  # weights looked at at a time by `update_norm`: its scratch stays in the cache and costs no memory
@@ -89,12 +93,13 @@ def _mine(tensor: Tensor) -> Tensor:
 
 
 def hold_out(rows: Rows, count: int, seed: int) -> tuple[list[int], list[int]]:
-    """(numbers to train on, numbers held out), both rising: about `count` rows, at most a tenth, by a hash of the prompt.
+    """(numbers to train on, numbers held out), both rising: about `count` rows, at most a tenth, by a hash of the prompt. Of
+    pairs and of a critic's rows; none of examples.
 
     The choice looks at nothing but (seed, prompt), so it does not depend on the order of rows, and all pairs of a problem
     are on the same side.
     """
-    if Side.chosen not in rows.sides:
+    if Side.chosen not in rows.sides and "target" not in rows.values:
         return list(range(len(rows))), []
     firsts = [rows.sequences_of(row)[0] for row in range(len(rows))]
     starts = [int(rows.starts[first]) for first in firsts]
@@ -156,3 +161,24 @@ def held_out_figures(
         "held_out_margin": chosen_logp - rejected_logp,
         "held_out_top_token_prob": top_token_prob(top_prob_of[:, rejected]),
     }
+
+
+def held_out_targets(
+    policy: nn.Module,
+    objective: Objective,
+    rows: Rows,
+    numbers: Sequence[int],
+    *,
+    tokens_per_micro_batch: int,
+    device: torch.device,
+    ranks: Ranks,
+) -> dict[str, float]:
+    """A critic's loss on held-out rows, and how right it is about their targets: `held_out_` before the names of
+    `critic_figures`; what they have no target for is left out. Every rank must call it."""
+    sequences = [rows.sequence(number) for row in numbers for number in rows.sequences_of(row)]
+    scores = find_token_logps(
+        policy, sequences, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
+    )
+    batch = token_batch(rows, numbers, needs_values([objective])).with_scores(scores)
+    found = {"loss": float(step_loss(objective, (), batch)), **critic_figures(batch)}
+    return {f"held_out_{name}": value for name, value in found.items() if value is not None}

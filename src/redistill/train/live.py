@@ -36,6 +36,8 @@ CURVES = {  # what is drawn, and how a person calls it; what a stage has not is 
     "chosen_logp": "chosen log-prob",
     "rejected_logp": "rejected",
     "held_out_margin": "held-out margin",
+    "accuracy": "critic is right",
+    "held_out_accuracy": "on held-out rows",
     "probe_accuracy": "probe accuracy",
 }
 OF_A_ROUND = ("reward", "pass_rate")  # only the line that opens a round has them
@@ -159,6 +161,7 @@ def plain_line(stage: str, line: Line, total: int, left: float | None, opening: 
         said += [f"pass rate {passed:.0%}"] if passed is not None else []
     said += [f"{line['tokens_per_second']:,.0f} tokens/s"] if line.get("tokens_per_second") is not None else []
     said += [f"loss {line['loss']:.4g}"] if line.get("loss") is not None else ["no row to train on"]
+    said += [f"accuracy {line['accuracy']:.0%}"] if line.get("accuracy") is not None else []
     for name in ("chosen", "rejected"):
         said += [f"{name} {line[f'{name}_logp']:.3g}"] if line.get(f"{name}_logp") is not None else []
     return f"train    {stage}: " + ", ".join([*said, *([line["guard"]] if "guard" in line else [])])

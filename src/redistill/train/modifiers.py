@@ -33,6 +33,7 @@ from redistill.train.objectives import (
     needs_lengths,
     needs_pairs,
     needs_reference,
+    needs_scores,
     quantities_of,
 )
 
@@ -197,6 +198,10 @@ def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: 
     """OperatorError where a modifier cannot work on this objective, or would do nothing."""
     for modifier in modifiers:
         name = name_of(modifier).replace("_", "-")
+        if needs_scores(objective):
+            raise OperatorError(
+                f"{where}.modifiers: {name} works on log-probs, and {name_of(objective)} is of scores; leave it out."
+            )
         if needs_pairs(modifier) and not needs_pairs(objective):
             raise OperatorError(f"{where}.modifiers: {name} works on pairs, and this objective reads examples.")
         if adds_loss(modifier) and not needs_pairs(modifier) and needs_pairs(objective):

@@ -3,7 +3,8 @@
     tokens.bin   int32, all sequences end to end
     index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights and groups (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
-    values-weight.bin  float32, one a completion token, where a stage asks for the weights of the rows' character spans
+    values-weight.bin  float32, one a completion token, where a stage reads the rows' character spans as weights
+    values-target.bin  the same where it reads them as targets: NaN where there is none
     account.json last: the account of rows, and the SHA-256 of the other files, which are looked at before any row is used
 
 An example is one sequence, a pair two: chosen then rejected. A row too long for the student is dropped with its reason,
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from redistill.train.token_batch import Side
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
 Offsets = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
+SpanValue = Literal["weight", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,13 @@ def write_rows(
     encode_completions: Encode,
     max_tokens: int,
     completion_offsets: Offsets | None = None,
+    spans: SpanValue = "weight",
 ) -> Account:
     """Encode records into `folder` and return the account of rows; `max_tokens` bounds prompt + completion.
 
     `completion_offsets` gives the characters of each completion token; with it the rows' spans become the token value
-    "weight".
+    `spans`. A weight is the mean over a token's characters, 1 where no span says more; a target stands on the last token of
+    its span alone, NaN elsewhere, and a row without any is dropped (`no_target`).
     """
     account = Account("row")
     starts, prompt_tokens, weights, ids, dropped = [0], [], [], [], []
@@ -113,15 +118,16 @@ def write_rows(
             path.unlink(missing_ok=True)
     with writing(folder / "tokens.bin"), ExitStack() as files:
         file = files.enter_context(open(folder / "tokens.bin", "wb"))
-        weights_file = files.enter_context(open(_value_file(folder, "weight"), "wb")) if completion_offsets else None
+        values_file = files.enter_context(open(_value_file(folder, spans), "wb")) if completion_offsets else None
         for record, prompt, completions in _encode(records, encode_prompts, encode_completions):
             name = record.trace_id if isinstance(record, Example) else f"{record.chosen_id} {record.rejected_id}"
             learned = [len(prompt) + len(c) - max(len(prompt), 1) for c in completions]
-            token_weights = _span_weights(record, completion_offsets) if completion_offsets else []
+            token_values = _SPAN_VALUES[spans](record, completion_offsets) if completion_offsets else []
             reason = (
                 "too_long" if max(len(prompt) + len(c) for c in completions) > max_tokens
                 else "empty_completion" if min(learned) < 1
-                else "bad_span" if token_weights is None
+                else "bad_span" if token_values is None
+                else "no_target" if spans == "target" and all(np.isnan(v).all() for v in token_values)
                 else ""
             )  # fmt: skip
             if reason:
@@ -133,9 +139,9 @@ def write_rows(
                 file.write(np.asarray([*prompt, *completion], dtype=np.int32).tobytes())
                 starts.append(starts[-1] + len(prompt) + len(completion))
                 prompt_tokens.append(len(prompt))
-            if weights_file is not None:
-                weights_file.writelines(
-                    w[len(w) - n :].tobytes() for w, n in zip(token_weights or (), learned, strict=True)
+            if values_file is not None:
+                values_file.writelines(
+                    v[len(v) - n :].tobytes() for v, n in zip(token_values or (), learned, strict=True)
                 )
             weights.append(record.weight)
             group_of_row.append(groups.setdefault(record.problem_id, len(groups)))
@@ -195,19 +201,47 @@ def corrupt_file(folder: Path) -> str | None:
 def _span_weights(record: Example | Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
     """float32 weights of the tokens of each completion, the end-of-turn token last; None for a span outside.
 
-    A token weighs the mean over its characters, 1 where it has none.
+    A token weighs the mean over its characters, 1 where it has none; the end-of-turn token is the character behind the text.
     """
     weights = []
     for text, spans in _completions(record):
-        characters = np.ones(len(text))
+        characters = np.ones(len(text) + 1)
         for start, end, weight in spans:
-            if not 0 <= start < end <= len(text):
+            if not 0 <= start < end <= len(characters):
                 return None
             characters[start:end] = weight
         sums = np.concatenate([[0.0], np.cumsum(characters)])
         means = [(sums[b] - sums[a]) / (b - a) if b > a else 1.0 for a, b in completion_offsets([text])[0]]
-        weights.append(np.asarray([*means, 1.0], dtype=np.float32))
+        weights.append(np.asarray([*means, characters[-1]], dtype=np.float32))
     return weights
+
+
+def _span_targets(record: Example | Pair, completion_offsets: Offsets) -> list[np.ndarray] | None:
+    """float32 targets of the tokens of each completion, the end-of-turn token last; None for a span outside.
+
+    A span's target stands on the token of its last character, where all of the step has been read; NaN elsewhere.
+    """
+    targets = []
+    for text, spans in _completions(record):
+        ends = np.asarray([end for _, end in completion_offsets([text])[0]], dtype=np.int64)
+        found = np.full(len(ends) + 1, np.nan, dtype=np.float32)
+        for start, end, value in spans:
+            if not 0 <= start < end <= len(text) + 1:
+                return None
+            place = len(ends)  # the end-of-turn token
+            if end <= len(text) and len(ends):
+                reaches = min(int(np.searchsorted(ends, end)), len(ends) - 1)
+                # of the several tokens of one character the last
+                place = int(np.searchsorted(ends, ends[reaches], side="right")) - 1
+            found[place] = value
+        targets.append(found)
+    return targets
+
+
+_SPAN_VALUES: dict[SpanValue, Callable[[Example | Pair, Offsets], list[np.ndarray] | None]] = {
+    "weight": _span_weights,
+    "target": _span_targets,
+}
 
 
 def read_rows(folder: Path) -> tuple[Rows, Account]:

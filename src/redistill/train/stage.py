@@ -30,15 +30,16 @@ from redistill.io.stage_folder import Account, set_stamp
 from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
+from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
 from redistill.train.coefficients import is_linear
-from redistill.train.diagnostics import held_out_figures, hold_out, update_norm
+from redistill.train.diagnostics import held_out_figures, held_out_targets, hold_out, update_norm
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.guard_state import GuardState
 from redistill.train.live import live_view
 from redistill.train.modifiers import Modifier, check_modifiers
-from redistill.train.objectives import Objective, needs_mismatched, needs_reference, needs_values
+from redistill.train.objectives import Objective, needs_mismatched, needs_reference, needs_scores, needs_values
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
@@ -243,10 +244,15 @@ class _StageRun:
         """What the guard looks at after this step beside the step itself: held-out pairs and the probe, where they are due."""
         trainer, measured = self.trainer, dict[str, float]()
         if self.rows is not None and self.held_out and self.guard.should_score_held_out(step, trainer.total):
-            measured |= held_out_figures(
-                trainer.policy, self.rows, self.held_out, tokens_per_micro_batch=trainer.settings.tokens_per_micro_batch,
-                device=self.accelerator.device, ranks=ranks_of(self.accelerator, trainer.policy),
-            )  # fmt: skip
+            how: dict[str, Any] = {
+                "tokens_per_micro_batch": trainer.settings.tokens_per_micro_batch,
+                "device": self.accelerator.device,
+                "ranks": ranks_of(self.accelerator, trainer.policy),
+            }
+            if needs_scores(self.job.objective):
+                measured |= held_out_targets(trainer.policy, self.job.objective, self.rows, self.held_out, **how)
+            else:
+                measured |= held_out_figures(trainer.policy, self.rows, self.held_out, **how)
         if self.probe is not None and self.guard.should_probe(step, trainer.total):
             measured |= trainer.sample(self.probe) or {}
         return measured
@@ -353,7 +359,8 @@ def _set_up(
         rows, account = _encoded(accelerator, job, model, tokenizer, given.records)
         trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
     attention = model.config._attn_implementation
-    packs = prepare_for_packing(model)
+    critic = needs_scores(job.objective)
+    packs = prepare_scores(model) if critic else prepare_for_packing(model)
     if not packs:
         settings = settings.model_copy(update={"tokens_per_micro_batch": 0})  # every row is over it and goes alone
         if accelerator.is_main_process:
@@ -364,7 +371,7 @@ def _set_up(
     compares = any(map(needs_reference, [job.objective, *job.modifiers]))
     start = model_identity(model) if compares and given.reference is None and given.drawn is None else ""
     limit = _limit(settings, model)
-    model = adapted_model(model, settings, job.seed)
+    model = adapted_model(model, settings, job.seed, critic=critic)
     if rows is not None:
         longest = int(np.diff(rows.starts).max())
         a_step = settings.batch_size * rows.per_row * longest
@@ -376,7 +383,8 @@ def _set_up(
     )
     skeleton: Any = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
     optimizer: Any = make_optimizer(model, settings, offloaded=fitted["offload_optimizer"])
-    policy, optimizer = prepare(accelerator, PackedPolicy(model, packs=packs), model, optimizer)
+    packed = PackedScores(model, packs=packs) if critic else PackedPolicy(model, packs=packs)
+    policy, optimizer = prepare(accelerator, packed, model, optimizer)
     supply: Supply
     objective = job.objective
     if rows is not None:
@@ -422,7 +430,8 @@ def _encoded(
     """The stage's rows, encoded by the main process where they are not there yet, and their account."""
     settings, stage, where = job.settings, job.stage, job.folder / "rows"
     limit = _limit(settings, model)
-    wants_weights = "weight" in needs_values([job.objective, *job.modifiers])
+    wanted = needs_values([job.objective, *job.modifiers])
+    wants_weights = "weight" in wanted
     corrupt = corrupt_file(where) if accelerator.is_main_process else None
     if corrupt is not None:
         if (where / "account.json").exists():
@@ -433,13 +442,21 @@ def _encoded(
             encode_prompts=lambda texts: loading.encode_prompts(tokenizer, texts),
             encode_completions=lambda texts: loading.encode_completions(tokenizer, texts),
             max_tokens=limit,
-            completion_offsets=(lambda texts: loading.completion_offsets(tokenizer, texts)) if wants_weights else None,
+            completion_offsets=(lambda texts: loading.completion_offsets(tokenizer, texts))
+            if wanted & {"weight", "target"}
+            else None,
+            spans="target" if "target" in wanted else "weight",
         )
     accelerator.wait_for_everyone()
     rows, account = read_rows(where)
     if not len(rows):
         shutil.rmtree(where)
         reasons = ", ".join(f"{count} {reason}" for reason, count in account.dropped.most_common()) or "none came in"
+        if account.dropped["no_target"]:
+            raise OperatorError(
+                f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}); a critic needs targets: name the "
+                "spans that hold them in select.labelled.spans."
+            )
         raise OperatorError(
             f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "
             "and completion). Raise train max_tokens, or the model's context by student.config_edits, or choose shorter traces."
@@ -484,8 +501,11 @@ def _reference(
     return computed
 
 
-def adapted_model(model: PreTrainedModel, settings: StageSettings, seed: int) -> PreTrainedModel:
-    """The model with a stage's LoRA adapter, itself where the stage has none. OperatorError for what peft does not know."""
+def adapted_model(
+    model: PreTrainedModel, settings: StageSettings, seed: int, *, critic: bool = False
+) -> PreTrainedModel:
+    """The model with a stage's LoRA adapter, itself where the stage has none; a critic's head is trained whole. OperatorError
+    for what peft does not know."""
     if settings.lora is None:
         return model
     try:
@@ -493,7 +513,7 @@ def adapted_model(model: PreTrainedModel, settings: StageSettings, seed: int) ->
     except ImportError as error:
         raise OperatorError("train: `lora` needs the extra of that name: pip install 'redistill[lora]'.") from error
     try:
-        config = LoraConfig(task_type="CAUSAL_LM", **settings.lora)
+        config = LoraConfig(task_type="TOKEN_CLS" if critic else "CAUSAL_LM", **settings.lora)
     except TypeError as error:
         raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
     with torch.random.fork_rng(devices=[]):

@@ -27,7 +27,8 @@ from redistill.train.coefficients import (
     vanishes_without_advantage,
 )
 from redistill.train.modifiers import Modifier, reads_logps
-from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_values
+from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_scores, needs_values
+from redistill.train.objectives.scores import critic_figures
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
 from redistill.train.token_batch import Side, TokenBatch
@@ -54,8 +55,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What a step measured: the loss, tokens run, and of each sequence that was run (fp64) the summed log-probs, completion
-    tokens, coefficient and how sure the student was."""
+    """What a step measured: the loss, tokens run, and of each sequence that was run (fp64) the summed log-probs (of a critic,
+    scores), completion tokens, coefficient and how sure the student was."""
 
     loss: float
     logps: Tensor  # (sequences,)
@@ -66,6 +67,7 @@ class StepFigures:
     row: Tensor  # (sequences,): the row of the step, 0..rows-1
     side: Tensor  # (sequences,): the Side
     without_signal: int = 0  # rows that were not run, for all their advantages are 0
+    critic: dict[str, float | None] | None = None  # of a critic: how right it was about its targets
 
     def of(self, side: Side, values: Tensor) -> Tensor:
         """(rows,): what `values` (sequences,) says of one side of each row, by rising row."""
@@ -119,9 +121,10 @@ def backward_step(
     )
     # where the log-probs are not looked at, any point has the same gradient
     known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
+    fill = batch.with_scores if needs_scores(objective) else batch.with_logps
 
-    def coefficients_at(token_logps: Tensor) -> Tensor:
-        return token_coefficients(objective, modifiers, batch.with_logps(token_logps))
+    def coefficients_at(outputs: Tensor) -> Tensor:
+        return token_coefficients(objective, modifiers, fill(outputs))
 
     coefficients = torch.zeros_like(known) if late else coefficients_at(known)
     # by token: the log-prob, the likeliest token's probability, and the coefficient that a micro-batch found for itself
@@ -149,7 +152,7 @@ def backward_step(
             measured[0, places], measured[1, places] = logps.detach().double(), top_logps.detach().double().exp()
     token_logps, top_probs, own = ranks.sum(measured).cpu()
     coefficients = own if late else coefficients
-    batch = batch.with_logps(token_logps)
+    batch = fill(token_logps)
     firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
         float(step_loss(objective, modifiers, batch)),
@@ -161,6 +164,7 @@ def backward_step(
         batch.row[run],
         batch.side[run],
         len(idle),
+        critic_figures(batch) if needs_scores(objective) else None,
     )
 
 
@@ -283,7 +287,10 @@ def suspects(rows: Rows, numbers: Sequence[int], figures: StepFigures) -> str:
 
 
 def pair_figures(objective: Objective, figures: StepFigures) -> dict[str, float | None]:
-    """Mean per-token log-probs of the step for the log: of chosen and rejected (their margin), or of the examples."""
+    """What the step says for the log: mean per-token log-probs of chosen and rejected (their margin), or of the examples; of
+    a critic its `critic_figures`."""
+    if figures.critic is not None:
+        return {"chosen_logp": None, "rejected_logp": None, "margin": None, **figures.critic}
     means = figures.logps / figures.tokens
     if not needs_pairs(objective):
         return {"chosen_logp": float(means.mean()), "rejected_logp": None, "margin": None}

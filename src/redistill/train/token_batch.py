@@ -83,3 +83,7 @@ class TokenBatch:
     def with_logps(self, logps: Tensor) -> "TokenBatch":
         """The same batch with the student's log-probs (T,)."""
         return dataclasses.replace(self, logps=logps)
+
+    def with_scores(self, scores: Tensor) -> "TokenBatch":
+        """The same batch with a critic's scores (T,)."""
+        return dataclasses.replace(self, scores=scores)

@@ -33,7 +33,11 @@ class Panel:
 
 
 _PANELS = (
-    Panel("loss", "loss"),
+    Panel("loss", "loss", "held_out_loss"),
+    Panel("accuracy", "critic: right about completions", "held_out_accuracy"),
+    Panel("step_accuracy", "critic: right about steps", "held_out_step_accuracy"),
+    Panel("right_score", "critic: mean score of right completions", "held_out_right_score"),
+    Panel("wrong_score", "critic: mean score of wrong completions", "held_out_wrong_score"),
     Panel("chosen_logp", "log-prob of chosen, per token", "held_out_chosen_logp"),
     Panel("rejected_logp", "log-prob of rejected, per token", "held_out_rejected_logp"),
     Panel("margin", "margin (chosen − rejected)", "held_out_margin"),
@@ -159,7 +163,7 @@ def _legend(run: RunFiles, stages: list[str], drawn: dict[str, list[charts.Line]
     kinds = {kind for line in lines for _, _, kind in line.marks}
     words = {"warning": "▲ warning", "collapse": "✕ collapse", "back": "◄ went back from here"}
     marks = [Tag(text, "") for kind, text in words.items() if kind in kinds]
-    dots = [Tag("● held-out pairs", "")] if any(line.dots for line in lines) else []
+    dots = [Tag("● held-out rows", "")] if any(line.dots for line in lines) else []
     return [*(Tag(stage, run.series(stage)) for stage in stages), *dots, *marks]
 
 

@@ -147,7 +147,8 @@ def _stage(
         )
     kept = np.flatnonzero(fits)
     held: list[int] = []
-    wanted = settings.guard.held_out_pairs if settings.guard is not None and stream.lengths.shape[1] == 2 else 0
+    held_out = stage_stream(plan, name) in ("pairs", "labelled")
+    wanted = settings.guard.held_out_pairs if settings.guard is not None and held_out else 0
     if wanted:
         _, held = hold_out_prompts([stream.prompts[n] for n in kept], wanted, plan.recipe.seed)
     trained = np.delete(kept, held)

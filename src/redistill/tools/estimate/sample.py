@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from redistill.config.tables import LabelledSettings
 from redistill.corpus import benchmark_leaks, collect, resolve
 from redistill.errors import OperatorError
 from redistill.io.executors import LocalProcesses, cores
@@ -32,7 +33,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import graph, rollouts
 from redistill.pipeline.extra_stages import apply_to_shard
-from redistill.pipeline.plan import Plan
+from redistill.pipeline.plan import Plan, reads_labelled
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Problem, content_id
 from redistill.select import is_dev, select_shard
@@ -47,6 +48,11 @@ SAMPLED_TRACES = 2000
 SAMPLED_PROBLEMS = (30, 1000)  # at least, where there are so many, and at most
 T95 = 1.96
 SIDES = {"examples": 1, "pairs": 2}  # sequences a row
+
+
+def sides_of(plan: Plan) -> dict[str, int]:
+    """The streams of rows that select makes for this recipe, and how many sequences a row of each has."""
+    return SIDES | ({"labelled": 1} if reads_labelled(plan) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
         tokens |= {trace.id: trace.num_tokens or 0 for trace in group.traces}
         outcomes.update(trace.verdict.outcome.value for trace in group.traces)
     streams = {}
-    for name, sides in SIDES.items():
+    for name, sides in sides_of(plan).items():
         made = _rows(plan, room.read(name), tokens, sides)
         streams[name] = Stream(*made, _just(len(made[0])))
     return Look(
@@ -129,7 +135,7 @@ def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
         traces=_just(traces),
         dev=_just(ledger["accounts"]["dev"]["kept"]),
         streams=streams,
-        dropped={name: ledger["accounts"][name]["dropped"] for name in ("examples", "pairs")},
+        dropped={name: ledger["accounts"][name]["dropped"] for name in streams},
         outcomes=dict(outcomes.most_common()),
         disk_bytes=sum(_size(folder / name) for name in ("corpus", "verify", "select")),
         asked={name: _asked(lengths, _just(len(lengths))) for name, lengths in asking.lengths.items()},
@@ -211,6 +217,8 @@ def _sampled(plan: Plan) -> Look:
             examples=plan.recipe.select.examples,
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
             bound_filters=[one for one in plan.filters if not (plan.recipe.score and reads_scores(one))],
+            labelled=_labelled(plan),
+            seed=plan.recipe.seed,
         )
         size = _size(rooms)
     records = {name: list(stream) for name, (_, stream) in shard.records.items()}
@@ -224,7 +232,7 @@ def _sampled(plan: Plan) -> Look:
     there = {side: [g for g in groups if is_held(g.problem.id) == side] for side in (True, False)}
     tokens = {trace.id: trace.num_tokens or 0 for group in records["groups"] for trace in group.traces}
     streams = {}
-    for name, sides in SIDES.items():
+    for name, sides in sides_of(plan).items():
         counts = Counter(record.problem_id for record in records[name])
         per_problem = [counts[group.problem.id] for group in there[False]]
         wanted = len(per_problem) if exact else total - total_held
@@ -244,7 +252,7 @@ def _sampled(plan: Plan) -> Look:
         traces=_scaled([len(group.traces) for group in groups], total),
         dev=_scaled(gradable, len(gradable) if exact else total_held),
         streams=streams,
-        dropped={name: dict(shard.accounts[name].dropped.most_common()) for name in ("examples", "pairs")},
+        dropped={name: dict(shard.accounts[name].dropped.most_common()) for name in streams},
         outcomes=dict(Counter(t.verdict.outcome.value for g in groups for t in g.traces).most_common()),
         disk_bytes=int(2 * size * (1 if exact else total / len(groups))),  # select: about as much as the other two
         asked={
@@ -257,6 +265,14 @@ def _sampled(plan: Plan) -> Look:
 def _by_a_score(plan: Plan) -> bool:
     """Whether the recipe's pairing compares scores that only the run will find."""
     return bool(plan.recipe.score) and "by" in plan.policies[plan.recipe.select.pairing.name].keywords
+
+
+def _labelled(plan: Plan) -> LabelledSettings | None:
+    """How rows of critics are chosen here: spans that a scorer would write are not there, and are not asked for."""
+    settings = plan.recipe.select.labelled
+    if not reads_labelled(plan):
+        return None
+    return settings.model_copy(update={"spans": None}) if plan.recipe.score else settings
 
 
 def _sentence(problems: int, traces: int, share: float, exact: bool) -> str:

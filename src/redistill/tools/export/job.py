@@ -33,7 +33,7 @@ from redistill.pipeline.rollouts import bind_rewards, needs_gold
 from redistill.records import Problem
 from redistill.select import is_dev
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
-from redistill.train import OBJECTIVES, needs_pairs, needs_reference
+from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores
 from redistill.train.external_loss import is_separable
 from redistill.train.objectives import needs_mismatched
 from redistill.verify.relevance import has_gold
@@ -155,6 +155,10 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             "on-policy distillation, or a stage with rewards."
         )
     objective = bind(OBJECTIVES, settings.objective, f"train.{name}.objective")
+    if needs_scores(objective):
+        raise OperatorError(
+            f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."
+        )
     model, tokenizer = _student(recipe, settings.start, run, out)
     train, dev = _asked(recipe, rollouts, name, run, tokenizer)
     (out / "recipe.yaml").write_bytes((run / "recipe.yaml").read_bytes())

@@ -7,7 +7,7 @@ keyword-only arguments.
 
     redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
 
-To add one: a function in likelihood.py, preference.py, unpaired.py or policy.py, a line in OBJECTIVES, a hand-worked test, a line
+To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py or scores.py, a line in OBJECTIVES, a hand-worked test, a line
 in docs/objectives.md.
 """
 
@@ -31,6 +31,7 @@ from redistill.train.objectives.calling import (
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
 from redistill.train.objectives.policy import grpo, on_policy, reinforce
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
+from redistill.train.objectives.scores import outcome, process
 from redistill.train.objectives.unpaired import asymre, kto, topr
 
 OBJECTIVES: dict[str, Objective] = {
@@ -53,6 +54,8 @@ OBJECTIVES: dict[str, Objective] = {
     "nca": nca,
     "reinforce": reinforce,
     "grpo": grpo,
+    "outcome": outcome,
+    "process": process,
 }
 
 __all__ = [

@@ -1,0 +1,51 @@
+"""The students and critics of a run: what a stage starts from, and the model cards of what the stages have left."""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from redistill.evaluate import BENCHMARKS
+from redistill.io.atomic import write_bytes
+from redistill.model import loading
+from redistill.model.score_heads import load_critic, new_critic
+from redistill.pipeline.plan import stage_stream
+from redistill.pipeline.stage import Run
+from redistill.report.model_card import card
+
+
+def load_student(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The base student, or the one a stage left."""
+    if name == "base":
+        return loading.load_model(run.recipe.student, run.plan.tokenizer, seed=run.recipe.seed), run.plan.tokenizer
+    return loading.load_folder(run.folder / "train" / name / "model")
+
+
+def load_start(run: Run, stage: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """What a stage starts from: a student or, for a stage that trains a critic, the critic that an earlier one left, else
+    the student with a new head."""
+    start = run.recipe.train[stage].start
+    if stage not in run.plan.critics:
+        return load_student(run, start)
+    if start in run.plan.critics:
+        return load_critic(run.folder / "train" / start / "model")
+    student, tokenizer = load_student(run, start)
+    return new_critic(student), tokenizer
+
+
+def model_card(run: Run, stage: str) -> str:
+    """The model card of a stage's student, from what the run's folder holds by now."""
+    return card(
+        run.folder,
+        run.recipe,
+        stage,
+        stage_stream(run.plan, stage),
+        run.plan.files,
+        base_on_hub=loading.is_on_hub(run.recipe.student),
+        hubs={name: known.hub for name, known in BENCHMARKS.items()},
+    )
+
+
+def run_model_cards(run: Run) -> None:
+    """Write the cards of all students anew: they say what is known of them."""
+    for stage in run.recipe.train:
+        path, text = run.folder / "train" / stage / "model" / "README.md", model_card(run, stage).encode()
+        if path.parent.is_dir() and (not path.exists() or path.read_bytes() != text):
+            write_bytes(path, text)

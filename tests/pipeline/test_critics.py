@@ -1,0 +1,99 @@
+"""A recipe with a critic: it reads right and wrong traces, is never asked to answer, and cannot stand in a student's place."""
+
+import json
+
+import pytest
+
+from redistill.config.parsing import parse_recipe
+from redistill.errors import OperatorError
+from redistill.model.score_heads import load_critic
+from redistill.pipeline.plan import make_plan, stage_stream
+from redistill.pipeline.run import run
+from redistill.tools.estimate.estimate import forecast
+from tiny_recipe import RECIPE, fresh_fingerprints
+
+ORM = {"objective": "outcome", "start": "sft", "learning_rate": 1e-2, "steps": 3, "batch_size": 4}
+GUARD = {"every": 2, "held_out_pairs": 8}
+
+
+def recipe(train=None, **more):
+    train = {"sft": RECIPE["train"]["sft"], "orm": ORM, "redi": RECIPE["train"]["redi"]} if train is None else train
+    return {**RECIPE, "train": train, **more}
+
+
+def refused(tree):
+    with pytest.raises(OperatorError) as caught:
+        make_plan(parse_recipe(tree, "here"))
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run: SFT, a guarded critic on its body, another that goes on from it, REDI; the students are scored."""
+    train = {
+        "sft": RECIPE["train"]["sft"],
+        "orm": {**ORM, "guard": GUARD},
+        "more": {**ORM, "start": "orm", "steps": 1},
+        "redi": RECIPE["train"]["redi"],
+    }
+    runs = tmp_path_factory.mktemp("runs")
+    few = {"max_new_tokens": 4, "n": 1}
+    return run(parse_recipe(recipe(train, diagnosis="two-habits", evaluate=few), "here"), runs_dir=runs)
+
+
+def test_a_critic_is_trained_from_a_students_body_on_labelled_traces_and_is_not_scored(done):
+    plan = make_plan(parse_recipe(recipe(), "here"))
+    assert (plan.critics, plan.scored, stage_stream(plan, "orm")) == (["orm"], ["base", "sft", "redi"], "labelled")
+    lines = [json.loads(line) for line in (done / "train" / "orm" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[1]["loss"] == pytest.approx(0.693147, abs=1e-6) and "held_out_accuracy" in lines[0]
+    assert load_critic(done / "train" / "orm" / "model")[0].config.num_labels == 1
+    assert not (done / "evaluate" / "orm").exists() and (done / "evaluate" / "redi").exists()
+    accounts = json.loads((done / "select" / "ledger.json").read_text())["accounts"]
+    assert accounts["labelled"]["kept"] > accounts["examples"]["kept"] > 0
+
+
+def test_a_critic_may_go_on_from_a_critic(done):
+    first = json.loads((done / "train" / "more" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["right_score"] != 0.0  # its head is not new
+
+
+def test_the_card_and_the_report_say_what_a_critic_is(done):
+    card = (done / "train" / "orm" / "model" / "README.md").read_text()
+    assert "pipeline_tag: token-classification" in card and "as a critic, on right and wrong traces" in card
+    assert "critic: right about completions" in (done / "report.html").read_text()
+
+
+def test_the_plan_counts_a_critics_rows_before_and_after_they_are_made(done, tmp_path):
+    plan = parse_recipe(recipe(), "here")
+    sampled = forecast(plan, runs_dir=tmp_path)["stages"]["orm"]
+    counted = json.loads((done / "select" / "ledger.json").read_text())["accounts"]["labelled"]["kept"]
+    assert sampled["stream"] == "labelled" and sampled["rows"]["value"] == counted
+
+
+def test_adding_a_critic_leaves_the_other_stages_as_they_are():
+    before, after = fresh_fingerprints(parse_recipe(RECIPE, "a")), fresh_fingerprints(parse_recipe(recipe(), "b"))
+    same = ("select:examples", "select:pairs", "train/sft", "train/redi", "verify")
+    assert [before[name] for name in same] == [after[name] for name in same]
+    assert before["select"] != after["select"]
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"orm": {**ORM, "start": "base"}, "redi": {**RECIPE["train"]["redi"], "start": "orm"}},
+         "train.redi.start: orm is a critic, which gives scores and no text; name a student."),
+        ({"orm": {**ORM, "start": "base"}, "dpo": {**RECIPE["train"]["redi"], "objective": "dpo", "start": "base", "reference": "orm"}},
+         "train.dpo.reference: orm is a critic"),
+        ({"orm": {**ORM, "start": "base", "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
+         "train.orm.rollouts: a critic gives scores and draws no answers"),
+        ({"orm": {**ORM, "start": "base", "modifiers": ["span-weights"]}},
+         "train.orm.modifiers: span-weights works on log-probs, and outcome is of scores; leave it out."),
+    ],
+)  # fmt: skip
+def test_a_critic_in_a_students_place_is_one_sentence(train, said):
+    assert said in refused(recipe(train))
+
+
+def test_a_critic_is_no_student_to_be_scored():
+    said = refused(recipe(evaluate={"models": ["orm"], "max_new_tokens": 4}))
+    assert said == "evaluate.models: orm is a critic, which answers no problem; leave it out."
