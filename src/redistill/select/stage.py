@@ -111,7 +111,7 @@ def select_shard(
         del books.accounts["labelled"]
     else:
         streams["labelled"] = (Example, for_critics)
-        held = (trace for group in there.groups if is_dev(group.problem.id) for trace in group.traces)
+        held = (trace for group in there.groups if is_dev(group.problem) for trace in group.traces)
         for trace in held:
             books.drop("labelled", trace.id, "held_out_for_dev")
     return Shard(streams, books.accounts, books.dropped, books.tallies)
