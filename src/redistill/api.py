@@ -67,12 +67,14 @@ def evaluate(
     who: str | None = None,
     name: str | None = None,
     runs_dir: str | Path = "runs",
+    choose: Sequence[str] = (),
     overrides: Sequence[str] = (),
     code: Sequence[str | Path] = (),
 ) -> Path:
     """Score a finished model and return the run's folder. benchmarks: names, `file:PATH` or tables as in a recipe.
 
-    who: the model's name in folders and tables. What is None is as of `redistill evaluate`. OperatorError where the folder
+    who: the model's name in folders and tables. choose: ways to choose one of the n samples (`majority`, or tables as in a
+    recipe), each scored. What is None is as of `redistill evaluate`. OperatorError where the folder
     holds answers that were drawn in another way.
     """
     _load(code)
@@ -81,7 +83,7 @@ def evaluate(
     return evaluate_model(
         str(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
         template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=who,
-        name=name, runs_dir=Path(runs_dir), overrides=overrides,
+        name=name, runs_dir=Path(runs_dir), choose=choose, overrides=overrides,
     )  # fmt: skip
 
 
@@ -146,11 +148,16 @@ def verify(
     )  # fmt: skip
 
 
-def scores(run: str | Path) -> dict[str, Any]:
-    """A run's scores (`scores`: one a student and benchmark) and what may be claimed of each two (`comparisons`)."""
+def scores(run: str | Path, *, choose: Sequence[str] = (), code: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """A run's scores (`scores`: one a student and benchmark) and what may be claimed of each two (`comparisons`).
+
+    choose: ways to choose one of a problem's stored samples (`majority`, or tables as in a recipe) to score now, beside those of
+    the recipe. Nothing is drawn or written.
+    """
+    _load(code)
     from redistill.tools.scores import score_table
 
-    return score_table(Path(run))
+    return score_table(Path(run), choose)
 
 
 def compare(
@@ -200,32 +207,6 @@ def regrade(
         benchmarks=list(benchmarks) if benchmarks is not None else None,
         limits=LimitSettings(workers=workers),
     )
-
-
-def score(
-    file: str | Path,
-    scorers: "Sequence[str | Mapping[str, Any]]",
-    *,
-    out: str | Path,
-    source: str = "traces",
-    student: str | Path | None = None,
-    template: str = "plain",
-    chat: bool = False,
-    seed: int = 0,
-    code: Sequence[str | Path] = (),
-) -> dict[str, Any]:
-    """Score the traces of a file and write them with scores, spans and notes to `out`, which the source `traces` reads.
-
-    scorers: entries of a recipe's `score`. student: the model of scorers that ask for the student; template, chat: how a
-    problem is asked. Returns the counts of problems and traces, and per scorer of those without a score by reason.
-    """
-    _load(code)
-    from redistill.tools.score_file import score_file
-
-    return score_file(
-        Path(file), scorers, out=Path(out), source=source, student=None if student is None else str(student),
-        template=template, chat=chat, seed=seed,
-    )  # fmt: skip
 
 
 def show(path: str | Path, number: int = 0) -> Any:

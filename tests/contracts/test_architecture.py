@@ -61,6 +61,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "OBJECTIVES",
     "MODIFIERS",
     "ENGINES",
+    "CHOICES",
     "DIAGNOSES",
     "TRACKERS",
 )

@@ -11,6 +11,7 @@ from redistill.config import tables
 from redistill.config.binding import options_of
 from redistill.corpus import SOURCES
 from redistill.evaluate import BENCHMARKS
+from redistill.evaluate.choose import CHOICES
 from redistill.io.tracking import TRACKERS
 from redistill.rollout import ENGINES
 from redistill.score import SCORERS
@@ -104,7 +105,19 @@ def test_every_benchmark_is_on_the_evaluation_page() -> None:
 def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None:
     models = [kind for kind in vars(tables).values() if isinstance(kind, type) and issubclass(kind, tables.Settings)]
     names = {name for table in models for name in table.model_fields} - {"options"}
-    for registry in (SOURCES, VERIFIERS, SCORERS, FILTERS, PAIRINGS, OBJECTIVES, MODIFIERS, ENGINES, JUDGES, TRACKERS):
+    for registry in (
+        CHOICES,
+        SOURCES,
+        VERIFIERS,
+        SCORERS,
+        FILTERS,
+        PAIRINGS,
+        OBJECTIVES,
+        MODIFIERS,
+        ENGINES,
+        JUDGES,
+        TRACKERS,
+    ):
         for name, function in registry.items():
             names |= {name, *options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")

@@ -33,6 +33,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--benchmark", action="append", required=True, metavar="NAME", help="a name, file:PATH or {table} (repeatable)"
     )
     parser.add_argument("--n", type=int, metavar="N", help="samples a problem (default: 4)")
+    parser.add_argument(
+        "--choose",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also score a way to choose one of the n (repeatable)",
+    )
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: 0.6)")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="of an answer (default: 512)")
     parser.add_argument("--max-problems", type=int, metavar="N", help="of each benchmark, the same ones every time")
@@ -66,7 +73,7 @@ def do(options: argparse.Namespace) -> None:
         options.model, options.benchmark, n=options.n, temperature=options.temperature, max_new_tokens=options.max_new_tokens,
         max_problems=options.max_problems, template=options.template, prefill=options.prefill, chat=options.chat,
         engine=options.engine, base_url=options.base_url, seed=options.seed or 0, student_name=options.who, name=options.name,
-        runs_dir=options.runs_dir, overrides=options.set,
+        runs_dir=options.runs_dir, overrides=options.set, choose=options.choose,
     )  # fmt: skip
     if options.json:
         print(json.dumps(score_table(folder), indent=2))

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from redistill.cli.common import add_json, add_run, plain
+from redistill.cli.common import add_code, add_json, add_run, plain
 from redistill.tools.scores import score_table
 
 TEXT = """\
@@ -17,26 +19,32 @@ other problems would. They answer different questions and can differ several-fol
 examples:
   redistill scores runs/quickstart
   redistill scores runs/quickstart --json
+  redistill scores runs/quickstart --choose majority --choose '{name: best-of-n, by: process}'
 """
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     add_run(parser)
+    parser.add_argument(
+        "--choose", action="append", default=[], metavar="NAME",
+        help="also score a way to choose one of a problem's stored samples (repeatable)",
+    )  # fmt: skip
+    add_code(parser)
     add_json(parser, "the scores")
 
 
 def do(options: argparse.Namespace) -> None:
     """Print the table."""
     if options.json:
-        print(json.dumps(score_table(options.run), indent=2))
+        print(json.dumps(score_table(options.run, options.choose), indent=2))
     else:
-        print_scores(options.run)
+        print_scores(options.run, options.choose)
 
 
-def print_scores(folder: Path) -> None:
+def print_scores(folder: Path, choose: Sequence[str] = ()) -> None:
     """The table on stdout, a line a student and a sentence a comparison; in a run without benchmarks the sentence why not."""
-    table = score_table(folder)
+    table = score_table(folder, choose)
     if why := table.get("unscored"):
         print(plain(f"{why[0].upper()}{why[1:]}"))
         return
@@ -54,5 +62,30 @@ def print_scores(folder: Path) -> None:
             f"{row['truncation_rate']:>10.1%}"
         )
     lines.append("SEM: standard error of the mean (ddof 1), over the n sample columns and over the problems")
+    lines += _choosing(table["scores"])
     lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
     print(plain("\n".join(lines)))
+
+
+def _choosing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line per student, benchmark and way to choose one of the n samples; none where nothing is chosen."""
+    lines = []
+    for row in rows:
+        n = row["num_samples"]
+        for label, found in row.get("choose", {}).items():
+            head = f"{row['model']:<14}{row['benchmark']:<14}"
+            if "why" in found:
+                lines.append(f"{head}{label}: left out, for {found['why']}")
+                continue
+            point = found["curve"][str(n)]
+            low, high = point["interval95"] or (float("nan"), float("nan"))
+            gain = found["against_pass_at_1"]
+            below, above = gain["interval95"] or (float("nan"), float("nan"))
+            lines.append(
+                f"{head}{point['value']:>8.3f}  {f'{low:.3f} to {high:.3f}':<16}{point['undecided']:>10.1%}"
+                f"{gain['difference']:>+9.3f} ({below:+.3f} to {above:+.3f})  {label} of {n}"
+            )
+    if not lines:
+        return []
+    title = f"{'student':<14}{'benchmark':<14}{'right':>8}  {'95% interval':<16}{'undecided':>10}  against pass@1 (95% interval)"
+    return ["", "one answer chosen among the n samples", title, *lines, ""]

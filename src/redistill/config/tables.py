@@ -169,8 +169,6 @@ class CorpusSettings(Settings):
     sources: list[Plugin] = Field(min_length=1)
     max_problems: int | None = Field(None, gt=0)
     dev_fraction: float = Field(0.05, ge=0, lt=1)
-    # question: problems about steps of one question (source step-judgements) are held out together
-    split_by: Literal["problem", "question"] = "problem"
     shards: int | None = Field(None, gt=0, le=100_000)
     near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
     near_threshold: float = Field(0.8, gt=0, le=1)
@@ -407,6 +405,7 @@ class EvaluateSettings(Settings):
     prefill: str = ""  # the opening of every completion, put there by us and stored with it: `<think>` in the paper
     verifier: Plugin = Plugin(name="cascade")
     strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
+    choose: list[Plugin] = Field(default_factory=list)  # ways to choose one of the n samples, each scored
 
     @field_validator("benchmarks", mode="before")
     @classmethod

@@ -32,7 +32,7 @@ def paired_difference(
     student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
     `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
     the interval leaves out 0 and at least six problems differ. `mean_score` compares the scores of a graded verifier in the same
-    way, where both have them. Errors: OperatorError where the problems differ.
+    way, `choose` the answers that a choice takes (choose.py), where both have them. Errors: OperatorError where the problems differ.
     """
     a, b = scores_a["per_problem"], scores_b["per_problem"]
     if a.keys() != b.keys():
@@ -40,8 +40,7 @@ def paired_difference(
     ids = sorted(a)
     mean_a = np.array([sum(a[id]) / len(a[id]) for id in ids])
     mean_b = np.array([sum(b[id]) / len(b[id]) for id in ids])
-    differences = mean_a - mean_b
-    interval = difference_interval(differences)
+    found = difference_of(dict(zip(ids, mean_a)), dict(zip(ids, mean_b)), names)
     solved_a, solved_b = mean_a > 0.5, mean_b > 0.5
     flips = {
         "both": int((solved_a & solved_b).sum()),
@@ -49,22 +48,32 @@ def paired_difference(
         "only_b": int((~solved_a & solved_b).sum()),
         "neither": int((~solved_a & ~solved_b).sum()),
     }
-    difference = float(differences.mean())
+    return {
+        "names": list(names),
+        **found,
+        "flips": flips,
+        "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
+        **_graded(scores_a, scores_b, names),
+        **_by_choice(scores_a, scores_b, names),
+    }
+
+
+def difference_of(a: Mapping[str, float], b: Mapping[str, float], names: tuple[str, str]) -> dict[str, Any]:
+    """The mean of a minus the mean of b over the same problems, of any values between 0 and 1, with its interval and whether it may
+    be claimed; see `paired_difference`."""
+    differences = np.array([a[id] - b[id] for id in sorted(a)])
+    interval, difference = difference_interval(differences), float(differences.mean())
     differing = int((differences != 0).sum())
     is_claimed = interval is not None and not interval[0] <= 0 <= interval[1] and differing >= _MIN_DIFFERING
     return {
-        "names": list(names),
         "difference": difference,
         "interval95": interval,
-        "num_problems": len(ids),
+        "num_problems": len(a),
         "num_above": int((differences > 0).sum()),
         "num_below": int((differences < 0).sum()),
-        "num_equal": len(ids) - differing,
-        "flips": flips,
-        "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
+        "num_equal": len(a) - differing,
         "is_claimed": is_claimed,
-        "sentence": _sentence(difference, interval, len(ids), differing, names, is_claimed),
-        **_graded(scores_a, scores_b, names),
+        "sentence": _sentence(difference, interval, len(a), differing, names, is_claimed),
     }
 
 
@@ -73,19 +82,21 @@ def _graded(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tup
     a, b = scores_a.get("per_problem_scores"), scores_b.get("per_problem_scores")
     if a is None or b is None:
         return {}
-    differences = np.array([np.mean(a[id]) - np.mean(b[id]) for id in sorted(a)])
-    interval, difference = difference_interval(differences), float(differences.mean())
-    differing = int((differences != 0).sum())
-    is_claimed = interval is not None and not interval[0] <= 0 <= interval[1] and differing >= _MIN_DIFFERING
-    sentence = _sentence(difference, interval, len(a), differing, names, is_claimed)
-    return {
-        "mean_score": {
-            "difference": difference,
-            "interval95": interval,
-            "is_claimed": is_claimed,
-            "sentence": f"mean score: {sentence}",
-        }
-    }
+    found = difference_of({id: float(np.mean(a[id])) for id in a}, {id: float(np.mean(b[id])) for id in b}, names)
+    return {"mean_score": {**found, "sentence": f"mean score: {found['sentence']}"}}
+
+
+def _by_choice(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:
+    """{"choose": {label: the same of the answer that a choice takes}} for choices that both have, among equally many samples."""
+    a, b = scores_a.get("per_problem_choose", {}), scores_b.get("per_problem_choose", {})
+    n = scores_a.get("num_samples")
+    both = [label for label in a if label in b and n == scores_b.get("num_samples")]
+    found = {label: difference_of(a[label], b[label], names) for label in both}
+    return (
+        {"choose": {label: {**one, "sentence": f"{label} of {n}: {one['sentence']}"} for label, one in found.items()}}
+        if found
+        else {}
+    )
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:

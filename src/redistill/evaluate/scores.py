@@ -11,11 +11,13 @@ sample is an error, never a failure of the student.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from redistill.errors import OperatorError
+from redistill.evaluate.choose import choose_scores
 from redistill.evaluate.intervals import mean_interval
 from redistill.evaluate.metrics import METRICS, Samples, is_correct, pass_at_k
 from redistill.records import Group, Outcome, Trace
@@ -26,7 +28,7 @@ from redistill.verify.relevance import has_gold
 STRICT = "strict"  # the name of the verdict of the same verifier that read answers only where the prompt asked for them
 
 
-def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
+def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]] | None = None) -> dict[str, Any]:
     """All scores of one student whose n samples a problem carry sample_index 0..n-1 and the joined verdict.
 
     Shares, not percent. `interval95`: over problems, by `mean_interval`. The two errors of pass_at_1 answer two questions:
@@ -36,16 +38,12 @@ def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
     what follows are over all samples of the gradable problems; `strict` is there where the verdicts of a strict parse are. A problem without a gold answer is left out and counted:
     that is a matter of the gold alone, else a student whose gibberish nobody can grade would be scored on fewer
     problems than the others. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
+    choices: ways to choose one of the n, bound (choose.py); what they are worth stands under `choose`.
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
     """
     if n < 1:
         raise OperatorError(f"evaluate needs n of 1 or more (here: n={n}).")
-    table, without_gold = _samples_by_problem(groups, n)
-    graded = {id: samples for id, samples in table.items() if id not in without_gold}
-    if not graded:
-        raise OperatorError(
-            f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
-        )
+    table, graded = _gradable(groups, n)
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
     columns: dict[str, list[float | None]] = {
         name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()
@@ -78,9 +76,26 @@ def score(groups: Iterable[Group], *, n: int) -> dict[str, Any]:
         "unfinished_thinking_rate": _share(traces, is_unfinished_thinking),
         "repetition_rate": _share(traces, lambda t: repeats(t.completion)),
         **_tokens(traces),
+        **choose_scores(graded, choices or {}),
         "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},
         **({"per_problem_scores": _scores(graded)} if found["mean_score"]["value"] is not None else {}),
     }
+
+
+def score_choices(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]]) -> dict[str, Any]:
+    """What `score` says under `choose` and `per_problem_choose` of these choices, and nothing else."""
+    return choose_scores(_gradable(groups, n)[1], choices)
+
+
+def _gradable(groups: Iterable[Group], n: int) -> tuple[dict[str, Samples], dict[str, Samples]]:
+    """The samples of every problem, and of those that have a gold answer; OperatorError where there is none."""
+    table, without_gold = _samples_by_problem(groups, n)
+    graded = {id: samples for id, samples in table.items() if id not in without_gold}
+    if not graded:
+        raise OperatorError(
+            f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
+        )
+    return table, graded
 
 
 def _scores(graded: Mapping[str, Samples]) -> dict[str, list[float]]:

@@ -10,12 +10,14 @@ What is drawn is kept at once (rollout/journal.py), what is judged is kept by th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from redistill.config.binding import bind, options_of
 from redistill.config.tables import BenchmarkSettings, EvaluateSettings, Evaluation, Plugin, Recipe
 from redistill.evaluate import BENCHMARKS, score
+from redistill.evaluate.choose import bind_choices, reads_logprobs
 from redistill.evaluate.scores import STRICT
 from redistill.io.atomic import write_json
 from redistill.io.progress import bar, say
@@ -32,8 +34,14 @@ ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn 
 
 
 def sampling_of(settings: EvaluateSettings) -> Sampling:
-    """How a recipe draws its samples."""
-    return Sampling(settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+    """How a recipe draws its samples; with log-probabilities where it chooses by them."""
+    sampling = Sampling(settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+    return replace(sampling, logprobs=any(map(reads_logprobs, settings.choose)))
+
+
+def choices_key(settings: EvaluateSettings) -> dict[str, Any]:
+    """What the choices add to the key of scores; nothing where there are none."""
+    return {"choose": [choice.model_dump() for choice in settings.choose]} if settings.choose else {}
 
 
 def eval_settings_for(
@@ -55,7 +63,7 @@ def eval_settings_for(
 def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> dict[str, Any]:
     """How a benchmark was asked and judged, for the ledger, the scores and the page; `prefill` opens every completion."""
     template, verifier, _, anchors = eval_settings_for(benchmark, recipe)
-    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
+    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose"})
     asked = {"template": template, "chat": recipe.prompt.for_evaluation.chat, "seed": recipe.seed}
     return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
 
@@ -101,13 +109,19 @@ def run_evaluation(
     room.finish(len(shards))
 
 
-def write_scores(room: StageFolder, *, n: int, word: str = "evaluate", **facts: Any) -> dict[str, Any]:
+def write_scores(
+    room: StageFolder, *, n: int, choose: Sequence[Plugin] = (), word: str = "evaluate", **facts: Any
+) -> dict[str, Any]:
     """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
-    scores = {**facts, **score(room.read("groups"), n=n)}
+    choices = bind_choices(choose, "evaluate.choose")
+    scores = {**facts, **score(room.read("groups"), n=n, choices=choices)}
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = "" if error is None else f" ± {error:.3f} (SEM, ddof 1, over {scores['num_problems']} problems)"
     say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
+    for label, chosen in scores.get("choose", {}).items():
+        if "why" in chosen:
+            say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out, for {chosen['why']}")
     return scores
 
 

@@ -79,6 +79,11 @@ class Plan:
         sampling = sampling_of(self.recipe.evaluate)
         return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
 
+    def probe_config(self) -> EvalConfig:
+        """How a guard's probe asks, on dev. It chooses among no samples, so nothing that is trained depends on `evaluate.choose`."""
+        config = self.eval_config(BenchmarkSettings())
+        return replace(config, sampling=replace(config.sampling, logprobs=False))
+
     def feeding(self, step: str) -> str:
         """The stage whose groups `verify`, `score` or `select` reads."""
         return feeding(self.recipe, step)
@@ -98,7 +103,7 @@ class Plan:
             return nullcontext()
         dev = StageFolder(folder / "select", "").read("dev")
         problems = subsample(dev, settings.guard.probe_problems, self.recipe.seed)
-        config = self.eval_config(BenchmarkSettings())
+        config = self.probe_config()
         config = replace(config, judge=with_index(folder, config.judge))
         return dev_probe(config, settings.guard, sorted(problems, key=lambda problem: problem.id))
 

@@ -22,6 +22,7 @@ from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
+from redistill.evaluate.choose import CHOICES, bind_choices
 from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
@@ -55,6 +56,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "train.*.rollouts.verifier": VERIFIERS,
     "evaluate.engine": ENGINES,
     "evaluate.verifier": VERIFIERS,
+    "evaluate.choose": CHOICES,
     "evaluate.benchmarks.verifier": VERIFIERS,
     "diagnosis": DIAGNOSES,
     "tracking": TRACKERS,
@@ -127,6 +129,7 @@ def find_parts(
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
     if engine is not None:
         collector.try_call(_check_engine, recipe, critics)
+    collector.try_call(bind_choices, recipe.evaluate.choose, "evaluate.choose")
     diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
     trackers = bound_list("tracking", recipe.tracking, "tracking")
     for settings, tracker in zip(recipe.tracking, trackers):

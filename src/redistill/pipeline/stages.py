@@ -17,7 +17,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
 from redistill.evaluate import load_benchmark, paired_difference, subsample
-from redistill.evaluate.stage import description, run_evaluation, write_scores
+from redistill.evaluate.stage import choices_key, description, run_evaluation, write_scores
 from redistill.io.atomic import read_json, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import bar, say
@@ -44,7 +44,7 @@ from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
-from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
+from redistill.select import compare, describe, explain_empty, is_dev, select_shard
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
 from redistill.select.stage import encode, rank_shard, select_part, sides_against_labels, with_cuts
@@ -85,7 +85,7 @@ def corpus_stage(plan: Plan) -> list[Stage]:
     settings = values(
         files=list(plan.inputs.values()),
         seed=recipe.seed,
-        corpus=table(recipe.corpus, "dev_fraction", "split_by", "decontaminate", *paths),
+        corpus=table(recipe.corpus, "dev_fraction", "decontaminate", *paths),
         leaks=benchmark_leaks.identity(recipe, plan.avoided),
     )
     return [Stage("corpus", settings=settings, run=run_corpus, uses=(*plan.sources,))]
@@ -117,7 +117,6 @@ def run_corpus(run: Run) -> None:
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
     )
     _check_traces(ledger, run.plan)
-    check_split(run.recipe, folder.read("groups"))
 
 
 def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
@@ -226,7 +225,6 @@ def select_stage(plan: Plan) -> list[Stage]:
     shared = values(
         prompt=recipe.prompt.for_training,
         dev_fraction=recipe.corpus.dev_fraction,
-        split_by=recipe.corpus.split_by,
         seed=recipe.seed,
         context=plan.context,
         template=plan.render.keywords["template"],
@@ -269,7 +267,7 @@ def run_select(run: Run) -> None:
         shared: dict[str, Any] = {
             "render": plan.render,
             "encode": partial(encode, plan.tokenizer),
-            "is_dev": split_of(run.recipe),
+            "is_dev": partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
             "examples": settings.examples,
             "keep_truncated": settings.truncated_correct == "keep",
             "bound_filters": plan.filters,
@@ -373,7 +371,7 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
         recipe.prompt.for_evaluation.chat != recipe.prompt.for_training.chat
     )  # else the rows' key holds it
     chat = {"chat": recipe.prompt.for_evaluation.chat} if asked_otherwise else {}
-    return {"probe": sampling, "limits": limits, "asked": {**asked(plan.eval_config(BenchmarkSettings())), **chat}}
+    return {"probe": sampling, "limits": limits, "asked": {**asked(plan.probe_config()), **chat}}
 
 
 def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None) -> None:
@@ -468,7 +466,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     ]
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", *transport),
+        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", *transport),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
@@ -491,7 +489,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
         Stage(
             f"{answers}/scores",
             inputs=(answers,),
-            settings=values(n=recipe.evaluate.n, seed=recipe.seed),
+            settings=values(n=recipe.evaluate.n, seed=recipe.seed, **choices_key(recipe.evaluate)),
             run=partial(run_scores, name=name, benchmark=benchmark),
             command="evaluate",
             path=f"{answers}/scores.json",
@@ -542,8 +540,8 @@ def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     folder = stage_folder(run, f"evaluate/{name}/{benchmark.name}")
     if (folder.folder / "scores.json").exists():
         return
-    described = description(benchmark, run.recipe)
-    write_scores(folder, n=run.recipe.evaluate.n, model=name, benchmark=benchmark.name, settings=described)
+    evaluate, described = run.recipe.evaluate, description(benchmark, run.recipe)
+    write_scores(folder, n=evaluate.n, choose=evaluate.choose, model=name, benchmark=benchmark.name, settings=described)
 
 
 def run_comparisons(run: Run) -> None:

@@ -1,17 +1,20 @@
 """Problems -> Groups of a student's answers, not verified yet."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redistill.config.tables import LimitSettings
 from redistill.io.executors import cores
-from redistill.records import Group, Problem
+from redistill.records import Group, Problem, Trace
 from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, Sampling, requests_for, traces_of
 from redistill.verify.pool import VerifierPool
+
+MEAN_LOGPROB = "mean_logprob"  # the score under which a sample's mean log-probability per token is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,19 @@ def answered(
     journal: Path | None = None,
     tell: Callable[[Sample], None] = lambda sample: None,
 ) -> Iterator[Group]:
-    """The problems with the student's n samples each, not judged yet."""
+    """The problems with the student's n samples each, not judged yet. Where the sampling finds log-probabilities, a sample has
+    the score `mean_logprob`."""
     n = exam.sampling.n
     asked = [requests_for(p, exam.render(p), exam.sampling, seed=exam.seed) for p in problems]
     flat = [request for requests in asked for request in requests]
     samples = draw(exam.engine, student, flat, exam.sampling, journal=journal, tell=tell)
     for place, (problem, requests) in enumerate(zip(problems, asked)):
         mine = samples[place * n : (place + 1) * n]
-        yield Group(problem, traces_of(problem, mine, requests, exam.sampling, author=author))
+        traces = traces_of(problem, mine, requests, exam.sampling, author=author)
+        yield Group(problem, tuple(map(_with_mean_logprob, traces, mine)))
+
+
+def _with_mean_logprob(trace: Trace, sample: Sample) -> Trace:
+    if not sample.logprobs:
+        return trace
+    return replace(trace, scores={**trace.scores, MEAN_LOGPROB: math.fsum(sample.logprobs) / len(sample.logprobs)})

@@ -115,7 +115,18 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
     if common:
         ids = in_common(tables[0], tables[1], names)
         tables = [{id: table[id] for id in ids} for table in tables]
-    hits = [{"per_problem": {id: list(row.hits) for id, row in table.items()}} for table in tables]
+    hits = [
+        {
+            "per_problem": {id: list(row.hits) for id, row in table.items()},
+            "num_samples": one["num_samples"],
+            "per_problem_choose": {
+                label: {id: values[id] for id in table}
+                for label, values in one.get("per_problem_choose", {}).items()
+                if table.keys() <= values.keys()  # a problem without a gold answer is in no score
+            },
+        }
+        for one, table in zip(scores, tables, strict=True)
+    ]
     found = paired_difference(hits[0], hits[1], names=names)
     only_a, only_b = flipped(tables[0], tables[1])
     texts = [_texts(room.read("groups"), {*only_a, *only_b}) for room in rooms]

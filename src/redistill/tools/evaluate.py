@@ -21,6 +21,7 @@ from redistill.config.user_plugins import code_identity
 from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file, load_benchmark, subsample
+from redistill.evaluate.choose import bind_choices
 from redistill.evaluate.stage import (
     EvalConfig,
     description,
@@ -66,6 +67,7 @@ def evaluate_model(
     name: str | None,
     runs_dir: Path,
     overrides: Sequence[str],
+    choose: Sequence[str] = (),
 ) -> Path:
     """The folder of `redistill evaluate` with these arguments; what is None takes its default of a recipe."""
     if base_url is not None and engine != "openai":
@@ -85,6 +87,7 @@ def evaluate_model(
             "engine": chosen,
             "benchmarks": [_benchmark_entry(text, max_problems) for text in benchmarks],
             **{key: value for key, value in sampling.items() if value is not None},
+            **({"choose": [read_value(text, f"--choose {text!r}") for text in choose]} if choose else {}),
         },
         "name": name or student_name,
     }
@@ -125,6 +128,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         raise OperatorError(f"--as {who!r}: a student's name is a folder of the run: letters, digits, . - and _.")
     problems, inputs = _problems(settings)
     engine = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
+    bind_choices(settings.evaluate.choose, "evaluate.choose")  # a slip is said before any work
     wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
     tokenizer: Any = loading.load_tokenizer(settings.student) if wants_tokenizer else None
     exams: dict[str, EvalConfig] = {}
@@ -155,7 +159,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
-            write_scores(room, n=settings.evaluate.n, **facts)
+            write_scores(room, n=settings.evaluate.n, choose=settings.evaluate.choose, **facts)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
@@ -200,7 +204,9 @@ def _check_free(folder: Path) -> None:
 def asked_identity(settings: Evaluation) -> Any:
     """What the answers depend on beside benchmark and code: the student's files, prompt, sampling, judge and seed. How a
     server is reached is left out."""
-    asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks"})
+    asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose"})
+    if sampling_of(settings.evaluate).logprobs:  # what is chosen by comes with the answers
+        asked["logprobs"] = True
     if settings.evaluate.engine.name == "openai":
         for option in TRANSPORT:
             asked["engine"]["options"].pop(option, None)

@@ -145,8 +145,11 @@ def _regraded(
         room.finish(len(shards))
     if benchmark == ROLLOUTS:
         return room
-    facts = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
-    write_scores(room, n=scores["num_samples"], word=f"regrade ({label})", **facts)
+    facts: dict[str, Any] = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
+    recipe = read_yaml(run / "recipe.yaml") if (run / "recipe.yaml").exists() else {}
+    chosen = (recipe.get("evaluate") or {}).get("choose") or []
+    choose = [Plugin.model_validate(choice) for choice in chosen]
+    write_scores(room, n=scores["num_samples"], choose=choose, word=f"regrade ({label})", **facts)
     return room
 
 

@@ -3,16 +3,17 @@
 score_table(Path("runs/quickstart"))["comparisons"][0]["sentence"]
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from redistill.errors import OperatorError
 
 
-def score_table(folder: Path) -> dict[str, Any]:
+def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
     """Scores and comparisons of a run, from its files; an operator's error where there are none.
 
-    Where the recipe names nothing to score on, there are none either, and `unscored` says why and what to write."""
+    choose: ways to choose among the stored samples, names or tables as in a recipe, scored beside those of the recipe. Where the recipe names nothing to score on, there are none either, and `unscored` says why and what to write."""
     from redistill.io.atomic import read_json, read_yaml
     from redistill.io.stage_folder import check_layout
     from redistill.report.unscored import why_unscored
@@ -33,6 +34,30 @@ def score_table(folder: Path) -> dict[str, Any]:
         return {"run": str(folder), "scores": [], "comparisons": [], "unscored": why}
     if not files:
         raise OperatorError(f"{folder} holds no scores; run its recipe to the stage `evaluate`.")
-    scores = [{k: v for k, v in read_json(path).items() if k != "per_problem"} for path in files]
+    scores = [_scores(path, _bound(choose)) for path in files]
     comparisons = folder / "evaluate" / "comparisons.json"
     return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}
+
+
+def _bound(choose: Sequence[str]) -> dict[str, Any]:
+    """The choices with their options bound. Imported here: `scores` of a run answers at once, and so does --help."""
+    if not choose:
+        return {}
+    from redistill.config.parsing import read_plugin
+    from redistill.evaluate.choose import bind_choices
+
+    return bind_choices([read_plugin(text, f"choose {text!r}") for text in choose], "choose")
+
+
+def _scores(path: Path, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scores.json says of the whole benchmark, with the choices that are asked for now."""
+    from redistill.io.atomic import read_json
+
+    scores = read_json(path)
+    if choices:
+        from redistill.evaluate.scores import score_choices
+        from redistill.io.stage_folder import StageFolder
+
+        found = score_choices(StageFolder(path.parent, "").read("groups"), n=scores["num_samples"], choices=choices)
+        scores["choose"] = {**scores.get("choose", {}), **found["choose"]}
+    return {key: value for key, value in scores.items() if key not in ("per_problem", "per_problem_choose")}

@@ -115,7 +115,7 @@ def _notes_on(table: Row) -> dict[str, Any]:
     said = {
         "finish_reason": fields.finish_of(table),
         "verdicts": verdicts,
-        "scores": {**fields.scores(table.get("scores")), **({} if score is None else {"score": score})},
+        "scores": {} if score is None else {"score": score},  # a score that is no finite number is not known
         "author": fields.author_of(table),
         "spans": table.get("spans"),
         "notes": table.get("notes"),
