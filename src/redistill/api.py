@@ -209,6 +209,32 @@ def regrade(
     )
 
 
+def score(
+    file: str | Path,
+    scorers: "Sequence[str | Mapping[str, Any]]",
+    *,
+    out: str | Path,
+    source: str = "traces",
+    student: str | Path | None = None,
+    template: str = "plain",
+    chat: bool = False,
+    seed: int = 0,
+    code: Sequence[str | Path] = (),
+) -> dict[str, Any]:
+    """Score the traces of a file and write them with scores, spans and notes to `out`, which the source `traces` reads.
+
+    scorers: entries of a recipe's `score`. student: the model of scorers that ask for the student; template, chat: how a
+    problem is asked. Returns the counts of problems and traces, and per scorer of those without a score by reason.
+    """
+    _load(code)
+    from redistill.tools.score_file import score_file
+
+    return score_file(
+        Path(file), scorers, out=Path(out), source=source, student=None if student is None else str(student),
+        template=template, chat=chat, seed=seed,
+    )  # fmt: skip
+
+
 def show(path: str | Path, number: int = 0) -> Any:
     """Record `number` (0 the first, negative from the end) of any file that a run wrote, as plain data."""
     from redistill.tools.show import one_record

@@ -42,7 +42,7 @@ def wrong(**scores):
 SHARED = {
     "render": lambda problem: problem.statement,
     "encode": lambda texts: [[1]] * len(texts),
-    "is_dev": lambda id: False,
+    "is_dev": lambda problem: False,
 }
 
 

@@ -38,7 +38,7 @@ def select(groups, settings=ALL, dev=(), **more):
         groups,
         render=lambda problem: problem.statement,
         encode=lambda texts: [[1] * len(text.split()) for text in texts],
-        is_dev=lambda id: id in dev,
+        is_dev=lambda problem: problem.id in dev,
         pairing=certain,
         labelled=settings,
         **more,

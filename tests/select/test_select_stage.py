@@ -65,7 +65,7 @@ def select(groups, dev=(), pairing=certain, most=None, most_prompt=None, bound_f
         groups,
         render=lambda p: render(p, TEMPLATES["bare"]),
         encode=encode_words,
-        is_dev=lambda id: id in dev,
+        is_dev=lambda problem: problem.id in dev,
         pairing=pairing,
         bound_filters=[*lengths, *bound_filters],
         **options,

@@ -77,7 +77,7 @@ def run(tmp_path_factory):
         groups,
         render=lambda problem: problem.statement,
         encode=lambda texts: [[zlib.crc32(word.encode()) % 10**6 for word in text.split()] for text in texts],
-        is_dev=lambda id: id == HELD_OUT.id,
+        is_dev=lambda problem: problem.id == HELD_OUT.id,
         pairing=partial(certain, max_pairs=2),
         bound_filters=[
             BoundFilter(partial(completion_length, most=9), frozenset(PARTS)),

@@ -35,6 +35,10 @@ from redistill.verify.answers import ANCHORS, extract, find_answer, weigh
         (r'{"answer": "\\frac{1}{2}"}', r"\frac{1}{2}"),
         (r'{"answer": "\frac{1}{2} \times 3"}', r"\frac{1}{2} \times 3"),  # invalid JSON: one backslash
         (r'{"reasoning": "so \\boxed{48}", "answer": "49"}', "49"),
+        ('{"İsim": "x", "Final_Answer": 7}', "7"),  # İ has two small letters: places behind it must not move
+        ("YANIT: 42", "42"),
+        ("```python\nx = 1\nprint(x)\n````\nThe answer is 5.", "5"),  # a fence ends at a longer mark too
+        ("~~~\n```\nx = 1\n~~~\nThe answer is 5.", "5"),
     ],
 )
 def test_an_anchor_makes_an_answer(completion: str, answer: str) -> None:
@@ -85,8 +89,12 @@ def test_boxes_may_be_nested() -> None:
         "\\" * 3_000_000,
         r"\boxed" + " " * 3_000_000,
         "\0" * 1_000_000 + "\ud800" * 1_000_000,
+        "`" * 2_000_000 + "\n" + "~" * 2_000_000,
+        "```\n" * 400_000,
+        "````x\n" + "```\n" * 400_000,
+        "answer" * 500_000 + 'answer"' * 300_000,
     ],
-    ids=range(12),
+    ids=range(16),
 )
 def test_megabytes_of_nonsense_take_linear_time(text: str) -> None:
     started = time.perf_counter()

@@ -86,6 +86,11 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "bad_image_path": ("corpus.sources", "name pictures by paths below the folder of the data file"),
     "missing_image": ("corpus.sources", "put the picture where its path says, from the folder of the data file"),
+    "unlabelled_step": (
+        "corpus.sources",
+        "nothing is wrong: nobody has judged the step, such as those behind the first error",
+    ),
+    "too_many_steps": ("corpus.sources", "raise `max_previous` of the source"),
     "task_excluded": ("corpus.sources", "list the row's task in the source's `tasks`"),
     # select: what decides before any filter
     "held_out_for_dev": ("corpus.dev_fraction", "lower corpus.dev_fraction or bring more problems"),

@@ -169,6 +169,8 @@ class CorpusSettings(Settings):
     sources: list[Plugin] = Field(min_length=1)
     max_problems: int | None = Field(None, gt=0)
     dev_fraction: float = Field(0.05, ge=0, lt=1)
+    # question: problems about steps of one question (source step-judgements) are held out together
+    split_by: Literal["problem", "question"] = "problem"
     shards: int | None = Field(None, gt=0, le=100_000)
     near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
     near_threshold: float = Field(0.8, gt=0, le=1)

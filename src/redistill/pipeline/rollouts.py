@@ -26,7 +26,7 @@ from redistill.pipeline.retrieval import with_index
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
-from redistill.select import PAIRINGS, is_dev
+from redistill.select import PAIRINGS, split_of
 from redistill.train import needs_pairs
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.objectives import needs_mismatched
@@ -151,6 +151,7 @@ def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
     config, recipe = eval_config_of(plan, name), plan.recipe
     return {
         "dev_fraction": recipe.corpus.dev_fraction,
+        "split_by": recipe.corpus.split_by,
         "prompt": table(recipe.prompt.for_evaluation),
         "template": config.render.keywords["template"],
         "sampling": dataclasses.asdict(config.sampling),
@@ -207,8 +208,8 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
     """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
     needs one, which is said."""
     before = StageFolder(folder / feeding(recipe, "verify"), "")
-    fraction, seed = recipe.corpus.dev_fraction, recipe.seed
-    found = [g.problem for g in before.read("groups") if not is_dev(g.problem.id, seed=seed, dev_fraction=fraction)]
+    is_held = split_of(recipe)
+    found = [g.problem for g in before.read("groups") if not is_held(g.problem)]
     asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound.rewards)]
     if len(asked) < len(found):
         say(

@@ -79,15 +79,21 @@ def score_stages(plan: "Plan") -> list[Stage]:
 
 def scorer_settings(plan: "Plan", settings: ScorerSettings, function: partial[Any]) -> dict[str, Any]:
     """What the marks of a scorer depend on: its options, the files of a model on this machine, and what it names."""
+    found = option_settings(settings)
+    for name in needs_of(function):
+        value = NEEDS[name]
+        if value is not None:
+            found |= value(plan)
+    return found
+
+
+def option_settings(settings: ScorerSettings) -> dict[str, Any]:
+    """A scorer's name and the options that decide its results; of a model on this machine also the checksums of its files."""
     options = {name: value for name, value in settings.options.items() if name not in NON_RESULT_OPTIONS}
     found: dict[str, Any] = {"name": settings.name, "into": settings.folder, "options": options}
     model = options.get("model")
     if isinstance(model, str) and Path(model).expanduser().is_dir():
         found["model_files"] = _files(Path(model).expanduser())
-    for name in needs_of(function):
-        value = NEEDS[name]
-        if value is not None:
-            found |= value(plan)
     return found
 
 
@@ -122,6 +128,7 @@ NEEDS: Mapping[str, "Callable[[Plan], dict[str, Any]] | None"] = {
     "_student": _of_student,
     "_prompt": lambda plan: {"prompt": plan.recipe.prompt.for_training.model_dump(mode="json")},
     "_config": _of_config,
+    "_all_groups": None,
     "_cache": None,
     "_held": None,
 }
@@ -136,6 +143,7 @@ def given(run: Run, settings: ScorerSettings, function: partial[Any]) -> partial
         "_student": lambda: Student(partial(_base, run), str(recipe.student.model or ""), owned=True),
         "_prompt": lambda: recipe.prompt.for_training,
         "_config": lambda: _config(run),
+        "_all_groups": lambda: partial(StageFolder(run.folder / run.plan.feeding("score"), "").read, "groups"),
         "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",
         "_held": dict,
     }

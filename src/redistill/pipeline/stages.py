@@ -44,7 +44,7 @@ from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT, Student
 from redistill.rollout.answer import EvalConfig
-from redistill.select import compare, describe, explain_empty, is_dev, select_shard
+from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
 from redistill.select.stage import encode, rank_shard, select_part, sides_against_labels, with_cuts
@@ -85,7 +85,7 @@ def corpus_stage(plan: Plan) -> list[Stage]:
     settings = values(
         files=list(plan.inputs.values()),
         seed=recipe.seed,
-        corpus=table(recipe.corpus, "dev_fraction", "decontaminate", *paths),
+        corpus=table(recipe.corpus, "dev_fraction", "split_by", "decontaminate", *paths),
         leaks=benchmark_leaks.identity(recipe, plan.avoided),
     )
     return [Stage("corpus", settings=settings, run=run_corpus, uses=(*plan.sources,))]
@@ -117,6 +117,7 @@ def run_corpus(run: Run) -> None:
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
     )
     _check_traces(ledger, run.plan)
+    check_split(run.recipe, folder.read("groups"))
 
 
 def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
@@ -225,6 +226,7 @@ def select_stage(plan: Plan) -> list[Stage]:
     shared = values(
         prompt=recipe.prompt.for_training,
         dev_fraction=recipe.corpus.dev_fraction,
+        split_by=recipe.corpus.split_by,
         seed=recipe.seed,
         context=plan.context,
         template=plan.render.keywords["template"],
@@ -267,7 +269,7 @@ def run_select(run: Run) -> None:
         shared: dict[str, Any] = {
             "render": plan.render,
             "encode": partial(encode, plan.tokenizer),
-            "is_dev": partial(is_dev, seed=run.recipe.seed, dev_fraction=run.recipe.corpus.dev_fraction),
+            "is_dev": split_of(run.recipe),
             "examples": settings.examples,
             "keep_truncated": settings.truncated_correct == "keep",
             "bound_filters": plan.filters,

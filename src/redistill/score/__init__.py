@@ -10,17 +10,19 @@ A scorer is a function (groups, *, options) -> list[Group]. Beside its options i
     _student: Student | None         called, it gives the student before training, (model, tokenizer); None without a recipe
     _prompt: PromptText              how a problem is asked in training
     _config: EvalConfig | None       how students are sampled and judged in evaluation; None without a recipe
+    _all_groups: Callable[[], ...]   all groups that will come, to say what a paid scorer costs before its first call
     _cache: Path                     a file for replies that were paid for
     _held: dict[str, Any]            what the scorer keeps from shard to shard, such as a loaded model
 
 Only what it names is part of its cache key. It returns the groups that it was given, with scores, spans and notes added
 (marks.py); it may add traces that it drew itself and entries to a problem's metadata. A trace that it cannot score gets a
-reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a hand-worked test, a line in docs/plugins.md.
+reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a hand-worked test, a line in docs/recipes.md.
 """
 
 from collections.abc import Callable
 
 from redistill.records import Group
+from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.perplexity import perplexity
 from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
@@ -38,5 +40,6 @@ __all__ = [
 ]
 
 SCORERS: dict[str, Callable[..., list[Group]]] = {
+    "label": label,
     "perplexity": perplexity,
 }

@@ -7,7 +7,7 @@ filters.py what may not stay; room.py joins them over one shard; statistics.py c
 from redistill.select.empty import explain_empty
 from redistill.select.filters import FILTERS
 from redistill.select.pairing import PAIRINGS
-from redistill.select.split import is_dev
+from redistill.select.split import check_split, held_out, is_dev, split_of
 from redistill.select.stage import BoundFilter, select_shard
 from redistill.select.statistics import compare, describe, table_text
 
@@ -15,10 +15,13 @@ __all__ = [
     "FILTERS",
     "PAIRINGS",
     "BoundFilter",
+    "check_split",
     "compare",
     "describe",
     "explain_empty",
+    "held_out",
     "is_dev",
     "select_shard",
+    "split_of",
     "table_text",
 ]

@@ -45,7 +45,7 @@ def select_shard(
     *,
     render: Callable[[Problem], str],
     encode: Encode,
-    is_dev: Callable[[str], bool],
+    is_dev: Callable[[Problem], bool],
     pairing: Callable[..., Pairs | str],
     examples: str = "all",
     keep_truncated: bool = False,
@@ -96,7 +96,7 @@ def select_shard(
         pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, books) * chosen.times
         for name, policy in compared.items():
             candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids)
-    dev = [p for g in there.groups if is_dev(g.problem.id) for p in _held_out(g, books)]
+    dev = [p for g in there.groups if is_dev(g.problem) for p in _held_out(g, books)]
     for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
         decided = (t for g in there.train for t in g.traces if t.verdict.outcome is outcome)
         books.tallies[name].update(_bin(_tokens(t)) for t in decided)
@@ -111,7 +111,7 @@ def select_shard(
         del books.accounts["labelled"]
     else:
         streams["labelled"] = (Example, for_critics)
-        held = (trace for group in there.groups if is_dev(group.problem.id) for trace in group.traces)
+        held = (trace for group in there.groups if is_dev(group.problem) for trace in group.traces)
         for trace in held:
             books.drop("labelled", trace.id, "held_out_for_dev")
     return Shard(streams, books.accounts, books.dropped, books.tallies)
@@ -122,7 +122,7 @@ def rank_shard(
     *,
     render: Callable[[Problem], str],
     encode: Encode,
-    is_dev: Callable[[str], bool],
+    is_dev: Callable[[Problem], bool],
     choice: Choice,
     examples: str = "all",
     keep_truncated: bool = False,
@@ -143,13 +143,17 @@ class _Prepared:
     """A shard's groups with their columns, and of those that are trained on the prompts and all token ids."""
 
     def __init__(
-        self, groups: Iterable[Group], render: Callable[[Problem], str], encode: Encode, is_dev: Callable[[str], bool]
+        self,
+        groups: Iterable[Group],
+        render: Callable[[Problem], str],
+        encode: Encode,
+        is_dev: Callable[[Problem], bool],
     ) -> None:
         groups = list(groups)
         self.token_ids = encode_all({t.id: t.completion for g in groups for t in g.traces}, encode)
         lengths = {id: len(tokens) + END_OF_TURN_TOKENS for id, tokens in self.token_ids.items()}
         self.groups = [with_columns(g, {t.id: lengths[t.id] for t in g.traces}) for g in groups]
-        self.train = [g for g in self.groups if not is_dev(g.problem.id)]
+        self.train = [g for g in self.groups if not is_dev(g.problem)]
         self.prompts = {g.problem.id: render(g.problem) for g in self.train}
         self.prompt_tokens = {id: len(tokens) for id, tokens in encode_all(self.prompts, encode).items()}
 

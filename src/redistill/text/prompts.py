@@ -12,6 +12,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.records import Problem
+from redistill.text.judgements import VERDICT_LINE
 
 # The paper's instruction for evaluation (Xu et al. 2025), to the letter of its code, two spaces included; the same text as
 # open-r1's MATH-500 prompt in lighteval.
@@ -70,6 +71,19 @@ QUERY_FORM = (
     '<think> your reasoning </think> <answer>{"query": "..."}</answer>\n\n'
 )
 
+# A step of a solution is judged in writing, after R-PRM (arXiv 2503.21295): five headed parts, a conclusion and a fixed last line, in
+# our own words. The problem of a source `step-judgements` holds the question, the previous steps and the step to judge.
+STEP_JUDGEMENT = (
+    "You are a careful teacher who checks one step of a student's solution. You are given the question, the student's previous steps "
+    "and the step to judge, called Now Step. Write your analysis under these five headings:\n"
+    "1. Previous Steps: go through them one after the other and say of each whether it holds.\n"
+    "2. Purpose: say what the Now Step does, and which part of the question it is for.\n"
+    "3. Data: name every number and fact that the Now Step uses, where it comes from, and whether it is used as it was given.\n"
+    "4. Consistency: say whether the Now Step agrees with the steps before it and with itself.\n"
+    "5. Calculation: do every calculation of the Now Step once more, where you can by the inverse operation.\n"
+    "Then write a conclusion. Its last line must be exactly this sentence, followed by Yes or No and nothing else:\n"
+)
+
 # Templates by name; each holds exactly one {problem}. A recipe may also write its own text with {problem} in it.
 TEMPLATES: dict[str, str] = {
     "bare": "{problem}",
@@ -77,6 +91,7 @@ TEMPLATES: dict[str, str] = {
     "paper": PAPER_INSTRUCTION + "\n\n{problem}\n\n",
     "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
     "choice": "{problem}\n\nReason step by step and put the letter of the right answer in \\boxed{}.\n\n",
+    "step-judgement": f"{STEP_JUDGEMENT}{VERDICT_LINE}\n\n{{problem}}\n\n",
     "query-rewrite": QUERY_REWRITE + QUERY_FORM,
     "next-item": NEXT_ITEM + QUERY_FORM,
 }

@@ -40,6 +40,11 @@ def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, nam
     """The recipe as YAML with comments. OperatorError where the file has no traces, where nothing says which are right, or
     where its gold answers contradict each other."""
     layout = found.best
+    if layout.source == "step-judgements":
+        raise OperatorError(
+            f"{traces} holds labelled steps and no written judgement of them (it reads as `step-judgements`); copy the recipe r-prm, "
+            "which trains a critic on such steps, and name this file in corpus.sources."
+        )
     if not layout.traces:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "

@@ -30,10 +30,11 @@ from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import student_address
-from redistill.records import DECIDED, Dropped, Group, Outcome, Problem, Trace
+from redistill.records import Dropped, Group, Outcome, Problem, Trace
 from redistill.rollout import ENGINES, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.tools.evaluate import has_chat_template, short_name
+from redistill.tools.traces_row import traces_row
 from redistill.verify.stage import judged
 
 AT_A_TIME = 64  # problems that are asked together: bounds what is held in memory
@@ -89,7 +90,7 @@ def rollout(
         for start in range(0, len(problems), AT_A_TIME):
             asked = problems[start : start + AT_A_TIME]
             for group in _answers(config, student, asked, pool, author, journal, until_right or 1):
-                file.write(json.dumps(row_of(group), ensure_ascii=False) + "\n")
+                file.write(json.dumps(traces_row(group), ensure_ascii=False) + "\n")
                 outcomes.update(str(trace.verdict.outcome) for trace in group.traces)
                 solved += any(trace.verdict.outcome is Outcome.correct for trace in group.traces)
                 progress.update(1)
@@ -205,27 +206,6 @@ def _answers(
 def _numbered(trace: Trace, before: int) -> Trace:
     index = before + int(trace.sampling["sample_index"])
     return dataclasses.replace(trace, sampling={**trace.sampling, "sample_index": index})
-
-
-def row_of(group: Group) -> dict[str, Any]:
-    """A problem and its answers as the source `traces` reads them."""
-    problem = group.problem
-    row: dict[str, Any] = {"problem": problem.statement, "answer": problem.answer, "source": problem.source}
-    if problem.metadata:
-        row["metadata"] = dict(problem.metadata)
-    row["generations"] = [
-        {
-            "text": trace.completion,
-            "teacher": trace.author,
-            "finish_reason": trace.finish_reason,
-            "num_tokens": trace.num_tokens,
-            "sampling": dict(trace.sampling),
-            **({"correct": trace.verdict.outcome is Outcome.correct} if trace.verdict.outcome in DECIDED else {}),
-            **({"pred": trace.verdict.extracted} if trace.verdict.extracted is not None else {}),
-        }
-        for trace in group.traces
-    ]
-    return row
 
 
 def _remove(lock: Path) -> None:

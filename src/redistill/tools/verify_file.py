@@ -73,7 +73,7 @@ def verify_file(
 
     count = 0
     with (
-        _writer(out) as write,
+        row_writer(out) as write,
         VerifierPool(
             chosen, workers=workers or os.cpu_count() or 1, timeout_seconds=timeout_seconds, memory_mb=memory_mb
         ) as pool,
@@ -131,7 +131,7 @@ def _columns(found: dict[str, Verdict]) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+def row_writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A function that writes a row; the file gets its name once it is whole. Nothing is written where `out` is None."""
     if out is None:
         yield lambda row: None

@@ -22,6 +22,7 @@ from redistill.verify.policy import check_policy, combine, verify_group
 from redistill.verify.pool import OUT_OF_TIME, VerifierPool
 from redistill.verify.reasoning_gym import check_installed, reasoning_gym
 from redistill.verify.retrieval import check_retrieval, retrieval
+from redistill.verify.verdict_line import verdict_line
 
 __all__ = [
     "CASCADE_VERSION",
@@ -56,6 +57,7 @@ __all__ = [
     "math_verify",
     "reasoning_gym",
     "retrieval",
+    "verdict_line",
     "verify_group",
 ]
 
@@ -66,6 +68,7 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "cascade": cascade,
     "reasoning-gym": reasoning_gym,
     "retrieval": retrieval,
+    "verdict-line": verdict_line,
 }
 
 # these read more than a gold answer, and judge also where there is none to compare with

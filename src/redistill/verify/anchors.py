@@ -40,6 +40,11 @@ class Place(NamedTuple):
     apart: tuple[str, ...] = ()
 
 
+def _small(text: str) -> str:
+    """The text in small letters, each at its place."""
+    return text.replace("İ", "i").lower()  # it alone would become two characters
+
+
 # --- values -----------------------------------------------------------------------------------------------------
 
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,6});")
@@ -57,6 +62,7 @@ _PLACEHOLDER = re.compile(
     r"(?:\s+(?:goes\s+)?here)?|x{3,}|\?+|_+|\.{2,}|…+|tbd|todo|placeholder|blank",
     re.IGNORECASE,
 )
+_NOTHING = re.compile(r"(?:[\s$*{}]|\\[,;:! ]|\\(?:text|mbox|phantom)\s*\{[^{}]*\})*")
 _DOTS = re.compile(r"\\(?:[lcd]?dots|square|Box|_+|phantom\s*\{[^{}]*\}|underline\s*\{\s*\})(?![A-Za-z])")
 
 
@@ -91,9 +97,7 @@ def is_placeholder(text: str) -> bool:
 def _place(start: int, end: int, text: str, **more: Any) -> Place:
     """The place of a value; void where nothing stands there, or the words of the format."""
     value = plain_value(text)
-    if not value or (
-        not re.sub(r"[\s$*{}]|\\[,;:! ]|\\(?:text|mbox|phantom)\s*\{[^{}]*\}", "", value) and "\\text" not in value
-    ):
+    if not value or (_NOTHING.fullmatch(value) and "\\text" not in value):
         return Place(start, end, None, "empty")
     return Place(start, end, None, "placeholder") if is_placeholder(value) else Place(start, end, value, **more)
 
@@ -212,7 +216,8 @@ def _list(from_last: list[Box]) -> str:
 # --- tags and JSON ----------------------------------------------------------------------------------------------
 
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:final[_ ]?)?(?:answer|ans)\s{0,3}>|(?-i:\[(/?)ANSWER\])", re.IGNORECASE)
-_JSON_KEY = re.compile(r"""["'](?:final[_ ]?)?answer["']\s*:\s*""", re.IGNORECASE)
+_JSON_KEY = re.compile(r"""answer["']\s*:\s*""", re.IGNORECASE)
+_FINAL = re.compile(r"""["']final[_ ]?\Z""", re.IGNORECASE)
 _JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _JSON_BARE = re.compile(r"'([^'\n]*)'|([^\s,}\]\"'`{\[][^\n,}]*)")
 _ARGUMENTS = re.compile(
@@ -231,14 +236,14 @@ def answer_tag(text: str) -> Place | None:
         if not closes:
             opening = tag
         elif opening:
-            last, opening = _tagged(text, opening.start(), opening.end(), tag.start(), tag.end()), None
+            last, opening = _tagged(opening.start(), tag.end(), text[opening.end() : tag.start()]), None
     if opening:
         return Place(opening.start(), opening.end(), None, "unclosed")
     return last
 
 
-def _tagged(text: str, start: int, inside: int, inside_end: int, end: int) -> Place:
-    content = text[inside:inside_end]
+def _tagged(start: int, end: int, content: str) -> Place:
+    """The place of what a tag or a JSON string holds; a box or `Answer:` in it is opened."""
     place = _place(start, end, content)
     inner = boxed(content) if "box" in content else None
     if inner is None and place.text is not None and (said := sentence(content)) and not said.weak:
@@ -251,12 +256,35 @@ def _tagged(text: str, start: int, inside: int, inside_end: int, end: int) -> Pl
 def json_answer(text: str) -> Place | None:
     """The value of the last "answer" key, valid JSON or nearly so: raw newlines and single backslashes are common. A key
     among the arguments of a tool call is none."""
-    for key in reversed(list(_JSON_KEY.finditer(text))[-20:]):
-        if not _ARGUMENTS.search(text, max(0, key.start() - 300), key.start()):
-            place = _json_value(text, key.start(), key.end())
+    for start, value in _json_keys(text):
+        if not _is_argument(text[max(0, start - 300) : start]):
+            place = _json_value(text, start, value)
             if place is not None:
                 return place
     return None
+
+
+def _is_argument(before: str) -> bool:
+    return ("arg" in before or "param" in before or "_input" in before) and bool(_ARGUMENTS.search(before))
+
+
+def _json_keys(text: str) -> Iterator[tuple[int, int]]:
+    """(where it starts, where its value does) of the last 20 "answer" keys, from the last one back."""
+    small = _small(text)
+    at, keys = len(small), 0
+    while keys < 20 and (at := small.rfind("answer", 0, at)) > 0:
+        if (key := _JSON_KEY.match(text, at)) is None:
+            continue
+        start = (
+            at - 1
+            if text[at - 1] in "\"'"
+            else at - len(opens[0])
+            if (opens := _FINAL.search(text, max(0, at - 7), at))
+            else -1
+        )
+        if start >= 0:
+            keys += 1
+            yield start, key.end()
 
 
 def _json_value(text: str, start: int, value: int) -> Place | None:
@@ -264,7 +292,7 @@ def _json_value(text: str, start: int, value: int) -> Place | None:
         string = _JSON_STRING.match(text, value)
         if string is None:
             return Place(start, len(text), None, "unclosed")
-        return _tagged_json(start, string.end(), _unescape(string.group(1)))
+        return _tagged(start, string.end(), _unescape(string.group(1)))
     if text[value : value + 1] in ("[", "{"):
         end = _closing(text, value)
         if end < 0:
@@ -274,11 +302,6 @@ def _json_value(text: str, start: int, value: int) -> Place | None:
         said = (bare.group(1) if bare.group(1) is not None else bare.group(2)).strip()
         return Place(start, bare.end(), None, "empty") if said == "null" else _place(start, bare.end(), said)
     return None
-
-
-def _tagged_json(start: int, end: int, content: str) -> Place:
-    inner = _tagged(content, 0, 0, len(content), len(content))
-    return inner._replace(start=start, end=end)
 
 
 def _json_structure(start: int, end: int, written: str) -> Place:
@@ -352,6 +375,11 @@ _CJK = (
     r"|(?:故|所以|因此|应|應)\s*选(?:择)?\s*[:：]?(?=\s*[(（]?[A-J](?![A-Za-z]))"
 )  # fmt: skip
 _SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
+# How each of them begins, in small letters: the long pattern is tried there only.
+_STEM = re.compile(
+    "ans|resp|r[eé]po|antwo|ответ|rispo|odpo|svar|vast|vál|cev|yan|jawab|đáp|câu|उत्तर|ال[جإا]|відп|απάν|răsp|ה?תשובה|คำตอบ|پاسخ"
+    "|[答最解정답故应應]|所以|因此"
+)
 _HEADING_LINE = re.compile(
     r"(?:^|\n)[ \t]*(?=[#*])[#* \t]{1,12}(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*",
     re.IGNORECASE,
@@ -393,9 +421,6 @@ _REMARK = re.compile(
 )
 
 
-_STEMS = ("ans", "resp", "repo", "antwo", "rispo", "svar", "vast", "cevap", "jawab")  # of every noun that is ASCII
-
-
 def sentence(text: str) -> Place | None:
     """`The final answer is X.`, `Answer: X`, `答案是 X`, at the end of the text; X may stand on the line below.
 
@@ -403,10 +428,8 @@ def sentence(text: str) -> Place | None:
     one never wins over it, and counts as weak where it stands alone.
     """
     offset = max(0, len(text) - TAIL_CHARS)
-    if text.isascii():
-        lower = text[offset:].lower()
-        if not any(stem in lower for stem in _STEMS):
-            return None
+    if not _STEM.search(_small(text[offset:])):
+        return None
     places = list(_statements(text[offset:], offset))
     if not places:
         return None
@@ -416,7 +439,9 @@ def sentence(text: str) -> Place | None:
 
 def _statements(tail: str, offset: int) -> Iterator[Place]:
     """Every statement of the tail that has a value, in order; positions are those of the whole text."""
-    anchors = [(m, False) for m in _SENTENCE.finditer(tail)] + [(m, True) for m in _HEADING_LINE.finditer(tail)]
+    anchors = [(m, False) for m in _sentences(tail)]
+    if "#" in tail or "*" in tail:
+        anchors += [(m, True) for m in _HEADING_LINE.finditer(tail)]
     for anchor, heading in sorted(anchors, key=lambda item: item[0].end()):
         before = tail[max(0, anchor.start() - 60) : anchor.start()]
         if _SUPPOSED.search(before.rpartition("\n")[2]):
@@ -429,6 +454,15 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
         place = _place(offset + anchor.start(), offset + end, value, line=line)
         if place.text is not None:
             yield place._replace(weak=not line and not _is_value(place.text))
+
+
+def _sentences(tail: str) -> Iterator[re.Match[str]]:
+    """Every `the answer is` and its like."""
+    end = 0
+    for stem in _STEM.finditer(_small(tail)):
+        if stem.start() >= end and (found := _SENTENCE.match(tail, stem.start())):
+            end = found.end()
+            yield found
 
 
 def _on_line(tail: str, anchor: re.Match[str]) -> bool:

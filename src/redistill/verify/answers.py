@@ -115,9 +115,9 @@ _SAYS = re.compile(r"\w")
 
 def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
     """What is stated after a place, in order: values only."""
-    rest = text[start:]
-    if not _SAYS.search(rest):
+    if not _SAYS.search(text, start):
         return []
+    rest = text[start:]
     found = (ANCHORS[name](rest) for name in names)
     return sorted(
         (place for place in found if place and place.text is not None and not place.weak), key=lambda p: p.start
@@ -136,7 +136,7 @@ _LETTERS = {"\x08": "b", "\x0c": "f", "\x07": "a", "\x0b": "v", "\t": "t", "\r":
 
 def _repaired(text: str) -> str:
     """The text with LaTeX commands whose first letters were eaten as an escape."""
-    if not any(mark in text for mark in _LETTERS):
+    if not ("\t" in text or "\r" in text or "\x08" in text or "\x0c" in text or "\x07" in text or "\x0b" in text):
         return text
     return _EATEN.sub(lambda eaten: "\\" + _LETTERS[eaten.group()], text)
 
@@ -150,8 +150,16 @@ _TOOL = re.compile(
 _TOOL_OPENS = re.compile(
     r"<(?:[|｜]?(?:tool|python)|function|interpreter|output|execution|search|information)", re.IGNORECASE
 )
-_TOOL_LINE = re.compile(r"^[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:.*$", re.MULTILINE)  # fmt: skip
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+#.-]{0,20})[^\n]{0,60}\n(.*?)(?:\n[ \t]*\1|\Z)", re.DOTALL)
+_TOOL_LINE = re.compile(
+    r"(?:\A|(?<=\n))[ \t]*(?:Action Input|Observation|Tool (?:call|input|output)|Function call)[ \t]*:[^\n]*"
+)
+_TOOL_LINE_OPENS = re.compile(r"\n[ \t]*+(?=[AOTF])(?:Action I|Observation|Tool |Function c)")
+_AFTER_MARK = r"[ \t]*([\w+#.-]{0,20})[^\n]{0,60}\n"
+_FENCE = re.compile(r"(```(?<!````)`*|~~~(?<!~~~~)~*)" + _AFTER_MARK)
+_FENCE_OF_TICKS = re.compile(
+    r"(```(?<!````)`*)" + _AFTER_MARK
+)  # begins with plain text, which is found ten times quicker
+_FENCE_END = re.compile(r"\n[ \t]*(`{3,}|~{3,})")
 _READ_FENCES = frozenset(
     (
         "json",
@@ -180,19 +188,29 @@ def _without_code(text: str) -> str:
     """The text without tool calls, their results, and code: what a program says there is not what the model answers."""
     if "[TOOL" in text or ("<" in text and _TOOL_OPENS.search(text)):
         text = _TOOL.sub(" ", text)
-    if "Action Input" in text or "Observation" in text or "Tool " in text or "Function call" in text:
+    if _TOOL_LINE_OPENS.search(text) or _TOOL_LINE.match(text):
         text = _TOOL_LINE.sub(" ", text)
-    fences = [at for at in (text.find("```"), text.find("~~~")) if at >= 0]
-    if fences:
-        text = text[: min(fences)] + _FENCE.sub(_unfenced, text[min(fences) :])
-    return text
+    if "~~~" in text:
+        return _without_fences(text, _FENCE)
+    return _without_fences(text, _FENCE_OF_TICKS) if "```" in text else text
 
 
-def _unfenced(fence: re.Match[str]) -> str:
-    """A fence that is read, or what is left of one that holds code: an answer tag at its end, where it belongs to no line."""
-    if not _is_code(fence.group(2), fence.group(3)):
-        return fence.group()
-    tag = _LAST_TAG.search(fence.group(3))
+def _without_fences(text: str, opening: re.Pattern[str]) -> str:
+    """The text without the fences that hold code. A fence ends at a line with its own mark, or at the end of the text."""
+    parts, kept, at = [], 0, 0  # `kept`: up to where the text stands in parts
+    while fence := opening.search(text, at):
+        start = fence.end()
+        end = next((end for end in _FENCE_END.finditer(text, start) if end[1].startswith(fence[1])), None)
+        inside_end, at = (end.start(), end.end()) if end else (len(text), len(text))
+        if _is_code(fence[2], text[start:inside_end]):
+            parts += [text[kept : fence.start()], _left_of_code(text[start:inside_end])]
+            kept = at
+    return "".join((*parts, text[kept:])) if parts else text
+
+
+def _left_of_code(content: str) -> str:
+    """What is left of a fence that holds code: an answer tag at its end, where it belongs to no line."""
+    tag = _LAST_TAG.search(content)
     return f"\n{tag.group()}\n" if tag else "\n"
 
 
@@ -205,27 +223,21 @@ def _is_code(language: str, content: str) -> bool:
     return bool(language) or (content.lstrip()[:1] not in ("{", "[") and bool(_CODE.search(content)))
 
 
-# Base models go on with the next question of a few-shot prompt, or with the user's next turn.
+# Base models go on with the next question of a few-shot prompt, or with the user's next turn. The look ahead asks nothing that the
+# rest does not ask: most lines begin with another letter or word, and are left at once.
+_PERSON = "human|user|instruction|system"
+_QUESTION = "question|q|pregunta|pergunta|frage|domanda|вопрос|问题|問題|问|質問|질문|문제|用户"
+_TASK = "problem|exercise|example|input|task"
 _NEXT_TURN = re.compile(
-    r"\n[ \t>*_]{0,8}(?P<heading>#{1,6})?[ \t*_]{0,8}(?:(?P<person>human|user|instruction|system)|(?P<question>question|q|pregunta|pergunta|frage|domanda|вопрос|"
-    r"问题|問題|问|質問|질문|문제|用户)|(?P<task>problem|exercise|example|input|task))"
+    rf"\n(?=[ \t>*_#]{{0,22}}+(?=[huisqpfdetв问問質질문用])(?:{_PERSON}|{_QUESTION}|{_TASK}))"
+    rf"[ \t>*_]{{0,8}}(?P<heading>#{{1,6}})?[ \t*_]{{0,8}}(?:(?P<person>{_PERSON})|(?P<question>{_QUESTION})|(?P<task>{_TASK}))"
     r"[ \t]{0,8}(?:\(?\d{1,3}\)?)?[ \t*_]{0,4}(?:[:：]|(?(heading)(?=\n|$)|(?!)))",  # a heading needs no colon
     re.IGNORECASE,
-)  # fmt: skip
-
-
-# What every such line holds: most texts hold none of it, and finding that out is ten times quicker than the pattern. In words q is
-# followed by u, and before a number or a colon it is not.
-_TURN_WORDS = ("human", "user", "instruction", "system", "question", "pregunta", "pergunta", "frage", "domanda", "вопрос", "问", "問", "质", "質",
-               "질문", "문제", "用户", "problem", "exercise", "example", "input", "task")  # fmt: skip
-_LONE_Q = re.compile(r"q[^u]")
+)
 
 
 def _first_turn(text: str) -> str:
     """The text up to a new question or a new speaker. A task told again before any answer stays: it opens a solution."""
-    small = text.lower()
-    if not any(word in small for word in _TURN_WORDS) and not _LONE_Q.search(small):
-        return text
     told = 0  # up to where the text was looked at, so that no part of it is read twice
     for turn in _NEXT_TURN.finditer(text):
         before = text[told : turn.start()]

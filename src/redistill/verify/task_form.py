@@ -11,6 +11,7 @@ answer shows what is meant: nothing is asked of an answer that the gold answer d
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 # --- what the statement asks for -----------------------------------------------------------------------------------
 
@@ -62,6 +63,7 @@ def _divided(above: str, below: str) -> str:
 _WHOLE = re.compile(r"[$\s]*-?\d[\d,]*(?:\.0+)?[$\s.]*")  # a whole number has one form
 
 
+@lru_cache(maxsize=1_024)  # the traces of one problem often say the same
 def form_missed(statement: str, gold: str, answer: str) -> str | None:
     """The word for what an answer of the right value misses of the task, None where nothing is missed."""
     if (

@@ -86,14 +86,20 @@ def serve(pool: Connection, counter: int) -> None:
                 pool.send(("refused", str(error)))
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
                 pool.send((name, trace.id, traceback.format_exc()))
-            for clock in (signal.ITIMER_PROF, signal.ITIMER_REAL):
-                signal.setitimer(clock, 0)
             done += 1
             if (now := time.monotonic()) - told > FLUSH_SECONDS:
+                _stop_clocks()
                 pool.send(answers)
                 answers, told = [], now
+        _stop_clocks()
         if answers:
             pool.send(answers)
+
+
+def _stop_clocks() -> None:
+    """No limit runs while the worker waits for the pool."""
+    for clock in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+        signal.setitimer(clock, 0)
 
 
 def main() -> None:

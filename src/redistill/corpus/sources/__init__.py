@@ -18,6 +18,7 @@ from redistill.corpus.sources.openthoughts import openthoughts
 from redistill.corpus.sources.problems import problems
 from redistill.corpus.sources.purchase_history import purchase_history
 from redistill.corpus.sources.queries import queries
+from redistill.corpus.sources.step_judgements import step_judgements
 from redistill.corpus.sources.toy_catalogue import toy_catalogue
 from redistill.corpus.sources.traces import traces
 from redistill.corpus.two_habits.teacher import two_habits
@@ -35,6 +36,7 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "preference": preference,
     "completions": completions,
     "problems": problems,
+    "step-judgements": step_judgements,
     "two-habits": two_habits,
     "queries": queries,
     "purchase-history": purchase_history,

@@ -269,6 +269,13 @@ def finite(value: Any) -> float | None:
         return None
 
 
+def scores(value: Any) -> dict[str, float]:
+    """{name: number} of a table of numbers; one that is no finite number is not known, and left out. RowError `wrong_type` for
+    anything but a table."""
+    found = {text(name): finite(number) for name, number in _table(value).items()}
+    return {name: number for name, number in found.items() if number is not None}
+
+
 def notes(value: Any) -> dict[str, str]:
     """{name: text} of a table of texts; null is none. RowError `wrong_type` for anything else."""
     return {text(name): text(note) for name, note in _table(value).items() if note is not None}

@@ -115,7 +115,7 @@ def _notes_on(table: Row) -> dict[str, Any]:
     said = {
         "finish_reason": fields.finish_of(table),
         "verdicts": verdicts,
-        "scores": {} if score is None else {"score": score},  # a score that is no finite number is not known
+        "scores": {**fields.scores(table.get("scores")), **({} if score is None else {"score": score})},
         "author": fields.author_of(table),
         "spans": table.get("spans"),
         "notes": table.get("notes"),

@@ -158,7 +158,7 @@ def _perhaps_steps(best: Layout, rows: list[tuple[str, Any]]) -> str:
         return ""
     return (
         "`completions` with `labels` is read as several answers to one prompt, each right or wrong; TRL's stepwise supervision "
-        "has the same columns for the steps of one answer: if these are steps, join each row's steps into one completion first."
+        "has the same columns for the steps of one answer: if these are steps, read them with {name: step-judgements, layout: stepwise}."
     )
 
 

@@ -132,6 +132,17 @@ def read_groups(
     path: str, parse: "Callable[[str, Row], Group]", *, revision: str | None = None, split: str | None = None
 ) -> Iterator[Group | Dropped]:
     """One Group or Dropped for every row of every file that `path` names."""
+    return read_lists(path, lambda row_id, row: [parse(row_id, row)], revision=revision, split=split)
+
+
+def read_lists(
+    path: str,
+    parse: "Callable[[str, Row], Iterable[Group | Dropped]]",
+    *,
+    revision: str | None = None,
+    split: str | None = None,
+) -> Iterator[Group | Dropped]:
+    """The same where a row holds several problems: all that `parse` makes of it, or one Dropped where it raises RowError."""
     sample = _SAMPLE.get()
     for file in resolve(path, revision, split) if sample is None else [Path(path)]:
         for row_id, row in read_rows(file, split) if sample is None else sample:
@@ -140,12 +151,12 @@ def read_groups(
                 continue
             asked = Row(row, file.parent)
             try:
-                group = parse(row_id, asked)
+                found = list(parse(row_id, asked))
             except RowError as refusal:
                 yield Dropped(row_id, "corpus", str(refusal), refusal.detail)
             else:
                 asked.note_unread()
-                yield group
+                yield from found
 
 
 class Row(dict[str, Any]):

@@ -2,7 +2,7 @@
 
     {"problem": "What is 2+2?", "answer": "4", "source": "mine", "task": "sums", "generations": [
         {"text": "2+2 is \\\\boxed{4}", "teacher": "teacher-7b", "correct": true, "pred": "4", "score": 0.9,
-         "spans": {"steps": [[0, 16, 1.0]]}, "notes": {"critic": "one step, right"}}],
+         "scores": {"fluency": 3.2}, "spans": {"steps": [[0, 16, 1.0]]}, "notes": {"critic": "one step, right"}}],
      "images": ["sum.png"], "metadata": {"id": 7}}
 
 Only `problem` and `generations` with their `text` are required; a generation may also be the text alone, or a message. `correct` becomes the verdict `teacher_label`: it is
@@ -34,7 +34,7 @@ def traces(
 
     tasks: keep only rows whose `task` is listed (`task_excluded`); unknown_finish: the finish_reason of generations
     that state none; open_thinking: write `<think>` before a text that closes it and does not open it. A numeric `score`
-    becomes the trace's score of that name. A generation that cannot be read is left out alone. `spans` and `notes` of a
+    becomes the trace's score of that name. A generation that cannot be read is left out alone. `scores`, `spans` and `notes` of a
     generation, `images` and `metadata` of a row may be missing. Reasons beside those of every source: `bad_span`,
     `bad_image_path`, `missing_image`.
     """

@@ -36,7 +36,7 @@ from redistill.pipeline.extra_stages import apply_to_shard
 from redistill.pipeline.plan import Plan, reads_labelled
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Problem, content_id
-from redistill.select import is_dev, select_shard
+from redistill.select import select_shard, split_of
 from redistill.select.bind import reads_scores
 from redistill.select.stage import encode
 from redistill.verify.policy import labels_heard
@@ -153,7 +153,7 @@ class _Asking:
     def add(self, problem: Problem) -> None:
         """Held-out problems, and those without a gold answer that needs one, are not asked."""
         recipe = self.plan.recipe
-        if is_dev(problem.id, seed=recipe.seed, dev_fraction=recipe.corpus.dev_fraction):
+        if split_of(recipe)(problem):
             return
         for name, config in self.configs.items():
             if not has_gold(problem) and rollouts.needs_gold(self.plan.rollouts[name].rewards):
@@ -207,12 +207,11 @@ def _sampled(plan: Plan) -> Look:
             raise OperatorError(
                 "plan: no trace of the sample is left: all its problems belong to a benchmark (corpus.decontaminate) or have no text."
             )
-        is_held = partial(is_dev, seed=plan.recipe.seed, dev_fraction=plan.recipe.corpus.dev_fraction)
         shard = select_shard(
             groups,
             render=plan.render,
             encode=partial(encode, plan.tokenizer),
-            is_dev=is_held,
+            is_dev=split_of(plan.recipe),
             pairing=plan.policies["certain" if _by_a_score(plan) else plan.recipe.select.pairing.name],
             examples=plan.recipe.select.examples,
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
@@ -227,9 +226,11 @@ def _sampled(plan: Plan) -> Look:
     total = float(len(groups))
     if not exact:
         total *= min(plan.recipe.corpus.max_problems or math.inf, in_input / share) / len(chosen)
-    total_held = total * sum(map(is_held, seen)) / len(seen)
+    is_held = split_of(plan.recipe)
+    problems = {item.problem.id: item.problem for item in items if not isinstance(item, Dropped)}
+    total_held = total * sum(is_held(problems[id]) for id in seen) / len(seen)
     dev = {problem.id for problem in records["dev"]}
-    there = {side: [g for g in groups if is_held(g.problem.id) == side] for side in (True, False)}
+    there = {side: [g for g in groups if is_held(g.problem) == side] for side in (True, False)}
     tokens = {trace.id: trace.num_tokens or 0 for group in records["groups"] for trace in group.traces}
     streams = {}
     for name, sides in sides_of(plan).items():

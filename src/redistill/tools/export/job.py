@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.rollouts import bind_rewards, needs_gold
 from redistill.records import Problem
-from redistill.select import is_dev
+from redistill.select import split_of
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
 from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores
 from redistill.train.external_loss import is_separable
@@ -210,8 +211,7 @@ def _asked(
     pictures = next((problem for problem in usable if problem.images), None)
     if pictures is not None:
         raise OperatorError(f"{run}: problem {pictures.id} has images; only problems of text are exported.")
-    fraction, seed = recipe.corpus.dev_fraction, recipe.seed
-    held_out = {p.id for p in usable if is_dev(p.id, seed=seed, dev_fraction=fraction)}
+    held_out = set(map(attrgetter("id"), filter(split_of(recipe), usable)))
     if len(held_out) == len(usable):
         raise OperatorError(
             f"{run}: no problem is left to export ({len(problems):,} in all); bring problems with gold answers, or a reward "

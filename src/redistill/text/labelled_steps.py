@@ -1,0 +1,270 @@
+"""Rows of data sets with labelled steps -> solutions whose steps are right or wrong: PRM800K, ProcessBench, BIG-Bench-Mistake,
+PRMBench, TRL's stepwise supervision, and step labels as spans.
+
+    {"input": "(2 + 3) * 4 =", "steps": ["2 + 3 = 6.", "6 * 4 = 24."], "target": "20", "answer": "24", "mistake_index": 0}
+    ->  Solution("(2 + 3) * 4 =", steps=("2 + 3 = 6.", "6 * 4 = 24."), labels=(False, None))
+
+A layout is recognised by its columns. Where a data set tells only the first wrong step, the steps behind it have no label: nobody
+has judged them. What a row cannot give is a BadSteps with a short word and a sentence.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redistill.text.steps import steps as split_steps
+
+Row = Mapping[str, Any]
+Neutral = Literal["right", "wrong", "drop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """One solution with a label per step: True right, False wrong, None not judged. `subset` and `name` are the data set's own;
+    `others` are (place, step, label) of further steps that were written and judged at a place (PRM800K)."""
+
+    question: str
+    steps: tuple[str, ...]
+    labels: tuple[bool | None, ...]
+    subset: str = ""
+    name: str = ""
+    others: tuple[tuple[int, str, bool | None], ...] = ()
+
+    @property
+    def first_error(self) -> int:
+        """The index of the first step that is labelled wrong, -1 where none is."""
+        return next((place for place, label in enumerate(self.labels) if label is False), -1)
+
+
+class BadSteps(Exception):
+    """A row that cannot be read: a short stable word, and what to write."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a row is read where its data set leaves a choice.
+
+    steps: a name of SPLITTERS, for solutions that are one text. neutral: what a rating of 0 means (PRM800K; Lightman et al. 2023
+    count it as right). originals: of PRMBench also the unaltered solutions. spans: the name of the spans with the labels; a value
+    below `threshold` is wrong.
+    """
+
+    steps: str = "blank-line"
+    neutral: Neutral = "right"
+    originals: bool = False
+    spans: str = "steps"
+    threshold: float = 0.5
+
+
+def read_solutions(row: Row, layout: str = "auto", reading: Reading = Reading()) -> list[Solution]:
+    """The labelled solutions of a row. BadSteps `missing_column` where its columns are those of no layout."""
+    name = layout_of(row) if layout == "auto" else layout
+    if name is None:
+        listed = ", ".join(f"{name} ({', '.join(known.columns)})" for name, known in LAYOUTS.items() if known.told)
+        raise BadSteps("missing_column", f"the columns are those of no data set of labelled steps: {listed}")
+    lacking = [column for column in LAYOUTS[name].columns if column not in row]
+    if lacking:
+        raise BadSteps("missing_column", f"layout {name} needs column `{lacking[0]}`")
+    return LAYOUTS[name].read(row, reading)
+
+
+def layout_of(row: Row) -> str | None:
+    """The first layout whose columns a row has; None where there is none."""
+    for name, known in LAYOUTS.items():
+        if known.told and all(column in row for column in known.columns) and known.fits(row):
+            return name
+    return None
+
+
+# --- the layouts ------------------------------------------------------------------------------------------------------
+
+
+def _first_error(question: Any, steps: Any, first: Any, column: str, subset: str, name: str = "") -> Solution:
+    """A solution of which the first wrong step is told: `first` counts from 0; null and -1 are none."""
+    texts = _texts(steps, "steps")
+    if first is None:
+        first = -1
+    if isinstance(first, bool) or not isinstance(first, int) or not -1 <= first < len(texts):
+        raise BadSteps(
+            "bad_label", f"column `{column}` holds {first!r}; write the index of one of {len(texts)} steps, or -1"
+        )
+    wrong = len(texts) if first < 0 else first
+    labels = tuple(True if place < wrong else False if place == wrong else None for place in range(len(texts)))
+    return Solution(_text(question, "question"), texts, labels, subset, name)
+
+
+def read_processbench(row: Row, reading: Reading) -> list[Solution]:
+    """Qwen/ProcessBench: `label` is the first wrong step, from 0, or -1; the subset is the id's first part (gsm8k-12)."""
+    name = str(row.get("id") or "")
+    subset = name.rpartition("-")[0] or "processbench"
+    return [_first_error(row["problem"], row["steps"], row["label"], "label", subset=subset, name=name)]
+
+
+def read_processbench_traces(row: Row, reading: Reading) -> list[Solution]:
+    """ProcessBench as traces: each generation is one text, and `first_error_step` its first wrong step, from 0, or -1."""
+    found = []
+    for place, generation in enumerate(row["generations"]):
+        if "first_error_step" not in generation:
+            raise BadSteps("missing_column", f"generation {place} has no `first_error_step`")
+        text = _text(generation.get("text"), "text")
+        parts = [text[start:end].strip("\n") for start, end in split_steps(text, reading.steps)]
+        name = str(generation.get("upstream_id") or f"{row.get('problem_id', '')}#{place}")
+        subset = str(row.get("source") or "processbench")
+        found.append(
+            _first_error(
+                row["problem"], parts, generation["first_error_step"], "first_error_step", subset=subset, name=name
+            )
+        )
+    return found
+
+
+def read_bigbench_mistake(row: Row, reading: Reading) -> list[Solution]:
+    """WHGTyen/BIG-Bench-Mistake: `mistake_index` is the first wrong step, from 0, or null."""
+    return [_first_error(row["input"], row["steps"], row["mistake_index"], "mistake_index", subset="bigbench-mistake")]
+
+
+def read_prmbench(row: Row, reading: Reading) -> list[Solution]:
+    """PRMBench: `error_steps` are all wrong steps of `modified_process`, counted from 1; the subset is the kind of error."""
+    texts = _texts(row["modified_process"], "modified_process")
+    wrong = row["error_steps"]
+    if not isinstance(wrong, Sequence) or not all(isinstance(at, int) and 1 <= at <= len(texts) for at in wrong):
+        raise BadSteps("bad_label", f"column `error_steps` holds {wrong!r}; write numbers from 1 to {len(texts)}")
+    subset, name = str(row.get("classification") or "prmbench"), str(row.get("idx") or "")
+    labels = tuple(place + 1 not in wrong for place in range(len(texts)))
+    question = row.get("modified_question") or row.get("question")
+    found = [Solution(_text(question, "modified_question"), texts, labels, subset, name)]
+    if reading.originals:
+        whole = _texts(row.get("original_process"), "original_process")
+        asked = _text(row.get("original_question") or row.get("question"), "original_question")
+        found.append(Solution(asked, whole, (True,) * len(whole), subset, f"{name}-original"))
+    return found
+
+
+def read_prm800k(row: Row, reading: Reading) -> list[Solution]:
+    """openai/prm800k: the steps that a labeller chose, one after the other, each rated 1, 0 or -1; the other steps that were
+    offered and rated at a place are `others`."""
+    question, label = row["question"], row["label"]
+    if (
+        not isinstance(question, Mapping)
+        or not isinstance(label, Mapping)
+        or not isinstance(label.get("steps"), Sequence)
+    ):
+        raise BadSteps("wrong_type", "`question` and `label` must be tables, with `problem` and `steps` in them")
+    steps, labels = list[str](), list[bool | None]()
+    others = list[tuple[int, str, bool | None]]()
+    for place, step in enumerate(label["steps"]):
+        offered = step.get("completions") or []
+        taken = step.get("chosen_completion")
+        for index, completion in enumerate(offered):
+            if index != taken:
+                others.append((place, _text(completion.get("text"), "text"), _rated(completion.get("rating"), reading)))
+        if taken is not None and 0 <= taken < len(offered):
+            chosen = offered[taken]
+        elif step.get("human_completion"):
+            chosen = step["human_completion"]
+        else:  # the labeller went no further
+            break
+        steps.append(_text(chosen.get("text"), "text"))
+        labels.append(_rated(chosen.get("rating"), reading))
+    asked = _text(question.get("problem"), "question.problem")
+    return [Solution(asked, tuple(steps), tuple(labels), "prm800k", others=tuple(others))]
+
+
+def _rated(rating: Any, reading: Reading) -> bool | None:
+    if rating is None:
+        return None
+    if isinstance(rating, bool) or rating not in (-1, 0, 1):
+        raise BadSteps("bad_label", f"a rating is {rating!r}; write 1, 0, -1 or null")
+    return {"right": True, "wrong": False, "drop": None}[reading.neutral] if rating == 0 else rating == 1
+
+
+def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
+    """TRL's stepwise supervision: `completions` are the steps of one answer, `labels` true or false for each."""
+    texts, labels = _texts(row["completions"], "completions"), row["labels"]
+    if not isinstance(labels, Sequence) or len(labels) != len(texts):
+        raise BadSteps("length_mismatch", f"column `labels` holds no label for each of {len(texts)} steps")
+    if not all(label is None or isinstance(label, bool) or label in (0, 1) for label in labels):
+        raise BadSteps("bad_label", "column `labels` holds more than true, false and null")
+    told = tuple(None if label is None else bool(label) for label in labels)
+    return [Solution(_text(row["prompt"], "prompt"), texts, told, "stepwise")]
+
+
+def read_spans(row: Row, reading: Reading) -> list[Solution]:
+    """The layout `traces`, whose generations carry step labels as spans [start, end, value]."""
+    found = []
+    for place, generation in enumerate(row["generations"]):
+        spans = (generation.get("spans") or {}).get(reading.spans) if isinstance(generation, Mapping) else None
+        if not spans:
+            continue
+        text = _text(generation.get("text"), "text")
+        texts = _texts([text[int(start) : int(end)] for start, end, _ in spans], "spans")
+        labels = tuple(float(value) >= reading.threshold for _, _, value in spans)
+        asked, name = _text(row["problem"], "problem"), str(place)
+        found.append(Solution(asked, texts, labels, str(row.get("source") or "spans"), name))
+    return found
+
+
+def _texts(value: Any, column: str) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(step, str) for step in value):
+        raise BadSteps("wrong_type", f"column `{column}` must be a list of steps, each a text")
+    if not value:
+        raise BadSteps("no_steps", f"column `{column}` is empty")
+    return tuple(value)
+
+
+def _text(value: Any, column: str) -> str:
+    if not isinstance(value, str):
+        raise BadSteps("wrong_type", f"column `{column}` holds {value!r:.60}; write text")
+    if not value.strip():
+        raise BadSteps(
+            "empty_statement" if "problem" in column or "question" in column else "empty_step", f"`{column}` is empty"
+        )
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _has_first_errors(row: Row) -> bool:
+    """True where some generation of the row tells its first wrong step."""
+    listed = row["generations"]
+    return isinstance(listed, Sequence) and any(isinstance(g, Mapping) and "first_error_step" in g for g in listed)
+
+
+def _always(row: Row) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A data set's columns, how a row is read, and whether the columns tell it from others (`told`); `fits`: a further look."""
+
+    columns: tuple[str, ...]
+    read: Callable[[Row, Reading], list[Solution]]
+    told: bool = True
+    fits: Callable[[Row], bool] = _always
+
+
+LAYOUTS: dict[str, Layout] = {
+    "prm800k": Layout(
+        ("question", "label"),
+        read_prm800k,
+        fits=lambda row: isinstance(row["label"], Mapping) and "steps" in row["label"],
+    ),
+    "processbench": Layout(("problem", "steps", "final_answer_correct", "label"), read_processbench),
+    "processbench-traces": Layout(("problem", "generations"), read_processbench_traces, fits=_has_first_errors),
+    "bigbench-mistake": Layout(("input", "steps", "target", "answer", "mistake_index"), read_bigbench_mistake),
+    "prmbench": Layout(("modified_process", "error_steps"), read_prmbench),
+    "stepwise": Layout(("prompt", "completions", "labels"), read_stepwise, told=False),
+    "spans": Layout(("problem", "generations"), read_spans, told=False),
+}
+
+
+def judgements(solution: Solution) -> Iterator[tuple[int, tuple[str, ...], str, bool | None]]:
+    """(place, previous steps, step, label) of everything in a solution that can be judged, in order of the place."""
+    rows = [
+        (place, step, label) for place, (step, label) in enumerate(zip(solution.steps, solution.labels, strict=True))
+    ]
+    for place, step, label in sorted([*rows, *solution.others], key=lambda row: row[0]):
+        yield place, solution.steps[:place], step, label
