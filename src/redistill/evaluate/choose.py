@@ -81,8 +81,8 @@ def weighted_majority(
     if min(weights) < 0:
         return f"weights must be 0 or more, and {by} is as low as {min(weights):.4g}; write weight: exp for log-probabilities"
     number_of = [number if w > 0 else -1 for number, w in zip(answers.number_of, weights, strict=True)]
-    ks, voting = curve_points(len(samples)), [w for number, w in zip(number_of, weights, strict=True) if number >= 0]
-    if are_equal(voting):
+    ks, voting = curve_points(len(samples)), [(of, w) for of, w in zip(number_of, weights, strict=True) if of >= 0]
+    if are_equal(of for of, _ in voting) or are_equal(w for _, w in voting):  # then weights decide nothing
         votes = [number_of.count(i) for i in range(len(answers.right))]
         of = partial(majority_over_subsets, votes, abstaining=len(samples) - sum(votes), ks=ks)
         return _chosen(of(answers.right), of(answers.decided))
