@@ -10,16 +10,17 @@ from redistill.config.yaml_text import SHIPPED
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE
 
-RECIPES = ("grpo-quickstart", "rejection-sampling", "on-policy-redi", "on-policy-distillation")
+RECIPES = ("grpo-quickstart", "rejection-sampling", "on-policy-redi", "on-policy-distillation", "offline-distillation")
 
 
 def miniature(name):
     tree = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())
     tree |= {"student": RECIPE["student"], "name": name}
     tree["corpus"] = RECIPE["corpus"]
-    tree["train"]["sft"] |= {"steps": 2, "batch_size": 4}
     for stage in tree["train"].values():
-        if "rollouts" in stage:
+        if "rollouts" not in stage:
+            stage |= {"steps": 2, "batch_size": 4}
+        else:
             stage["rollouts"] |= {
                 "problems": 3,
                 "n": 2,

@@ -67,8 +67,20 @@ SETTINGS = StageSettings(
 )
 
 
-def stage(folder, objective, job, settings=SETTINGS, teacher=None, student=tiny_student, fingerprint="f", **more):
+def stage(
+    folder,
+    objective,
+    job,
+    settings=SETTINGS,
+    teacher=None,
+    student=tiny_student,
+    fingerprint="f",
+    teacher_of_objective=None,
+    **more,
+):
     """One stage on its own answers, under the name "own"."""
     of_job = {name: more.pop(name) for name in ("modifiers", "trial", "pause_at") if name in more}
     stage_job = StageJob(Path(folder), "own", settings, objective, fingerprint, seed=0, card="a card", **of_job)
-    return train_stage(stage_job, records=(), student=student, drawn=Rollouts(job, teacher), **more)
+    return train_stage(
+        stage_job, records=(), student=student, teacher=teacher_of_objective, drawn=Rollouts(job, teacher), **more
+    )

@@ -367,6 +367,7 @@ class StageSettings(Settings):
     modifiers: list[Plugin] = Field(default_factory=list)  # of token weights, lengths and losses: train/modifiers.py
     start: str = "base"
     reference: str | None = None  # base or an earlier stage, for objectives that compare with one; default: start
+    teacher: str | StudentSettings | None = None  # of the objective distill: base, an earlier stage, or another model
     batch_size: int = Field(32, gt=0)  # rows (examples or pairs) an optimizer step
     epochs: float = Field(1.0, gt=0)
     steps: int | None = Field(None, gt=0)  # instead of epochs
@@ -507,9 +508,10 @@ class Recipe(Settings):
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":
                 wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
-            teacher = settings.rollouts.teacher if settings.rollouts is not None else None
+            teachers = {"teacher": settings.teacher}
+            teachers |= {"rollouts.teacher": settings.rollouts.teacher} if settings.rollouts is not None else {}
             named_students = {"start": settings.start, "reference": settings.reference}
-            named_students |= {"rollouts.teacher": teacher} if isinstance(teacher, str) else {}
+            named_students |= {key: teacher for key, teacher in teachers.items() if isinstance(teacher, str)}
             for key, named in named_students.items():
                 if named is not None and named not in known:
                     wrong.append(

@@ -295,6 +295,25 @@ def token_entropy(
     return _TokenDivergence.apply(_Settings("entropy", 0.5, temperature, size), hidden, weight, bias, None, None, None)
 
 
+@torch.no_grad()
+def top_logps(
+    hidden: Tensor, weight: Tensor, k: int, *, temperature: float = 1.0, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """(ids (T, k) int64, log-probs (T, k) fp32) of each position's k likeliest tokens, likeliest first, as `TeacherTopK` reads
+    them; all V of them where k is at least V. hidden (T, D), weight (V, D)."""
+    _check_student(hidden, weight, temperature, chunk)
+    vocabulary = len(weight)
+    size, k = chunk or chunk_tokens(_LIVE * vocabulary, hidden.device.type), min(k, vocabulary)
+    ids = torch.empty(len(hidden), k, dtype=torch.int64, device=hidden.device)
+    logps = torch.empty(len(hidden), k, dtype=torch.float32, device=hidden.device)
+    with torch.autocast(hidden.device.type, enabled=False):
+        head = _Head(hidden, weight, None, temperature)
+        for part in (slice(i, i + size) for i in range(0, len(hidden), size)):
+            found, ids[part] = head.logits(part).log_softmax(-1).topk(k, dim=-1)
+            logps[part] = found.float()
+    return ids, logps
+
+
 def _check_student(hidden: Tensor, weight: Tensor, temperature: float, chunk: int | None) -> None:
     if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
         raise OperatorError(

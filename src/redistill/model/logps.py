@@ -338,6 +338,14 @@ PACKED = "redistill_packed"
 AttentionInterface.register(PACKED, _packed_attention)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A quantity of a pack's tokens that is no function of their log-probs alone, such as a divergence from a teacher."""
+
+    values_of: Callable[[Tensor, Tensor], Tensor]  # (hidden (N, D), head weight (V, D)) -> (N,), differentiable
+    coefficients: Tensor  # (N,): d(step loss)/d(value) of each token
+
+
 class PackedPolicy(nn.Module):
     """A causal language model on packed rows. forward(pack) -> (sum_t c_t * -logp_t, logps (N,), top_logps (N,)).
 
@@ -349,8 +357,33 @@ class PackedPolicy(nn.Module):
         super().__init__()
         self.model, self.packs = model, packs
 
-    def forward(self, pack: Pack, weigh: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """`weigh` makes the coefficients from the pack's own log-probs, (N,) -> (N,); without it they are the pack's."""
+    def forward(
+        self,
+        pack: Pack,
+        weigh: Callable[[Tensor], Tensor] | None = None,
+        measures: Sequence[Measured] = (),
+    ) -> tuple[Tensor, ...]:
+        """`weigh` makes the coefficients from the pack's own log-probs, (N,) -> (N,); without it they are the pack's.
+
+        measures: each adds sum_t c_t * value_t to the loss, and its values (N,), without a gradient, to what is returned.
+        """
+        hidden, weight = self.states(pack)
+        coefficients = pack.coefficients
+        if weigh is not None:  # the head once more is far cheaper than the body once more
+            with torch.no_grad():
+                logps = weighted_nll(hidden, weight, pack.targets, coefficients)[1]
+            coefficients = weigh(logps)
+        if not measures:
+            return weighted_nll(hidden, weight, pack.targets, coefficients)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(coefficients.any())):
+            loss, logps, top_logps = weighted_nll(hidden, weight, pack.targets, coefficients)
+        values = [measure.values_of(hidden, weight) for measure in measures]
+        for measure, value in zip(measures, values, strict=True):
+            loss = loss + (measure.coefficients * value).sum().to(loss.dtype)
+        return loss, logps, top_logps, *(value.detach() for value in values)
+
+    def states(self, pack: Pack) -> tuple[Tensor, Tensor]:
+        """(hidden states from which the pack's targets are predicted (N, D), the head's weight (V, D))."""
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         body, head = core.base_model, core.get_output_embeddings()
@@ -360,12 +393,15 @@ class PackedPolicy(nn.Module):
         elif sum(rows for _, rows, _ in pack.runs) != 1:
             raise ValueError("a model that cannot be packed was given a pack of several rows")
         hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
-        hidden, coefficients = hidden[pack.target_index], pack.coefficients
-        if weigh is not None:  # the head once more is far cheaper than the body once more
-            with torch.no_grad():
-                logps = weighted_nll(hidden, head.weight, pack.targets, coefficients)[1]
-            coefficients = weigh(logps)
-        return weighted_nll(hidden, head.weight, pack.targets, coefficients)
+        return hidden[pack.target_index], head.weight
+
+
+class PackedStates(PackedPolicy):
+    """A causal language model that is compared with and never trained: forward(pack) -> (hidden (N, D), weight (V, D))."""
+
+    def forward(self, pack: Pack, *unused: Any) -> tuple[Tensor, ...]:
+        """What `PackedPolicy.states` says, as a module's forward pass, which is where sharded weights are gathered."""
+        return self.states(pack)
 
 
 def prepare_for_packing(model: PreTrainedModel) -> bool:

@@ -19,7 +19,6 @@ from redistill.config.tables import (
     Recipe,
     ScorerSettings,
     StageSettings,
-    StudentSettings,
 )
 from redistill.config.user_plugins import code_files
 from redistill.corpus import benchmark_leaks
@@ -32,7 +31,6 @@ from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
-from redistill.pipeline.keys import table
 from redistill.pipeline.resolve import find_parts
 from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.rollouts import BoundRollouts
@@ -155,33 +153,6 @@ def input_name(benchmark: BenchmarkSettings) -> str:
     """What run.json calls a benchmark's file: its path, or its place on the hub."""
     known = BENCHMARKS.get(benchmark.name)
     return benchmark.file or (f"{known.hub}/{known.file}" if known else benchmark.name)
-
-
-def student_address(student: StudentSettings) -> str:
-    """By what a server on this machine may know a student: its folder or hub id; empty where it has neither."""
-    model = student.model or ""
-    folder = Path(model).expanduser()
-    nameless = model.startswith("package:") or model.endswith(".gguf")
-    return str(folder.resolve()) if folder.is_dir() else "" if nameless else model
-
-
-def student_identity(student: StudentSettings) -> dict[str, Any]:
-    """What the student is, for cache keys: its settings, and the checksums of its files where they are on this machine."""
-    if student.from_config is not None:
-        return {"student": table(student)}
-    where, gguf = loading.locate(student)
-    folder = Path(where)
-    if not folder.is_dir():
-        return {"student": table(student)}
-    names = (
-        [gguf]
-        if gguf
-        else sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".model", ".jinja"))
-    )
-    return {
-        "student": table(student, "model"),
-        "student_files": {name: sha256_file(folder / name) for name in names},
-    }
 
 
 def _names_in(value: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizerFast
 
@@ -33,7 +33,8 @@ from redistill.rollout import ENGINES
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
-from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores, needs_teacher
+from redistill.train.modifiers import in_full
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -115,7 +116,8 @@ def find_parts(
     drawn: dict[str, rollouts.BoundRollouts] = {}
     for name, stage in recipe.train.items():
         objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
-        modifiers[name] = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
+        listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
+        modifiers[name] = [cast(Any, in_full(modifier)) for modifier in listed]
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
             collector.try_call(check_one_stage, recipe, name, objectives[name], modifiers[name])
             if bound_rollouts := collector.try_call(rollouts.bind_rollouts, recipe, name, objectives[name]):
@@ -178,11 +180,21 @@ def find_parts(
 
 
 def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifiers: list[partial[Any]]) -> None:
-    """OperatorError where a stage's objective, modifiers and reference do not fit together."""
+    """OperatorError where a stage's objective, modifiers, reference and teacher do not fit together."""
     check_stage(objective, modifiers, f"train.{name}")
-    if recipe.train[name].reference is not None and not any(map(needs_reference, [objective, *modifiers])):
-        chosen = recipe.train[name].objective.name
-        raise OperatorError(f"train.{name}.reference: {chosen} compares with no reference; leave it out.")
+    stage = recipe.train[name]
+    if stage.reference is not None and not any(map(needs_reference, [objective, *modifiers])):
+        raise OperatorError(f"train.{name}.reference: {stage.objective.name} compares with no reference; leave it out.")
+    if needs_teacher(objective) and stage.teacher is None:
+        raise OperatorError(
+            f"train.{name}: {stage.objective.name} learns from a teacher; name one by `teacher`: base, an earlier stage, or a "
+            "table such as {model: PATH}."
+        )
+    if stage.teacher is not None and not needs_teacher(objective):
+        raise OperatorError(
+            f"train.{name}.teacher: {stage.objective.name} compares with no teacher; leave it out, take `distill`, or name the "
+            "teacher of token advantages in `rollouts`."
+        )
 
 
 def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:

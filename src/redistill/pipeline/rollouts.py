@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, Settings, StudentSettings
+from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, Settings
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
@@ -23,11 +23,12 @@ from redistill.model import loading
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.retrieval import with_index
+from redistill.pipeline.teachers import teacher_of
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
 from redistill.select import PAIRINGS, split_of
-from redistill.train import needs_pairs
+from redistill.train import needs_pairs, needs_teacher
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.objectives import needs_mismatched
 from redistill.train.rollout_supply import Rollouts
@@ -54,6 +55,9 @@ class BoundRollouts:
     rewards: list[tuple[float, partial[Any]]]
     advantage: partial[Any]
     pairing: partial[Any]
+    by_teacher: bool = (
+        False  # rows are all answers, whatever they earned, for a teacher says of each token how good it was
+    )
 
 
 def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> BoundRollouts | None:
@@ -72,6 +76,8 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
         bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
         bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
     )
+    by_teacher = is_of_teacher(bound.advantage) or (needs_teacher(objective) and settings.keep != "correct")
+    bound = dataclasses.replace(bound, by_teacher=by_teacher)
     _check(recipe, name, objective, bound)
     return bound
 
@@ -196,7 +202,8 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
             author=name,
             seed=recipe.seed,
         )
-        yield Rollouts(job, _teacher(bound.settings.teacher, recipe, load))
+        teacher = bound.settings.teacher
+        yield Rollouts(job, None if teacher is None else teacher_of(teacher, recipe, load))
 
 
 def needs_gold(rewards: Sequence[tuple[float, partial[Any]]]) -> bool:
@@ -210,7 +217,8 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
     before = StageFolder(folder / feeding(recipe, "verify"), "")
     is_held = split_of(recipe)
     found = [g.problem for g in before.read("groups") if not is_held(g.problem)]
-    asked = [problem for problem in found if has_gold(problem) or not needs_gold(bound.rewards)]
+    any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
+    asked = [problem for problem in found if any_will_do or has_gold(problem)]
     if len(asked) < len(found):
         say(
             f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
@@ -222,14 +230,3 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
             "answer); bring problems with answers, or a reward that needs none."
         )
     return sorted(asked, key=lambda problem: problem.id)
-
-
-def _teacher(
-    teacher: str | StudentSettings | None, recipe: Recipe, load: Callable[[str], Any]
-) -> Callable[[], Any] | None:
-    if teacher is None:
-        return None
-    if isinstance(teacher, str):
-        return partial(load, teacher)
-    tokenizer = loading.load_tokenizer(teacher)
-    return lambda: (loading.load_model(teacher, tokenizer, seed=recipe.seed), tokenizer)

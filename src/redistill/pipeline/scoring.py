@@ -103,7 +103,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _of_student(plan: "Plan") -> dict[str, Any]:
-    from redistill.pipeline.plan import student_identity
+    from redistill.pipeline.student_identity import student_identity
 
     return {"seed": plan.recipe.seed, **student_identity(plan.recipe.student)}
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
+from redistill.config.tables import STAGES, BenchmarkSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -27,19 +27,14 @@ from redistill.model import loading
 from redistill.pipeline import rollouts
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
-from redistill.pipeline.plan import (
-    Plan,
-    input_name,
-    reads_labelled,
-    stage_stream,
-    student_address,
-    student_identity,
-)
+from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
+from redistill.pipeline.student_identity import student_address, student_identity
 from redistill.pipeline.students import load_start, load_student, model_card, run_model_cards
+from redistill.pipeline.teachers import key_of_teachers, stages_named, teacher_of
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT, Student
@@ -326,10 +321,7 @@ def train_stages(plan: Plan) -> list[Stage]:
             )
         own = name in plan.rollouts  # rows of its student's own answers
         rows = plan.feeding("verify") if own else f"select:{stage_stream(plan, name)}"
-        teacher = settings.rollouts.teacher if settings.rollouts is not None else None
-        starts = {settings.start, settings.reference or settings.start}
-        starts |= {teacher} if isinstance(teacher, str) else set()
-        of_teacher = {"teacher": student_identity(teacher)} if isinstance(teacher, StudentSettings) else {}
+        starts = {settings.start, settings.reference or settings.start, *stages_named(settings)}
         probed = settings.guard is not None and settings.guard.probe_every > 0 and not critic
         of_base = student_identity(plan.recipe.student) if "base" in starts else {}
         of_probe = _probe_settings(plan) if probed else {}
@@ -346,7 +338,7 @@ def train_stages(plan: Plan) -> list[Stage]:
                     **{f"train.{name}": table(settings, *ROUNDING)},
                     **of_base,
                     **of_probe,
-                    **of_teacher,
+                    **key_of_teachers(settings),
                     **({"rollouts": rollouts.key_settings(plan, name)} if own else {}),
                 ),
                 after=(*diagnosis, "select"),
@@ -413,11 +405,13 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             describe=settings.model_dump(mode="json"),
             pause_at=pause_at,
         )
+        teacher = settings.teacher and teacher_of(settings.teacher, recipe, partial(load_student, run))
         ledger = train_stage(
             job,
             records=() if drawn else records_of(run.folder / "select", stage_stream(run.plan, name)),
             student=lambda: load_start(run, name),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
+            teacher=teacher,
             probe=probe,
             mirror=mirror,
             drawn=drawn,

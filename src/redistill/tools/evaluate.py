@@ -39,9 +39,10 @@ from redistill.model.rendering import renderer
 from redistill.pipeline.closure import code_of
 from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
-from redistill.pipeline.plan import input_name, student_address, student_identity
+from redistill.pipeline.plan import input_name
 from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.run_record import run_record
+from redistill.pipeline.student_identity import student_address, student_identity
 from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import ENGINES, TRANSPORT, Student

@@ -29,7 +29,7 @@ from redistill.io.progress import bar
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.lock import alone
-from redistill.pipeline.plan import student_address
+from redistill.pipeline.student_identity import student_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
 from redistill.rollout import ENGINES, Student
 from redistill.rollout.answer import EvalConfig, answered

@@ -30,8 +30,8 @@ from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model import loading
 from redistill.pipeline.keys import new_key, values
 from redistill.pipeline.lock import alone
-from redistill.pipeline.plan import student_identity
 from redistill.pipeline.scoring import bind_scorer, needs_of, option_settings
+from redistill.pipeline.student_identity import student_identity
 from redistill.records import Dropped, Group
 from redistill.rollout import Student
 from redistill.score import BoundScorer, score_part

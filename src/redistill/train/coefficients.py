@@ -14,11 +14,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from redistill.errors import OperatorError
 from redistill.train.modifiers import Modifier, adds_loss, weighs_tokens
 from redistill.train.objectives import (
     Objective,
     arguments,
     inputs_of,
+    name_of,
     needs_mismatched,
     needs_pairs,
     needs_scores,
@@ -91,11 +93,20 @@ def step_loss(objective: Objective, modifiers: Sequence[Modifier], batch: TokenB
 def token_coefficients(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch) -> Tensor:
     """-d(step loss)/d(token log-probs), (T,): what each token's -logp is multiplied by in the backward pass. Of an
     objective of scores the same with respect to the scores."""
+    return all_coefficients(objective, modifiers, batch)[0]
+
+
+def all_coefficients(
+    objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """(`token_coefficients` (T,), and d(step loss)/d(value) (T,) of each of the batch's measures)."""
     name = "scores" if needs_scores(objective) else "logps"
     leaf = getattr(batch, name).detach().double().requires_grad_(True)
-    loss = step_loss(objective, modifiers, dataclasses.replace(batch, **{name: leaf}))
-    (gradient,) = torch.autograd.grad(loss, leaf)
-    return -gradient
+    measures = {key: values.detach().double().requires_grad_(True) for key, values in batch.measures.items()}
+    loss = step_loss(objective, modifiers, dataclasses.replace(batch, **{name: leaf}, measures=measures))
+    # what a loss does not read, such as log-probs where it is of divergences alone, has a gradient of zero
+    gradients = torch.autograd.grad(loss, [leaf, *measures.values()], allow_unused=True, materialize_grads=True)
+    return -gradients[0], dict(zip(measures, gradients[1:], strict=True))
 
 
 # --- what kind of gradient an objective has, found by asking it -------------------------------------------------
@@ -158,6 +169,25 @@ def vanishes_without_advantage(objective: Objective, modifiers: tuple[Modifier, 
     return all(bool((_coefficients_at(objective, modifiers, batch, point)[row] == 0).all()) for point in points)
 
 
+@functools.lru_cache(maxsize=8)
+def measures_stand_alone(objective: Objective, modifiers: tuple[Modifier, ...]) -> bool:
+    """True when the coefficients of what is measured over the vocabulary depend on no log-prob. OperatorError where they
+    depend on what is measured: the step is linear in divergences and entropies. Found by asking, like `is_linear`."""
+    batch = _made_up(objective, [3.0, 5.0, 4.0, 2.0, 6.0, 3.0] if needs_pairs(objective) else [3.0, 5.0, 4.0])
+    points = _points_of_every_scale(len(batch.ids))
+
+    def found(logps: Tensor, measured: Tensor) -> Tensor:
+        at = dataclasses.replace(batch, logps=logps, scores=logps, measures=dict.fromkeys(batch.measures, measured))
+        return torch.stack([*all_coefficients(objective, modifiers, at)[1].values()])
+
+    first = found(points[0], points[0])
+    if not all(torch.allclose(first, found(points[0], -other), rtol=0, atol=1e-12) for other in points[1:]):
+        raise OperatorError(
+            f"{name_of(objective)} and its modifiers are not linear in divergences or entropies, which they must be."
+        )
+    return all(torch.allclose(first, found(other, points[0]), rtol=0, atol=1e-12) for other in points[1:])
+
+
 def _coefficients_at(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch, point: Tensor) -> Tensor:
     """The coefficients where log-probs, or scores, are `point` (T,)."""
     return token_coefficients(objective, modifiers, dataclasses.replace(batch, logps=point, scores=point))
@@ -194,4 +224,5 @@ def _made_up(objective: Objective, counts: Sequence[float]) -> TokenBatch:
         reference_logps=-rand(),
         behaviour_logps=-rand(),
         values=values,
+        measures={name: rand() for name in ("teacher_divergences", "reference_divergences", "entropies")},
     )

@@ -13,11 +13,13 @@ A modifier's parameter names say where it enters:
     ids, token_logps, weights       the same of one sequence -> SequenceWeights; works on examples and on both sides of pairs
     chosen_tokens, rejected_tokens  the step's counts -> the counts that the objective divides by
     chosen_logps, or anything of    the step's log-probs, unmodified -> a loss a row, added to the objective's
-      a reference model
+      a reference model, divergences,
+      entropies
 
 To add one: a function, a line in MODIFIERS, a hand-worked test, a line in docs/objectives.md.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from redistill.errors import OperatorError
 from redistill.train.objectives import (
+    MEASURED,
     Objective,
     Ragged,
     name_of,
@@ -162,18 +165,47 @@ def kl(
     tokens: Tensor,
     *,
     beta: Annotated[float, Field(ge=0)] = 0.01,
-    estimator: Literal["k1", "k2", "k3"] = "k3",
+    estimator: Literal["k1", "k2", "k3", "full"] = "k3",
 ) -> Tensor:
     """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
 
     With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
-    and pulls nowhere: it is there to be compared with.
+    and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
+    over the vocabulary; the reference then runs beside the student.
     """
+    if estimator == "full":
+        raise ValueError("a step calls `full_kl` in the place of kl with `estimator: full`: see `in_full`")
     apart = token_logps.values - reference_token_logps.values
     found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
-    plain = Ragged(found, torch.ones_like(found), token_logps.rows)
-    return beta * plain.sum_by_row(found, len(tokens)) / tokens
+    return beta * _mean_by_row(Ragged(found, found, token_logps.rows), tokens)
+
+
+def full_kl(reference_divergences: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01) -> Tensor:
+    """beta times KL(student || reference) over the whole vocabulary at each of the row's tokens, the mean over them: (rows,).
+    What `kl` with `estimator: full` is."""
+    return beta * _mean_by_row(reference_divergences, tokens)
+
+
+def entropy(entropies: Ragged, tokens: Tensor, *, coefficient: float = 0.01) -> Tensor:
+    """A bonus for the entropy of the student's next-token distributions: -coefficient times its mean over the row's tokens, in
+    nats, (rows,). A negative coefficient sharpens the student. Source: Williams & Peng 1991; Mnih et al. 2016,
+    arXiv 1602.01783, section 4."""
+    return -coefficient * _mean_by_row(entropies, tokens)
+
+
+def _mean_by_row(values: Ragged, tokens: Tensor) -> Tensor:
+    plain = Ragged(values.values, torch.ones_like(values.values), values.rows)
+    return plain.sum_by_row(values.values, len(tokens)) / tokens
+
+
+def in_full(modifier: Modifier) -> Modifier:
+    """The modifier that is called in the place of this one: of `kl` with `estimator: full`, which reads distributions and not
+    log-probs, `full_kl`; any other is itself."""
+    options = getattr(modifier, "keywords", {})
+    if getattr(modifier, "func", modifier) is not kl or options.get("estimator") != "full":
+        return modifier
+    return functools.partial(full_kl, **{name: value for name, value in options.items() if name != "estimator"})
 
 
 # --- what a modifier works on, read off the function itself -----------------------------------------------------
@@ -186,7 +218,7 @@ def weighs_tokens(modifier: Modifier) -> bool:
 
 def adds_loss(modifier: Modifier) -> bool:
     """True for a modifier that adds a loss."""
-    return "logps" in quantities_of(modifier) or needs_reference(modifier)
+    return bool(quantities_of(modifier) & {"logps", *MEASURED}) or needs_reference(modifier)
 
 
 def reads_logps(modifier: Modifier) -> bool:
@@ -223,4 +255,5 @@ MODIFIERS: dict[str, Modifier] = {
     "aggregation": aggregation,
     "nll-anchor": nll_anchor,
     "kl": kl,
+    "entropy": entropy,
 }

@@ -12,7 +12,7 @@ after the step it goes back to.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,15 @@ from accelerate import Accelerator
 from torch import nn
 
 from redistill.config.tables import StageSettings
-from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, write_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.records import Group, Sampled
 from redistill.rollout.requests import Sample
+from redistill.train.distributions import same_vocabulary
 from redistill.train.live import Drawing
+from redistill.train.measures import Distribution
 from redistill.train.objectives import Objective, needs_behaviour, on_policy
 from redistill.train.packing import epoch_order, num_steps, rows_of_step
 from redistill.train.ranks import agreed, prepare_reference, ranks_of
@@ -97,6 +98,7 @@ class RolloutSupply:
     steps: int | None
     reference: Compared | None = None
     teacher: Compared | None = None
+    others: Mapping[str, Distribution] = field(default_factory=dict)
     attempt: int = 0  # the guard's rollbacks so far
     _lengths: list[int] = field(default_factory=list)  # steps of the rounds drawn so far
     _open: _OpenRound | None = None
@@ -134,7 +136,13 @@ class RolloutSupply:
         within, length = step - first, self._lengths[number]
         schedule = (step, self.total) if self.job.settings.updates is not None else (within, length)
         return StepRows(
-            held.rows, self._numbers(number, within, len(held.rows)), held.reference, held.behaviour, schedule, figures
+            held.rows,
+            self._numbers(number, within, len(held.rows)),
+            held.reference,
+            held.behaviour,
+            schedule,
+            figures,
+            self.others,
         )
 
     def rewind(self, step: int, attempts: Sequence[int]) -> None:
@@ -292,6 +300,7 @@ class Rollouts:
         tokenizer: Any,
         limit: int,
         reference: Callable[[], Any] | None,
+        others: Mapping[str, Distribution],
     ) -> tuple[RolloutSupply, Objective]:
         """The supply of a stage (its StageJob), and its objective: where the student takes one step a round, the form that
         needs no log-probs of the sampling policy."""
@@ -300,11 +309,7 @@ class Rollouts:
             if load is None:
                 return None
             model, its_tokenizer = load()
-            if its_tokenizer.get_vocab() != tokenizer.get_vocab():
-                raise OperatorError(
-                    f"train.{job.stage}: a model that its answers are compared with has another vocabulary than the student, so "
-                    "it cannot say how likely the student's tokens are; take a teacher or reference with the same tokenizer."
-                )
+            same_vocabulary(f"train.{job.stage}", "teacher or reference", its_tokenizer, tokenizer)
             packs = prepare_for_packing(model)
             policy = prepare_reference(accelerator, PackedPolicy(model, packs=packs), model).eval()
             return Compared(policy, settings.tokens_per_micro_batch if packs else 0)
@@ -320,6 +325,7 @@ class Rollouts:
             steps=settings.steps,
             reference=compared(reference),
             teacher=compared(self.teacher),
+            others=others,
         )
         return supply, objective
 

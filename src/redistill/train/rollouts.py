@@ -24,7 +24,7 @@ from redistill.rollout.answer import EvalConfig
 from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_values
+from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
 from redistill.verify.pool import VerifierPool
@@ -136,7 +136,7 @@ def rows_of_round(
     if needs_pairs(objective):
         return _pairs(job, drawn, max_tokens)
     advantages = _advantages(job, drawn) if reads_advantages(objective) else None
-    keep = job.settings.keep or ("all" if advantages is not None else "correct")
+    keep = job.settings.keep or ("all" if advantages is not None or needs_teacher(objective) else "correct")
     account, dropped, taken = Account("answer"), list[Dropped](), list[int]()
     seen, held = set[tuple[str, tuple[int, ...]]](), dict[str, int]()
     for place, ((problem, trace), sampled) in enumerate(zip(drawn.answers, drawn.sampled, strict=True)):

@@ -13,7 +13,7 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,13 +33,23 @@ from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
-from redistill.train.coefficients import is_linear
+from redistill.train.coefficients import is_linear, measures_stand_alone
 from redistill.train.diagnostics import held_out_figures, held_out_targets, hold_out, update_norm
+from redistill.train.distributions import StageOfOthers, open_distributions
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.guard_state import GuardState
 from redistill.train.live import live_view
-from redistill.train.modifiers import Modifier, check_modifiers
-from redistill.train.objectives import Objective, needs_mismatched, needs_reference, needs_scores, needs_values
+from redistill.train.measures import Distribution, measures_of
+from redistill.train.modifiers import Modifier, check_modifiers, in_full
+from redistill.train.objectives import (
+    Objective,
+    name_of,
+    needs_mismatched,
+    needs_reference_logps,
+    needs_scores,
+    needs_teacher,
+    needs_values,
+)
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
@@ -79,6 +89,7 @@ def train_stage(
     records: Iterable[Example | Pair],
     student: Callable[[], Student],
     reference: Callable[[], Student] | None = None,
+    teacher: Callable[[], Student] | None = None,
     probe: Probe | None = None,
     mirror: TrackerLogger | None = None,
     drawn: DrawnRows | None = None,
@@ -86,16 +97,19 @@ def train_stage(
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
-    the model that the objective compares with, where it needs one: by default that is the start. `drawn`: where rows are
-    drawn as training goes on, and `records` is not read. `probe` samples the student for the guard. `mirror` gets a copy of the metrics. OperatorError when the objective and its modifiers do not
+    the model that the objective compares with, where it needs one: by default that is the start; `teacher` the one whose
+    distributions it learns. `drawn`: where rows are drawn as training goes on, and `records` is not read. `probe` samples the student for the guard. `mirror` gets a copy of the metrics. OperatorError when the objective and its modifiers do not
     fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
     """
+    job = replace(job, modifiers=[in_full(modifier) for modifier in job.modifiers])
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
+    if needs_teacher(job.objective) and teacher is None:
+        raise OperatorError(f"train.{job.stage}: {name_of(job.objective)} learns from a teacher; name it by `teacher`.")
     accelerator = make_accelerator(job.settings)
     if accelerator.is_main_process:
         _open(job.folder, job.fingerprint)
     accelerator.wait_for_everyone()
-    run = _set_up(accelerator, job, _Given(records, student, reference, drawn), probe, mirror)
+    run = _set_up(accelerator, job, _Given(records, student, reference, teacher, drawn), probe, mirror)
     run.train()
     ledger = run.finish()
     accelerator.wait_for_everyone()
@@ -107,6 +121,8 @@ def check_stage(objective: Objective, modifiers: Sequence[Modifier], where: str)
     """OperatorError where the objective's options or its modifiers cannot work; costs no model and no data."""
     is_linear(objective)  # calls it on made-up log-probs, so an option it refuses is refused now
     check_modifiers(objective, modifiers, where)
+    if measures_of([objective, *modifiers]):
+        measures_stand_alone(objective, tuple(modifiers))
 
 
 def is_finished(folder: Path, fingerprint: str) -> bool:
@@ -344,6 +360,7 @@ class _Given:
     records: Iterable[Example | Pair]
     student: Callable[[], Student]
     reference: Callable[[], Student] | None
+    teacher: Callable[[], Student] | None
     drawn: DrawnRows | None
 
 
@@ -368,7 +385,10 @@ def _set_up(
                 f"train    {job.stage}: {model.config.model_type} cannot run on packed rows (its layers carry state from row "
                 "to row), so each row runs alone: the same step, slower"
             )
-    compares = any(map(needs_reference, [job.objective, *job.modifiers]))
+    others, others_pack = _others(accelerator, job, given, model, tokenizer, rows)
+    if not others_pack:
+        settings = settings.model_copy(update={"tokens_per_micro_batch": 0})
+    compares = any(map(needs_reference_logps, [job.objective, *job.modifiers]))
     start = model_identity(model) if compares and given.reference is None and given.drawn is None else ""
     limit = _limit(settings, model)
     model = adapted_model(model, settings, job.seed, critic=critic)
@@ -392,16 +412,40 @@ def _set_up(
             num_rows=len(trained_on), batch_size=settings.batch_size, epochs=settings.epochs, steps=settings.steps
         )
         compared = _reference(accelerator, job, settings, rows, policy, start, given.reference) if compares else None
-        supply = FileSupply(rows, trained_on, settings.batch_size, job.seed, compared, total)
+        supply = FileSupply(rows, trained_on, settings.batch_size, job.seed, compared, total, others)
     else:
         assert given.drawn is not None
         # the start has moved by the time that its rows are drawn, so it is loaded again to be compared with
         load = (given.reference or given.student) if compares else None
-        supply, objective = given.drawn.supply(accelerator, job, settings, tokenizer, limit, load)
+        supply, objective = given.drawn.supply(accelerator, job, settings, tokenizer, limit, load, others)
     trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, supply, job.modifiers, skeleton)
     run = _StageRun(accelerator, job, trainer, guard, probe, rows, account, held_out, attention, packs, fitted)
     run.resume()
     return run
+
+
+def _others(
+    accelerator: Accelerator,
+    job: StageJob,
+    given: _Given,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Rows | None,
+) -> tuple[dict[str, Distribution], bool]:
+    """The models that the student's distributions are compared with, and whether all of them run on packed rows. The start has
+    moved by the first step, so where it is the reference it is loaded again."""
+    measures = measures_of([job.objective, *job.modifiers])
+    if not any(measure.of for measure in measures.values()):
+        return {}, True
+    load = {"reference": given.reference or given.student} | ({"teacher": given.teacher} if given.teacher else {})
+    stage = StageOfOthers(
+        where=f"train.{job.stage}",
+        settings=job.settings,
+        tokenizer=tokenizer,
+        head=len(model.get_output_embeddings().weight),
+        folder=job.folder.parent / ".references",
+    )
+    return open_distributions(accelerator, stage, measures, load, rows)
 
 
 def _limit(settings: StageSettings, model: PreTrainedModel) -> int:

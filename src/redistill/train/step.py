@@ -9,23 +9,27 @@ micro-batch of whole rows finds its own between body and head. Else a first pass
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redistill.model.logps import Pack, make_pack
+from redistill.model.logps import Measured, Pack, make_pack
 from redistill.train.coefficients import (
+    all_coefficients,
     gradient_is_row_local,
     is_linear,
+    measures_stand_alone,
     step_loss,
     token_coefficients,
     vanishes_without_advantage,
 )
+from redistill.train.measures import Distribution, figures_of, measures_of
 from redistill.train.modifiers import Modifier, reads_logps
 from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_scores, needs_values
 from redistill.train.objectives.scores import critic_figures
@@ -68,6 +72,7 @@ class StepFigures:
     side: Tensor  # (sequences,): the Side
     without_signal: int = 0  # rows that were not run, for all their advantages are 0
     critic: dict[str, float | None] | None = None  # of a critic: how right it was about its targets
+    measures: Mapping[str, float] = field(default_factory=dict)  # means over the step's tokens, for the log
 
     def of(self, side: Side, values: Tensor) -> Tensor:
         """(rows,): what `values` (sequences,) says of one side of each row, by rising row."""
@@ -88,10 +93,13 @@ def backward_step(
     modifiers: Sequence[Modifier] = (),
     reference: Reference | None = None,
     behaviour: np.ndarray | None = None,
+    others: Mapping[str, Distribution] | None = None,
     device: torch.device | None = None,
     ranks: Ranks | None = None,
 ) -> StepFigures:
     """Add the step's gradient to the policy's parameters; returns its figures.
+
+    others: "teacher" and "reference", where the objective or a modifier compares the student's distributions with theirs.
 
     The loss is divided once, by the weight of the whole step over all ranks, never by micro-batch. Every rank plans the
     whole step and runs its share of the packs, so the ranks agree without a word; a rank with fewer packs runs one of
@@ -103,6 +111,8 @@ def backward_step(
     device = device or torch.device("cpu")
     sequences = [rows.sequence(n) for row in row_numbers for n in rows.sequences_of(row)]
     batch = token_batch(rows, row_numbers, needs_values([objective, *modifiers]), reference, behaviour)
+    measures = measures_of([objective, *modifiers])
+    batch = dataclasses.replace(batch, measures=dict.fromkeys(measures, torch.zeros(len(batch.ids)).double()))
 
     def first_pass(wanted: Sequence[tuple[list[int], int]]) -> Tensor:
         return find_token_logps(
@@ -110,14 +120,17 @@ def backward_step(
         )
 
     if needs_mismatched(objective):
-        others = [rows.mismatched(row) for row in row_numbers]
-        lengths = [len(ids) - max(prompt, 1) for ids, prompt in others]
-        sums = torch.stack([part.sum() for part in first_pass(others).split(lengths)])
+        strangers = [rows.mismatched(row) for row in row_numbers]
+        lengths = [len(ids) - max(prompt, 1) for ids, prompt in strangers]
+        sums = torch.stack([part.sum() for part in first_pass(strangers).split(lengths)])
         batch = dataclasses.replace(batch, mismatched_logps=sums)
     linear = is_linear(objective) and not any(map(reads_logps, modifiers))
     whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in row_numbers]
     late = (
-        not linear and max(whole_rows) <= tokens_per_micro_batch and gradient_is_row_local(objective, tuple(modifiers))
+        not linear
+        and max(whole_rows) <= tokens_per_micro_batch
+        and gradient_is_row_local(objective, tuple(modifiers))
+        and (not measures or measures_stand_alone(objective, tuple(modifiers)))
     )
     # where the log-probs are not looked at, any point has the same gradient
     known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
@@ -126,14 +139,32 @@ def backward_step(
     def coefficients_at(outputs: Tensor) -> Tensor:
         return token_coefficients(objective, modifiers, fill(outputs))
 
-    coefficients = torch.zeros_like(known) if late else coefficients_at(known)
-    # by token: the log-prob, the likeliest token's probability, and the coefficient that a micro-batch found for itself
-    measured = torch.zeros(3, len(batch.ids), dtype=torch.float64, device=device)
+    coefficients, of_measures = torch.zeros_like(known), dict[str, Tensor]()
+    if measures or not late:
+        found, of_measures = all_coefficients(objective, modifiers, batch.with_logps(known))
+        coefficients = coefficients if late else found
+    # by token: the log-prob, the likeliest token's probability, the coefficient that a micro-batch found for itself, and what
+    # is measured over the vocabulary
+    measured = torch.zeros(3 + len(measures), len(batch.ids), dtype=torch.float64, device=device)
+    in_rows = _places_in_rows(rows, row_numbers) if measures else np.zeros(0, np.int64)
+
+    def measured_in(pack: Pack, places: Tensor, mine: bool) -> list[Measured]:
+        """What the policy is to measure on a pack, with its coefficients; a rank's filler has coefficients of zero."""
+        here = places.cpu()
+        said = {name: other.at(pack, in_rows[here.numpy()]) for name, other in (others or {}).items()}
+        return [
+            Measured(
+                functools.partial(measure.values, other=said.get(measure.of)),
+                (of_measures[name][here] * float(mine)).float().to(device),
+            )
+            for name, measure in measures.items()
+        ]
+
     idle = set[int]()
-    if (linear or late) and vanishes_without_advantage(objective, tuple(modifiers)):
+    if (linear or late) and not measures and vanishes_without_advantage(objective, tuple(modifiers)):
         idle = rows_without_signal(rows, row_numbers)
     run = [number for number in range(len(sequences)) if number // rows.per_row not in idle]
-    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1, run)
+    plan = PackPlan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1, run)
     for turn in range(plan.turns):
         pack, places, mine = plan.pack(turn, coefficients)
 
@@ -146,13 +177,16 @@ def backward_step(
             return own.float()
 
         with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
-            loss, logps, top_logps = policy(pack, weigh if late else None)
+            more = [measured_in(pack, places, mine)] if measures else []
+            loss, logps, top_logps, *values = policy(pack, weigh if late else None, *more)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
             measured[0, places], measured[1, places] = logps.detach().double(), top_logps.detach().double().exp()
-    token_logps, top_probs, own = ranks.sum(measured).cpu()
+            for place, value in enumerate(values, 3):
+                measured[place, places] = value.double()
+    token_logps, top_probs, own, *values = ranks.sum(measured).cpu()
     coefficients = own if late else coefficients
-    batch = fill(token_logps)
+    batch = dataclasses.replace(fill(token_logps), measures=dict(zip(measures, values, strict=True)))
     firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
         float(step_loss(objective, modifiers, batch)),
@@ -165,6 +199,7 @@ def backward_step(
         batch.side[run],
         len(idle),
         critic_figures(batch) if needs_scores(objective) else None,
+        figures_of(batch.measures),
     )
 
 
@@ -176,6 +211,12 @@ def rows_without_signal(rows: Rows, row_numbers: Sequence[int]) -> set[int]:
     if len(idle) == len(row_numbers):
         idle.discard(min(idle, key=lambda place: (rows.length(row_numbers[place]), place)))
     return idle
+
+
+def _places_in_rows(rows: Rows, row_numbers: Sequence[int]) -> np.ndarray:
+    """(T,): where each completion token of the step lies among those of all rows, end to end."""
+    starts = rows.completion_starts()
+    return np.concatenate([np.arange(starts[n], starts[n + 1]) for row in row_numbers for n in rows.sequences_of(row)])
 
 
 def token_batch(
@@ -222,7 +263,7 @@ def find_token_logps(
     ranks: Ranks,
 ) -> Tensor:
     """The log-probs of all completion tokens of (ids, prompt tokens), end to end in their order: (T,) fp64, no gradient."""
-    plan = _Plan(sequences, tokens_per_micro_batch, ranks, device)
+    plan = PackPlan(sequences, tokens_per_micro_batch, ranks, device)
     token_logps = torch.zeros(int(plan.starts[-1]), dtype=torch.float64, device=device)
     zeros = torch.zeros(len(token_logps))
     with torch.no_grad():
@@ -234,7 +275,7 @@ def find_token_logps(
     return ranks.sum(token_logps).cpu()
 
 
-class _Plan:
+class PackPlan:
     """The packs of some sequences, and which of them this rank runs in each turn; every rank has as many turns."""
 
     def __init__(

@@ -12,6 +12,7 @@ import numpy as np
 
 from redistill.config.tables import StageSettings
 from redistill.io.stage_folder import Account
+from redistill.train.measures import Distribution
 from redistill.train.objectives import Objective
 from redistill.train.packing import rows_of_step
 from redistill.train.rows import Rows
@@ -35,6 +36,9 @@ class StepRows:
     behaviour: np.ndarray | None = None
     schedule: tuple[int, int] | None = None  # (place, steps) in the learning rate's schedule; None: step and total
     figures: Mapping[str, Any] = field(default_factory=dict)  # for the step's line of metrics.jsonl
+    others: Mapping[str, Distribution] = field(
+        default_factory=dict
+    )  # "teacher", "reference": their distributions on `rows`
 
     @property
     def ids(self) -> list[str]:
@@ -80,9 +84,10 @@ class DrawnRows(Protocol):
         tokenizer: Any,
         limit: int,
         reference: Callable[[], Any] | None,
+        others: Mapping[str, Distribution],
     ) -> tuple[Supply, Objective]:
         """The supply, and the objective to be lowered on its rows. reference: loads the model that they are compared with,
-        None where nothing asks for one."""
+        None where nothing asks for one; others: those whose distributions they are compared with."""
         ...
 
 
@@ -96,6 +101,7 @@ class FileSupply:
     seed: int
     reference: Reference | None = None
     total: int = 0
+    others: Mapping[str, Distribution] = field(default_factory=dict)
 
     def rewind(self, step: int, attempts: Sequence[int]) -> None:
         """Nothing: rows of a file do not depend on the student."""
@@ -107,4 +113,4 @@ class FileSupply:
     def at(self, step: int, trainer: "Trainer | None" = None) -> StepRows:
         """The rows of a step; epochs follow each other without a gap, each in its own order."""
         places = rows_of_step(seed=self.seed, step=step, batch_size=self.batch_size, num_rows=len(self.trained_on))
-        return StepRows(self.rows, [self.trained_on[place] for place in places], self.reference)
+        return StepRows(self.rows, [self.trained_on[place] for place in places], self.reference, others=self.others)

@@ -47,6 +47,8 @@ class TokenBatch:
     behaviour_logps: Tensor | None = None  # (T,): log-probs of the policy that sampled the completions
     scores: Tensor | None = None  # (T,): outputs of a score head, read at the token itself
     values: Mapping[str, Tensor] = field(default_factory=dict)  # name -> (T,): a value for each token
+    # name -> (T,): what is measured over the vocabulary at each token: "teacher_divergences", "entropies"
+    measures: Mapping[str, Tensor] = field(default_factory=dict)
     mismatched_logps: Tensor | None = None  # (R,): sums over another row's completion after this row's prompt
     reference_mismatched_logps: Tensor | None = None  # (R,): the same under the reference model
 
@@ -58,7 +60,7 @@ class TokenBatch:
         by_row = ("mismatched_logps", "reference_mismatched_logps")
         sizes = {"row": sequences, "side": sequences, "group": sequences}
         sizes |= dict.fromkeys(by_token, tokens) | dict.fromkeys(by_row, rows)
-        given = {name: getattr(self, name) for name in sizes} | dict(self.values)
+        given = {name: getattr(self, name) for name in sizes} | dict(self.values) | dict(self.measures)
         for name, tensor in given.items():
             if tensor is not None and tensor.shape != (sizes.get(name, tokens),):
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {(sizes.get(name, tokens),)}")

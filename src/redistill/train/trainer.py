@@ -56,6 +56,7 @@ class StepResult:
             "loss": figures.loss,
             **pair_figures(objective, figures),
             **(pair_diagnostics(figures) if needs_pairs(objective) else {}),
+            **figures.measures,
             "grad_norm": self.grad_norm,
             "learning_rate": self.learning_rate,
             "lr_x_grad_norm": self.learning_rate * self.grad_norm,
@@ -107,6 +108,7 @@ class Trainer:
             modifiers=self.modifiers,
             reference=taken.reference,
             behaviour=taken.behaviour,
+            others=taken.others,
             device=self.accelerator.device,
             ranks=ranks,
         )

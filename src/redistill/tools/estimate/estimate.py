@@ -25,12 +25,12 @@ from redistill.model.flops import GPUS, Gpu, Work
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
-from redistill.train import needs_reference
 from redistill.train.coefficients import gradient_is_row_local, is_linear
 from redistill.train.diagnostics import hold_out_prompts
 from redistill.train.fit import available_bytes
+from redistill.train.measures import Measure, measures_of
 from redistill.train.modifiers import reads_logps
-from redistill.train.objectives import needs_behaviour, needs_mismatched, on_policy
+from redistill.train.objectives import needs_behaviour, needs_mismatched, needs_reference_logps, on_policy
 from redistill.train.packing import epoch_order, first_fit_decreasing, num_steps, rows_of_step
 from redistill.train.stage import adapted_model
 
@@ -175,7 +175,7 @@ def _stage(
         "tokens": round(work.tokens),
         "learned_tokens": round(work.learned),
         "row_tokens": round(float(lengths.sum()) * scale),
-        "reference_tokens": round(float(learned.sum()) * scale) if needs_reference(plan.objectives[name]) else 0,
+        "reference_tokens": round(float(learned.sum()) * scale) if needs_reference_logps(plan.objectives[name]) else 0,
         "longest": longest,
         "packing": _packing(lengths, settings, steps["value"], seed),
         "micro_batch_tokens": max(longest, most),
@@ -237,7 +237,7 @@ def _rollout_stage(
         "micro_batch_tokens": max(ahead.longest, min(settings.tokens_per_micro_batch, ahead.tokens_of_a_round)),
         "rollouts": {**ahead.to_json(), "measured": measured_speed(plan, name, folder, ahead)},
     }
-    passes = 0.0 if _is_linear(plan, name) else 1.0
+    passes = (0.0 if _is_linear(plan, name) else 1.0) + _beside(plan, name, stored=False)
     return facts | _memory_and_flops(
         plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], ahead.work, passes, _once(plan, name, ahead)
     )
@@ -257,12 +257,23 @@ def _once(plan: Plan, name: str, ahead: RoundsAhead) -> Work | None:
     """What runs through a model once for each round's rows: a reference, a teacher, the student before it moves."""
     bound, objective = plan.rollouts[name], _objective(plan, name)
     models = [
-        any(map(needs_reference, [objective, *plan.modifiers[name]])),
+        any(map(needs_reference_logps, [objective, *plan.modifiers[name]])),
         bound.settings.teacher is not None,
         bound.settings.teacher is not None or needs_behaviour(objective),
     ]
     each, times = ahead.rows_once, sum(models)
     return Work(each.tokens * times, each.learned * times, each.squares * times) if times else None
+
+
+def _is_stored(measure: Measure) -> bool:
+    """True for a teacher that says its likeliest tokens once, where rows are there before training."""
+    return measure.of == "teacher" and measure.top_k is not None
+
+
+def _beside(plan: Plan, name: str, *, stored: bool) -> float:
+    """Forward passes of models that run beside the student in every step, as if they were of its size."""
+    measures = measures_of([plan.objectives[name], *plan.modifiers[name]]).values()
+    return float(sum(bool(m.of) and not (stored and _is_stored(m)) for m in measures))
 
 
 def _steps(settings: StageSettings, rows: int) -> int:
@@ -306,8 +317,11 @@ def _passes(plan: Plan, name: str, lengths: np.ndarray, learned: np.ndarray, sca
     alone = is_linear(objective) and not any(map(reads_logps, modifiers))
     if not alone and int(lengths.sum(axis=1).max()) <= plan.recipe.train[name].tokens_per_micro_batch:
         alone = gradient_is_row_local(objective, tuple(modifiers))
-    forwards = (0.0 if alone else 1.0) + (0.5 if needs_mismatched(objective) else 0.0)
-    if not needs_reference(objective):
+    forwards = (
+        (0.0 if alone else 1.0) + (0.5 if needs_mismatched(objective) else 0.0) + _beside(plan, name, stored=True)
+    )
+    measures = measures_of([objective, *modifiers])
+    if not (needs_reference_logps(objective) or any(map(_is_stored, measures.values()))):
         return forwards, None
     squares = float((lengths.astype(np.float64) ** 2).sum())
     return forwards, Work(lengths.sum() * scale, learned.sum() * scale, squares * scale)

@@ -156,7 +156,8 @@ class _Asking:
         if split_of(recipe)(problem):
             return
         for name, config in self.configs.items():
-            if not has_gold(problem) and rollouts.needs_gold(self.plan.rollouts[name].rewards):
+            bound = self.plan.rollouts[name]
+            if not (has_gold(problem) or bound.by_teacher) and rollouts.needs_gold(bound.rewards):
                 continue
             text = config.render(problem) + config.sampling.prefill
             self.lengths[name].append(len(loading.encode_prompts(self.plan.tokenizer, [text])[0]))

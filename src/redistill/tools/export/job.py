@@ -34,7 +34,7 @@ from redistill.pipeline.rollouts import bind_rewards, needs_gold
 from redistill.records import Problem
 from redistill.select import split_of
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
-from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores
+from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores, needs_teacher
 from redistill.train.external_loss import is_separable
 from redistill.train.objectives import needs_mismatched
 from redistill.verify.relevance import has_gold
@@ -159,6 +159,11 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
     if needs_scores(objective):
         raise OperatorError(
             f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."
+        )
+    if needs_teacher(objective):
+        raise OperatorError(
+            f"train.{name}.objective: {settings.objective.name} compares whole distributions with a teacher's, which no engine "
+            "hands to a loss; take an engine's own distillation, or a stage with rewards."
         )
     model, tokenizer = _student(recipe, settings.start, run, out)
     train, dev = _asked(recipe, rollouts, name, run, tokenizer)

@@ -7,27 +7,32 @@ keyword-only arguments.
 
     redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
 
-To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py or scores.py, a line in OBJECTIVES, a hand-worked test, a line
-in docs/objectives.md.
+To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, distillation.py or scores.py, a line in OBJECTIVES, a
+hand-worked test, a line in docs/objectives.md.
 """
 
 from redistill.train.objectives.calling import (
+    MEASURED,
     Losses,
     Objective,
     Ragged,
     arguments,
     inputs_of,
+    measures_asked,
     name_of,
     needs_behaviour,
     needs_lengths,
     needs_mismatched,
     needs_pairs,
     needs_reference,
+    needs_reference_logps,
     needs_scores,
+    needs_teacher,
     needs_values,
     quantities_of,
     row_losses,
 )
+from redistill.train.objectives.distillation import distill
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
 from redistill.train.objectives.policy import grpo, on_policy, reinforce
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
@@ -56,22 +61,28 @@ OBJECTIVES: dict[str, Objective] = {
     "grpo": grpo,
     "outcome": outcome,
     "process": process,
+    "distill": distill,
 }
 
 __all__ = [
+    "MEASURED",
     "OBJECTIVES",
     "Losses",
     "Objective",
     "Ragged",
     "arguments",
+    "distill",
     "inputs_of",
+    "measures_asked",
     "name_of",
     "needs_behaviour",
     "needs_lengths",
     "needs_mismatched",
     "needs_pairs",
     "needs_reference",
+    "needs_reference_logps",
     "needs_scores",
+    "needs_teacher",
     "needs_values",
     "on_policy",
     "quantities_of",

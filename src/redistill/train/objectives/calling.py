@@ -8,6 +8,9 @@
     groups                             the number of each row's problem
     reference_logps, ...               log-probs under a reference model: `reference_` before the name
     behaviour_token_logps, ...         log-probs under the policy that sampled: `behaviour_` before the name
+    teacher_divergences,               of each token, as a Ragged: the divergence of the student's next-token distribution from
+      reference_divergences              the teacher's or the reference's (which one: measures.py), and the student's entropy;
+    entropies                            the loss must be linear in them
     mismatched_logps                   log-probs of other rows' completions after this row's prompt (KTO's estimate of KL)
 
 `chosen_` or `rejected_` may stand before every quantity of a sequence or a token, behind `reference_` and `behaviour_`:
@@ -69,6 +72,22 @@ def needs_reference(objective: Objective) -> bool:
     return any(name.startswith("reference_") for name in inputs_of(objective))
 
 
+def needs_reference_logps(function: Callable[..., Any]) -> bool:
+    """True when it compares log-probs of tokens with the reference's, not only whole distributions."""
+    parts = map(_parts, inputs_of(function))
+    return any(p.model == "reference" and p.quantity not in MEASURED for p in parts)
+
+
+def needs_teacher(function: Callable[..., Any]) -> bool:
+    """True when the objective compares the student with a teacher's distributions."""
+    return any(_parts(name).model == "teacher" for name in inputs_of(function))
+
+
+def measures_asked(function: Callable[..., Any]) -> set[tuple[str, str]]:
+    """What is to be measured over the vocabulary for it: {("teacher", "divergences"), ("", "entropies")}."""
+    return {(p.model, p.quantity) for p in map(_parts, inputs_of(function)) if p.quantity in MEASURED}
+
+
 def needs_behaviour(objective: Callable[..., Any]) -> bool:
     """True when the objective compares the student with the policy that sampled the completions."""
     return any(_parts(name).model == "behaviour" for name in inputs_of(objective))
@@ -109,7 +128,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(name: str) -> _Parts:
-    found = re.match(r"(?:(reference|behaviour)_)?(?:(chosen|rejected)_)?", name)
+    found = re.match(r"(?:(reference|behaviour|teacher)_)?(?:(chosen|rejected)_)?", name)
     assert found is not None  # it matches the empty text
     return _Parts(found[1] or "", found[2] or "", name[found.end() :])
 
@@ -118,7 +137,13 @@ def _parts(name: str) -> _Parts:
 
 _VALUE_OF = {"advantages": "advantage", "weights": "weight", "targets": "target", "masks": "mask", "actions": "action"}
 _BY_ROW = ("row_weights", "mismatched_logps", "reference_mismatched_logps")
-_BY_SEQUENCE = ("logps", "tokens", "groups", "token_logps", "scores", *_VALUE_OF)
+MEASURED = ("divergences", "entropies")  # quantities of whole next-token distributions
+_BY_SEQUENCE = ("logps", "tokens", "groups", "token_logps", "scores", *MEASURED, *_VALUE_OF)
+_OF_OTHERS = {  # which quantities a model's prefix may stand before
+    "reference": ("logps", "token_logps", "divergences"),
+    "behaviour": ("logps", "token_logps"),
+    "teacher": ("divergences",),
+}
 
 
 def row_losses(objective: Objective, batch: TokenBatch, weights: Tensor, tokens: Tensor) -> Losses:
@@ -140,17 +165,20 @@ def _argument(
     if name in _BY_ROW:
         return _known(getattr(batch, name), name, function)
     model, side, quantity = _parts(name)
-    if quantity not in _BY_SEQUENCE or (model and quantity not in ("logps", "token_logps")):
+    if quantity not in _BY_SEQUENCE or quantity not in _OF_OTHERS.get(model, _BY_SEQUENCE) or name == "divergences":
         raise OperatorError(
             f"{name_of(function)} asks for {name!r}, which a training step does not have; it has {', '.join(_BY_SEQUENCE)}, "
-            f"the same behind chosen_ and rejected_, log-probs behind reference_ and behaviour_, and {', '.join(_BY_ROW)}."
+            f"the same behind chosen_ and rejected_, log-probs behind reference_ and behaviour_, and {', '.join(_BY_ROW)}; "
+            "divergences are behind teacher_ and reference_."
         )
     picked = batch.of(Side[side or "single"])
     if quantity == "tokens":
         return tokens[picked]
     if quantity == "groups":
         return batch.group[picked]
-    if quantity in _VALUE_OF:
+    if quantity in MEASURED:
+        held = batch.measures.get(f"{model}_{quantity}".lstrip("_"))
+    elif quantity in _VALUE_OF:
         held = batch.values.get(_VALUE_OF[quantity])
     elif quantity == "scores":
         held = batch.scores
