@@ -370,7 +370,9 @@ def test_four_bytes_of_the_weights_are_seen_by_whatever_opens_one_of_our_folders
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(-100, 2)
         file.write(b"\x00\x01\x02\x03")
-    with pytest.raises(OperatorError, match=r"model\.safetensors is not the file that was saved .* if the change is yours"):
+    with pytest.raises(
+        OperatorError, match=r"model\.safetensors is not the file that was saved .* if the change is yours"
+    ):
         verb(folder)
     (folder / "checksums.json").unlink()
     verb(folder)
@@ -379,7 +381,7 @@ def test_four_bytes_of_the_weights_are_seen_by_whatever_opens_one_of_our_folders
 def test_an_adapter_beside_or_instead_of_weights_is_a_sentence(folder):
     (folder / "adapter_config.json").write_text("{}")
     for _ in range(2):
-        with pytest.raises(OperatorError, match="holds a LoRA adapter .* merge it into its base model"):
+        with pytest.raises(OperatorError, match=r"holds a LoRA adapter .* merge it into its base model"):
             load(folder)
         (folder / "config.json").unlink(missing_ok=True)
 

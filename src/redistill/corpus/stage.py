@@ -207,7 +207,8 @@ def _summary(spill: Path, index: int) -> Path:
 
 def _usable(traces: Sequence[Trace], max_chars: int) -> tuple[tuple[Trace, ...], list[tuple[str, str, str]]]:
     """The traces that hold text and at most `max_chars` characters of it, and (id, reason, detail) of the others."""
-    kept, dropped = [], []
+    kept: list[Trace] = []
+    dropped: list[tuple[str, str, str]] = []
     for trace in traces:
         if not trace.completion.strip():
             dropped.append((trace.id, "empty_completion", ""))
