@@ -243,7 +243,8 @@ def _spill(
     examples: dict[str, str] = {}
     with taking_notes() as notes:
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
-            group, reason, detail, dropped = None, None, "", []
+            group, reason, detail = None, None, ""
+            dropped: list[tuple[str, str, str]] = []
             if isinstance(item, Dropped):
                 row, key, reason, detail = item.id, content_id("p", item.id), item.reason, item.detail
                 examples.setdefault(reason, f"{row}: {detail}" if detail else row)
