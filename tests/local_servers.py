@@ -44,7 +44,10 @@ class Local:
 def scripted_server(folder: Path, **options: object) -> Iterator[Local]:
     """The scripted server on a free port; options as on its command line (fail="429", times=2, die_after=5 ...)."""
     log = folder / f"asked-{time.monotonic_ns()}.jsonl"
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    words = [
+        f"--{name.replace('_', '-')}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in options.items()
+    ]
     process = subprocess.Popen([sys.executable, __file__, str(log), *words], stdout=subprocess.PIPE, text=True)
     try:
         port = int(process.stdout.readline())
@@ -94,6 +97,12 @@ def main() -> None:
     parser.add_argument("--die-after", type=int, default=1_000_000)
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--key")
+    parser.add_argument("--refuse", type=json.loads, default={})  # a piece of the prompt -> status
+    parser.add_argument("--choice", type=json.loads, default={})  # a piece of the prompt -> fields of the choice
+    parser.add_argument("--usage", type=json.loads, default=None)
+    parser.add_argument("--name", default=None)  # as whom it answers
+    parser.add_argument("--bytes", type=int, default=0)  # of filling in each reply
+    parser.add_argument("--listings", type=int, default=1_000_000)  # GET /models fails after so many
     parser.add_argument("--models", default="m")
     parser.add_argument("--context", type=int, default=1_000_000)
     parser.add_argument("--answers", type=json.loads, default={})
@@ -101,7 +110,7 @@ def main() -> None:
         "--stop-key", default="stop_reason"
     )  # vLLM's; SGLang's is matched_stop; "": a server that says none
     options = parser.parse_args()
-    counts = {"posts": 0, "answers": 0}
+    counts = {"posts": 0, "answers": 0, "listings": 0}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -115,6 +124,11 @@ def main() -> None:
             self.wfile.write(data)
 
         def do_GET(self) -> None:
+            counts["listings"] += 1
+            if counts["listings"] > options.listings:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             self.say(200, {"data": [{"id": name} for name in options.models.split(",") if name]})
 
         def do_POST(self) -> None:
@@ -140,6 +154,10 @@ def main() -> None:
                     self.close_connection = True
                     return None
             time.sleep(options.slow)
+            pieces = [str(body.get("prompt")), str(body.get("messages"))]
+            for piece, status in options.refuse.items():
+                if any(piece in said for said in pieces):
+                    return self.say(status, {"error": {"message": "not this one"}})
             chat = "messages" in body
             prompt = body["messages"][-1]["content"] if chat else body["prompt"]
             if len(prompt) >= options.context:
@@ -163,7 +181,13 @@ def main() -> None:
             details.pop("", None)
             choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
-            self.say(200, {"choices": [{**choice, **details, "finish_reason": "stop"}], "usage": usage})
+            own = next((fields for piece, fields in options.choice.items() if piece in prompt), {})
+            reply = {
+                "choices": [{**choice, **details, "finish_reason": "stop", **own}],
+                "usage": usage if options.usage is None else options.usage,
+                "filling": "x" * options.bytes,
+            }
+            self.say(200, {**reply, **({"model": options.name} if options.name else {})})
             counts["answers"] += 1
             if counts["answers"] >= options.die_after:
                 os._exit(1)

@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     disagree = "disagree"  # several verdicts that the policy cannot join into one
 
 
+REFUSED = "refused"  # in Trace.sampling: why a server gave no answer to this request
 DECIDED = frozenset({Outcome.correct, Outcome.incorrect})
 
 
@@ -114,6 +115,11 @@ class Trace:
     def with_verdict(self, name: str, verdict: Verdict) -> Self:
         """The same trace with one more verdict under `name`."""
         return dataclasses.replace(self, verdicts={**self.verdicts, name: verdict})
+
+    @property
+    def refused(self) -> str:
+        """Why the server gave no answer; "" where it gave one. A refused trace is undecided, never wrong."""
+        return str(self.sampling.get(REFUSED, ""))
 
     @property
     def verdict(self) -> Verdict:

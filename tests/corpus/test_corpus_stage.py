@@ -442,3 +442,17 @@ def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledge
         "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
     )
     assert "unread_columns" not in gather(tmp_path / "none", row("2+2?", "4"))[1]
+
+
+def test_longer_texts_than_a_recipe_allows_are_dropped_and_counted(tmp_path: Path) -> None:
+    items = [
+        row("2+2?", "a" * 20, "b" * 21, row="x:0"),
+        row("3+3?", "c" * 21, row="x:1"),
+        row("4" * 21, "d", row="x:2"),
+    ]
+    room, ledger = gather(tmp_path, *items, max_chars=20)
+    accounts = ledger["accounts"]
+    assert accounts["rows"]["dropped"] == {"no_generations": 1, "problem_too_long": 1}
+    assert accounts["traces"] == {"unit": "trace", "in": 4, "kept": 1, "dropped": {"trace_too_long": 2, "problem_too_long": 1}}  # fmt: skip
+    assert {d.detail for d in room.read("dropped") if d.reason == "trace_too_long"} == {"21 characters"}
+    assert [t.completion for t in groups(room)["2+2?"].traces] == ["a" * 20]

@@ -74,9 +74,9 @@ def test_requests_per_minute_spaces_the_requests(tmp_path):
 @pytest.mark.parametrize(
     ("fail", "sentence"),
     [
-        ("500", r"no usable answer after 3 tries \(500: not now\)"),
-        ("garbage", r"no usable answer after 3 tries \(not a completion: <html>"),
-        ("400", r"refuses a request \(400: not now\)"),
+        ("500", r"no usable answer to any of 5 requests \(500: not now after 3 tries\)"),
+        ("garbage", r"no usable answer to any of 5 requests \(not a completion: <html>.* after 3 tries\)"),
+        ("400", r"no usable answer to any of 5 requests \(400: not now\)"),
         ("404", r"has no /completions or no model 'm' \(404: not now\)"),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_server_that_vanishes_costs_nothing_that_was_answered(tmp_path):
     with (
         scripted_server(tmp_path, die_after=4) as server,
         Kept(path) as kept,
-        pytest.raises(OperatorError, match=r"run the same command again. [34] new answers are kept"),
+        pytest.raises(OperatorError, match=r"run the same command again. What was answered is kept"),
     ):
         ask(Server(server.base_url, concurrency=1, retries=1), asks(), kept=kept)
     before = len(path.read_text().split())
@@ -213,3 +213,91 @@ def test_it_works_inside_a_running_loop(tmp_path):
 
     with scripted_server(tmp_path, models="a,b") as server:
         assert asyncio.run(notebook(server.base_url)) == ["a", "b"]
+
+
+# --- one request of many ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"refuse": {"p7": 400}}, "400: not this one"),
+        ({"refuse": {"p7": 500}}, "500: not this one after 3 tries"),
+        ({"choice": {"p7": {"finish_reason": "content_filter"}}}, "content_filter"),
+        ({"choice": {"p7": {"text": None}}}, "no content (stop)"),
+    ],
+)
+def test_one_request_that_is_always_refused_costs_its_own_answer_alone(tmp_path, options, words):
+    with scripted_server(tmp_path, **options) as server, Kept(tmp_path / "kept.jsonl") as kept:
+        found = ask(Server(server.base_url, retries=2), asks(10), kept=kept)
+        assert [reply.text for reply in found if not reply.refused] == [t for i, t in enumerate(texts(10)) if i != 7]
+        assert [i for i, reply in enumerate(found) if reply.refused] == [7] and found[7].refused == words
+        count = len(server.asked())
+        ask(Server(server.base_url, retries=0), asks(10), kept=Kept(tmp_path / "kept.jsonl"))
+        assert len(server.asked()) == count + 1  # what was refused is asked again, what was answered is not
+
+
+def test_a_server_that_refuses_more_than_a_tenth_ends_the_run_and_the_answers_are_kept(tmp_path):
+    wanted = [Ask("completions", {"model": "m", "prompt": f"{'bad' if i % 5 == 0 else 'good'} {i}"}) for i in range(40)]
+    with scripted_server(tmp_path, refuse={"bad": 400}) as server, Kept(tmp_path / "kept.jsonl") as kept:
+        with pytest.raises(
+            OperatorError, match=r"refuses 5 of 40 requests, the last with 400: not this one; .* is kept"
+        ):
+            ask(Server(server.base_url, concurrency=1), wanted, kept=kept)
+        assert sum(kept.get(asked.key) is not None for asked in wanted) == 16  # 0, 5, 10, 15 and 20 are bad
+
+
+@pytest.mark.parametrize("usage", ["none", [1, 2], {"prompt_tokens": "many", "completion_tokens": True}, 7])
+def test_a_good_reply_with_an_odd_bill_is_a_good_reply(tmp_path, usage):
+    with scripted_server(tmp_path, usage=json.dumps(usage)) as server:
+        found = ask(Server(server.base_url), asks(2), kept=Kept())
+        assert [(r.text, r.prompt_tokens, r.completion_tokens) for r in found] == [
+            (text, None, None) for text in texts(2)
+        ]
+        assert len(server.asked()) == 2
+
+
+def test_a_server_that_has_answered_once_may_fail_to_list_its_models_later(tmp_path):
+    with scripted_server(tmp_path, listings=1) as server:
+        for _ in range(3):
+            assert [r.text for r in ask(Server(server.base_url), asks(2), kept=Kept())] == texts(2)
+
+
+def test_a_reply_much_longer_than_the_tokens_asked_for_is_not_read_to_its_end(tmp_path):
+    most = client.BYTES_PER_ANSWER + 4 * client.BYTES_PER_TOKEN  # asks() want 4 tokens
+    with scripted_server(tmp_path, bytes=most - 1_000) as server:
+        assert not ask(Server(server.base_url, retries=0), asks(1), kept=Kept())[0].refused
+    with scripted_server(tmp_path, bytes=most) as server:
+        (reply,) = ask(Server(server.base_url, retries=0), asks(1), kept=Kept())
+        assert reply.refused.startswith("an answer of over 1 MiB")
+
+
+def test_a_server_that_answers_as_another_model_is_said_once(tmp_path, capsys):
+    with scripted_server(tmp_path, name="a-quantised-m") as server:
+        for _ in range(2):
+            ask(Server(server.base_url), asks(2), kept=Kept())
+    assert capsys.readouterr().err.count("answers as 'a-quantised-m', 'm' was asked for") == 1
+
+
+CTRL_C = """
+import sys
+from pathlib import Path
+from redistill.io.client import Ask, Kept, Server, ask
+asks = [Ask("completions", {"model": "m", "prompt": f"p{i}", "seed": i, "max_tokens": 4}) for i in range(40)]
+with Kept(Path(sys.argv[2])) as kept:
+    ask(Server(sys.argv[1], concurrency=4), asks, kept=kept)
+"""
+
+
+def test_what_is_on_its_way_at_ctrl_c_is_waited_for_and_kept(tmp_path):
+    with scripted_server(tmp_path, slow=0.5) as server:
+        command = [sys.executable, "-c", CTRL_C, server.base_url, str(tmp_path / "kept.jsonl")]
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SOURCE)}, stderr=subprocess.PIPE)
+        while len(server.asked()) < 6:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        asked = len(server.asked())
+        kept = [line for line in (tmp_path / "kept.jsonl").read_text().splitlines() if line.strip()]
+        assert asked == len(kept) < 40 and process.returncode
+        process.stderr.close()

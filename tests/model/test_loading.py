@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
+from redistill.tools.doctor import examine
 
 SHAPE = {
     "hidden_size": 16,
@@ -316,6 +317,9 @@ def another_shape(folder):
 )
 def test_a_broken_folder_is_a_sentence(folder, harm, words):
     harm(folder)
+    with pytest.raises(OperatorError, match=r"is not the file that was saved \(its checksum differs\)"):
+        load(folder)
+    (folder / "checksums.json").unlink()  # as other programs write folders
     with pytest.raises(OperatorError, match=words) as error:
         load(folder)
     assert "\n" not in str(error.value) and "student.model" in str(error.value)
@@ -323,6 +327,7 @@ def test_a_broken_folder_is_a_sentence(folder, harm, words):
 
 def test_foreign_code_in_a_folder_is_never_run_nor_asked_about(folder, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: "y")
+    (folder / "checksums.json").unlink()
     marker = folder / "ran"
     (folder / "evil.py").write_text(
         f"open({str(marker)!r}, 'w').close()\nfrom transformers import LlamaConfig as EvilConfig\n"
@@ -357,6 +362,28 @@ def test_a_checkpoint_cut_short_or_changed_is_not_loaded(folder):
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     with pytest.raises(OperatorError, match=r"config\.json is not the file that was saved"):
         loading.load_folder(folder)
+
+
+@pytest.mark.parametrize("verb", [load, lambda folder: examine(StudentSettings(model=str(folder)), None)])
+def test_four_bytes_of_the_weights_are_seen_by_whatever_opens_one_of_our_folders(folder, verb):
+    verb(folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-100, 2)
+        file.write(b"\x00\x01\x02\x03")
+    with pytest.raises(
+        OperatorError, match=r"model\.safetensors is not the file that was saved .* if the change is yours"
+    ):
+        verb(folder)
+    (folder / "checksums.json").unlink()
+    verb(folder)
+
+
+def test_an_adapter_beside_or_instead_of_weights_is_a_sentence(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    for _ in range(2):
+        with pytest.raises(OperatorError, match=r"holds a LoRA adapter .* merge it into its base model"):
+            load(folder)
+        (folder / "config.json").unlink(missing_ok=True)
 
 
 # --- GGUF ---

@@ -24,3 +24,17 @@ def test_texts_are_encoded_in_batches_and_keep_their_ids():
 )
 def test_the_shared_prefix_ends_at_the_first_difference_or_the_shorter_end(first, second, shared):
     assert shared_prefix(first, second) == shared_prefix(second, first) == shared
+
+
+def test_a_call_of_the_tokenizer_holds_a_bounded_number_of_characters() -> None:
+    """One call held all texts of a shard's batch: 256 long ones took gigabytes."""
+    sizes = [1, 600_000, 400_000, 2_000_000, 1, 999_999, 1, 1]
+    calls: list[list[int]] = []
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        calls.append([len(text) for text in texts])
+        return [[len(text)] for text in texts]
+
+    found = encode_all({str(n): "x" * size for n, size in enumerate(sizes)}, encode)
+    assert [list(found[str(n)]) for n in range(len(sizes))] == [[size] for size in sizes]
+    assert calls == [[1, 600_000], [400_000], [2_000_000], [1, 999_999], [1, 1]]

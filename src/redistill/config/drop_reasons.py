@@ -61,6 +61,8 @@ SAMPLED: dict[str, tuple[str, str]] = {  # settings are those of the stage
 REASONS: dict[str, tuple[str, str]] = {
     # corpus
     "empty_completion": ("", "the row holds an empty generation"),
+    "trace_too_long": ("corpus.max_chars", "raise corpus.max_chars; each character takes up to 500 bytes of memory"),
+    "problem_too_long": ("corpus.max_chars", "raise corpus.max_chars; each character takes up to 500 bytes of memory"),
     "duplicate_trace": ("", "nothing is lost: the same text stands in the corpus once, with the labels of both"),
     "conflicting_answer": (
         "corpus.sources",

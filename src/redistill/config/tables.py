@@ -168,6 +168,9 @@ class CorpusSettings(Settings):
 
     sources: list[Plugin] = Field(min_length=1)
     max_problems: int | None = Field(None, gt=0)
+    max_chars: int = Field(
+        1_000_000, gt=0
+    )  # of a statement or a trace; longer ones are dropped: this bounds the memory of all stages
     dev_fraction: float = Field(0.05, ge=0, lt=1)
     # question: problems about steps of one question (source step-judgements) are held out together
     split_by: Literal["problem", "question"] = "problem"

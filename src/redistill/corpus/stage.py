@@ -34,7 +34,7 @@ from redistill.io.executors import Executor, LocalProcesses
 from redistill.io.progress import say
 from redistill.io.schemas import to_row
 from redistill.io.stage_folder import StageFolder
-from redistill.records import Dropped, Group, content_id
+from redistill.records import Dropped, Group, Trace, content_id
 
 Source = Callable[[], Iterator[Group | Dropped]]
 
@@ -52,6 +52,7 @@ def collect(
     seed: int,
     num_shards: int | None,
     max_problems: int | None,
+    max_chars: int = 1_000_000,
     benchmarks: Benchmarks | None = None,
     leaks: Literal["remove", "report"] = "remove",
     near: relate.Near = "report",
@@ -62,7 +63,8 @@ def collect(
     """Read all sources into the opened room and return its ledger.
 
     Rows of the same problem become one Group, its traces in the order of the sources. `seed` and `max_problems`: keep the
-    problems with the smallest hash of (seed, id), whatever the order they come in. num_shards None: from the size of the
+    problems with the smallest hash of (seed, id), whatever the order they come in. max_chars: longer statements and traces
+    are dropped, so that one row of a damaged file cannot take the memory of this and every later stage. num_shards None: from the size of the
     input, at least 4. benchmarks, leaks: whose problems are looked for, and whether they are removed. near,
     near_threshold: what is done with problems told twice in other words (relate.py). executor: where all passes are done,
     by default in this process. progress: makes a bar, once for each pass, from a `unit` and, where they are known, a
@@ -70,8 +72,8 @@ def collect(
 
     A row may hold a problem and no trace (source `problems`); `no_generations` is one whose traces are all empty.
 
-    Reasons: the sources' own; `no_generations`, `conflicting_answer`, `in_benchmark`, `beyond_max_problems` for a row and
-    all its traces; `empty_completion`, `duplicate_trace` for a trace; `same_problem` for a problem that was merged into
+    Reasons: the sources' own; `no_generations`, `conflicting_answer`, `in_benchmark`, `beyond_max_problems`, `problem_too_long` for
+    a row and all its traces; `empty_completion`, `trace_too_long`, `duplicate_trace` for a trace; `same_problem` for a problem that was merged into
     another. Beside `groups`: `origins` (the rows of every trace), `merges` and `leaks`. Columns that rows have and their
     source does not read are said, and stand in the ledger as `unread_columns`, name -> rows. OperatorError when no row
     at all can be read.
@@ -83,7 +85,13 @@ def collect(
     readings = _readings(sources)
     size_bytes = sum(reading.size_bytes for reading in readings)
     num_shards = num_shards or max(4, -(-size_bytes // SHARD_BYTES))
-    settings = {"num_shards": num_shards, "seed": seed, "max_problems": max_problems, "readings": len(readings)}
+    settings = {
+        "num_shards": num_shards,
+        "seed": seed,
+        "max_problems": max_problems,
+        "max_chars": max_chars,
+        "readings": len(readings),
+    }
     spill = room.folder / "spill"
     if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
         room.clear()  # shards that were cut otherwise
@@ -91,7 +99,7 @@ def collect(
         write_json(spill / "settings.json", settings)
 
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
-    work = functools.partial(_spill, spill, num_shards, seed, max_problems)
+    work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars)
     unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
     if unread:
         (spill / "related.json").unlink(missing_ok=True)
@@ -197,11 +205,26 @@ def _summary(spill: Path, index: int) -> Path:
     return spill / f"reading-{index:05d}.json"
 
 
+def _usable(traces: Sequence[Trace], max_chars: int) -> tuple[tuple[Trace, ...], list[tuple[str, str, str]]]:
+    """The traces that hold text and at most `max_chars` characters of it, and (id, reason, detail) of the others."""
+    kept: list[Trace] = []
+    dropped: list[tuple[str, str, str]] = []
+    for trace in traces:
+        if not trace.completion.strip():
+            dropped.append((trace.id, "empty_completion", ""))
+        elif len(trace.completion) > max_chars:
+            dropped.append((trace.id, "trace_too_long", f"{len(trace.completion):,} characters"))
+        else:
+            kept.append(trace)
+    return tuple(kept), dropped
+
+
 def _spill(
     spill: Path,
     num_shards: int,
     seed: int,
     max_problems: int | None,
+    max_chars: int,
     reading: IngestTask,
     tick: Callable[[int], Any] | None = None,
 ) -> None:
@@ -220,17 +243,20 @@ def _spill(
     examples: dict[str, str] = {}
     with taking_notes() as notes:
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
-            group, reason, detail, dropped = None, None, "", []
+            group, reason, detail = None, None, ""
+            dropped: list[tuple[str, str, str]] = []
             if isinstance(item, Dropped):
                 row, key, reason, detail = item.id, content_id("p", item.id), item.reason, item.detail
                 examples.setdefault(reason, f"{row}: {detail}" if detail else row)
             else:
                 row, key = item.problem.source_row, item.problem.id
-                traces = tuple(trace for trace in item.traces if trace.completion.strip())
-                dropped = [(trace.id, "empty_completion", "") for trace in item.traces if not trace.completion.strip()]
+                traces, dropped = _usable(item.traces, max_chars)
                 dropped += [(lost.id, lost.reason, lost.detail) for lost in notes.lost]
                 if item.traces and not traces:
                     reason = "no_generations"
+                elif len(item.problem.statement) > max_chars:
+                    reason, detail = "problem_too_long", f"{len(item.problem.statement):,} characters"
+                    dropped += [(trace.id, reason, "") for trace in traces]
                 elif not smallest.admits(_selection_key(seed, key)):
                     reason = "beyond_max_problems"  # decided already: its text need not be carried further
                     dropped += [(trace.id, reason, "") for trace in traces]

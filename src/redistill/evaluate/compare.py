@@ -32,8 +32,12 @@ def paired_difference(
     student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
     `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
     the interval leaves out 0 and at least six problems differ. `mean_score` compares the scores of a graded verifier in the same
-    way, `choose` the answers that a choice takes (choose.py), where both have them. Errors: OperatorError where the problems differ.
+    way, `choose` the answers that a choice takes (choose.py), where both have them. `num_left_out`: problems that one of the two was
+    not scored on because its server refused to answer; they are left out of both. Errors: OperatorError where the problems differ
+    otherwise.
     """
+    left_out = {*scores_a.get("left_out", ()), *scores_b.get("left_out", ())}
+    scores_a, scores_b = _without(scores_a, left_out), _without(scores_b, left_out)
     a, b = scores_a["per_problem"], scores_b["per_problem"]
     if a.keys() != b.keys():
         raise OperatorError(_different_problems(a.keys() - b.keys(), b.keys() - a.keys(), names))
@@ -51,6 +55,7 @@ def paired_difference(
     return {
         "names": list(names),
         **found,
+        **({"num_left_out": len(left_out)} if left_out else {}),
         "flips": flips,
         "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
         **_graded(scores_a, scores_b, names),
@@ -75,6 +80,21 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float], names: tuple[s
         "is_claimed": is_claimed,
         "sentence": _sentence(difference, interval, len(a), differing, names, is_claimed),
     }
+
+
+def _without(scores: Mapping[str, Any], left_out: set[str]) -> Mapping[str, Any]:
+    """The scores without these problems."""
+    if not left_out:
+        return scores
+    found = dict(scores)
+    for name in ("per_problem", "per_problem_scores"):
+        if name in scores:
+            found[name] = {id: row for id, row in scores[name].items() if id not in left_out}
+    choices = scores.get("per_problem_choose", {})
+    found["per_problem_choose"] = {
+        label: {id: value for id, value in values.items() if id not in left_out} for label, values in choices.items()
+    }
+    return found
 
 
 def _graded(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:

@@ -37,13 +37,14 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
     kind would (std, ddof 1, of the per-problem means / sqrt(problems), lighteval's); on 30 problems they differ several-fold. `rates` and
     what follows are over all samples of the gradable problems; `strict` is there where the verdicts of a strict parse are. A problem without a gold answer is left out and counted:
     that is a matter of the gold alone, else a student whose gibberish nobody can grade would be scored on fewer
-    problems than the others. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
+    problems than the others. A problem with a sample that the server refused to write is left out too, and counted:
+    it was not answered wrongly. `mean_tokens` is over samples whose num_tokens is known. Problems go by id, so order changes nothing.
     choices: ways to choose one of the n, bound (choose.py); what they are worth stands under `choose`.
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
     """
     if n < 1:
         raise OperatorError(f"evaluate needs n of 1 or more (here: n={n}).")
-    table, graded = _gradable(groups, n)
+    graded, num_ungradable, refused = _gradable(groups, n)
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
     columns: dict[str, list[float | None]] = {
         name: [metric(samples) for samples in graded.values()] for name, metric in METRICS.items()
@@ -66,7 +67,8 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
     return {
         "num_problems": len(graded),
         "num_samples": n,
-        "num_ungradable": len(table) - len(graded),
+        "num_ungradable": num_ungradable,
+        **({"num_refused": sum(refused.values()), "left_out": sorted(refused)} if refused else {}),
         **{name: found[name] for name in METRICS},
         "pass_at_k": {str(k): found[f"pass_at_k {k}"] for k in range(1, n + 1)},
         "strict": _strict(traces, found) if "strict" in found else None,
@@ -84,18 +86,23 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
 
 def score_choices(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]]) -> dict[str, Any]:
     """What `score` says under `choose` and `per_problem_choose` of these choices, and nothing else."""
-    return choose_scores(_gradable(groups, n)[1], choices)
+    return choose_scores(_gradable(groups, n)[0], choices)
 
 
-def _gradable(groups: Iterable[Group], n: int) -> tuple[dict[str, Samples], dict[str, Samples]]:
-    """The samples of every problem, and of those that have a gold answer; OperatorError where there is none."""
+def _gradable(groups: Iterable[Group], n: int) -> tuple[dict[str, Samples], int, dict[str, int]]:
+    """(the samples of every problem that is scored, how many problems have no gold answer, {problem: samples of it that the
+    server refused}); OperatorError where none is scored."""
     table, without_gold = _samples_by_problem(groups, n)
-    graded = {id: samples for id, samples in table.items() if id not in without_gold}
-    if not graded:
+    gradable = {id: samples for id, samples in table.items() if id not in without_gold}
+    if not gradable:
         raise OperatorError(
             f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
         )
-    return table, graded
+    counts = {id: sum(bool(trace.refused) for trace in samples) for id, samples in gradable.items()}
+    refused = {id: count for id, count in counts.items() if count}
+    if len(refused) == len(gradable):
+        raise OperatorError(f"nothing to score: the server refused a sample of each of the {len(gradable)} problems.")
+    return {id: samples for id, samples in gradable.items() if id not in refused}, len(without_gold), refused
 
 
 def _scores(graded: Mapping[str, Samples]) -> dict[str, list[float]]:

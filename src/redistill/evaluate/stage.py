@@ -118,7 +118,12 @@ def write_scores(
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = "" if error is None else f" ± {error:.3f} (SEM, ddof 1, over {scores['num_problems']} problems)"
-    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}")
+    refused = (
+        f"; left out: {len(scores['left_out'])} problems that the server refused to answer"
+        if "left_out" in scores
+        else ""
+    )
+    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}{refused}")
     for label, chosen in scores.get("choose", {}).items():
         if "why" in chosen:
             say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out, for {chosen['why']}")

@@ -6,8 +6,10 @@
 
 Every reply is written to `kept` the moment it comes, so a run that is killed asks, and pays for, only what is missing.
 Troubles that pass (429, 5xx, a lost connection, a time-out, an answer that cannot be read) are tried again with growing
-waits, or after as long as the server's Retry-After says; what does not pass is one sentence. The key comes from the
-environment alone and is in nothing that this file writes or raises.
+waits, or after as long as the server's Retry-After says. One request that the server goes on refusing while it answers
+others (400, a content filter, 500 after every try) costs that one answer: its Reply says so under `refused`, and a share
+of them above MOST_REFUSED ends the run. What concerns all requests is one sentence. The key comes from the environment
+alone and is in nothing that this file writes or raises.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -36,8 +39,21 @@ from redistill.io.progress import say
 FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
 LONGEST_WAIT_SECONDS = 300.0  # a server that asks for more is one to come back to later
 SHOWN_CHARS = 300  # of a server's own words in a sentence of ours
-MAX_ANSWER_BYTES = 64 * 2**20  # decompressed; a reply of 100,000 tokens is a hundredth of it
+# Decompressed, per reply, so that many connections at once stay small too: a token with its log-probability and id takes about
+# 100 bytes of JSON, and some servers send alternatives.
+MAX_ANSWER_BYTES = 64 * 2**20
+BYTES_PER_ANSWER, BYTES_PER_TOKEN = 2**20, 4 * 2**10
+MOST_REFUSED = 0.1  # of the requests of a call, where FEW_REFUSED or more were refused
+FEW_REFUSED = 5
 _ADDRESS = TypeAdapter(BaseUrl)
+_MET: set[str] = set()  # addresses where a server has answered this process: a later blip of theirs is waited out
+_NAMED: set[str] = set()  # names of models of which a warning was printed
+NO_ANSWER = (
+    "content_filter",
+    "tool_calls",
+    "function_call",
+)  # finish reasons of a choice that holds no answer to the prompt
+KEPT = "What was answered is kept."
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -73,7 +89,8 @@ class Ask:
 class Reply:
     """A server's answer. Token counts are None where the server states none; token_ids and logprobs, one a token of the
     completion, are empty where it does not return them. stop: the stop string that ended it, empty where the model ended it;
-    None where the server does not say which."""
+    None where the server does not say which. refused: why there is no answer (the server's status and words, or a finish
+    reason such as content_filter); "" for an answer. A refused one is not a wrong one. model: as whom the server answered."""
 
     text: str
     finish_reason: str | None
@@ -82,6 +99,8 @@ class Reply:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     stop: str | None = None
+    refused: str = ""
+    model: str = ""
 
 
 class Kept:
@@ -132,8 +151,9 @@ class Kept:
             if self._file.tell():
                 self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
         given = {
-            name: value for name, value in asdict(reply).items() if value != () and (name, value) != ("stop", None)
-        }
+            name: value for name, value in asdict(reply).items()
+            if value != () and (name, value) != ("stop", None) and name not in ("refused", "model")
+        }  # fmt: skip
         self._file.write(json.dumps(mark({"key": key, "reply": given})) + "\n")
         self._file.flush()  # into the kernel's hands: a killed process loses nothing
 
@@ -151,10 +171,12 @@ def ask(
 ) -> list[Reply]:
     """One reply an ask, in order; what `kept` holds is not asked again, and equal asks are asked once.
 
-    told: called with each new reply and the place of its ask. refused: what a request that the server calls wrong (400, 413, 422) is answered
-    with, from the server's own words; None stops. OperatorError in one sentence when the server is gone, refuses or
-    cannot be understood; the replies that came before are kept.
+    told: called with each new reply and the place of its ask. refused: what a request that the server calls wrong (400, 413,
+    422) is answered with, from the server's own words; None: it has no answer, which its Reply says under `refused`. Such a
+    reply is not kept: another run asks again. OperatorError in one sentence when the server is gone, refuses the caller,
+    cannot be understood, or refuses too many; the replies that came before are kept.
     """
+    unanswered: dict[str, Reply] = {}
     missing: dict[str, list[int]] = {}  # key -> places
     for place, asked in enumerate(asks):
         if kept.get(asked.key) is None:
@@ -163,12 +185,16 @@ def ask(
         _check_url(server)
 
         def put(asked: Ask, reply: Reply) -> None:
-            kept.put(asked.key, reply)
+            if reply.refused:
+                unanswered[asked.key] = reply
+            else:
+                kept.put(asked.key, reply)
             for place in missing[asked.key]:
                 told(place, reply)
 
-        _run(lambda: _Asking(server, put, refused).all([asks[places[0]] for places in missing.values()]))
-    found = [kept.get(a.key) for a in asks]
+        before = len({asked.key for asked in asks}) - len(missing)
+        _run(lambda: _Asking(server, put, refused).all([asks[places[0]] for places in missing.values()], before))
+    found = [unanswered.get(a.key) or kept.get(a.key) for a in asks]
     assert all(reply is not None for reply in found), "a request was neither answered nor refused"
     return [reply for reply in found if reply is not None]
 
@@ -204,11 +230,11 @@ def _check_url(server: Server) -> None:
 
 
 class _Passing(Exception):
-    """A trouble that may pass; `wait_seconds` is the server's own wish, None for ours."""
+    """A trouble that may pass; `wait_seconds` is the server's own wish, None for ours; lost: there was no connection."""
 
-    def __init__(self, what: str, wait_seconds: float | None = None) -> None:
+    def __init__(self, what: str, wait_seconds: float | None = None, lost: bool = False) -> None:
         super().__init__(what)
-        self.wait_seconds = wait_seconds
+        self.wait_seconds, self.lost = wait_seconds, lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +254,13 @@ class _Answer:
         return json.loads(self.data)
 
 
+def _most_bytes(asked: Ask) -> int:
+    """How long the answer to a request may be: by the tokens that it asks for, at most MAX_ANSWER_BYTES."""
+    tokens = asked.body.get("max_tokens")
+    wanted = BYTES_PER_ANSWER + BYTES_PER_TOKEN * tokens if isinstance(tokens, int) else MAX_ANSWER_BYTES
+    return min(MAX_ANSWER_BYTES, wanted)
+
+
 class _Asking:
     """The requests of one call of `ask`: shared pace, shared stop."""
 
@@ -238,7 +271,9 @@ class _Asking:
             raise OperatorError(f"the key in the environment variable {server.key_env} holds characters no key has.")
         self.stopped = asyncio.Event()
         self.next_slot = self.paused_until = 0.0  # by the loop's clock
-        self.answered = 0
+        self.answered = self.total = 0
+        self.refusals: list[str] = []
+        self.names: Counter[str] = Counter()
 
     def client(self) -> httpx2.AsyncClient:
         host = httpx2.URL(self.server.base_url).host
@@ -254,7 +289,7 @@ class _Asking:
         async with self.client() as client:
             try:
                 async with asyncio.timeout(min(30.0, self.server.timeout_seconds)):
-                    response = await self._send(client, "GET", "models")
+                    response = await self._send(client, "GET", "models", MAX_ANSWER_BYTES)
             except (httpx2.TransportError, TimeoutError, _Passing) as error:
                 raise OperatorError(
                     f"no server answers at {self.server.base_url} ({self._why(error)}); start one (`redistill serve MODEL` "
@@ -266,11 +301,13 @@ class _Asking:
         except (ValueError, RecursionError):
             return {}
 
-    async def all(self, asks: Sequence[Ask]) -> None:
-        """Ask everything. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
+    async def all(self, asks: Sequence[Ask], before: int) -> None:
+        """Ask everything; `before` others are answered already. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
         for) is waited for and kept."""
-        await self.models()  # a server that is not there is said at once, without retries
-        queue = iter(asks)
+        if self.server.base_url not in _MET:
+            await self.models()  # a server that is not there is said at once, without retries
+            _MET.add(self.server.base_url)
+        queue, self.total, self.answered = iter(asks), len(asks) + before, before
         troubles: list[BaseException] = []
 
         async def work(client: httpx2.AsyncClient) -> None:
@@ -282,20 +319,60 @@ class _Asking:
                     if reply is None:
                         return
                     self.put(asked, reply)
-                    self.answered += 1
+                    self._count(asked, reply)
                 except (OperatorError, OSError) as trouble:  # OSError: the file of replies cannot be written
                     troubles.append(trouble)
                     self.stopped.set()
                     return
 
-        async with self.client() as client, asyncio.TaskGroup() as group:
-            for _ in range(min(self.server.concurrency, len(asks))):
-                group.create_task(work(client))
+        async with self.client() as client:
+            tasks = [asyncio.create_task(work(client)) for _ in range(min(self.server.concurrency, len(asks)))]
+            await self._finish(tasks)
         if troubles and isinstance(troubles[0], OSError):
             said = sentence(troubles[0], "the file of replies") or f"{troubles[0]}; run the same command again."
-            raise OperatorError(f"cannot keep a reply: {said} {self._kept()}") from troubles[0]
+            raise OperatorError(f"cannot keep a reply: {said} {KEPT}") from troubles[0]
         if troubles:
             raise troubles[0]
+        self._say_names(asks)
+
+    async def _finish(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        """Wait for all tasks. Ctrl-C sends nothing new and waits for what is on its way, which is paid for; a second one drops it."""
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            self.stopped.set()
+            say("stopping: the requests on their way are waited for and kept; Ctrl-C again drops them")
+            await asyncio.wait(tasks)
+            raise
+        for task in tasks:
+            task.result()  # what is no trouble of the server's is a bug, and goes up
+
+    def _count(self, asked: Ask, reply: Reply) -> None:
+        """Note a reply; OperatorError where the server refuses too many."""
+        if not reply.refused:
+            self.answered += 1
+            if reply.model:
+                self.names[reply.model] += 1
+            return
+        self.refusals.append(reply.refused)
+        if len(self.refusals) < FEW_REFUSED:
+            return
+        if not self.answered:
+            raise OperatorError(
+                f"the server at {self.server.base_url} gives no usable answer to any of {len(self.refusals)} requests "
+                f"({self.refusals[-1]}); see that it is well and run the same command again."
+            )
+        if len(self.refusals) > MOST_REFUSED * self.total:
+            raise OperatorError(
+                f"the server at {self.server.base_url} refuses {len(self.refusals)} of {self.total} requests, the last with "
+                f"{self.refusals[-1]}; see what it refuses and run the same command again. {KEPT}"
+            )
+
+    def _say_names(self, asks: Sequence[Ask]) -> None:
+        """Say it once where the server answers as another model than the one that was asked for."""
+        for name in sorted(self.names.keys() - {str(a.body.get("model")) for a in asks} - _NAMED):
+            _NAMED.add(name)
+            say(f"warning  {self.server.base_url} answers as {name!r}, {asks[0].body.get('model')!r} was asked for")
 
     async def _one(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
         """A reply, after as many tries as it takes; None when another request has stopped us all."""
@@ -311,14 +388,17 @@ class _Asking:
             if wish > LONGEST_WAIT_SECONDS:
                 raise OperatorError(
                     f"the server at {self.server.base_url} asks to come back in {wish:.0f} seconds ({last}); run the same "
-                    f"command again then. {self._kept()}"
+                    f"command again then. {KEPT}"
                 )
             self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + wish)  # for all of us
             if attempt < self.server.retries:
                 await self._sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25))
+        if not last.lost:
+            await self.models()  # OperatorError where it answers nobody; else it is this request that it cannot do
+            return Reply("", None, None, None, refused=f"{last} after {self.server.retries + 1} tries")
         raise OperatorError(
             f"the server at {self.server.base_url} gives no usable answer after {self.server.retries + 1} tries ({last}); "
-            f"see that it is well and run the same command again. {self._kept()}"
+            f"see that it is well and run the same command again. {KEPT}"
         )
 
     async def _try(self, client: httpx2.AsyncClient, asked: Ask) -> Reply:
@@ -327,43 +407,47 @@ class _Asking:
                 # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
                 body = json.dumps(dict(asked.body)).encode()
                 response = await self._send(
-                    client, "POST", asked.path, content=body, headers={"Content-Type": "application/json"}
+                    client,
+                    "POST",
+                    asked.path,
+                    _most_bytes(asked),
+                    content=body,
+                    headers={"Content-Type": "application/json"},
                 )
         except TimeoutError:
             raise _Passing(f"no answer within {self.server.timeout_seconds:g} seconds") from None
         except httpx2.TransportError as error:
-            raise _Passing(self._why(error)) from None
+            raise _Passing(self._why(error), lost=True) from None
         status, words = response.status_code, self._words(response)
         if status in (408, 425, 429) or status >= 500:
             raise _Passing(f"{status}: {words}", _retry_after(response.headers))
         self._check_key(response)
         if status in (400, 413, 422):
             reply = self.refused(asked, words)
-            if reply is not None:
-                return reply
+            return reply or Reply("", None, None, None, refused=f"{status}: {words}")
         if status == 404:
             raise OperatorError(
                 f"the server at {self.server.base_url} has no /{asked.path} or no model {asked.body.get('model')!r} (404: {words}); "
                 "base_url usually ends in /v1."
             )
         if status != 200:
-            raise OperatorError(
-                f"the server at {self.server.base_url} refuses a request ({status}: {words}). {self._kept()}"
-            )
+            raise OperatorError(f"the server at {self.server.base_url} refuses a request ({status}: {words}). {KEPT}")
         try:
             reply = read_reply(response.json())
             return dataclasses.replace(reply, text=without_in_text(self.secret, reply.text))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             raise _Passing(f"not a completion: {words}") from None
 
-    async def _send(self, client: httpx2.AsyncClient, method: str, path: str, **more: Any) -> "_Answer":
-        """A server's whole answer without our key in it; _Passing where it is larger than any answer is."""
+    async def _send(
+        self, client: httpx2.AsyncClient, method: str, path: str, most_bytes: int = BYTES_PER_ANSWER, **more: Any
+    ) -> "_Answer":
+        """A server's whole answer without our key in it; _Passing where it is larger than any answer to this is."""
         async with client.stream(method, self._url(path), **more) as response:
             parts, size = [], 0
             async for part in response.aiter_bytes():
                 size += len(part)
-                if size > MAX_ANSWER_BYTES:
-                    raise _Passing(f"an answer of over {MAX_ANSWER_BYTES >> 20} MiB")
+                if size > most_bytes:
+                    raise _Passing(f"an answer of over {most_bytes >> 20} MiB")
                 parts.append(part)
         return _Answer(response.status_code, response.headers, without(self.secret, b"".join(parts)))
 
@@ -396,9 +480,6 @@ class _Asking:
                 + (" is not the one it wants." if self.secret else ".")
             )
 
-    def _kept(self) -> str:
-        return f"{self.answered} new answers are kept."
-
     def _words(self, response: _Answer) -> str:
         """What the server says, short, on one line, and without the key, which some servers say back."""
         text = response.text
@@ -419,32 +500,41 @@ class _Asking:
 def read_reply(body: Any) -> Reply:
     """The first choice of a completion or of a chat completion. ValueError, KeyError ... where it is neither.
 
-    A chat answer whose thinking the server has parted from its text gets it back in <think> marks: what the model said
+    `refused` where it stopped for a reason of NO_ANSWER or has no content at all; an empty text is an answer. Token counts that
+    are none are unknown: the reply itself is paid for. A chat answer whose thinking the server has parted from its text gets it back in <think> marks: what the model said
     is judged whole.
     """
     choice = body["choices"][0]
     if "message" in choice:
         message = choice["message"]
-        text, thinking = message.get("content") or "", message.get("reasoning_content") or message.get("reasoning")
-        text = f"<think>{thinking}</think>{text}" if thinking else text
+        text, thinking = message.get("content"), message.get("reasoning_content") or message.get("reasoning")
+        text = f"<think>{thinking}</think>{text or ''}" if thinking else text
     else:
         text = choice["text"]
-    if not isinstance(text, str):
+    if not isinstance(text, str | None):
         raise ValueError("the text of a completion is not text")
-    usage = body.get("usage") or {}
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    prompt_tokens, completion_tokens = (int(n) if n is not None else None for n in counts)
+    usage = body.get("usage")
+    prompt_tokens, completion_tokens = (_count_in(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     reason = choice.get("finish_reason")
+    refused = str(reason) if reason in NO_ANSWER else "" if text is not None else f"no content ({reason})"
     token_ids, logprobs = _tokens(choice)
     return Reply(
-        text,
+        text or "",
         reason if isinstance(reason, str) else None,
         prompt_tokens,
         completion_tokens,
         token_ids,
         logprobs,
         _stop_string(choice),
+        refused,
+        str(body.get("model") or ""),
     )
+
+
+def _count_in(usage: Any, name: str) -> int | None:
+    """A token count of a reply's `usage`; None where it states none, or none that is a number."""
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 def _stop_string(choice: Mapping[str, Any]) -> str | None:

@@ -58,16 +58,24 @@ def locate(settings: StudentSettings) -> tuple[str, str | None]:
             raise OperatorError(f"student.model: there is no file {model}; give the path of a .gguf file.")
         return str(path.parent), path.name
     if path.is_dir():
-        if not (path / "config.json").exists():
-            raise OperatorError(
-                f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote."
-            )
+        _check_whole_model(path, model)
         return str(path), None
     if HUB_ID.fullmatch(model):
         return model, None  # a hub id, fetched by transformers
     raise OperatorError(
         f"student.model: {model} is neither a folder, a .gguf file nor a hub id such as Qwen/Qwen2.5-0.5B."
     )
+
+
+def _check_whole_model(folder: Path, model: str) -> None:
+    """OperatorError where a folder holds no config, or an adapter, which would be left out or put on without a word."""
+    if (folder / "adapter_config.json").exists():
+        raise OperatorError(
+            f"student.model: {model} holds a LoRA adapter (adapter_config.json), which is no whole model; merge it into its base model "
+            "(peft: `merge_and_unload`, then `save_pretrained`) and give that folder."
+        )
+    if not (folder / "config.json").exists():
+        raise OperatorError(f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote.")
 
 
 def _gguf_in_package(name: str) -> Path:
@@ -126,6 +134,7 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
     if settings.from_config is not None:
         return character_tokenizer(settings.alphabet or "")
     where, gguf = locate(settings)
+    check_unchanged(Path(where), weights=False)
     if (
         gguf is None
         and os.path.isdir(where)
@@ -277,6 +286,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
             torch.manual_seed(seed)
             return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     where, gguf = locate(settings)
+    check_unchanged(Path(where))
     if gguf is None and os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
         pickled = [p.name for s in PICKLED for p in sorted(Path(where).glob(f"*{s}"))]
         held = f"; {pickled[0]} is a pickle, and to open a pickle is to run what it says" if pickled else ""
@@ -316,17 +326,44 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
     return load_model(settings, tokenizer, seed=0), tokenizer
 
 
+CHECKSUMS = "checksums.json"  # {file name: SHA-256} of a folder that `save_model` wrote
+
+
 def check_folder(folder: Path) -> None:
     """OperatorError when a checkpoint is missing or a file of it is not what was saved."""
-    sums = folder / "checksums.json"
+    sums = folder / CHECKSUMS
     if not sums.exists():
         raise OperatorError(f"there is no finished checkpoint in {folder}; run the stage that makes it.")
-    for name, expected in read_json(sums).items():
-        path = folder / name
-        if not path.exists() or sha256_file(path) != expected:
-            raise OperatorError(
-                f"{path} is not the file that was saved (its checksum differs); delete {folder} and run again."
-            )
+    check_unchanged(folder)
+
+
+def check_unchanged(folder: Path, *, weights: bool = True) -> None:
+    """OperatorError when a file of a folder that `save_model` wrote is not what was saved; folders of others pass.
+
+    weights: also the weights, which takes a second per gigabyte or so; files that have not changed since the last call in this
+    process are not read again.
+    """
+    path = folder / CHECKSUMS
+    sums = read_json(path) if path.is_file() else {}
+    for name, expected in sums.items() if isinstance(sums, dict) else ():
+        if weights or not name.endswith(".safetensors"):
+            file = folder / str(name)
+            found = _sha256(file, *_stamp(file)) if file.is_file() else None
+            if found != expected:
+                raise OperatorError(
+                    f"{file} is not the file that was saved (its checksum differs): copy the folder again, or delete {folder} and run "
+                    f"the stage that made it; if the change is yours, delete {CHECKSUMS} in it."
+                )
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256(file: Path, size: int, changed: int, inode: int) -> str:
+    return sha256_file(file)
 
 
 def save_model(
@@ -369,7 +406,7 @@ def _write_model(
     tokenizer.save_pretrained(folder)
     sums = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p.is_file()}
     (folder / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
-    (folder / "checksums.json").write_text(json.dumps(sums, indent=2))
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2))
     for path in folder.iterdir():
         sync_file(path)
     sync_folder(folder)

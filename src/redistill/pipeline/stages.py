@@ -101,6 +101,7 @@ def run_corpus(run: Run) -> None:
         seed=run.recipe.seed,
         num_shards=settings.shards,
         max_problems=settings.max_problems,
+        max_chars=settings.max_chars,
         benchmarks=benchmark_leaks.index(run.recipe, run.plan.avoided),
         leaks=settings.decontaminate.leaks,
         near=settings.near_duplicates,

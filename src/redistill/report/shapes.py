@@ -131,6 +131,8 @@ class Scores(Shape):
     num_problems: int | None = None
     num_samples: int | None = None
     num_ungradable: int = 0
+    num_refused: int = 0
+    left_out: list[str] = []
     pass_at_1: PassAt1 = PassAt1()
     pass_at_k: dict[str, Estimate] = {}
     majority_at_n: Estimate | None = None

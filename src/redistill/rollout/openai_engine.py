@@ -19,6 +19,7 @@ from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
 from redistill.io.client import Ask, Kept, Reply, Server, ask, served_models
 from redistill.io.progress import say
+from redistill.records import REFUSED
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student, tell_nobody
 
 # How the server is reached: no part of a result, so a change of these repeats no evaluation.
@@ -53,7 +54,8 @@ def openai_engine(
 
     model: the name by which the server knows the student; `{student}` in it stands for the student's folder or hub id;
     default: the one model that the server lists. api: `chat` sends the prompt as a user message, under the server's own
-    chat template. extra: more fields of the body, as this server knows them, such as {top_k: -1}. A prompt that the
+    chat template. A request that the server refuses while it answers others gets an empty sample whose facts say so under
+    `refused`. extra: more fields of the body, as this server knows them, such as {top_k: -1}. A prompt that the
     server calls too long for its context gets an empty sample with finish reason 'length'. Where `Sampling.logprobs` asks
     for them, log-probabilities and token ids are those that the server returns (vLLM: both, before temperature and top-p
     by its default `logprobs_mode`); what it does not return stays empty. Stop strings are sent as `stop`; which of them ended a
@@ -94,6 +96,8 @@ def openai_engine(
     def sample(place: int, reply: Reply) -> Sample:
         reason = reply.finish_reason if reply.finish_reason in ("stop", "length") else None
         facts = {"engine": "openai", "model": name, "seed_sent": asks[place].body["seed"]}
+        if reply.refused:
+            facts[REFUSED] = reply.refused
         stop = reply.stop if sampling.stop and reason == "stop" else ""
         return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs, stop)
 

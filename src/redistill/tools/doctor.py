@@ -58,6 +58,8 @@ def examine(student: StudentSettings, recipe: Recipe | None, *, num_rows: int = 
     student's tokenizer, config or chat template cannot be read at all.
     """
     tokenizer = loading.load_tokenizer(student)
+    if student.from_config is None:
+        loading.check_unchanged(Path(loading.locate(student)[0]))  # the weights too, which are not loaded here
     prompt = recipe.prompt if recipe else PromptSettings(chat=bool(tokenizer.chat_template))
     check_prompts(prompt, tokenizer)
     traces, origin = _first_traces(recipe)

@@ -149,7 +149,10 @@ def question(problem: Problem, trace: Trace) -> str | None:
         "reference": gold[:SHOWN_CHARS],
         "student": answer[-SHOWN_CHARS:],  # the final answer stands at the end
     }
-    data = {name: re.sub(r"</?(question|reference|student)>", " ", text).strip() for name, text in data.items()}
+    data = {
+        name: re.sub(r"<\s*/?\s*(question|reference|student)\s*>", " ", text, flags=re.IGNORECASE).strip()
+        for name, text in data.items()
+    }
     return re.sub(r"\{(question|reference|student)\}", lambda match: data[match[1]], PROMPT)
 
 
@@ -166,6 +169,14 @@ def asking(judge: Judge, problem: Problem, trace: Trace) -> Ask | None:
 
 def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Verdict:
     """The verdict in a judge's reply. Cut off, without the last line, or of two minds: undecided, never wrong."""
+    if reply.refused:
+        return Verdict(
+            Outcome.ungradable,
+            extracted,
+            f"judge_refused: {reply.refused[:REASON_CHARS]}",
+            JUDGE,
+            f"{JUDGE_VERSION}, {judge.model}",
+        )
     text = split_thinking(reply.text)[1].strip()
     lines = [line.strip().strip("*`") for line in text.splitlines()]
     marked = {line.casefold() for line in lines if line.casefold().startswith("verdict")}

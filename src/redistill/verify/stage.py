@@ -98,20 +98,30 @@ def judged(
 ) -> Iterator[Group]:
     """Groups with their verdicts. All traces go through the pool at once, so its workers are kept busy.
 
-    golds: what check_golds found; no trace of a problem that cannot be graded is sent to a verifier that compares with it."""
+    golds: what check_golds found; no trace of a problem that cannot be graded is sent to a verifier that compares with it. A
+    trace that a server refused to write is ungradable: nobody has answered."""
     held, golds = list(groups), golds or {}
     spared = {id: as_ungradable(found) for id, found in golds.items() if found.outcome != Outcome.correct}
     names = [name for name in pool.names if name != GOLD]
     own = [name for name in names if name in OWN_GOLD]
-    alone = [(g.problem, t) for g in held if g.problem.id in spared for t in g.traces] if own else []
+    answered = [(g.problem, t) for g in held for t in g.traces if not t.refused]
+    alone = [(problem, trace) for problem, trace in answered if problem.id in spared] if own else []
     others = iter(list(pool.judge(alone, own)))  # before the rest: a pool answers one question after the other
-    found = pool.judge(((g.problem, t) for g in held if g.problem.id not in spared for t in g.traces), names)
+    found = pool.judge(((problem, trace) for problem, trace in answered if problem.id not in spared), names)
     for group in held:
-        if group.problem.id in spared:
-            unheard = {name: spared[group.problem.id] for name in names if name not in own}
-            verdicts = [_without_clock({**unheard, **(next(others) if own else {})}) for _ in group.traces]
-        else:
-            verdicts = [_without_clock(next(found)) if names else {} for _ in group.traces]
+        spare = (
+            {name: spared[group.problem.id] for name in names if name not in own}
+            if group.problem.id in spared
+            else None
+        )
+        verdicts = []
+        for trace in group.traces:
+            if trace.refused:
+                verdicts.append({name: Verdict(Outcome.ungradable, None, "refused_by_server", name) for name in names})
+            elif spare is not None:
+                verdicts.append(_without_clock({**spare, **(next(others) if own else {})}))
+            else:
+                verdicts.append(_without_clock(next(found)) if names else {})
         if kind := golds[group.problem.id].extracted if group.problem.id in golds else None:
             kept = group.problem.answer_type or kind
             group = dataclasses.replace(group, problem=dataclasses.replace(group.problem, answer_type=kept))

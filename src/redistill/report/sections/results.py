@@ -184,6 +184,9 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
         differ.append("number of problems or samples")
     warning = f" Not the same for all models: {join(differ)}." if differ else ""
     left_out = f" Left out as ungradable: {plural(first.num_ungradable, 'problem')}." if first.num_ungradable else ""
+    refused = [f"{plural(len(s.left_out), 'problem')} of {m}" for m, s in rows.items() if s.left_out]
+    if refused:
+        left_out += f" Left out because the server refused to answer: {join(refused)}."
     return f"{benchmark}: {', '.join(parts)}.{left_out}{warning}"
 
 

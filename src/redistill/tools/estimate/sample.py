@@ -326,6 +326,7 @@ def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Gr
         seed=recipe.seed,
         num_shards=1,
         max_problems=None,
+        max_chars=recipe.corpus.max_chars,
         benchmarks=benchmark_leaks.index(recipe, plan.avoided),
         leaks=recipe.corpus.decontaminate.leaks,
         near=recipe.corpus.near_duplicates,
