@@ -62,6 +62,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "MODIFIERS",
     "ENGINES",
     "CHOICES",
+    "STAGE_ENGINES",
     "DIAGNOSES",
     "TRACKERS",
 )
@@ -221,6 +222,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
     table = registry(name)
     needed = {
         "path": "x.jsonl",
+        "refresh": "none",
         "folder": "made:shop",
         "answers": ["4"],
         "base_url": "http://127.0.0.1:8000/v1",

@@ -10,7 +10,10 @@ import yaml
 from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
 from redistill.pipeline.plan import make_plan
-from tiny_recipe import RECIPE
+from tiny_recipe import RECIPE, fresh_fingerprints
+
+URL = "http://127.0.0.1:8000/v1"
+SERVER = {"name": "openai", "base_url": URL, "refresh": "vllm-reload"}
 
 
 def recipe(objective="grpo", *, stage=None, **rollouts):
@@ -42,11 +45,34 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
         ({"advantage": "teacher"}, r"the advantage `teacher` and the table `teacher` go together"),
         ({"reward": [{"name": "accuracy", "weight": 0}]}, r"own\.rollouts\.reward: every reward has weight 0"),
         ({"objective": "kto"}, r"kto compares rows of a whole data set, which rollouts are not"),
+        ({"engine": "vllm"}, r"own\.rollouts\.engine: there is no 'vllm'"),
+        ({"engine": {"name": "openai", "base_url": URL}}, r"own\.rollouts\.engine \(openai\): .*refresh"),
+        ({"engine": SERVER | {"refresh": "rsync"}}, r"own\.rollouts\.engine \(openai\): .*reload-folder"),
+        ({"engine": SERVER | {"refresh": "command"}}, r"`refresh: command` and `command` go together"),
+        ({"engine": SERVER | {"refresh": "vllm-lora"}}, r"this stage has none; give it `lora`"),
+        ({"importance_cap": 3.0}, r"own\.rollouts\.importance_cap: only a server's answers"),
+        ({"behaviour": "server"}, r"own\.rollouts\.behaviour: only a server's answers"),
+        ({"behaviour": "server", "engine": SERVER, "objective": "reinforce"}, r"reinforce has no ratio to the policy"),
+        ({"behaviour": "server", "engine": SERVER, "importance_cap": 3.0}, r"write one of the two"),
+        ({"engine": SERVER, "importance_cap": 3.0, "objective": "sft"}, r"importance_cap: sft asks for no advantages"),
+        ({"engine": SERVER | {"token_ids": "encoded"}, "importance_cap": 3.0}, r"have no log-probs of the server"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
     with pytest.raises(OperatorError, match=sentence):
         make_plan(recipe(**changes))
+
+
+def test_where_a_server_is_and_how_hard_it_is_asked_changes_no_result_but_how_it_is_refreshed_may():
+    prints = fresh_fingerprints(recipe(engine=SERVER))
+    for options in ({"base_url": "http://10.0.0.7:9000/v1"}, {"concurrency": 4}, {"retries": 9}):
+        assert fresh_fingerprints(recipe(engine=SERVER | options)) == prints
+    for other in (
+        {"engine": SERVER | {"refresh": "none"}},
+        {"engine": "transformers"},
+        {"engine": SERVER, "importance_cap": 4.0},
+    ):
+        assert fresh_fingerprints(recipe(**other))["train/own"] != prints["train/own"]
 
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/sampling-my-student.md"

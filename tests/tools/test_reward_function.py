@@ -14,7 +14,6 @@ from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sample, Sampling
 from redistill.select import PAIRINGS
 from redistill.tools.rewards import RewardFunction, problem_facts, stage_for
-from redistill.train import rollouts
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.rollouts import RolloutJob, draw_round
 
@@ -55,11 +54,7 @@ def drawn():
             recipe.train["own"].rollouts, config, problems, of_recipe.rewards, ADVANTAGES["group"], PAIRINGS["certain"],
             of_recipe._pool, "own", 0,
         )  # fmt: skip
-        original, rollouts.in_process = rollouts.in_process, engine
-        try:
-            found = draw_round(job, 0, None, tokenizer)
-        finally:
-            rollouts.in_process = original
+        found = draw_round(job, 0, None, tokenizer)
         yield of_recipe, recipe, problems, found
 
 

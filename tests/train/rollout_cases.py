@@ -7,7 +7,7 @@ from redistill.config.tables import LimitSettings, Plugin, RolloutSettings, Stag
 from redistill.records import Outcome, Verdict, make_problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
-from redistill.rollout.transformers_engine import transformers_engine
+from redistill.rollout.stage_engines import in_process
 from redistill.select.pairing import certain
 from redistill.train import StageJob, train_stage
 from redistill.train.advantages import ADVANTAGES
@@ -37,11 +37,19 @@ def right(problem, trace):
     return None if outcome is Outcome.disagree else float(outcome is Outcome.correct)
 
 
-def job_of(problems=PROBLEMS, rewards=((1.0, right),), advantage="group", max_new_tokens=6, seed=0, **settings):
+def job_of(
+    problems=PROBLEMS,
+    rewards=((1.0, right),),
+    advantage="group",
+    max_new_tokens=6,
+    seed=0,
+    engine=in_process,
+    **settings,
+):
     rollouts = RolloutSettings(**{"problems": 3, "n": 4, "rounds": 3, **settings})
     sampling = Sampling(rollouts.n, 1.0, 1.0, max_new_tokens, logprobs=True)
     config = EvalConfig(
-        transformers_engine,
+        engine,
         lambda problem: problem.statement,
         {"cascade": None},
         "cascade",

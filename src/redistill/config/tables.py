@@ -361,6 +361,11 @@ class RolloutSettings(Settings):
     per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
     pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
     teacher: str | StudentSettings | None = None  # of advantage teacher: base, an earlier stage, or another model
+    engine: Plugin = Plugin(name="transformers")  # who samples: this process, or a server that is given the weights
+    # of a server: whose log-probs stand for the policy that sampled, those found by the kernel that trains or the server's own
+    behaviour: Literal["recomputed", "server"] = "recomputed"
+    # of a server and recomputed log-probs: the most that a token's pi_train / pi_server counts (truncated importance sampling)
+    importance_cap: float | None = Field(2.0, gt=0)
 
 
 class StageSettings(Settings):

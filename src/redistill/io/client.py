@@ -207,6 +207,15 @@ def served_models(server: Server) -> list[str]:
     return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
 
 
+def post(server: Server, path: str, body: Mapping[str, Any], hint: str) -> dict[str, Any]:
+    """What the server answers to one POST that is no completion, such as a command to load weights: its JSON table, {} where
+    it answers none. path: below base_url, or below the server's root where it begins with a slash. OperatorError in one sentence
+    that ends with `hint` where it refuses, and where it is gone after the retries."""
+    _check_url(server)
+    found = _run(lambda: _Asking(server, lambda a, r: None, lambda a, w: None).command(path, body, hint))
+    return found if isinstance(found, dict) else {}
+
+
 def _run(work: Callable[[], Any]) -> Any:
     """A coroutine to its end, also from inside a running loop (a notebook's)."""
     try:
@@ -300,6 +309,35 @@ class _Asking:
             return response.json()
         except (ValueError, RecursionError):
             return {}
+
+    async def command(self, path: str, body: Mapping[str, Any], hint: str) -> Any:
+        """What one POST is answered; troubles that pass are tried again."""
+        content, last = json.dumps(dict(body)).encode(), ""
+        async with self.client() as client:
+            for attempt in range(self.server.retries + 1):
+                try:
+                    async with asyncio.timeout(self.server.timeout_seconds):
+                        response = await self._send(
+                            client, "POST", path, content=content, headers={"Content-Type": "application/json"}
+                        )
+                except TimeoutError:
+                    last = f"no answer within {self.server.timeout_seconds:g} seconds"
+                except (httpx2.TransportError, _Passing) as error:
+                    last = self._why(error)
+                else:
+                    self._check_key(response)
+                    if response.status_code == 200:
+                        with contextlib.suppress(ValueError, RecursionError):
+                            return response.json()
+                        return {}
+                    last = f"{response.status_code}: {self._words(response)}"
+                    if response.status_code < 500:
+                        break
+                if attempt < self.server.retries:
+                    await self._sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25))
+        raise OperatorError(
+            f"the server at {self.server.base_url} does not do what /{path.lstrip('/')} asks ({last}); {hint}."
+        )
 
     async def all(self, asks: Sequence[Ask], before: int) -> None:
         """Ask everything; `before` others are answered already. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
@@ -469,7 +507,8 @@ class _Asking:
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
     def _url(self, path: str) -> str:
-        return f"{self.server.base_url.rstrip('/')}/{path}"
+        base = self.server.base_url.rstrip("/")
+        return f"{base.removesuffix('/v1')}{path}" if path.startswith("/") else f"{base}/{path}"
 
     def _check_key(self, response: _Answer) -> None:
         if response.status_code in (401, 403):

@@ -26,11 +26,13 @@ from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.teachers import teacher_of
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
+from redistill.rollout.openai_engine import TRANSPORT
 from redistill.rollout.requests import Sampling
+from redistill.rollout.stage_engines import STAGE_ENGINES, check_engine, refreshed_server, say_what_none_means
 from redistill.select import PAIRINGS, split_of
 from redistill.train import needs_pairs, needs_teacher
 from redistill.train.advantages import ADVANTAGES
-from redistill.train.objectives import needs_mismatched
+from redistill.train.objectives import needs_behaviour, needs_mismatched
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
 from redistill.verify.relevance import has_gold
@@ -44,6 +46,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "train.*.rollouts.reward": REWARDS,
     "train.*.rollouts.advantage": ADVANTAGES,
     "train.*.rollouts.pairing": PAIRINGS,
+    "train.*.rollouts.engine": STAGE_ENGINES,
 }
 
 
@@ -55,6 +58,7 @@ class BoundRollouts:
     rewards: list[tuple[float, partial[Any]]]
     advantage: partial[Any]
     pairing: partial[Any]
+    engine: partial[Any]
     by_teacher: bool = (
         False  # rows are all answers, whatever they earned, for a teacher says of each token how good it was
     )
@@ -75,10 +79,12 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
         bind_rewards(settings, where),
         bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
         bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
+        bind(STAGE_ENGINES, settings.engine, f"{where}.engine"),
     )
     by_teacher = is_of_teacher(bound.advantage) or (needs_teacher(objective) and settings.keep != "correct")
     bound = dataclasses.replace(bound, by_teacher=by_teacher)
     _check(recipe, name, objective, bound)
+    _check_engine(recipe, name, objective, bound)
     return bound
 
 
@@ -124,6 +130,36 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         )
 
 
+def _check_engine(recipe: Recipe, name: str, objective: Callable[..., Any], bound: BoundRollouts) -> None:
+    settings, where, written = bound.settings, f"train.{name}.rollouts", _changed(bound.settings)
+    served, options = bound.engine.func is refreshed_server, bound.engine.keywords
+    check_engine(settings.engine.name, options, f"{where}.engine", lora=recipe.train[name].lora is not None)
+    for setting in ("behaviour", "importance_cap"):
+        if setting in written and not served:
+            raise OperatorError(
+                f"{where}.{setting}: only a server's answers have another policy than the student; leave it out, or name a server "
+                "under `engine`."
+            )
+        if setting in written and not reads_advantages(objective):
+            raise OperatorError(
+                f"{where}.{setting}: {recipe.train[name].objective.name} asks for no advantages; leave it out."
+            )
+        if setting in written and options.get("token_ids") == "encoded" and getattr(settings, setting) is not None:
+            raise OperatorError(
+                f"{where}.{setting}: answers that are encoded again have no log-probs of the server; leave it out."
+            )
+    if settings.behaviour == "server" and not needs_behaviour(objective):
+        raise OperatorError(
+            f"{where}.behaviour: {recipe.train[name].objective.name} has no ratio to the policy that sampled; leave it out, or take "
+            "grpo."
+        )
+    if settings.behaviour == "server" and "importance_cap" in written:
+        raise OperatorError(
+            f"{where}.importance_cap: with `behaviour: server` the objective's own ratio holds the server's log-probs already; write one "
+            "of the two."
+        )
+
+
 def _changed(settings: Settings) -> set[str]:
     """The fields that say something: not those of a recipe that was written out whole, as a run's recipe.yaml is."""
     fields = type(settings).model_fields
@@ -149,7 +185,12 @@ def eval_config_of(plan: "Plan", name: str) -> EvalConfig:
         logprobs=True,
     )
     judge = verifiers_of(verifier, f"train.{name}.rollouts.verifier")
-    return dataclasses.replace(config, judge=judge, verifier=verifier.name, sampling=sampling)
+    engine = plan.rollouts[name].engine
+    return dataclasses.replace(config, engine=engine, judge=judge, verifier=verifier.name, sampling=sampling)
+
+
+# How a server is reached, and what its folder is called: no part of a result.
+UNDECIDING = tuple(f"rollouts.engine.options.{option}" for option in (*TRANSPORT, "command"))
 
 
 def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
@@ -175,6 +216,7 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
         Rollouts,
         RolloutJob,
         EvalConfig,
+        bound.engine,
         config.render,
         *chat,
         *config.judge.values(),
@@ -190,6 +232,8 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     load: loads the student that a stage left, or `base`."""
     bound, recipe, config = run.plan.rollouts[name], run.recipe, eval_config_of(run.plan, name)
     config = dataclasses.replace(config, judge=with_index(run.folder, config.judge))
+    if bound.engine.keywords.get("refresh") == "none":
+        say_what_none_means(name)
     with config.pool(run.recipe.verify.workers) as pool:
         job = RolloutJob(
             settings=bound.settings,

@@ -336,7 +336,7 @@ def train_stages(plan: Plan) -> list[Stage]:
                 ),
                 settings=values(
                     seed=plan.recipe.seed,
-                    **{f"train.{name}": table(settings, *ROUNDING)},
+                    **{f"train.{name}": table(settings, *ROUNDING, *rollouts.UNDECIDING)},
                     **of_base,
                     **of_probe,
                     **key_of_teachers(settings),

@@ -49,6 +49,8 @@ def openai_engine(
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None,
     extra: Extra | None = None,
     _finished: Finished = tell_nobody,
+    _replied: Callable[[int, Reply], None] = lambda place, reply: None,
+    _where: str = "evaluate.engine",
 ) -> list[Sample]:
     """One sample a request from the server at base_url, in the order of the requests. `student` is not loaded.
 
@@ -60,22 +62,23 @@ def openai_engine(
     for them, log-probabilities and token ids are those that the server returns (vLLM: both, before temperature and top-p
     by its default `logprobs_mode`); what it does not return stays empty. Stop strings are sent as `stop`; which of them ended a
     sample, if any, is read from vLLM's `stop_reason` or SGLang's `matched_stop`, and not known of other servers.
+    _replied: called with each reply as it came, before _finished. _where: what a sentence calls this engine.
     """
     here = student if isinstance(student, Student) else Student(student)
     if api == "chat" and sampling.prefill:
         raise OperatorError(
             "evaluate.engine: api chat cannot open the answer with evaluate.prefill; write api: completions, or leave prefill empty."
         )
-    extra = _checked(extra or {})
+    extra = _checked(extra or {}, _where)
     asked_too: dict[str, Any] = {}
     if sampling.logprobs:  # the number of alternatives a token, or for chat whether; the ids are an extension of vLLM's
         asked_too = {"logprobs": 1 if api == "completions" else True, "return_token_ids": True}
     if sampling.stop:
         if "stop" in extra:
-            raise OperatorError("evaluate.engine.extra: this task has stop strings of its own; leave `stop` out.")
+            raise OperatorError(f"{_where}.extra: this task has stop strings of its own; leave `stop` out.")
         asked_too["stop"] = list(sampling.stop)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
-    name = _model_name(server, model, here)
+    name = _model_name(server, model, here, _where)
 
     def body(request: Request) -> Ask:
         said: dict[str, Any] = (
@@ -101,37 +104,38 @@ def openai_engine(
         stop = reply.stop if sampling.stop and reason == "stop" else ""
         return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs, stop)
 
-    replies = ask(
-        server, asks, kept=Kept(), refused=_empty_where_too_long,
-        told=lambda place, reply: _finished(place, sample(place, reply)),
-    )  # fmt: skip
+    def told(place: int, reply: Reply) -> None:
+        _replied(place, reply)
+        _finished(place, sample(place, reply))
+
+    replies = ask(server, asks, kept=Kept(), refused=_empty_where_too_long, told=told)
     _warn_of_one_voice(requests, replies, sampling)
     return [sample(place, reply) for place, reply in enumerate(replies)]
 
 
-def _checked(extra: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(extra: Mapping[str, Any], where: str) -> dict[str, Any]:
     taken = [key for key in extra if key in OURS]
     if taken:
-        raise OperatorError(f"evaluate.engine.extra: {taken[0]} has a setting of its own; write it there.")
+        raise OperatorError(f"{where}.extra: {taken[0]} has a setting of its own; write it there.")
     try:
         json.dumps(extra, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise OperatorError(f"evaluate.engine.extra: it cannot be sent as JSON ({error}).") from error
+        raise OperatorError(f"{where}.extra: it cannot be sent as JSON ({error}).") from error
     return dict(extra)
 
 
-def _model_name(server: Server, model: str | None, student: Student) -> str:
+def _model_name(server: Server, model: str | None, student: Student, where: str) -> str:
     """The name to send. OperatorError where the server must be told and nobody has."""
     if model is not None:
         if "{student}" in model and not student.name:
             raise OperatorError(
-                "evaluate.engine.model: {student} stands for a folder or hub id, and this student has neither; name the model."
+                f"{where}.model: {{student}} stands for a folder or hub id, and this student has neither; name the model."
             )
         return model.replace("{student}", student.name)
     names = served_models(server)
     if len(names) != 1:
         listed = f"lists {len(names)} models ({', '.join(names[:5])})" if names else "lists no model"
-        raise OperatorError(f"evaluate.engine.model: the server at {server.base_url} {listed}; name the one to ask.")
+        raise OperatorError(f"{where}.model: the server at {server.base_url} {listed}; name the one to ask.")
     return names[0]
 
 

@@ -4,12 +4,16 @@
     train/STAGE/rollouts/samples/part-00003.parquet    their token ids and log-probs
     train/STAGE/rollouts/round-00003.json              at which step it was drawn, in which attempt of the guard, its figures
     train/STAGE/rollouts/behaviour-00003.npy           log-probs of its rows where it takes more than one step
+    train/STAGE/rollouts/open-00003.attempt-0.jsonl    samples of a server that have come, while the round is open
+    train/STAGE/rollouts/weights-00003/                the student as the server is given it, while the round is open
 
 A round is drawn by the student as it is at the round's first step and written before any row is used, so a stage that was
-killed reads what is there and draws only the round that it was in. A guard's rollback removes the rounds that were drawn
+killed reads what is there and draws only the round that it was in, of a server only the samples that had not come. A guard's rollback removes the rounds that were drawn
 after the step it goes back to.
 """
 
+import dataclasses
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +27,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from redistill.config.tables import StageSettings
+from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, write_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.records import Group, Sampled
 from redistill.rollout.requests import Sample
+from redistill.train.coefficients import vanishes_without_advantage
 from redistill.train.distributions import same_vocabulary
+from redistill.train.importance import importance
 from redistill.train.live import Drawing
 from redistill.train.measures import Distribution
 from redistill.train.objectives import Objective, needs_behaviour, on_policy
@@ -41,11 +48,12 @@ from redistill.train.rollouts import (
     Round,
     draw_round,
     is_of_teacher,
+    reads_advantages,
     round_figures,
     rows_of_round,
 )
 from redistill.train.rows import Rows
-from redistill.train.step import Reference, find_token_logps
+from redistill.train.step import Reference, find_token_logps, rows_without_signal
 from redistill.train.supply import StepRows
 
 if TYPE_CHECKING:
@@ -61,6 +69,8 @@ LOGGED = (
     "entropy",
     "reference_kl",
     "generated_tokens",
+    "importance_mean",
+    "importance_truncated",
 )
 TIMES = ("seconds_drawing", "samples_per_second")  # in the same line: of a round's drawing and judging
 
@@ -159,8 +169,10 @@ class RolloutSupply:
         """Write the ledger of the rounds that were drawn; returns the account of their answers."""
         drawn = len(list(self.folder.glob("round-*.json")))
         ledger = self.store.finish(drawn)
-        for path in self.folder.glob("behaviour-*.npy"):
+        for path in (*self.folder.glob("behaviour-*.npy"), *self.folder.glob("open-*.jsonl")):
             path.unlink()
+        for path in self.folder.glob("weights-*"):
+            shutil.rmtree(path)
         return Account.from_json(ledger["accounts"]["rows"])
 
     def _times(self, number: int) -> dict[str, float]:
@@ -214,13 +226,18 @@ class RolloutSupply:
             asked, seconds = self.job.num_answers, time.perf_counter() - started
             trainer.watch(Drawing(number + 1, self.job.settings.rounds, come, asked, seconds))
 
+        journal = self.folder / f"open-{number:05d}.attempt-{self.attempt}.jsonl"
+        weights = self.folder / f"weights-{number:05d}"
+        if trainer.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
         drawn: Round | None = trainer.sample(
-            lambda model, tokenizer: draw_round(self.job, number, model, tokenizer, tell=tell)
+            lambda model, tokenizer: draw_round(
+                self.job, number, model, tokenizer, tell=tell, journal=journal, weights=weights
+            )
         )
         if trainer.accelerator.is_main_process:
             assert drawn is not None
             rows, account, dropped = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
-            self.store.folder.mkdir(parents=True, exist_ok=True)
             facts = {
                 "round": number,
                 "step": step,
@@ -236,6 +253,8 @@ class RolloutSupply:
                 {"outcomes": outcomes},
             )
             self.store.finish_shard(number, shard)
+            journal.unlink(missing_ok=True)
+            shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
     def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
@@ -247,8 +266,12 @@ class RolloutSupply:
         rows, _, _ = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
         if not len(rows):
             return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])
+        figures = self._facts(number)["figures"]
         behaviour = None
-        if needs_behaviour(self.objective) or self.teacher is not None:
+        corrects = self.job.importance_cap is not None and reads_advantages(self.objective)
+        if self.job.is_served and self.job.settings.behaviour == "server":
+            behaviour = self._told_by_server(rows)
+        elif needs_behaviour(self.objective) or self.teacher is not None or corrects:
             behaviour = self._behaviour(number, rows, trainer, is_first)
         if self.teacher is not None:
             assert behaviour is not None and is_of_teacher(self.job.advantage)
@@ -256,12 +279,19 @@ class RolloutSupply:
             advantages = self.job.advantage(torch.from_numpy(theirs), torch.from_numpy(behaviour))
             rows = Rows(rows.tokens, rows.starts, rows.prompt_tokens, rows.weights, rows.ids,
                         {**rows.values, "advantage": np.asarray(advantages)}, rows.groups)  # fmt: skip
-        figures = self._facts(number)["figures"]
+        if corrects:
+            assert behaviour is not None
+            rows, of_weights = self._corrected(rows, behaviour)
+            figures = {**figures, **of_weights}
+        if behaviour is not None:
+            behaviour = np.where(np.isfinite(behaviour), behaviour, 0.0)  # of rows that are not run
         if self.reference is None:
             return _OpenRound(number, first, rows, None, behaviour, figures)
         reference = _token_logps(self.reference, rows, trainer)
-        apart = float((rows.values[SAMPLED_LOGPS] - reference).mean())
-        return _OpenRound(number, first, rows, Reference(reference), behaviour, {**figures, "reference_kl": apart})
+        apart = rows.values[SAMPLED_LOGPS] - reference
+        told = apart[np.isfinite(apart)]
+        figures = {**figures, "reference_kl": float(told.mean()) if len(told) else None}
+        return _OpenRound(number, first, rows, Reference(reference), behaviour, figures)
 
     def _behaviour(self, number: int, rows: Rows, trainer: "Trainer", is_first: bool) -> np.ndarray:
         """Log-probs of the rows under the student that sampled them, by the kernel that trains: found at the round's first
@@ -271,13 +301,45 @@ class RolloutSupply:
             assert is_first, "the student has moved since it sampled these rows"
             training = trainer.policy.training
             student = Compared(trainer.policy.eval(), trainer.settings.tokens_per_micro_batch)
-            found = _token_logps(student, rows, trainer)
+            found = _token_logps(student, rows, trainer, self._compared_rows(rows, trainer))
             trainer.policy.train(training)
             if trainer.accelerator.is_main_process:
                 with atomic_write(path) as part, open(part, "wb") as file:
                     np.save(file, found)
             trainer.accelerator.wait_for_everyone()
         return np.asarray(np.load(path))
+
+    def _compared_rows(self, rows: Rows, trainer: "Trainer") -> list[int]:
+        """The rows whose log-probs under the sampling policy matter: all but those whose gradient is 0 whatever they are."""
+        idle = set[int]()
+        if self.teacher is None and vanishes_without_advantage(self.objective, tuple(trainer.modifiers)):
+            idle = rows_without_signal(rows, range(len(rows)))
+        return [row for row in range(len(rows)) if row not in idle]
+
+    def _told_by_server(self, rows: Rows) -> np.ndarray:
+        """The server's own log-probs of the rows. OperatorError where it did not tell them all."""
+        told = rows.values[SAMPLED_LOGPS]
+        if not np.isfinite(told).all():
+            raise OperatorError(
+                f"train.{self.job.author}.rollouts.behaviour: the server did not tell the log-probs of {int(np.isnan(told).sum()):,} of "
+                f"{len(told):,} tokens; write `behaviour: recomputed`."
+            )
+        return told
+
+    def _corrected(self, rows: Rows, behaviour: np.ndarray) -> tuple[Rows, dict[str, Any]]:
+        """The rows with each token's advantage times its importance weight, and what the weights were like."""
+        assert self.job.importance_cap is not None
+        advantages = rows.values["advantage"]
+        has_signal = np.isfinite(behaviour)  # those left out have advantages of 0
+        told = np.where(has_signal, rows.values[SAMPLED_LOGPS], np.nan)
+        found = importance(np.where(has_signal, behaviour, 0.0), told, cap=self.job.importance_cap)
+        if found.mean is None and np.any(advantages):
+            raise OperatorError(
+                f"train.{self.job.author}.rollouts.importance_cap: the server tells no log-probs, so its answers cannot be weighed by "
+                "pi_train / pi_server; write `importance_cap: null` to train on them as they are."
+            )
+        rows = dataclasses.replace(rows, values={**rows.values, "advantage": advantages * found.weights})
+        return rows, {"importance_mean": found.mean, "importance_truncated": found.truncated}
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +376,9 @@ class Rollouts:
             policy = prepare_reference(accelerator, PackedPolicy(model, packs=packs), model).eval()
             return Compared(policy, settings.tokens_per_micro_batch if packs else 0)
 
-        objective = on_policy(job.objective) if self.job.settings.updates == 1 else job.objective
+        trusts_server = self.job.is_served and self.job.settings.behaviour == "server"  # then the ratio is not 1
+        moves_once = self.job.settings.updates == 1 and not trusts_server
+        objective = on_policy(job.objective) if moves_once else job.objective
         supply = RolloutSupply(
             job=self.job,
             objective=objective,
@@ -330,15 +394,20 @@ class Rollouts:
         return supply, objective
 
 
-def _token_logps(compared: Compared, rows: Rows, trainer: "Trainer") -> np.ndarray:
-    """(completion tokens of all rows,) fp64 under a model that does not learn from them."""
+def _token_logps(compared: Compared, rows: Rows, trainer: "Trainer", wanted: Sequence[int] | None = None) -> np.ndarray:
+    """(completion tokens of all rows,) fp64 under a model that does not learn from them. wanted: the numbers of the rows that
+    matter; nan on the others."""
     ranks = ranks_of(trainer.accelerator, compared.policy)
+    numbers = [n for row in (range(len(rows)) if wanted is None else wanted) for n in rows.sequences_of(row)]
     with trainer.accelerator.autocast():
         found = find_token_logps(
             compared.policy,
-            [rows.sequence(n) for n in range(len(rows.prompt_tokens))],
+            [rows.sequence(n) for n in numbers],
             tokens_per_micro_batch=compared.tokens_per_micro_batch,
             device=trainer.accelerator.device,
             ranks=ranks,
         )
-    return np.asarray(found.numpy())
+    starts = rows.completion_starts()
+    logps = np.full(starts[-1], np.nan)
+    logps[np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])] = found.numpy()
+    return logps

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from redistill.records import Dropped, Group, Outcome, Problem, Sampled, Trace
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, requests_for, traces_of
-from redistill.rollout.transformers_engine import transformers_engine
+from redistill.rollout.stage_engines import refreshed_server
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
@@ -33,9 +34,9 @@ from redistill.verify.stage import judged
 
 Reward = Callable[[Problem, Trace], float | None]
 
-SAMPLED_LOGPS = "sampled_logps"  # among a round's row values: log-probs of the tokens as they were sampled
-# As in the guard's probe: in this process, in the weights' own type, for they are being trained.
-in_process = partial(transformers_engine, dtype="float32")
+SAMPLED_LOGPS = (
+    "sampled_logps"  # among a round's row values: log-probs of the tokens as they were sampled, nan if not told
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class RolloutJob:
     """What a stage's rollouts are drawn, judged and rewarded with."""
 
     settings: RolloutSettings
-    config: EvalConfig  # how problems are asked and judged; its sampling is the rollouts'
+    config: EvalConfig  # how problems are asked and judged; its engine and sampling are the rollouts'
     problems: Sequence[Problem]
     rewards: Sequence[tuple[float, Reward]]
     advantage: Callable[..., torch.Tensor]
@@ -61,6 +62,25 @@ class RolloutJob:
     def num_answers(self) -> int:
         """Answers of a round."""
         return min(self.settings.problems, len(self.problems)) * self.settings.n
+
+    @property
+    def is_served(self) -> bool:
+        """True where a server samples."""
+        return getattr(self.config.engine, "func", self.config.engine) is refreshed_server
+
+    @property
+    def knows_server_logps(self) -> bool:
+        """True where a server samples and tells its log-probs."""
+        return self.is_served and getattr(self.config.engine, "keywords", {}).get("token_ids") != "encoded"
+
+    @property
+    def importance_cap(self) -> float | None:
+        """The most that a token of a server's answer may count for pi_train / pi_server; None where nothing is corrected."""
+        return (
+            self.settings.importance_cap
+            if self.knows_server_logps and self.settings.behaviour == "recomputed"
+            else None
+        )
 
     def problems_of(self, number: int) -> list[Problem]:
         """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it."""
@@ -86,15 +106,32 @@ class Round:
 
 
 def draw_round(
-    job: RolloutJob, number: int, model: Any, tokenizer: Any, *, tell: Callable[[Sample], None] = lambda sample: None
+    job: RolloutJob,
+    number: int,
+    model: Any,
+    tokenizer: Any,
+    *,
+    tell: Callable[[Sample], None] = lambda sample: None,
+    journal: Path | None = None,
+    weights: Path | None = None,
 ) -> Round:
-    """Ask, judge and reward; the student is left as it is. tell: called with each sample that is finished."""
+    """Ask, judge and reward; the student is left as it is. tell: called with each sample that is finished.
+
+    Of a server: journal keeps every sample that has come, and only the missing ones are asked for; weights is the folder in
+    which the student is given to it. What is sampled in this process is drawn again as a whole, so that a round does not
+    depend on where it was cut.
+    """
     config, problems = job.config, job.problems_of(number)
     seed = int(np.random.SeedSequence([job.seed, number]).generate_state(1, np.uint64)[0])
     prompts = [config.render(problem) for problem in problems]
     asked = [requests_for(p, text, config.sampling, seed=seed) for p, text in zip(problems, prompts, strict=True)]
     flat = [request for requests in asked for request in requests]
-    samples = draw(in_process, lambda: (model, tokenizer), flat, config.sampling, tell=tell)
+    engine = config.engine
+    if job.is_served:
+        engine = partial(engine, _weights=weights, _round=number)
+    samples = draw(
+        engine, lambda: (model, tokenizer), flat, config.sampling, journal=journal if job.is_served else None, tell=tell
+    )
     n = config.sampling.n
     groups = [
         Group(problem, traces_of(problem, samples[i * n : (i + 1) * n], requests, config.sampling, author=job.author))
@@ -231,6 +268,7 @@ def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
     flat = [reward for rewards in known for reward in rewards]
     tokens = [len(s.token_ids) for s in drawn.sampled]
     logprobs = np.concatenate([*map(_logprobs, drawn.sampled), np.zeros(0)])
+    logprobs = logprobs[np.isfinite(logprobs)]
     n = len(traces)
     return {
         "reward": float(np.mean(flat)) if flat else None,
