@@ -238,7 +238,7 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
     wrong = []
     for name, settings in recipe.train.items():
         teacher = settings.rollouts.teacher if settings.rollouts is not None else None
-        named = {"start": settings.start, "reference": settings.reference}
+        named: dict[str, Any] = {"start": settings.start, "reference": settings.reference}
         named |= {"teacher": settings.teacher, "rollouts.teacher": teacher}
         if name in critics:
             del named["start"]  # a critic may go on from a critic, or begin with a student's body
