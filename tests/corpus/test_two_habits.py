@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from redistill.corpus import SOURCES
-from redistill.corpus.two_habits.teacher import make_sum, mean_slip, scatter, solve, write
+from redistill.corpus.two_habits.teacher import make_sum, mean_slip, scatter, solve, truth_of, write
 from redistill.errors import OperatorError
-from redistill.records import Group
+from redistill.records import Group, Span
 
 EXAMPLE = (2, [("-", 9), ("*", 1), ("-", 4), ("+", 1), ("+", 7), ("-", 7)])  # 2-9*1-4+1+7-7=
 
@@ -105,3 +105,26 @@ def test_traces_carry_no_label() -> None:
     (group,) = groups(problems=1)
     assert all(not t.verdicts and t.author and t.finish_reason == "stop" for t in group.traces)
     assert [t.sampling["sample_index"] for t in group.traces] == [0, 1, 2, 3]
+
+
+def test_the_program_marks_each_line_as_right_or_slipped_by_hand() -> None:
+    """2-9=3 (mod 10) right, 3*1=4 slips, 4-4+1+7=8 goes on rightly from it, 8-7=0 slips."""
+    assert truth_of("2-9=3;3*1=4;4-4+1+7=8;8-7=0;####0") == (
+        Span(0, 6, 1.0),
+        Span(6, 12, 0.0),
+        Span(12, 22, 1.0),
+        Span(22, 28, 0.0),
+    )
+
+
+def test_step_truth_adds_spans_and_changes_no_trace() -> None:
+    plain, marked = groups(problems=200), groups(problems=200, step_truth=True)
+    assert [[t.id for t in g.traces] for g in plain] == [[t.id for t in g.traces] for g in marked]
+    for group in marked:
+        for trace in group.traces:
+            slips = [span for span in trace.spans["truth"] if span.value == 0]
+            # one slip never ends right by itself; two may cancel
+            assert is_right(group, trace.completion) or slips
+            lines = "".join(trace.completion[start:end] for start, end, _ in trace.spans["truth"])
+            assert lines == trace.completion.partition("####")[0]
+    assert all(not trace.spans for group in plain for trace in group.traces)

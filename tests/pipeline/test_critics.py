@@ -97,3 +97,65 @@ def test_a_critic_in_a_students_place_is_one_sentence(train, said):
 def test_a_critic_is_no_student_to_be_scored():
     said = refused(recipe(evaluate={"models": ["orm"], "max_new_tokens": 4}))
     assert said == "evaluate.models: orm is a critic, which answers no problem; leave it out."
+
+
+CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifiers": ["token-credit"]}
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"orm": {**ORM, "start": "base"}, "redi": {**CREDIT, "modifiers": []}},
+         "train.redi.critic: nothing reads its scores; add token-credit to the stage's modifiers."),
+        ({"redi": {key: value for key, value in CREDIT.items() if key != "critic"}},
+         "train.redi.modifiers: token-credit weighs tokens by a critic's scores; name the critic"),
+        ({"sft": RECIPE["train"]["sft"], "redi": {**CREDIT, "critic": "sft"}},
+         "train.redi.critic: sft is a student, not a critic; name a stage with the objective outcome."),
+        ({"prm": {**ORM, "start": "base", "objective": "process"}, "redi": {**CREDIT, "critic": "prm"}},
+         "train.redi.critic: prm scores the ends of steps, not every token"),
+        ({"redi": {**CREDIT, "critic": "no/such/folder"}}, "train.redi.critic: no/such/folder holds no critic"),
+        ({"redi": {**CREDIT, "critic": "omr"}}, "train.redi.critic: no earlier stage is called 'omr'"),
+        ({"orm": {**ORM, "start": "base"}, "own": {**CREDIT, "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
+         "train.own.critic: it scores rows of the corpus, and this stage draws its own; leave it out."),
+    ],
+)  # fmt: skip
+def test_a_critic_that_cannot_give_token_credit_is_one_sentence(train, said):
+    assert said in refused(recipe(train))
+
+
+def test_a_critic_of_another_run_gives_credit_and_one_with_other_tokens_is_refused(done, tmp_path):
+    folder = str(done / "train" / "orm" / "model")
+    plan = make_plan(parse_recipe(recipe({"redi": {**CREDIT, "critic": folder}}), "here"))
+    assert plan.scored == ["base", "redi"]
+    other = {**RECIPE["student"], "alphabet": "#;=*-+9876543210"}
+    said = refused(recipe({"redi": {**CREDIT, "critic": folder}}, student=other))
+    assert "has another tokenizer than the student, so its scores stand on other tokens" in said
+
+
+def test_the_teachers_step_truth_teaches_a_process_critic_where_a_line_slips(tmp_path):
+    """The last step's line: both the completion's label and the steps' targets have been looked at."""
+    teacher = {"name": "two-habits", "problems": 40, "step_truth": True, "slip_step": 0.2}
+    tree = recipe(
+        {"prm": {**ORM, "start": "base", "objective": {"name": "process", "loss": "mse"}}},
+        corpus={"sources": [teacher], "dev_fraction": 0},
+        select={"labelled": {"spans": "truth"}},
+        evaluate={"benchmarks": []},
+    )
+    folder = run(parse_recipe(tree, "here"), runs_dir=tmp_path)
+    first = json.loads((folder / "train" / "prm" / "metrics.jsonl").read_text().splitlines()[0])
+    # all scores 0, so every target of 0 or 1 is 1/2 away: 1/4 over the steps, and 1/4 for the end of the turn
+    assert first["loss"] == pytest.approx(0.5) and 0 < first["step_accuracy"] < 1
+    corpus, select = (
+        json.loads((folder / name / "ledger.json").read_text())["accounts"] for name in ("corpus", "select")
+    )
+    assert select["labelled"]["kept"] == corpus["traces"]["kept"] > 140
+
+
+def test_credit_needs_its_critics_key():
+    """What the critic is trained with decides the credited stage too, and leaves the plain one alone."""
+    train = {"orm": {**ORM, "start": "base"}, "redi": {**RECIPE["train"]["redi"], "start": "base"}, "credit": CREDIT}
+    before = fresh_fingerprints(parse_recipe(recipe(train), "a"))
+    train["orm"] = {**train["orm"], "steps": 5}
+    after = fresh_fingerprints(parse_recipe(recipe(train), "b"))
+    changed = {name for name in before if before[name] != after[name] and name.startswith("train/")}
+    assert changed == {"train/orm", "train/credit"}

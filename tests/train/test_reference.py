@@ -109,7 +109,7 @@ def test_spans_become_token_weights_the_mean_over_a_tokens_characters(tmp_path):
 
 
 def test_a_span_outside_its_text_drops_the_pair_with_a_reason(tmp_path):
-    pairs = [Pair("p", "1", "22", "3", "c", "r", rejected_spans=((0, 2, 0.5),)), Pair("p", "1", "22", "3", "d", "s")]
+    pairs = [Pair("p", "1", "22", "3", "c", "r", rejected_spans=((0, 3, 0.5),)), Pair("p", "1", "22", "3", "d", "s")]
     rows, account = encode(tmp_path, pairs)
     assert dict(account.dropped) == {"bad_span": 1} and len(rows) == 1
     assert len(rows.values["weight"]) == int(rows.completion_starts()[-1])

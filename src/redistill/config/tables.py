@@ -376,6 +376,7 @@ class StageSettings(Settings):
     start: str = "base"
     reference: str | None = None  # base or an earlier stage, for objectives that compare with one; default: start
     teacher: str | StudentSettings | None = None  # of the objective distill: base, an earlier stage, or another model
+    critic: str | None = None  # an earlier stage with the objective outcome, or its folder: for token-credit
     batch_size: int = Field(32, gt=0)  # rows (examples or pairs) an optimizer step
     epochs: float = Field(1.0, gt=0)
     steps: int | None = Field(None, gt=0)  # instead of epochs
@@ -520,6 +521,8 @@ class Recipe(Settings):
             teachers |= {"rollouts.teacher": settings.rollouts.teacher} if settings.rollouts is not None else {}
             named_students = {"start": settings.start, "reference": settings.reference}
             named_students |= {key: teacher for key, teacher in teachers.items() if isinstance(teacher, str)}
+            if settings.critic is not None and "/" not in settings.critic:  # a path is a folder
+                named_students |= {"critic": settings.critic}
             for key, named in named_students.items():
                 if named is not None and named not in known:
                     wrong.append(

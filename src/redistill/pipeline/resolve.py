@@ -17,7 +17,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings
+from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings, StudentSettings
 from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
@@ -27,6 +27,7 @@ from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.rendering import check_template
+from redistill.model.score_heads import check_same_tokens, is_critic
 from redistill.pipeline import rollouts, scoring
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.rollout import ENGINES
@@ -34,7 +35,8 @@ from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores, needs_teacher
-from redistill.train.modifiers import in_full
+from redistill.train.modifiers import in_full, reads_critic
+from redistill.train.objectives import name_of
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -158,6 +160,9 @@ def find_parts(
         tokenizer = collector.try_call(loading.load_tokenizer, recipe.student)
         if tokenizer is not None:
             collector.try_call(check_before_run, recipe, tokenizer)
+            for name, stage in recipe.train.items():
+                if stage.critic is not None and stage.critic not in recipe.train:
+                    collector.try_call(_check_critics_folder, stage.critic, tokenizer, f"train.{name}.critic")
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
@@ -195,6 +200,20 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
             f"train.{name}.teacher: {stage.objective.name} compares with no teacher; leave it out, take `distill`, or name the "
             "teacher of token advantages in `rollouts`."
         )
+    asks = [name_of(modifier).replace("_", "-") for modifier in modifiers if reads_critic(modifier)]
+    if stage.critic is not None and not asks:
+        raise OperatorError(
+            f"train.{name}.critic: nothing reads its scores; add token-credit to the stage's modifiers."
+        )
+    if asks and stage.critic is None:
+        raise OperatorError(
+            f"train.{name}.modifiers: {asks[0]} weighs tokens by a critic's scores; name the critic, a stage with the objective "
+            f"outcome, as train.{name}.critic."
+        )
+    if stage.critic is not None and stage.rollouts is not None:
+        raise OperatorError(
+            f"train.{name}.critic: it scores rows of the corpus, and this stage draws its own; leave it out."
+        )
 
 
 def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
@@ -219,7 +238,8 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
     wrong = []
     for name, settings in recipe.train.items():
         teacher = settings.rollouts.teacher if settings.rollouts is not None else None
-        named = {"start": settings.start, "reference": settings.reference, "rollouts.teacher": teacher}
+        named: dict[str, Any] = {"start": settings.start, "reference": settings.reference}
+        named |= {"teacher": settings.teacher, "rollouts.teacher": teacher}
         if name in critics:
             del named["start"]  # a critic may go on from a critic, or begin with a student's body
             if settings.rollouts is not None:
@@ -234,8 +254,31 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         for model in recipe.evaluate.models or ()
         if model in critics
     ]
+    for name, settings in recipe.train.items():
+        if settings.critic is None:
+            continue
+        if settings.critic in recipe.train and settings.critic not in critics:
+            wrong.append(
+                f"train.{name}.critic: {settings.critic} is a student, not a critic; name a stage with the objective outcome."
+            )
+        elif settings.critic in critics and recipe.train[settings.critic].objective.name == "process":
+            wrong.append(
+                f"train.{name}.critic: {settings.critic} scores the ends of steps, not every token; name a stage with the objective "
+                "outcome."
+            )
     if wrong:
         raise OperatorError("\n".join(wrong))
+
+
+def _check_critics_folder(path: str, tokenizer: PreTrainedTokenizerFast, where: str) -> None:
+    """OperatorError where a folder holds no critic, or one that cuts texts into other tokens than the student."""
+    folder = Path(path).expanduser()
+    if not is_critic(folder):
+        raise OperatorError(
+            f"{where}: {path} holds no critic; give a folder that a stage with the objective outcome has left, such as "
+            "runs/NAME/train/STAGE/model."
+        )
+    check_same_tokens(loading.load_tokenizer(StudentSettings(model=path)), tokenizer, where, path)
 
 
 def _check_engine(recipe: Recipe, critics: Set[str]) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import STAGES, BenchmarkSettings
+from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -33,7 +33,7 @@ from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stag
 from redistill.pipeline.scoring import score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.pipeline.student_identity import student_address, student_identity
-from redistill.pipeline.students import load_start, load_student, model_card, run_model_cards
+from redistill.pipeline.students import load_named_critic, load_start, load_student, model_card, run_model_cards
 from redistill.pipeline.teachers import key_of_teachers, stages_named, teacher_of
 from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
@@ -323,6 +323,11 @@ def train_stages(plan: Plan) -> list[Stage]:
         own = name in plan.rollouts  # rows of its student's own answers
         rows = plan.feeding("verify") if own else f"select:{stage_stream(plan, name)}"
         starts = {settings.start, settings.reference or settings.start, *stages_named(settings)}
+        of_critic = dict[str, Any]()
+        if settings.critic in plan.critics:
+            starts.add(settings.critic)
+        elif settings.critic is not None:
+            of_critic = {"critic": student_identity(StudentSettings(model=settings.critic))}
         probed = settings.guard is not None and settings.guard.probe_every > 0 and not critic
         of_base = student_identity(plan.recipe.student) if "base" in starts else {}
         of_probe = _probe_settings(plan) if probed else {}
@@ -340,6 +345,7 @@ def train_stages(plan: Plan) -> list[Stage]:
                     **of_base,
                     **of_probe,
                     **key_of_teachers(settings),
+                    **of_critic,
                     **({"rollouts": rollouts.key_settings(plan, name)} if own else {}),
                 ),
                 after=(*diagnosis, "select"),
@@ -416,6 +422,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             probe=probe,
             mirror=mirror,
             drawn=drawn,
+            critic=partial(load_named_critic, run, settings.critic) if settings.critic else None,
         )
     last = read_lines(folder / "metrics.jsonl")[-1]
     loss = "no row in the last step" if last["loss"] is None else f"loss {last['loss']:.4f}"
@@ -571,7 +578,9 @@ def run_report(run: Run) -> None:
     if baselines_of(run.recipe):
         write_gains(run)
     if run.recipe.report.token_changes:
-        write_token_changes(run.folder, run.recipe, stage_of_tokens(run.folder), pairs_shown(run.folder))
+        stage = stage_of_tokens(run.folder)
+        shown = stage if stage not in run.plan.critics else None
+        write_token_changes(run.folder, run.recipe, shown, pairs_shown(run.folder))
     say(f"report   {write_report(run.folder)}")
 
 

@@ -1,5 +1,7 @@
 """The students and critics of a run: what a stage starts from, and the model cards of what the stages have left."""
 
+from pathlib import Path
+
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.evaluate import BENCHMARKS
@@ -28,6 +30,12 @@ def load_start(run: Run, stage: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
         return load_critic(run.folder / "train" / start / "model")
     student, tokenizer = load_student(run, start)
     return new_critic(student), tokenizer
+
+
+def load_named_critic(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The critic that a stage of the run left, or that lies in a folder."""
+    folder = run.folder / "train" / name / "model" if name in run.plan.critics else Path(name).expanduser()
+    return load_critic(folder)
 
 
 def model_card(run: Run, stage: str) -> str:

@@ -10,6 +10,7 @@ tokens, S sequences and R rows as in TokenBatch.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,11 +42,14 @@ def token_weights(modifiers: Sequence[Modifier], batch: TokenBatch) -> tuple[Ten
     if not weighing:
         return weights, shares
     sizes = batch.counts.long().tolist()
-    offered = {"ids": batch.ids.split(sizes)}
+    offered: dict[str, Sequence[Any]] = {"ids": batch.ids.split(sizes)}
     if batch.logps is not None:
         offered["token_logps"] = batch.logps.detach().split(sizes)
     if "weight" in batch.values:
         offered["weights"] = batch.values["weight"].split(sizes)
+    if "critic_score" in batch.values:
+        offered["critic_scores"] = batch.values["critic_score"].split(sizes)
+    offered["side"] = [Side(side) for side in batch.side.tolist()]
     weight_of, share_of = weights.split(sizes), shares.split(sizes)  # views: written in place below
     for modifier in weighing:
         for sequences in _sequences_together(modifier, batch):
@@ -213,6 +217,7 @@ def _made_up(objective: Objective, counts: Sequence[float]) -> TokenBatch:
 
     values = {"advantage": 2 * rand() - 1, "weight": rand(), "target": rand().round(), "mask": rand().round()}
     values["action"] = torch.arange(tokens).double() // 2
+    values["critic_score"] = 4 * rand() - 2
     assert values.keys() == set(VALUES)
     return TokenBatch(
         ids=torch.randint(0, 3, (tokens,), generator=draw),

@@ -16,7 +16,8 @@ from torch.distributed.tensor import DTensor
 
 from redistill.model.logps import make_pack
 from redistill.records import content_id
-from redistill.train.coefficients import step_loss
+from redistill.train.coefficients import step_loss, token_weights
+from redistill.train.modifiers import Modifier, reads_logps
 from redistill.train.objectives import Objective, needs_values
 from redistill.train.objectives.scores import critic_figures
 from redistill.train.packing import first_fit_decreasing
@@ -161,6 +162,16 @@ def held_out_figures(
         "held_out_margin": chosen_logp - rejected_logp,
         "held_out_top_token_prob": top_token_prob(top_prob_of[:, rejected]),
     }
+
+
+def mean_token_weights(rows: Rows, modifiers: Sequence[Modifier], *, most: int = 512) -> dict[str, float]:
+    """The mean weight of a token, by side, over the first `most` rows: what modifiers leave of them, those that read the
+    student's log-probs not asked."""
+    asked = [modifier for modifier in modifiers if not reads_logps(modifier)]
+    batch = token_batch(rows, range(min(most, len(rows))), needs_values(asked))
+    weights, _ = token_weights(asked, batch)
+    sides = batch.side[batch.sequence]
+    return {side.name: float(weights[sides == side].mean()) for side in rows.sides}
 
 
 def held_out_targets(

@@ -10,7 +10,8 @@ A modifier's parameter names say where it enters:
                                     is simply gone; with `renormalise` it becomes the sum of the weights (of their absolute
                                     values), so what is left is pushed harder. A side with nothing left counts as log-prob 0
                                     over 1 token.
-    ids, token_logps, weights       the same of one sequence -> SequenceWeights; works on examples and on both sides of pairs
+    ids, token_logps, weights,      the same of one sequence -> SequenceWeights; works on examples and on both sides of pairs
+      critic_scores, side
     chosen_tokens, rejected_tokens  the step's counts -> the counts that the objective divides by
     chosen_logps, or anything of    the step's log-probs, unmodified -> a loss a row, added to the objective's
       a reference model, divergences,
@@ -39,6 +40,8 @@ from redistill.train.objectives import (
     needs_scores,
     quantities_of,
 )
+from redistill.train.token_batch import Side
+from redistill.train.token_credit import Form, credit
 
 
 class TokenWeights(NamedTuple):
@@ -123,6 +126,16 @@ def span_weights(weights: Tensor, *, renormalise: bool = False) -> SequenceWeigh
     from a judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1. A
     negative weight turns the token's push round; lengths count its absolute value."""
     return SequenceWeights(weights, renormalise)
+
+
+def token_credit(
+    critic_scores: Tensor, side: Side, *, form: Form = "paper", renormalise: bool = False
+) -> SequenceWeights:
+    """Each token by how much it has to do with the answer's being right or wrong, by the scores of the stage's `critic`: right
+    answers (chosen, examples) where the critic says right, rejected ones where it says wrong; 0 elsewhere, and everywhere
+    for a critic that has learned nothing. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
+    right, wrong = credit(critic_scores, form=form)
+    return SequenceWeights(wrong if side == Side.rejected else right, renormalise)
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
@@ -213,7 +226,14 @@ def in_full(modifier: Modifier) -> Modifier:
 
 def weighs_tokens(modifier: Modifier) -> bool:
     """True for a modifier of token weights."""
-    return bool(quantities_of(modifier) & {"ids", "token_logps", "weights"}) and not adds_loss(modifier)
+    return bool(quantities_of(modifier) & {"ids", "token_logps", "weights", "critic_scores"}) and not adds_loss(
+        modifier
+    )
+
+
+def reads_critic(modifier: Modifier) -> bool:
+    """True when it asks for the scores of a critic."""
+    return "critic_scores" in quantities_of(modifier)
 
 
 def adds_loss(modifier: Modifier) -> bool:
@@ -252,6 +272,7 @@ MODIFIERS: dict[str, Modifier] = {
     "divergence-window": divergence_window,
     "negative-floor": negative_floor,
     "span-weights": span_weights,
+    "token-credit": token_credit,
     "aggregation": aggregation,
     "nll-anchor": nll_anchor,
     "kl": kl,

@@ -2,6 +2,7 @@
 
     train/.references/3f0c....tokens.npy        fp32, every completion token of the rows, end to end
     train/.references/9b1e....mismatched.npy    fp64, one a row, for objectives that ask for it (KTO)
+    train/.references/77ab....scores.npy        fp32, a critic's score of every completion token, for token credit
     train/.references/3f0c....tokens.npy.json   the file's SHA-256; one that has changed since is named and computed again
 
 The name is a hash of the reference's weights and config, the rows' tokens and the precision, so a stage that is resumed,
@@ -9,9 +10,11 @@ run again with another learning rate, or that shares start and pairs with anothe
 speaks for another model. Token log-probs are kept, not sums, for modifiers weigh tokens on both sides alike.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +26,8 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, sha256_file, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import bar, say
-from redistill.train.ranks import agreed, ranks_of
+from redistill.model.score_heads import PackedScores, prepare_scores
+from redistill.train.ranks import agreed, prepare_reference, ranks_of
 from redistill.train.rows import Rows
 from redistill.train.step import Reference, find_token_logps
 
@@ -69,6 +73,42 @@ def reference_logps(
     return Reference(token_logps, others)
 
 
+def with_critic_scores(
+    accelerator: Accelerator,
+    rows: Rows,
+    critic: tuple[PreTrainedModel, Any],
+    folder: Path,
+    *,
+    precision: str,
+    tokens_per_micro_batch: int,
+) -> Rows:
+    """The rows with the token value "critic_score": a critic's score of every completion token, kept in `folder` as a
+    reference's log-probs are. critic: (model, tokenizer), whose tokenizer cuts texts as the rows' does."""
+    model, _ = critic
+    identity = model_identity(model)
+    packs = prepare_scores(model)
+    policy = prepare_reference(accelerator, PackedScores(model, packs=packs), model).eval()
+    ranks = ranks_of(accelerator, policy)
+
+    def scores() -> Iterator[np.ndarray]:
+        count = len(rows.prompt_tokens)
+        for start in bar(range(0, count, BLOCK), "critic", unit="block"):
+            sequences = [rows.sequence(n) for n in range(start, min(count, start + BLOCK))]
+            with accelerator.autocast():
+                found = find_token_logps(
+                    policy,
+                    sequences,
+                    tokens_per_micro_batch=tokens_per_micro_batch if packs else 0,
+                    device=accelerator.device,
+                    ranks=ranks,
+                )
+            yield found.numpy().astype(np.float32)
+
+    name = fingerprint(identity, rows_identity(rows), precision)
+    found = _kept(accelerator, folder / f"{name}.scores.npy", scores)
+    return dataclasses.replace(rows, values={**rows.values, "critic_score": found})
+
+
 def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
     """The array in `path`, made and written by all ranks together where it is not there or damaged."""
     stamp = path.with_name(path.name + ".json")
@@ -92,7 +132,8 @@ def _is_whole(path: Path, stamp: Path) -> bool:
     except OperatorError:
         whole = False
     if not whole:
-        say(f"damaged  {path}: the reference's log-probs are computed again")
+        what = "the critic's scores" if path.name.endswith(".scores.npy") else "the reference's log-probs"
+        say(f"damaged  {path}: {what} are computed again")
     return whole
 
 

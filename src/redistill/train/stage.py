@@ -30,11 +30,17 @@ from redistill.io.stage_folder import Account, set_stamp
 from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.model.score_heads import PackedScores, prepare_scores
+from redistill.model.score_heads import PackedScores, check_same_tokens, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
 from redistill.train.coefficients import is_linear, measures_stand_alone
-from redistill.train.diagnostics import held_out_figures, held_out_targets, hold_out, update_norm
+from redistill.train.diagnostics import (
+    held_out_figures,
+    held_out_targets,
+    hold_out,
+    mean_token_weights,
+    update_norm,
+)
 from redistill.train.distributions import StageOfOthers, open_distributions
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.guard_state import GuardState
@@ -54,7 +60,7 @@ from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of
-from redistill.train.reference import model_identity, reference_logps
+from redistill.train.reference import model_identity, reference_logps, with_critic_scores
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import Paused, at_the_next_step
@@ -93,12 +99,15 @@ def train_stage(
     probe: Probe | None = None,
     mirror: TrackerLogger | None = None,
     drawn: DrawnRows | None = None,
+    critic: Callable[[], Student] | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
     the model that the objective compares with, where it needs one: by default that is the start; `teacher` the one whose
-    distributions it learns. `drawn`: where rows are drawn as training goes on, and `records` is not read. `probe` samples the student for the guard. `mirror` gets a copy of the metrics. OperatorError when the objective and its modifiers do not
+    distributions it learns. `drawn`: where rows are drawn as training goes on, and `records` is not read. `critic` loads the
+    critic whose scores `token-credit` makes weights of. `probe` samples the student for the guard. `mirror` gets a copy of the
+    metrics. OperatorError when the objective and its modifiers do not
     fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
     """
     job = replace(job, modifiers=[in_full(modifier) for modifier in job.modifiers])
@@ -109,7 +118,7 @@ def train_stage(
     if accelerator.is_main_process:
         _open(job.folder, job.fingerprint)
     accelerator.wait_for_everyone()
-    run = _set_up(accelerator, job, _Given(records, student, reference, teacher, drawn), probe, mirror)
+    run = _set_up(accelerator, job, _Given(records, student, reference, teacher, drawn, critic), probe, mirror)
     run.train()
     ledger = run.finish()
     accelerator.wait_for_everyone()
@@ -161,6 +170,7 @@ class _StageRun:
     attention: str  # the model's own attention, which the saved student gets back
     packs: bool
     fitted: dict[str, Any]  # what was done to fit the device's memory
+    credit: dict[str, float] | None  # the mean weight of a token by side, where a critic gives the weights
     started: float = field(default_factory=time.perf_counter)
     steps: int = 0  # taken when training ended, before the guard went back to a better student
 
@@ -345,6 +355,7 @@ class _StageRun:
             "seconds": round(time.perf_counter() - self.started, 1),
             "processes": accelerator.num_processes,
             "packed": self.packs,
+            **({} if self.credit is None else {"mean_token_weights": self.credit}),
             "memory": {**self.fitted, "peak_bytes": peak_bytes(accelerator.device)},
             "device": str(accelerator.device),
         }
@@ -362,6 +373,7 @@ class _Given:
     reference: Callable[[], Student] | None
     teacher: Callable[[], Student] | None
     drawn: DrawnRows | None
+    critic: Callable[[], Student] | None
 
 
 def _set_up(
@@ -372,8 +384,11 @@ def _set_up(
     model, tokenizer = given.student()
     guard = GuardState(job.folder, job.stage, settings, mirror)
     rows, account, held_out = None, Account("row"), list[int]()
+    credit: dict[str, float] | None = None
     if given.drawn is None:
         rows, account = _encoded(accelerator, job, model, tokenizer, given.records)
+        if given.critic is not None:
+            rows, credit = _credited(accelerator, job, rows, tokenizer, given.critic())
         trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
     attention = model.config._attn_implementation
     critic = needs_scores(job.objective)
@@ -419,7 +434,7 @@ def _set_up(
         load = (given.reference or given.student) if compares else None
         supply, objective = given.drawn.supply(accelerator, job, settings, tokenizer, limit, load, others)
     trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, supply, job.modifiers, skeleton)
-    run = _StageRun(accelerator, job, trainer, guard, probe, rows, account, held_out, attention, packs, fitted)
+    run = _StageRun(accelerator, job, trainer, guard, probe, rows, account, held_out, attention, packs, fitted, credit)
     run.resume()
     return run
 
@@ -511,6 +526,24 @@ def _encoded(
             "into the examples (chosen_spans or rejected_spans into the pairs), or leave it out."
         )
     return rows, account
+
+
+def _credited(
+    accelerator: Accelerator, job: StageJob, rows: Rows, tokenizer: PreTrainedTokenizerFast, critic: Student
+) -> tuple[Rows, dict[str, float]]:
+    """The rows with the critic's score of every token, and the mean weight that the modifiers make of them."""
+    settings = job.settings
+    check_same_tokens(critic[1], tokenizer, f"train.{job.stage}.critic", str(settings.critic))
+    folder = job.folder.parent / ".references"
+    budget = settings.tokens_per_micro_batch
+    rows = with_critic_scores(
+        accelerator, rows, critic, folder, precision=settings.mixed_precision, tokens_per_micro_batch=budget
+    )
+    means = mean_token_weights(rows, job.modifiers)
+    if accelerator.is_main_process:
+        said = ", ".join(f"{value:.3f} on {side}" for side, value in means.items())
+        say(f"train    {job.stage}: mean token weight by {settings.critic}: {said}")
+    return rows, means
 
 
 def _reference(

@@ -26,7 +26,8 @@ class Side(IntEnum):
     rejected = 2
 
 
-VALUES = ("advantage", "weight", "target", "mask", "action")  # the names that `TokenBatch.values` may hold
+# the names that `TokenBatch.values` may hold
+VALUES = ("advantage", "weight", "target", "mask", "action", "critic_score")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from redistill.errors import OperatorError
-from redistill.records import Dropped, Group, content_id, make_problem, make_trace
+from redistill.records import Dropped, Group, Span, content_id, make_problem, make_trace
 
 AUTHOR = "two-habits teacher"
 _OPERATORS = "+-*"
@@ -36,13 +36,15 @@ def two_habits(
     slip_step: _Chance = 0.02,
     slip_jump: _Chance = 0.35,
     random_slips: bool = False,
+    step_truth: bool = False,
 ) -> Iterator[Group | Dropped]:
     """`problems` distinct sums of `digits` digits, each with `traces` completions.
 
     jump: the chance, wherever jump_length operations are left, to write that many at once; slip_step and slip_jump: the
     chance that a line of one operation, or of a jump, ends in a wrong digit. random_slips: every line slips at the mean
     of these rates, so there are as many slips as before and no habit is to blame: the control experiment (about 68% of
-    its traces are right).
+    its traces are right). step_truth: every trace has the spans `truth`, one per line, 1 where its result follows from what
+    it says and 0 where it slips.
     """
     space = 10**digits * 3 ** max(digits - 1, 0)
     if digits < 2 or jump_length < 2 or problems > space:
@@ -52,12 +54,14 @@ def two_habits(
         )
     if random_slips:
         slip_step = slip_jump = mean_slip(digits - 1, jump, jump_length, slip_step, slip_jump)
-    return (_group(seed, index, traces, digits, jump, jump_length, slip_step, slip_jump) for index in range(problems))
+    habits = (jump, jump_length, slip_step, slip_jump)
+    return (_group(seed, index, traces, digits, *habits, step_truth) for index in range(problems))
 
 
 def _group(
-    seed: int, index: int, traces: int, digits: int, jump: float, jump_length: int, slip_step: float, slip_jump: float
-) -> Group:
+    seed: int, index: int, traces: int, digits: int, jump: float, jump_length: int, slip_step: float, slip_jump: float,
+    step_truth: bool,
+) -> Group:  # fmt: skip
     start, steps = make_sum(scatter(index, 10**digits * 3 ** (digits - 1), seed), digits)
     statement = f"{start}{''.join(f'{operator}{digit}' for operator, digit in steps)}="
     row = f"two-habits:{index}"
@@ -67,7 +71,10 @@ def _group(
         rng = random.Random(f"{seed}:{index}:{sample}")
         completion = write(start, steps, rng, jump, jump_length, slip_step, slip_jump)
         sampling = {"sample_index": sample}
-        made.append(make_trace(problem.id, completion, author=AUTHOR, sampling=sampling, finish_reason="stop"))
+        spans = {"truth": truth_of(completion)} if step_truth else {}
+        made.append(
+            make_trace(problem.id, completion, author=AUTHOR, sampling=sampling, finish_reason="stop", spans=spans)
+        )
     return Group(problem, tuple(made))
 
 
@@ -99,6 +106,19 @@ def write(
         lines.append(f"{value}{''.join(f'{operator}{digit}' for operator, digit in line)}={result};")
         value, place = result, place + len(line)
     return f"{''.join(lines)}####{value}"
+
+
+def truth_of(completion: str) -> tuple[Span, ...]:
+    """A span for each line of a completion, its `;` included: 1 where its result follows from what it says, else 0. A line
+    that goes on rightly from a wrong digit is right; the answer after `####` is no line."""
+    spans, start = [], 0
+    for line in completion.partition("####")[0].split(";")[:-1]:
+        left, _, result = line.partition("=")
+        steps = [(left[i], int(left[i + 1])) for i in range(1, len(left) - 1, 2)]
+        end = start + len(line) + 1
+        spans.append(Span(start, end, float(solve(int(left[0]), steps) == int(result))))
+        start = end
+    return tuple(spans)
 
 
 def make_sum(number: int, digits: int) -> tuple[int, list[tuple[str, int]]]:

@@ -4,7 +4,7 @@
     chosen_logps, rejected_logps, ...  the same of the two sides of each pair
     token_logps, scores                of each token, as a Ragged
     advantages, weights, targets,      the token values of the batch, as a Ragged
-      masks, actions
+      masks, actions, critic_scores
     groups                             the number of each row's problem
     reference_logps, ...               log-probs under a reference model: `reference_` before the name
     behaviour_token_logps, ...         log-probs under the policy that sampled: `behaviour_` before the name
@@ -135,7 +135,14 @@ def _parts(name: str) -> _Parts:
 
 # --- calling it ---------------------------------------------------------------------------------------------------
 
-_VALUE_OF = {"advantages": "advantage", "weights": "weight", "targets": "target", "masks": "mask", "actions": "action"}
+_VALUE_OF = {
+    "advantages": "advantage",
+    "weights": "weight",
+    "targets": "target",
+    "masks": "mask",
+    "actions": "action",
+    "critic_scores": "critic_score",
+}
 _BY_ROW = ("row_weights", "mismatched_logps", "reference_mismatched_logps")
 MEASURED = ("divergences", "entropies")  # quantities of whole next-token distributions
 _BY_SEQUENCE = ("logps", "tokens", "groups", "token_logps", "scores", *MEASURED, *_VALUE_OF)

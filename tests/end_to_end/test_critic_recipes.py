@@ -1,0 +1,54 @@
+"""The shipped recipes of critics, each as it is but a hundredth of its size, with the direction of its result."""
+
+import json
+import math
+
+import pytest
+import yaml
+
+from redistill.config.parsing import parse_recipe
+from redistill.config.yaml_text import SHIPPED
+from redistill.pipeline.run import run
+
+STUDENT = {
+    "from_config": {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
+                    "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128},
+    "alphabet": "0123456789+-*=;#",
+}  # fmt: skip
+# nine in ten jumps end wrong, so a small critic can learn in a few steps what a wrong answer looks like
+TEACHER = {"name": "two-habits", "problems": 260, "traces": 6, "digits": 5, "slip_jump": 0.9, "slip_step": 0.0}
+
+
+def lines(folder, stage):
+    return [json.loads(line) for line in (folder / "train" / stage / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    tree = yaml.safe_load((SHIPPED / "outcome-critic-redi.yaml").read_text())
+    tree |= {"student": STUDENT, "corpus": {"sources": [TEACHER], "dev_fraction": 0.1}}
+    for stage in tree["train"].values():
+        stage |= {"steps": 4, "batch_size": 8}
+        stage.pop("epochs", None)
+    tree["train"]["orm"] |= {
+        "steps": 60,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "guard": {"every": 30, "held_out_pairs": 64},
+    }
+    return run(parse_recipe(tree, "here"), runs_dir=tmp_path_factory.mktemp("runs"), until="train")
+
+
+def test_the_critic_tells_right_from_wrong_on_pairs_it_has_not_seen(folder):
+    """Of one right and one wrong trace a problem, so chance is .5 and a critic that says nothing costs log 2."""
+    last = lines(folder, "orm")[-1]
+    assert last["held_out_loss"] < math.log(2) - 0.1 and last["held_out_accuracy"] > 0.7
+
+
+def test_its_scores_become_token_weights_of_redi(folder):
+    ledger = json.loads((folder / "train" / "credit" / "ledger.json").read_text())
+    means = ledger["mean_token_weights"]
+    assert 0.05 < means["chosen"] < 1 and 0.05 < means["rejected"] < 1
+    plain, credited = lines(folder, "redi"), lines(folder, "credit")
+    assert plain[0]["chosen_logp"] == pytest.approx(credited[0]["chosen_logp"])  # the same rows in the same order
+    assert plain[0]["grad_norm"] != credited[0]["grad_norm"]
