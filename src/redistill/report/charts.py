@@ -167,8 +167,10 @@ def intervals(
         return svg(figure, label)
 
 
-def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping[str, int], label: str) -> Markup:
-    """pass@k in percent over k, on a doubling axis; curves: name -> (k, share) by rising k."""
+def pass_at_k(
+    curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping[str, int], label: str, *, from_zero: bool = True
+) -> Markup:
+    """pass@k in percent over k, on a doubling axis; curves: name -> (k, share) by rising k. from_zero: the axis begins at 0%."""
     with matplotlib.rc_context(STYLE):
         figure, axes = plain_axes(190)
         ks = sorted({k for points in curves.values() for k, _ in points})
@@ -184,9 +186,11 @@ def pass_at_k(curves: Mapping[str, Sequence[tuple[int, float]]], series: Mapping
                 markersize=4.5,
             )
         axes.set_xscale("log", base=2)
-        axes.set_xticks(ks, [str(k) for k in ks])
+        named = [k for k in ks if k <= 4 or k.bit_count() == 1]  # 1, 2, 3, 4, 8, 16, ...
+        axes.set_xticks(named, [str(k) for k in named])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(bottom=0)
+        if from_zero:
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("k")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         return svg(figure, label)

@@ -17,6 +17,7 @@ from redistill.io.atomic import write_bytes
 from redistill.report.blocks import Block
 from redistill.report.files import RunFiles
 from redistill.report.sections.accuracy import accuracy
+from redistill.report.sections.choosing import choosing
 from redistill.report.sections.cross_run import other_runs, other_verifiers
 from redistill.report.sections.funnel import funnel
 from redistill.report.sections.label_noise import label_noise
@@ -95,6 +96,7 @@ def anchor(title: str) -> str:
 SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Result": result,
     "Scores": scores,
+    "Choosing among samples": choosing,
     "Paired comparisons": comparisons,
     "Against other runs": other_runs,
     "Other verifiers": other_verifiers,
@@ -117,4 +119,12 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
 }
 
 # What a run of `redistill evaluate` has to show: it has neither traces of a teacher nor stages.
-OF_AN_EVALUATION = ("Result", "Scores", "Against other runs", "Other verifiers", "Student answers", "To do it again")
+OF_AN_EVALUATION = (
+    "Result",
+    "Scores",
+    "Choosing among samples",
+    "Against other runs",
+    "Other verifiers",
+    "Student answers",
+    "To do it again",
+)

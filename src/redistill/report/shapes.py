@@ -125,6 +125,29 @@ class PassAt1(Estimate):
     sem_over_problems: float | None = None
 
 
+class ChoicePoint(Estimate):
+    """What a choice among k samples is worth; undecided: the share in which what it chose could not be judged."""
+
+    undecided: float | None = None
+
+
+class ChoiceGain(Shape):
+    """A choice minus pass@1 or minus the majority, paired over the problems."""
+
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+    sentence: str = ""
+
+
+class ChoiceScores(Shape):
+    """A way to choose one of n samples: its curve over k, or why it could not be made."""
+
+    curve: dict[str, ChoicePoint] = {}
+    against_pass_at_1: ChoiceGain | None = None
+    against_majority: ChoiceGain | None = None
+    why: str = ""
+
+
 class Scores(Shape):
     """One model on one benchmark."""
 
@@ -136,6 +159,7 @@ class Scores(Shape):
     pass_at_1: PassAt1 = PassAt1()
     pass_at_k: dict[str, Estimate] = {}
     majority_at_n: Estimate | None = None
+    choose: dict[str, ChoiceScores] = {}
     rates: dict[str, float] = {}
     truncation_rate: float | None = None
     no_answer_rate: float | None = None
