@@ -240,6 +240,24 @@ def test_difficulty_between_bounds_and_unsolved_problems():
     assert dropped(choose(GROUPS, sample={"by": "difficulty", "least": 0}))["no_score"] == 5
 
 
+def test_numbers_fall_into_bins_whose_lower_edge_is_theirs():
+    groups = [group(i, right(rate=rate)) for i, rate in enumerate([0.0, 0.2, 0.25, 0.6, 0.75, 1.0])]
+    sample = SampleSettings(by="rate", bins=[0.25, 0.75], keep="balanced")
+    values = [Choice(sample, None, 0).value(one) for one in groups]
+    assert values == ["below 0.25"] * 2 + ["0.25 to 0.75"] * 2 + ["0.75 or more"] * 2
+    assert Choice(sample, None, 0).value(group(9, right())) is None
+    none_easy = {"by": "rate", "bins": [0.25, 0.75], "keep": {"0.75 or more": 0}, "least": 0.2}
+    assert kept(choose(groups, sample=none_easy)) == named(groups, (1, 0), (2, 0), (3, 0))  # least is of the number
+
+
+def test_problems_of_the_sample_are_listed_with_and_without_a_right_trace():
+    groups = [group(i, right(d=i), wrong(d=i)) if i % 2 else group(i, wrong(d=i)) for i in range(6)]
+    shards = choose(groups, sample={"by": "d", "least": 3}, shards=2)
+    assert {p.id for p in rows(shards, "problems")} == {groups[i].problem.id for i in (3, 4, 5)}
+    assert dropped(shards, "problems") == {"below_least": 3}
+    assert "problems" not in choose(groups)[0].records
+
+
 def test_repeated_rows_are_written_often_and_counted_once():
     groups = labelled(2, easy=1, hard=1)
     shards = choose(groups, sample={"by": "level", "repeat": {"hard": 3}})
@@ -265,6 +283,12 @@ def test_a_problem_has_the_value_of_its_traces_or_its_own():
         (partial(KeepSettings, by="q", least=1, per="problem"), "no effect beside `least`"),
         (partial(SampleSettings, by="q"), "write `keep`, `least`, `most`, `repeat` or `unsolved: drop`"),
         (partial(SampleSettings, by="q", keep={True: 0.5}), "put quotes around Yes"),
+        (partial(SampleSettings, by="q", bins=[1.0], least=1), "`bins` has no effect without"),
+        (partial(SampleSettings, by="q", bins=[2, 1], keep="balanced"), "edges of `bins` must rise"),
+        (
+            partial(SampleSettings, by="q", bins=[1], keep={"below 2": 0.5}),
+            "no bin 'below 2'; the bins are \"below 1\"",
+        ),
         (partial(SampleSettings, by="q", keep={"a": 1.5}), "less than or equal to 1"),
     ],
 )

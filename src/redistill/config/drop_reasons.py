@@ -158,6 +158,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "set per_problem to all, or bring problems with right and wrong traces",
     ),
     "not_the_one_drawn": ("select.labelled.per_problem", "set per_problem to all"),
+    "undecided": (
+        "evaluate.verifier",
+        "look at the verdicts of the answers drawn: none could be judged, so nobody knows how hard the problem is",
+    ),
     # train
     "no_target": ("select.labelled.spans", "check that the spans named by select.labelled.spans mark this text"),
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),

@@ -9,6 +9,7 @@
 Plug-ins stand in plugin_tables.py. Floats may be written 1e-6, which YAML itself would read as text.
 """
 
+import itertools
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -244,6 +245,8 @@ class SampleSettings(Settings):
     by: str
     # the share of a value's problems that stays (1 where it is not named), or the same number of each value
     keep: dict[str, Annotated[float, Field(ge=0, le=1)]] | Literal["balanced"] | None = None
+    # edges between bins of a value that is a number: [0.25, 0.75] makes the values "below 0.25", "0.25 to 0.75", "0.75 or more"
+    bins: list[float] | None = Field(None, min_length=1)
     least: float | None = None
     most: float | None = None
     unsolved: Literal["keep", "drop"] = "keep"  # problems that a search for their difficulty did not solve
@@ -270,7 +273,25 @@ class SampleSettings(Settings):
             and self.unsolved == "keep"
         ):
             raise ValueError("write `keep`, `least`, `most`, `repeat` or `unsolved: drop`")
+        if self.bins is None:
+            return self
+        if sorted(set(self.bins)) != self.bins:
+            raise ValueError("the edges of `bins` must rise")
+        if self.keep is None and not self.repeat:
+            raise ValueError("`bins` has no effect without `keep` or `repeat`")
+        named = [*(self.keep if isinstance(self.keep, dict) else ()), *self.repeat]
+        for value in named:
+            if value not in self.bin_names:
+                known = ", ".join(f'"{name}"' for name in self.bin_names)
+                raise ValueError(f"there is no bin {value!r}; the bins are {known}")
         return self
+
+    @property
+    def bin_names(self) -> list[str]:
+        """The values that `bins` makes, from the lowest; none without it."""
+        edges = [value_text(edge) for edge in self.bins or ()]
+        between = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+        return [f"below {edges[0]}", *between, f"{edges[-1]} or more"] if edges else []
 
 
 def value_text(value: Any) -> str:

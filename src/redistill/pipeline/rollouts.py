@@ -255,12 +255,24 @@ def needs_gold(rewards: Sequence[tuple[float, partial[Any]]]) -> bool:
     return any(reward.func is REWARDS["accuracy"] and weight for weight, reward in rewards)
 
 
+def source_of(plan: "Plan") -> str:
+    """The stage, or its stream, that the problems of stages with rollouts come from."""
+    return plan.feeding("verify") if plan.recipe.select.sample is None else "select:problems"
+
+
 def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
-    """The problems of the corpus that are not held out, by id; those without a gold answer are left out where the reward
-    needs one, which is said."""
-    before = StageFolder(folder / feeding(recipe, "verify"), "")
+    """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves; those without a
+    gold answer are left out where the reward needs one, which is said."""
     is_held = split_of(recipe)
-    found = [g.problem for g in before.read("groups") if not is_held(g.problem)]
+    if recipe.select.sample is None:
+        before = StageFolder(folder / feeding(recipe, "verify"), "")
+        found = [g.problem for g in before.read("groups") if not is_held(g.problem)]
+    else:
+        found = list(StageFolder(folder / "select", "").read("problems"))
+        if not found:
+            raise OperatorError(
+                f"train.{name}.rollouts: select.sample leaves no problem; the reasons are in select/ledger.json."
+            )
     any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
     asked = [problem for problem in found if any_will_do or has_gold(problem)]
     if len(asked) < len(found):

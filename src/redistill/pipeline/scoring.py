@@ -25,6 +25,7 @@ from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
 from redistill.rollout import Student
 from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
+from redistill.select import split_of
 
 if TYPE_CHECKING:
     from redistill.pipeline.plan import Plan
@@ -34,6 +35,9 @@ NON_RESULT_OPTIONS = (
     *("base_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute"),
     *("price_in", "price_out", "max_calls", "cache", "tokens_per_batch"),
 )
+
+
+JOURNAL = "samples.jsonl"  # in a scorer's folder: samples of the shard at work
 
 
 def bind_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
@@ -121,6 +125,11 @@ def _of_config(plan: "Plan") -> dict[str, Any]:
     }
 
 
+def _of_split(plan: "Plan") -> dict[str, Any]:
+    corpus = plan.recipe.corpus
+    return {"seed": plan.recipe.seed, "dev_fraction": corpus.dev_fraction, "split_by": corpus.split_by}
+
+
 # What a scorer may name, and what of it decides a result; None: nothing beyond what is in its key anyway.
 NEEDS: Mapping[str, "Callable[[Plan], dict[str, Any]] | None"] = {
     "_into": None,
@@ -129,12 +138,22 @@ NEEDS: Mapping[str, "Callable[[Plan], dict[str, Any]] | None"] = {
     "_prompt": lambda plan: {"prompt": plan.recipe.prompt.for_training.model_dump(mode="json")},
     "_config": _of_config,
     "_all_groups": None,
+    "_is_dev": _of_split,
     "_cache": None,
+    "_journal": None,
+    "_tick": None,
     "_held": None,
 }
 
 
-def given(run: Run, settings: ScorerSettings, function: partial[Any]) -> partial[Any]:
+def draws_traces(function: Callable[..., Any]) -> bool:
+    """Whether a scorer draws traces of its own, so that a corpus may come without any."""
+    return "_journal" in needs_of(function)
+
+
+def given(
+    run: Run, settings: ScorerSettings, function: partial[Any], tick: Callable[[int], object] = lambda count: None
+) -> partial[Any]:
     """The scorer with all that it names."""
     recipe: Recipe = run.recipe
     makers: dict[str, Callable[[], Any]] = {
@@ -144,6 +163,9 @@ def given(run: Run, settings: ScorerSettings, function: partial[Any]) -> partial
         "_prompt": lambda: recipe.prompt.for_training,
         "_config": lambda: _config(run),
         "_all_groups": lambda: partial(StageFolder(run.folder / run.plan.feeding("score"), "").read, "groups"),
+        "_is_dev": lambda: split_of(recipe),
+        "_journal": lambda: marks_folder(run.folder, settings.folder) / JOURNAL,
+        "_tick": lambda: tick,
         "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",
         "_held": dict,
     }
@@ -170,15 +192,20 @@ def run_scorer(run: Run, *, settings: ScorerSettings, function: partial[Any]) ->
         return
     folder.open()
     before = StageFolder(run.folder / run.plan.feeding("score"), "")
-    scorer = BoundScorer(name, given(run, settings, function))
     parts = parts_to_do(before, folder)
     total = before.ledger()["accounts"]["traces"]["kept"]
     left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
-    with bar(label=f"score {name}", unit="trace", total=total, initial=total - left) as progress:
+    ticks = "_tick" in needs_of(function)  # then the scorer says itself how many problems it has done
+    shown: dict[str, Any] = {"unit": "problem"} if ticks else {"unit": "trace", "total": total, "initial": total - left}
+    with bar(label=f"score {name}", **shown) as progress:
+        scorer = BoundScorer(name, given(run, settings, function, progress.update))
         for part in parts:
-            progress.update(score_part(folder, scorer, part))
+            count = score_part(folder, scorer, part)
+            (folder.folder / JOURNAL).unlink(missing_ok=True)  # its samples lie in the shard now
+            progress.update(0 if ticks else count)
     ledger = folder.finish(before.ledger()["num_shards"])
-    say(f"score    {account_text(ledger, f'scored:{name}')}")
+    cost = ", ".join(f"{number:,} {what}" for what, number in sorted(ledger["tallies"].get("cost", {}).items()))
+    say(f"score    {account_text(ledger, f'scored:{name}')}" + (f"; drawn: {cost}" if cost else ""))
 
 
 def run_score(run: Run) -> None:

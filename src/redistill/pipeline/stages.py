@@ -30,7 +30,7 @@ from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
-from redistill.pipeline.scoring import score_stages
+from redistill.pipeline.scoring import draws_traces, score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.pipeline.student_identity import student_address, student_identity
 from redistill.pipeline.students import load_named_critic, load_start, load_student, model_card, run_model_cards
@@ -117,12 +117,12 @@ def run_corpus(run: Run) -> None:
 
 
 def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
-    """OperatorError for a corpus without a trace, unless every training stage draws its own rows from the problems."""
-    if corpus["accounts"]["traces"]["kept"]:
+    """OperatorError for a corpus without a trace, unless every training stage or a scorer draws its own from the problems."""
+    drawn = plan.rollouts.keys() == plan.recipe.train.keys() or any(draws_traces(scorer) for _, scorer in plan.scorers)
+    problems, traces = (corpus["accounts"][name]["kept"] for name in ("problems", "traces"))
+    if traces or (problems and drawn):
         return
-    if corpus["accounts"]["problems"]["kept"] and plan.rollouts.keys() == plan.recipe.train.keys():
-        return
-    if problems := corpus["accounts"]["problems"]["kept"]:
+    if problems:
         raise OperatorError(
             f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add "
             "a source that has traces to corpus.sources (`problems` and `queries` read none), or give every stage `rollouts`."
@@ -240,6 +240,8 @@ def select_stage(plan: Plan) -> list[Stage]:
     }
     if critics:
         streams["labelled"] = Stream(unpaired.also(labelled=recipe.select.labelled), (*uses, labelled_rows))
+    if recipe.select.sample is not None:
+        streams["problems"] = Stream(unpaired, uses)
     return [
         Stage(
             "select",
@@ -284,7 +286,7 @@ def run_select(run: Run) -> None:
         compared = compare(folder.read("candidates"), own=settings.pairing.name, policies=plan.policies)
         write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
         ledger = folder.finish(before.ledger()["num_shards"])
-        accounts = [name for name in ("examples", "pairs", "labelled") if name in ledger["accounts"]]
+        accounts = [name for name in ("examples", "pairs", "labelled", "problems") if name in ledger["accounts"]]
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")
         if line := sides_against_labels(ledger):
             say(f"select   {line}")
@@ -321,7 +323,7 @@ def train_stages(plan: Plan) -> list[Stage]:
                 )
             )
         own = name in plan.rollouts  # rows of its student's own answers
-        rows = plan.feeding("verify") if own else f"select:{stage_stream(plan, name)}"
+        rows = rollouts.source_of(plan) if own else f"select:{stage_stream(plan, name)}"
         starts = {settings.start, settings.reference or settings.start, *stages_named(settings)}
         of_critic = dict[str, Any]()
         if settings.critic in plan.critics:

@@ -11,7 +11,10 @@ A scorer is a function (groups, *, options) -> list[Group]. Beside its options i
     _prompt: PromptText              how a problem is asked in training
     _config: EvalConfig | None       how students are sampled and judged in evaluation; None without a recipe
     _all_groups: Callable[[], ...]   all groups that will come, to say what a paid scorer costs before its first call
+    _is_dev: Callable[[Problem], bool]   whether a problem is held out
     _cache: Path                     a file for replies that were paid for
+    _journal: Path                   a file for samples of the shard at work, removed with its end; who names it draws traces
+    _tick: Callable[[int], object]   called with the number of problems that have been done since
     _held: dict[str, Any]            what the scorer keeps from shard to shard, such as a loaded model
 
 Only what it names is part of its cache key. It returns the groups that it was given, with scores, spans and notes added
@@ -22,6 +25,7 @@ reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a han
 from collections.abc import Callable
 
 from redistill.records import Group
+from redistill.score.difficulty import difficulty
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.perplexity import perplexity
@@ -41,5 +45,6 @@ __all__ = [
 
 SCORERS: dict[str, Callable[..., list[Group]]] = {
     "label": label,
+    "difficulty": difficulty,
     "perplexity": perplexity,
 }

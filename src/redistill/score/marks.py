@@ -13,6 +13,8 @@ from dataclasses import replace
 from redistill.records import Span, Trace
 
 UNSCORED = "_unscored"  # of the note that holds a reason
+# of the entry in a problem's metadata that says what a scorer drew for it: {"samples": 28, "tokens": 512}
+COST = "_cost"
 
 
 def scored(

@@ -22,7 +22,7 @@ from redistill.io.parquet import read_records
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Span, Trace
-from redistill.score.marks import reason_of, unscored
+from redistill.score.marks import COST, reason_of, unscored
 
 Scorer = Callable[[Sequence[Group]], list[Group]]  # its options, and what it is handed (NEEDS), bound
 
@@ -95,11 +95,13 @@ def _news(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 
 def marks_shard(name: str, before: Sequence[Group], marks: Sequence[Group]) -> Shard:
-    """The shard of a scorer's marks: kept are the traces that have a score, dropped by reason those that have none."""
+    """The shard of a scorer's marks: kept are the traces that have a score, dropped by reason those that have none. Tallies: `drawn`
+    traces, and the `cost` that the scorer left on problems."""
     account, reasons = Account("trace"), list[Dropped]()
-    drawn = 0
+    drawn, cost = 0, Counter[str]()
     for old, new in zip(before, marks, strict=True):
         known = {trace.id for trace in old.traces}
+        cost.update(new.problem.metadata.get(f"{name}{COST}", {}))
         for trace in new.traces:
             if trace.id not in known:
                 drawn += 1
@@ -108,7 +110,7 @@ def marks_shard(name: str, before: Sequence[Group], marks: Sequence[Group]) -> S
                 reasons.append(Dropped(trace.id, f"score/{name}", reason))
             else:
                 account.keep()
-    tallies = {"drawn": Counter({name: drawn} if drawn else {})}
+    tallies = {"drawn": Counter({name: drawn} if drawn else {}), "cost": cost}
     return Shard({"marks": (Group, marks)}, {f"scored:{name}": account}, reasons, tallies)
 
 

@@ -9,6 +9,7 @@ shard first writes down what there is to choose from (`Ranked`), `find_cuts` fin
 with their number, and then the shards are selected with those cuts.
 """
 
+import bisect
 import math
 import struct
 from collections import Counter
@@ -44,8 +45,14 @@ class Choice:
         return self.keep is not None and self.keep.least is None and self.keep.per != "problem"
 
     def value(self, group: Group) -> str | None:
-        """A problem's value for the sample, as text."""
-        return None if self.sample is None else value_of(group, self.sample.by)
+        """A problem's value for the sample, as text: the name of its bin where there are bins."""
+        if self.sample is None:
+            return None
+        value, names = value_of(group, self.sample.by), self.sample.bin_names
+        if not names:
+            return value
+        number = _number(value)
+        return None if number is None else names[bisect.bisect_right(self.sample.bins or [], number)]
 
     def problem_reason(self, group: Group) -> str | None:
         """Why the problem is not in the sample, None where it is."""
@@ -55,7 +62,7 @@ class Choice:
         if settings.unsolved == "drop" and is_unsolved(group):
             return "unsolved"
         if settings.least is not None or settings.most is not None:
-            number = _number(value)
+            number = _number(value_of(group, settings.by))
             if number is None:
                 return "no_score"
             if settings.least is not None and number < settings.least:

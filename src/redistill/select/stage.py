@@ -64,6 +64,7 @@ def select_shard(
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
     `labelled`: where a critic is trained, its rows are a further stream of that name, of all traces of the sample; `seed`
     draws them.
+    With a sample there are the stream `problems`, those of it that are trained on, with or without a right trace, and their account.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
     than once a problem's rows are written, by its value).
@@ -114,7 +115,25 @@ def select_shard(
         held = (trace for group in there.groups if is_dev(group.problem) for trace in group.traces)
         for trace in held:
             books.drop("labelled", trace.id, "held_out_for_dev")
+    if choice is not None and choice.sample is not None:
+        streams["problems"] = (Problem, _in_sample(there, choice, is_dev, books))
     return Shard(streams, books.accounts, books.dropped, books.tallies)
+
+
+def _in_sample(
+    there: "_Prepared", choice: Choice, is_dev: Callable[[Problem], bool], books: "_Ledger"
+) -> list[Problem]:
+    """The problems that the sample leaves, for stages that ask problems and read no trace."""
+    books.accounts["problems"] = Account("problem")
+    kept = []
+    for group in there.groups:
+        reason = "held_out_for_dev" if is_dev(group.problem) else choice.problem_reason(group)
+        if reason:
+            books.drop("problems", group.problem.id, reason)
+        else:
+            books.keep("problems")
+            kept.append(group.problem)
+    return kept
 
 
 def rank_shard(

@@ -229,8 +229,19 @@ def _asked(
         Asked(problem, text, list(ids))
         for problem, text, ids in zip(usable, texts, loading.encode_prompts(tokenizer, texts), strict=True)
     ]
-    train = [a for a in asked if a.problem.id not in held_out]
+    sampled = _in_sample(run, recipe)
+    train = [a for a in asked if a.problem.id not in held_out and (sampled is None or a.problem.id in sampled)]
     return train, [a for a in asked if a.problem.id in held_out]
+
+
+def _in_sample(run: Path, recipe: Recipe) -> set[str] | None:
+    """Ids of the problems that `select.sample` leaves; None where the recipe has none."""
+    if recipe.select.sample is None:
+        return None
+    selected = StageFolder(run / "select", "")
+    if not selected.shard_files("problems"):
+        raise OperatorError(f"{run} has no sample of problems yet; run its recipe until select first.")
+    return {problem.id for problem in selected.read("problems")}
 
 
 def encoded_as(job: ExportJob, asked: Asked, *, special_tokens: bool) -> str:
