@@ -195,7 +195,9 @@ def test_a_start_that_writes_no_text_is_one_sentence(tmp_path):
         num_key_value_heads=2, num_labels=1,
     )  # fmt: skip
     critic = AutoModelForTokenClassification.from_config(config)
-    with pytest.raises(OperatorError, match=r"LlamaForTokenClassification, which writes no text.*from a language model"):
+    with pytest.raises(
+        OperatorError, match=r"LlamaForTokenClassification, which writes no text.*from a language model"
+    ):
         draw_round(job_of(), 0, critic, tokenizer)
 
 
