@@ -5,8 +5,19 @@ import functools
 import pytest
 
 from redistill.errors import OperatorError
-from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
-from redistill.verify.rewards import REWARDS, accuracy, format_, graded, length, rec_r1, repetition, score, total_reward
+from redistill.records import FINAL, REFUSED, Group, Outcome, Verdict, make_problem, make_trace
+from redistill.verify.rewards import (
+    REWARDS,
+    accuracy,
+    format_,
+    graded,
+    length,
+    rec_r1,
+    repetition,
+    rewarded,
+    score,
+    total_reward,
+)
 
 PROBLEM = make_problem("What is 1+1?", answer="2")
 
@@ -124,6 +135,13 @@ def test_a_reward_that_raises_is_one_sentence_with_its_trace():
 
     with pytest.raises(OperatorError, match=rf"^reward mine raised ZeroDivisionError on trace {answered().id}"):
         total_reward([(1.0, make_named("mine", boom))], PROBLEM, answered())
+
+
+@pytest.mark.parametrize("undecided", ["drop", "zero"])
+def test_what_a_server_refused_to_write_earns_nothing_not_even_the_reward_of_its_form(undecided):
+    traces = (answered(text="2"), answered(Outcome.ungradable, "", sampling={REFUSED: "content filter"}))
+    group = rewarded(Group(PROBLEM, traces), [(1.0, format_)], undecided)
+    assert [trace.scores for trace in group.traces] == [{"reward": 0.0}, {}]
 
 
 def make_named(name, give):

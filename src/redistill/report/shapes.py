@@ -320,6 +320,8 @@ class Step(Shape):
     cut: float | None = None
     entropy: float | None = None
     reference_kl: float | None = None
+    importance_mean: float | None = None
+    importance_truncated: float | None = None
     generated_tokens: int | None = None
     attempt: int = 0  # of abandoned.jsonl: how many rollbacks came before this step
 

@@ -132,6 +132,11 @@ class RolloutSupply:
         while step >= sum(self._lengths) and len(self._lengths) < self.job.settings.rounds:
             number, first = len(self._lengths), sum(self._lengths)
             if not agreed(trainer.accelerator, self._is_there(number)):
+                if step > first:
+                    raise OperatorError(
+                        f"{self.folder}: round {number + 1} is not there as it was written, and the student that answered it has learned "
+                        f"since; put its files back, or delete {self.folder.parent} to train the stage again."
+                    )
                 self._draw(number, first, trainer)
             self._lengths.append(self._steps_of(self._facts(number)["figures"]["rows"]))
         number = next(n for n in range(len(self._lengths)) if step < sum(self._lengths[: n + 1]))

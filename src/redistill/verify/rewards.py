@@ -143,11 +143,11 @@ def rewarded(
     undecided: Literal["drop", "zero"] = "drop",
 ) -> Group:
     """The group with each trace's total reward as its score `reward`; a trace whose reward nobody can say has none, or 0
-    where `undecided` is zero. Errors as of `total_reward`."""
+    where `undecided` is zero; one that a server refused to write has none in any case. Errors as of `total_reward`."""
     traces = []
     for trace in group.traces:
-        reward = total_reward(rewards, group.problem, trace)
-        if reward is None and undecided == "zero":
+        reward = None if trace.refused else total_reward(rewards, group.problem, trace)
+        if reward is None and undecided == "zero" and not trace.refused:
             reward = 0.0
         scores = trace.scores if reward is None else {**trace.scores, "reward": float(reward)}
         traces.append(dataclasses.replace(trace, scores=scores))

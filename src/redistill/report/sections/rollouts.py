@@ -31,6 +31,8 @@ PANELS = (  # key, title, whether it is a share that is shown in percent
     ("cut", "answers cut at their limit, %", True),
     ("entropy", "entropy, nats per token", False),
     ("reference_kl", "KL to the reference, nats per token", False),
+    ("importance_mean", "importance weight of a server's token, mean", False),
+    ("importance_truncated", "importance weights cut at their cap, %", True),
 )
 ENDS = 5  # rounds that the table's first and last columns are means of
 PROBLEMS_SHOWN, ROUNDS_SHOWN = 6, 4
