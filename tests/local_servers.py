@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument(
         "--stop-key", default="stop_reason"
     )  # vLLM's; SGLang's is matched_stop; "": a server that says none
+    parser.add_argument("--outputs", type=int, default=1)
+    parser.add_argument("--step-id", type=int, default=-1)
     options = parser.parse_args()
     counts = {"posts": 0, "answers": 0, "listings": 0}
 
@@ -158,6 +160,10 @@ def main() -> None:
             for piece, status in options.refuse.items():
                 if any(piece in said for said in pieces):
                     return self.say(status, {"error": {"message": "not this one"}})
+            if self.path.endswith("/pooling"):  # as vLLM's token_classify: numbers per token, made of its id
+                rows = [[((7 * place + id) % 10) / 10 for place in range(options.outputs)] for id in body["input"]]
+                rows = [row for row, id in zip(rows, body["input"]) if options.step_id in (-1, id)]
+                return self.say(200, {"object": "list", "data": [{"index": 0, "object": "reward", "data": rows}]})
             chat = "messages" in body
             prompt = body["messages"][-1]["content"] if chat else body["prompt"]
             if len(prompt) >= options.context:

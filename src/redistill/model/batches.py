@@ -1,19 +1,22 @@
-"""Texts through a model that is only read: log-probs of completions, in packs of bounded size.
+"""Texts through a model that is only read: log-probs of completions, or a head's outputs at chosen tokens, in packs of bounded size.
 
-    LogProbs(model, tokenizer)([("2+2=", "4"), ("2+2=", "")])  ->  [tensor([-1.3]), "empty"]
+    LogProbs(model, tokenizer)([("2+2=", "4"), ("2+2=", "")])       ->  [[-1.3], "empty"]
+    HeadOutputs(body, head, limit=4096)([([5, 9, 7], [2])])          ->  [tensor([[0.4, -0.2]])]
 
 The kernel is that of training (logps.py): no padding, and never tokens x vocabulary. Memory grows with `tokens_per_batch`, not with
 the number of rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from redistill.errors import OperatorError
 from redistill.model.loading import context_length, encode_completions, encode_prompts
-from redistill.model.logps import PackedPolicy, make_pack, prepare_for_packing
+from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing
 
 
 class LogProbs:
@@ -69,3 +72,92 @@ def batches(lengths: dict[int, int], budget: int) -> Iterator[list[int]]:
         size += lengths[place]
     if batch:
         yield batch
+
+
+class HeadOutputs:
+    """A model's body with a head on its hidden states, read at chosen tokens of each row.
+
+    body: a model without its own head, on whatever device it stands. head: (n, hidden) -> (n, outputs), fp32. packs: whether rows may
+    share a pass (`prepare_body`).
+    """
+
+    def __init__(self, body: PreTrainedModel, head: Callable[[Tensor], Tensor], *, packs: bool, limit: int) -> None:
+        plain: Any = body
+        self.body, self.head, self.packs, self.limit = plain.eval(), head, packs, limit
+        self.device = next(plain.parameters()).device
+
+    def __call__(
+        self, rows: Sequence[tuple[Sequence[int], Sequence[int]]], *, tokens_per_batch: int = 8192
+    ) -> list[Tensor | str]:
+        """Of each (token ids, places) the outputs at these places, fp32 (places, outputs), by place and not by value; or why
+        there are none: `empty` without a place, `too_long` for the model's context."""
+        found: list[Tensor | str] = ["empty"] * len(rows)
+        lengths = {}
+        for number, (ids, places) in enumerate(rows):
+            if len(ids) > self.limit:
+                found[number] = "too_long"
+            elif places:
+                lengths[number] = len(ids)
+        for numbers in batches(lengths, tokens_per_batch if self.packs else 1):
+            for number, outputs in zip(numbers, self._read([rows[n] for n in numbers]), strict=True):
+                found[number] = outputs
+        return found
+
+    def _read(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Tensor]:
+        with torch.no_grad():
+            hidden, starts = packed_hidden(self.body, [list(ids) for ids, _ in rows], self.packs, self.device)
+            places = [start + place for start, (_, of) in zip(starts, rows, strict=True) for place in of]
+            outputs = self.head(hidden[torch.tensor(places, device=self.device)].float()).float().cpu()
+        return list(outputs.split([len(of) for _, of in rows]))
+
+
+def packed_hidden(body: Any, rows: Sequence[list[int]], packs: bool, device: torch.device) -> tuple[Tensor, list[int]]:
+    """(hidden states of the rows laid end to end (T, hidden), where each row begins)."""
+    pack = make_pack([(row, 1) for row in rows], range(len(rows)), [0.0] * len(rows)).to(device)
+    more: dict[str, Any] = {}
+    if packs:
+        more = {"position_ids": pack.position_ids, "runs": pack.runs, "boundaries": pack.boundaries}
+    elif len(rows) != 1:
+        raise ValueError("a model that cannot be packed was given several rows")
+    hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
+    order = sorted(range(len(rows)), key=lambda number: (len(rows[number]), number))  # that of make_pack
+    starts = [0] * len(rows)
+    for number, start in zip(order, pack.boundaries.tolist(), strict=False):
+        starts[number] = start
+    return hidden, starts
+
+
+def prepare_body(body: PreTrainedModel) -> bool:
+    """True where rows may be packed: the body is switched to packed attention and proved, on two short rows, to give the hidden
+    states that each has alone, whatever its neighbour says. False for bodies that look ahead or carry state across rows: they
+    are left as they were, for one row at a time."""
+    model: Any = body
+    vocabulary, before = model.config.get_text_config().vocab_size, model.config._attn_implementation
+    long, short, other = (
+        [(a * i + b) % vocabulary for i in range(n)] for a, b, n in ((7, 3, 11), (5, 2, 7), (3, 1, 7))
+    )
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = packed_hidden(model, [long], False, device)[0].float()
+            scale = 1.0 + float(alone.abs().max())
+            try:
+                model.set_attn_implementation(PACKED)
+                found, again = (
+                    packed_hidden(model, [first, long], True, device)[0][len(short) :].float()
+                    for first in (short, other)
+                )
+            except (ValueError, TypeError, KeyError, AttributeError, OperatorError):
+                packs = False
+            else:
+                near = 1e-3 if alone.dtype == next(model.parameters()).dtype else 5e-2
+                packs = (
+                    float((found - again).abs().max()) < 2e-6 * scale
+                    and float((found - alone).abs().max()) < near * scale
+                )
+            if not packs:
+                model.set_attn_implementation(before)
+    finally:
+        model.train(training)
+    return packs

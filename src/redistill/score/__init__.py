@@ -29,6 +29,8 @@ from redistill.score.difficulty import difficulty
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.perplexity import perplexity
+from redistill.score.process import process
+from redistill.score.reward_model import reward_model
 from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
 
 __all__ = [
@@ -47,4 +49,6 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "label": label,
     "difficulty": difficulty,
     "perplexity": perplexity,
+    "process": process,
+    "reward-model": reward_model,
 }

@@ -115,7 +115,7 @@ def label(
         whole = (told.ask(prompt_of(asked, group.problem)) for group in _all_groups())
         announce(_into, told, whole, _held["kept"])
     asks: list[Ask] = [told.ask(prompt_of(asked, group.problem)) for group in groups]
-    replies = ask(server, asks, kept=_held["kept"], refused=lambda ask, words: Reply("", "refused", None, None))
+    replies = ask(server, asks, kept=_held["kept"])
     return [_labelled(group, reply, asked, _into) for group, reply in zip(groups, replies, strict=True)]
 
 
@@ -148,7 +148,7 @@ def prompt_of(question: Question, problem: Problem) -> str:
 
 def read_label(reply: Reply, question: Question) -> tuple[str | None, str]:
     """(label, "") of a reply, or (None, why there is none). Cut off, without the last line, or of two minds: none."""
-    if reply.finish_reason == "refused":
+    if reply.refused:
         return None, "refused"
     if reply.finish_reason == "length":
         return None, "label_cut"
