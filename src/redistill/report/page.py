@@ -19,6 +19,7 @@ from redistill.report.files import RunFiles
 from redistill.report.sections.accuracy import accuracy
 from redistill.report.sections.choosing import choosing
 from redistill.report.sections.cross_run import other_runs, other_verifiers
+from redistill.report.sections.difficulty import difficulty
 from redistill.report.sections.funnel import funnel
 from redistill.report.sections.label_noise import label_noise
 from redistill.report.sections.pair_lengths import gaps
@@ -105,6 +106,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Verdicts": verdicts,
     "Label noise": label_noise,
     "Trace scores": trace_scores,
+    "Difficulty": difficulty,
     "Lengths": lengths,
     "Sources and teachers": teachers,
     "Pairs": gaps,
