@@ -53,7 +53,9 @@ class _Unit:
     name: str
     problem: Problem
     trace: Trace
-    again: bool = False  # it took a worker's memory or the wall clock once: it goes first in a fresh worker, or counts as lost
+    again: bool = (
+        False  # it took a worker's memory or the wall clock once: it goes first in a fresh worker, or counts as lost
+    )
 
 
 @dataclass(slots=True)
