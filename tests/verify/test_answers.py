@@ -97,9 +97,9 @@ def test_boxes_may_be_nested() -> None:
     ids=range(16),
 )
 def test_megabytes_of_nonsense_take_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     extract(text)
-    assert time.perf_counter() - started < 4  # measured: below 0.5; quadratic would be hours
+    assert time.process_time() - started < 20  # measured: below 0.5; quadratic would be hours
 
 
 _PIECES = [

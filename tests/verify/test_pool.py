@@ -58,6 +58,14 @@ def test_an_answer_that_waits_for_a_processor_is_not_cut_off() -> None:
     assert (found["fake"].outcome, found["fake"].extracted) == (Outcome.correct, "nap"), found
 
 
+def test_a_worker_that_was_stopped_says_nothing_about_its_answer(tmp_path: Path) -> None:
+    """As on a machine that was suspended: the wall clock has run out, the processor time has not."""
+    completion = f"stop {tmp_path / 'stopped'}"
+    with VerifierPool(FAKE, workers=1, timeout_seconds=0.1, memory_mb=512) as pool:
+        found = list(pool.judge(items("a", completion, "b")))
+    assert (tmp_path / "stopped").exists() and [f["fake"].outcome for f in found] == ["correct"] * 3
+
+
 def test_memory_that_others_hold_is_not_counted_against_an_answer() -> None:
     """Each `hoard` leaves 200 MB behind: two do not fit under one limit, each fits in a fresh worker."""
     with VerifierPool(FAKE, workers=1, timeout_seconds=30, memory_mb=420) as pool:
@@ -245,7 +253,7 @@ def test_workers_vanish_when_the_parent_is_killed() -> None:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.send_signal(signal.SIGKILL)
     assert pids
-    give_up = time.monotonic() + 8
+    give_up = time.monotonic() + 60
     while any(alive(pid) for pid in pids) and time.monotonic() < give_up:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in pids)

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 import time
+from pathlib import Path
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 
@@ -30,6 +32,11 @@ def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
             ctypes.string_at(0)
         case "deep":
             return fake(problem, trace, echo=echo)
+        case text if text.startswith("stop "):  # as a suspended machine stops it, the first time
+            mark = Path(text.removeprefix("stop "))
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGSTOP)
         case "bug":
             raise KeyError("a bug of the verifier")
         case "pid":

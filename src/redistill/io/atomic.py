@@ -49,6 +49,7 @@ TROUBLES = {  # what the system says -> what a person can do
 }
 # Of libraries that pass on words only: safetensors and pyarrow say the number, numpy says how much was written.
 _NUMBERS = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}:/")  # of object storage; a Path has lost one of its two slashes
 _SHORT_WRITE = re.compile(r"\d{1,20} requested and \d{1,20} written")
 
 
@@ -96,6 +97,27 @@ def writing(path: Path) -> Iterator[None]:
         if said is None:
             raise
         raise OperatorError(f"cannot write {said}") from error
+
+
+def check_output(out: Path, *inputs: Path, option: str = "--out") -> None:
+    """OperatorError where `out` is one of the inputs, or an address of object storage and no path."""
+    if _ADDRESS.match(str(out)):
+        raise OperatorError(
+            f"{option}: {out} is no path on this machine, and object storage is not written to; give a folder here, or where the "
+            "storage is mounted."
+        )
+    if any(out.exists() and one.exists() and out.samefile(one) for one in inputs):
+        raise OperatorError(f"{option}: {out} is the input itself, which is never written over; name another file.")
+
+
+def make_folder(folder: Path, option: str = "--runs-dir") -> None:
+    """Make a folder and those above it. OperatorError where `option` names a place that cannot have one."""
+    check_output(folder, option=option)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = trouble(error) or error.strerror or str(error)
+        raise OperatorError(f"{option}: cannot make the folder {folder} ({why}); choose another place.") from error
 
 
 # --- whole or not at all -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import yaml
 from redistill.config.tables import Recipe
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.io.atomic import remove_partial_files, write_bytes, writing
+from redistill.io.atomic import make_folder, remove_partial_files, write_bytes
 from redistill.io.executors import Executor, LocalProcesses, open_executor
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, fingerprints_of, ordered, resolve
@@ -50,8 +50,7 @@ def run(
     folder = runs_dir / recipe.name
     if int(os.environ.get("RANK", "0")) > 0:
         return _help_training(plan, folder, until, on_code_change)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with alone(folder), open_executor(recipe.execution) as executor:
         this = open_run(
             plan, folder, executor, start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,

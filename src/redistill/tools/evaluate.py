@@ -31,7 +31,7 @@ from redistill.evaluate.stage import (
     verifiers_of,
     write_scores,
 )
-from redistill.io.atomic import read_yaml, sha256_file, write_bytes, writing
+from redistill.io.atomic import make_folder, read_yaml, sha256_file, write_bytes
 from redistill.io.fingerprints import fingerprint
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
@@ -142,8 +142,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             engine, render, judges, verifier.name, sampling, settings.seed, settings.verify
         )
     folder = runs_dir / settings.name
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with alone(folder):
         check_layout(folder)
         _check_free(folder)

@@ -19,7 +19,7 @@ from redistill.config.binding import bind
 from redistill.config.tables import GuardSettings, Plugin, Recipe, StageSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.io.atomic import read_json, write_json
+from redistill.io.atomic import make_folder, read_json, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
@@ -72,7 +72,7 @@ def lr_find(
     plugins = {w: Plugin(name=settings.objective.name, options=_options(settings.objective, w)) for w in tried}
     objectives = {weight: bind(OBJECTIVES, plugin, "lr-find --weights") for weight, plugin in plugins.items()}
     folder = runs_dir / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "lr-find" / f"{stage}.json"
     with alone(folder):
         run = open_run(

@@ -24,7 +24,7 @@ from redistill.config.yaml_text import apply_override
 from redistill.corpus import SOURCES
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import sampling_of, verifiers_of
-from redistill.io.atomic import atomic_write
+from redistill.io.atomic import atomic_write, check_output
 from redistill.io.progress import bar
 from redistill.model import loading
 from redistill.model.rendering import renderer
@@ -56,6 +56,7 @@ def rollout(
     source: reads the file. until_right: ask n answers, and n more as long as a problem has no right one, at most so many
     times; None: once. Returns counts. OperatorError where `out` is there already, or no problem can be read.
     """
+    check_output(out, path)
     if out.exists():
         raise OperatorError(f"{out} is there already; name another file, or remove it first.")
     if out.suffix != ".jsonl":

@@ -23,7 +23,7 @@ from redistill.config.validation_messages import sentence_of
 from redistill.config.yaml_text import read_value
 from redistill.corpus import SOURCES, resolve
 from redistill.errors import OperatorError
-from redistill.io.atomic import sha256_file
+from redistill.io.atomic import check_output, sha256_file
 from redistill.io.progress import bar, say
 from redistill.io.shards import parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
@@ -61,12 +61,9 @@ def score_file(
     many traces have a score and why the others have none. OperatorError where `out` is there already, so an input is never
     written over.
     """
+    check_output(out, path)
     if out.exists():
-        same = path.exists() and out.samefile(path)
-        raise OperatorError(
-            f"--out: {out} is the input itself, which is never written over; name another file." if same
-            else f"--out: {out} is there already; name another file, or remove it first."
-        )  # fmt: skip
+        raise OperatorError(f"--out: {out} is there already; name another file, or remove it first.")
     if not out.name.endswith(ENDINGS):
         raise OperatorError(f"--out: {out} must end in {', '.join(ENDINGS)}.")
     entries = [_entry(one) for one in scorers]

@@ -24,7 +24,7 @@ import zstandard
 from redistill.config.binding import function_of
 from redistill.corpus.sources.files import read_rows, resolve
 from redistill.errors import OperatorError
-from redistill.io.atomic import sync_file, trouble
+from redistill.io.atomic import atomic_write, check_output, trouble
 from redistill.io.progress import bar
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
 from redistill.verify import VERIFIERS, VerifierPool, check_verifiers
@@ -52,6 +52,8 @@ def verify_file(
     rows, unreadable (rows that are no JSON objects, by reason), outcomes and reasons by verifier. OperatorError for an
     unknown verifier, a column that no row has, or an `out` of another kind.
     """
+    if out is not None:
+        check_output(out, path)
     chosen = {name: function_of(VERIFIERS, name, "--verifier") for name in verifiers}
     check_verifiers(chosen)
     rows, columns = _peeked(path)
@@ -138,20 +140,18 @@ def row_writer(out: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
         return
     if not out.name.endswith(WRITTEN):
         raise OperatorError(f"--out: {out} must end in {', '.join(WRITTEN)}.")
-    partial_file = out.with_name(out.name + ".part")
     try:
-        with _parquet(partial_file) if out.suffix == ".parquet" else _lines(partial_file, out.suffix) as write:
+        with (
+            atomic_write(out) as part,
+            _parquet(part) if out.suffix == ".parquet" else _lines(part, out.suffix) as write,
+        ):
             yield write
-        sync_file(partial_file)
-        os.replace(partial_file, out)
     except OSError as error:
         raise OperatorError(f"--out: cannot write {out} ({trouble(error) or error.strerror or error}).") from error
     except pa.ArrowException as error:
         raise OperatorError(
             f"--out: the rows have columns of mixed types, which Parquet cannot hold ({error}); write .jsonl.gz instead."
         ) from error
-    finally:
-        partial_file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@
 One unit of work is one verifier on one trace. Units travel in batches and verdicts come back in a few messages a batch; a
 worker counts its units in a file, so the pool always knows which one it is at. A unit that computes too long, outlives
 the wall clock, or whose worker dies, gets Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
-more in a fresh one, so that what came before it has no say. Workers are fresh interpreters (nothing of the caller's memory,
+more in a fresh one, so that what came before it has no say; so is one that outlived the wall clock, for a machine that was
+suspended, or a process that was stopped, says nothing about an answer. Workers are fresh interpreters (nothing of the caller's memory,
 no torch) with one hash seed, so results depend neither on their number nor on the order of the work.
 
 Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can sit in one
@@ -52,7 +53,9 @@ class _Unit:
     name: str
     problem: Problem
     trace: Trace
-    again: bool = False  # it took a worker's memory once: it goes first in a fresh worker, or counts as lost
+    again: bool = (
+        False  # it took a worker's memory or the wall clock once: it goes first in a fresh worker, or counts as lost
+    )
 
 
 @dataclass(slots=True)
@@ -256,7 +259,8 @@ class VerifierPool:
         del worker.units[place]
         waiting.extendleft(reversed(worker.units))
         worker.units.clear()
-        if reason == "memory_or_crash" and done and not lost.again:
+        # What came before it may have taken the memory; and a machine that slept has let the wall clock run out.
+        if (reason == "wall_clock" or (reason == "memory_or_crash" and done)) and not lost.again:
             lost.again = True
             waiting.appendleft(lost)
             return

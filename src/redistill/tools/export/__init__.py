@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.io.atomic import writing
+from redistill.io.atomic import check_output, writing
 from redistill.tools.export.job import ExportJob, Loss, read_job
 from redistill.tools.export.prime_rl import prime_rl
 from redistill.tools.export.tinker import tinker
@@ -39,6 +39,7 @@ def export(
     """
     if to not in EXPORTS:
         raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, EXPORTS)}")
+    check_output(out)
     if out.exists():
         raise OperatorError(f"{out} is there already; name another folder, or remove it first.")
     part = out.with_name(out.name + ".part")

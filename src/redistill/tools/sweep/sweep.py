@@ -19,7 +19,7 @@ import yaml
 
 from redistill.config.tables import Recipe
 from redistill.errors import ErrorCollector, OperatorError
-from redistill.io.atomic import write_bytes, write_json
+from redistill.io.atomic import make_folder, write_bytes, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import say
 from redistill.pipeline.graph import OnCodeChange
@@ -45,12 +45,7 @@ def run_sweep(
     trials = make_trials(sweep)
     _check(trials)
     folder = runs_dir / sweep.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError(
-            f"cannot make the sweep's folder {folder}: {error.strerror}; choose another --runs-dir."
-        ) from error
+    make_folder(folder)
     with alone(folder):
         write_bytes(folder / "sweep.yaml", yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False).encode())
         say(f"sweep    {sweep.name}: {len(trials)} trials, {workers} at a time")
