@@ -107,6 +107,9 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1_000_000)
     parser.add_argument("--answers", type=json.loads, default={})
     parser.add_argument(
+        "--tops", type=json.loads, default={}
+    )  # a piece of the prompt -> alternatives of the next token
+    parser.add_argument(
         "--stop-key", default="stop_reason"
     )  # vLLM's; SGLang's is matched_stop; "": a server that says none
     parser.add_argument("--outputs", type=int, default=1)
@@ -179,6 +182,8 @@ def main() -> None:
                 values = [-0.5 * place for place in range(len(ids))]
                 found = {"content": [{"logprob": v} for v in values]} if chat else {"token_logprobs": values}
                 details = {"token_ids": ids, "logprobs": found}
+            if tops := next((found for piece, found in options.tops.items() if piece in prompt), None):
+                details = {"logprobs": {"token_logprobs": [max(tops.values())], "top_logprobs": [tops]}}
             if found := [place for stop in body.get("stop", []) if (place := text.find(stop)) >= 0]:
                 details[options.stop_key] = next(s for s in body["stop"] if text.startswith(s, min(found)))
                 text = text[: min(found)]

@@ -72,7 +72,7 @@ def test_a_statement_that_comes_twice_is_one_problem_with_its_first_answer(tmp_p
     "name, content, options, said",
     [
         ("none.jsonl", None, {}, "there is no benchmark file at"),
-        ("b.txt", b"problem,answer\n", {}, "use .jsonl, .jsonl.gz, .parquet, .csv"),
+        ("b.txt", b"problem,answer\n", {}, "use .jsonl, .jsonl.gz, .json, .parquet, .csv"),
         ("b.csv", b"problem,answer\n", {}, "holds no rows"),
         ("b.jsonl", b"", {}, "holds no rows"),
         ("b.jsonl", b'{"problem": "q", "answer": 1}\n{"prob', {}, "line 2 is not JSON"),

@@ -63,8 +63,28 @@ def print_scores(folder: Path, choose: Sequence[str] = ()) -> None:
         )
     lines.append("SEM: standard error of the mean (ddof 1), over the n sample columns and over the problems")
     lines += _choosing(table["scores"])
+    lines += _steps(table["scores"])
     lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
     print(plain("\n".join(lines)))
+
+
+def _steps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line per critic on labelled steps; none where no steps are judged."""
+    found = [row for row in rows if "steps" in row]
+    if not found:
+        return []
+    head = f"{'critic':<14}{'benchmark':<14}{'error acc':>10}{'correct acc':>13}{'F1':>8}  {'95% interval':<16}{'coin F1':>9}{'unjudged':>10}"
+    return [head, *(_steps_line(row) for row in found)]
+
+
+def _steps_line(row: Mapping[str, Any]) -> str:
+    steps = row["steps"]
+    values = [steps[name]["value"] for name in ("error_accuracy", "correct_accuracy", "f1")]
+    error, correct, f1, coin = ("-" if value is None else f"{value:.3f}" for value in (*values, steps["coin"]["f1"]))
+    within = steps["f1"]["interval95"]
+    interval = f"{within[0]:.3f} to {within[1]:.3f}" if within else "-"
+    unjudged = f"{steps['unjudged']} of {steps['num_traces']}"
+    return f"{row['model']:<14}{row['benchmark']:<14}{error:>10}{correct:>13}{f1:>8}  {interval:<16}{coin:>9}{unjudged:>10}"
 
 
 def _choosing(rows: Sequence[Mapping[str, Any]]) -> list[str]:

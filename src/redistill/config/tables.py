@@ -34,6 +34,7 @@ from redistill.config.plugin_tables import Settings as Settings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
 from redistill.safety.paths import FOLDER_NAME, REVISION
+from redistill.text.judgements import VERDICT_LINE
 
 _FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
 Revision = Annotated[str, Field(pattern=f"^{REVISION.pattern}$")]  # of the hub
@@ -134,6 +135,9 @@ class PromptSettings(PromptText):
         return tree
 
 
+STEP_BENCHMARKS = ("processbench", "prmbench", "bigbench-mistake")  # names of benchmarks of labelled steps
+
+
 class BenchmarkSettings(Settings):
     """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
     file with problem and answer columns."""
@@ -147,6 +151,14 @@ class BenchmarkSettings(Settings):
     max_problems: int | None = Field(None, gt=0)
     template: str | None = None  # instead of the template that prompt names for evaluation
     verifier: Plugin | None = None  # instead of evaluate.verifier
+    # steps: labelled steps, of which a critic is to find the wrong ones; default: by the name
+    kind: Literal["answers", "steps"] | None = None
+    layout: str = "auto"  # of labelled steps
+
+    @property
+    def asks_steps(self) -> bool:
+        """True where each step of a solution is judged."""
+        return self.kind == "steps" or (self.kind is None and self.name in STEP_BENCHMARKS)
 
     @property
     def is_held_out(self) -> bool:
@@ -425,6 +437,21 @@ class StageSettings(Settings):
     rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
 
 
+class CriticSettings(Settings):
+    """How a written critic judges a step: several analyses, their probabilities of Yes averaged (R-PRM)."""
+
+    analyses: int = Field(4, gt=0)  # of each step; the paper advises 4, its code takes 10
+    threshold: float = Field(0.5, ge=0, le=1)  # a step of less is wrong
+    # probability: of Yes against No at the verdict; verdict: what is written there, for engines without probabilities
+    read: Literal["probability", "verdict"] = "probability"
+    line: str = Field(VERDICT_LINE, min_length=1)  # what stands before Yes or No
+    # an analysis without that line: says nothing, and a step of which half say nothing is undecided; gets the line appended
+    # (the paper's evaluation code); is left out (its search code)
+    no_marker: Literal["undecided", "append", "drop"] = "undecided"
+    first_piece: bool = False  # where Yes and No are several tokens, compare the first
+    join: Literal["blank-line", "line", "numbered", "none"] | None = None  # default: as the recipe's step-judgements
+
+
 class EvaluateSettings(Settings):
     """Which stages are scored on which problems, with n samples each."""
 
@@ -439,6 +466,7 @@ class EvaluateSettings(Settings):
     verifier: Plugin = Plugin(name="cascade")
     strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
     choose: list[Plugin] = Field(default_factory=list)  # ways to choose one of the n samples, each scored
+    critic: CriticSettings = CriticSettings()  # of benchmarks of labelled steps
 
     @field_validator("benchmarks", mode="before")
     @classmethod

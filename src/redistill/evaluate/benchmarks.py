@@ -5,7 +5,7 @@
     load_benchmark(BenchmarkSettings(name="math-500"))                       fetched from the hub at a pinned revision
     load_benchmark(BenchmarkSettings(name="math-500", file="copies/"))       a copy of the hub's files in a folder
 
-Reads .jsonl, .jsonl.gz, .parquet and .csv. The held-out problems of a corpus (`dev`) are already Problems and do not
+Reads .jsonl, .jsonl.gz, .json (one array), .parquet and .csv. The held-out problems of a corpus (`dev`) are already Problems and do not
 pass here.
 """
 
@@ -43,7 +43,7 @@ def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
     unknown column or benchmark, and for one that cannot be fetched; raised at the call, before the first problem.
     """
     path = benchmark_file(settings)
-    rows = list(enumerate(_read_rows(path)))
+    rows = list(enumerate(read_rows(path)))
     if not rows:
         raise OperatorError(f"{path} holds no rows; benchmark {settings.name!r} needs at least one problem.")
     read, columns = _reader(settings, rows[0][1])
@@ -149,7 +149,8 @@ def _answer_text(answer: Any) -> str | None:
     return (str(answer).strip() or None) if answer is not None else None
 
 
-def _read_rows(path: Path) -> Iterable[dict[str, Any]]:
+def read_rows(path: Path) -> Iterable[dict[str, Any]]:
+    """The rows of a benchmark's file. OperatorError where it is missing, of no known kind, or cannot be read."""
     if not path.is_file():
         raise OperatorError(f"there is no benchmark file at {path}.")
     for suffix, read in _READERS.items():
@@ -201,9 +202,23 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         raise OperatorError(f"cannot read {path}: {error}.") from error
 
 
+def _read_json(path: Path) -> list[dict[str, Any]]:
+    """One array of objects, as ProcessBench's files are."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(_TOO_LARGE)
+        rows = json.loads(path.read_text("utf-8"))
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("it is not one array of JSON objects")
+    except (OSError, ValueError, RecursionError) as error:
+        raise OperatorError(f"cannot read {path}: {error}.") from error
+    return rows
+
+
 _READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl,
+    ".json": _read_json,
     ".parquet": _read_parquet,
     ".csv": _read_csv,
 }

@@ -9,23 +9,27 @@
 What is drawn is kept at once (rollout/journal.py), what is judged is kept by the shard, and scores are a function of that.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from redistill.config.binding import bind, options_of
-from redistill.config.tables import BenchmarkSettings, EvaluateSettings, Evaluation, Plugin, Recipe
-from redistill.evaluate import BENCHMARKS, score
+from redistill.config.tables import BenchmarkSettings, CriticSettings, EvaluateSettings, Evaluation, Plugin, Recipe
+from redistill.errors import OperatorError
+from redistill.evaluate import BENCHMARKS, load_benchmark, score, subsample
 from redistill.evaluate.choose import bind_choices, reads_logprobs
 from redistill.evaluate.scores import STRICT
-from redistill.io.atomic import write_json
+from redistill.evaluate.step_benchmarks import questions_of, sentence_of, solutions_asked, step_problems, step_scores
+from redistill.io.atomic import read_json, write_json
+from redistill.io.client import Kept
 from redistill.io.progress import bar, say
 from redistill.io.stage_folder import StageFolder
 from redistill.records import Problem
 from redistill.rollout import Sampling, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
+from redistill.rollout.step_rewards import Analysis, yes_probabilities
 from redistill.text.prompts import ASKED_ANCHORS
 from redistill.verify import VERIFIERS, check_bound, check_verifiers
 from redistill.verify.stage import judged, verified_shard
@@ -33,9 +37,15 @@ from redistill.verify.stage import judged, verified_shard
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
 
 
-def sampling_of(settings: EvaluateSettings) -> Sampling:
-    """How a recipe draws its samples; with log-probabilities where it chooses by them."""
-    sampling = Sampling(settings.n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+def samples_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None = None) -> int:
+    """How many samples a problem gets: of a labelled step as many as the critic has analyses."""
+    return settings.critic.analyses if benchmark is not None and benchmark.asks_steps else settings.n
+
+
+def sampling_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None = None) -> Sampling:
+    """How a recipe draws its samples, on a benchmark; with log-probabilities where it chooses by them."""
+    n = samples_of(settings, benchmark)
+    sampling = Sampling(n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
     return replace(sampling, logprobs=any(map(reads_logprobs, settings.choose)))
 
 
@@ -49,6 +59,8 @@ def eval_settings_for(
 ) -> tuple[str, Plugin, str, tuple[str, ...]]:
     """(template, verifier, its place in the recipe, strict anchors): the benchmark's own entry goes first, then what the
     registry says of a benchmark that cannot be asked like others, then the recipe."""
+    if benchmark.asks_steps:
+        return _steps_asked(benchmark, recipe)
     known = None if benchmark.is_held_out else BENCHMARKS.get(benchmark.name)
     template = benchmark.template or (known and known.template) or recipe.prompt.for_evaluation.template
     verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
@@ -60,10 +72,89 @@ def eval_settings_for(
     return template, verifier, where, ASKED_ANCHORS.get(template, ()) if strict is None else tuple(strict)
 
 
+def _steps_asked(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> tuple[str, Plugin, str, tuple[str, ...]]:
+    """The same of a benchmark of labelled steps: asked with the recipe's own prompt, unless that asks for an answer in a box or the
+    like, and judged by the verdict line."""
+    own = recipe.prompt.for_evaluation.template
+    template = benchmark.template or ("step-judgement" if own in ASKED_ANCHORS else own)
+    verifier = benchmark.verifier or Plugin(name="verdict-line", options={"line": recipe.evaluate.critic.line})
+    return template, verifier, f"evaluate.benchmarks ({benchmark.name})", ()
+
+
+def join_of(recipe: Recipe | Evaluation) -> str:
+    """What stands between the previous steps of a step to judge: as evaluate.critic says, else as in the recipe's corpus."""
+    if recipe.evaluate.critic.join is not None:
+        return recipe.evaluate.critic.join
+    sources = recipe.corpus.sources if isinstance(recipe, Recipe) else []
+    joins = [source.options.get("join") for source in sources if source.name == "step-judgements"]
+    return next((str(join) for join in joins if join), "blank-line")
+
+
+def benchmark_problems(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> list[Problem]:
+    """The problems of a benchmark that is a file, by id: of labelled steps one per step."""
+    if benchmark.asks_steps:
+        found = step_problems(benchmark, seed=recipe.seed, join=join_of(recipe))
+    else:
+        found = subsample(load_benchmark(benchmark), benchmark.max_problems, recipe.seed)
+    return sorted(found, key=lambda problem: problem.id)
+
+
+def problems_to_avoid(benchmark: BenchmarkSettings) -> Iterable[Problem]:
+    """What a corpus must not hold of a benchmark: its problems, or the questions whose steps it judges."""
+    return questions_of(benchmark) if benchmark.asks_steps else load_benchmark(benchmark)
+
+
+def step_facts(
+    room: StageFolder,
+    benchmark: BenchmarkSettings,
+    recipe: Recipe | Evaluation,
+    problems: Sequence[Problem],
+) -> dict[str, Any]:
+    """{"steps": ...} for the scores of a benchmark of labelled steps, from its stored analyses and their P(Yes); {} of any other."""
+    if not benchmark.asks_steps:
+        return {}
+    solutions = solutions_asked(benchmark, problems, seed=recipe.seed, join=join_of(recipe))
+    if not solutions:
+        raise OperatorError(
+            f"evaluate.benchmarks ({benchmark.name}): kind steps, but none of its problems is a step of a solution; read labelled steps "
+            "with the source step-judgements."
+        )
+    critic = recipe.evaluate.critic
+    found = step_scores(solutions, room.read("groups"), read_json(room.folder / PROBABILITIES)["p_yes"], critic)
+    say(f"evaluate {benchmark.name}: {sentence_of(found)}")
+    return {"steps": found}
+
+
+PROBABILITIES = "p_yes.json"  # beside the answers: P(Yes) of each analysis, by trace id
+
+
+def find_probabilities(
+    room: StageFolder, config: EvalConfig, student: Callable[[], Any], critic: CriticSettings
+) -> None:
+    """Read P(Yes) of every stored analysis and write it beside them; what a server has told stays where this is cut short."""
+    path = room.folder / PROBABILITIES
+    if path.exists():
+        return
+    rows = [(group.problem, trace) for group in room.read("groups") for trace in group.traces]
+    prompts = {problem.id: config.render(problem) for problem, _ in rows}
+    analyses = [Analysis(prompts[problem.id], config.sampling.prefill, trace.completion) for problem, trace in rows]
+    replies = room.folder / "p_yes_replies.jsonl"
+    with Kept(replies) as kept:
+        found = yes_probabilities(config.engine, student, analyses, critic, kept=kept)
+    values = {trace.id: value for (_, trace), value in zip(rows, found, strict=True)}
+    write_json(path, {"p_yes": values})
+    replies.unlink(missing_ok=True)
+
+
 def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> dict[str, Any]:
     """How a benchmark was asked and judged, for the ledger, the scores and the page; `prefill` opens every completion."""
     template, verifier, _, anchors = eval_settings_for(benchmark, recipe)
-    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose"})
+    settings = recipe.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose", "critic"})
+    if benchmark.asks_steps:
+        settings |= {
+            "n": samples_of(recipe.evaluate, benchmark),
+            "critic": recipe.evaluate.critic.model_dump(mode="json"),
+        }
     asked = {"template": template, "chat": recipe.prompt.for_evaluation.chat, "seed": recipe.seed}
     return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
 

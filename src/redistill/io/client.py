@@ -102,6 +102,7 @@ class Kept:
                     row = unmarked(line) or {}
                     given = row["reply"]
                     given |= {name: tuple(given[name]) for name in ("token_ids", "logprobs") if name in given}
+                    given |= {"top": tuple((token, value) for token, value in given["top"])} if "top" in given else {}
                     self._replies[row["key"]] = Reply(**given)
                 except (TypeError, KeyError):
                     damaged += 1

@@ -21,7 +21,8 @@ class Reply:
     """A server's answer. Token counts are None where the server states none; token_ids and logprobs, one a token of the
     completion, are empty where it does not return them. stop: the stop string that ended it, empty where the model ended it;
     None where the server does not say which. refused: why there is no answer (the server's status and words, or a finish
-    reason such as content_filter); "" for an answer. A refused one is not a wrong one. model: as whom the server answered."""
+    reason such as content_filter); "" for an answer. A refused one is not a wrong one. model: as whom the server answered. top:
+    (token, log-probability) of the alternatives of the first token, where asked for."""
 
     text: str
     finish_reason: str | None
@@ -32,6 +33,7 @@ class Reply:
     stop: str | None = None
     refused: str = ""
     model: str = ""
+    top: tuple[tuple[str, float], ...] = ()
 
 
 def read_reply(body: Any) -> Reply:
@@ -68,6 +70,7 @@ def read_reply(body: Any) -> Reply:
         _stop_string(choice),
         refused,
         str(body.get("model") or ""),
+        _alternatives(choice),
     )
 
 
@@ -84,6 +87,16 @@ def _stop_string(choice: Mapping[str, Any]) -> str | None:
         if name in choice:
             return choice[name] if isinstance(choice[name], str) else ""
     return None
+
+
+def _alternatives(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    """(token, log-probability) of what might have stood in the place of the first token; empty where the server does not say."""
+    found = choice.get("logprobs") or {}
+    if found.get("content"):  # chat
+        rows = found["content"][0].get("top_logprobs") or ()
+        return tuple((str(row["token"]), float(row["logprob"])) for row in rows)
+    first = (found.get("top_logprobs") or [None])[0] or {}
+    return tuple((str(token), float(value)) for token, value in first.items())
 
 
 def _tokens(choice: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -23,9 +23,9 @@ from redistill.config.tables import (
 from redistill.config.user_plugins import code_files
 from redistill.corpus import benchmark_leaks
 from redistill.errors import ErrorCollector
-from redistill.evaluate import BENCHMARKS, benchmark_file, load_benchmark
+from redistill.evaluate import BENCHMARKS, benchmark_file
 from redistill.evaluate.benchmarks import subsample
-from redistill.evaluate.stage import EvalConfig, eval_settings_for, sampling_of, verifiers_of
+from redistill.evaluate.stage import EvalConfig, eval_settings_for, problems_to_avoid, sampling_of, verifiers_of
 from redistill.io.atomic import sha256_file
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
@@ -74,7 +74,7 @@ class Plan:
         asked = self.recipe.prompt.for_evaluation.model_copy(update={"template": template})
         render, _ = renderer(asked, self.tokenizer)
         judges = verifiers_of(verifier, where, anchors)
-        sampling = sampling_of(self.recipe.evaluate)
+        sampling = sampling_of(self.recipe.evaluate, benchmark)
         return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
 
     def probe_config(self) -> EvalConfig:
@@ -145,7 +145,7 @@ def make_plan(recipe: Recipe) -> Plan:
         render=renderer(recipe.prompt.for_training, parts.tokenizer)[0],
         context=context,
         inputs={name: sha256_file(path) for name, path in files.items()},
-        avoided=benchmark_leaks.avoided(recipe, load_benchmark),
+        avoided=benchmark_leaks.avoided(recipe, problems_to_avoid),
     )
 
 

@@ -24,6 +24,7 @@ from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
 from redistill.evaluate.choose import CHOICES, bind_choices
 from redistill.evaluate.stage import eval_settings_for, verifiers_of
+from redistill.evaluate.step_benchmarks import load_solutions
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.rendering import check_template
@@ -307,10 +308,16 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
     if verifier is not recipe.evaluate.verifier or recipe.evaluate.strict_anchors is not None:
         verifiers_of(verifier, where, anchors)
     if benchmark.is_held_out:
+        if benchmark.asks_steps and benchmark.max_problems is not None:
+            raise OperatorError(
+                "evaluate.benchmarks (dev): max_problems would cut solutions in the middle where steps are judged; leave it out."
+            )
         if recipe.corpus.dev_fraction == 0:
             raise OperatorError(
                 "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
             )
+    elif benchmark.asks_steps:
+        load_solutions(benchmark)
     elif benchmark.file is not None or benchmark.name not in BENCHMARKS or fetch:
         next(iter(load_benchmark(benchmark)))
 

@@ -7,7 +7,7 @@ one: a function that makes it, and a line in BUILDERS.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,15 @@ from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
-from redistill.evaluate import load_benchmark, paired_difference, subsample
-from redistill.evaluate.stage import choices_key, description, run_evaluation, write_scores
+from redistill.evaluate import paired_difference
+from redistill.evaluate.stage import (
+    choices_key,
+    description,
+    run_evaluation,
+    samples_of,
+    step_facts,
+    write_scores,
+)
 from redistill.io.atomic import read_json, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import bar, say
@@ -25,6 +32,7 @@ from redistill.io.shards import make_parts, parts_to_do, size_bytes
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import rollouts
+from redistill.pipeline.benchmarks import asked, problems_of
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
@@ -32,12 +40,12 @@ from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_s
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import draws_traces, score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
-from redistill.pipeline.student_identity import student_address, student_identity
+from redistill.pipeline.step_judging import asked_of_critic, probability_stages, scored_by, student_of
+from redistill.pipeline.student_identity import student_identity
 from redistill.pipeline.students import load_named_critic, load_start, load_student, model_card, run_model_cards
 from redistill.pipeline.teachers import key_of_teachers, stages_named, teacher_of
-from redistill.records import Problem
 from redistill.report import pairs_shown, stage_of_tokens, write_report
-from redistill.rollout import TRANSPORT, Student
+from redistill.rollout import TRANSPORT
 from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
 from redistill.select.keep import Choice
@@ -472,11 +480,12 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     ]
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", *transport),
+        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *transport),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         asked=asked(plan.eval_config(benchmark)),
+        **asked_of_critic(plan, benchmark),
         **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
         **(student_identity(recipe.student) if name == "base" else {}),
     )
@@ -492,10 +501,16 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
             command="evaluate",
             costly=True,
         ),
+        *(judging := probability_stages(plan, name, benchmark)),
         Stage(
             f"{answers}/scores",
-            inputs=(answers,),
-            settings=values(n=recipe.evaluate.n, seed=recipe.seed, **choices_key(recipe.evaluate)),
+            inputs=(answers, *(stage.name for stage in judging)),
+            settings=values(
+                n=samples_of(recipe.evaluate, benchmark),
+                seed=recipe.seed,
+                **choices_key(recipe.evaluate),
+                **scored_by(plan, benchmark),
+            ),
             run=partial(run_scores, name=name, benchmark=benchmark),
             command="evaluate",
             path=f"{answers}/scores.json",
@@ -508,12 +523,6 @@ def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     return [EvalConfig, *_prompt_uses(config.render), *config.judge.values()]
 
 
-def asked(config: EvalConfig) -> dict[str, Any]:
-    """How students are asked and judged, as values: so the key does not need the code that works them out."""
-    verifiers = {name: [verifier.func.__qualname__, verifier.keywords] for name, verifier in config.judge.items()}
-    return {"sampling": asdict(config.sampling), "template": config.render.keywords["template"], "verifiers": verifiers}
-
-
 def _prompt_uses(render: Any) -> list[Any]:
     return [render, *([loading.chat_function] if render.keywords["chat"] else [])]
 
@@ -523,22 +532,10 @@ def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     folder = stage_folder(run, f"evaluate/{name}/{benchmark.name}", description(benchmark, run.recipe))
     if folder.is_finished():
         return
-    address = (
-        student_address(run.recipe.student)
-        if name == "base"
-        else str((run.folder / "train" / name / "model").resolve())
-    )
-    student = Student(lambda: load_student(run, name), address, owned=True)
-    problems = problems_of(run, benchmark)
+    student, problems = student_of(run, name), problems_of(run, benchmark)
     config = run.plan.eval_config(benchmark)
     config = replace(config, judge=with_index(run.folder, config.judge))
     run_evaluation(folder, config, problems, student, author=name, label=f"evaluate {name}")
-
-
-def problems_of(run: Run, benchmark: BenchmarkSettings) -> list[Problem]:
-    """The problems of a benchmark, by id."""
-    problems = list(records_of(run.folder / "select", "dev") if benchmark.is_held_out else load_benchmark(benchmark))
-    return sorted(subsample(problems, benchmark.max_problems, run.recipe.seed), key=lambda problem: problem.id)
 
 
 def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
@@ -546,8 +543,10 @@ def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     folder = stage_folder(run, f"evaluate/{name}/{benchmark.name}")
     if (folder.folder / "scores.json").exists():
         return
-    evaluate, described = run.recipe.evaluate, description(benchmark, run.recipe)
-    write_scores(folder, n=evaluate.n, choose=evaluate.choose, model=name, benchmark=benchmark.name, settings=described)
+    steps = step_facts(folder, benchmark, run.recipe, problems_of(run, benchmark) if benchmark.asks_steps else [])
+    facts = {"model": name, "benchmark": benchmark.name, "settings": description(benchmark, run.recipe), **steps}
+    evaluate = run.recipe.evaluate
+    write_scores(folder, n=samples_of(evaluate, benchmark), choose=evaluate.choose, **facts)
 
 
 def run_comparisons(run: Run) -> None:

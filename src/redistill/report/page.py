@@ -28,6 +28,7 @@ from redistill.report.sections.reproducibility import facts
 from redistill.report.sections.results import comparisons, diagnosis, result, scores
 from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
+from redistill.report.sections.steps import steps
 from redistill.report.sections.trace_scores import trace_scores
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
@@ -98,6 +99,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Result": result,
     "Scores": scores,
     "Choosing among samples": choosing,
+    "Labelled steps": steps,
     "Paired comparisons": comparisons,
     "Against other runs": other_runs,
     "Other verifiers": other_verifiers,
@@ -125,6 +127,7 @@ OF_AN_EVALUATION = (
     "Result",
     "Scores",
     "Choosing among samples",
+    "Labelled steps",
     "Against other runs",
     "Other verifiers",
     "Student answers",

@@ -148,6 +148,45 @@ class ChoiceScores(Shape):
     why: str = ""
 
 
+class StepMeasures(Shape):
+    """How well a critic finds the first wrong step of solutions. coin: what blind guessing reaches."""
+
+    error_accuracy: Estimate = Estimate()
+    correct_accuracy: Estimate = Estimate()
+    f1: Estimate = Estimate()
+    coin: dict[str, float | None] = {}
+
+
+class PrmbenchMeasures(Shape):
+    """How well a critic tells right from wrong steps, every step a decision."""
+
+    prm_score: float | None = None
+    f1: float | None = None
+    negative_f1: float | None = None
+    positive_accuracy: float | None = None
+    negative_accuracy: float | None = None
+
+
+class PrmbenchScores(PrmbenchMeasures):
+    """The same of all steps, and of each kind of error."""
+
+    subsets: dict[str, PrmbenchMeasures] = {}
+
+
+class StepScores(StepMeasures):
+    """A critic on one benchmark of labelled steps."""
+
+    num_traces: int = 0
+    num_steps_judged: int = 0
+    unjudged: int = 0
+    analyses: int = 0
+    threshold: float = 0.5
+    read: str = ""
+    subsets: dict[str, StepMeasures] = {}
+    by_analyses: dict[str, dict[str, float | None]] = {}
+    prmbench: PrmbenchScores | None = None
+
+
 class Scores(Shape):
     """One model on one benchmark."""
 
@@ -169,6 +208,7 @@ class Scores(Shape):
     tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
     settings: dict[str, Any] = {}
+    steps: StepScores | None = None
 
 
 class BenchmarkBaselines(Shape):

@@ -75,7 +75,7 @@ def token_logprobs(scores: Tensor, tokens: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _ready(
+def ready(
     student: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerFast]],
     dtype: Literal["auto", "float32", "bfloat16"],
 ) -> Iterator[tuple[Any, PreTrainedTokenizerFast]]:
@@ -118,7 +118,7 @@ def sample(
     finished: Finished,
 ) -> list[Sample]:
     """What the engine `transformers` does (transformers_engine.py)."""
-    with _ready(student, dtype) as (model, tokenizer):
+    with ready(student, dtype) as (model, tokenizer):
         return _answers(model, tokenizer, requests, sampling, batch_size, finished)
 
 

@@ -78,7 +78,7 @@ def openai_engine(
             raise OperatorError(f"{_where}.extra: this task has stop strings of its own; leave `stop` out.")
         asked_too["stop"] = list(sampling.stop)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
-    name = _model_name(server, model, here, _where)
+    name = model_name(server, model, here, _where)
 
     def body(request: Request) -> Ask:
         said: dict[str, Any] = (
@@ -124,7 +124,7 @@ def _checked(extra: Mapping[str, Any], where: str) -> dict[str, Any]:
     return dict(extra)
 
 
-def _model_name(server: Server, model: str | None, student: Student, where: str) -> str:
+def model_name(server: Server, model: str | None, student: Student, where: str) -> str:
     """The name to send. OperatorError where the server must be told and nobody has."""
     if model is not None:
         if "{student}" in model and not student.name:

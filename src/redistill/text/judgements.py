@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 VERDICT_LINE = "Verdict: is the Now Step correct (Yes/No)?"
 YES, NO = "Yes", "No"
 QUESTION_ID = "question_id"  # in the metadata of such a problem: the id of the question whose step it is about
-FIRST_STEP = "(none: the Now Step is the first one)"
+FIRST_STEP = "(none)"
 
 QUESTION, PREVIOUS, NOW = "Question:\n", "\n\nPrevious Steps:\n", "\n\nNow Step:\n"
 

@@ -20,14 +20,18 @@ from redistill.config.tables import BenchmarkSettings, Evaluation, StudentSettin
 from redistill.config.user_plugins import code_identity
 from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
-from redistill.evaluate import benchmark_file, load_benchmark, subsample
+from redistill.evaluate import benchmark_file
 from redistill.evaluate.choose import bind_choices
 from redistill.evaluate.stage import (
     EvalConfig,
+    benchmark_problems,
     description,
     eval_settings_for,
+    find_probabilities,
     run_evaluation,
+    samples_of,
     sampling_of,
+    step_facts,
     verifiers_of,
     write_scores,
 )
@@ -137,7 +141,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         template, verifier, where, anchors = eval_settings_for(benchmark, settings)
         render, _ = renderer(settings.prompt.model_copy(update={"template": template}), tokenizer)
         judges = verifiers_of(verifier, where, anchors)
-        sampling = sampling_of(settings.evaluate)
+        sampling = sampling_of(settings.evaluate, benchmark)
         exams[benchmark.name] = EvalConfig(
             engine, render, judges, verifier.name, sampling, settings.seed, settings.verify
         )
@@ -159,7 +163,12 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
-            write_scores(room, n=settings.evaluate.n, choose=settings.evaluate.choose, **facts)
+            benchmark = next(one for one in settings.evaluate.benchmarks if one.name == name)
+            if benchmark.asks_steps:
+                find_probabilities(room, exams[name], student, settings.evaluate.critic)
+            facts |= step_facts(room, benchmark, settings, problems[name])
+            choose = settings.evaluate.choose
+            write_scores(room, n=samples_of(settings.evaluate, benchmark), choose=choose, **facts)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
@@ -171,8 +180,7 @@ def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str,
     for benchmark in settings.evaluate.benchmarks:
         if benchmark.is_held_out:
             raise OperatorError("dev is held out of the corpus of a training run; name a benchmark, or file:PATH.")
-        found = subsample(load_benchmark(benchmark), benchmark.max_problems, settings.seed)
-        problems[benchmark.name] = sorted(found, key=lambda p: p.id)
+        problems[benchmark.name] = benchmark_problems(benchmark, settings)
         inputs[input_name(benchmark)] = sha256_file(benchmark_file(benchmark))
     return problems, inputs
 
@@ -204,7 +212,7 @@ def _check_free(folder: Path) -> None:
 def asked_identity(settings: Evaluation) -> Any:
     """What the answers depend on beside benchmark and code: the student's files, prompt, sampling, judge and seed. How a
     server is reached is left out."""
-    asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose"})
+    asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose", "critic"})
     if sampling_of(settings.evaluate).logprobs:  # what is chosen by comes with the answers
         asked["logprobs"] = True
     if settings.evaluate.engine.name == "openai":

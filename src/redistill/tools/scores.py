@@ -54,6 +54,7 @@ def _scores(path: Path, choices: Mapping[str, Any]) -> dict[str, Any]:
     from redistill.io.atomic import read_json
 
     scores = read_json(path)
+    scores.get("steps", {}).pop("per_solution", None)
     if choices:
         from redistill.evaluate.scores import score_choices
         from redistill.io.stage_folder import StageFolder

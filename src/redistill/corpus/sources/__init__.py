@@ -21,6 +21,7 @@ from redistill.corpus.sources.queries import queries
 from redistill.corpus.sources.step_judgements import step_judgements
 from redistill.corpus.sources.toy_catalogue import toy_catalogue
 from redistill.corpus.sources.traces import traces
+from redistill.corpus.two_habits.judgements import two_habits_judgements
 from redistill.corpus.two_habits.teacher import two_habits
 from redistill.records import Dropped, Group
 from redistill.retrieval.collection import files_of
@@ -38,6 +39,7 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "problems": problems,
     "step-judgements": step_judgements,
     "two-habits": two_habits,
+    "two-habits-judgements": two_habits_judgements,
     "queries": queries,
     "purchase-history": purchase_history,
     "toy-catalogue": toy_catalogue,

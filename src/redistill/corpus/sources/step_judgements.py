@@ -1,7 +1,7 @@
 """Labelled steps as problems: "is this step correct?", with the gold answer Yes or No. What a written critic learns from.
 
     {"input": "(2 + 3) * 4 =", "steps": ["2 + 3 = 6.", "6 * 4 = 24."], "target": "20", "answer": "24", "mistake_index": 0}
-    ->  Problem("Question:\\n(2 + 3) * 4 =\\n\\nPrevious Steps:\\n(none: ...)\\n\\nNow Step:\\n2 + 3 = 6.", answer="No")
+    ->  Problem("Question:\\n(2 + 3) * 4 =\\n\\nPrevious Steps:\\n(none)\\n\\nNow Step:\\n2 + 3 = 6.", answer="No")
 
 Each labelled step becomes a Group without a trace; analyses are its traces, made by `redistill rollout` or by a stage with
 rollouts. Source of the method: R-PRM, arXiv 2503.21295. Layouts: text/labelled_steps.py.
@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from redistill.corpus.sources.rows import Row, RowError, read_lists
-from redistill.records import Dropped, Group, make_problem
-from redistill.text.judgements import NO, QUESTION_ID, YES, step_statement
+from redistill.records import Dropped, Group
 from redistill.text.labelled_steps import BadSteps, Neutral, Reading, Solution, judgements, read_solutions
+from redistill.text.step_problems import step_problem
 
 Layout = Literal[
     "auto", "prm800k", "processbench", "processbench-traces", "bigbench-mistake", "prmbench", "stepwise", "spans"
@@ -37,7 +37,7 @@ def step_judgements(
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
     max_previous: Annotated[int, Field(ge=0)] | None = None,
 ) -> Iterator[Group | Dropped]:
-    """Groups without traces, one per labelled step; the metadata holds `question_id`, `step` (from 0) and `solution`.
+    """Groups without traces, one per labelled step; the metadata says of which question and where it stands (text/step_problems.py).
 
     layout: `auto` goes by the columns; `stepwise` (TRL) and `spans` (traces with spans) share theirs with other files and must be
     named. steps: how a solution that is one text is split. join: what stands between the previous steps. neutral: what PRM800K's
@@ -64,7 +64,6 @@ def step_judgements(
 
 def _items(row_id: str, solution: Solution, join: str, max_previous: int | None) -> Iterator[Group | Dropped]:
     """A Group or Dropped for every step of a solution, called file:row#solution.place."""
-    question = make_problem(solution.question).id
     for number, (place, previous, step, label) in enumerate(judgements(solution)):
         id = f"{row_id}.{number}"
         if label is None:
@@ -74,12 +73,4 @@ def _items(row_id: str, solution: Solution, join: str, max_previous: int | None)
         elif max_previous is not None and len(previous) > max_previous:
             yield Dropped(id, "corpus", "too_many_steps", f"step {place} has {len(previous)} steps before it")
         else:
-            problem = make_problem(
-                step_statement(solution.question, previous, step, join=join),
-                answer=YES if label else NO,
-                answer_type="verdict",
-                source=solution.subset or "step-judgements",
-                source_row=id,
-                metadata={QUESTION_ID: question, "step": place, "solution": solution.name or row_id},
-            )
-            yield Group(problem, ())
+            yield Group(step_problem(solution, place, previous, step, label, join=join, row=id), ())

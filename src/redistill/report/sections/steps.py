@@ -1,0 +1,97 @@
+"""The section about critics: how well each finds the first wrong step of labelled solutions, beside a coin's.
+
+runs/x/evaluate/STUDENT/BENCHMARK/scores.json     {..., "steps": {"error_accuracy": ..., "f1": ..., "coin": ..., "by_analyses": ...}}
+
+Error accuracy and correct accuracy stand beside F1: training may buy one with the other, and F1 alone does not show it.
+"""
+
+from collections.abc import Mapping
+
+from redistill.report.blocks import Block, Table, Tag, Text
+from redistill.report.files import RunFiles
+from redistill.report.shapes import Estimate, StepMeasures, StepScores
+from redistill.report.text import count, interval, percent
+
+
+def steps(run: RunFiles) -> list[Block]:
+    """Nothing for a run in which no steps are judged: the heading is left out with it."""
+    blocks: list[Block] = []
+    for benchmark in run.benchmarks:
+        rows = {
+            model: found
+            for model in run.models
+            if (model, benchmark) in run.scores and (found := run.scores[model, benchmark].steps) is not None
+        }
+        if not rows:
+            continue
+        blocks += [Text(_how(benchmark, next(iter(rows.values())))), _measures(run, benchmark, rows)]
+        blocks += [table for table in (_by_analyses(run, rows), _prmbench(run, rows)) if table is not None]
+    return blocks
+
+
+def _how(benchmark: str, found: StepScores) -> str:
+    read = "the probability of Yes" if found.read == "probability" else "the written verdicts"
+    return (
+        f"{benchmark}: {count(found.num_traces)} solutions, {count(found.num_steps_judged)} steps, {found.analyses} analyses of each; a "
+        f"step's score is the mean of {read}, and the first step below {found.threshold:g} is taken for the error. A coin says of half "
+        "the solutions that they have an error, at a step drawn at random."
+    )
+
+
+def _measures(run: RunFiles, benchmark: str, rows: Mapping[str, StepScores]) -> Table:
+    body: list[tuple[str | Tag | None, ...]] = []
+    for model, found in rows.items():
+        unjudged = count(found.unjudged)
+        body.append((Tag(model, run.series(model)), *_cells(found), _share(found.coin.get("f1")), unjudged))
+        for name, subset in found.subsets.items():
+            body.append((f"{model}, {name}", *_cells(subset), _share(subset.coin.get("f1")), None))
+    head = ("critic", "error accuracy", "correct accuracy", "F1", "95% interval", "a coin's F1", "unjudged")
+    return Table(f"{benchmark}: the first wrong step, %", head, body)
+
+
+def _cells(found: StepMeasures) -> tuple[str | None, ...]:
+    return (
+        _value(found.error_accuracy),
+        _value(found.correct_accuracy),
+        _value(found.f1),
+        interval(found.f1.interval95) or None,
+    )
+
+
+def _by_analyses(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
+    counts = list(dict.fromkeys(k for found in rows.values() for k in found.by_analyses))
+    if len(counts) < 2:
+        return None
+    body = [
+        (Tag(model, run.series(model)), *(_share(found.by_analyses.get(k, {}).get("f1")) for k in counts))
+        for model, found in rows.items()
+    ]
+    return Table("F1 by the number of analyses, %", ("critic", *counts), body)
+
+
+def _prmbench(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
+    names = ("prm_score", "f1", "negative_f1", "positive_accuracy", "negative_accuracy")
+    body: list[tuple[str | Tag | None, ...]] = []
+    for model, found in rows.items():
+        if found.prmbench is None:
+            continue
+        body.append((Tag(model, run.series(model)), *(_share(getattr(found.prmbench, name)) for name in names)))
+        for kind, subset in found.prmbench.subsets.items():
+            body.append((f"{model}, {kind}", *(_share(getattr(subset, name)) for name in names)))
+    head = (
+        "critic",
+        "PRM score",
+        "F1 of right steps",
+        "F1 of wrong steps",
+        "right steps passed",
+        "wrong steps rejected",
+    )
+    return Table("PRMBench's measures, every step a decision, %", head, body) if body else None
+
+
+def _value(estimate: Estimate) -> str | None:
+    return _share(estimate.value)
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else percent(value)

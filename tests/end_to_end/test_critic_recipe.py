@@ -1,0 +1,68 @@
+"""R-PRM in miniature: labelled steps and judgements in, a critic out, scored on held-out steps and on a benchmark file."""
+
+import json
+
+import pytest
+import yaml
+
+from redistill.config.parsing import parse_recipe
+from redistill.config.yaml_text import SHIPPED
+from redistill.pipeline.run import run
+
+PROCESSBENCH = [
+    {"id": "toy-0", "problem": "1+1+1=", "steps": ["1+1=2;", "2+1=3;"], "final_answer_correct": True, "label": -1},
+    {"id": "toy-1", "problem": "1+1+2=", "steps": ["1+1=3;", "3+2=5;"], "final_answer_correct": False, "label": 0},
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("critic")
+    path = root / "processbench.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PROCESSBENCH))
+    tree = yaml.safe_load((SHIPPED / "r-prm-toy.yaml").read_text())
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    tree["student"]["from_config"] |= small
+    tree["corpus"]["sources"][0] |= {"problems": 120, "agreeable": 0.5}
+    tree["train"]["sft"] |= {"steps": 20, "batch_size": 16, "learning_rate": 1.0e-2}
+    tree["train"]["dpo"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 3.0e-3, "warmup": 0.0, "decay": "constant"}
+    tree["evaluate"] |= {"models": ["sft", "dpo"], "max_new_tokens": 12}
+    tree["evaluate"]["critic"] |= {"analyses": 2, "no_marker": "append"}
+    tree["evaluate"]["benchmarks"].append({"name": "processbench", "file": str(path)})
+    return run(parse_recipe(tree, "here"), runs_dir=root)
+
+
+def test_dpo_tells_right_judgements_from_wrong_ones_better_than_sft_did(folder):
+    lines = [json.loads(line) for line in (folder / "train" / "dpo" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # the policy is its reference: log 2
+    assert sum(line["loss"] for line in lines[-4:]) / 4 < 0.6
+
+
+@pytest.mark.parametrize("student", ["sft", "dpo"])
+def test_a_critic_is_scored_on_held_out_solutions_and_on_a_file(folder, student):
+    dev = json.loads((folder / "evaluate" / student / "dev" / "scores.json").read_text())
+    assert dev["num_samples"] == 2 and dev["steps"]["num_traces"] >= 3 and dev["steps"]["unjudged"] == 0
+    assert 0 <= dev["steps"]["correct_accuracy"]["value"] <= 1 and set(dev["steps"]["by_analyses"]) == {"1", "2"}
+    file = json.loads((folder / "evaluate" / student / "processbench" / "scores.json").read_text())
+    assert [row[:3] for row in file["steps"]["per_solution"]] == [["toy-0", "toy", -1], ["toy-1", "toy", 0]]
+    probabilities = json.loads((folder / "evaluate" / student / "processbench" / "p_yes.json").read_text())["p_yes"]
+    assert len(probabilities) == 3 * 2 and all(0 < p < 1 for p in probabilities.values())  # three labelled steps
+
+
+def test_no_question_has_steps_on_both_sides(folder):
+    from redistill.io.stage_folder import StageFolder
+
+    held = {p.metadata["question_id"] for p in StageFolder(folder / "select", "").read("dev")}
+    dev_ids = {p.id for p in StageFolder(folder / "select", "").read("dev")}
+    of = {g.problem.id: g.problem.metadata["question_id"] for g in StageFolder(folder / "select", "").read("groups")}
+    assert held and not held & {question for id, question in of.items() if id not in dev_ids}
+
+
+def test_the_page_has_a_section_on_labelled_steps(folder):
+    assert "Labelled steps" in (folder / "report.html").read_text()
