@@ -37,6 +37,7 @@ from redistill.score.marks import scored, unscored
 from redistill.text.steps import steps as split_steps
 from redistill.text.thinking import read_thinking, split_thinking
 
+Split = Literal["blank-line", "line", "sentence", "numbered", "tag", "semicolon"]
 Align = Literal["max", "paired"]
 Coherence = Literal["probability", "log"]
 POOL = 1024  # steps of the corpus that negatives are drawn from
@@ -46,7 +47,7 @@ SHOWN_CHARS = 24_000  # of a trajectory that a judge is shown
 def reasonflux_targets(
     groups: Sequence[Group],
     *,
-    steps: Literal["blank-line", "line", "sentence", "numbered", "tag", "semicolon"] = "blank-line",
+    steps: Split = "blank-line",
     encoder: Literal["hashing", "student", "model2vec"] = "student",
     encoder_model: str | None = None,
     align: Align = "max",
