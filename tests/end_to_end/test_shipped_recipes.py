@@ -149,8 +149,8 @@ def test_the_papers_prompts_are_the_papers(tmp_path):
 def test_the_control_differs_from_redi_by_the_negatives_alone():
     for path in RECIPES:
         train = load_recipe(path).train
-        if "control" not in train:  # of stages on own answers, which have other arms
-            assert "redi" not in train or any(stage.rollouts is not None for stage in train.values())
+        if "control" not in train:  # of stages on own answers, of critics and of plain SFT, which have other arms
+            assert all(stage.rollouts is not None or stage.objective.name != "redi" for stage in train.values())
             continue
         control, redi = (train[name].model_dump(exclude={"objective"}) for name in ("control", "redi"))
         assert control == redi and train["control"].objective.options == {"rejected_weight": 0.0}

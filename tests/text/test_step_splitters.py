@@ -55,6 +55,10 @@ def test_lines():
     assert parts("A\n\n  B\r\nC", "line") == ["A\n\n", "  B\r\n", "C"]
 
 
+def test_semicolons():
+    assert parts("2-9=3;3*1=3; \n####3", "semicolon") == ["2-9=3;", "3*1=3; \n", "####3"]
+
+
 def test_sentences():
     text = 'Take 3.5 apples, e.g. green ones. "Why?" he asks. 1. See Fig. 2! Done'
     assert parts(text, "sentence") == ["Take 3.5 apples, e.g. green ones. ", '"Why?" ', "he asks. ", "1. ", "See Fig. 2! ", "Done"]  # fmt: skip

@@ -30,6 +30,7 @@ from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.perplexity import perplexity
 from redistill.score.process import process
+from redistill.score.reasonflux import reasonflux_targets
 from redistill.score.reward_model import reward_model
 from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
 
@@ -51,4 +52,5 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "perplexity": perplexity,
     "process": process,
     "reward-model": reward_model,
+    "reasonflux-targets": reasonflux_targets,
 }

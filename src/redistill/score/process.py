@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redistill.model.reward_heads import Encoded, Encoding
 
 Layout = Literal["ours", "qwen-prm", "math-shepherd", "last-token"]
-Split = Literal["blank-line", "line", "sentence", "numbered", "tag"]
+Split = Literal["blank-line", "line", "sentence", "numbered", "tag", "semicolon"]
 _SERVED: tuple[Layout, ...] = ("ours", "qwen-prm")  # what a pooling server has a head for
 
 

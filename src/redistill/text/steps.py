@@ -89,6 +89,11 @@ def numbered(text: str) -> Iterator[int]:
     return (match.start() for match in _NUMBER.finditer(text))
 
 
+def semicolon(text: str) -> Iterator[int]:
+    """A semicolon ends a step, as in the lines of the toy teacher: `2-9=3;3*1=3;####3` has three."""
+    return (match.end() for match in re.finditer(r";\s*", text))
+
+
 _OPENING = re.compile(r"<(?:step|paragraph)(?:[_ -]?\d{1,4})?>", re.IGNORECASE)
 _CLOSING = re.compile(r"(?:</(?:step|paragraph)(?:[_ -]?\d{1,4})?>|<extra_0>|ки)\s*", re.IGNORECASE)
 
@@ -106,4 +111,5 @@ SPLITTERS: dict[str, Callable[[str], Iterator[int]]] = {
     "sentence": sentence,
     "numbered": numbered,
     "tag": tag,
+    "semicolon": semicolon,
 }
