@@ -134,3 +134,27 @@ def test_a_verdict_says_why_there_is_nothing_to_compare(
 def test_any_text_compares_with_itself_and_never_breaks(gold: str, answer: str) -> None:
     compare_exact(gold, answer, relative_tolerance=1e-6, percent="either", units=True)
     assert outcome(gold, gold) in (Outcome.correct, Outcome.ungradable)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome"),
+    [
+        ("277", "2c7", "incorrect"),
+        ("0x23c8b81", "57b7", "incorrect"),
+        ("0xb2ea", "-1F6E", "incorrect"),
+        ("711", "2c7", "disagree"),  # 2 * 256 + 12 * 16 + 7
+        ("2c7", "711", "disagree"),
+        ("200000", "2e5", "correct"),
+        ("12", "3a", "ungradable"),
+    ],
+)
+def test_digits_and_letters_may_be_a_number_in_another_base(gold: str, answer: str, outcome: str) -> None:
+    assert compare_exact(gold, answer, relative_tolerance=0, percent="either", units=True)[0] == outcome
+
+
+def test_strings_of_the_first_letters_are_data_and_no_forms_of_one_word() -> None:
+    def judged(gold: str, answer: str) -> str:
+        return compare_exact(gold, answer, relative_tolerance=0, percent="either", units=True)[0]
+
+    assert judged("DAEEBEB", "DAEEBEBD") == "incorrect"
+    assert judged("decade", "decades") == judged("color", "colors") == "ungradable"

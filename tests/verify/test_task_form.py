@@ -49,6 +49,7 @@ def test_what_misses_the_form(statement, gold, answer, missed):
         ("Simplify the integral.", "cos(5*x + 3)**2 + C", "C + cos(3 + 5*x)**2"),
         ("Simplify.", "6/4", "6/4"),  # the gold answer does not keep the form either
         ("Find all roots.", "1, 2", "2, 1"),
+        ("Which is largest: 3.9e+08, 1.5e+08?", "390000000", "3.9e+08"),  # chosen, not left unevaluated
         ("A 20 percent discount is given.", "20", "20%"),
         ("Express it as a common fraction.", "\\frac{2}{5}", "\\frac25"),
     ],

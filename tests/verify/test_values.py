@@ -47,3 +47,11 @@ def test_a_formula_with_letters_has_no_value_and_a_ratio_is_one_number_or_none()
     x, double, square = (read_formula(text) for text in ("x + 1", "2x + 2", "x^2"))
     assert value_of(x) is None and value_of(read_formula("2 + 3")) == 5
     assert constant_ratio(double, x) == 2 and constant_ratio(square, x) is None
+
+
+def test_a_ratio_needs_three_points_at_which_both_formulas_have_a_value():
+    """Poles at four of the six points that are tried leave two, at which other formulas may agree by chance."""
+    three = "(3x-7)(7x+13)(11x-29)"
+    for poles, expected in ((three, 2), (f"{three}(17x-3)", None)):
+        twice, once = (read_formula(rf"\frac{{{above}}}{{{poles}}}") for above in (2, 1))
+        assert constant_ratio(twice, once) == expected

@@ -39,6 +39,7 @@ from redistill.verify.judging import (
 )
 from redistill.verify.mathlib import MATH_VERIFY_VERSION, SYMPY_ERRORS, library_equal, read_maths, value_of
 from redistill.verify.notation import MAX_NOTED
+from redistill.verify.number_rows import compare_number_rows
 from redistill.verify.prose import maths_in_prose
 from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
 from redistill.verify.reading import clean, is_wordy, read_number, split_unit
@@ -49,7 +50,6 @@ from redistill.verify.structure import (
     compare_lists,
     compare_matrices,
     compare_named,
-    compare_number_rows,
     compare_parts,
     compare_ranges,
     compare_shown,

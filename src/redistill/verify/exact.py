@@ -18,6 +18,7 @@ from typing import Literal
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
+from redistill.verify.durations import compare_durations
 from redistill.verify.judging import RULES_VERSION, Finding, Reading, conventions, different, judge
 from redistill.verify.numberwords import NUMBER_WORDS
 from redistill.verify.prose import choice_in_prose
@@ -238,6 +239,36 @@ def compare_based(gold: str, answer: str) -> Finding | None:
     return None
 
 
+_MIXED_DIGITS = re.compile(
+    r"(-?)(?:0[xX])?(\d[0-9a-fA-F]*[a-fA-F]\d[0-9a-fA-F]*|(?<=[xX])[0-9a-fA-F]+)|(-)([a-fA-F0-9]*[a-fA-F]\d[a-fA-F0-9]*)"
+)
+
+
+def compare_mixed_digits(gold: str, answer: str) -> Finding | None:
+    """A whole number against digits and letters that may be one in another base, 277 and 2c7: undecided where some base makes
+    them equal, else different, for as a product of unknowns it is no number either. None for anything else."""
+    for side, other in ((gold, answer), (answer, gold)):
+        number = read_number(other, words=False)
+        if number is None or number.decimals != 0 or number.unit or number.percent or read_number(side, words=False):
+            continue
+        if not (match := _MIXED_DIGITS.fullmatch(side)) or len(side) > MAX_BASED:
+            continue
+        if (chosen := _CHOOSE.fullmatch(side)) and int(chosen[1]) >= int(chosen[2]):
+            continue
+        digits = (match[2] or match[4]).lower()
+        sign = -1 if match[1] or match[3] else 1
+        plain = other.lstrip("-").lower()
+        bases = range(max(int(digit, 36) for digit in digits) + 1, 37)
+        if any(sign * int(digits, base) == number.value for base in bases) or plain == digits:
+            return Outcome.disagree, "base_missing"
+        return different(NUMBER, NUMBER, "different_number")
+    return None
+
+
+_CHOOSE = re.compile(r"(\d+)[cC](\d+)")  # 5C2, ways to choose; formula.py reads it
+MAX_BASED = 60  # characters of a number in another base
+
+
 def _based(match: re.Match[str]) -> tuple[str, int] | None:
     """(digits without leading zeros, base) of a number whose digits are all below its base."""
     digits, base = match[1] or match[3], int((match[2] or match[4])[:3])
@@ -257,6 +288,8 @@ def compare_clock(gold: str, answer: str) -> Finding | None:
     """Times and ratios, 3:30 PM and 6:8. The same digits are equal, also where the answer leaves out AM or PM; 20:34 is 8:34
     PM. One ratio written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
     sides = [_NAMED_TIMES.get(text.lower(), text) for text in (plain_words(gold), plain_words(answer))]
+    if "day" in (sides[0] + sides[1]).lower() and (duration := compare_durations(sides[0], sides[1])):
+        return duration
     ours, theirs = (_CLOCK.fullmatch(side) for side in sides)
     if (
         ours
@@ -391,6 +424,8 @@ def _related(word: str, other: str) -> bool:
         2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4
     ):  # strings of few letters are data, in which each letter counts
         return {word, other} == {"grey", "gray"}
+    if min(len(word), len(other)) > 5 and set(word + other) <= set("abcde"):  # DAEEBEB and DAEEBEBD
+        return False
     shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(word, other))))
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
 
@@ -464,7 +499,12 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
         return compound
     if gold_number and answer_number:
         return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
-    if finding := compare_based(gold, answer) or compare_clock(gold, answer) or compare_words(gold, answer):
+    if (
+        finding := compare_based(gold, answer)
+        or compare_mixed_digits(gold, answer)
+        or compare_clock(gold, answer)
+        or compare_words(gold, answer)
+    ):
         return finding
     if gold_number and gold_number.value != 0 and _without_number(answer):  # not "twenty dollars"; and "none" may be 0
         return different(NUMBER, NO_NUMBER, "not_a_number")

@@ -18,6 +18,7 @@ from redistill.verify.exact import compare_based, compare_clock
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
 from redistill.verify.mathlib import read_maths, value_of
+from redistill.verify.number_rows import number_rows
 from redistill.verify.reading import (
     brackets,
     clean,
@@ -36,7 +37,6 @@ from redistill.verify.structure import (
     compare_lists,
     compare_matrices,
     compare_named,
-    number_rows,
     read_matrix,
     read_parts,
     read_vector,

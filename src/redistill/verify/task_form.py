@@ -90,9 +90,17 @@ def form_missed(statement: str, gold: str, answer: str) -> str | None:
     return "other_order" if _SORT.search(statement) and _reordered(ours, theirs) else None
 
 
+_PLAIN_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")  # 3.9e+08, chosen from the question's numbers
+
+
 def _repeats(question: str, gold: str, answer: str) -> bool:
     """Whether the answer is an expression of the question, word for word, and the gold answer is not."""
-    if len(answer) < 3 or not re.search(r"[+*/^(%]|\d-|\\[A-Za-z]|\w-\w", answer) or len(question) > 20_000:
+    if (
+        len(answer) < 3
+        or _PLAIN_NUMBER.fullmatch(answer)
+        or not re.search(r"[+*/^(%]|\d-|\\[A-Za-z]|\w-\w", answer)
+        or len(question) > 20_000
+    ):
         return False
 
     def stands(text: str) -> bool:
