@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from redistill import api
@@ -98,6 +99,12 @@ def test_the_stage_is_asked_only_the_problems_of_the_sample(done):
     assert account["kept"] == len(hard) and account["dropped"]["below_least"] == 40 - len(dev) - len(hard)
     drawn = {group.problem.id for group in records(done, "train/grpo/rollouts/groups")}
     assert drawn and drawn <= hard
+
+
+def test_an_export_asks_the_same_problems(asked, done, tmp_path):
+    folder = api.export(done, to="trl", out=tmp_path / "out", code=[asked[1]])
+    prompts = pq.read_table(folder / "prompts.parquet").column("prompt").to_pylist()
+    assert sorted(prompts) == sorted(problem.statement for problem in records(done, "select/problems"))
 
 
 def test_right_and_wrong_answers_of_a_problem_are_pairs(done):

@@ -374,7 +374,8 @@ class GuardSettings(Settings):
 
 class RolloutSettings(Settings):
     """A stage that draws its own rows: in each round its student answers problems, the answers are judged and rewarded, and
-    become rows for the stage's objective. Problems are those of the corpus that are not held out."""
+    become rows for the stage's objective. Problems are those of the corpus that are not held out, and that
+    `select.sample` leaves."""
 
     problems: int = Field(gt=0)  # problems a round
     n: int = Field(8, gt=0)  # answers to each problem
