@@ -167,3 +167,24 @@ def test_a_stage_on_its_own_answers_says_rounds_answers_reward_and_objective(fol
     assert "somebody" not in text and "traces of a teacher.\n" not in text
     again = parse_recipe(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]), "card")
     assert again.train["own"].rollouts.reward == recipe.train["own"].rollouts.reward
+
+
+def test_a_card_says_who_taught_and_neither_paths_nor_addresses(folder):
+    routed = {
+        "a": {"base_url": "http://10.1.2.3:8000/v1", "model": "/home/somebody/big"},
+        "b": {"self": "now", "context": "right-trace"},
+    }
+    own = {"problems": 16, "advantage": "teacher", "teacher": {"by_source": routed}}
+    stages = {
+        "own": {"objective": "reinforce", "start": "sft", "learning_rate": 1e-4, "rollouts": own},
+        "distil": {
+            "objective": "distill",
+            "start": "sft",
+            "learning_rate": 1e-4,
+            "teacher": {"model": "/home/somebody/large"},
+        },
+    }
+    recipe = parse_recipe({**TREE, "train": {**TREE["train"], **stages}}, "x")
+    text = card(folder, recipe, "own", "rollouts", INPUTS)
+    assert "log-probs of `big` on a server for a; the student itself (now) that is shown a right answer for b" in text
+    assert "somebody" not in text and "10.1.2.3" not in text and "model: large" in text

@@ -13,6 +13,7 @@ from redistill.train import StageJob, train_stage
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob
+from redistill.train.teachers import LoadedTeacher
 
 from .conftest import tiny_student
 
@@ -89,6 +90,7 @@ def stage(
     """One stage on its own answers, under the name "own"."""
     of_job = {name: more.pop(name) for name in ("modifiers", "trial", "pause_at") if name in more}
     stage_job = StageJob(Path(folder), "own", settings, objective, fingerprint, seed=0, card="a card", **of_job)
+    spec = LoadedTeacher(teacher) if callable(teacher) else teacher
     return train_stage(
-        stage_job, records=(), student=student, teacher=teacher_of_objective, drawn=Rollouts(job, teacher), **more
+        stage_job, records=(), student=student, teacher=teacher_of_objective, drawn=Rollouts(job, spec), **more
     )

@@ -22,6 +22,12 @@ from pydantic import (
     model_validator,
 )
 
+from redistill.config.model_tables import AnyTeacher as AnyTeacher
+from redistill.config.model_tables import Revision as Revision
+from redistill.config.model_tables import SelfTeacher as SelfTeacher
+from redistill.config.model_tables import ServerTeacher as ServerTeacher
+from redistill.config.model_tables import StudentSettings as StudentSettings
+from redistill.config.model_tables import TeachersBySource as TeachersBySource
 from redistill.config.plugin_tables import PARTS as PARTS
 from redistill.config.plugin_tables import STAGES as STAGES
 from redistill.config.plugin_tables import ExtraStage as ExtraStage
@@ -33,32 +39,10 @@ from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
 from redistill.config.plugin_tables import Settings as Settings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
-from redistill.safety.paths import FOLDER_NAME, REVISION
+from redistill.safety.paths import FOLDER_NAME
 from redistill.text.judgements import VERDICT_LINE
 
 _FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
-Revision = Annotated[str, Field(pattern=f"^{REVISION.pattern}$")]  # of the hub
-
-
-class StudentSettings(Settings):
-    """The model to train: `model` is a folder, a hub id, a .gguf file or `package:NAME` (a .gguf inside an installed
-    Python package); or `from_config` builds one from nothing with a character tokenizer over `alphabet`."""
-
-    model: str | None = None
-    revision: Revision | None = None
-    from_config: dict[str, Any] | None = None
-    alphabet: str | None = None
-    config_edits: dict[str, Any] = Field(default_factory=dict)
-    # the token that ends a completion, or `chat-template` for the one that ends the assistant's turn there; default: eos
-    end_of_turn: str | None = None
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "StudentSettings":
-        if (self.model is None) == (self.from_config is None):
-            raise ValueError("write either `model` (a folder, hub id or .gguf) or `from_config`")
-        if self.from_config is not None and not self.alphabet:
-            raise ValueError("`from_config` needs `alphabet`, the characters of its tokenizer")
-        return self
 
 
 class PromptText(Settings):
@@ -394,7 +378,7 @@ class RolloutSettings(Settings):
     keep: Literal["all", "correct"] | None = None  # default: all where advantages are asked for, else right ones
     per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
     pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
-    teacher: str | StudentSettings | None = None  # of advantage teacher: base, an earlier stage, or another model
+    teacher: AnyTeacher | None = None  # of advantage teacher: base, an earlier stage, another model, a server ...
     engine: Plugin = Plugin(name="transformers")  # who samples: this process, or a server that is given the weights
     # of a server: whose log-probs stand for the policy that sampled, those found by the kernel that trains or the server's own
     behaviour: Literal["recomputed", "server"] = "recomputed"
@@ -567,9 +551,12 @@ class Recipe(Settings):
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":
                 wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
-            teachers = {"teacher": settings.teacher}
+            teachers: dict[str, Any] = {"teacher": settings.teacher}
             teachers |= {"rollouts.teacher": settings.rollouts.teacher} if settings.rollouts is not None else {}
             named_students = {"start": settings.start, "reference": settings.reference}
+            for key, teacher in list(teachers.items()):
+                if isinstance(teacher, TeachersBySource):
+                    teachers |= {f"{key}.by_source.{source}": one for source, one in teacher.by_source.items()}
             named_students |= {key: teacher for key, teacher in teachers.items() if isinstance(teacher, str)}
             if settings.critic is not None and "/" not in settings.critic:  # a path is a folder
                 named_students |= {"critic": settings.critic}

@@ -139,6 +139,7 @@ class Kept:
 
 
 Refusal = Callable[[Ask, str], Reply | None]
+Reader = Callable[[Ask, Any], Reply]  # what was asked, and the body of the answer; `read_reply` where none is named
 
 
 def ask(
@@ -148,6 +149,7 @@ def ask(
     kept: Kept,
     told: Callable[[int, Reply], object] = lambda place, reply: None,
     refused: Refusal = lambda ask, words: None,
+    read: Reader | None = None,
 ) -> list[Reply]:
     """One reply an ask, in order; what `kept` holds is not asked again, and equal asks are asked once.
 
@@ -173,7 +175,7 @@ def ask(
                 told(place, reply)
 
         before = len({asked.key for asked in asks}) - len(missing)
-        _run(lambda: _Asking(server, put, refused).all([asks[places[0]] for places in missing.values()], before))
+        _run(lambda: _Asking(server, put, refused, read).all([asks[places[0]] for places in missing.values()], before))
     found = [unanswered.get(a.key) or kept.get(a.key) for a in asks]
     assert all(reply is not None for reply in found), "a request was neither answered nor refused"
     return [reply for reply in found if reply is not None]
@@ -246,15 +248,20 @@ class _Answer:
 def _most_bytes(asked: Ask) -> int:
     """How long the answer to a request may be: by the tokens that it asks for, at most MAX_ANSWER_BYTES."""
     tokens = asked.body.get("max_tokens")
-    wanted = BYTES_PER_ANSWER + BYTES_PER_TOKEN * tokens if isinstance(tokens, int) else MAX_ANSWER_BYTES
-    return min(MAX_ANSWER_BYTES, wanted)
+    says_prompt = asked.body.get("prompt_logprobs") is not None or asked.body.get("echo")
+    if not isinstance(tokens, int) or says_prompt:  # a prompt that is said back is as long as it is
+        return MAX_ANSWER_BYTES
+    return min(MAX_ANSWER_BYTES, BYTES_PER_ANSWER + BYTES_PER_TOKEN * tokens)
 
 
 class _Asking:
     """The requests of one call of `ask`: shared pace, shared stop."""
 
-    def __init__(self, server: Server, put: Callable[[Ask, Reply], None], refused: Refusal) -> None:
+    def __init__(
+        self, server: Server, put: Callable[[Ask, Reply], None], refused: Refusal, read: Reader | None = None
+    ) -> None:
         self.server, self.put, self.refused = server, put, refused
+        self.read = read or (lambda asked, body: read_reply(body))
         self.secret = os.environ.get(server.key_env, "").strip()
         if not self.secret.isascii() or not self.secret.replace(" ", "x").isprintable():
             raise OperatorError(f"the key in the environment variable {server.key_env} holds characters no key has.")
@@ -451,7 +458,7 @@ class _Asking:
         if status != 200:
             raise OperatorError(f"the server at {self.server.base_url} refuses a request ({status}: {words}). {KEPT}")
         try:
-            reply = read_reply(response.json())
+            reply = self.read(asked, response.json())
             return dataclasses.replace(reply, text=without_in_text(self.secret, reply.text))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             raise _Passing(f"not a completion: {words}") from None

@@ -23,7 +23,14 @@ from redistill.model import loading
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.retrieval import with_index
-from redistill.pipeline.teachers import teacher_of
+from redistill.pipeline.teachers import (
+    Given,
+    check_sources,
+    check_teacher,
+    first_right_traces,
+    needs_traces,
+    spec_of,
+)
 from redistill.records import Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.openai_engine import TRANSPORT
@@ -116,6 +123,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         raise OperatorError(
             f"{where}: the advantage `teacher` and the table `teacher` go together; name a teacher, or another advantage."
         )
+    check_teacher(settings.teacher, where)
     if not reads_advantages(objective) and ({"advantage", "teacher"} & written):
         raise OperatorError(
             f"{where}.advantage: {stage.objective.name} asks for no advantages; leave it out, or take grpo or reinforce."
@@ -223,6 +231,7 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
         *rewards,
         bound.advantage,
         bound.pairing,
+        *([spec_of] if bound.settings.teacher is not None else []),
     )
 
 
@@ -247,7 +256,26 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
             seed=recipe.seed,
         )
         teacher = bound.settings.teacher
-        yield Rollouts(job, None if teacher is None else teacher_of(teacher, recipe, load))
+        check_sources(teacher, job.problems, f"train.{name}.rollouts")
+        yield Rollouts(job, None if teacher is None else spec_of(teacher, _given(run, name, job, load)))
+
+
+def _given(run: "Run", name: str, job: RolloutJob, load: Callable[[str], Any]) -> Given:
+    """What the stage's teachers are made with."""
+    recipe, stage, right = run.recipe, run.recipe.train[name], dict[str, str]()
+    if needs_traces(stage):
+        judged = StageFolder(run.folder / feeding(recipe, "select"), "").read("groups")
+        right = first_right_traces(judged, {problem.id for problem in job.problems})
+        say(f"train    {name}: its teacher is shown a right trace of {len(right):,} of {len(job.problems):,} problems")
+    prefill = job.config.sampling.prefill
+    return Given(
+        recipe=recipe,
+        load=load,
+        start=partial(load, stage.start),
+        render=lambda problem: job.config.render(problem) + prefill,
+        right_traces=right,
+        limit=min(stage.max_tokens or run.plan.context, run.plan.context),
+    )
 
 
 def needs_gold(rewards: Sequence[tuple[float, partial[Any]]]) -> bool:

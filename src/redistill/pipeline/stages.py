@@ -43,7 +43,7 @@ from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_o
 from redistill.pipeline.step_judging import asked_of_critic, probability_stages, scored_by, student_of
 from redistill.pipeline.student_identity import student_identity
 from redistill.pipeline.students import load_named_critic, load_start, load_student, model_card, run_model_cards
-from redistill.pipeline.teachers import key_of_teachers, stages_named, teacher_of
+from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces, stages_named, transport_of
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT
 from redistill.rollout.answer import EvalConfig
@@ -348,10 +348,11 @@ def train_stages(plan: Plan) -> list[Stage]:
                     rows,
                     *(f"train/{start}" for start in sorted(starts - {"base"})),
                     *(searched if own or probed else ()),
+                    *([plan.feeding("select")] if needs_traces(settings) else []),
                 ),
                 settings=values(
                     seed=plan.recipe.seed,
-                    **{f"train.{name}": table(settings, *ROUNDING, *rollouts.UNDECIDING)},
+                    **{f"train.{name}": table(settings, *ROUNDING, *rollouts.UNDECIDING, *transport_of(settings))},
                     **of_base,
                     **of_probe,
                     **key_of_teachers(settings),
@@ -422,7 +423,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             describe=settings.model_dump(mode="json"),
             pause_at=pause_at,
         )
-        teacher = settings.teacher and teacher_of(settings.teacher, recipe, partial(load_student, run))
+        teacher = settings.teacher and loader_of(settings.teacher, recipe, partial(load_student, run))
         ledger = train_stage(
             job,
             records=() if drawn else records_of(run.folder / "select", stage_stream(run.plan, name)),

@@ -15,7 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from redistill import __version__
-from redistill.config.tables import Recipe, StageSettings
+from redistill.config.tables import Recipe, SelfTeacher, ServerTeacher, StageSettings, TeachersBySource
 from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
@@ -188,6 +188,17 @@ def _batch(settings: StageSettings) -> str:
     return f"{settings.batch_size} rows a step" if updates is None else f"{updates} steps a round"
 
 
+def _teacher(teacher: Any) -> str:
+    """Who a teacher of token advantages is, in words."""
+    if isinstance(teacher, TeachersBySource):
+        return "; ".join(f"{_teacher(one)} for {source}" for source, one in teacher.by_source.items())
+    if isinstance(teacher, SelfTeacher):
+        return f"the student itself ({teacher.self}) that is shown a right answer"
+    if isinstance(teacher, ServerTeacher):
+        return f"{_name_of(teacher.model)} on a server"
+    return teacher if isinstance(teacher, str) else _name_of(teacher.model or "a new model")
+
+
 def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]:
     """How a stage sampled its own answers, and how they were rewarded."""
     drawn, evaluate = recipe.train[stage].rollouts, recipe.evaluate
@@ -201,8 +212,7 @@ def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]
         ("reward", f"{rewards}; an answer whose reward nobody can say {'counts 0' if drawn.undecided == 'zero' else 'is left out'}"),
     ]  # fmt: skip
     if drawn.teacher is not None:
-        teacher = drawn.teacher if isinstance(drawn.teacher, str) else _name_of(drawn.teacher.model or "a new model")
-        rows.append(("teacher", f"log-probs of {teacher}, token by token"))
+        rows.append(("teacher", f"log-probs of {_teacher(drawn.teacher)}, token by token"))
     outcomes = (
         (_json(folder / "train" / stage / "rollouts" / "ledger.json") or {}).get("tallies", {}).get("outcomes", {})
     )
@@ -338,8 +348,13 @@ def _shareable(value: Any) -> Any:
             benchmark["file"] = Path(benchmark["file"]).name
     for stage in value["train"].values():
         teacher = (stage["rollouts"] or {}).get("teacher")
-        if isinstance(teacher, dict) and teacher["model"]:
-            teacher["model"] = _name_of(teacher["model"]).strip("`")
+        routed = teacher["by_source"].values() if isinstance(teacher, dict) and "by_source" in teacher else [teacher]
+        for table in (stage["teacher"], *routed):
+            if isinstance(table, dict) and table.get("model"):
+                table["model"] = _name_of(table["model"]).strip("`")
+            for option in _PRIVATE if isinstance(table, dict) else ():
+                if option in table:
+                    table[option] = "..."
     for plugin in (value["evaluate"]["engine"], value["verify"]["judge"]):
         for option in _PRIVATE if plugin else ():
             if option in plugin["options"]:

@@ -17,14 +17,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
@@ -41,7 +40,7 @@ from redistill.train.live import Drawing
 from redistill.train.measures import Distribution
 from redistill.train.objectives import Objective, needs_behaviour, on_policy
 from redistill.train.packing import epoch_order, num_steps, rows_of_step
-from redistill.train.ranks import agreed, prepare_reference, ranks_of
+from redistill.train.ranks import agreed, prepare_reference
 from redistill.train.rollouts import (
     SAMPLED_LOGPS,
     RolloutJob,
@@ -53,8 +52,9 @@ from redistill.train.rollouts import (
     rows_of_round,
 )
 from redistill.train.rows import Rows
-from redistill.train.step import Reference, find_token_logps, rows_without_signal
+from redistill.train.step import Reference, rows_without_signal
 from redistill.train.supply import StepRows
+from redistill.train.teachers import Compared, Opening, Teacher, TeacherSpec, asked_for, student_now
 
 if TYPE_CHECKING:
     from redistill.train.trainer import Trainer
@@ -68,19 +68,12 @@ LOGGED = (
     "cut",
     "entropy",
     "reference_kl",
+    "teacher_kl",
     "generated_tokens",
     "importance_mean",
     "importance_truncated",
 )
 TIMES = ("seconds_drawing", "samples_per_second")  # in the same line: of a round's drawing and judging
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A model that does not learn, whose log-probs are wanted on a round's rows: the reference or the teacher."""
-
-    policy: nn.Module
-    tokens_per_micro_batch: int
 
 
 @dataclass(slots=True)
@@ -107,7 +100,7 @@ class RolloutSupply:
     epochs: float
     steps: int | None
     reference: Compared | None = None
-    teacher: Compared | None = None
+    teacher: Teacher | None = None
     others: Mapping[str, Distribution] = field(default_factory=dict)
     attempt: int = 0  # the guard's rollbacks so far
     _lengths: list[int] = field(default_factory=list)  # steps of the rounds drawn so far
@@ -174,7 +167,8 @@ class RolloutSupply:
         """Write the ledger of the rounds that were drawn; returns the account of their answers."""
         drawn = len(list(self.folder.glob("round-*.json")))
         ledger = self.store.finish(drawn)
-        for path in (*self.folder.glob("behaviour-*.npy"), *self.folder.glob("open-*.jsonl")):
+        left = ("behaviour-*.npy", "teacher-*", "open-*.jsonl")
+        for path in (path for pattern in left for path in self.folder.glob(pattern)):
             path.unlink()
         for path in self.folder.glob("weights-*"):
             shutil.rmtree(path)
@@ -280,10 +274,10 @@ class RolloutSupply:
             behaviour = self._behaviour(number, rows, trainer, is_first)
         if self.teacher is not None:
             assert behaviour is not None and is_of_teacher(self.job.advantage)
-            theirs = _token_logps(self.teacher, rows, trainer)
+            theirs = self._teachers(number, rows, drawn, behaviour, trainer, is_first)
             advantages = self.job.advantage(torch.from_numpy(theirs), torch.from_numpy(behaviour))
-            rows = Rows(rows.tokens, rows.starts, rows.prompt_tokens, rows.weights, rows.ids,
-                        {**rows.values, "advantage": np.asarray(advantages)}, rows.groups)  # fmt: skip
+            rows = replace(rows, values={**rows.values, "advantage": np.asarray(advantages)})
+            figures = {**figures, "teacher_kl": float((behaviour - theirs).mean())}
         if corrects:
             assert behaviour is not None
             rows, of_weights = self._corrected(rows, behaviour)
@@ -301,13 +295,34 @@ class RolloutSupply:
     def _behaviour(self, number: int, rows: Rows, trainer: "Trainer", is_first: bool) -> np.ndarray:
         """Log-probs of the rows under the student that sampled them, by the kernel that trains: found at the round's first
         step and stored, for later steps move the student."""
-        path = self.folder / f"behaviour-{number:05d}.npy"
+
+        def find() -> np.ndarray:
+            training = trainer.policy.training
+            trainer.policy.eval()
+            found = _token_logps(student_now(trainer), rows, trainer, self._compared_rows(rows, trainer))
+            trainer.policy.train(training)
+            return found
+
+        return self._stored(f"behaviour-{number:05d}.npy", trainer, is_first, find)
+
+    def _teachers(
+        self, number: int, rows: Rows, drawn: Round, behaviour: np.ndarray, trainer: "Trainer", is_first: bool
+    ) -> np.ndarray:
+        """Log-probs of the rows under the teacher, stored likewise: a server is asked once, and the student moves on."""
+        teacher = self.teacher
+        assert teacher is not None
+        journal = self.folder / f"teacher-{number:05d}.jsonl"
+
+        def find() -> np.ndarray:
+            return np.concatenate(teacher.token_logps(asked_for(rows, drawn, behaviour, trainer, journal)))
+
+        return self._stored(f"teacher-{number:05d}.npy", trainer, is_first, find)
+
+    def _stored(self, name: str, trainer: "Trainer", is_first: bool, find: Callable[[], np.ndarray]) -> np.ndarray:
+        path = self.folder / name
         if not agreed(trainer.accelerator, path.exists()):
             assert is_first, "the student has moved since it sampled these rows"
-            training = trainer.policy.training
-            student = Compared(trainer.policy.eval(), trainer.settings.tokens_per_micro_batch)
-            found = _token_logps(student, rows, trainer, self._compared_rows(rows, trainer))
-            trainer.policy.train(training)
+            found = find()
             if trainer.accelerator.is_main_process:
                 with atomic_write(path) as part, open(part, "wb") as file:
                     np.save(file, found)
@@ -352,7 +367,7 @@ class Rollouts:
     """What a stage with `rollouts` is given in the place of rows: the job, and how its teacher is loaded, if it has one."""
 
     job: RolloutJob
-    teacher: Callable[[], Any] | None = None
+    teacher: TeacherSpec | None = None
 
     def sizes(self, tokenizer: Any, limit: int) -> tuple[int, int]:
         """(tokens of the longest sequence, tokens of a step at most), by the limits of sampling."""
@@ -372,9 +387,7 @@ class Rollouts:
         """The supply of a stage (its StageJob), and its objective: where the student takes one step a round, the form that
         needs no log-probs of the sampling policy."""
 
-        def compared(load: Callable[[], Any] | None) -> Compared | None:
-            if load is None:
-                return None
+        def compared(load: Callable[[], Any]) -> Compared:
             model, its_tokenizer = load()
             same_vocabulary(f"train.{job.stage}", "teacher or reference", its_tokenizer, tokenizer)
             packs = prepare_for_packing(model)
@@ -384,6 +397,7 @@ class Rollouts:
         trusts_server = self.job.is_served and self.job.settings.behaviour == "server"  # then the ratio is not 1
         moves_once = self.job.settings.updates == 1 and not trusts_server
         objective = on_policy(job.objective) if moves_once else job.objective
+        opening = Opening(f"train.{job.stage}.rollouts.teacher", tokenizer, compared)
         supply = RolloutSupply(
             job=self.job,
             objective=objective,
@@ -392,8 +406,8 @@ class Rollouts:
             batch_size=settings.batch_size,
             epochs=settings.epochs,
             steps=settings.steps,
-            reference=compared(reference),
-            teacher=compared(self.teacher),
+            reference=None if reference is None else compared(reference),
+            teacher=None if self.teacher is None else self.teacher.open(opening),
             others=others,
         )
         return supply, objective
@@ -402,17 +416,10 @@ class Rollouts:
 def _token_logps(compared: Compared, rows: Rows, trainer: "Trainer", wanted: Sequence[int] | None = None) -> np.ndarray:
     """(completion tokens of all rows,) fp64 under a model that does not learn from them. wanted: the numbers of the rows that
     matter; nan on the others."""
-    ranks = ranks_of(trainer.accelerator, compared.policy)
     numbers = [n for row in (range(len(rows)) if wanted is None else wanted) for n in rows.sequences_of(row)]
-    with trainer.accelerator.autocast():
-        found = find_token_logps(
-            compared.policy,
-            [rows.sequence(n) for n in numbers],
-            tokens_per_micro_batch=compared.tokens_per_micro_batch,
-            device=trainer.accelerator.device,
-            ranks=ranks,
-        )
+    found = compared.token_logps([rows.sequence(n) for n in numbers], trainer)
     starts = rows.completion_starts()
     logps = np.full(starts[-1], np.nan)
-    logps[np.concatenate([np.arange(starts[n], starts[n + 1]) for n in numbers])] = found.numpy()
+    for number, own in zip(numbers, found, strict=True):
+        logps[starts[number] : starts[number + 1]] = own
     return logps
