@@ -7,9 +7,17 @@ from fractions import Fraction
 
 import pytest
 
-from redistill.config.tables import Plugin
+from redistill.config.tables import Plugin, ScorerSettings
 from redistill.errors import OperatorError
-from redistill.evaluate.choose import AGGREGATES, CHOICES, bind_choices, choose_scores, label_of, value_of
+from redistill.evaluate.choose import (
+    AGGREGATES,
+    CHOICES,
+    bind_choices,
+    choose_scores,
+    label_of,
+    scorers_of,
+    value_of,
+)
 from redistill.evaluate.metrics import pass_at_1, pass_at_k
 from redistill.evaluate.scores import score
 from redistill.evaluate.subsets import (
@@ -304,6 +312,33 @@ def test_a_name_of_steps_without_an_aggregate_is_chosen_by_all_four():
     problems = {"p0": [sample("correct", "4", spans=spans, text="ab")]}
     found = choose_scores(problems, bind_choices([Plugin(name="best-of-n", options={"by": "process"})], "x"))
     assert list(found["choose"]) == [f"best-of-n (by process, aggregate {name})" for name in AGGREGATES]
+
+
+def test_a_scorer_that_also_gives_a_score_of_its_own_is_chosen_by_that_too():
+    spans = {"process": (Span(0, 1, 0.5), Span(1, 2, 0.25))}
+    problems = {"p0": [sample("correct", "4", spans=spans, scores={"process": 0.4}, text="ab")]}
+    found = choose_scores(problems, bind_choices([Plugin(name="best-of-n", options={"by": "process"})], "x"))
+    assert next(iter(found["choose"])) == "best-of-n (by process)" and len(found["choose"]) == 5
+
+
+PRM = {"name": "process", "model": "runs/prm", "into": "prm"}
+
+
+def test_a_scorer_is_written_out_or_named_by_what_it_writes():
+    known = [ScorerSettings.model_validate(one) for one in ("perplexity", PRM)]
+    by = [PRM, "prm_mean", "perplexity", "mean_logprob", "premium"]
+    choices = [Plugin(name="best-of-n", options={"by": one}) for one in by]
+    assert [s.folder for s in scorers_of(choices, known)] == ["prm", "perplexity"]
+    assert label_of(choices[0]) == "best-of-n (by prm)"
+    assert scorers_of([Plugin(name="majority")], known) == []
+
+
+def test_two_scorers_of_one_name_and_a_table_that_is_none_are_a_sentence_each():
+    choices = [Plugin(name="best-of-n", options={"by": one}) for one in (PRM, {**PRM, "model": "runs/other"})]
+    with pytest.raises(OperatorError, match=r"two scorers write prm; give one of them an `into`"):
+        scorers_of(choices)
+    with pytest.raises(OperatorError, match=r"evaluate\.choose: by: .*name"):
+        bind_choices([Plugin(name="best-of-n", options={"by": {"model": "x"}})], "evaluate.choose")
 
 
 def test_a_choice_that_cannot_be_made_says_why_and_the_others_are_made():

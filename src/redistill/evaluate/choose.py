@@ -21,9 +21,11 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from redistill.config.binding import bind
-from redistill.config.tables import Plugin
+from redistill.config.tables import Plugin, ScorerSettings
+from redistill.config.validation_messages import sentence_of
 from redistill.errors import OperatorError
 from redistill.evaluate.compare import difference_of
 from redistill.evaluate.intervals import mean_interval
@@ -39,6 +41,9 @@ from redistill.records import DECIDED, Outcome, Trace
 from redistill.rollout.answer import MEAN_LOGPROB
 from redistill.verify.equal_answers import answer_groups
 
+By = (
+    str | dict[str, Any]
+)  # a name of the traces' scores or spans, or a scorer as in a recipe's `score`, which then scores the samples
 Aggregate = Literal["min", "product", "last", "mean"]  # of the values of a trace's steps, one number
 HIDES_ANSWERS = "the verifier does not say which answer it read"
 
@@ -69,13 +74,14 @@ def majority(samples: Samples) -> Chosen | str:
 
 
 def weighted_majority(
-    samples: Samples, *, by: str, aggregate: Aggregate | None = None, weight: Literal["value", "exp"] = "value"
+    samples: Samples, *, by: By, aggregate: Aggregate | None = None, weight: Literal["value", "exp"] = "value"
 ) -> Chosen | str:
     """The answer with the largest sum of scores. by, aggregate: as of `best-of-n`; weight: the score itself, or exp of it, for
     log-probabilities. A sample without a score, or with the weight 0, does not vote."""
     answers = _answers(samples)
     if isinstance(answers, str):
         return answers
+    by = score_name(by)
     scores = [value_of(trace, by, aggregate) for trace in samples]
     weights = [0.0 if s is None else math.exp(s) if weight == "exp" else s for s in scores]
     if min(weights) < 0:
@@ -95,15 +101,15 @@ def weighted_majority(
 def best_of_n(
     samples: Samples,
     *,
-    by: str,
+    by: By,
     aggregate: Aggregate | None = None,
     best: Literal["highest", "lowest"] = "highest",
     answered: bool = False,
 ) -> Chosen | str:
     """The sample with the best score; equal scores are equally likely. by: a name of the traces' scores, or of spans that score
-    steps, which `aggregate` joins (not written: all four ways, side by side). best: lowest for a score that falls with
+    steps, which `aggregate` joins (not written: all four ways, side by side); or a scorer, as in a recipe's `score`. best: lowest for a score that falls with
     quality, such as perplexity. answered: only among samples that hold an answer."""
-    scores = [value_of(trace, by, aggregate) for trace in samples]
+    scores = [value_of(trace, score_name(by), aggregate) for trace in samples]
     return _best([s if s is None or best == "highest" else -s for s in scores], samples, answered=answered)
 
 
@@ -187,6 +193,31 @@ def _chosen(right: list[float], decided: list[float], variance: list[float] | No
 # --- scores of a benchmark ----------------------------------------------------------------------------------------------
 
 
+def score_name(by: By) -> str:
+    """The name of a score; of a scorer, the one under which it writes."""
+    return by if isinstance(by, str) else _scorer(by).folder
+
+
+def _scorer(table: Mapping[str, Any]) -> ScorerSettings:
+    try:
+        return ScorerSettings.model_validate(table)
+    except ValidationError as error:
+        said = "; ".join(sentence_of(one, ScorerSettings) for one in error.errors())
+        raise OperatorError(f"evaluate.choose: by: {said}") from error
+
+
+def scorers_of(choices: Sequence[Plugin], known: Sequence[ScorerSettings] = ()) -> list[ScorerSettings]:
+    """The scorers by which samples are chosen: those that a choice writes out, and those of the recipe (`known`) that it names by
+    their name, or by one of the scores they write, which begin with it and an underscore. OperatorError for two that write under one name."""
+    found: dict[str, ScorerSettings] = {}
+    for by in (choice.options.get("by") for choice in choices):
+        named = [s for s in known if isinstance(by, str) and (by == s.folder or by.startswith(f"{s.folder}_"))]
+        for scorer in [_scorer(by)] if isinstance(by, Mapping) else named[-1:]:
+            if found.setdefault(scorer.folder, scorer) != scorer:
+                raise OperatorError(f"evaluate.choose: two scorers write {scorer.folder}; give one of them an `into`.")
+    return list(found.values())
+
+
 def bind_choices(choices: Sequence[Plugin], where: str) -> dict[str, partial[Any]]:
     """Each choice by its label, its options bound. OperatorError for an unknown one, and where two are the same."""
     bound: dict[str, partial[Any]] = {}
@@ -204,7 +235,8 @@ def reads_logprobs(choice: Plugin) -> bool:
 
 def label_of(choice: Plugin) -> str:
     """A choice's name, and its options where it has some: `best-of-n (by process, aggregate min)`."""
-    options = ", ".join(f"{name} {value}" for name, value in choice.options.items())
+    said = {name: score_name(value) if name == "by" else value for name, value in choice.options.items()}
+    options = ", ".join(f"{name} {value}" for name, value in said.items())
     return choice.name.rpartition(":")[2] + (f" ({options})" if options else "")
 
 
@@ -252,21 +284,22 @@ def _on_all(table: Mapping[str, Samples], choice: Callable[[Samples], Chosen | s
 def _with_every_aggregate(
     table: Mapping[str, Samples], choices: Mapping[str, partial[Any]]
 ) -> Sequence[tuple[str, Callable[[Samples], Chosen | str]]]:
-    """The choices; one by a name under which the traces hold steps and no score, and that names no aggregate, becomes four, and one
-    by a name that no trace has says so."""
+    """The choices. One that names no aggregate, by a name under which the traces hold steps, is made by every aggregate too; one by a
+    name that no trace has says so."""
     traces = [trace for samples in table.values() for trace in samples]
     found: list[tuple[str, Callable[[Samples], Chosen | str]]] = []
     for label, choice in choices.items():
         by = choice.keywords.get("by", MEAN_LOGPROB if choice.func is confidence else None)
+        by = by if by is None else score_name(by)
         aggregate = choice.keywords.get("aggregate")
         scored = [t for t in traces if by in t.scores] if aggregate is None else []
         stepped = [t for t in traces if by in t.spans]
         if by is None or scored or (stepped and aggregate):
             found.append((label, choice))
-        elif stepped:
+        if stepped and aggregate is None:
             for each in AGGREGATES:
                 found.append((f"{label.removesuffix(')')}, aggregate {each})", partial(choice, aggregate=each)))
-        else:
+        if by is not None and not scored and not stepped:
             found.append((label, partial(_cannot, _missing(by, aggregate, traces))))
     return found
 

@@ -25,7 +25,7 @@ from redistill.io.atomic import read_json, write_json
 from redistill.io.client import Kept
 from redistill.io.progress import bar, say
 from redistill.io.stage_folder import StageFolder
-from redistill.records import Problem
+from redistill.records import Group, Problem
 from redistill.rollout import Sampling, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
@@ -201,11 +201,19 @@ def run_evaluation(
 
 
 def write_scores(
-    room: StageFolder, *, n: int, choose: Sequence[Plugin] = (), word: str = "evaluate", **facts: Any
+    room: StageFolder,
+    *,
+    n: int,
+    choose: Sequence[Plugin] = (),
+    groups: Iterable[Group] | None = None,
+    word: str = "evaluate",
+    **facts: Any,
 ) -> dict[str, Any]:
-    """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line."""
+    """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line.
+
+    groups: the room's own, with what scorers found of them, where samples are chosen by that."""
     choices = bind_choices(choose, "evaluate.choose")
-    scores = {**facts, **score(room.read("groups"), n=n, choices=choices)}
+    scores = {**facts, **score(room.read("groups") if groups is None else groups, n=n, choices=choices)}
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = "" if error is None else f" ± {error:.3f} (SEM, ddof 1, over {scores['num_problems']} problems)"

@@ -22,7 +22,7 @@ from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
-from redistill.evaluate.choose import CHOICES, bind_choices
+from redistill.evaluate.choose import CHOICES, bind_choices, scorers_of
 from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.evaluate.step_benchmarks import load_solutions
 from redistill.io.tracking import TRACKERS, check_tracker
@@ -30,6 +30,7 @@ from redistill.model import loading
 from redistill.model.rendering import check_template
 from redistill.model.score_heads import check_same_tokens, is_critic
 from redistill.pipeline import rollouts, scoring
+from redistill.pipeline.choosing import bind_answer_scorer
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.rollout import ENGINES
 from redistill.score import SCORERS
@@ -135,6 +136,8 @@ def find_parts(
     if engine is not None:
         collector.try_call(_check_engine, recipe, critics)
     collector.try_call(bind_choices, recipe.evaluate.choose, "evaluate.choose")
+    for scorer in collector.try_call(scorers_of, recipe.evaluate.choose, recipe.score) or ():
+        collector.try_call(bind_answer_scorer, scorer)
     diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
     trackers = bound_list("tracking", recipe.tracking, "tracking")
     for settings, tracker in zip(recipe.tracking, trackers):

@@ -152,9 +152,14 @@ def draws_traces(function: Callable[..., Any]) -> bool:
 
 
 def given(
-    run: Run, settings: ScorerSettings, function: partial[Any], tick: Callable[[int], object] = lambda count: None
+    run: Run,
+    settings: ScorerSettings,
+    function: partial[Any],
+    before: StageFolder,
+    folder: Path,
+    tick: Callable[[int], object] = lambda count: None,
 ) -> partial[Any]:
-    """The scorer with all that it names."""
+    """The scorer of the groups in `before` with all that it names; it works in `folder`."""
     recipe: Recipe = run.recipe
     makers: dict[str, Callable[[], Any]] = {
         "_into": lambda: settings.folder,
@@ -162,9 +167,9 @@ def given(
         "_student": lambda: Student(partial(_base, run), str(recipe.student.model or ""), owned=True),
         "_prompt": lambda: recipe.prompt.for_training,
         "_config": lambda: _config(run),
-        "_all_groups": lambda: partial(StageFolder(run.folder / run.plan.feeding("score"), "").read, "groups"),
+        "_all_groups": lambda: partial(before.read, "groups"),
         "_is_dev": lambda: split_of(recipe),
-        "_journal": lambda: marks_folder(run.folder, settings.folder) / JOURNAL,
+        "_journal": lambda: folder / JOURNAL,
         "_tick": lambda: tick,
         "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",
         "_held": dict,
@@ -185,20 +190,27 @@ def _config(run: Run) -> Any:
 
 
 def run_scorer(run: Run, *, settings: ScorerSettings, function: partial[Any]) -> None:
-    """Make what one scorer finds, shard by shard."""
+    """Make what one scorer finds of the traces that select reads."""
+    folder = stage_folder(run, f"scorers/{settings.folder}", settings.model_dump(mode="json"))
+    before = StageFolder(run.folder / run.plan.feeding("score"), "")
+    score_shards(run, folder, before, settings, function)
+
+
+def score_shards(
+    run: Run, folder: StageFolder, before: StageFolder, settings: ScorerSettings, function: partial[Any]
+) -> None:
+    """Fill `folder` with what a scorer finds of the groups in `before`; shards that are there are not made again."""
     name = settings.folder
-    folder = stage_folder(run, f"scorers/{name}", settings.model_dump(mode="json"))
     if folder.is_finished():
         return
     folder.open()
-    before = StageFolder(run.folder / run.plan.feeding("score"), "")
     parts = parts_to_do(before, folder)
     total = before.ledger()["accounts"]["traces"]["kept"]
     left = sum(read_json(before.marker(part.index))["accounts"]["traces"]["kept"] for part in parts)
     ticks = "_tick" in needs_of(function)  # then the scorer says itself how many problems it has done
     shown: dict[str, Any] = {"unit": "problem"} if ticks else {"unit": "trace", "total": total, "initial": total - left}
     with bar(label=f"score {name}", **shown) as progress:
-        scorer = BoundScorer(name, given(run, settings, function, progress.update))
+        scorer = BoundScorer(name, given(run, settings, function, before, folder.folder, progress.update))
         for part in parts:
             count = score_part(folder, scorer, part)
             (folder.folder / JOURNAL).unlink(missing_ok=True)  # its samples lie in the shard now

@@ -17,14 +17,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
 from redistill.evaluate import paired_difference
-from redistill.evaluate.stage import (
-    choices_key,
-    description,
-    run_evaluation,
-    samples_of,
-    step_facts,
-    write_scores,
-)
+from redistill.evaluate.stage import choices_key, description, run_evaluation, samples_of, step_facts
 from redistill.io.atomic import read_json, write_json
 from redistill.io.executors import cores
 from redistill.io.progress import bar, say
@@ -33,6 +26,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import rollouts
 from redistill.pipeline.benchmarks import asked, problems_of
+from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
@@ -502,7 +496,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
             command="evaluate",
             costly=True,
         ),
-        *(judging := probability_stages(plan, name, benchmark)),
+        *(judging := [*probability_stages(plan, name, benchmark), *scorer_stages(plan, answers)]),
         Stage(
             f"{answers}/scores",
             inputs=(answers, *(stage.name for stage in judging)),
@@ -545,9 +539,7 @@ def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     if (folder.folder / "scores.json").exists():
         return
     steps = step_facts(folder, benchmark, run.recipe, problems_of(run, benchmark) if benchmark.asks_steps else [])
-    facts = {"model": name, "benchmark": benchmark.name, "settings": description(benchmark, run.recipe), **steps}
-    evaluate = run.recipe.evaluate
-    write_scores(folder, n=samples_of(evaluate, benchmark), choose=evaluate.choose, **facts)
+    score_answers(folder, run.recipe, benchmark, model=name, **steps)
 
 
 def run_comparisons(run: Run) -> None:

@@ -21,7 +21,7 @@ from redistill.config.user_plugins import code_identity
 from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file
-from redistill.evaluate.choose import bind_choices
+from redistill.evaluate.choose import bind_choices, scorers_of
 from redistill.evaluate.stage import (
     EvalConfig,
     benchmark_problems,
@@ -29,17 +29,16 @@ from redistill.evaluate.stage import (
     eval_settings_for,
     find_probabilities,
     run_evaluation,
-    samples_of,
     sampling_of,
     step_facts,
     verifiers_of,
-    write_scores,
 )
 from redistill.io.atomic import make_folder, read_yaml, sha256_file, write_bytes
 from redistill.io.fingerprints import fingerprint
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
+from redistill.pipeline.choosing import bind_answer_scorer, score_answers
 from redistill.pipeline.closure import code_of
 from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
@@ -52,6 +51,7 @@ from redistill.report import write_report
 from redistill.rollout import ENGINES, TRANSPORT, Student
 from redistill.rollout.answer import answered
 from redistill.safety.paths import FOLDER_NAME
+from redistill.tools.score_folder import Asked, score_folder
 
 
 def evaluate_model(
@@ -134,6 +134,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     problems, inputs = _problems(settings)
     engine = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
     bind_choices(settings.evaluate.choose, "evaluate.choose")  # a slip is said before any work
+    for scorer in scorers_of(settings.evaluate.choose):
+        bind_answer_scorer(scorer)
     wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
     tokenizer: Any = loading.load_tokenizer(settings.student) if wants_tokenizer else None
     exams: dict[str, EvalConfig] = {}
@@ -158,20 +160,27 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             student_address(settings.student), owned=True,
         )  # fmt: skip
         seconds: dict[str, float] = {}
+        benchmark_of = {benchmark.name: benchmark for benchmark in settings.evaluate.benchmarks}
         for name, room in rooms.items():
             began = time.perf_counter()
             run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
-            facts: dict[str, Any] = {"model": who, "benchmark": name, "settings": room.describe}
-            benchmark = next(one for one in settings.evaluate.benchmarks if one.name == name)
+            benchmark = benchmark_of[name]
             if benchmark.asks_steps:
                 find_probabilities(room, exams[name], student, settings.evaluate.critic)
-            facts |= step_facts(room, benchmark, settings, problems[name])
-            choose = settings.evaluate.choose
-            write_scores(room, n=samples_of(settings.evaluate, benchmark), choose=choose, **facts)
+            _find_scores(room, settings)
+            score_answers(room, settings, benchmark, model=who, **step_facts(room, benchmark, settings, problems[name]))
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
+
+
+def _find_scores(room: StageFolder, settings: Evaluation) -> None:
+    """The answers through each scorer by which one of them is chosen."""
+    for scorer in scorers_of(settings.evaluate.choose):
+        replies = room.folder / f"{scorer.folder}.replies.jsonl"
+        asked = Asked(room.folder, replies, settings.prompt, settings.student, settings.seed)
+        score_folder(asked, room, scorer, "evaluate.choose")
 
 
 def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str, str]]:

@@ -57,8 +57,8 @@ def _scores(path: Path, choices: Mapping[str, Any]) -> dict[str, Any]:
     scores.get("steps", {}).pop("per_solution", None)
     if choices:
         from redistill.evaluate.scores import score_choices
-        from redistill.io.stage_folder import StageFolder
+        from redistill.pipeline.choosing import with_scores
 
-        found = score_choices(StageFolder(path.parent, "").read("groups"), n=scores["num_samples"], choices=choices)
+        found = score_choices(with_scores(path.parent), n=scores["num_samples"], choices=choices)
         scores["choose"] = {**scores.get("choose", {}), **found["choose"]}
     return {key: value for key, value in scores.items() if key not in ("per_problem", "per_problem_choose")}
