@@ -246,11 +246,14 @@ def test_steps_without_quality_and_a_corpus_without_others_are_reasons_and_no_sc
         ("STEP 1: 0.9\nSTEP 2: 1.5", "stop", "quality_unreadable"),
         ("Sure!\nSTEP 1: 0.9\nSTEP 2: 0", "stop", "quality_unreadable"),
         ("STEP 1: 0.9\nSTEP 2: 0", "length", "quality_cut"),
-        ("", "refused", "refused"),
     ],
 )
 def test_a_judges_reply_is_read_strictly(text, finish, found):
     assert read_quality(Reply(text, finish, None, None), 2) == found
+
+
+def test_a_judge_that_refuses_gives_no_quality():
+    assert read_quality(Reply("", None, None, None, refused="400 too long"), 2) == "refused"
 
 
 def test_a_served_judge_gives_quality_once_per_trace(tmp_path):

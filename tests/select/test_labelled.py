@@ -85,6 +85,12 @@ def test_spans_that_speak_of_the_end_themselves_or_of_an_undecided_trace_stand_a
     assert undecided == ("t0 said", steps[:1])
 
 
+def test_spans_of_several_names_stand_together_and_one_of_them_is_enough():
+    one = group(1, "correct", "incorrect", spans=(Span(0, 7, 0.5),))
+    settings = LabelledSettings(spans=["truth", "strategy"])
+    assert rows(select([one], settings)) == [("t0 said", (Span(0, 7, 0.5), Span(7, 8, 1.0)))]
+
+
 def test_one_each_draws_a_right_and_a_wrong_trace_and_leaves_out_problems_with_one_side():
     each = LabelledSettings(per_problem="one-each")
     groups = [group(1, *["correct"] * 3, *["incorrect"] * 3), group(2, "correct", "timeout"), group(3, "incorrect")]

@@ -298,8 +298,15 @@ def value_text(value: Any) -> str:
 class LabelledSettings(Settings):
     """Rows of critics, the stages whose objective is of scores: right and wrong traces with what is to be said of them."""
 
-    spans: str | None = None  # of the traces: targets of their parts; the end of a turn has the verdict besides
+    spans: str | list[str] | None = (
+        None  # of the traces: targets of their parts; the end of a turn has the verdict besides
+    )
     per_problem: Literal["all", "one-each"] = "all"  # one-each: one right and one wrong trace, drawn; else none (OREAL)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the spans."""
+        return [self.spans] if isinstance(self.spans, str) else list(self.spans or ())
 
 
 class SelectSettings(Settings):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Options of a scorer that change no result: where a server is and how it is asked, prices, sizes of batches.
 NON_RESULT_OPTIONS = (
-    *("base_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute"),
+    *("base_url", "policy_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute"),
     *("price_in", "price_out", "max_calls", "cache", "tokens_per_batch"),
 )
 

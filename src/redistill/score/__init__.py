@@ -33,6 +33,7 @@ from redistill.score.process import process
 from redistill.score.reasonflux import reasonflux_targets
 from redistill.score.reward_model import reward_model
 from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
+from redistill.score.template_reward import template_reward
 
 __all__ = [
     "SCORERS",
@@ -53,4 +54,5 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "process": process,
     "reward-model": reward_model,
     "reasonflux-targets": reasonflux_targets,
+    "template-reward": template_reward,
 }

@@ -298,8 +298,8 @@ def prompt_of(problem: Problem, way: Trajectory) -> str:
 
 def read_quality(reply: Reply, count: int) -> list[float] | str:
     """A value for each of `count` steps, or why there is none: cut off, a step left out, told twice or out of range."""
-    if reply.finish_reason in ("refused", "length"):
-        return "refused" if reply.finish_reason == "refused" else "quality_cut"
+    if reply.refused or reply.finish_reason == "length":
+        return "refused" if reply.refused else "quality_cut"
     lines = [line.strip() for line in split_thinking(reply.text)[1].strip().splitlines() if line.strip()]
     found = [match for match in map(_LINE.fullmatch, lines) if match is not None]
     values = [float(match[2]) for match in found]
@@ -327,12 +327,7 @@ def _judged(
     rows = list(asked(groups))
     found: dict[str, list[float] | str] = {trace.id: "too_long" for trace, _, _ in rows}
     short = [(trace, way, told.ask(prompt)) for trace, way, prompt in rows if len(prompt) <= SHOWN_CHARS]
-    replies = ask(
-        told.server,
-        [request for _, _, request in short],
-        kept=held["kept"],
-        refused=lambda request, words: Reply("", "refused", None, None),
-    )
+    replies = ask(told.server, [request for _, _, request in short], kept=held["kept"])
     for (trace, way, _), reply in zip(short, replies, strict=True):
         found[trace.id] = read_quality(reply, len(way.ranges))
     return found

@@ -34,9 +34,9 @@ def labelled_reasons(
 
 def _reason(trace: Trace, settings: LabelledSettings, keep_truncated: bool) -> str | None:
     outcome = trace.verdict.outcome
-    if settings.spans is not None and not trace.spans.get(settings.spans):
+    if settings.names and not any(trace.spans.get(name) for name in settings.names):
         return "no_spans"
-    if outcome not in DECIDED and (settings.spans is None or settings.per_problem == "one-each"):
+    if outcome not in DECIDED and (not settings.names or settings.per_problem == "one-each"):
         return f"undecided:{outcome}"
     if trace.finish_reason == "length" and not keep_truncated:
         return "truncated"
@@ -49,12 +49,12 @@ def labelled_rows(
     """A row for each trace without a reason against it; its spans are the critic's targets."""
     for trace in group.traces:
         if reasons[trace.id] is None:
-            yield Example(group.problem.id, trace.id, prompt, trace.completion, spans=targets(trace, settings.spans))
+            yield Example(group.problem.id, trace.id, prompt, trace.completion, spans=targets(trace, settings.names))
 
 
-def targets(trace: Trace, name: str | None) -> tuple[Span, ...]:
-    """The trace's spans of this name and, behind the text where they say nothing of it, the verdict: 1 right, 0 wrong."""
-    spans: Sequence[Span] = () if name is None else trace.spans[name]
+def targets(trace: Trace, names: Sequence[str]) -> tuple[Span, ...]:
+    """The trace's spans of these names and, behind the text where they say nothing of it, the verdict: 1 right, 0 wrong."""
+    spans = [span for name in names for span in trace.spans.get(name, ())]
     end = len(trace.completion)
     if any(span.end > end for span in spans) or trace.verdict.outcome not in DECIDED:
         return (*spans,)
