@@ -21,8 +21,9 @@ from transformers import (
 from local_servers import scripted_server
 from redistill.config.tables import PromptText
 from redistill.errors import OperatorError
-from redistill.model.loading import character_tokenizer
+from redistill.model.loading import character_tokenizer, save_model
 from redistill.model.reward_heads import encode_qwen_prm
+from redistill.model.score_heads import new_critic
 from redistill.records import Group, Span, make_problem, make_trace
 from redistill.score import reason_of
 from redistill.score.process import process
@@ -264,6 +265,18 @@ def test_a_critic_of_ours_is_read_at_the_last_token_of_each_step_and_at_the_end_
     check(scored(folder, "ours"), expected)
     trace = scored(folder, "ours", alpha=1.0)[0].traces[0]
     assert trace.scores["prm_whole"] == pytest.approx(float(chances[-1]), abs=1e-5)
+
+
+def test_a_critic_that_a_stage_saves_is_read_and_a_new_one_says_one_half_of_everything(tmp_path):
+    tokenizer = characters()
+    student = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(tokenizer), **SIZES))
+    save_model(new_critic(student), tokenizer, tmp_path / "model", card="")
+    trace = scored(tmp_path / "model", "ours", alpha=1.0)[0].traces[0]
+    assert [span.value for span in trace.spans["prm"]] == [0.5] * 3 and trace.scores["prm_product"] == 0.125
+    assert trace.scores["prm"] == 1.0 and trace.scores["prm_whole"] == 0.5
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(OperatorError, match="is not the file that was saved"):
+        scored(tmp_path / "model", "ours")
 
 
 def test_batches_of_any_size_give_the_same_scores(critic):

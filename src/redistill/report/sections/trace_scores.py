@@ -16,6 +16,7 @@ from markupsafe import Markup
 from redistill.report import charts
 from redistill.report.blocks import Block, Figure, Table, Tag, not_run
 from redistill.report.files import RunFiles
+from redistill.report.sections.scored_steps import scored_steps
 from redistill.report.sections.traces import tone_of
 from redistill.report.text import count, percent, plural, short, top
 
@@ -52,7 +53,7 @@ def trace_scores(run: RunFiles) -> list[Block]:
             "Scores of right and wrong traces, each kind as 100%; the hundredth at either end joins the bin beside it."
         )
         blocks.append(Figure(panels, caption, _LEGEND, single=len(panels) == 1))
-    return blocks
+    return [*blocks, *scored_steps(run, list(accounts))]
 
 
 def _sampled(run: RunFiles, scorers: Sequence[str]) -> tuple[dict[str, Values], int]:
