@@ -74,7 +74,9 @@ def _search(name: str, entries: Sequence[Tries]) -> list[Block]:
         f"{children} first steps, so a part of the unsolved ones says that first steps vary little."
     )
     head = ("", "% of problems")
-    title = f"Difficulty ({short(name, 40)}): what the search found, and what first steps alone would leave if all problems were alike"
+    title = (
+        f"{short(name, 40)}: what the search found, and what first steps alone would leave if all problems were alike"
+    )
     return [Figure([(short(name, 60), chart)], caption, single=True), Table(title, head, rows)]
 
 
@@ -92,4 +94,4 @@ def _rates(name: str, entries: Sequence[Tries]) -> list[Block]:
         ("never right", percent(sum(share == 1 for share in wrong) / total)),
     ]
     figure = Figure([(short(name, 60), chart)], f"Share of wrong answers, {plural(total, 'problem')}", single=True)
-    return [figure, Table(f"Difficulty ({short(name, 40)})", ("", "% of problems"), rows)]
+    return [figure, Table(f"{short(name, 40)}: what there is to compare", ("", "% of problems"), rows)]
