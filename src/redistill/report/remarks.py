@@ -3,7 +3,8 @@
     remarks("chosen", trace.completion, trace.spans, trace.notes)
     ->  [Details("chosen: spans steps (3)", [..., MarkedText(...)]), Details("chosen: note critic", [MarkedText(...)])]
 
-A marked part shows its value on hover: blue above 0, orange below, the stronger the nearer the largest size of its name.
+A marked part shows its value on hover: blue above 0, orange below, the stronger the nearer the largest size of its name. Chances of steps
+to be right (all between 0 and 1, one below a half) are blue above a half and orange below, and the first step below a half is named.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from redistill.report.blocks import Block, Details, MarkedText, Piece, Text
 from redistill.report.text import cut, cut_ranges, plural, short
+from redistill.text.steps import LOW, first_low_step
 
 Judged = Sequence[tuple[int, int, float]]  # spans: start, end, value
 
@@ -44,6 +46,10 @@ def _summary(judged: Judged, length: int) -> str:
     low, high = (min(values), max(values)) if values else (0.0, 0.0)
     said = f"values {low:g} to {high:g}, shown on hover" if low != high else f"value {low:g}" if values else "no value"
     said += f"; the first {MAX_MARKED} of {plural(len(inside), 'span')} are marked" if len(inside) > MAX_MARKED else ""
+    low_step = first_low_step(inside)
+    if low_step is not None:
+        start, end, value = inside[low_step]
+        said += f"; first step below {LOW:g}: number {low_step + 1}, characters {start:,} to {end:,}, {value:g}"
     lost = len(judged) - len(inside)
     return f"{said}; {plural(lost, 'span')} outside the text" if lost else said
 
@@ -60,7 +66,11 @@ def marked(text: str, judged: Judged) -> list[Piece]:
     is a piece after the text.
     """
     spans = _inside(judged, len(text))[:MAX_MARKED]
-    largest = max((abs(value) for _, _, value in spans if math.isfinite(value)), default=0.0)
+    values = [value for _, _, value in spans]
+    low_step = first_low_step(spans)
+    middle = 0.0 if low_step is None else LOW
+    largest = max((abs(value - middle) for value in values if math.isfinite(value)), default=0.0)
+    first_low = None if low_step is None else spans[low_step]
     edges = sorted({edge for start, end, _ in spans for edge in (start, end)})
     pieces: list[Piece] = []
     for kind, first, last in cut_ranges(0, len(text), HEAD, TAIL):
@@ -69,19 +79,21 @@ def marked(text: str, judged: Judged) -> list[Piece]:
             continue
         inner = [edge for edge in edges if first < edge < last]
         for begin, stop in zip([first, *inner], [*inner, last]):
-            pieces.append(_piece(text[begin:stop], begin, spans, largest))
-    end = _piece("end of turn", len(text), spans, largest)
+            pieces.append(_piece(text[begin:stop], begin, spans, largest, middle, first_low))
+    end = _piece("end of turn", len(text), spans, largest, middle, first_low)
     return [piece for piece in (*pieces, *([end] if end[2] else [])) if piece[1]]
 
 
-def _piece(text: str, at: int, spans: Judged, largest: float) -> Piece:
+def _piece(
+    text: str, at: int, spans: Judged, largest: float, middle: float, first_low: tuple[int, int, float] | None
+) -> Piece:
     """A piece of text that no span begins or ends in; its values are those of the spans that cover character `at`."""
-    values = [value for start, end, value in spans if start <= at < end]
-    return (
-        (tone(values[-1], largest), text, ", then ".join(f"{value:g}" for value in values))
-        if values
-        else ("", text, "")
-    )
+    covering = [span for span in spans if span[0] <= at < span[1]]
+    if not covering:
+        return "", text, ""
+    said = ", then ".join(f"{value:g}" for _, _, value in covering)
+    error = f" (the first step below {LOW:g})" if first_low in covering else ""
+    return tone(covering[-1][2] - middle, largest), text, said + error
 
 
 def tone(value: float, largest: float) -> str:

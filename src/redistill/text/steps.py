@@ -43,6 +43,20 @@ def join_steps(parts: Sequence[str], separator: str) -> tuple[str, list[tuple[in
     return separator.join(parts), ranges
 
 
+LOW = 0.5  # a step whose chance to be right is below it is an error, as released process reward models are read
+
+
+def first_low_step(spans: Sequence[tuple[int, int, float]]) -> int | None:
+    """The number of the first step whose value is below LOW, of (start, end, value).
+
+    None where none is, and where the spans are no chances of steps: a value outside 0 to 1, or spans that do not follow each
+    other without a gap, as steps do.
+    """
+    if not all(0 <= value <= 1 for _, _, value in spans) or any(b[0] != a[1] for a, b in pairwise(spans)):
+        return None
+    return next((place for place, (_, _, value) in enumerate(spans) if value < LOW), None) if len(spans) > 1 else None
+
+
 # --- ways to split: text -> the positions at which a step begins -------------------------------------------------------
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")

@@ -23,6 +23,8 @@ from redistill.io.stage_folder import check_layout
 from redistill.records import FINAL, Group, Trace, Verdict, pair_id
 from redistill.safety.paths import check_links
 from redistill.score.marks import UNSCORED, reasons_of
+from redistill.score.stage import joined
+from redistill.text.steps import LOW, first_low_step
 from redistill.tools import sampled_answers
 from redistill.tools.show import span_lines
 
@@ -316,7 +318,7 @@ def _students(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     steps = [Step("trace", f"{id}, an answer to problem {problem_id}")]
     for place in here.evaluations():
         group = here.group(place, problem_id)
-        for trace in group.traces if group else ():
+        for trace in _with_marks(here, place, group).traces if group else ():
             if trace.id == id:
                 _, student, benchmark, _ = place.split("/")
                 sample = trace.sampling.get("sample_index", "unknown")
@@ -326,9 +328,23 @@ def _students(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     return steps
 
 
+def _with_marks(here: _Run, place: str, group: Group) -> Group:
+    """The answers to one problem with what scorers found of them, for `evaluate.choose`."""
+    scorers = sorted((here.folder / place).parent.glob("scorers/*/marks"))
+    for marks in (here.group(str(path.relative_to(here.folder)), group.problem.id) for path in scorers):
+        group = joined(group, marks) if marks else group
+    return group
+
+
 def _remarks(trace: Trace) -> list[str]:
     """The spans of a trace, each with what it covers, and its notes."""
-    lines = [line for name, spans in trace.spans.items() for line in span_lines(name, spans, trace.completion)]
+    lines: list[str] = []
+    for name, spans in trace.spans.items():
+        of_name = span_lines(name, spans, trace.completion)
+        low = first_low_step(spans)
+        if low is not None:  # above all others, for a long trace has more steps than are listed
+            lines.append(f"first step of {name} below {LOW:g}: number {low + 1} of {len(spans)}, {of_name[low]}")
+        lines += of_name
     more = [f"and {len(lines) - MAX_LISTED} more spans"] if len(lines) > MAX_LISTED else []
     notes = [f"note {name}: {' '.join(text.split())[:200]}" for name, text in trace.notes.items()]
     return [*lines[:MAX_LISTED], *more, *notes]
