@@ -110,6 +110,17 @@ def test_a_figure_that_never_moved_from_zero_or_was_measured_once_is_not_drawn(f
     assert "reward, mean of the answers" not in drawn  # it is the pass rate
 
 
+def test_importance_weights_of_a_servers_tokens_are_drawn_where_a_server_sampled(folder: Path) -> None:
+    path = folder / "train/grpo/metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert not any("importance" in title for title in titles(rollouts(RunFiles(folder))))
+    for line in lines:
+        line |= {"importance_mean": 0.98, "importance_truncated": 0.01} if "round" in line else {}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    drawn = titles(rollouts(RunFiles(folder)))
+    assert "importance weight of a server's token, mean" in drawn and "importance weights cut at their cap, %" in drawn
+
+
 def test_offline_and_online_stages_stand_in_one_picture_over_tokens(folder: Path) -> None:
     blocks = rollouts(RunFiles(folder))
     (figure,) = [b for b in blocks if isinstance(b, Figure) and b.single]
