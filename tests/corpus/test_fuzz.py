@@ -53,6 +53,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "completions": {"prompt": [TURNS[0]], "completions": ["4", "5"], "labels": [True, False], "answer": "4", "source": "s",
         "spans": [{"steps": [[0, 1, 1.0]]}, None], "notes": [None, {"critic": "no"}], "metadata": {"a": 1}},
     "messages": {"messages": TURNS, "answer": "4", "source": "s"},
+    "step-judgements": {"input": "2+2 =", "steps": ["2+2 = 5."], "target": "4", "answer": "5", "mistake_index": 0},
     "preference": {"prompt": "2+2?", "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "5"}]},
 }  # fmt: skip
 READERS = sorted(name for name, source in SOURCES.items() if "path" in options_of(source))
@@ -76,12 +77,18 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
         rows = [{}, *rows]  # a file that begins with a list is an array of rows
         path.write_text("\n".join(json.dumps(row) for row in rows))
         found = list(SOURCES[name](path=str(path)))
-        assert len(found) == len(rows)
+        if name == "step-judgements":  # a problem for each step: no row is lost
+            ids = [item.id if isinstance(item, Dropped) else item.problem.source_row for item in found]
+            assert {id.partition("#")[0] for id in ids} == {f"rows.jsonl:{number}" for number in range(len(rows))}
+        else:
+            assert len(found) == len(rows)
         for item in found:
             if isinstance(item, Dropped):
                 assert re.fullmatch(r"[a-z0-9_]+", item.reason) and explain(item.reason)
             else:
-                assert item.problem.statement.strip() and bool(item.traces) == (name != "problems")
+                assert item.problem.statement.strip() and bool(item.traces) == (
+                    name not in ("problems", "step-judgements")
+                )
                 assert from_row(Group, to_row(item)) == item
                 for trace in item.traces:
                     for span in itertools.chain.from_iterable(trace.spans.values()):

@@ -93,6 +93,8 @@ COMMANDS = {
              ["show", "runs/made/corpus/dropped/part-00000.parquet"], ["show", "rows.jsonl", "--json"], ["show", f"runs/{HOSTILE}"]],
     "why": [["why", "ID", "runs/made"], ["why", "rows.jsonl:8", "runs/made"], ["why", HOSTILE, "runs/made"]],
     "rollout": [["rollout", HOSTILE, "own.jsonl", "--out", "r.jsonl"], ["rollout", "a/b", f"{HOSTILE}.jsonl", "--out", "r.jsonl"]],
+    "score": [["score", "rows.jsonl", "--with", "{name: perplexity, model: a/b}", "-o", f"{HOSTILE}.jsonl"],
+              ["score", f"{HOSTILE}.jsonl", "--with", HOSTILE, "-o", "o.jsonl"], ["score", "rows.jsonl", "--with", HOSTILE, "-o", "o.jsonl"]],
     "scores": [["scores", "runs/mini"], ["scores", "runs/mini", "--json"], ["scores", HOSTILE]],
     "compare": [["compare", "runs/mini", "runs/mini", "--student", "redi:control"], ["compare", "runs/mini", HOSTILE]],
     "regrade": [["regrade", "runs/mini", "--verifier", "exact", "--workers", "1"], ["regrade", "runs/mini", "--verifier", HOSTILE]],
