@@ -45,7 +45,9 @@ class ServerTeacher(Settings):
     model: str
     # vLLM's field `prompt_logprobs`, or OpenAI's completions with `echo` and `logprobs`
     reads: Literal["prompt-logprobs", "echo"] = "prompt-logprobs"
-    key_env: str = "REDISTILL_API_KEY"
+    key_env: str | None = (
+        None  # the environment variable that holds the key; default: the one of every server (io/api_keys.py)
+    )
     concurrency: int = Field(8, gt=0)
     retries: int = Field(5, ge=0)
     timeout_seconds: float = Field(600.0, gt=0)

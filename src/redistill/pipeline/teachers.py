@@ -21,7 +21,7 @@ from redistill.config.tables import (
     TeachersBySource,
 )
 from redistill.errors import OperatorError
-from redistill.io.api_keys import BaseUrl, KeyEnv
+from redistill.io.api_keys import KEY_ENV, BaseUrl, KeyEnv
 from redistill.io.client import Server
 from redistill.model import loading
 from redistill.pipeline.student_identity import student_identity
@@ -81,7 +81,7 @@ def check_teacher(teacher: AnyTeacher | None, where: str) -> None:
         if isinstance(one, ServerTeacher):
             try:
                 TypeAdapter(BaseUrl).validate_python(one.base_url)
-                TypeAdapter(KeyEnv).validate_python(one.key_env)
+                TypeAdapter(KeyEnv).validate_python(one.key_env or KEY_ENV)
             except OperatorError as error:
                 raise OperatorError(f"{where}.teacher: {error}") from error
 
@@ -128,7 +128,7 @@ def spec_of(teacher: AnyTeacher, given: Given) -> teachers.TeacherSpec:
         return teachers.TeachersBySource({source: spec_of(one, given) for source, one in teacher.by_source.items()})
     if isinstance(teacher, ServerTeacher):
         server = Server(
-            teacher.base_url, teacher.key_env, teacher.concurrency, teacher.retries, teacher.timeout_seconds
+            teacher.base_url, teacher.key_env or KEY_ENV, teacher.concurrency, teacher.retries, teacher.timeout_seconds
         )
         return teachers.AskedTeacher(server, teacher.model, teacher.reads)
     if isinstance(teacher, SelfTeacher):
