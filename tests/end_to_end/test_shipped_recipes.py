@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoConfig
 
 from redistill.config.parsing import load_recipe, parse_recipe
+from redistill.config.tables import STEP_BENCHMARKS
 from redistill.config.yaml_text import SHIPPED
 from redistill.evaluate.stage import sampling_of
 from redistill.model import loading
@@ -52,12 +53,20 @@ def rows(tmp_path):
     return path
 
 
+@pytest.fixture
+def steps(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    row = {"input": "1+1=", "steps": ["2"], "target": "2", "answer": "2", "mistake_index": None}
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
 def test_there_are_recipes_to_test():
     assert {"quickstart.yaml", "gsm8k-smollm2.yaml", "qwen2.5-math-1.5b-openr1.yaml"} <= {p.name for p in RECIPES}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows):
+def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows, steps):
     recipe = load_recipe(path)
     tree = recipe.model_dump(mode="json")
     for source in tree["corpus"]["sources"]:
@@ -70,7 +79,7 @@ def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows):
             verifier["options"]["index"] = "made:catalogue"
     for benchmark in tree["evaluate"]["benchmarks"]:
         if benchmark["file"]:
-            benchmark["file"] = str(rows)
+            benchmark["file"] = str(steps if benchmark["name"] in STEP_BENCHMARKS else rows)
     if tree["student"]["from_config"] is None:
         tree["student"]["model"] = str(stand_in)
         tree["student"]["end_of_turn"] = None

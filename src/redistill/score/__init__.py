@@ -25,6 +25,7 @@ reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a han
 from collections.abc import Callable
 
 from redistill.records import Group
+from redistill.score.critic import critic
 from redistill.score.difficulty import difficulty
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
@@ -52,6 +53,7 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "difficulty": difficulty,
     "perplexity": perplexity,
     "process": process,
+    "critic": critic,
     "reward-model": reward_model,
     "reasonflux-targets": reasonflux_targets,
     "template-reward": template_reward,
