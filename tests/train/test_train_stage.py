@@ -12,6 +12,7 @@ from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.objectives import Losses, redi
+from redistill.train.rollout_supply import TIMES
 from redistill.train.stage import is_finished
 from redistill.train.stopping import Paused
 from redistill.train.trainer import Trainer, learning_rate
@@ -36,7 +37,7 @@ def weights(folder):
 
 def metrics(folder):
     lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second", *TIMES)} for line in lines]
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
