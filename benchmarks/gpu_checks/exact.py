@@ -20,7 +20,7 @@ from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_p
 from redistill.records import Pair
 from redistill.train.coefficients import step_loss
 from redistill.train.modifiers import MODIFIERS, adds_loss
-from redistill.train.objectives import OBJECTIVES, needs_pairs
+from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_scores, needs_teacher
 from redistill.train.step import Reference, backward_step, token_batch
 from redistill.train.token_batch import VALUES
 
@@ -140,7 +140,8 @@ def own_loss(objective: Any, rows: Any, logps: Tensor, reference: Reference | No
 
 
 def objectives(bench: Bench) -> Iterator[Row]:
-    """Every objective and every modifier, in fp32 and under bf16 autocast."""
+    """Every objective of log-probs and every modifier, in fp32 and under bf16 autocast. Objectives of scores want a score head,
+    and distill a teacher's distributions: these are other kernels, with tests of their own."""
     longest = 16 if bench.tiny else 200
     truth = truth_of(students.pairs(6, longest))
     rows, reference = encoded(truth.pairs, bench.work / "objective-pairs"), stored_reference(truth)
@@ -157,6 +158,8 @@ def objectives(bench: Bench) -> Iterator[Row]:
     behaviour = torch.cat(before).numpy()
     truths: dict[str, tuple[Any, Any, Sequence[Any], Tensor, dict[str, Tensor]]] = {}
     for name in OBJECTIVES:
+        if needs_scores(OBJECTIVES[name]) or needs_teacher(OBJECTIVES[name]):
+            continue
         if name in formulas.POLICY:
             loss = formulas.policy_loss(name, answers, advantages, before)
             truths[name] = (OBJECTIVES[name], own_rows, (), loss, truth.gradients(loss))

@@ -155,6 +155,7 @@ def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(her
     settings = [
         "corpus.sources=[{name: traces, path: rows.jsonl}]",
         "select.max_completion_tokens=20100",
+        "corpus.max_chars=3000000",
         "evaluate.benchmarks=[{name: own, file: own.jsonl}]",
         "diagnosis=null",
     ]

@@ -48,7 +48,6 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
         ({"engine": "vllm"}, r"own\.rollouts\.engine: there is no 'vllm'"),
         ({"engine": {"name": "openai", "base_url": URL}}, r"own\.rollouts\.engine \(openai\): .*refresh"),
         ({"engine": SERVER | {"refresh": "rsync"}}, r"own\.rollouts\.engine \(openai\): .*reload-folder"),
-        ({"engine": SERVER | {"refresh": "command"}}, r"`refresh: command` and `command` go together"),
         ({"engine": SERVER | {"refresh": "vllm-lora"}}, r"this stage has none; give it `lora`"),
         ({"importance_cap": 3.0}, r"own\.rollouts\.importance_cap: only a server's answers"),
         ({"behaviour": "server"}, r"own\.rollouts\.behaviour: only a server's answers"),

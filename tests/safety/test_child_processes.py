@@ -261,5 +261,4 @@ def test_python_is_started_in_one_place_only() -> None:
         "safety/limits.py": ({"os.fork"}, {"leave_folder"}),
         "tools/sweep/workers.py": ({"multiprocessing.get_context"}, {"spawning"}),
         "verify/pool.py": ({"subprocess.Popen"}, {"python_command"}),
-        "rollout/stage_engines.py": ({"subprocess.run"}, set()),  # the user's own command of `refresh: command`
     }

@@ -157,16 +157,6 @@ def test_prompts_too_long_for_the_server_are_counted_answers_without_tokens(tmp_
 # --- other ways of a refresh ------------------------------------------------------------------------------------------------
 
 
-def test_a_command_of_the_users_gets_the_folder_and_the_round(tmp_path, server):
-    words = ["sh", "-c", f"test -f {{folder}}/model.safetensors && echo {{round}} >> {tmp_path}/rounds"]
-    options = {"command": words}
-    stage(tmp_path / "a", grpo, served_job(server, "command", engine_options=options))
-    assert (tmp_path / "rounds").read_text() == "1\n2\n"
-    failing = {"command": ["sh", "-c", "echo no such host >&2; exit 3"]}
-    with pytest.raises(OperatorError, match="sh ended with 3: no such host"):
-        stage(tmp_path / "b", grpo, served_job(server, "command", engine_options=failing))
-
-
 def test_an_adapter_alone_is_handed_to_vllm_and_other_servers_get_all_merged(tmp_path, monkeypatch, server):
     posted = []
 
@@ -184,14 +174,9 @@ def test_an_adapter_alone_is_handed_to_vllm_and_other_servers_get_all_merged(tmp
     assert [line["importance_mean"] for line in metrics(tmp_path / "b")] == pytest.approx([1.0, 1.0], abs=1e-4)
 
 
-def test_options_that_do_not_fit_are_one_sentence():
-    for options, said in (
-        ({"refresh": "command"}, "go together"),
-        ({"refresh": "vllm-reload", "command": ["x"]}, "go together"),
-        ({"refresh": "vllm-lora"}, "give it `lora`"),
-    ):
-        with pytest.raises(OperatorError, match=said):
-            check_engine("openai", options, "train.own.rollouts.engine", lora=False)
+def test_an_adapter_of_a_stage_that_has_none_is_one_sentence():
+    with pytest.raises(OperatorError, match="give it `lora`"):
+        check_engine("openai", {"refresh": "vllm-lora"}, "train.own.rollouts.engine", lora=False)
     check_engine("openai", {"refresh": "vllm-lora"}, "w", lora=True)
 
 

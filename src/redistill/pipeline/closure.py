@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 PRESENTATION = (
     "redistill.errors",
     "redistill.config.drop_reasons",
+    "redistill.config.model_tables",
     "redistill.config.plugin_tables",
     "redistill.config.tables",
     "redistill.config.validation_messages",

@@ -198,7 +198,7 @@ def eval_config_of(plan: "Plan", name: str) -> EvalConfig:
 
 
 # How a server is reached, and what its folder is called: no part of a result.
-UNDECIDING = tuple(f"rollouts.engine.options.{option}" for option in (*TRANSPORT, "command"))
+UNDECIDING = tuple(f"rollouts.engine.options.{option}" for option in TRANSPORT)
 
 
 def key_settings(plan: "Plan", name: str) -> dict[str, Any]:

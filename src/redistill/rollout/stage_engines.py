@@ -9,7 +9,6 @@ How a server takes new weights is its own affair, so `refresh` names it:
     vllm-reload     POST /collective_rpc: reload_weights from the folder, then /reset_prefix_cache (VLLM_SERVER_DEV_MODE=1)
     vllm-lora       POST /v1/load_lora_adapter with the adapter alone (VLLM_ALLOW_RUNTIME_LORA_UPDATING=1); of stages with `lora`
     sglang-disk     POST /update_weights_from_disk
-    command         a command of the user's, with {folder} and {round} in it; then the server is waited for
     none            nothing: the server answers with weights of its own, which is said
 
 Sources: vLLM docs/features/sleep_mode.md, docs/features/lora.md and tests/model_executor/model_loader/test_reload.py; SGLang
@@ -19,8 +18,6 @@ docs/advanced_features/sglang_for_rl.md (November 2026).
 import copy
 import math
 import shutil
-import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,13 +27,13 @@ from pydantic import Field
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
-from redistill.io.client import Reply, Server, post, served_models
+from redistill.io.client import Reply, Server, post
 from redistill.io.progress import say
 from redistill.rollout.openai_engine import openai_engine
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, tell_nobody
 from redistill.rollout.transformers_engine import transformers_engine
 
-Refresh = Literal["reload-folder", "vllm-reload", "vllm-lora", "sglang-disk", "command", "none"]
+Refresh = Literal["reload-folder", "vllm-reload", "vllm-lora", "sglang-disk", "none"]
 ADAPTER = "redistill"  # the name under which a vLLM server knows the stage's adapter
 
 
@@ -61,7 +58,6 @@ def refreshed_server(
     base_url: BaseUrl,
     refresh: Refresh,
     model: str | None = None,
-    command: list[str] | None = None,
     token_ids: Literal["server", "encoded"] = "server",
     dtype: Literal["float32", "bfloat16"] = "float32",
     key_env: KeyEnv = KEY_ENV,
@@ -72,7 +68,6 @@ def refreshed_server(
     extra: Extra | None = None,
     _finished: Finished = tell_nobody,
     _weights: Path | None = None,
-    _round: int = 0,
 ) -> list[Sample]:
     """Sampling by a server at base_url that speaks OpenAI's dialect, after the student's weights have been given to it.
 
@@ -87,8 +82,7 @@ def refreshed_server(
     if refresh != "none":
         assert _weights is not None, "a server is given weights in a folder"
         _save(trained, tokenizer, _weights, dtype, adapter=refresh == "vllm-lora")
-        given = _Weights(_weights.resolve(), command or (), _round)
-        name = REFRESHES[refresh](server, given) or model
+        name = REFRESHES[refresh](server, _weights.resolve()) or model
     if token_ids == "encoded":  # the fields that ask for ids are refused by servers that do not know them
         sampling = replace(sampling, logprobs=False)
     prompts = _prompt_lengths(tokenizer, requests)
@@ -111,13 +105,7 @@ def refreshed_server(
 
 def check_engine(name: str, options: Mapping[str, Any], where: str, *, lora: bool) -> None:
     """OperatorError where a stage's engine and its options cannot work; costs nothing. lora: of the stage."""
-    refresh, command = options.get("refresh"), options.get("command")
-    if (refresh == "command") != bool(command):
-        raise OperatorError(
-            f"{where} ({name}): `refresh: command` and `command` go together: a list of words such as "
-            '["./restart.sh", "{folder}"], run before each round.'
-        )
-    if refresh == "vllm-lora" and not lora:
+    if options.get("refresh") == "vllm-lora" and not lora:
         raise OperatorError(
             f"{where} ({name}): vllm-lora hands over an adapter, and this stage has none; give it `lora`, or take vllm-reload."
         )
@@ -134,67 +122,37 @@ def say_what_none_means(stage: str) -> None:
 # --- giving weights to a server -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    """What a server is given: the folder of the student's weights, the user's command, the round (from 0)."""
-
-    folder: Path
-    command: Sequence[str]
-    round: int
+def _reload_folder(server: Server, folder: Path) -> str:
+    return str(folder)
 
 
-def _reload_folder(server: Server, given: _Weights) -> str:
-    return str(given.folder)
-
-
-def _vllm_reload(server: Server, given: _Weights) -> None:
+def _vllm_reload(server: Server, folder: Path) -> None:
     hint = "start vLLM with VLLM_SERVER_DEV_MODE=1, and let it see that folder"
-    post(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(given.folder)}}, hint)
+    post(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}, hint)
     post(server, "/reset_prefix_cache", {}, hint)
 
 
-def _vllm_lora(server: Server, given: _Weights) -> str:
+def _vllm_lora(server: Server, folder: Path) -> str:
     hint = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
-    body = {"lora_name": ADAPTER, "lora_path": str(given.folder), "load_inplace": True}
+    body = {"lora_name": ADAPTER, "lora_path": str(folder), "load_inplace": True}
     post(server, "load_lora_adapter", body, hint)
     return ADAPTER
 
 
-def _sglang_disk(server: Server, given: _Weights) -> None:
+def _sglang_disk(server: Server, folder: Path) -> None:
     hint = "see that it is SGLang and sees that folder"
-    said = post(server, "/update_weights_from_disk", {"model_path": str(given.folder), "flush_cache": True}, hint)
+    said = post(server, "/update_weights_from_disk", {"model_path": str(folder), "flush_cache": True}, hint)
     if not said.get("success", True):
         raise OperatorError(
             f"the server at {server.base_url} did not take the student's weights ({said.get('message')}); {hint}."
         )
 
 
-def _command(server: Server, given: _Weights) -> None:
-    words = [w.replace("{folder}", str(given.folder)).replace("{round}", str(given.round + 1)) for w in given.command]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=server.timeout_seconds)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise OperatorError(f"rollouts.engine.command: {words[0]} could not be run ({error}).") from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1][:300]
-        raise OperatorError(f"rollouts.engine.command: {words[0]} ended with {done.returncode}: {last}")
-    deadline = time.monotonic() + server.timeout_seconds
-    while True:
-        try:
-            served_models(server)
-            return
-        except OperatorError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-
-
-REFRESHES: dict[str, Callable[[Server, _Weights], str | None]] = {
+REFRESHES: dict[str, Callable[[Server, Path], str | None]] = {
     "reload-folder": _reload_folder,
     "vllm-reload": _vllm_reload,
     "vllm-lora": _vllm_lora,
     "sglang-disk": _sglang_disk,
-    "command": _command,
 }
 
 

@@ -128,7 +128,7 @@ def draw_round(
     flat = [request for requests in asked for request in requests]
     engine = config.engine
     if job.is_served:
-        engine = partial(engine, _weights=weights, _round=number)
+        engine = partial(engine, _weights=weights)
     samples = draw(
         engine, lambda: (model, tokenizer), flat, config.sampling, journal=journal if job.is_served else None, tell=tell
     )
