@@ -21,6 +21,7 @@ from redistill.records import Pair
 from redistill.train.coefficients import step_loss
 from redistill.train.modifiers import MODIFIERS, adds_loss
 from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_scores, needs_teacher
+from redistill.train.objectives.calling import inputs_of
 from redistill.train.step import Reference, backward_step, token_batch
 from redistill.train.token_batch import VALUES
 
@@ -139,6 +140,11 @@ def own_loss(objective: Any, rows: Any, logps: Tensor, reference: Reference | No
     return step_loss(objective, (), dataclasses.replace(batch, logps=logps))
 
 
+def asks_a_critic(modifier: Any) -> bool:
+    """True of a modifier that weighs tokens by the scores of a trained critic, which is not at hand here."""
+    return "critic_scores" in inputs_of(modifier)
+
+
 def objectives(bench: Bench) -> Iterator[Row]:
     """Every objective of log-probs and every modifier, in fp32 and under bf16 autocast. Objectives of scores want a score head,
     and distill a teacher's distributions: these are other kernels, with tests of their own."""
@@ -180,7 +186,7 @@ def objectives(bench: Bench) -> Iterator[Row]:
             truths[name] = (OBJECTIVES[name], used, (), loss, truth.gradients(loss))
             yield holds(f"{name}: second formula", True, "none", "held against its own function in fp64")
     for under in UNDER_MODIFIERS:
-        of_pairs = [n for n, m in MODIFIERS.items() if needs_pairs(m) or not adds_loss(m)]
+        of_pairs = [n for n, m in MODIFIERS.items() if (needs_pairs(m) or not adds_loss(m)) and not asks_a_critic(m)]
         for chosen in [*([name] for name in of_pairs), of_pairs]:
             if any(name not in formulas.MODIFIERS for name in chosen):
                 yield holds(f"{under} with {chosen[0]}", False, "no second formula", "one in gpu_checks/formulas.py")
