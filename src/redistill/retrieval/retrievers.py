@@ -153,9 +153,9 @@ def http(
     return search
 
 
-def own(query: str, k: int) -> list[str]:
-    """The shape that a search of a user's own has."""
-    raise NotImplementedError
+def finds_nothing(query: str, k: int) -> list[str]:
+    """A search without documents: it shows the arguments and the result that a user's own search must have."""
+    return []
 
 
 RETRIEVERS: dict[str, Callable[..., Search]] = {
@@ -175,7 +175,7 @@ def bind_retriever(retriever: str | Mapping[str, Any], where: str) -> partial[Se
     if is_own(plugin.name):
         if plugin.options:
             raise OperatorError(f"{where}.retriever: {plugin.name} takes a query and k, and no options.")
-        return partial(find_own(plugin.name, {"search": own}, f"{where}.retriever"))
+        return partial(find_own(plugin.name, {"search": finds_nothing}, f"{where}.retriever"))
     bound = bind(RETRIEVERS, plugin, f"{where}.retriever")
     needed = {"bm25": ("bm25s", "Stemmer"), "dense": ("faiss", str(bound.keywords.get("library", "model2vec")).replace("-", "_"))}  # fmt: skip
     for package in needed.get(plugin.name, ()):
