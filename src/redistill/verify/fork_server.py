@@ -224,8 +224,8 @@ class _Forks:
     def serve(self) -> None:
         """Until the last caller has ended, or the first says that it ends."""
         while self._door is not None or self._callers:
-            sockets = [*self._callers, *([self._door] if self._door is not None else [])]
-            ready = select.select([self._woken, *sockets], [], [])[0]
+            listened: list[Any] = [self._woken, *self._callers, *([self._door] if self._door is not None else [])]
+            ready = select.select(listened, [], [])[0]
             if self._woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._woken, 4096)
