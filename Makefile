@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKED ?=
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: docs quickstart test test-offline soak gpu check audit lock install clean
+.PHONY: docs quickstart test recipes test-offline soak mutants gpu check audit lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run quickstart
@@ -13,14 +13,24 @@ quickstart: $(VENV)/.core
 test: $(VENV)/.dev
 	$(PYTEST)
 
+# The recipes that ship, each in small from its first stage to its last, and the notebook: what `make test` leaves out.
+recipes: $(VENV)/.dev
+	$(PYTEST) -m recipes
+
 # The whole suite in a network namespace that holds loopback and nothing else.
 test-offline: $(VENV)/.dev
-	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(PYTEST)
+	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(PYTEST) -m "not soak"
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
 	SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
+	$(BIN)/python -m pytest -m soak
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/io/test_fuzz_records.py tests/config/test_recipe_fuzz.py
+
+# Is a line that decides something tested? Each mutant of a file must fail in the tests that mirror it: tests/mutants.py.
+# FILES="verify/policy.py evaluate/scores.py": only these.
+mutants: $(VENV)/.dev
+	$(BIN)/python tests/mutants.py $(FILES)
 
 # Everything that only a GPU can show, in 8 minutes, without a network: benchmarks/README.md. FLAGS=--tiny: tiny shapes, on a CPU too.
 # With .venv where it is there, else with a PYTHON that holds the dependencies already; installs nothing.

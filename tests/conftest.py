@@ -1,8 +1,46 @@
-"""One thread for every test: the models are tiny, and OpenMP threads that wait for a busy core slow a test tenfold."""
+"""What holds for every test: one thread, temporary files that vanish, and which tests wait for `make recipes` and `make soak`.
+
+One thread: the models are tiny, and OpenMP threads that wait for a busy core slow a test tenfold.
+"""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 # Ray reads this when it is imported: 127.0.0.1 stays 127.0.0.1. It would else be replaced by the machine's outer address,
 # which a sandbox may not answer.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+# Marks of tests that `make test` leaves out; .ci/run runs `make recipes` too.
+LATER = {"recipes": "make recipes", "soak": "make soak"}
+SCRATCH = "REDISTILL_TESTS_SCRATCH"
+
+
+def pytest_configure(config):
+    """Give every process of this session a temporary folder of its own: torchrun's logs and whatever a process that was
+    killed had begun lie there, and leave with it. pytest's own folders stay where they are, with the last three sessions."""
+    if SCRATCH in os.environ:  # a worker of xdist, or pytest within a test: the session that made it removes it
+        return
+    usual = tempfile.gettempdir()
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)
+    os.environ.setdefault("RAY_TMPDIR", usual)  # Ray puts sockets there, whose paths must be short
+    config.scratch = os.environ[SCRATCH] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="tests-")
+    tempfile.tempdir = None  # looked up again
+
+
+def pytest_unconfigure(config):
+    if scratch := getattr(config, "scratch", None):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the marked ones out, unless -m asks for them, or a file is named on the command line."""
+    if config.option.markexpr:
+        return
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    later = [item for item in items if item.path not in named and any(map(item.get_closest_marker, LATER))]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]

@@ -120,6 +120,17 @@ def warm_keys() -> None:
     code_of([*made, *members, stages.EvalConfig, stages.dev_probe, stages.WORKER])
 
 
+def warm_verifiers() -> None:
+    """Start the server that forks verifier workers, with sympy loaded; the children's workers come from it."""
+    from redistill.records import make_problem, make_trace
+    from redistill.verify import VerifierPool, cascade
+
+    problem = make_problem("1+1=", answer="2")
+    with VerifierPool({"cascade": cascade}, workers=1, timeout_seconds=60, memory_mb=2048) as pool:
+        (verdicts,) = pool.judge([(problem, make_trace(problem.id, "\\boxed{2}"))])
+    assert verdicts["cascade"].outcome == "correct"
+
+
 def serve() -> None:
     """Answer commands until stdin ends."""
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
@@ -127,6 +138,7 @@ def serve() -> None:
     for module in ("redistill.pipeline.run", *transformers, "pandas"):
         importlib.import_module(module)
     warm_keys()
+    warm_verifiers()
     gc.collect()
     gc.freeze()  # the children's collections pass over all this
     for line in sys.stdin:

@@ -9,6 +9,8 @@ from redistill.config.parsing import parse_recipe
 from redistill.config.yaml_text import SHIPPED
 from redistill.pipeline.run import run
 
+pytestmark = pytest.mark.recipes
+
 PROCESSBENCH = [
     {"id": "toy-0", "problem": "1+1+1=", "steps": ["1+1=2;", "2+1=3;"], "final_answer_correct": True, "label": -1},
     {"id": "toy-1", "problem": "1+1+2=", "steps": ["1+1=3;", "3+2=5;"], "final_answer_correct": False, "label": 0},

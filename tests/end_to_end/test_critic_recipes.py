@@ -12,6 +12,8 @@ from redistill.config.yaml_text import SHIPPED
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.run import run
 
+pytestmark = pytest.mark.recipes
+
 STUDENT = {
     "from_config": {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
                     "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128},

@@ -109,6 +109,7 @@ def test_the_source_of_the_page_passes_the_test_of_the_page(pieces, monkeypatch,
     scope["test_attempts_become_traces_without_labels"](tmp_path)
 
 
+@pytest.mark.recipes
 def test_the_notebook_runs_from_its_first_cell_to_its_last(capsys):
     notebook = json.loads(NOTEBOOK.read_text("utf-8"))
     assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])

@@ -56,6 +56,7 @@ def rows_of(checks, folder, section, **more):
     return {row.what: row for row in used.table.rows}
 
 
+@pytest.mark.recipes  # a minute: every section
 def test_the_command_ends_with_every_check_passed_and_writes_its_table(tmp_path):
     done = subprocess.run(
         [sys.executable, str(COMMAND), "--tiny", "--seconds", "1100", "--out", str(tmp_path)],

@@ -60,6 +60,7 @@ def openr1_row(i: int) -> dict:
     }
 
 
+@pytest.mark.recipes
 def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(openr1_row(i)) + "\n" for i in range(40)))
     model = student(tmp_path / "qwen", "qwen2", context=256)
@@ -97,6 +98,7 @@ def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
     assert (run / "report.html").exists()
 
 
+@pytest.mark.recipes
 def test_the_gsm8k_recipe_runs_on_a_tiny_chat_model(tmp_path, tool):
     with gzip.open(tmp_path / "traces.jsonl.gz", "wt") as file:
         for i in range(30):

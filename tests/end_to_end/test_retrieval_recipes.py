@@ -12,6 +12,8 @@ from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE
 
+pytestmark = pytest.mark.recipes
+
 
 def miniature(folder="made:catalogue"):
     tree = yaml.safe_load((SHIPPED / "rec-r1-catalogue.yaml").read_text())

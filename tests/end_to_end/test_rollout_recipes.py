@@ -12,6 +12,8 @@ from redistill.errors import OperatorError
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE
 
+pytestmark = pytest.mark.recipes
+
 RECIPES = ("grpo-quickstart", "rejection-sampling", "on-policy-redi", "on-policy-distillation", "offline-distillation")
 
 

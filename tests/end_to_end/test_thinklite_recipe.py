@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from redistill.config.parsing import parse_recipe
@@ -10,6 +11,8 @@ from redistill.config.yaml_text import SHIPPED
 from redistill.io.parquet import read_records
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE
+
+pytestmark = pytest.mark.recipes
 
 
 def tree_of(name, problems):

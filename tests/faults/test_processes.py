@@ -8,7 +8,6 @@ cut or empty answers and its end (test_client.py).
 import functools
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ class Stillborn:
     """The first `count` workers are killed as soon as they are started."""
 
     def __init__(self, count: int) -> None:
-        self.left, self.real = count, subprocess.Popen
+        self.left, self.real = count, pool_module.start_worker
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         process = self.real(*arguments, **named)
@@ -66,10 +65,10 @@ class Stillborn:
 
 
 def test_a_worker_killed_at_its_start_is_replaced_and_a_third_in_a_row_is_one_sentence(monkeypatch: Any) -> None:
-    monkeypatch.setattr(pool_module.subprocess, "Popen", Stillborn(2))
+    monkeypatch.setattr(pool_module, "start_worker", Stillborn(2))
     with VerifierPool(EXACT, workers=1, timeout_seconds=60, memory_mb=1024) as pool:
         assert [v["exact"].outcome for v in pool.judge(items(3))] == [Outcome.correct] * 3
-    monkeypatch.setattr(pool_module.subprocess, "Popen", Stillborn(3))
+    monkeypatch.setattr(pool_module, "start_worker", Stillborn(3))
     said = r"^verify: its worker processes were killed 3 times at their start \(by signal 9; .* what is finished is kept\.$"
     with (
         VerifierPool(EXACT, workers=1, timeout_seconds=60, memory_mb=1024) as pool,
@@ -84,9 +83,9 @@ def test_a_worker_killed_at_its_start_is_replaced_and_a_third_in_a_row_is_one_se
 def test_a_server_that_never_answers_is_one_sentence(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     asked = [Ask("completions", {"model": "m", "prompt": "p", "seed": seed, "max_tokens": 4}) for seed in range(5)]
-    said = r"gives no usable answer to any of 5 requests \(no answer within 0\.2 seconds after 2 tries\); see that it is well"
+    said = r"gives no usable answer to any of 5 requests \(no answer within 1\.5 seconds after 2 tries\); see that it is well"
     with scripted_server(tmp_path, fail="hang") as server, pytest.raises(OperatorError, match=said):
-        ask(Server(server.base_url, retries=1, timeout_seconds=0.2), asked, kept=Kept())
+        ask(Server(server.base_url, retries=1, timeout_seconds=1.5), asked, kept=Kept())
 
 
 def test_a_servers_date_to_come_back_is_read_by_its_own_clock() -> None:

@@ -260,5 +260,5 @@ def test_python_is_started_in_one_place_only() -> None:
         "safety/child_processes.py": (set(), set()),
         "safety/limits.py": ({"os.fork"}, {"leave_folder"}),
         "tools/sweep/workers.py": ({"multiprocessing.get_context"}, {"spawning"}),
-        "verify/pool.py": ({"subprocess.Popen"}, {"python_command"}),
+        "verify/fork_server.py": ({"subprocess.Popen", "os.fork"}, {"python_command"}),
     }

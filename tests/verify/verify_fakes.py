@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -47,3 +48,8 @@ def fake(problem: Problem, trace: Trace, *, echo: str = "") -> Verdict:
 def other(problem: Problem, trace: Trace) -> Verdict:
     """A second verifier, always of another opinion."""
     return Verdict(Outcome.incorrect, trace.completion[:10])
+
+
+def has(problem: Problem, trace: Trace) -> Verdict:
+    """Whether the worker has the module that the completion names."""
+    return Verdict(Outcome.correct, str(trace.completion in sys.modules))

@@ -19,8 +19,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import gammaincinv, stdtrit
 
 from redistill.errors import OperatorError
 
@@ -72,6 +70,8 @@ def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> 
     if n < 2:
         return mean, None
     deviation = max(math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)), step / 2)
+    from scipy.special import stdtrit  # scipy takes .3 seconds to import
+
     half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n)
     return mean, [max(lowest, mean - half), min(1.0, mean + half)]
 
@@ -115,6 +115,8 @@ def _wilson(values: np.ndarray, end: float, sign: int) -> float:
     distance = abs(end - mean)
     few = size * distance  # successes, or failures where the limit points to 1
     if 0 < few < 2:
+        from scipy.special import gammaincinv
+
         poisson = float(gammaincinv(few, 0.05)) / size
         share = min(1.0, 2 - few)
         limit = end - sign * (share * min(poisson, abs(end - limit)) + (1 - share) * abs(end - limit))
@@ -138,5 +140,7 @@ def _tango_upper(differences: np.ndarray) -> float:
         share_worse = (root - b) / (4 * size)
         variance = size * (2 * share_worse + difference * (1 - difference))
         return (better - worse - size * difference) / math.sqrt(max(variance, 1e-300)) + _Z
+
+    from scipy.optimize import brentq
 
     return float(brentq(score_statistic, max(estimate, -1 + _EDGE) + _EDGE, 1 - _EDGE, xtol=1e-10))

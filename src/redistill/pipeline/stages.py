@@ -60,7 +60,7 @@ from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify
 # Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
 # short may go on with others, and one that is finished stays so.
 ROUNDING = ("tokens_per_micro_batch", "gradient_checkpointing", "distributed", "offload_optimizer", "memory_gib")
-WORKER = "redistill.verify.worker"  # started with `python -m`, so no import leads to it
+WORKER = "redistill.verify.fork_server"  # the entry point of a process: no import leads to its `main`
 
 
 def stages_of(plan: Plan) -> list[Stage]:

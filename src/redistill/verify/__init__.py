@@ -17,7 +17,7 @@ from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_
 from redistill.verify.gold import GOLD, answer_type, as_ungradable, check_gold
 from redistill.verify.judge import Judge, llm
 from redistill.verify.judging import RULES_VERSION, gold_answer
-from redistill.verify.mathlib import MATH_VERIFY_VERSION, compare_math_verify, math_verify
+from redistill.verify.math_verify import MATH_VERIFY_VERSION, compare_math_verify, math_verify
 from redistill.verify.policy import check_policy, combine, verify_group
 from redistill.verify.pool import OUT_OF_TIME, VerifierPool
 from redistill.verify.reasoning_gym import check_installed, reasoning_gym

@@ -16,10 +16,6 @@ from fractions import Fraction
 from functools import lru_cache, partial
 from typing import Any
 
-import sympy
-from sympy.core.relational import Relational
-from sympy.logic.boolalg import Boolean
-
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
 from redistill.verify.congruences import compare_congruences
@@ -37,7 +33,7 @@ from redistill.verify.judging import (
     gold_answer,
     judge,
 )
-from redistill.verify.mathlib import MATH_VERIFY_VERSION, SYMPY_ERRORS, library_equal, read_maths, value_of
+from redistill.verify.math_verify import MATH_VERIFY_VERSION
 from redistill.verify.notation import MAX_NOTED
 from redistill.verify.number_rows import compare_number_rows
 from redistill.verify.prose import maths_in_prose
@@ -257,13 +253,15 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         return Outcome.disagree, "different_kinds"
     if _NEVER_TRUSTED.search(_SUBSCRIPT.sub("", f"{gold} ; {answer}")):
         return Outcome.ungradable, "gold_unreadable" if ours is None else "answer_unreadable"
+    from redistill.verify.mathlib import SYMPY_ERRORS, equal_in_some_order, read_maths, value_of
+
     gold_value, answer_value = read_maths(gold, answer, ignore_case=ignore_case)
     if gold_value is None:
         return Outcome.ungradable, "gold_unreadable"
     if answer_value is None:
         return Outcome.ungradable, "answer_unreadable"
     try:
-        equal = library_equal(gold_value, answer_value) or _equal_other_way(gold_value, answer_value)
+        equal = equal_in_some_order(gold_value, answer_value)
     except SYMPY_ERRORS:
         return Outcome.ungradable, "not_comparable"
     if not equal:
@@ -288,17 +286,6 @@ _SUBSCRIPT = re.compile(r"_\s*\{[^{}]*\}")
 def _in_degrees(formula: Formula) -> Formula:
     """Outside of trigonometric functions a degree sign is the unit of the whole."""
     return replace(formula, doubts=formula.doubts - {"degrees"}) if "degrees" in formula.doubts else formula
-
-
-def _equal_other_way(gold: Any, answer: Any) -> bool:
-    """The library with the sides exchanged: sound for a relation against a set, where it knows one order only."""
-    sets = (sympy.Set, Relational, Boolean)
-    return (
-        isinstance(gold, sets)
-        and isinstance(answer, sets)
-        and type(gold) is not type(answer)
-        and library_equal(answer, gold)
-    )
 
 
 # Traces of one problem often say the same: within a process each pair of answers is compared once.

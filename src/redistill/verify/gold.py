@@ -17,7 +17,6 @@ from redistill.verify.evaluation import value_of as formula_value
 from redistill.verify.exact import compare_based, compare_clock
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
-from redistill.verify.mathlib import read_maths, value_of
 from redistill.verify.number_rows import number_rows
 from redistill.verify.reading import (
     brackets,
@@ -136,6 +135,8 @@ def readable(gold: str, depth: int = 0) -> bool:
     for structure in (compare_named, compare_matrices, compare_lists):
         if finding := structure(text, text, compare):
             return finding[0] == Outcome.correct
+    from redistill.verify.mathlib import read_maths, value_of
+
     rest, _ = split_unit(text, known=True)
     value = read_maths(rest, rest, ignore_case=True)[0]
     value_of(value)  # a tower of powers ends here, by the pool's clock, and not once for every trace

@@ -1,4 +1,6 @@
-"""`math-verify`, the library alone, and what the cascade needs of it and of sympy. Only ever run in a pool's worker.
+"""What the verifiers `math-verify` and `cascade` need of the library of that name and of sympy. Only ever run in a pool's worker.
+
+The two libraries take half a second to import, so this module is imported by functions, when they first need it.
 
 math-verify 0.9.0, as met here:
 * gold goes first, the comparison is not symmetric (a relation against a set works one way only);
@@ -12,9 +14,8 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 import sympy
@@ -24,17 +25,14 @@ from mpmath.libmp import NoConvergence
 from sympy.core import random as sympy_random
 from sympy.core.function import AppliedUndef
 from sympy.core.relational import Relational
+from sympy.logic.boolalg import Boolean
 from sympy.polys.polyerrors import BasePolynomialError
 
-from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.answers import Anchor
+from redistill.records import Outcome
 from redistill.verify.formula import read_formula
-from redistill.verify.judging import Finding, Reading, different, judge
+from redistill.verify.judging import Finding, Reading, different
 from redistill.verify.reading import clean
 
-MATH_VERIFY_VERSION = "math-verify {}, latex2sympy2-extended {}, sympy {}".format(
-    *(version(name) for name in ("math-verify", "latex2sympy2_extended", "sympy"))
-)
 DIGITS = 30  # evaluated; far more than any tolerance here
 # What sympy raises on objects that it cannot compare; each means "not comparable", never "different".
 SYMPY_ERRORS = (
@@ -78,14 +76,23 @@ def library_equal(gold: Any, answer: Any) -> bool:
         return bool(verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None))
 
 
-def compare_math_verify(gold: str, answer: str) -> Finding:
+def equal_in_some_order(gold: Any, answer: Any) -> bool:
+    """`library_equal`, also with the sides exchanged for a relation against a set, where the library knows one order only."""
+    if library_equal(gold, answer):
+        return True
+    sets = (sympy.Set, Relational, Boolean)
+    exchanged = isinstance(gold, sets) and isinstance(answer, sets) and type(gold) is not type(answer)
+    return exchanged and library_equal(answer, gold)
+
+
+def compare_by_library(gold: str, answer: str) -> Finding:
     """The library's own reading and comparison of two answers. What it cannot read at all is undecided, and so is what
     ran out of memory or stack (MemoryError, RecursionError: the pool's worker makes `timeout` of them)."""
     with exhaustion_noticed():
-        return _compare_math_verify(gold, answer)
+        return _compare(gold, answer)
 
 
-def _compare_math_verify(gold: str, answer: str) -> Finding:
+def _compare(gold: str, answer: str) -> Finding:
     configs = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
     gold_values = parse(_boxed(gold), configs, parsing_timeout=None)
     answer_values = parse(_boxed(answer), configs, parsing_timeout=None)
@@ -101,14 +108,6 @@ def _compare_math_verify(gold: str, answer: str) -> Finding:
 
 def _boxed(answer: str) -> str:
     return answer if "\\boxed" in answer else f"\\boxed{{{answer.strip().strip('$')}}}"
-
-
-def math_verify(problem: Problem, trace: Trace, *, anchors: Sequence[Anchor] | None = None) -> Verdict:
-    """Hugging Face's math-verify by itself on the anchored answer (github.com/huggingface/Math-Verify)."""
-    return judge(
-        problem, trace, compare_math_verify,
-        verifier="math-verify", verifier_version=MATH_VERIFY_VERSION, anchors=anchors,
-    )  # fmt: skip
 
 
 # --- for the cascade ---------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ One unit of work is one verifier on one trace. Units travel in batches and verdi
 worker counts its units in a file, so the pool always knows which one it is at. A unit that computes too long, outlives
 the wall clock, or whose worker dies, gets Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
 more in a fresh one, so that what came before it has no say; so is one that outlived the wall clock, for a machine that was
-suspended, or a process that was stopped, says nothing about an answer. Workers are fresh interpreters (nothing of the caller's memory,
-no torch) with one hash seed, so results depend neither on their number nor on the order of the work.
+suspended, or a process that was stopped, says nothing about an answer. Workers are forked from a fresh interpreter (nothing of the caller's memory,
+no torch; see fork_server.py) with one hash seed, so results depend neither on their number nor on the order of the work.
 
 Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can sit in one
 multiplication for hours.
@@ -21,7 +21,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,9 +31,11 @@ from typing import IO, Any
 from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.safety.child_processes import python_command, safe_environment
+from redistill.verify.exact import choice, exact
+from redistill.verify.fork_server import WorkerProcess, start_worker
 from redistill.verify.judging import WALL_PER_CPU
-from redistill.verify.retrieval import ready
+from redistill.verify.retrieval import ready, retrieval
+from redistill.verify.verdict_line import verdict_line
 
 BATCH_UNITS = 32  # enough to hide the pipe's latency behind a millisecond of work a unit
 BATCH_CHARS = 2_000_000
@@ -42,6 +43,8 @@ AHEAD_BATCHES = 4  # batches a worker may be ahead of the consumer: bounds the m
 RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only grow
 MAX_STILLBORN = 3  # workers killed before they were ready, with none that got ready in between
 OUT_OF_TIME = ("cpu_time", "wall_clock")  # reasons of Outcome.timeout
+# Verifiers that never compare by sympy or math-verify, whose import takes half a second; what is not known may.
+WITHOUT_MATHS = (exact, choice, retrieval, verdict_line)
 START_SECONDS = 600.0  # importing sympy where far more processes than cores want to run; a dead worker is seen at once
 
 
@@ -62,7 +65,7 @@ class _Unit:
 class _Worker:
     """A process, our end of its socket, the file in which it counts, and the units it has still to answer, oldest first."""
 
-    process: subprocess.Popen[bytes]
+    process: WorkerProcess
     connection: Connection
     counter: IO[bytes]
     deadline: float
@@ -83,6 +86,7 @@ class VerifierPool:
         self, verifiers: Mapping[str, Callable[..., Verdict]], *, workers: int, timeout_seconds: float, memory_mb: int
     ) -> None:
         self._verifiers = {name: ready(verifier) for name, verifier in verifiers.items()}
+        self._maths = any(getattr(v, "func", v) not in WITHOUT_MATHS for v in self._verifiers.values())
         self._size = max(1, workers)
         self._timeout_seconds = timeout_seconds
         self._wall_seconds = WALL_PER_CPU * timeout_seconds
@@ -145,15 +149,8 @@ class VerifierPool:
 
     def _start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        # One hash seed, so that sympy orders sets alike; and one thread for any numerical library, whose thread stacks
-        # count against the address space.
-        environment = safe_environment(os.environ)
-        environment |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         counter = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its worker, in _end
-        process = subprocess.Popen(
-            python_command("redistill.verify.worker", str(theirs.fileno()), str(counter.fileno())),
-            pass_fds=[theirs.fileno(), counter.fileno()], env=environment,
-        )  # fmt: skip
+        process = start_worker(theirs.fileno(), counter.fileno(), maths=self._maths)
         theirs.close()
         self._workers.append(_Worker(process, ours, counter, time.monotonic() + START_SECONDS))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead already: _gather sees the end of file

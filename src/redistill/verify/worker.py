@@ -1,6 +1,6 @@
-"""The process in which untrusted maths is verified: started by pool.py, limited by the kernel, killed when it hangs.
+"""The process in which untrusted maths is verified: forked by fork_server.py, limited by the kernel, killed when it hangs.
 
-    python_command("redistill.verify.worker", FD, FILE)    FD is our end of the pool's socket, FILE a file that we count in
+    serve(pool, counter)        pool: our end of the pool's socket; counter: the descriptor of a file that we count in
 
 Protocol, pickled by multiprocessing.connection:
     pool -> worker   ({name: verifier}, timeout_seconds, memory_mb), once
@@ -22,7 +22,6 @@ times that, is for one that waits and does not compute.
 The worker ends when its pool does: it reads end-of-file, and while it computes, that timer ends it.
 """
 
-import contextlib
 import dataclasses
 import os
 import resource
@@ -61,8 +60,6 @@ def serve(pool: Connection, counter: int) -> None:
     for timer in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(timer, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the pool, which then closes its end
-    if mathlib := sys.modules.get("redistill.verify.mathlib"):  # some verifier needs it
-        mathlib.warm_up()  # its parser builds tables at its first use: not on the clock of the first answer
     if search := sys.modules.get("redistill.verify.retrieval"):
         try:
             search.warm_up(table.values())
@@ -96,18 +93,14 @@ def serve(pool: Connection, counter: int) -> None:
             pool.send(answers)
 
 
+def load_maths() -> None:
+    """Import what compares maths and do one comparison, whose parser builds tables: not on the clock of the first answer."""
+    from redistill.verify.mathlib import warm_up
+
+    warm_up()
+
+
 def _stop_clocks() -> None:
     """No limit runs while the worker waits for the pool."""
     for clock in (signal.ITIMER_PROF, signal.ITIMER_REAL):
         signal.setitimer(clock, 0)
-
-
-def main() -> None:
-    """Serve on the socket named on the command line; stray prints of libraries go nowhere."""
-    descriptor, counter = int(sys.argv[1]), int(sys.argv[2])
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    # The pool is gone: nobody is left to tell.
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(descriptor) as pool:
-        serve(pool, counter)
