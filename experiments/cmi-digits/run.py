@@ -11,6 +11,7 @@ import statistics
 from pathlib import Path
 
 import yaml
+
 from redistill import api
 from redistill.datafree.settings import RECIPES
 from redistill.evaluate.intervals import mean_interval
@@ -53,7 +54,11 @@ def spread(values: list[float], digits: int) -> str:
 def table(out: Path) -> str:
     lines = []
     for name in SETS:
-        runs = [read_json(out / f"{name}-{seed}" / "datafree.json") for seed in SEEDS if (out / f"{name}-{seed}" / "datafree.json").exists()]
+        runs = [
+            read_json(out / f"{name}-{seed}" / "datafree.json")
+            for seed in SEEDS
+            if (out / f"{name}-{seed}" / "datafree.json").exists()
+        ]
         if not runs:
             continue
         teacher = [found["teacher"]["accuracy"] for found in runs]

@@ -111,7 +111,9 @@ class ArmRun:
         self._finish()
 
     def _invert(self, number: int) -> None:
-        before = 0 if self.arm.mode == "from-scratch" else self.arm.synthesis.batches  # made while there is nobody to oppose
+        before = (
+            0 if self.arm.mode == "from-scratch" else self.arm.synthesis.batches
+        )  # made while there is nobody to oppose
         opposed = number >= before
         self.student.eval()
         made = invert(
@@ -128,7 +130,9 @@ class ArmRun:
         pixels = torch.cat(self.pool).to(self.device)
         loss = distill_epoch(self.student, self.teacher, pixels, self.arm.distill, self.optimizer, number)
         if not math.isfinite(loss):
-            raise OperatorError(f"arm {self.folder.name}: the student's loss is not finite; lower distill.learning_rate.")
+            raise OperatorError(
+                f"arm {self.folder.name}: the student's loss is not finite; lower distill.learning_rate."
+            )
         self.history.append({"unit": "distill", "number": number, "images": len(pixels), "loss": loss})
 
     def _take(self, pixels: Tensor, labels: Tensor, local: Tensor, global_: Tensor) -> None:

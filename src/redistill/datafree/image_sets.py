@@ -1,9 +1,9 @@
 """Real images: to score students, to train a teacher that is not there yet, and for the arm on real data. Never for inversion.
 
-    data: digits                                          scikit-learn's 1,797 digits of 8 x 8 pixels
-    data: {name: image-folder, path: Greek, invert: true}  a folder per class, with image files
-    data: {name: npz, path: mine.npz}                     arrays `images` (uint8) and `labels`
-    data: {name: cifar-binary, path: cifar-10-batches-bin}
+data: digits                                          scikit-learn's 1,797 digits of 8 x 8 pixels
+data: {name: image-folder, path: Greek, invert: true}  a folder per class, with image files
+data: {name: npz, path: mine.npz}                     arrays `images` (uint8) and `labels`
+data: {name: cifar-binary, path: cifar-10-batches-bin}
 """
 
 from collections.abc import Callable
@@ -62,11 +62,20 @@ def image_folder(
     """
     root = Path(path)
     classes = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    files = [(file, label) for label, place in enumerate(classes) for file in sorted(place.iterdir()) if file.suffix.lower() in SUFFIXES]
+    files = [
+        (file, label)
+        for label, place in enumerate(classes)
+        for file in sorted(place.iterdir())
+        if file.suffix.lower() in SUFFIXES
+    ]
     if not files:
-        raise OperatorError(f"data image-folder: {root} has no folders with images ({', '.join(SUFFIXES)}), one folder per class.")
+        raise OperatorError(
+            f"data image-folder: {root} has no folders with images ({', '.join(SUFFIXES)}), one folder per class."
+        )
     if len(files) * images.channels * images.size**2 * 4 > MAX_BYTES:
-        raise OperatorError(f"data image-folder: {len(files):,} images of this size are over 2 GiB; name a smaller folder.")
+        raise OperatorError(
+            f"data image-folder: {len(files):,} images of this size are over 2 GiB; name a smaller folder."
+        )
     pixels = np.stack([_decoded(file, images) for file, _ in files])
     found = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     labels = torch.tensor([label for _, label in files])
@@ -80,7 +89,9 @@ def _decoded(file: Path, images: ImageSettings) -> np.ndarray:
     try:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise OperatorError(f"{file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller.")
+                raise OperatorError(
+                    f"{file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller."
+                )
             grey = images.channels == 1
             resized = image.convert("L" if grey else "RGB").resize((images.size, images.size), Image.Resampling.BOX)
             return np.asarray(resized, dtype=np.uint8).reshape(images.size, images.size, images.channels)
@@ -99,7 +110,9 @@ def npz(images: ImageSettings, *, path: str, test_share: float = 0.25, split_see
         found = _npz_part(arrays, "", images, path)
         tested = _npz_part(arrays, "test_", images, path) if "test_images" in arrays else None
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise OperatorError(f"data npz: {path} cannot be read ({error}); it needs `images` (uint8) and `labels`.") from error
+        raise OperatorError(
+            f"data npz: {path} cannot be read ({error}); it needs `images` (uint8) and `labels`."
+        ) from error
     return ImageSet(found, tested) if tested is not None else split(found, test_share, split_seed)
 
 
@@ -119,7 +132,9 @@ def cifar_binary(images: ImageSettings, *, path: str) -> ImageSet:
         for name in names:
             file = Path(path) / name
             if not file.is_file() or file.stat().st_size % CIFAR_ROW or file.stat().st_size > MAX_BYTES:
-                raise OperatorError(f"data cifar-binary: {file} is not a file of CIFAR-10's binary version; unpack cifar-10-binary.tar.gz there.")
+                raise OperatorError(
+                    f"data cifar-binary: {file} is not a file of CIFAR-10's binary version; unpack cifar-10-binary.tar.gz there."
+                )
             rows.append(np.fromfile(file, dtype=np.uint8).reshape(-1, CIFAR_ROW))
         table = np.concatenate(rows)
         pixels = torch.from_numpy(table[:, 1:].reshape(-1, 3, 32, 32)).float() / 255
@@ -130,11 +145,15 @@ def cifar_binary(images: ImageSettings, *, path: str) -> ImageSet:
 def _fitting(pixels: Tensor, labels: Tensor, images: ImageSettings, where: str) -> Images:
     """Images as the recipe says they are, resized where they are of another size. OperatorError where they cannot be."""
     if pixels.shape[1] != images.channels:
-        raise OperatorError(f"data: {where} has images of {pixels.shape[1]} channels; write images: {{channels: {pixels.shape[1]}}}.")
+        raise OperatorError(
+            f"data: {where} has images of {pixels.shape[1]} channels; write images: {{channels: {pixels.shape[1]}}}."
+        )
     if not len(labels) or len(labels) != len(pixels):
         raise OperatorError(f"data: {where} has {len(pixels):,} images and {len(labels):,} labels.")
     if int(labels.min()) < 0 or int(labels.max()) >= images.classes:
-        raise OperatorError(f"data: {where} has labels {int(labels.min())} to {int(labels.max())}; images.classes is {images.classes}.")
+        raise OperatorError(
+            f"data: {where} has labels {int(labels.min())} to {int(labels.max())}; images.classes is {images.classes}."
+        )
     if tuple(pixels.shape[2:]) != (images.size, images.size):
         pixels = torch.nn.functional.interpolate(pixels, size=(images.size, images.size), mode="area")
     return Images(pixels.contiguous(), labels.long())

@@ -34,7 +34,7 @@ WEIGHTS = "model.safetensors"
 def cnn(images: ImageSettings, *, width: int = 24) -> nn.Module:
     """Three 3x3 convolutions with batch normalisation (width, 2 width, 4 width channels), two halvings, a mean and a linear layer."""
     layers: list[nn.Module] = []
-    channels = images.channels
+    channels: int = images.channels
     for step, out in enumerate((width, 2 * width, 4 * width)):
         layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         layers += [nn.MaxPool2d(2)] if step < 2 else []
@@ -89,12 +89,16 @@ def folder(images: ImageSettings, *, path: str) -> nn.Module:
     if saved != images:
         differing = [name for name in ImageSettings.model_fields if getattr(saved, name) != getattr(images, name)]
         said = ", ".join(f"{name} {getattr(saved, name)}" for name in differing)
-        raise OperatorError(f"network folder: {place} was trained on other images ({said}); write the same under `images`.")
+        raise OperatorError(
+            f"network folder: {place} was trained on other images ({said}); write the same under `images`."
+        )
     network = build(plugin, images, str(place))
     try:
         network.load_state_dict(load_file(place / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
-        raise OperatorError(f"{place / WEIGHTS} does not fit its config.json: {' '.join(str(error).split())[:200]}") from error
+        raise OperatorError(
+            f"{place / WEIGHTS} does not fit its config.json: {' '.join(str(error).split())[:200]}"
+        ) from error
     return network
 
 
@@ -106,8 +110,10 @@ def timm(images: ImageSettings, *, model: str) -> nn.Module:
         raise OperatorError("network timm: the library is not installed; run pip install timm.") from error
     try:
         return library.create_model(model, pretrained=True, in_chans=images.channels)
-    except Exception as error:  # noqa: BLE001 - an unknown name, no network, a changed file: the library's words say which
-        raise OperatorError(f"network timm: {model!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:
+        raise OperatorError(
+            f"network timm: {model!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def huggingface(images: ImageSettings, *, model: str, revision: str | None = None) -> nn.Module:
@@ -153,7 +159,9 @@ def build(plugin: Plugin, images: ImageSettings, where: str) -> nn.Module:
     """A network by its table in a recipe, checked on two images. OperatorError where it does not take or return what it should."""
     network = bind(NETWORKS, plugin, where)(images)
     if not isinstance(network, nn.Module):
-        raise OperatorError(f"{where}: {plugin.name} returned {type(network).__name__}; it should return a torch.nn.Module.")
+        raise OperatorError(
+            f"{where}: {plugin.name} returned {type(network).__name__}; it should return a torch.nn.Module."
+        )
     network.eval()
     wanted = (2, images.classes)
     try:
@@ -161,10 +169,14 @@ def build(plugin: Plugin, images: ImageSettings, where: str) -> nn.Module:
             logits = network(torch.zeros(2, images.channels, images.size, images.size))
     except (RuntimeError, TypeError, ValueError) as error:
         words = " ".join(str(error).split())[:200]
-        raise OperatorError(f"{where}: {plugin.name} does not take images of `images` in the recipe: {words}") from error
+        raise OperatorError(
+            f"{where}: {plugin.name} does not take images of `images` in the recipe: {words}"
+        ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise OperatorError(f"{where}: {plugin.name} returned {found} for two images, not logits {wanted}; set images.classes.")
+        raise OperatorError(
+            f"{where}: {plugin.name} returned {found} for two images, not logits {wanted}; set images.classes."
+        )
     return network
 
 

@@ -34,8 +34,8 @@ class ImageSettings(Settings):
     size: int = Field(gt=0, le=1024, multiple_of=4)  # pixels per side; the generator doubles twice
     channels: Literal[1, 3] = 3
     classes: int = Field(gt=1, le=100_000)
-    mean: list[float] = [0.5]  # one number for all channels, or one per channel
-    std: list[Annotated[float, Field(gt=0)]] = [0.5]
+    mean: list[float] = Field(default_factory=lambda: [0.5])  # one number for all channels, or one per channel
+    std: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.5])
 
     @model_validator(mode="after")
     def _as_many_as_channels(self) -> "ImageSettings":
@@ -175,7 +175,9 @@ class DatafreeRecipe(Settings):
                 continue
             inverted = arm.images == "inverted"
             if inverted and arm.mode != "from-scratch" and not arm.synthesis.batches:
-                problems.append(f"arms.{name}: {arm.mode} needs images before the student is trained; write synthesis.batches above 0")
+                problems.append(
+                    f"arms.{name}: {arm.mode} needs images before the student is trained; write synthesis.batches above 0"
+                )
             if arm.images == "real" and self.evaluate is None:
                 problems.append(f"arms.{name}: images: real needs real data; write evaluate: {{data: ...}}")
         if self.teacher.train is not None and self.evaluate is None:
@@ -202,7 +204,9 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load(recipe: "str | Path | Mapping[str, Any]", overrides: Sequence[str] = (), name: str | None = None) -> DatafreeRecipe:
+def load(
+    recipe: "str | Path | Mapping[str, Any]", overrides: Sequence[str] = (), name: str | None = None
+) -> DatafreeRecipe:
     """A recipe from a file, the name of a shipped one (`cmi-digits`) or plain data, with `a.b=value` overrides applied.
 
     OperatorError lists every mistake with its place, one per line.

@@ -69,7 +69,9 @@ def invert(
         total = iterate.total.item()
         if best is None or total < best.losses["total"]:
             terms = {"total": total, **{name: value.item() for name, value in iterate.terms.items()}}
-            best = MadeBatch(_bytes(made), labels.cpu(), iterate.local.detach().cpu(), iterate.global_.detach().cpu(), step, terms)
+            best = MadeBatch(
+                _bytes(made), labels.cpu(), iterate.local.detach().cpu(), iterate.global_.detach().cpu(), step, terms
+            )
         optimizer.zero_grad()
         head_optimizer.zero_grad()
         iterate.total.backward()

@@ -42,7 +42,9 @@ def _page(found: Found, folder: Path, shown: int) -> str:
         ("Losses", _losses(found, folder)),
         ("To do it again", _again(found)),
     ]
-    return render_page(found["name"], [(title, blocks) for title, blocks in sections if blocks], kind="data-free distillation")
+    return render_page(
+        found["name"], [(title, blocks) for title, blocks in sections if blocks], kind="data-free distillation"
+    )
 
 
 def _result(found: Found) -> list[Block]:
@@ -109,8 +111,14 @@ def _images(found: Found, folder: Path, shown: int) -> list[Block]:
         chosen = _by_class(labels, shown)
         alt = f"{len(chosen)} images of the arm {name}"
         pictures.append(Picture(name, sheet(pixels[chosen]), alt, SHEET))
-    caption = f"Up to {shown} images of each transfer set, by the class they were made for where they were made for one."
-    return [Pictures(pictures, caption)] if pictures else [Text("No images are shown: they are too large for the page.", "quiet")]
+    caption = (
+        f"Up to {shown} images of each transfer set, by the class they were made for where they were made for one."
+    )
+    return (
+        [Pictures(pictures, caption)]
+        if pictures
+        else [Text("No images are shown: they are too large for the page.", "quiet")]
+    )
 
 
 def _by_class(labels: np.ndarray, most: int) -> list[int]:

@@ -48,7 +48,9 @@ def run_datafree(recipe: DatafreeRecipe, *, runs_dir: Path, overwrite: bool = Fa
         remove_partial_files(place)
         data = _data(recipe)
         teacher, facts = _teacher(recipe, data, place / "teacher", device, overwrite=overwrite)
-        arms = {name: _arm(recipe, name, teacher, facts, data, place / "arms" / name, overwrite) for name in recipe.arms}
+        arms = {
+            name: _arm(recipe, name, teacher, facts, data, place / "arms" / name, overwrite) for name in recipe.arms
+        }
         write_json(
             place / SUMMARY,
             {"name": recipe.name, "recipe": recipe.model_dump(mode="json"), "teacher": facts, "arms": arms},
@@ -70,7 +72,9 @@ def _data(recipe: DatafreeRecipe) -> ImageSet | None:
         return None
     found = bind(IMAGE_SETS, recipe.evaluate.data, "evaluate.data")(recipe.images)
     if not isinstance(found, ImageSet):
-        raise OperatorError(f"evaluate.data: {recipe.evaluate.data.name} returned {type(found).__name__}, not an ImageSet.")
+        raise OperatorError(
+            f"evaluate.data: {recipe.evaluate.data.name} returned {type(found).__name__}, not an ImageSet."
+        )
     return found
 
 
@@ -137,7 +141,9 @@ def _arm(
         if find_corrupt(place, scores["files"]) is None:
             say(f"arm {name}: skipped (finished)")
             return dict(scores)
-        raise OperatorError(f"{place / str(find_corrupt(place, scores['files']))} is damaged; delete {place} and run again.")
+        raise OperatorError(
+            f"{place / str(find_corrupt(place, scores['files']))} is damaged; delete {place} and run again."
+        )
     write_json(place / "key.json", {"key": key})
     run = ArmRun(recipe, arm, place, teacher, data)
     run.run()
