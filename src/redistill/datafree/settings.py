@@ -11,6 +11,7 @@
 A default that is not said to be ours is the released code's for WRN-40-2 -> WRN-16-1 on CIFAR-10.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from redistill.config.plugin_tables import Plugin, Settings
 from redistill.config.validation_messages import sentence_of
-from redistill.config.yaml_text import SHIPPED, apply_override, read_text, read_tree
+from redistill.config.yaml_text import SHIPPED, apply_override, read_tree
 from redistill.errors import OperatorError
 from redistill.safety.paths import FOLDER_NAME
 
@@ -212,9 +213,7 @@ def load(
     OperatorError lists every mistake with its place, one per line.
     """
     if isinstance(recipe, Mapping):
-        import yaml
-
-        tree, where = read_text(yaml.safe_dump(dict(recipe)), "recipe"), "recipe"
+        tree, where = copy.deepcopy(dict(recipe)), "recipe"
         for override in overrides:
             apply_override(tree, override)
         if name is not None:
