@@ -235,6 +235,27 @@ def score(
     )  # fmt: skip
 
 
+def datafree(
+    recipe: "str | Path | Mapping[str, Any]",
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    runs_dir: str | Path = "runs",
+    overwrite: bool = False,
+    code: Sequence[str | Path] = (),
+) -> Path:
+    """Distil an image classifier without its data, and return the run's folder; finished arms are skipped.
+
+    recipe: a file, the name of a shipped one (`cmi-digits`) or plain data. overwrite: make again what other settings or code
+    have made. Scores are in `datafree.json` of the folder.
+    """
+    _load(code)
+    from redistill.datafree.settings import load
+    from redistill.tools.datafree import run_datafree
+
+    return run_datafree(load(recipe, overrides, name), runs_dir=Path(runs_dir), overwrite=overwrite)
+
+
 def show(path: str | Path, number: int = 0) -> Any:
     """Record `number` (0 the first, negative from the end) of any file that a run wrote, as plain data."""
     from redistill.tools.show import one_record

@@ -50,7 +50,11 @@ WITHOUT_TORCH = (
     "cli",
     "api",
 )
+# What data-free distillation of image classifiers may use of this package: no prompts, no language models, no verifiers.
+OF_DATAFREE = ("errors", "safety", "config", "io", "datafree")
 PLUG_INS = (  # a recipe names their members, and gives them options
+    "NETWORKS",
+    "IMAGE_SETS",
     "SOURCES",
     "VERIFIERS",
     "RETRIEVERS",
@@ -181,6 +185,22 @@ def test_folders_that_promise_it_come_without_torch():
     environment = {"PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_data_free_distillation_comes_without_language_code():
+    files = [path for path in FILES if part_of(path) == "datafree"]
+    wrong = [
+        f"{path}:{line} imports {target}"
+        for path in files
+        for target, line in imported(path)
+        if target not in OF_DATAFREE
+    ]
+    assert files and not wrong
+    modules = [module_name(path) for path in files]
+    code = f"import importlib, sys\nfor m in {modules!r}: importlib.import_module(m)\nprint([m for m in ('transformers', 'sklearn', 'PIL', 'redistill.model') if m in sys.modules])"
+    environment = {"PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_records_and_errors_need_the_standard_library_only():

@@ -18,6 +18,7 @@ from typing import Any
 from redistill import __version__
 from redistill.cli import (
     compare,
+    datafree,
     doctor,
     evaluate,
     export,
@@ -67,6 +68,7 @@ VERBS: dict[str, ModuleType] = {
     "verify": verify,
     "score": score,
     "rollout": rollout,
+    "datafree": datafree,
     "export": export,
     "report": report,
 }

@@ -41,6 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def do(options: argparse.Namespace) -> None:
     """Write the page and print where it is."""
     from redistill.report import write_report
+    from redistill.report.datafree import write_datafree_page
     from redistill.report.sweep import write_sweep_page
 
     first, several = options.runs[0], len(options.runs) > 1
@@ -52,6 +53,8 @@ def do(options: argparse.Namespace) -> None:
         path = _side_by_side(options.runs, options.out)
     elif (first / "sweep.json").exists():
         path = write_sweep_page(first)
+    elif (first / "datafree.json").exists():
+        path = write_datafree_page(first)
     else:
         if options.tokens:
             _measure(first)

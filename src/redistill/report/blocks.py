@@ -7,6 +7,7 @@ which charts.py makes and marks as safe. `kind` names the macro of page.html tha
 colour number of a model, a `tone` one of the page's words for colour (`right`, `wrong`, `other`, `dropped`).
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -183,7 +184,52 @@ class Browser:
     leaves: Sequence[Leaf]
 
 
-Block = Text | Sentences | Table | KeyNumbers | Figure | Bars | Passages | MarkedText | Code | Details | Browser | Key
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG image with what a screen reader says of it; `width` is in CSS pixels."""
+
+    title: str
+    png: bytes
+    alt: str
+    width: int
+
+    @property
+    def address(self) -> str:
+        """The image itself as an address: the page loads nothing."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Images beside each other, under one caption."""
+
+    kind: ClassVar[str] = "pictures"
+    items: Sequence[Picture]
+    caption: str
+
+
+Block = (
+    Text
+    | Sentences
+    | Table
+    | KeyNumbers
+    | Figure
+    | Bars
+    | Passages
+    | MarkedText
+    | Code
+    | Details
+    | Browser
+    | Key
+    | Pictures
+)
+
+
+def has_pictures(blocks: Sequence[Block]) -> bool:
+    """Whether a Pictures block stands among these or inside them: the page's policy then allows images that it holds itself."""
+    inside = [*(b.blocks for b in blocks if isinstance(b, Details))]
+    inside += [leaf.blocks for b in blocks if isinstance(b, Browser) for leaf in b.leaves]
+    return any(isinstance(b, Pictures) for b in blocks) or any(has_pictures(more) for more in inside)
 
 
 def not_run(room: str, what: str) -> list[Block]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from redistill.io.atomic import write_bytes
-from redistill.report.blocks import Block
+from redistill.report.blocks import Block, has_pictures
 from redistill.report.files import RunFiles
 from redistill.report.sections.accuracy import accuracy
 from redistill.report.sections.choosing import choosing
@@ -86,6 +86,7 @@ def render_page(title: str, sections: Sequence[tuple[str, list[Block]]], *, kind
         sections=[(anchor(heading), heading, blocks) for heading, blocks in sections],
         kind=kind,
         is_toy=is_toy,
+        pictures=any(has_pictures(blocks) for _, blocks in sections),
     )
 
 

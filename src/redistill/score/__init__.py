@@ -29,6 +29,7 @@ from redistill.score.critic import critic
 from redistill.score.difficulty import difficulty
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
+from redistill.score.novelty import novelty
 from redistill.score.perplexity import perplexity
 from redistill.score.process import process
 from redistill.score.reasonflux import reasonflux_targets
@@ -52,6 +53,7 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "label": label,
     "difficulty": difficulty,
     "perplexity": perplexity,
+    "novelty": novelty,
     "process": process,
     "critic": critic,
     "reward-model": reward_model,
