@@ -45,7 +45,7 @@ def test_a_hub_that_never_replies_is_given_up(monkeypatch):
     monkeypatch.setattr(hub, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         _at(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with pytest.raises(OperatorError, match="score: nobody/nothing .* cannot be reached"):
+        with pytest.raises(OperatorError, match=r"score: nobody/nothing .* cannot be reached"):
             hub.hub_options("nobody/nothing", None, where="score")
 
 
