@@ -44,7 +44,7 @@ from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import (
+from redistill.select.stage import (  # fmt: skip
     encode,
     rank_pairs_shard,
     rank_shard,
