@@ -405,14 +405,23 @@ def with_cuts(
     return find_cuts(choice, lambda: room.read("ranked"))
 
 
-def with_balance(
-    choice: Choice, room: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
+def cut_choice(
+    choice: Choice,
+    folder: StageFolder,
+    before: StageFolder,
+    pairing: Callable[..., Pairs | str],
+    executor: Executor,
+    shared: Mapping[str, Any],
 ) -> Choice:
-    """The choice with the cuts that balance its pairs. rank: rank_pairs_shard with all but the groups bound."""
+    """The choice with the cuts of its sample and keep, then those that balance its pairs; what there is to choose from is written
+    in folders beside the stage's own. shared: arguments of rank_shard and rank_pairs_shard that do not depend on the choice."""
+    ranked = StageFolder(folder.folder / "ranked", folder.fingerprint)
+    choice = with_cuts(choice, ranked, before, partial(rank_shard, choice=choice, **shared), executor)
     if choice.balance_pairs is None:
         return choice
-    _rank_all(room, before, rank, executor)
-    return balance(choice, lambda: room.read("ranked"))
+    pairs = StageFolder(folder.folder / "ranked_pairs", folder.fingerprint)
+    _rank_all(pairs, before, partial(rank_pairs_shard, choice=choice, pairing=pairing, **shared), executor)
+    return balance(choice, lambda: pairs.read("ranked"))
 
 
 def _rank_all(
