@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,9 @@ from redistill.io.executors import LocalProcesses
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import FINAL, Group, Outcome, Ranked, Verdict, make_problem, make_trace
 from redistill.select.filters import Side, score
-from redistill.select.keep import Choice, cuts_of, find_cuts, value_of
-from redistill.select.pairing import best_against_worst, certain
-from redistill.select.stage import BoundFilter, rank_shard, select_shard, with_cuts
+from redistill.select.keep import Choice, balance, cuts_of, find_cuts, value_of
+from redistill.select.pairing import all_capped, best_against_worst, certain
+from redistill.select.stage import BoundFilter, rank_pairs_shard, rank_shard, select_shard, with_cuts
 
 
 def group(number, *traces, source="s", metadata=None, answer="4"):
@@ -46,8 +47,8 @@ SHARED = {
 }
 
 
-def choose(groups, *, keep=None, sample=None, seed=0, examples="all", filters=(), shards=1):
-    """The selected shards, after both passes."""
+def choose(groups, *, keep=None, sample=None, balance_pairs=None, seed=0, examples="all", filters=(), shards=1):
+    """The selected shards, after all passes."""
     choice = Choice(
         None if sample is None else SampleSettings(**sample), None if keep is None else KeepSettings(**keep), seed
     )
@@ -55,7 +56,14 @@ def choose(groups, *, keep=None, sample=None, seed=0, examples="all", filters=()
     parts = [groups[i::shards] for i in range(shards)]
     ranked = [row for part in parts for row in rank_shard(part, choice=choice, **more).records["ranked"][1]]
     choice = find_cuts(choice, lambda: ranked)
-    return [select_shard(part, pairing=certain, choice=choice, **more) for part in parts]
+    choice = replace(choice, balance_pairs=balance_pairs)
+    if balance_pairs is not None:
+        more_rows = [
+            rank_pairs_shard(part, pairing=all_capped, choice=choice, **more).records["ranked"][1] for part in parts
+        ]
+        choice = balance(choice, lambda: chain.from_iterable(more_rows))
+    pairing = certain if balance_pairs is None else all_capped
+    return [select_shard(part, pairing=pairing, choice=choice, **more) for part in parts]
 
 
 def rows(shards, stream="examples"):
@@ -218,6 +226,34 @@ def test_balanced_keeps_the_same_number_of_each_value_counting_problems_with_an_
     ids = {row.problem_id for row in rows(shards)}
     assert Counter(g.problem.answer for g in groups if g.problem.id in ids) == {"Yes": 4, "No": 4}
     assert kept(choose(groups, sample={"by": "answer", "keep": "balanced"})) == kept(shards)
+
+
+def sides(shards):
+    return {(p.problem_id, p.chosen_id, p.rejected_id) for shard in shards for p in shard.records["pairs"][1]}
+
+
+def test_pairs_are_balanced_by_their_number_and_not_by_problems():
+    groups = [
+        *(group(f"y{i}", right(), wrong(), wrong(), answer="Yes") for i in range(3)),  # six pairs
+        *(group(f"n{i}", right(), wrong(), answer="No") for i in range(4)),  # four pairs
+        *(group(f"r{i}", right(), answer="No") for i in range(9)),  # none
+    ]
+    answers = {g.problem.id: g.problem.answer for g in groups}
+    shards = choose(groups, balance_pairs="answer", shards=3)
+    pairs = [pair for shard in shards for pair in shard.records["pairs"][1]]
+    assert Counter(answers[pair.problem_id] for pair in pairs) == {"Yes": 4, "No": 4}
+    assert len(rows(shards)) == 16  # examples stay
+    account = [shard.accounts["pairs"] for shard in shards]
+    assert sum(a.came_in for a in account) == 16 == sum(a.kept + sum(a.dropped.values()) for a in account)
+    again = choose(groups[::-1], balance_pairs="answer", shards=2)
+    assert sides(again) == sides(shards)
+    assert sides(choose(groups, balance_pairs="answer", seed=1)) != sides(shards)
+
+
+def test_pairs_whose_problem_lacks_the_value_are_counted():
+    groups = [group("a", right(), wrong(), metadata={"level": 1}), group("b", right(), wrong())]
+    shards = choose(groups, balance_pairs="level")
+    assert dropped(shards, "pairs") == {"no_score": 1}
 
 
 def test_keep_ranks_what_the_sample_leaves():

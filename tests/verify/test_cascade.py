@@ -131,6 +131,12 @@ def test_undecided_is_never_incorrect(gold: str, answer: str) -> None:
         # a unit left out: undecided where a conversion would explain the difference
         (r"12\pi", r"1200\pi \text{ cm}", "disagree", "perhaps_converted"),
         ("5 m", "5000", "disagree", "perhaps_a_unit"),
+        ("4 m^2", "4 m^3", "disagree", "perhaps_a_unit"),
+        ("4 m²", "4 m³", "disagree", "perhaps_a_unit"),
+        ("4 g", "4 g^{2}", "disagree", "perhaps_a_unit"),
+        (r"2\sqrt{3} s^2", r"2\sqrt{3} s", "disagree", "perhaps_a_unit"),
+        ("4 x^2", "4 x^3", "incorrect", "different_value"),
+        ("4 m^2", "5 m^2", "incorrect", "different_value"),
         (r"12\pi \text{ cm}", r"11\pi \text{ cm}", "incorrect", "different_value"),
         (r"12\pi \text{ cm}", r"11\pi", "incorrect", "different_value"),
         # what is no value has no unit

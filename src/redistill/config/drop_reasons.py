@@ -136,6 +136,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_correct:ungradable": ("verify.verifiers, verify.labels", "check that the source's answer column is read"),
     "not_correct:disagree": ("verify.policy", "choose another verify.policy"),
     "not_in_sample": ("select.sample", "raise the rates of select.sample.keep"),
+    "not_in_balance": ("select.balance_pairs", "leave select.balance_pairs out"),
     "below_least": ("select.sample.least, select.keep.least", "lower `least` of select.sample or select.keep"),
     "above_most": ("select.sample.most", "raise select.sample.most"),
     "unsolved": ("select.sample.unsolved", "set select.sample.unsolved to keep"),

@@ -321,6 +321,9 @@ class SelectSettings(Settings):
     filters: list[FilterSettings] = Field(default_factory=list)
     sample: SampleSettings | None = None  # which problems stay; after the filters
     keep: KeepSettings | None = None  # the best right traces by a score; after the sample
+    # the same number of pairs of each value of their problem, named as in sample.by: `answer` for as many pairs whose right
+    # judgement says Yes as No (R-PRM, arXiv 2503.21295)
+    balance_pairs: str | None = None
     labelled: LabelledSettings = LabelledSettings()  # rows of critics
     pairing: Plugin = Plugin(name="certain")
 

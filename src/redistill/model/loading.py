@@ -37,6 +37,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file, sync_file, sync_folder, writing
 from redistill.model.chat_template_check import try_template
+from redistill.model.hub import hub_options
 from redistill.safety.paths import HUB_ID
 from redistill.text.prompts import as_chat, rendered_chat
 
@@ -121,9 +122,13 @@ def check_buildable(config: Any) -> None:
         AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def _origin(settings: StudentSettings) -> dict[str, Any]:
+def _origin(settings: StudentSettings, where: str) -> dict[str, Any]:
     """Which revision, and that code lying beside the weights is not run (transformers would ask at the terminal)."""
-    return {"revision": settings.revision or "main", "trust_remote_code": False}
+    return {
+        "revision": settings.revision or "main",
+        "trust_remote_code": False,
+        **hub_options(where, settings.revision),
+    }
 
 
 def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
@@ -147,7 +152,7 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
             f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
         )
     with _loading("tokenizer", where):
-        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings))
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings, where))
     try_template(tokenizer, where)
     end = settings.end_of_turn
     if end == OF_TEMPLATE:
@@ -239,7 +244,7 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
             changed = (Path(where) / gguf).stat().st_mtime_ns
             config = copy.deepcopy(_gguf_config(where, gguf, settings.revision, changed))
         else:
-            config = AutoConfig.from_pretrained(where, **_origin(settings))
+            config = AutoConfig.from_pretrained(where, **_origin(settings, where))
     _check_own_kernels(config, where)
     kind = str((config.architectures or [""])[0])
     if kind.endswith(("ForTokenClassification", "ForSequenceClassification")):
@@ -252,7 +257,7 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
 @functools.lru_cache(maxsize=4)
 def _gguf_config(where: str, gguf: str, revision: str | None, changed: int) -> Any:
     """The config in a GGUF file, read once: its reader goes through the whole vocabulary, which takes seconds."""
-    origin = _origin(StudentSettings(model=f"{where}/{gguf}", revision=revision))
+    origin = _origin(StudentSettings(model=f"{where}/{gguf}", revision=revision), where)
     return AutoConfig.from_pretrained(where, gguf_file=gguf, **origin)
 
 
@@ -299,7 +304,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
         # the GGUF reader draws a bar of its own, also when piped
         with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings)
+                where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings, where)
             )
     model, found = loaded
     if found["missing_keys"]:  # transformers would fill them with random numbers and go on

@@ -24,6 +24,7 @@ from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.model.batches import HeadOutputs, prepare_body
+from redistill.model.hub import hub_options
 from redistill.model.loading import context_length, encode_completions, encode_prompts
 from redistill.model.score_heads import prepare_scores, score_head
 from redistill.text.prompts import rendered_chat
@@ -315,12 +316,13 @@ def locate_model(origin: Origin) -> str:
 
 def architecture_of(origin: Origin, where: str) -> tuple[str, int]:
     """(the class that the config names, the number of its labels)."""
-    config = _loaded(origin, lambda: AutoConfig.from_pretrained(where, **_from(origin)))
+    config = _loaded(origin, lambda: AutoConfig.from_pretrained(where, **_from(origin, where)))
     return str((config.architectures or [""])[0]), int(config.num_labels)
 
 
-def _from(origin: Origin) -> dict[str, Any]:
-    return {"revision": origin.revision or "main", "trust_remote_code": False}
+def _from(origin: Origin, where: str) -> dict[str, Any]:
+    options = hub_options(where, origin.revision, where=origin.where)
+    return {"revision": origin.revision or "main", "trust_remote_code": False, **options}
 
 
 def _loaded(origin: Origin, work: Callable[[], Any]) -> Any:
@@ -347,7 +349,7 @@ def load_weights(kind: Any, origin: Origin, where: str, *, exact: bool = False) 
     before = report.level
     report.setLevel(logging.ERROR)
     try:
-        model, found = _loaded(origin, lambda: kind.from_pretrained(where, **options, **_from(origin)))
+        model, found = _loaded(origin, lambda: kind.from_pretrained(where, **options, **_from(origin, where)))
     finally:
         report.setLevel(before)
     if found["missing_keys"]:

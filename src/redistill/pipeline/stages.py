@@ -44,7 +44,7 @@ from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import encode, rank_shard, select_part, sides_against_labels, with_cuts
+from redistill.select.stage import cut_choice, encode, select_part, sides_against_labels
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -275,10 +275,10 @@ def run_select(run: Run) -> None:
             "bound_filters": plan.filters,
         }
         before = StageFolder(run.folder / plan.feeding("select"), "")
-        ranked = StageFolder(folder.folder / "ranked", folder.fingerprint)
-        choice = Choice(settings.sample, settings.keep, run.recipe.seed)
-        choice = with_cuts(choice, ranked, before, partial(rank_shard, choice=choice, **shared), run.executor)
-        policies: dict[str, Any] = {"pairing": plan.policies[settings.pairing.name], "policies": plan.policies}
+        pairing = plan.policies[settings.pairing.name]
+        choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
+        choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
+        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies}
         if reads_labelled(plan):
             policies |= {"labelled": settings.labelled, "seed": run.recipe.seed}
         choose = partial(select_shard, choice=choice, **policies, **shared)

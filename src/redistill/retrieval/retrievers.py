@@ -20,6 +20,7 @@ from redistill.config.binding import bind
 from redistill.config.tables import Plugin
 from redistill.config.user_plugins import find_own, is_own
 from redistill.errors import OperatorError
+from redistill.model.hub import hub_options
 
 if TYPE_CHECKING:  # a worker that compares sums needs no numpy
     import numpy as np
@@ -210,6 +211,7 @@ def _stemmer(language: str | None, where: str = "") -> Any:
 
 
 def _embedder(model: str, library: str) -> Callable[[list[str]], "np.ndarray"]:
+    hub_options(model, None, where="retriever (dense): model")
     if library == "model2vec":
         from model2vec import StaticModel
 

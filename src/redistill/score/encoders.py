@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from redistill.errors import OperatorError
+from redistill.model.hub import hub_options
 from redistill.rollout.requests import Student
 
 Encode = Callable[[Sequence[str]], np.ndarray]
@@ -74,6 +75,7 @@ def model2vec(model: str | None, student: Student | None) -> Encode:
         from model2vec import StaticModel
     except ImportError as error:
         raise OperatorError("the encoder model2vec is not installed: pip install 'redistill[retrieval]'") from error
+    hub_options(model, None, where="encoder_model")
     try:
         table = StaticModel.from_pretrained(model)
     except Exception as error:  # of many kinds, by what is wrong with the folder

@@ -33,6 +33,8 @@ class Choice:
     seed: int
     keep_cuts: Mapping[str, int] = field(default_factory=dict)
     sample_cuts: Mapping[str, int] = field(default_factory=dict)
+    balance_pairs: str | None = None  # pairs are balanced by this value of their problem
+    pair_cuts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def balances(self) -> bool:
@@ -104,6 +106,21 @@ class Choice:
                 found[trace.id] = "not_in_top"
         return found
 
+    def pair_reason(self, group: Group, pair_id: str) -> str | None:
+        """Why a pair is not in the balance, None where it is."""
+        if self.balance_pairs is None:
+            return None
+        value = value_of(group, self.balance_pairs)
+        if value is None:
+            return "no_score"
+        key = _hash(self.seed, "pair", pair_id)
+        return None if key <= self.pair_cuts.get(value, key) else "not_in_balance"
+
+    def pair_row(self, group: Group, pair_id: str) -> Ranked:
+        """What `balance` needs to know of one pair."""
+        value = value_of(group, self.balance_pairs) if self.balance_pairs else None
+        return Ranked(group.problem.id, pair_id, group.problem.source, value, None)
+
     def trace_key(self, trace: Trace) -> int | None:
         """Where a trace stands among all: the smaller the better. Equal scores go by a hash. None without the score."""
         assert self.keep is not None
@@ -139,6 +156,14 @@ def find_cuts(choice: Choice, rows: Callable[[], Iterable[Ranked]]) -> Choice:
         cuts = cuts_of(lambda: _trace_keys(choice, rows()), lambda count: _wanted(keep, count))
         choice = replace(choice, keep_cuts=cuts)
     return choice
+
+
+def balance(choice: Choice, rows: Callable[[], Iterable[Ranked]]) -> Choice:
+    """The choice with the cuts that leave as many pairs of each value as the rarest value has. rows: all pairs that no filter
+    drops, as `Choice.pair_row` writes them."""
+    keys = lambda: ((r.value, _hash(choice.seed, "pair", r.trace_id)) for r in rows() if r.value is not None)  # noqa: E731
+    fewest = min(Counter(value for value, _ in keys()).values(), default=0)
+    return replace(choice, pair_cuts=cuts_of(keys, lambda _: fewest, bits=64))
 
 
 def cuts_of(

@@ -22,7 +22,7 @@ from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Ranked, Trace, pair_id
 from redistill.select.filters import Filter, Side
-from redistill.select.keep import Choice, find_cuts
+from redistill.select.keep import Choice, balance, find_cuts
 from redistill.select.labelled import labelled_reasons, labelled_rows
 from redistill.select.pairing import Pairing, Pairs
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT
@@ -94,7 +94,7 @@ def select_shard(
         if isinstance(chosen.rest, str):
             books.drop("pairs", group.problem.id, chosen.rest)
             continue
-        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, books) * chosen.times
+        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, books) * chosen.times
         for name, policy in compared.items():
             candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids)
     dev = [p for g in there.groups if is_dev(g.problem) for p in _held_out(g, books)]
@@ -292,13 +292,18 @@ def _examples(group: Group, prompt: str, chosen: _Chosen, books: "_Ledger") -> I
             yield from [Example(group.problem.id, trace.id, prompt, trace.completion)] * chosen.times
 
 
-def _pairs(group: Group, found: Pairs | str, prompt: str, judge: _Judge, books: _Ledger) -> list[Pair]:
+def _pairs(
+    group: Group, found: Pairs | str, prompt: str, judge: _Judge, choice: Choice | None, books: _Ledger
+) -> list[Pair]:
     """The pairs of one problem that pass; the problem is dropped for its first pair's reason when none does."""
     id = group.problem.id
     if isinstance(found, str):
         books.drop("pairs", id, found)
         return []
     reasons = [judge(chosen=chosen, rejected=rejected) for chosen, rejected in found]
+    if choice is not None:
+        ids = (pair_id(chosen.id, rejected.id) for chosen, rejected in found)
+        reasons = [why or choice.pair_reason(group, id) for why, id in zip(reasons, ids, strict=True)]
     if None not in reasons:
         books.drop("pairs", id, str(reasons[0]))
         return []
@@ -352,6 +357,32 @@ def _held_out(group: Group, books: _Ledger) -> list[Problem]:
     return [group.problem]
 
 
+def rank_pairs_shard(
+    groups: Iterable[Group],
+    *,
+    render: Callable[[Problem], str],
+    encode: Encode,
+    is_dev: Callable[[Problem], bool],
+    pairing: Callable[..., Pairs | str],
+    choice: Choice,
+    examples: str = "all",
+    keep_truncated: bool = False,
+    bound_filters: Sequence[BoundFilter] = (),
+) -> Shard:
+    """Stream `ranked`: the pairs of these groups that sample, keep and filters leave, to be balanced."""
+    there, books = _Prepared(groups, render, encode, is_dev), _Ledger()
+    pairing = _with_tokens(pairing, there.token_ids)
+    rows = []
+    for group in there.train:
+        judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
+        rest = _chosen(group, _example_reasons(group, examples, keep_truncated, judge), choice, books).rest
+        found = rest if isinstance(rest, str) else pairing(rest)
+        for chosen, rejected in () if isinstance(found, str) else found:
+            if judge(chosen=chosen, rejected=rejected) is None:
+                rows.append(choice.pair_row(group, pair_id(chosen.id, rejected.id)))
+    return Shard({"ranked": (Ranked, rows)})
+
+
 def _bin(tokens: int) -> str:
     """The power-of-two bin of a count of 1 or more: 300 -> "256-511"."""
     low = 1 << (tokens.bit_length() - 1)
@@ -370,11 +401,37 @@ def with_cuts(
     """The choice with the cuts of the whole corpus: `room` gets what there is to choose from, once, shard by shard."""
     if not (choice.balances or choice.ranks):
         return choice
-    if not room.is_finished():
-        room.open()
-        make_parts(executor, room, partial(rank_part, room, rank), parts_to_do(before, room))
-        room.finish(before.ledger()["num_shards"])
+    _rank_all(room, before, rank, executor)
     return find_cuts(choice, lambda: room.read("ranked"))
+
+
+def cut_choice(
+    choice: Choice,
+    folder: StageFolder,
+    before: StageFolder,
+    pairing: Callable[..., Pairs | str],
+    executor: Executor,
+    shared: Mapping[str, Any],
+) -> Choice:
+    """The choice with the cuts of its sample and keep, then those that balance its pairs; what there is to choose from is written
+    in folders beside the stage's own. shared: arguments of rank_shard and rank_pairs_shard that do not depend on the choice."""
+    ranked = StageFolder(folder.folder / "ranked", folder.fingerprint)
+    choice = with_cuts(choice, ranked, before, partial(rank_shard, choice=choice, **shared), executor)
+    if choice.balance_pairs is None:
+        return choice
+    pairs = StageFolder(folder.folder / "ranked_pairs", folder.fingerprint)
+    _rank_all(pairs, before, partial(rank_pairs_shard, choice=choice, pairing=pairing, **shared), executor)
+    return balance(choice, lambda: pairs.read("ranked"))
+
+
+def _rank_all(
+    room: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
+) -> None:
+    if room.is_finished():
+        return
+    room.open()
+    make_parts(executor, room, partial(rank_part, room, rank), parts_to_do(before, room))
+    room.finish(before.ledger()["num_shards"])
 
 
 def select_part(room: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:

@@ -211,6 +211,11 @@ _UNKNOWN_UNIT = re.compile(r"-?[\d.,]*\d\s*((?=[a-z]*[A-Z])[A-Za-z]{2,6}|(?<=\s)
 _LOOSE_MAGNITUDE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)\s*([kKM])")
 
 
+def _power(text: str | None) -> str:
+    """The digit of `^2` or `^{2}` behind a letter, "1" where there is none."""
+    return re.sub(r"\D", "", text or "") or "1"
+
+
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
     """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both. Letters that
     may be an unknown unit are undecided against a number and against other such letters."""
@@ -219,6 +224,9 @@ def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None
         known = [split_unit(side, known=True)[1] or side if read_number(side) else None for side in (gold, answer)]
         if all(found or name for found, name in zip(known, letters)):
             return Outcome.disagree, "perhaps_a_unit"
+    ours, theirs = _LOOSE_UNIT.fullmatch(gold), _LOOSE_UNIT.fullmatch(answer)
+    if ours and theirs and ours[2] == theirs[2] and _power(ours[3]) != _power(theirs[3]):
+        return Outcome.disagree, "perhaps_a_unit"  # 4 m^2 and 4 m^3: two dimensions, or two terms in m
     for side, other in ((gold, answer), (answer, gold)):
         if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
             same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)
