@@ -10,9 +10,10 @@ import statistics
 import sys
 from pathlib import Path
 
+from sklearn.feature_extraction.text import TfidfVectorizer
+
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.score.novelty import novelty
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 PROBLEMS, SHARE, BINS, SEEDS = 100, 0.1, 10, (0, 1, 2)
 T_95 = 4.303  # two-sided 95% of Student's t with 2 degrees of freedom
