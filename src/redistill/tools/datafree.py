@@ -47,6 +47,8 @@ def run_datafree(recipe: DatafreeRecipe, *, runs_dir: Path, overwrite: bool = Fa
             raise OperatorError(f"{place} is a run of `redistill run`; write --name NAME for this one.")
         remove_partial_files(place)
         data = _data(recipe)
+        with seeded(recipe.seed, "check"):  # a mistake of the student's is found before a teacher is trained
+            build(recipe.student.network, recipe.images, "student.network")
         teacher, facts = _teacher(recipe, data, place / "teacher", device, overwrite=overwrite)
         arms = {
             name: _arm(recipe, name, teacher, facts, data, place / "arms" / name, overwrite) for name in recipe.arms
