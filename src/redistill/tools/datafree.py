@@ -8,8 +8,9 @@
 The same command goes on where a run was stopped, and skips what is finished.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,16 @@ SUMMARY = "datafree.json"
 
 def run_datafree(recipe: DatafreeRecipe, *, runs_dir: Path, overwrite: bool = False) -> Path:
     """Run every arm of a recipe and write its page; returns the run's folder. OperatorError for the user's mistakes."""
-    torch.set_num_threads(recipe.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     place = runs_dir / recipe.name
     make_folder(place)
-    with alone(place):
+    with alone(place), _threads(recipe.threads):
         if (place / LAYOUT_FILE).exists():
             raise OperatorError(f"{place} is a run of `redistill run`; write --name NAME for this one.")
         remove_partial_files(place)
         data = _data(recipe)
+        with seeded(recipe.seed, "check"):  # a mistake of the student's is found before a teacher is trained
+            build(recipe.student.network, recipe.images, "student.network")
         teacher, facts = _teacher(recipe, data, place / "teacher", device, overwrite=overwrite)
         arms = {
             name: _arm(recipe, name, teacher, facts, data, place / "arms" / name, overwrite) for name in recipe.arms
@@ -57,6 +59,17 @@ def run_datafree(recipe: DatafreeRecipe, *, runs_dir: Path, overwrite: bool = Fa
         )
         write_datafree_page(place)
     return place
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads of torch's on the CPU inside, as many as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def summary(run: Path) -> dict[str, Any]:
