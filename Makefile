@@ -13,7 +13,7 @@ quickstart: $(VENV)/.core
 test: $(VENV)/.dev
 	$(PYTEST)
 
-# The recipes that ship, each in small from its first stage to its last, and the notebook: what `make test` leaves out.
+# What `make test` leaves out: the recipes that ship, each in small from its first stage to its last, and other whole runs.
 recipes: $(VENV)/.dev
 	$(PYTEST) -m recipes
 
