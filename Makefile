@@ -13,7 +13,7 @@ quickstart: $(VENV)/.core
 test: $(VENV)/.dev
 	$(PYTEST)
 
-# The recipes that ship, each in small from its first stage to its last, and the notebook: what `make test` leaves out.
+# What `make test` leaves out: the recipes that ship, each in small from its first stage to its last, and other whole runs.
 recipes: $(VENV)/.dev
 	$(PYTEST) -m recipes
 
@@ -23,8 +23,8 @@ test-offline: $(VENV)/.dev
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
-	SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
-	$(BIN)/python -m pytest -m soak
+	REDISTILL_SOAK=1 SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
+	REDISTILL_SOAK=1 $(BIN)/python -m pytest -m soak
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest tests/corpus/test_fuzz.py tests/corpus/test_bombs.py tests/verify/test_fuzz_answers.py tests/io/test_fuzz_records.py tests/config/test_recipe_fuzz.py
 
 # Is a line that decides something tested? Each mutant of a file must fail in the tests that mirror it: tests/mutants.py.

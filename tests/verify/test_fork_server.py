@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import verify_fakes
 
+from redistill.errors import OperatorError
 from redistill.records import Outcome, make_problem, make_trace
 from redistill.verify import VerifierPool, cascade, exact, fork_server
 
@@ -99,6 +100,27 @@ def test_a_server_that_is_killed_costs_no_verdict() -> None:
                 os.kill(pool._workers[0].process.pid, signal.SIGKILL)
     assert outcomes == [Outcome.correct] * 300
     assert server_pid() not in servers
+
+
+def test_a_server_that_cannot_live_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_server._SERVER.close()
+    dies = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+    monkeypatch.setattr(fork_server, "python_command", lambda *_: dies)
+    said = r"^verify: the process that starts its workers ended 2 times before .* out of memory, .* what is finished is kept\.$"
+    with pytest.raises(OperatorError, match=said):
+        judged(exact, "4")
+    monkeypatch.undo()
+    assert judged(exact, r"\boxed{4}")[0].outcome == Outcome.correct
+
+
+def test_a_server_that_may_open_no_more_files_says_so_and_serves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged(exact, "4")
+    limits = resource.prlimit(server_pid(), resource.RLIMIT_NOFILE)
+    resource.prlimit(server_pid(), resource.RLIMIT_NOFILE, (10, limits[1]))
+    with pytest.raises(OSError, match="Too many open files"):
+        judged(exact, "4")
+    resource.prlimit(server_pid(), resource.RLIMIT_NOFILE, limits)
+    assert judged(exact, r"\boxed{4}")[0].outcome == Outcome.correct
 
 
 def test_a_worker_loads_the_libraries_for_maths_only_where_its_verifiers_may_need_them() -> None:

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from redistill.errors import OperatorError
 from redistill.safety.child_processes import python_command, safe_environment
 from redistill.safety.import_path import import_path
 from redistill.verify import worker
@@ -41,6 +42,8 @@ _NUMBER = struct.Struct("!q")
 # against the address space.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 ENTER, END = b"+", b"-"  # what is sent through the door
+TRIES = 2
+ANSWER_SECONDS = 600.0  # importing sympy where far more processes than cores want to run
 
 
 # --- in the process that verifies -----------------------------------------------------------------------------------
@@ -92,14 +95,18 @@ class _Server:
         self._process: subprocess.Popen[bytes] | None = None  # None also where our parent started it
 
     def start_worker(self, request: dict[str, Any], connection: int, counter: int) -> WorkerProcess:
-        """OSError or EOFError where a new server did not answer either."""
+        """OperatorError where a new server did not answer either, OSError where the system starts no process."""
         message = json.dumps(request).encode()
         with self._lock:
-            try:
-                return self._start_worker(message, connection, counter)
-            except (ConnectionError, EOFError):  # something has killed the server
-                self._close()
-                return self._start_worker(message, connection, counter)
+            for _ in range(TRIES):
+                try:
+                    return self._start_worker(message, connection, counter)
+                except (ConnectionError, EOFError):  # something has killed the server
+                    self._close()
+        raise OperatorError(
+            f"verify: the process that starts its workers ended {TRIES} times before it had started one (most often the machine "
+            "is out of memory, or may open too few files, see ulimit -n); run the same command again: what is finished is kept."
+        )
 
     def _start_worker(self, message: bytes, connection: int, counter: int) -> WorkerProcess:
         control = self._open()
@@ -128,6 +135,7 @@ class _Server:
                 )  # fmt: skip
         if self._control is None:
             ours, theirs = socket.socketpair()
+            ours.settimeout(ANSWER_SECONDS)
             with theirs:
                 try:
                     socket.send_fds(self._door, [ENTER], [theirs.fileno()])
@@ -237,6 +245,8 @@ class _Forks:
                     self._drop(caller)
             if self._door is not None and self._door in ready:
                 said, ends, _, _ = socket.recv_fds(self._door, 1, 1)
+                if said == ENTER and not ends:
+                    continue  # as above: the caller reads its end
                 if said == ENTER:
                     self._callers[socket.socket(fileno=ends[0])] = set()
                 elif said == END:
@@ -269,6 +279,11 @@ class _Forks:
             raise EOFError
         (length,) = _NUMBER.unpack(head + _exactly(caller, _NUMBER.size - len(head)))
         request = json.loads(_exactly(caller, length))
+        if len(descriptors) < 4:  # more than we may have open: the kernel has dropped the rest
+            for descriptor in descriptors:
+                os.close(descriptor)
+            caller.sendall(_NUMBER.pack(-errno.EMFILE))
+            return
         if request["maths"]:
             worker.load_maths()
         gc.collect()
