@@ -432,13 +432,13 @@ def reward_function(
 def export(
     run: str | Path,
     *,
-    to: Literal["trl", "verl", "prime-rl", "tinker"],
+    to: Literal["trl", "verl", "prime-rl", "tinker", "am"],
     out: str | Path,
     stage: str | None = None,
     loss: Literal["ours", "engine"] = "ours",
     code: Sequence[str | Path] = (),
 ) -> Path:
-    """Write a run's prompts, rewards and objective for another trainer into a new folder, and return it.
+    """Write a run's prompts, rewards and objective for another trainer, or (`am`) its examples, into a new folder, and return it.
 
     stage: default the last one with rollouts, else the last one. loss: the stage's objective, or the trainer's own.
     """

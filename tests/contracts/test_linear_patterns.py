@@ -53,7 +53,7 @@ ELSEWHERE = ("redistill.verify.", "redistill.report.charts", "redistill.tools.in
 
 def test_every_pattern_on_text_of_any_length_takes_linear_time():
     found = [pattern for pattern in patterns() if not pattern.module.startswith(ELSEWHERE)]
-    assert len(found) > 80 and {"redistill.text.thinking", "redistill.corpus.statements"} <= {p.module for p in found}
+    assert len(found) > 80 and {"redistill.text.thinking", "redistill.text.statements"} <= {p.module for p in found}
     slow = [
         f"{pattern.module}:{pattern.line} {pattern.name} ({pattern.use}): {taken:.3f} s, x{ratio:.0f}, {piece[:40]!r} repeated"
         for pattern in found

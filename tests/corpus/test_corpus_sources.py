@@ -530,6 +530,7 @@ def test_am_keeps_the_notes_and_labels_only_what_was_checked(tmp_path: Path) -> 
         ("dolphin", None, None),
     ]
     assert [outcomes(g, "teacher_label") for g in (checked, tested, neither)] == [["correct"], ["correct"], [None]]
+    assert [dict(g.problem.metadata) for g in (checked, tested, neither)] == [{}, {"tests": tests}, {}]
     assert checked.traces[0].verdicts["teacher_label"].reason == "reference_answer"
     assert read(tmp_path, "am-deepseek-r1", rows, test_cases="as_answer")[1].problem.answer == tests
     assert [outcomes(g, "teacher_label") for g in read(tmp_path, "am-deepseek-r1", rows, label="none")] == [[None]] * 3

@@ -9,9 +9,9 @@ import pytest
 
 from redistill.corpus import relate
 from redistill.corpus.decontaminate import Benchmarks
-from redistill.corpus.statements import similarity
 from redistill.io.atomic import read_json
 from redistill.records import make_problem
+from redistill.text.statements import similarity
 
 # Tellings of one problem: they differ in words without weight only.
 TELLINGS = [

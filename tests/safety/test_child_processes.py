@@ -259,6 +259,8 @@ def test_python_is_started_in_one_place_only() -> None:
         "pipeline/run_record.py": ({"subprocess.run"}, set()),  # git
         "safety/child_processes.py": (set(), set()),
         "safety/limits.py": ({"os.fork"}, {"leave_folder"}),
+        "safety/sandbox.py": ({"subprocess.run"}, set()),  # of a command of `isolated`
+        "safety/sandbox_launcher.py": ({"os.fork"}, set()),  # in a process that has imported no module but Python's
         "tools/sweep/workers.py": ({"multiprocessing.get_context"}, {"spawning"}),
         "verify/fork_server.py": ({"subprocess.Popen", "os.fork"}, {"python_command"}),
     }

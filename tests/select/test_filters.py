@@ -17,6 +17,7 @@ from redistill.select.filters import (
     pass_rate,
     prompt_length,
     repetition,
+    spread,
     thinking,
     truncated,
 )
@@ -143,6 +144,30 @@ def test_too_easy_and_too_hard_by_the_pass_rate_of_the_group():
     assert pass_rate(side(outcome="timeout"), least=0.9, min_traces=0) is None  # no trace was judged: no share
 
 
+def graded(*scores):
+    """A side whose group has a graded verdict per score; None is one that nobody could judge."""
+    problem = make_problem("p")
+    traces = tuple(
+        make_trace(problem.id, str(n)).with_verdict(
+            "final", Verdict(Outcome.disagree if score is None else Outcome.incorrect, score=score)
+        )
+        for n, score in enumerate(scores)
+    )
+    return Side("chosen", Group(problem, traces), traces[0], 5, 5)
+
+
+def test_the_spread_of_a_problem_s_scores_over_their_mean():
+    # 0.25, 0.75: mean 0.5, deviation 0.25, ratio 0.5; nobody's verdict is no score
+    assert spread(graded(0.25, 0.75, None), least=0.5, most=0.5) is None
+    assert spread(graded(0.25, 0.75, None), least=0.51) == "spread_too_small"
+    assert spread(graded(0.25, 0.75), most=0.49) == "spread_too_large"
+    assert spread(graded(0.25, 0.75), best=0.76) == "no_good_score" and spread(graded(0.25, 0.75), best=0.75) is None
+    assert spread(graded(0.0, 0.0), least=0.1) == "spread_too_small"  # all alike: no spread, though the mean is 0
+    assert spread(graded(0.3), least=0.9) is None and spread(graded(0.3), least=0.9, min_traces=1) == "spread_too_small"
+    # without a graded verifier right is 1 and wrong is 0: here 0.5 over 0.5
+    assert spread(side(others=["incorrect"]), least=1.0, most=1.0) is None
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_lets_an_ordinary_trace_pass(name):
     text = "<think>Two and two make four.</think> The answer is \\boxed{4}."
@@ -165,9 +190,12 @@ def test_every_reason_of_a_filter_is_explained():
         malformed_tags(side("</s>")),
         no_answer(side(outcome="no_answer")),
         pass_rate(side(), most=0.5),
+        spread(graded(0.25, 0.75), least=0.9),
+        spread(graded(0.25, 0.75), most=0.1),
+        spread(graded(0.25, 0.75), best=0.9),
         pass_rate(side(outcome="incorrect"), least=0.5),
     }
-    assert len(words) == 14 and None not in words
+    assert len(words) == 17 and None not in words
     assert {word.removeprefix("chosen_") for word in words} <= set(REASONS)
 
 

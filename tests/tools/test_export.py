@@ -20,7 +20,7 @@ from redistill.cli import main
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.records import Image, make_problem
-from redistill.tools.export import EXPORTS
+from redistill.tools.export import CORPORA, EXPORTS
 from redistill.train.coefficients import step_loss
 from redistill.train.objectives import OBJECTIVES
 from redistill.train.token_batch import Side, TokenBatch
@@ -59,7 +59,7 @@ def padded(parts):
 
 
 def test_the_verbs_engines_are_those_that_can_be_exported_to():
-    assert set(verb.ENGINES) == set(EXPORTS)
+    assert set(verb.ENGINES) == set(EXPORTS) and set(verb.LAYOUTS) == set(CORPORA)
 
 
 # --- verl -------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,23 @@ def test_the_truth_table(outcomes: tuple[str, ...], by_all: str, by_any: str) ->
     assert (joined("all", *outcomes), joined("any", *outcomes)) == (by_all, by_any)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "wanted"),
+    [
+        (("correct", "ungradable"), "correct"),
+        (("ungradable", "incorrect"), "incorrect"),
+        (("incorrect", "timeout"), "disagree"),
+        (("incorrect", "no_answer"), "disagree"),
+        (("correct", "incorrect", "ungradable"), "disagree"),
+        (("ungradable", "ungradable"), "ungradable"),
+        (("timeout", "ungradable"), "timeout"),
+        ((), "ungradable"),
+    ],
+)
+def test_of_verifiers_of_different_kinds_those_that_can_grade_the_problem_decide(outcomes, wanted) -> None:
+    assert joined("decided", *outcomes) == wanted
+
+
 def test_an_undecided_verdict_never_joins_into_incorrect() -> None:
     for policy, outcomes in itertools.product(("all", "any"), itertools.product(Outcome, repeat=3)):
         if set(outcomes) - DECIDED:

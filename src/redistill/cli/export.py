@@ -6,6 +6,7 @@ from pathlib import Path
 from redistill.cli.common import add_code, add_run, plain
 
 ENGINES = ("trl", "verl", "prime-rl", "tinker")
+LAYOUTS = ("am",)
 
 TEXT = """\
 Export a run to a trainer that scales further: its prompts, its rewards and, where the trainer takes it, its objective.
@@ -14,16 +15,20 @@ The folder holds prompts.parquet, reward.py (the recipe's verifier and rewards),
 stage's objective) for verl, prime-rl and tinker, and README.md with the commands. TRL takes no loss of ours: the stage's
 objective must be grpo or reinforce there.
 
+--to am writes the examples that select kept in the layout of AM-DeepSeek-R1-Distilled: am.jsonl.zst, am.parquet, features.py and
+manifest.json with checksums and what each stage dropped.
+
 examples:
   redistill export runs/quickstart --to verl -o elsewhere --stage redi
   redistill export runs/grpo-quickstart --to trl -o trl-run
+  redistill export runs/am-pipeline --to am -o am-kept
 """
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     add_run(parser)
-    parser.add_argument("--to", required=True, choices=ENGINES, help="the trainer")
+    parser.add_argument("--to", required=True, choices=(*ENGINES, *LAYOUTS), help="the trainer, or a layout of data")
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="FOLDER", help="where it is written; a new folder"
     )

@@ -187,6 +187,9 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_answer": ("select.filters.no-answer", "check that the traces end in an answer the verifiers can find"),
     "score_too_low": ("select.filters.score", "lower `least` of the filter score"),
     "score_too_high": ("select.filters.score", "raise `most` of the filter score"),
+    "spread_too_small": ("select.filters.spread", "lower `least` of the filter spread"),
+    "spread_too_large": ("select.filters.spread", "raise `most` of the filter spread"),
+    "no_good_score": ("select.filters.spread", "lower `best` of the filter spread, or bring better traces"),
     "too_easy": ("select.filters.pass-rate", "raise `most` of the filter pass-rate"),
     "too_hard": ("select.filters.pass-rate", "lower `least` of the filter pass-rate"),
 }

@@ -186,7 +186,7 @@ class LimitSettings(Settings):
 
 
 class VerifySettings(LimitSettings):
-    """Which verifiers judge the traces, and how several verdicts become one (`agree`, `all`, `any`, or one name). `labels` are
+    """Which verifiers judge the traces, and how several verdicts become one (`agree`, `all`, `any`, `decided`, or one name). `labels` are
     verdicts that the data brings (`teacher_label`, `llama_verification`, `math_verify`) and that count beside the verifiers';
     not written: all that the data brings under the policy `agree`, none under another."""
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from redistill.corpus.statements import normal
 from redistill.records import Problem
+from redistill.text.statements import normal
 
 MIN_TOKENS = 8  # a shorter problem ("compute sin 60 degrees") is only ever found as a whole statement
 SHORT_TOKENS = 24  # a problem this short may stand in another one as a step of it: then no further number may be there

@@ -27,10 +27,10 @@ import rensa
 import zstandard
 
 from redistill.corpus.decontaminate import Benchmarks
-from redistill.corpus.statements import anchors, answer_key, content, normal, shingles, similarity
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json, writing
 from redistill.records import Problem, content_id
+from redistill.text.statements import anchors, answer_key, content, normal, shingles, similarity
 
 Near = Literal["merge", "report", "off"]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from redistill.corpus import relate
 from redistill.corpus.sources.files import revision_of
-from redistill.corpus.statements import answer_key, content, normal, similarity
 from redistill.io.atomic import read_json
 from redistill.io.schemas import from_row
 from redistill.io.stage_folder import Account, Shard
 from redistill.records import Dropped, Group, Match, Origin, Outcome, Problem, Trace, Verdict, content_id
+from redistill.text.statements import answer_key, content, normal, similarity
 
 
 def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:

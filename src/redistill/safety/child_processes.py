@@ -38,6 +38,16 @@ def python_command(module: str, *arguments: str) -> list[str]:
     ]
 
 
+def isolated(file: str, *arguments: str) -> list[str]:
+    """A command that runs one file of ours on the standard library alone: no environment's packages, no start-up files."""
+    return [interpreter(), "-I", "-S", file, *arguments]
+
+
+def interpreter() -> str:
+    """Python itself, not the link to it in an environment."""
+    return os.path.realpath(sys.executable)
+
+
 def safe_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process whose own children must not look into the current folder either."""
     return {**environment, **SAFE}

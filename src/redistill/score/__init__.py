@@ -25,10 +25,12 @@ reason (`unscored`), never 0. To add one: the function, a line in SCORERS, a han
 from collections.abc import Callable
 
 from redistill.records import Group
+from redistill.score.corpus_ngram import corpus_ngram
 from redistill.score.critic import critic
 from redistill.score.difficulty import difficulty
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
+from redistill.score.near_duplicates import near_duplicates
 from redistill.score.novelty import novelty
 from redistill.score.perplexity import perplexity
 from redistill.score.process import process
@@ -59,4 +61,6 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "reward-model": reward_model,
     "reasonflux-targets": reasonflux_targets,
     "template-reward": template_reward,
+    "near-duplicates": near_duplicates,
+    "corpus-ngram": corpus_ngram,
 }

@@ -19,6 +19,7 @@ from redistill.config.tables import Part
 from redistill.records import Group, Outcome, Trace
 from redistill.select.language import foreign_share
 from redistill.select.trace_features import pass_rate as pass_rate_of
+from redistill.select.trace_features import spread as spread_of
 from redistill.text.repetition import LOOP_TIMES, LOOP_WORDS, MAX_SHARE, MIN_WORDS, NGRAM, repeats
 from redistill.text.thinking import read_thinking
 
@@ -142,6 +143,26 @@ def pass_rate(side: Side, *, least: float = 0.0, most: float = 1.0, min_traces: 
     return "too_easy" if rate > most else None
 
 
+def spread(
+    side: Side, *, least: float = 0.0, most: float = math.inf, best: float = 0.0, min_traces: int = 2
+) -> str | None:
+    """`spread_too_small`, `spread_too_large`: the standard deviation of the problem's verify scores over their mean is below `least` or
+    above `most`; `no_good_score`: the best of them is below `best`.
+
+    A score is that of a graded verifier, else 1 for right and 0 for wrong; who was not judged has none. Problems with fewer than
+    `min_traces` scores stay: their spread says little. Source: the sibling reports of arXiv:2503.19633, which drop problems whose
+    answers are all alike."""
+    mean, deviation, top, count = spread_of(side.group.traces)
+    if count < max(1, min_traces):
+        return None
+    if top < best:
+        return "no_good_score"
+    ratio = deviation / mean if mean else 0.0
+    if ratio < least:
+        return "spread_too_small"
+    return "spread_too_large" if ratio > most else None
+
+
 def score(side: Side, *, by: str, least: float = -math.inf, most: float = math.inf) -> str | None:
     """`PART_score_too_low`, `PART_score_too_high`: its score `by` is below `least` or above `most`; `PART_no_score`: it has
     none. With `on: [rejected]` and `least` of a fluency score it keeps negatives that are wrong and yet well written."""
@@ -161,5 +182,6 @@ FILTERS: dict[str, Callable[..., str | None]] = {
     "malformed-tags": malformed_tags,
     "no-answer": no_answer,
     "pass-rate": pass_rate,
+    "spread": spread,
     "score": score,
 }

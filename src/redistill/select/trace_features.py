@@ -8,6 +8,8 @@ no trace was judged) is left out; scores of the source stay.
 """
 
 import dataclasses
+import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -25,6 +27,21 @@ def pass_rate(traces: Iterable[Trace]) -> tuple[float | None, int]:
     passed = sum(outcome in _PASSED for outcome in outcomes)
     judged = passed + sum(outcome in _FAILED for outcome in outcomes)
     return (passed / judged if judged else None), judged
+
+
+def spread(traces: Iterable[Trace]) -> tuple[float, float, float, int]:
+    """(mean, standard deviation, largest, number) of the verify scores: a graded verifier's score, else 1 for a right trace and 0 for
+    one that has failed; a trace that was not judged has none. The deviation is that of these traces themselves (divisor n)."""
+    scores = []
+    for trace in traces:
+        verdict = trace.verdict
+        if verdict.score is not None:
+            scores.append(verdict.score)
+        elif verdict.outcome in _PASSED | _FAILED:
+            scores.append(float(verdict.outcome in _PASSED))
+    if not scores:
+        return 0.0, 0.0, 0.0, 0
+    return math.fsum(scores) / len(scores), statistics.pstdev(scores), max(scores), len(scores)
 
 
 def with_columns(group: Group, num_tokens: Mapping[str, int]) -> Group:

@@ -13,6 +13,7 @@ from typing import Any
 
 from redistill.records import Verdict
 from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, judge_answer
+from redistill.verify.code_tests import check_code_tests, code_tests
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_choice, compare_exact, exact
 from redistill.verify.gold import GOLD, answer_type, as_ungradable, check_gold
 from redistill.verify.judge import Judge, llm
@@ -46,6 +47,7 @@ __all__ = [
     "check_policy",
     "check_verifiers",
     "choice",
+    "code_tests",
     "combine",
     "compare_cascade",
     "compare_choice",
@@ -69,17 +71,21 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "reasoning-gym": reasoning_gym,
     "retrieval": retrieval,
     "verdict-line": verdict_line,
+    "code-tests": code_tests,
 }
 
 # these read more than a gold answer, and judge also where there is none to compare with
-OWN_GOLD = frozenset({"reasoning-gym", "retrieval"})
-READS_NO_ANSWER = frozenset({"retrieval"})  # and these read none at all
+OWN_GOLD = frozenset({"reasoning-gym", "retrieval", "code-tests"})
+READS_NO_ANSWER = frozenset({"retrieval", "code-tests"})  # and these read none at all
 
 
 def check_verifiers(names: Iterable[str]) -> None:
-    """OperatorError where a verifier's package is not installed: asked before any work begins."""
+    """OperatorError where a verifier's package is not installed, or the machine has no sandbox: asked before any work begins."""
+    names = set(names)
     if "reasoning-gym" in names:
         check_installed()
+    if "code-tests" in names:
+        check_code_tests()
 
 
 def check_bound(verifier: partial[Any], where: str) -> None:

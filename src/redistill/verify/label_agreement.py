@@ -31,6 +31,7 @@ _COLUMNS = [
 _HEARD = {
     "agree": "they count as neither right nor wrong",
     "all": "they count as neither right nor wrong",
+    "decided": "they count as neither right nor wrong",
     "any": "one that says correct is enough",
 }
 

@@ -2,6 +2,7 @@
 
     all      all correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
     agree    correct and incorrect -> disagree; one undecided -> that; else the common one. A label that a row lacks is silent
+    decided  as `all` among those that can grade the problem: one that is ungradable is silent
     any      one correct -> correct; all incorrect -> incorrect; all the same undecided outcome -> that; else disagree
     <name>   that verifier's verdict
 
@@ -18,11 +19,11 @@ from redistill.errors import OperatorError
 from redistill.records import DECIDED, FINAL, Group, Outcome, Trace, Verdict
 
 MISSING = Verdict(Outcome.ungradable, reason="missing")  # a label that this row of the data lacks: unknown, never wrong
-JOINING = ("all", "any", "agree")
+JOINING = ("all", "any", "agree", "decided")
 
 
 def check_policy(policy: str, names: Iterable[str]) -> None:
-    """OperatorError unless `policy` is `all`, `any`, `agree` or one of the verifiers' names: asked before any work begins."""
+    """OperatorError unless `policy` is `all`, `any`, `agree`, `decided` or one of the verifiers' names: asked before any work begins."""
     known = [*names, *JOINING]
     if policy not in known:
         raise OperatorError(f"verify.policy: there is no {policy!r}{did_you_mean(policy, known)}")
@@ -44,6 +45,8 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
         return Verdict(Outcome.ungradable, reason="no_verdicts")
     if policy == "agree":
         verdicts = {name: v for name, v in verdicts.items() if v is not MISSING} or verdicts
+    if policy == "decided":
+        verdicts = {name: v for name, v in verdicts.items() if v.outcome is not Outcome.ungradable} or verdicts
     outcomes = [verdict.outcome for verdict in verdicts.values()]
     who_said_what = ", ".join(f"{name}:{verdict.outcome}" for name, verdict in sorted(verdicts.items()))
     if len(set(outcomes)) == 1:

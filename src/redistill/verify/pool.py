@@ -31,6 +31,7 @@ from typing import IO, Any
 from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.code_tests import code_tests, wall_seconds
 from redistill.verify.exact import choice, exact
 from redistill.verify.fork_server import WorkerProcess, start_worker
 from redistill.verify.judging import WALL_PER_CPU
@@ -44,7 +45,7 @@ RECYCLE_UNITS = 5_000  # then a fresh process: sympy's caches and the heap only 
 MAX_STILLBORN = 3  # workers killed before they were ready, with none that got ready in between
 OUT_OF_TIME = ("cpu_time", "wall_clock")  # reasons of Outcome.timeout
 # Verifiers that never compare by sympy or math-verify, whose import takes half a second; what is not known may.
-WITHOUT_MATHS = (exact, choice, retrieval, verdict_line)
+WITHOUT_MATHS = (exact, choice, retrieval, verdict_line, code_tests)
 START_SECONDS = 600.0  # importing sympy where far more processes than cores want to run; a dead worker is seen at once
 
 
@@ -78,7 +79,7 @@ class VerifierPool:
     """Worker processes that judge traces. `verifiers`: functools.partial objects of module-level functions, by name.
 
     timeout_seconds: processor time for one verifier on one trace, fractions allowed; wall clock is WALL_PER_CPU times
-    that. memory_mb: address space of a worker.
+    that, or what a verifier with processes of its own needs. memory_mb: address space of a worker.
     workers below 1 count as 1: untrusted maths never runs in this process.
     """
 
@@ -89,7 +90,10 @@ class VerifierPool:
         self._maths = any(getattr(v, "func", v) not in WITHOUT_MATHS for v in self._verifiers.values())
         self._size = max(1, workers)
         self._timeout_seconds = timeout_seconds
-        self._wall_seconds = WALL_PER_CPU * timeout_seconds
+        usual = WALL_PER_CPU * timeout_seconds
+        # those that wait for processes of their own, which have limits of their own, are given the time for it
+        self._walls = {name: max(usual, wall_seconds(verifier) or 0.0) for name, verifier in verifiers.items()}
+        self._wall_seconds = max(self._walls.values(), default=usual)
         self._memory_mb = memory_mb
         self._workers: list[_Worker] = []
         self._stillborn = 0
@@ -154,7 +158,7 @@ class VerifierPool:
         theirs.close()
         self._workers.append(_Worker(process, ours, counter, time.monotonic() + START_SECONDS))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # dead already: _gather sees the end of file
-            ours.send((self._verifiers, self._timeout_seconds, self._memory_mb))
+            ours.send((self._verifiers, self._timeout_seconds, self._memory_mb, self._walls))
 
     def _end(self, worker: _Worker) -> int:
         """Kill and reap; returns the exit code, negative for a signal that came before ours."""

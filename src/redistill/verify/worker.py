@@ -3,7 +3,7 @@
     serve(pool, counter)        pool: our end of the pool's socket; counter: the descriptor of a file that we count in
 
 Protocol, pickled by multiprocessing.connection:
-    pool -> worker   ({name: verifier}, timeout_seconds, memory_mb), once
+    pool -> worker   ({name: verifier}, timeout_seconds, memory_mb, {name: wall seconds}), once
     worker -> pool   "ready", or ("refused", sentence) where something that a verifier needs cannot be opened
     pool -> worker   [(problem, trace, name), ...]                      a batch of units
     worker -> pool   [Verdict, ...], one for each unit, in order, at the latest FLUSH_SECONDS after it is known or when the
@@ -17,7 +17,7 @@ A worker that runs out of memory ends; the pool tries that unit once more in a f
 
 A unit's time is the worker's own processor time, so that a verdict does not depend on what else the machine is doing:
 the kernel's timer (whose default action needs no Python) ends a worker that has computed too long. Wall clock, WALL_PER_CPU
-times that, is for one that waits and does not compute.
+(judging.py) times that, is for one that waits and does not compute.
 
 The worker ends when its pool does: it reads end-of-file, and while it computes, that timer ends it.
 """
@@ -34,7 +34,6 @@ from multiprocessing.connection import Connection
 
 from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
-from redistill.verify.judging import WALL_PER_CPU
 
 FLUSH_SECONDS = 0.002
 OUT_OF_MEMORY = 3  # the exit code; the pool takes any death alike
@@ -53,7 +52,7 @@ def verify_one(verifier: Callable[..., Verdict], problem: Problem, trace: Trace)
 
 def serve(pool: Connection, counter: int) -> None:
     """Answer batches until the pool closes its end. counter: the file that holds the number of units done."""
-    verifiers, timeout_seconds, memory_mb = pool.recv()
+    verifiers, timeout_seconds, memory_mb, walls = pool.recv()
     table: Mapping[str, Callable[..., Verdict]] = verifiers
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash here is expected and leaves no file
@@ -74,7 +73,7 @@ def serve(pool: Connection, counter: int) -> None:
         for problem, trace, name in pool.recv():
             os.pwrite(counter, done.to_bytes(8, "little"), 0)
             signal.setitimer(signal.ITIMER_PROF, timeout_seconds)
-            signal.setitimer(signal.ITIMER_REAL, WALL_PER_CPU * timeout_seconds + ORPHAN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, walls[name] + ORPHAN_SECONDS)
             try:
                 answers.append(verify_one(table[name], problem, trace))
             except MemoryError:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from redistill.corpus.sources import fields, tags, turns
 from redistill.corpus.sources.rows import Row, RowError, read_groups
 from redistill.records import Dropped, Group, make_problem, make_trace
+from redistill.verify.relevance import TESTS
 
 
 def am_deepseek_r1(
@@ -31,8 +32,8 @@ def am_deepseek_r1(
     """Groups of one trace; `source` of the row is kept, the gold answer is `reference_answer`.
 
     label: which rows get the verdict `teacher_label` correct: those with a reference answer or tests, all, or none.
-    test_cases: a row that has tests and no reference answer gets the answer type `test_case`; `as_answer` puts the tests'
-    text in the place of its gold answer, for a verifier of your own that runs them. Reasons: `several_turns`,
+    Tests become the problem's metadata, where the verifier `code-tests` finds them. test_cases: a row that has tests and no reference
+    answer gets the answer type `test_case`; `as_answer` puts the tests' text in the place of its gold answer too. Reasons: `several_turns`,
     `broken_tags`, and those of every source.
     """
 
@@ -56,6 +57,7 @@ def am_deepseek_r1(
             answer_type="test_case" if tests and not reference else None,
             source=fields.text(notes.get("source") or own.get("source")) or "am-deepseek-r1",
             source_row=row_id,
+            metadata={TESTS: tests} if tests else None,
         )
         checked = bool(reference or tests)
         column = "reference_answer" if reference else "test_case" if tests else "messages"

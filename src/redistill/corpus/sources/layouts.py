@@ -25,9 +25,9 @@ from redistill.config.binding import options_of
 from redistill.corpus.sources import columns, fields, known, tags
 from redistill.corpus.sources.files import note_on
 from redistill.corpus.sources.rows import RowError, sample_instead, spread_rows, taking_notes
-from redistill.corpus.statements import answer_key
 from redistill.errors import OperatorError
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
+from redistill.text.statements import answer_key
 
 SAMPLE_ROWS = 200
 SAMPLE_FILES = 8  # of a folder, evenly spaced: files of other columns are seen

@@ -1,4 +1,5 @@
-"""`redistill export`: a run's problems, rewards and objective for a trainer that scales further than one node.
+"""`redistill export`: a run's problems, rewards and objective for a trainer that scales further than one node,
+or its examples in a layout of public data.
 
     export(Path("runs/x"), to="verl", out=Path("elsewhere"))   ->  the folder, with prompts, reward.py, a configuration, README.md
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.atomic import check_output, writing
+from redistill.tools.export.am import am
 from redistill.tools.export.job import ExportJob, Loss, read_job
 from redistill.tools.export.prime_rl import prime_rl
 from redistill.tools.export.tinker import tinker
@@ -26,19 +28,25 @@ EXPORTS: dict[str, Callable[[ExportJob], None]] = {
     "prime-rl": prime_rl,
     "tinker": tinker,
 }
+# layouts of data that need no stage of training: what select kept, of a run and into a folder
+CORPORA: dict[str, Callable[[Path, Path], None]] = {
+    "am": am,
+}
 
 
 def export(
     run: Path, *, to: str, out: Path, stage: str | None = None, loss: Loss = "ours", code: Sequence[Path] = ()
 ) -> Path:
-    """Write what the engine `to` needs to train on a run's problems, and return the folder.
+    """Write what the engine `to` needs to train on a run's problems, or the examples in the layout `to`, and return the folder.
 
     stage: whose rewards, objective and settings; default: the last one with rollouts, else the last one. loss: `ours` for
     the stage's objective, `engine` for the engine's own. OperatorError where the engine is not known or cannot lower the
     objective, and where `out` is there already.
     """
-    if to not in EXPORTS:
-        raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, EXPORTS)}")
+    if to not in {**EXPORTS, **CORPORA}:
+        raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, [*EXPORTS, *CORPORA])}")
+    if to in CORPORA and (stage is not None or loss != "ours" or code):
+        raise OperatorError(f"export: --to {to} writes the examples of a run; leave --stage, --loss and --code out.")
     check_output(out)
     if out.exists():
         raise OperatorError(f"{out} is there already; name another folder, or remove it first.")
@@ -47,7 +55,10 @@ def export(
     with writing(out):
         part.mkdir(parents=True)
         try:
-            EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
+            if to in CORPORA:
+                CORPORA[to](run, part)
+            else:
+                EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
