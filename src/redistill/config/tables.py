@@ -366,6 +366,19 @@ class GuardSettings(Settings):
     entropy_share: float = Field(0.1, gt=0, lt=1)
 
 
+class JointCriticSettings(Settings):
+    """A critic that learns beside the student, from the labels of the answers that the student is trained on; `token-credit` weighs
+    tokens by its scores. Its optimizer and the shape of its schedule are the stage's, but for the rate."""
+
+    # outcome: a score head (OREAL); implicit: log-ratios of a language model to its start (PRIME)
+    objective: Plugin = Plugin(name="outcome")
+    start: str | None = (
+        None  # an earlier stage with that objective, or its folder; default: the stage's start, a head of zeros
+    )
+    learning_rate: float = Field(ge=0)
+    warm_rounds: int = Field(10, ge=0)  # rounds before the student's first step, in which the critic alone learns
+
+
 class RolloutSettings(Settings):
     """A stage that draws its own rows: in each round its student answers problems, the answers are judged and rewarded, and
     become rows for the stage's objective. Problems are those of the corpus that are not held out, and that
@@ -383,12 +396,16 @@ class RolloutSettings(Settings):
     prefill: str | None = None  # default: evaluate.prefill
     verifier: Plugin | None = None  # default: evaluate.verifier
     reward: list[RewardSettings] = Field(default_factory=lambda: [RewardSettings(name="accuracy")], min_length=1)
-    advantage: Plugin = Plugin(name="group")  # for objectives that ask for advantages
-    undecided: Literal["drop", "zero"] = "drop"  # an answer whose reward nobody can say: left out, or reward 0
-    keep: Literal["all", "correct"] | None = None  # default: all where advantages are asked for, else right ones
+    advantage: Plugin | None = None  # for objectives that ask for advantages; default: group, of oreal shaped
+    # an answer whose reward nobody can say: left out, reward 0, or rewarded as a wrong one (OREAL's released code)
+    undecided: Literal["drop", "zero", "wrong"] = "drop"
+    # one-each: one right and one wrong answer of each problem, drawn, and none of a problem without both; default: all where
+    # advantages are asked for, one-each for oreal, else right ones
+    keep: Literal["all", "correct", "one-each"] | None = None
     per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
     pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
     teacher: AnyTeacher | None = None  # of advantage teacher: base, an earlier stage, another model, a server ...
+    critic: JointCriticSettings | None = None  # learns beside the student, for token-credit
     engine: Plugin = Plugin(name="transformers")  # who samples: this process, or a server that is given the weights
     # of a server: whose log-probs stand for the policy that sampled, those found by the kernel that trains or the server's own
     behaviour: Literal["recomputed", "server"] = "recomputed"
@@ -430,6 +447,17 @@ class StageSettings(Settings):
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
     guard: GuardSettings | None = None
     rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
+
+    @property
+    def critic_named(self) -> str | None:
+        """The critic that the stage reads or that its own begins as: an earlier stage, or a folder."""
+        beside = self.rollouts.critic if self.rollouts is not None else None
+        return self.critic or (beside.start if beside is not None else None)
+
+    @property
+    def critic_key(self) -> str:
+        """Where the stage names it."""
+        return "critic" if self.critic is not None or self.rollouts is None else "rollouts.critic.start"
 
 
 class CriticSettings(Settings):
@@ -568,8 +596,8 @@ class Recipe(Settings):
                 if isinstance(teacher, TeachersBySource):
                     teachers |= {f"{key}.by_source.{source}": one for source, one in teacher.by_source.items()}
             named_students |= {key: teacher for key, teacher in teachers.items() if isinstance(teacher, str)}
-            if settings.critic is not None and "/" not in settings.critic:  # a path is a folder
-                named_students |= {"critic": settings.critic}
+            if settings.critic_named is not None and "/" not in settings.critic_named:  # a path is a folder
+                named_students |= {settings.critic_key: settings.critic_named}
             for key, named in named_students.items():
                 if named is not None and named not in known:
                     wrong.append(

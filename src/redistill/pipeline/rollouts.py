@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, Settings
+from redistill.config.tables import BenchmarkSettings, Plugin, Recipe, RolloutSettings, Settings
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
@@ -39,9 +39,12 @@ from redistill.rollout.stage_engines import STAGE_ENGINES, check_engine, refresh
 from redistill.select import PAIRINGS, split_of
 from redistill.train import needs_pairs, needs_teacher
 from redistill.train.advantages import ADVANTAGES
+from redistill.train.joint_critic import CRITIC_OBJECTIVES
 from redistill.train.objectives import needs_behaviour, needs_mismatched
+from redistill.train.objectives.implicit import is_implicit
+from redistill.train.objectives.policy import oreal
 from redistill.train.rollout_supply import Rollouts
-from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
+from redistill.train.rollouts import RolloutJob, is_of_teacher, kept_answers, reads_advantages
 from redistill.verify.relevance import has_gold
 from redistill.verify.rewards import REWARDS
 
@@ -54,6 +57,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "train.*.rollouts.advantage": ADVANTAGES,
     "train.*.rollouts.pairing": PAIRINGS,
     "train.*.rollouts.engine": STAGE_ENGINES,
+    "train.*.rollouts.critic.objective": CRITIC_OBJECTIVES,
 }
 
 
@@ -84,7 +88,7 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
     bound = BoundRollouts(
         settings,
         bind_rewards(settings, where),
-        bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
+        bind(ADVANTAGES, settings.advantage or default_advantage(objective), f"{where}.advantage"),
         bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
         bind(STAGE_ENGINES, settings.engine, f"{where}.engine"),
     )
@@ -93,6 +97,11 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
     _check(recipe, name, objective, bound)
     _check_engine(recipe, name, objective, bound)
     return bound
+
+
+def default_advantage(objective: Callable[..., Any]) -> Plugin:
+    """The advantage of a stage that names none: OREAL's own shaping, else GRPO's."""
+    return Plugin(name="shaped" if getattr(objective, "func", objective) is oreal else "group")
 
 
 def bind_rewards(settings: RolloutSettings, where: str) -> list[tuple[float, partial[Any]]]:
@@ -130,11 +139,41 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         )
     if "pairing" in written and not needs_pairs(objective):
         raise OperatorError(f"{where}.pairing: {stage.objective.name} reads no pairs; leave it out.")
+    if settings.keep == "one-each" and not reads_advantages(objective):
+        raise OperatorError(
+            f"{where}.keep: one-each draws a right and a wrong answer, and {stage.objective.name} asks for no advantages; take oreal, "
+            "grpo or reinforce, or an objective of pairs."
+        )
+    if kept_answers(settings, objective) == "one-each" and is_of_teacher(bound.advantage):
+        raise OperatorError(
+            f"{where}.keep: one-each tells right answers from wrong ones by their advantage, and a teacher's advantages are of tokens; "
+            "write `keep: all`, or another advantage."
+        )
+    _check_critic(recipe, name, objective)
     if "keep" in written and needs_pairs(objective):
         raise OperatorError(f"{where}.keep: pairs are what the pairing takes; leave it out.")
     if settings.keep == "correct" and reads_advantages(objective):
         raise OperatorError(
             f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or take `sft`."
+        )
+
+
+def _check_critic(recipe: Recipe, name: str, objective: Callable[..., Any]) -> None:
+    """OperatorError where a critic beside the student has nothing to learn from, or is of a kind that scores no tokens."""
+    stage = recipe.train[name]
+    assert stage.rollouts is not None
+    critic, where = stage.rollouts.critic, f"train.{name}.rollouts.critic"
+    if critic is None:
+        return
+    found = bind(CRITIC_OBJECTIVES, critic.objective, f"{where}.objective")
+    if not reads_advantages(objective):
+        raise OperatorError(
+            f"{where}: it learns from right and wrong answers, and {stage.objective.name} is given no wrong ones by their advantages; "
+            "take oreal, grpo or reinforce, or leave it out."
+        )
+    if critic.start is not None and is_implicit(found):
+        raise OperatorError(
+            f"{where}.start: an implicit critic is compared with its own start, which is the student's; leave start out."
         )
 
 

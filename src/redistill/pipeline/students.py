@@ -1,5 +1,7 @@
 """The students and critics of a run: what a stage starts from, and the model cards of what the stages have left."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -36,6 +38,29 @@ def load_named_critic(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedT
     """The critic that a stage of the run left, or that lies in a folder."""
     folder = run.folder / "train" / name / "model" if name in run.plan.critics else Path(name).expanduser()
     return load_critic(folder)
+
+
+def critic_loader(run: Run, stage: str) -> Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerFast]] | None:
+    """What loads the critic of a stage: the one it names or, where one learns beside its student, what that one starts from.
+    None where it has none."""
+    settings = run.recipe.train[stage]
+    if settings.critic is not None:
+        return partial(load_named_critic, run, settings.critic)
+    if settings.rollouts is None or settings.rollouts.critic is None:
+        return None
+    return partial(_beginning_critic, run, stage)
+
+
+def _beginning_critic(run: Run, stage: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    settings = run.recipe.train[stage]
+    assert settings.rollouts is not None and settings.rollouts.critic is not None
+    critic = settings.rollouts.critic
+    if critic.start is not None:
+        return load_named_critic(run, critic.start)
+    student, tokenizer = load_student(run, settings.start)
+    if critic.objective.name == "implicit":
+        return student, tokenizer
+    return new_critic(student), tokenizer
 
 
 def model_card(run: Run, stage: str) -> str:

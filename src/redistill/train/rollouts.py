@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, requests_for, traces_of
 from redistill.rollout.stage_engines import refreshed_server
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
+from redistill.train.objectives.policy import oreal
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
 from redistill.verify.pool import VerifierPool
@@ -162,26 +163,42 @@ def is_of_teacher(advantage: Callable[..., Any]) -> bool:
     return "teacher_token_logps" in inputs_of(advantage)
 
 
+def kept_answers(settings: RolloutSettings, objective: Objective) -> Literal["all", "correct", "one-each"]:
+    """Which answers of a round become rows: what the recipe says, else what the objective learns from."""
+    if settings.keep is not None:
+        return settings.keep
+    if getattr(objective, "func", objective) is oreal:
+        return "one-each"
+    return "all" if reads_advantages(objective) or needs_teacher(objective) else "correct"
+
+
 def rows_of_round(
-    job: RolloutJob, objective: Objective, drawn: Round, *, max_tokens: int
+    job: RolloutJob, objective: Objective, drawn: Round, *, max_tokens: int, number: int = 0
 ) -> tuple[Rows, Account, list[Dropped]]:
     """The round's rows, the account of its answers (of its problems, where rows are pairs), and what was dropped.
 
-    Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens;
-    objectives of pairs what the pairing takes; the others right answers, each text once.
+    Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens,
+    or one right and one wrong answer of each problem (`keep: one-each`, drawn by the seed and the round's number); objectives of
+    pairs what the pairing takes; the others right answers, each text once. With a critic that learns beside the student, an
+    answer's last token has its label as a target, 1 where the advantage is above 0.
     """
     if needs_pairs(objective):
         return _pairs(job, drawn, max_tokens)
     advantages = _advantages(job, drawn) if reads_advantages(objective) else None
-    keep = job.settings.keep or ("all" if advantages is not None or needs_teacher(objective) else "correct")
+    keep = kept_answers(job.settings, objective)
     account, dropped, taken = Account("answer"), list[Dropped](), list[int]()
     seen, held = set[tuple[str, tuple[int, ...]]](), dict[str, int]()
+    unwanted = dict[int, str]()
+    if keep == "one-each":
+        assert advantages is not None
+        unwanted = _all_but_one_each(job, drawn, advantages, max_tokens, number)
     for place, ((problem, trace), sampled) in enumerate(zip(drawn.answers, drawn.sampled, strict=True)):
         text = (problem.id, tuple(sampled.token_ids))
         reason = (
             "no_tokens" if not sampled.token_ids
             else "too_long" if len(sampled.prompt_ids) + len(sampled.token_ids) > max_tokens
             else "undecided" if advantages is not None and "reward" not in trace.scores and not is_of_teacher(job.advantage)
+            else unwanted[place] if place in unwanted
             else "not_correct" if keep == "correct" and trace.verdict.outcome is not Outcome.correct
             else "duplicate" if keep == "correct" and text in seen
             else "over_per_problem" if job.settings.per_problem and held.get(problem.id, 0) >= job.settings.per_problem
@@ -199,8 +216,37 @@ def rows_of_round(
     if advantages is not None and not is_of_teacher(job.advantage):
         counts = [len(drawn.sampled[place].token_ids) for place in taken]
         values["advantage"] = np.repeat(advantages[taken], counts)
+        if job.settings.critic is not None:
+            values["target"] = np.full(sum(counts), np.nan)
+            ends = np.cumsum(counts, dtype=np.int64) - 1
+            values["target"][ends] = np.where(advantages[taken] == 0, np.nan, advantages[taken] > 0)
     rows = _encoded([[place] for place in taken], drawn, values)
     return rows, account, dropped
+
+
+def _all_but_one_each(
+    job: RolloutJob, drawn: Round, advantages: np.ndarray, max_tokens: int, number: int
+) -> dict[int, str]:
+    """{place of an answer: why it is no row}: of each problem one answer with an advantage above 0 and one with an advantage below
+    are drawn from those that can be rows, and none where it has no such two. Source: OREAL, arXiv 2502.06781, Algorithm 1."""
+    left_out, start = dict[int, str](), 0
+    draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([job.seed, number, 2])))
+    for group in drawn.groups:
+        places = range(start, start + len(group.traces))
+        start = places.stop
+        fit = [
+            p for p in places if 0 < len(drawn.sampled[p].token_ids) <= max_tokens - len(drawn.sampled[p].prompt_ids)
+        ]
+        known = [p for p in fit if "reward" in drawn.answers[p][1].scores]
+        right, wrong = ([p for p in known if sign * advantages[p] > 0] for sign in (1, -1))
+        picks = draw.random(2)  # always two, so that a problem's draw does not depend on the problems before it
+        if right and wrong:
+            pair = {side[int(pick * len(side))] for side, pick in zip((right, wrong), picks, strict=True)}
+            left_out |= dict.fromkeys((p for p in places if p not in pair), "not_drawn")
+        else:
+            rewards = [drawn.answers[p][1].scores["reward"] for p in known]
+            left_out |= dict.fromkeys(places, "all_right" if rewards and min(rewards) > 0 else "all_wrong")
+    return left_out
 
 
 def _advantages(job: RolloutJob, drawn: Round) -> np.ndarray:
@@ -256,8 +302,9 @@ def _logprobs(sampled: Sampled) -> np.ndarray:
     return np.asarray(sampled.logprobs, dtype=np.float64)
 
 
-def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
+def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -> dict[str, float | None]:
     """What a round is known by in metrics.jsonl. Shares and means are over its answers; None where nothing can be said.
+    problems_kept: where problems are kept or dropped whole (`keep: one-each`), the share that became rows.
 
     pass_rate is of all answers, as in evaluation; undecided those whose reward nobody can say; no_variance the share of
     problems whose known rewards are all equal, which teach an objective of advantages nothing; entropy an estimate from the
@@ -281,4 +328,5 @@ def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
         "generated_tokens": int(sum(tokens)),
         "answers": n,
         "rows": rows,
+        **({} if problems_kept is None else {"problems_kept": problems_kept}),
     }

@@ -10,7 +10,7 @@ What a stage does around it (its folder, the guard, the ledger) is in stage.py.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from redistill.config.tables import StageSettings
 from redistill.train import checkpoints
 from redistill.train.diagnostics import pair_diagnostics
+from redistill.train.joint_critic import CriticStep, JointCritic
 from redistill.train.live import Drawing
 from redistill.train.modifiers import Modifier
 from redistill.train.objectives import Objective, needs_pairs
@@ -39,18 +40,32 @@ class StepResult:
 
     step: int  # counted from 1
     taken: StepRows
-    figures: StepFigures | None  # None for a step without rows
+    figures: StepFigures | None  # None for a step without rows, and for one that the student sat out
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
     finite: bool  # False: loss or gradient was not finite, so the weights were left alone
+    critic: Mapping[str, Any] = field(default_factory=dict)  # what a critic that learns beside the student measured
 
     def metrics(self, objective: Objective) -> dict[str, Any]:
         """The step's line of metrics.jsonl."""
         figures = self.figures
         if figures is None:
-            nothing = {"loss": None, "num_rows": 0, "learning_rate": self.learning_rate, "skipped": False, "tokens": 0}
-            return {"step": self.step, **nothing, **self.taken.figures, "seconds": round(self.seconds, 4)}
+            rows = len(self.taken.numbers)
+            nothing = {
+                "loss": None,
+                "num_rows": rows,
+                "learning_rate": self.learning_rate,
+                "skipped": not self.finite,
+                "tokens": 0,
+            }
+            return {
+                "step": self.step,
+                **nothing,
+                **self.critic,
+                **self.taken.figures,
+                "seconds": round(self.seconds, 4),
+            }
         return {
             "step": self.step,
             "loss": figures.loss,
@@ -65,6 +80,7 @@ class StepResult:
             **({"rows_without_signal": figures.without_signal} if figures.without_signal else {}),
             "tokens": figures.packed_tokens,
             "tokens_per_second": round(figures.packed_tokens / self.seconds, 1),
+            **self.critic,
             **self.taken.figures,
             "seconds": round(self.seconds, 4),
         }
@@ -85,6 +101,7 @@ class Trainer:
     skeleton: PreTrainedModel | None = (
         None  # where weights are sharded, on the main process: a model to gather them into
     )
+    critic: JointCritic | None = None  # learns beside the student
     steps_done: int = 0
     watch: Callable[[Drawing], object] = lambda drawing: None  # told while a supply has the student sampled
 
@@ -97,6 +114,16 @@ class Trainer:
         if not taken.numbers:
             self.steps_done += 1
             return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, True)
+        learned: CriticStep | None = None
+        if self.critic is not None:
+            shrunk = peak_rate / self.settings.learning_rate  # by the guard's rollbacks
+            its_rate = learning_rate(self.critic.settings, place, total) * shrunk
+            taken, learned = self.critic.step(taken, self, its_rate)
+        told = {} if learned is None else learned.figures
+        if taken.is_warming or (learned is not None and not learned.finite):
+            self.steps_done += 1
+            finite = learned is None or learned.finite
+            return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, finite, told)
         set_rate(self.optimizer, rate)
         ranks = ranks_of(self.accelerator, self.policy)
         figures = backward_step(
@@ -118,7 +145,7 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        return StepResult(self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite)
+        return StepResult(self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite, told)
 
     def save(
         self,
@@ -129,12 +156,14 @@ class Trainer:
     ) -> None:
         """Save weights, optimizer and random state as the checkpoint of `steps_done` in `folder`."""
         checkpoints.save(
-            self.accelerator, self.policy, self.optimizer, folder, self.steps_done, facts=dict(facts or {}), spare=spare
-        )
+            self.accelerator, self.policy, self.optimizer, folder, self.steps_done, facts=dict(facts or {}), spare=spare,
+            critic=self.critic.learner if self.critic is not None else None,
+        )  # fmt: skip
 
     def load(self, folder: Path, step: int) -> None:
         """Go on from the checkpoint of `step` in `folder`, bit by bit as it was saved."""
-        checkpoints.load(self.accelerator, self.policy, self.optimizer, checkpoints.at(folder, step))
+        critic = self.critic.learner if self.critic is not None else None
+        checkpoints.load(self.accelerator, self.policy, self.optimizer, checkpoints.at(folder, step), critic=critic)
         self.steps_done = step
 
     @property

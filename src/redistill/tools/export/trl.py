@@ -79,7 +79,7 @@ def _loss(job: ExportJob) -> dict[str, Any]:
     name = job.settings.objective.name
     if name not in ("grpo", "reinforce"):
         raise no_loss_of_ours(job, "trl", f"takes no custom loss, and {name} is none of its own")
-    per, length, advantage = job.option("per"), job.option("length"), job.rollouts.advantage
+    per, length, advantage = job.option("per"), job.option("length"), job.advantage
     if advantage.name not in SCALES or advantage.options not in (
         {},
         {"eps": 1e-4},

@@ -34,7 +34,7 @@ from redistill.train.objectives.calling import (
 )
 from redistill.train.objectives.distillation import distill
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
-from redistill.train.objectives.policy import grpo, on_policy, reinforce
+from redistill.train.objectives.policy import grpo, on_policy, oreal, reinforce
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
 from redistill.train.objectives.scores import outcome, process
 from redistill.train.objectives.unpaired import asymre, kto, topr
@@ -59,6 +59,7 @@ OBJECTIVES: dict[str, Objective] = {
     "nca": nca,
     "reinforce": reinforce,
     "grpo": grpo,
+    "oreal": oreal,
     "outcome": outcome,
     "process": process,
     "distill": distill,
