@@ -45,7 +45,9 @@ def settings(the_job, base=STILL):
 
 def train(folder, the_job=None, objective=oreal, modifiers=MODIFIERS, critic=tiny_critic, base=STILL, **more):
     the_job = the_job or job()
-    return stage(folder, objective, the_job, settings=settings(the_job, base), modifiers=modifiers, critic=critic, **more)
+    return stage(
+        folder, objective, the_job, settings=settings(the_job, base), modifiers=modifiers, critic=critic, **more
+    )
 
 
 def rows_with(the_job, max_tokens=64):
@@ -154,7 +156,9 @@ def test_other_objectives_of_advantages_may_have_a_critic_too(tmp_path, objectiv
 
 
 def test_an_implicit_critic_is_a_language_model_that_scores_by_log_ratios(tmp_path):
-    its = JointCriticSettings(objective=Plugin(name="implicit", options={"beta": 1.0}), learning_rate=1e-2, warm_rounds=1)
+    its = JointCriticSettings(
+        objective=Plugin(name="implicit", options={"beta": 1.0}), learning_rate=1e-2, warm_rounds=1
+    )
     train(tmp_path / "a", job(its, rounds=3), critic=tiny_student)
     lines = metrics(tmp_path / "a")
     assert lines[0]["critic_loss"] == pytest.approx(0.6931471805599453, abs=1e-12) and lines[0]["weight_right"] == 0.0
@@ -243,7 +247,9 @@ def test_a_damaged_critic_is_trained_again(tmp_path, whole):
 
 def test_a_critic_with_another_tokenizer_is_one_sentence(tmp_path):
     stranger = functools.partial(tiny_critic, TINY.model_copy(update={"alphabet": "#;=*-+9876543210"}))
-    with pytest.raises(OperatorError, match=r"train\.own\.rollouts\.critic: .*another tokenizer than the student") as said:
+    with pytest.raises(
+        OperatorError, match=r"train\.own\.rollouts\.critic: .*another tokenizer than the student"
+    ) as said:
         train(tmp_path / "a", critic=stranger)
     assert len(str(said.value).splitlines()) == 1
 

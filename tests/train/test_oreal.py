@@ -92,7 +92,9 @@ def test_weights_1_and_no_negatives_is_the_gradient_of_sft():
 @pytest.mark.parametrize("alpha", [0.2, 0.8, 1.0])
 def test_weights_1_and_sequence_means_is_the_gradient_of_redi(alpha):
     """The same right and wrong answers as pairs: eta is REDI's alpha."""
-    ours = token_coefficients(functools.partial(oreal, negatives=alpha, per="sequence"), [], step([1.0, -1.0, -1.0, 1.0]))
+    ours = token_coefficients(
+        functools.partial(oreal, negatives=alpha, per="sequence"), [], step([1.0, -1.0, -1.0, 1.0])
+    )
     order = [(0, 2, 2, 6), (7, 10, 6, 7)]  # (right, wrong) by places of tokens
     places = torch.cat([torch.cat([torch.arange(a, b), torch.arange(c, d)]) for a, b, c, d in order])
     pairs = batch_of([2, 4, 3, 1], ["chosen", "rejected"] * 2, logps=LOGPS[places])
@@ -216,5 +218,3 @@ def test_the_side_of_an_answer_is_read_off_its_advantage():
 
     step_loss(oreal, [looks], step())
     assert seen == [Side.single, Side.rejected, Side.rejected, Side.single]
-
-

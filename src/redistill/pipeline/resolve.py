@@ -166,8 +166,8 @@ def find_parts(
             collector.try_call(check_before_run, recipe, tokenizer)
             for name, stage in recipe.train.items():
                 if stage.critic_named is not None and stage.critic_named not in recipe.train:
-                    place = f"train.{name}.{stage.critic_key}"
-                    collector.try_call(_check_critics_folder, stage.critic_named, tokenizer, place)
+                    of_critic = f"train.{name}.{stage.critic_key}"
+                    collector.try_call(_check_critics_folder, stage.critic_named, tokenizer, of_critic)
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
@@ -275,7 +275,7 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         critic, place = settings.critic_named, f"train.{name}.{settings.critic_key}"
         if critic in recipe.train and critic not in critics:
             wrong.append(f"{place}: {critic} is a student, not a critic; name a stage with the objective outcome.")
-        elif critic in critics and recipe.train[critic].objective.name == "process":
+        elif critic is not None and critic in critics and recipe.train[critic].objective.name == "process":
             wrong.append(
                 f"{place}: {critic} scores the ends of steps, not every token; name a stage with the objective outcome."
             )

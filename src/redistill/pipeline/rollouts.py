@@ -6,6 +6,7 @@ with rollouts_of(run, "grpo") as drawn:
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -283,10 +284,13 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     if bound.engine.keywords.get("refresh") == "none":
         say_what_none_means(name)
     with config.pool(run.recipe.verify.workers) as pool:
+        asked = problems_of(run.folder, recipe, bound, name)
+        times = Counter(problem.id for problem in asked)
         job = RolloutJob(
             settings=bound.settings,
             config=config,
-            problems=problems_of(run.folder, recipe, bound, name),
+            problems=list({problem.id: problem for problem in asked}.values()),
+            times={id: count for id, count in times.items() if count > 1},
             rewards=bound.rewards,
             advantage=bound.advantage,
             pairing=bound.pairing,
@@ -328,8 +332,8 @@ def source_of(plan: "Plan") -> str:
 
 
 def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
-    """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves; those without a
-    gold answer are left out where the reward needs one, which is said."""
+    """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves, each as often as it
+    is repeated; those without a gold answer are left out where the reward needs one, which is said."""
     is_held = split_of(recipe)
     if recipe.select.sample is None:
         before = StageFolder(folder / feeding(recipe, "verify"), "")
@@ -342,9 +346,10 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
             )
     any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
     asked = [problem for problem in found if any_will_do or has_gold(problem)]
-    if len(asked) < len(found):
+    every, left = (len({problem.id for problem in some}) for some in (found, asked))
+    if left < every:
         say(
-            f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
+            f"train    {name}: {every - left:,} of {every:,} problems have no gold answer, so no answer to them "
             "can be rewarded; they are not asked"
         )
     if not asked:

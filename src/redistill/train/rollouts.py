@@ -9,7 +9,7 @@ that were sampled: to encode an answer's text again may give other tokens than t
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +53,9 @@ class RolloutJob:
     pool: VerifierPool
     author: str  # the stage's name
     seed: int
+    times: Mapping[str, int] = field(
+        default_factory=dict
+    )  # how often a pass over the problems asks one, by its id; else once
 
     def longest_prompt(self, tokenizer: Any) -> int:
         """Tokens of the longest prompt, prefill included."""
@@ -84,12 +87,34 @@ class RolloutJob:
         )
 
     def problems_of(self, number: int) -> list[Problem]:
-        """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it."""
-        size = min(self.settings.problems, len(self.problems))
-        rounds = len(self.problems) // size
-        order = epoch_order(self.seed, number // rounds, len(self.problems))
-        place = number % rounds * size
-        return [self.problems[place] for place in order[place : place + size]]
+        """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it. A problem that is
+        repeated stands in the order so often, and is asked once a round at most."""
+        size = min(self.settings.problems, len({problem.id for problem in self.problems}))
+        epoch = 0
+        while number >= len(rounds := self._rounds(epoch, size)):
+            number -= len(rounds)
+            epoch += 1
+        return rounds[number]
+
+    def _rounds(self, epoch: int, size: int) -> list[list[Problem]]:
+        """The whole rounds of an epoch."""
+        listed = [problem for problem in self.problems for _ in range(self.times.get(problem.id, 1))]
+        queue = [listed[place] for place in epoch_order(self.seed, epoch, len(listed))]
+        rounds = list[list[Problem]]()
+        while True:
+            taken, later = dict[str, Problem](), list[Problem]()
+            for place, problem in enumerate(queue):
+                if len(taken) == size:
+                    later += queue[place:]
+                    break
+                if problem.id in taken:
+                    later.append(problem)
+                else:
+                    taken[problem.id] = problem
+            if len(taken) < size:
+                return rounds
+            rounds.append(list(taken.values()))
+            queue = later
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
 What a stage does around it (its folder, the guard, the ledger) is in stage.py.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,7 +195,8 @@ class Trainer:
 
 
 def learning_rate(settings: StageSettings, step: int, total: int) -> float:
-    """The rate of step 0..total-1: linear warm-up over `warmup` of the steps, then linear decay towards 0 (or constant).
+    """The rate of step 0..total-1: linear warm-up over `warmup` of the steps, then linear or cosine decay towards `final_rate` of
+    the peak (or constant).
 
     The first step already moves (transformers starts at exactly 0, which wastes it).
     """
@@ -203,4 +205,8 @@ def learning_rate(settings: StageSettings, step: int, total: int) -> float:
         return settings.learning_rate * (step + 1) / (warm + 1)
     if settings.decay == "constant":
         return settings.learning_rate
-    return settings.learning_rate * (total - step) / max(1, total - warm)
+    if settings.decay == "linear" and not settings.final_rate:
+        return settings.learning_rate * (total - step) / max(1, total - warm)
+    left = (total - step) / max(1, total - warm)
+    shape = left if settings.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * shape)

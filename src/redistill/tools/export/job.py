@@ -117,6 +117,15 @@ class ExportJob:
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), self.folder / name)
 
     @property
+    def decay(self) -> Literal["linear", "constant"]:
+        """How the learning rate ends. OperatorError for an end that the exports do not write."""
+        if self.settings.decay == "cosine" or self.settings.final_rate:
+            raise OperatorError(
+                f"train.{self.stage}.decay: cosine, or an end above 0 (`final_rate`), is not exported; write `decay: linear` or `constant`."
+            )
+        return self.settings.decay
+
+    @property
     def advantage(self) -> Plugin:
         """How rewards become advantages."""
         return self.rollouts.advantage or default_advantage(self.objective)

@@ -79,7 +79,7 @@ def _settings(job: ExportJob, model: str | None) -> dict[str, Any]:
         "max_pairs": _max_pairs(job),
         "learning_rate": stage.learning_rate,
         "warmup": stage.warmup,
-        "decay": stage.decay,
+        "decay": job.decay,
         "adam": {
             "beta1": stage.beta1,
             "beta2": stage.beta2,

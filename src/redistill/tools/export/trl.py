@@ -53,7 +53,7 @@ def _settings(job: ExportJob) -> dict[str, Any]:
     micro = -(-job.problems // job.updates)
     return {
         "learning_rate": stage.learning_rate,
-        "lr_scheduler_type": "linear" if stage.decay == "linear" else "constant_with_warmup",
+        "lr_scheduler_type": "linear" if job.decay == "linear" else "constant_with_warmup",
         "warmup_steps": int(stage.warmup * rollouts.rounds * job.updates),
         "adam_beta1": stage.beta1,
         "adam_beta2": stage.beta2,
