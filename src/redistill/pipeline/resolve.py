@@ -36,9 +36,9 @@ from redistill.rollout import ENGINES
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
-from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores, needs_teacher
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_teacher
 from redistill.train.modifiers import in_full, reads_critic
-from redistill.train.objectives import name_of, needs_behaviour
+from redistill.train.objectives import name_of, needs_behaviour, trains_critic
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -130,7 +130,7 @@ def find_parts(
                     bound(
                         "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
                     )
-    critics = {name for name, objective in objectives.items() if objective is not None and needs_scores(objective)}
+    critics = {name for name, objective in objectives.items() if objective is not None and trains_critic(objective)}
     collector.try_call(check_critics, recipe, critics)
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
     if engine is not None:
@@ -259,6 +259,10 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         named |= {"teacher": settings.teacher, "rollouts.teacher": teacher}
         if name in critics:
             del named["start"]  # a critic may go on from a critic, or begin with a student's body
+            if settings.objective.name == "implicit" and settings.start in critics:
+                wrong.append(
+                    f"train.{name}.start: {settings.start} is a critic, and an implicit critic begins as a language model; name a student."
+                )
             if settings.rollouts is not None:
                 wrong.append(f"train.{name}.rollouts: a critic gives scores and draws no answers; leave rollouts out.")
         wrong += [

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -13,6 +14,9 @@ from redistill.model.score_heads import load_critic, new_critic
 from redistill.pipeline.plan import stage_stream
 from redistill.pipeline.stage import Run
 from redistill.report.model_card import card
+from redistill.train import needs_scores
+from redistill.train.objectives.implicit import is_implicit, log_ratio_scale
+from redistill.train.reference import ImplicitCritic
 
 
 def load_student(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -26,21 +30,26 @@ def load_start(run: Run, stage: str) -> tuple[PreTrainedModel, PreTrainedTokeniz
     """What a stage starts from: a student or, for a stage that trains a critic, the critic that an earlier one left, else
     the student with a new head."""
     start = run.recipe.train[stage].start
-    if stage not in run.plan.critics:
+    if not needs_scores(run.plan.objectives[stage]):
         return load_student(run, start)
-    if start in run.plan.critics:
+    if start in run.plan.critics and needs_scores(run.plan.objectives[start]):
         return load_critic(run.folder / "train" / start / "model")
     student, tokenizer = load_student(run, start)
     return new_critic(student), tokenizer
 
 
-def load_named_critic(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The critic that a stage of the run left, or that lies in a folder."""
+def load_named_critic(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast] | ImplicitCritic:
+    """The critic that a stage of the run left, or that lies in a folder; of an implicit one also what it is compared with."""
+    if name in run.plan.critics and is_implicit(run.plan.objectives[name]):
+        settings = run.recipe.train[name]
+        model, tokenizer = load_student(run, name)
+        compared, _ = load_student(run, settings.reference or settings.start)
+        return ImplicitCritic(model, tokenizer, compared, log_ratio_scale(run.plan.objectives[name]))
     folder = run.folder / "train" / name / "model" if name in run.plan.critics else Path(name).expanduser()
     return load_critic(folder)
 
 
-def critic_loader(run: Run, stage: str) -> Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerFast]] | None:
+def critic_loader(run: Run, stage: str) -> Callable[[], Any] | None:
     """What loads the critic of a stage: the one it names or, where one learns beside its student, what that one starts from.
     None where it has none."""
     settings = run.recipe.train[stage]
@@ -51,7 +60,7 @@ def critic_loader(run: Run, stage: str) -> Callable[[], tuple[PreTrainedModel, P
     return partial(_beginning_critic, run, stage)
 
 
-def _beginning_critic(run: Run, stage: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def _beginning_critic(run: Run, stage: str) -> Any:
     settings = run.recipe.train[stage]
     assert settings.rollouts is not None and settings.rollouts.critic is not None
     critic = settings.rollouts.critic

@@ -36,7 +36,7 @@ from redistill.train.objectives.implicit import implicit, log_ratio_scale
 from redistill.train.objectives.scores import outcome
 from redistill.train.optimizers import make_optimizer, set_rate
 from redistill.train.ranks import prepare, prepare_reference, ranks_of
-from redistill.train.rows import Rows
+from redistill.train.rows import Rows, with_value
 from redistill.train.step import Reference, all_finite, backward_step, find_token_logps, token_batch
 from redistill.train.supply import StepRows
 from redistill.train.teachers import Compared
@@ -89,7 +89,7 @@ class JointCritic:
         """The rows with the token value "critic_score", found before the critic learns from them, and the critic's step at
         learning rate `rate`."""
         scores, reference = self._scores(taken.rows, taken.numbers, trainer)
-        rows = dataclasses.replace(taken.rows, values={**taken.rows.values, "critic_score": scores})
+        rows = with_value(taken.rows, "critic_score", scores)
         told: dict[str, Any] = {
             **credit_figures(rows, taken.numbers, trainer.modifiers),
             **label_figures(rows, taken.numbers),

@@ -270,6 +270,20 @@ class RolloutSupply:
             shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
+    def last_rows(self) -> tuple[int, Rows, Round] | None:
+        """(number, rows, answers) of the last round that gave a row; None where none did."""
+        for path in sorted(self.folder.glob("round-*.json"), reverse=True):
+            facts = read_json(path)
+            if facts["figures"]["rows"]:
+                drawn = self._drawn(facts["round"])
+                return facts["round"], self._rows(drawn, facts["round"])[0], drawn
+        return None
+
+    def _drawn(self, number: int) -> Round:
+        part = f"part-{number:05d}.parquet"
+        groups, samples = (list(read_records(self.folder / name / part)) for name in ("groups", "samples"))
+        return Round(groups, samples)
+
     def _rows(self, drawn: Round, number: int) -> tuple[Rows, Account, list[Dropped]]:
         return rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens, number=number)
 
@@ -290,10 +304,7 @@ class RolloutSupply:
 
     def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
         """The round's rows and the log-probs that they are compared with."""
-        part = f"part-{number:05d}.parquet"
-        drawn = Round(
-            list(read_records(self.folder / "groups" / part)), list(read_records(self.folder / "samples" / part))
-        )
+        drawn = self._drawn(number)
         rows, _, _ = self._rows(drawn, number)
         if not len(rows):
             return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])

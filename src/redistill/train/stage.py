@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from redistill.io.stage_folder import Account, set_stamp
 from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.model.score_heads import PackedScores, check_same_tokens, prepare_scores
+from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
 from redistill.train.adapters import adapted_model
@@ -39,7 +39,6 @@ from redistill.train.diagnostics import (
     held_out_figures,
     held_out_targets,
     hold_out,
-    mean_token_weights,
     update_norm,
 )
 from redistill.train.distributions import StageOfOthers, open_distributions
@@ -57,16 +56,19 @@ from redistill.train.objectives import (
     needs_scores,
     needs_teacher,
     needs_values,
+    trains_critic,
 )
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of
-from redistill.train.reference import model_identity, reference_logps, with_critic_scores
+from redistill.train.reference import model_identity, reference_logps
+from redistill.train.rollout_supply import RolloutSupply
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import Paused, at_the_next_step
 from redistill.train.supply import DrawnRows, FileSupply, Supply
+from redistill.train.token_weights import credited, write_token_weights
 from redistill.train.trainer import StepResult, Trainer
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -101,7 +103,7 @@ def train_stage(
     probe: Probe | None = None,
     mirror: TrackerLogger | None = None,
     drawn: DrawnRows | None = None,
-    critic: Callable[[], Student] | None = None,
+    critic: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
@@ -280,8 +282,11 @@ class _StageRun:
                 "device": self.accelerator.device,
                 "ranks": ranks_of(self.accelerator, trainer.policy),
             }
-            if needs_scores(self.job.objective):
-                measured |= held_out_targets(trainer.policy, self.job.objective, self.rows, self.held_out, **how)
+            if trains_critic(self.job.objective):
+                before = trainer.supply.at(trainer.steps_done, trainer).reference
+                measured |= held_out_targets(
+                    trainer.policy, self.job.objective, self.rows, self.held_out, reference=before, **how
+                )
             else:
                 measured |= held_out_figures(trainer.policy, self.rows, self.held_out, **how)
         if self.probe is not None and self.guard.should_probe(step, trainer.total):
@@ -341,8 +346,9 @@ class _StageRun:
             trained.set_attn_implementation(self.attention)
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)
-        if self.trainer.critic is not None and trained is not None:
+        if self.trainer.critic is not None and not job.trial:
             self.trainer.critic.save(accelerator, job.folder / "critic" / "model", self.trainer.tokenizer, job.stage)
+            write_token_weights(self.trainer, cast(RolloutSupply, self.trainer.supply), job.folder)
         if accelerator.is_main_process:
             write_json(job.folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in dropped])
             write_json(job.folder / "ledger.json", ledger)
@@ -380,7 +386,7 @@ class _Given:
     reference: Callable[[], Student] | None
     teacher: Callable[[], Student] | None
     drawn: DrawnRows | None
-    critic: Callable[[], Student] | None
+    critic: Callable[[], Any] | None  # a Student or an ImplicitCritic
 
 
 def _set_up(
@@ -395,7 +401,9 @@ def _set_up(
     if given.drawn is None:
         rows, account = _encoded(accelerator, job, model, tokenizer, given.records)
         if given.critic is not None:
-            rows, credit = _credited(accelerator, job, rows, tokenizer, given.critic())
+            rows, credit = credited(
+                accelerator, job.stage, settings, rows, tokenizer, given.critic(), job.modifiers, job.folder.parent
+            )
         trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
     attention = model.config._attn_implementation
     critic = needs_scores(job.objective)
@@ -540,24 +548,6 @@ def _encoded(
             "into the examples (chosen_spans or rejected_spans into the pairs), or leave it out."
         )
     return rows, account
-
-
-def _credited(
-    accelerator: Accelerator, job: StageJob, rows: Rows, tokenizer: PreTrainedTokenizerFast, critic: Student
-) -> tuple[Rows, dict[str, float]]:
-    """The rows with the critic's score of every token, and the mean weight that the modifiers make of them."""
-    settings = job.settings
-    check_same_tokens(critic[1], tokenizer, f"train.{job.stage}.critic", str(settings.critic))
-    folder = job.folder.parent / ".references"
-    budget = settings.tokens_per_micro_batch
-    rows = with_critic_scores(
-        accelerator, rows, critic, folder, precision=settings.mixed_precision, tokens_per_micro_batch=budget
-    )
-    means = mean_token_weights(rows, job.modifiers)
-    if accelerator.is_main_process:
-        said = ", ".join(f"{value:.3f} on {side}" for side, value in means.items())
-        say(f"train    {job.stage}: mean token weight by {settings.critic}: {said}")
-    return rows, means
 
 
 def _reference(

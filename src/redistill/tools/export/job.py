@@ -34,9 +34,9 @@ from redistill.pipeline.rollouts import bind_rewards, default_advantage, needs_g
 from redistill.records import Problem
 from redistill.select import split_of
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
-from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores, needs_teacher
+from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_teacher
 from redistill.train.external_loss import is_separable
-from redistill.train.objectives import needs_mismatched
+from redistill.train.objectives import needs_mismatched, trains_critic
 from redistill.train.rollouts import kept_answers
 from redistill.verify.relevance import has_gold
 
@@ -178,7 +178,7 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             f"train.{name}: it learns from one right and one wrong answer of a problem, or weighs tokens by a critic that learns beside "
             "the student, and no engine does either; train it here, or export a stage with grpo."
         )
-    if needs_scores(objective):
+    if trains_critic(objective):
         raise OperatorError(
             f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."
         )

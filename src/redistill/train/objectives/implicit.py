@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from redistill.train.objectives.calling import Losses, Objective, Ragged
-from redistill.train.objectives.scores import ends_of
+from redistill.train.objectives.scores import critic_figures, ends_of
+from redistill.train.token_batch import TokenBatch
 
 
 def implicit(
@@ -36,6 +37,15 @@ def implicit(
     rewards, wanted = beta * (logps - reference_logps), labels.nan_to_num()
     losses = F.softplus(rewards) - wanted * rewards
     return Losses(torch.where(known, losses, 0.0), known.to(losses))
+
+
+def figures_of_critic(objective: Objective, batch: TokenBatch) -> dict[str, float | None]:
+    """`critic_figures` of a batch, of an implicit critic with its token rewards as scores; no step is judged by those."""
+    if not is_implicit(objective):
+        return critic_figures(batch)
+    assert batch.logps is not None and batch.reference_logps is not None
+    rewards = log_ratio_scale(objective) * (batch.logps - batch.reference_logps)
+    return {**critic_figures(batch.with_scores(rewards)), "step_accuracy": None}
 
 
 def is_implicit(objective: Objective) -> bool:
