@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from redistill.config.model_tables import AnyTeacher
-from redistill.config.plugin_tables import Plugin, RewardSettings, Settings
+from redistill.config.plugin_tables import Plugin, RewardSettings, ScorerSettings, Settings
 
 
 class JointCriticSettings(Settings):
@@ -40,6 +40,8 @@ class RolloutSettings(Settings):
     max_new_tokens: int | None = Field(None, gt=0)  # default: evaluate.max_new_tokens
     prefill: str | None = None  # default: evaluate.prefill
     verifier: Plugin | None = None  # default: evaluate.verifier
+    # scorers of the answers, whose scores the reward `score` reads; `model` may name an earlier stage that trains a critic
+    score: list[ScorerSettings] = Field(default_factory=list)
     reward: list[RewardSettings] = Field(default_factory=lambda: [RewardSettings(name="accuracy")], min_length=1)
     advantage: Plugin | None = None  # for objectives that ask for advantages; default: group, of oreal shaped
     # an answer whose reward nobody can say: left out, reward 0, or rewarded as a wrong one (OREAL's released code)

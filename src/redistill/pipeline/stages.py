@@ -327,6 +327,7 @@ def train_stages(plan: Plan) -> list[Stage]:
         own = name in plan.rollouts  # rows of its student's own answers
         rows = rollouts.source_of(plan) if own else f"select:{stage_stream(plan, name)}"
         starts = {settings.start, settings.reference or settings.start, *stages_named(settings)}
+        starts |= rollouts.critics_scoring(plan.recipe, name)
         of_critic = dict[str, Any]()
         if settings.critic_named in plan.critics:
             starts.add(settings.critic_named)

@@ -53,6 +53,7 @@ class RolloutJob:
     pool: VerifierPool
     author: str  # the stage's name
     seed: int
+    scorers: Sequence[Callable[[Sequence[Group]], list[Group]]] = ()  # each adds scores to a round's judged answers
     times: Mapping[str, int] = field(
         default_factory=dict
     )  # how often a pass over the problems asks one, by its id; else once
@@ -163,9 +164,10 @@ def draw_round(
         Group(problem, traces_of(problem, samples[i * n : (i + 1) * n], requests, config.sampling, author=job.author))
         for i, (problem, requests) in enumerate(zip(problems, asked, strict=True))
     ]
-    groups = [
-        rewarded(group, job.rewards, job.settings.undecided) for group in judged(job.pool, groups, config.verifier)
-    ]
+    groups = list(judged(job.pool, groups, config.verifier))
+    for scorer in job.scorers:
+        groups = scorer(groups)
+    groups = [rewarded(group, job.rewards, job.settings.undecided) for group in groups]
     given = loading.encode_prompts(tokenizer, [requests[0].prompt for requests in asked])
     sampled = [
         Sampled(group.problem.id, trace.id, index, given[i], s.token_ids, s.logprobs)
