@@ -89,7 +89,7 @@ def first_fault(statement: str, completion: str) -> int | None:
         for place, operation in enumerate(told):
             if done + place >= len(operations) or operation != operations[done + place]:
                 return line.start(2) + 2 * place
-        result = solve(line[1] + line[2])
+        result = solve(int(line[1]), [(one[0], int(one[1])) for one in told])
         if int(line[3]) != result:
             return line.start(3)
         value, done = result, done + len(told)
