@@ -1,7 +1,7 @@
 """The runs of this experiment, seed by seed; what is finished is not done again.
 
-    python experiments/oreal-toy/run.py --folder runs/oreal-toy --seeds 0 1 2 3 4
-    python experiments/oreal-toy/run.py --folder /tmp/short --seeds 0 --short      does the script work? says nothing of the question
+python experiments/oreal-toy/run.py --folder runs/oreal-toy --seeds 0 1 2 3 4
+python experiments/oreal-toy/run.py --folder /tmp/short --seeds 0 --short      does the script work? says nothing of the question
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main() -> None:
                         stage["rollouts"]["critic"]["warm_rounds"] = 1
         file = asked.folder / f"seed-{seed}.yaml"
         file.write_text(yaml.safe_dump(tree, sort_keys=False))
-        subprocess.run([sys.executable, "-m", "redistill", "run", str(file), "--runs-dir", str(asked.folder)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "redistill", "run", str(file), "--runs-dir", str(asked.folder)], check=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The numbers of this experiment from its finished runs: per arm and seed, paired differences, and token weights around the error.
 
-    python experiments/oreal-toy/table.py runs/oreal-toy
+python experiments/oreal-toy/table.py runs/oreal-toy
 """
 
 import json
@@ -41,7 +41,9 @@ def main() -> None:
             before += weights[:fault]
             at.append(weights[fault])
             after += weights[fault + 1 :]
-    print(f"\nweight of a token of wrong answers, by the final critic, {answers} answers of the last {LAST} rounds whose first error a program finds")
+    print(
+        f"\nweight of a token of wrong answers, by the final critic, {answers} answers of the last {LAST} rounds whose first error a program finds"
+    )
     for name, values in (("before the error", before), ("at it", at), ("after it", after)):
         print(f"{name:<18}{statistics.fmean(values):.3f} ({len(values):,} tokens)" if values else f"{name:<18}none")
 
@@ -73,7 +75,9 @@ def weighed(run: Path) -> list[tuple[list[float], int]]:
                 if trace.verdict.outcome is not Outcome.incorrect or fault is None:
                     continue
                 row = ([*sample.prompt_ids, *sample.token_ids], len(sample.prompt_ids))
-                scores = find_token_logps(policy, [row], tokens_per_micro_batch=1, device=torch.device("cpu"), ranks=Ranks())
+                scores = find_token_logps(
+                    policy, [row], tokens_per_micro_batch=1, device=torch.device("cpu"), ranks=Ranks()
+                )
                 found.append((credit(scores)[1].tolist(), fault))  # a character is a token
     return found
 

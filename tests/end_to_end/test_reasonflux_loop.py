@@ -42,7 +42,10 @@ def tree(tmp_path_factory):
         else:
             stage |= {"steps": 3, "batch_size": 8}
     zero = copy.deepcopy(tree["train"]["mixed"])  # beta 0: the model is asked, and its score counts nothing
-    zero["rollouts"]["reward"] = [{"name": "accuracy", "weight": 1.0}, {"name": "score", "by": "process", "weight": 0.0}]
+    zero["rollouts"]["reward"] = [
+        {"name": "accuracy", "weight": 1.0},
+        {"name": "score", "by": "process", "weight": 0.0},
+    ]
     tree["train"]["zero"] = zero
     return tree
 

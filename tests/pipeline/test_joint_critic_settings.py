@@ -54,6 +54,8 @@ def test_what_is_not_written_is_the_papers():
         ({"advantage": "teacher", "teacher": "sft"}, r"own\.rollouts\.keep: one-each tells right answers from wrong ones"),
         ({"stage": {"modifiers": ["token-credit", {"name": "kl", "to": "previous", "estimator": "full"}]}},
          r"kl with `to: previous` has the log-probs of sampled tokens alone"),
+        ({"stage": {"modifiers": ["token-credit", {"name": "kl", "to": "previous"}]}},
+         r"kl with `to: previous` has a gradient of 0 at the first of a round's updates"),
         ({"stage": {"decay": "constant", "final_rate": 0.1}}, r"`final_rate` has no effect with `decay: constant`"),
     ],
 )  # fmt: skip

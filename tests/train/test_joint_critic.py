@@ -16,13 +16,15 @@ import torch
 from redistill.config.tables import JointCriticSettings, Plugin
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.model.score_heads import load_critic
+from redistill.model.score_heads import PackedScores, load_critic
 from redistill.records import Outcome, Verdict
 from redistill.train import joint_critic
 from redistill.train.modifiers import kl, token_credit
 from redistill.train.objectives.policy import grpo, oreal, reinforce
 from redistill.train.rollouts import draw_round, rows_of_round
+from redistill.train.step import Ranks, find_token_logps
 from redistill.train.stopping import Paused
+from redistill.train.token_credit import credit
 from redistill.train.trainer import Trainer
 
 from .conftest import TINY, tiny_critic, tiny_student
@@ -171,6 +173,27 @@ def test_a_start_that_has_learned_scores_from_the_first_step(tmp_path):
     load = functools.partial(load_critic, tmp_path / "first" / "critic" / "model")
     train(tmp_path / "second", critic=load)
     assert metrics(tmp_path / "second")[0]["weight_wrong"] > 0
+
+
+def test_the_report_gets_the_weight_of_every_token_of_the_last_answers(whole):
+    """Signed by side, a span a token up to the end of the turn, and from the very weights that the loss has."""
+    answers = json.loads((whole / "token_weights.json").read_text())["answers"]
+    assert answers and len(answers) <= 12
+    critic, tokenizer = load_critic(whole / "critic" / "model")
+    policy = PackedScores(critic.eval(), packs=False)
+    for answer in answers:
+        text, values = answer["completion"], [value for _, _, value in answer["spans"]]
+        assert [a for a, _, _ in answer["spans"]] == list(range(len(values))) and len(values) in (
+            len(text),
+            len(text) + 1,
+        )
+        ids = tokenizer(answer["statement"] + text)["input_ids"] + [tokenizer.eos_token_id]
+        row = (ids[: len(answer["statement"]) + len(values)], len(answer["statement"]))
+        scores = find_token_logps(policy, [row], tokens_per_micro_batch=1, device=torch.device("cpu"), ranks=Ranks())
+        right, wrong = credit(scores)
+        mine = right if min(values) >= 0 and max(values) > 0 else -wrong
+        assert values == pytest.approx(mine.tolist(), abs=1e-3)
+    assert {min(v for _, _, v in a["spans"]) < 0 for a in answers} == {True, False}
 
 
 # --- resume ---------------------------------------------------------------------------------------------------------------

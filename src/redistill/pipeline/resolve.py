@@ -226,6 +226,12 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
             f"train.{name}.critic: it scores rows of the corpus, and this stage draws its own; leave it out, and name a critic that "
             "learns from them as rollouts.critic."
         )
+    still = [m for m in modifiers if needs_behaviour(m) and m.keywords.get("estimator") != "k1"]
+    if still and stage.rollouts is not None and stage.rollouts.updates == 1 and stage.rollouts.engine.name != "openai":
+        raise OperatorError(
+            f"train.{name}.modifiers: kl with `to: previous` has a gradient of 0 at the first of a round's updates, where the student is "
+            "that policy, and with `updates: 1` there is no other; write `to: reference`, or more updates."
+        )
     if stage.rollouts is None and any(map(needs_behaviour, modifiers)):
         raise OperatorError(
             f"train.{name}.modifiers: kl with `to: previous` compares with the policy that sampled the answers, which rows of the corpus "

@@ -347,8 +347,8 @@ class _StageRun:
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)
         if self.trainer.critic is not None and not job.trial:
-            self.trainer.critic.save(accelerator, job.folder / "critic" / "model", self.trainer.tokenizer, job.stage)
             write_token_weights(self.trainer, cast(RolloutSupply, self.trainer.supply), job.folder)
+            self.trainer.critic.save(accelerator, job.folder / "critic" / "model", self.trainer.tokenizer, job.stage)
         if accelerator.is_main_process:
             write_json(job.folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in dropped])
             write_json(job.folder / "ledger.json", ledger)
