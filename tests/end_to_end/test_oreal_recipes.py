@@ -12,6 +12,8 @@ from redistill.model.score_heads import load_critic
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE
 
+pytestmark = pytest.mark.recipes
+
 FIGURES = {"problems_kept", "weight_right", "weight_wrong", "weighted_right", "weighted_wrong", "critic_loss", "critic_accuracy",
            "reference_kl", "pass_rate"}  # fmt: skip
 

@@ -16,6 +16,8 @@ from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import run
 from tiny_recipe import RECIPE, fresh_fingerprints
 
+pytestmark = pytest.mark.recipes
+
 LUCK = """
 from redistill.records import Outcome, Verdict
 
