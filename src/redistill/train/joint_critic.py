@@ -118,6 +118,10 @@ class JointCritic:
             told["critic_skipped"] = True
         return dataclasses.replace(taken, rows=rows), CriticStep(told, finite)
 
+    def scores(self, rows: Rows, numbers: Sequence[int], trainer: "Trainer") -> np.ndarray:
+        """(completion tokens of all rows,): its scores of the rows `numbers`, 0 on the others. Every rank calls it."""
+        return self._scores(rows, numbers, trainer)[0]
+
     def _scores(self, rows: Rows, numbers: Sequence[int], trainer: "Trainer") -> tuple[np.ndarray, Reference | None]:
         """(completion tokens of all rows,): scores of the rows `numbers`, 0 on the others; and what an implicit critic is
         compared with, on the same places."""
