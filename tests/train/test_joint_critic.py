@@ -157,6 +157,19 @@ def test_other_objectives_of_advantages_may_have_a_critic_too(tmp_path, objectiv
     assert metrics(tmp_path / "a")[-1]["critic_loss"] > 0
 
 
+def test_a_step_whose_answers_all_earned_the_same_teaches_the_critic_nothing_and_is_no_failure(tmp_path):
+    the_job = job(
+        JointCriticSettings(learning_rate=1e-2, warm_rounds=0),
+        rounds=4,
+        advantage="group",
+        rewards=((1.0, lambda p, t: 0.7),),
+    )
+    train(tmp_path / "a", the_job, objective=grpo, modifiers=[token_credit])
+    lines = metrics(tmp_path / "a")
+    assert [line["critic_loss"] for line in lines] == [None] * 8 and not any(line["skipped"] for line in lines)
+    assert not load_critic(tmp_path / "a" / "critic" / "model")[0].score.weight.any()
+
+
 def test_an_implicit_critic_is_a_language_model_that_scores_by_log_ratios(tmp_path):
     its = JointCriticSettings(
         objective=Plugin(name="implicit", options={"beta": 1.0}), learning_rate=1e-2, warm_rounds=1

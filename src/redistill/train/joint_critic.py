@@ -87,13 +87,16 @@ class JointCritic:
 
     def step(self, taken: StepRows, trainer: "Trainer", rate: float) -> tuple[StepRows, CriticStep]:
         """The rows with the token value "critic_score", found before the critic learns from them, and the critic's step at
-        learning rate `rate`."""
+        learning rate `rate`; it takes none where no row has a label."""
         scores, reference = self._scores(taken.rows, taken.numbers, trainer)
         rows = with_value(taken.rows, "critic_score", scores)
         told: dict[str, Any] = {
             **credit_figures(rows, taken.numbers, trainer.modifiers),
             **label_figures(rows, taken.numbers),
         }
+        targets = rows.values["target"][_places(rows, taken.numbers)]
+        if np.isnan(targets).all():  # answers to each problem all earned the same
+            return dataclasses.replace(taken, rows=rows), CriticStep({**told, "critic_loss": None}, True)
         accelerator = trainer.accelerator
         ranks = ranks_of(accelerator, self.policy)
         set_rate(self.optimizer, rate)
@@ -207,9 +210,6 @@ def open_critic(
     return JointCritic(policy, optimizer, objective, own, attention, reference)
 
 
-CRITIC_OBJECTIVES: dict[str, Objective] = {"outcome": outcome, "implicit": implicit}
-
-
 def credit_figures(rows: Rows, numbers: Sequence[int], modifiers: Sequence[Modifier]) -> dict[str, float | None]:
     """What a critic's scores make of the step's tokens: weight_right, weight_wrong, the mean weight of a token of right and of wrong
     answers; weighted_right, weighted_wrong, the share of tokens with a weight above 0. None where there is no such answer.
@@ -250,3 +250,6 @@ def _places(rows: Rows, numbers: Sequence[int]) -> np.ndarray:
     """Where the completion tokens of these rows (of one sequence each) lie among those of all rows."""
     starts = rows.completion_starts()
     return np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
+
+
+CRITIC_OBJECTIVES: dict[str, Objective] = {"outcome": outcome, "implicit": implicit}
