@@ -16,7 +16,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,14 +270,12 @@ class RolloutSupply:
             shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
-    def last_rows(self) -> tuple[int, Rows, Round] | None:
-        """(number, rows, answers) of the last round that gave a row; None where none did."""
-        for path in sorted(self.folder.glob("round-*.json"), reverse=True):
-            facts = read_json(path)
-            if facts["figures"]["rows"]:
-                drawn = self._drawn(facts["round"])
-                return facts["round"], self._rows(drawn, facts["round"])[0], drawn
-        return None
+    def latest_rounds(self, most: int) -> Iterator[tuple[int, Rows, Round]]:
+        """(number, rows, answers) of the latest rounds that gave a row, the last one first."""
+        facts = [read_json(path) for path in sorted(self.folder.glob("round-*.json"), reverse=True)]
+        for number in [fact["round"] for fact in facts if fact["figures"]["rows"]][:most]:
+            drawn = self._drawn(number)
+            yield number, self._rows(drawn, number)[0], drawn
 
     def _drawn(self, number: int) -> Round:
         part = f"part-{number:05d}.parquet"

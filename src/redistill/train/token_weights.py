@@ -32,11 +32,13 @@ from redistill.train.step import token_batch
 
 if TYPE_CHECKING:
     from redistill.train.rollout_supply import RolloutSupply
+    from redistill.train.rollouts import Round
     from redistill.train.trainer import Trainer
 
 FILE = "token_weights.json"
-MOST = 12  # answers: of six problems, one right and one wrong each
+MOST = 12  # answers
 TOKENS = 4096  # of an answer
+ROUNDS = 8  # that are looked at, the last first, for answers that can be shown
 
 
 def credited(
@@ -66,31 +68,38 @@ def credited(
 
 
 def write_token_weights(trainer: "Trainer", supply: "RolloutSupply", folder: Path) -> None:
-    """Write the file; every rank calls it. Nothing where no round had a row."""
-    found = supply.last_rows()
-    if trainer.critic is None or found is None:
+    """Write the file; every rank calls it. Nothing for a stage without a critic."""
+    if trainer.critic is None:
         return
-    number, rows, drawn = found
-    shown = [n for n in range(len(rows)) if rows.completion_tokens(n) <= TOKENS][:MOST]
+    answers = list[dict[str, Any]]()
+    for number, rows, drawn in supply.latest_rounds(ROUNDS):
+        if len(answers) < MOST:
+            answers += _weighed(trainer, number, rows, drawn, MOST - len(answers))
+    if trainer.accelerator.is_main_process:
+        write_json(folder / FILE, {"answers": answers})
+
+
+def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: int) -> list[dict[str, Any]]:
+    """Answers of one round with the weights of their tokens, so many at most."""
+    traces = {trace.id: (problem, trace) for problem, trace in drawn.answers}
+    told, shown = list[dict[str, Any]](), list[int]()
+    for row in range(len(rows)):
+        problem, trace = traces[rows.ids[row]]
+        text, ids = trace.completion, rows.completion(row).tolist()
+        encoded = loading.encode_completions(trainer.tokenizer, [text])[0]
+        if len(shown) < most and len(ids) <= TOKENS and encoded[: len(ids)] == ids:
+            shown.append(row)
+            head = {"problem_id": problem.id, "trace_id": trace.id, "round": number + 1}
+            told.append({**head, "statement": problem.statement, "completion": text})
     if not shown:
-        return
+        return []
+    assert trainer.critic is not None
     scores = trainer.critic.scores(rows, shown, trainer)
     reading = [modifier for modifier in trainer.modifiers if reads_critic(modifier)]
     batch = token_batch(with_value(rows, "critic_score", scores), shown, needs_values(reading) | {"advantage"})
     signed = token_weights(reading, batch)[0] * batch.values["advantage"].sign()
-    by_answer = signed.split(batch.counts.long().tolist())
-    if not trainer.accelerator.is_main_process:
-        return
-    traces = {trace.id: (problem, trace) for problem, trace in drawn.answers}
-    answers = list[dict[str, Any]]()
-    for row, weights in zip(shown, by_answer, strict=True):
-        problem, trace = traces[rows.ids[row]]
-        text, ids = trace.completion, rows.completion(row).tolist()
+    for answer, weights in zip(told, signed.split(batch.counts.long().tolist()), strict=True):
+        text = answer["completion"]
         places = [*loading.completion_offsets(trainer.tokenizer, [text])[0], (len(text), len(text) + 1)]
-        encoded = loading.encode_completions(trainer.tokenizer, [text])[0]
-        if encoded[: len(ids)] != ids:
-            continue
-        spans = [[a, b, round(w, 3)] for (a, b), w in zip(places, weights.tolist(), strict=False)]
-        told = {"problem_id": problem.id, "trace_id": trace.id, "round": number + 1, "spans": spans}
-        answers.append({**told, "statement": problem.statement, "completion": text})
-    write_json(folder / FILE, {"answers": answers})
+        answer["spans"] = [[a, b, round(w, 3)] for (a, b), w in zip(places, weights.tolist(), strict=False)]
+    return told
