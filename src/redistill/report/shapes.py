@@ -430,6 +430,7 @@ class WeighedAnswer(Shape):
     problem_id: str
     trace_id: str
     round: int
+    is_right: bool = False
     statement: str = ""
     completion: str = ""
     spans: list[tuple[int, int, float]] = []

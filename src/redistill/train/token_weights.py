@@ -4,7 +4,7 @@
 
     write_token_weights(trainer, folder)  ->  train/oreal/token_weights.json
 
-    {"answers": [{"problem_id": ..., "trace_id": ..., "round": 60, "spans": [[0, 1, 0.0], [1, 2, -0.73], ...]}]}
+    {"answers": [{"problem_id": ..., "trace_id": ..., "round": 60, "is_right": false, "spans": [[0, 1, 0.0], [1, 2, -0.73], ...]}]}
 
 A span is a token's characters with its weight in the loss, above 0 on right answers and below 0 on wrong ones, by the critic as
 it is when the stage ends. An answer whose text encodes to other tokens than were sampled is left out: its spans would lie.
@@ -89,7 +89,8 @@ def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: 
         encoded = loading.encode_completions(trainer.tokenizer, [text])[0]
         if len(shown) < most and len(ids) <= TOKENS and encoded[: len(ids)] == ids:
             shown.append(row)
-            head = {"problem_id": problem.id, "trace_id": trace.id, "round": number + 1}
+            is_right = rows.values["advantage"][rows.completion_starts()[row]] > 0
+            head = {"problem_id": problem.id, "trace_id": trace.id, "round": number + 1, "is_right": bool(is_right)}
             told.append({**head, "statement": problem.statement, "completion": text})
     if not shown:
         return []
@@ -101,5 +102,5 @@ def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: 
     for answer, weights in zip(told, signed.split(batch.counts.long().tolist()), strict=True):
         text = answer["completion"]
         places = [*loading.completion_offsets(trainer.tokenizer, [text])[0], (len(text), len(text) + 1)]
-        answer["spans"] = [[a, b, round(w, 3)] for (a, b), w in zip(places, weights.tolist(), strict=False)]
+        answer["spans"] = [[a, b, round(w, 3) + 0.0] for (a, b), w in zip(places, weights.tolist(), strict=False)]
     return told

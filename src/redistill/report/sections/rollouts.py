@@ -266,7 +266,7 @@ def _weighed(run: RunFiles, stage: str) -> list[Block]:
     for number, (problem_id, statement) in enumerate(statements.items(), 1):
         inside: list[Block] = []
         for one in (one for one in shown if one.problem_id == problem_id):
-            side = "wrong answer, pushed down" if min(w for _, _, w in one.spans) < 0 else "right answer, raised"
+            side = "right answer, raised" if one.is_right else "wrong answer, pushed down"
             inside.append(MarkedText(f"{side}, round {one.round}", _pieces(one)))
         leaves.append(Leaf(f"Problem {number}: {short(statement, 70)}", str(number), inside))
     said = (
