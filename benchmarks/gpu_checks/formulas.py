@@ -120,7 +120,7 @@ OBJECTIVES: dict[str, tuple[Callable[[PairOfSides], Tensor], float]] = {
     "dpop": (_dpop, 1.0),
     "nca": (_nca, 1.0),
 }
-POLICY = {"reinforce", "grpo"}  # objectives of a student's own answers
+POLICY = {"reinforce", "grpo", "oreal"}  # objectives of a student's own answers
 EXAMPLES = {"sft"}  # objectives of examples: the mean over all completion tokens of the step
 
 
@@ -142,7 +142,13 @@ def sft_loss(sides: Sequence[Side]) -> Tensor:
 def policy_loss(
     name: str, logps: Sequence[Tensor], advantages: Sequence[Tensor], behaviour: Sequence[Tensor]
 ) -> Tensor:
-    """`reinforce` and `grpo` with their defaults on answers, each (tokens,): the mean over answers of the mean over tokens."""
+    """`reinforce`, `grpo` and `oreal` with their defaults on answers, each (tokens,): the mean over answers of the mean over tokens; of
+    oreal one mean over the tokens of right answers (advantages above 0 in all) and one over those of wrong ones."""
+    if name == "oreal":
+        kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for lp, a in zip(logps, advantages, strict=True):
+            kinds[int(a.sum() > 0)].append(-torch.where(a > 0, 1.0, 0.5 * a) * lp)
+        return torch.stack([torch.cat(kind).mean() for kind in kinds if kind]).sum()
     losses = []
     for lp, a, before in zip(logps, advantages, behaviour, strict=True):
         if name == "reinforce":
