@@ -28,6 +28,7 @@ from redistill.pipeline import rollouts
 from redistill.pipeline.benchmarks import asked, problems_of
 from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.extra_stages import extra_stages
+from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
@@ -84,6 +85,7 @@ def corpus_stage(plan: Plan) -> list[Stage]:
         seed=recipe.seed,
         corpus=table(recipe.corpus, "dev_fraction", "split_by", "decontaminate", *paths),
         leaks=benchmark_leaks.identity(recipe, plan.avoided),
+        **key_of_images(plan),
     )
     return [Stage("corpus", settings=settings, run=run_corpus, uses=(*plan.sources,))]
 
@@ -110,6 +112,7 @@ def run_corpus(run: Run) -> None:
         near_threshold=settings.near_threshold,
         executor=run.executor,
         progress=lambda **options: bar(label="corpus", **options),
+        images=corpus_store(run.plan, run.folder),
     )
     say(
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"

@@ -29,6 +29,7 @@ from redistill.report.sections.results import comparisons, diagnosis, result, sc
 from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
 from redistill.report.sections.steps import steps
+from redistill.report.sections.thinking import thinking
 from redistill.report.sections.trace_scores import trace_scores
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
@@ -111,6 +112,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Trace scores": trace_scores,
     "Difficulty": difficulty,
     "Lengths": lengths,
+    "Thinking": thinking,
     "Sources and teachers": teachers,
     "Pairs": gaps,
     "Pairings on paper": policies,
@@ -131,6 +133,7 @@ OF_AN_EVALUATION = (
     "Labelled steps",
     "Against other runs",
     "Other verifiers",
+    "Thinking",
     "Student answers",
     "To do it again",
 )
