@@ -19,6 +19,7 @@ from redistill.text.image_marks import images_in
 from redistill.tools.doctor import examine, facts
 from redistill.tools.estimate.sample import look
 from redistill.tools.evaluate import evaluate
+from redistill.tools.rollout import rollout_file
 from tiny_vision import FROM_CONFIG, png
 
 pytestmark = pytest.mark.recipes  # `make recipes` runs them
@@ -150,3 +151,16 @@ def test_a_server_is_sent_no_images(shapes):
     sampling = Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=4)
     with pytest.raises(OperatorError, match="a server is sent texts and no images"):
         openai_engine(lambda: None, [Request(example.prompt, 0)], sampling, base_url="http://127.0.0.1:9/v1", model="m")
+
+
+def test_a_model_answers_a_file_of_problems_with_images(shapes, tmp_path):
+    (tmp_path / "red.png").write_bytes(png("red"))
+    rows = [{"problem": "how many dots?", "answer": "1", "images": ["red.png"]}, {"problem": "and now?", "answer": "2"}]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = rollout_file(
+        str(shapes / "train" / "sft" / "model"), tmp_path / "mine.jsonl", out=tmp_path / "out.jsonl", n=2,
+        max_new_tokens=4, template="{image}{problem}", overrides=["verify.workers=1"],
+    )  # fmt: skip
+    assert (found["problems"], found["answers"]) == (2, 4)
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row.get("images", [{}])[0].get("path") for row in written] == ["red.png", None]

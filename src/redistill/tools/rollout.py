@@ -28,6 +28,7 @@ from redistill.evaluate.stage import sampling_of, verifiers_of
 from redistill.io.atomic import atomic_write, check_output
 from redistill.io.progress import bar
 from redistill.model import loading
+from redistill.model.pictures import pictures_of
 from redistill.model.rendering import renderer
 from redistill.pipeline.images import keeping_images_of
 from redistill.pipeline.lock import alone
@@ -63,11 +64,13 @@ def rollout(
         raise OperatorError(f"{out} is there already; name another file, or remove it first.")
     if out.suffix != ".jsonl":
         raise OperatorError(f"{out}: the answers are written as JSON lines; end the name with .jsonl.")
+    problems = list(_problems(path, source, max_problems))
     needs_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
     tokenizer: Any = loading.load_tokenizer(settings.student) if needs_tokenizer else None
     with tempfile.TemporaryDirectory(prefix="redistill-images-") as images:
-        with keeping_images_of(tokenizer, ImageSettings(), Path(images)):
-            problems = list(_problems(path, source, max_problems))
+        if pictures_of(tokenizer) is not None:  # once more, and the images of the rows are kept this time
+            with keeping_images_of(tokenizer, ImageSettings(), Path(images)):
+                problems = list(_problems(path, source, max_problems))
         return _drawn(settings, tokenizer, problems, out=out, author=author, tries=until_right or 1)
 
 
