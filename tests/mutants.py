@@ -157,6 +157,7 @@ def outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds
     child = os.fork()
     if child == 0:
         os.setsid()
+        signal.alarm(int(seconds) + 60)  # also where the parent has been killed
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
