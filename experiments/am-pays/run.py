@@ -120,7 +120,7 @@ def _leaves(tree: Any, name: str) -> list[float]:
     return [leaf for value in tree for leaf in _leaves(value, name)] if isinstance(tree, list) else []
 
 
-def prepare(folder: Path, rows: int, seed: int) -> None:
+def prepare(folder: Path, rows: int, seed: int, held: int) -> None:
     """The corpus, the pipeline's run, the arms' files, and the held-out problems with their right traces."""
     made = planted_corpus.plant(rows, seed, span=SPAN)
     planted_corpus.write(made, folder)
@@ -131,7 +131,7 @@ def prepare(folder: Path, rows: int, seed: int) -> None:
     other = planted_corpus.plant(800, 1000 + seed, span=SPAN)
     sound = [
         other.files[file][place] for file, place, defect in other.defects if defect == "sound" and file == "plain"
-    ][:200]
+    ][:held]
     (folder / "held.jsonl").write_text(
         "".join(json.dumps({"problem": row["problem"], "answer": row["answer"]}) + "\n" for row in sound)
     )
@@ -144,13 +144,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--held", type=int, default=200, help="held-out problems, at most about 100 to 200 of 800 rows")
     parser.add_argument("--steps", type=int, default=1500)
     options = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     for seed in options.seeds:
         folder = options.out / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        prepare(folder, options.rows, seed)
+        prepare(folder, options.rows, seed, options.held)
         for arm in ARMS:
             found = train(folder, arm, seed, options.steps)
             results[arm].append(found)
