@@ -54,6 +54,11 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
         ({"behaviour": "server", "engine": SERVER, "objective": "reinforce"}, r"reinforce has no ratio to the policy"),
         ({"behaviour": "server", "engine": SERVER, "importance_cap": 3.0}, r"write one of the two"),
         ({"engine": SERVER, "importance_cap": 3.0, "objective": "sft"}, r"importance_cap: sft asks for no advantages"),
+        ({"objective": "actions"}, r"own\.rollouts\.advantage: actions is of attempts and verifications; write `advantage: actions`"),
+        ({"advantage": "actions", "reward": ["format"]}, r"own\.rollouts\.reward: the advantage `actions` rewards"),
+        ({"advantage": {"name": "actions", "level": "outcome", "bonus": "code"}}, r"advantage\.bonus: with `level: outcome` an answer is one"),
+        ({"accuracy": [0.7, 0.1]}, r"own\.rollouts\.accuracy: the least share, 0\.7, is above the most"),
+        ({"objective": "redi", "accuracy": [0.1, 0.7]}, r"own\.rollouts\.accuracy: pairs are what the pairing takes"),
         ({"engine": SERVER | {"token_ids": "encoded"}, "importance_cap": 3.0}, r"have no log-probs of the server"),
     ],
 )  # fmt: skip

@@ -37,6 +37,9 @@ from redistill.config.plugin_tables import Plugin as Plugin
 from redistill.config.plugin_tables import RewardSettings as RewardSettings
 from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
 from redistill.config.plugin_tables import Settings as Settings
+from redistill.config.segment_tables import CueName as CueName
+from redistill.config.segment_tables import Rate as Rate
+from redistill.config.segment_tables import SelfCorrectionSettings as SelfCorrectionSettings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
 from redistill.safety.paths import FOLDER_NAME
@@ -312,7 +315,7 @@ class LabelledSettings(Settings):
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
-    examples: Literal["first", "last", "all"] = "all"
+    examples: Literal["first", "last", "all"] | SelfCorrectionSettings = "all"
     # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
     truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
@@ -326,6 +329,11 @@ class SelectSettings(Settings):
     balance_pairs: str | None = None
     labelled: LabelledSettings = LabelledSettings()  # rows of critics
     pairing: Plugin = Plugin(name="certain")
+
+    @field_validator("examples", mode="before")
+    @classmethod
+    def _short_name(cls, value: Any) -> Any:
+        return {"name": value} if value == "self-correction" else value
 
     @model_validator(mode="before")
     @classmethod
@@ -387,6 +395,9 @@ class RolloutSettings(Settings):
     undecided: Literal["drop", "zero"] = "drop"  # an answer whose reward nobody can say: left out, or reward 0
     keep: Literal["all", "correct"] | None = None  # default: all where advantages are asked for, else right ones
     per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
+    accuracy: tuple[Rate, Rate] | None = (
+        None  # the least and most share of right answers of a problem that is trained on
+    )
     pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
     teacher: AnyTeacher | None = None  # of advantage teacher: base, an earlier stage, another model, a server ...
     engine: Plugin = Plugin(name="transformers")  # who samples: this process, or a server that is given the weights
@@ -461,6 +472,7 @@ class EvaluateSettings(Settings):
     verifier: Plugin = Plugin(name="cascade")
     strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
     choose: list[Plugin] = Field(default_factory=list)  # ways to choose one of the n samples, each scored
+    self_correction: CueName | None = None  # cut answers into attempts and verifications by these cues, and score them
     critic: CriticSettings = CriticSettings()  # of benchmarks of labelled steps
 
     @field_validator("benchmarks", mode="before")

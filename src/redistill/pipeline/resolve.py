@@ -38,7 +38,7 @@ from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores, needs_teacher
 from redistill.train.modifiers import in_full, reads_critic
-from redistill.train.objectives import name_of
+from redistill.train.objectives import name_of, without_reference
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -119,7 +119,8 @@ def find_parts(
     objectives, modifiers = {}, {}
     drawn: dict[str, rollouts.BoundRollouts] = {}
     for name, stage in recipe.train.items():
-        objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        objective = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        objectives[name] = None if objective is None else cast(Any, without_reference(objective))
         listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
         modifiers[name] = [cast(Any, in_full(modifier)) for modifier in listed]
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:

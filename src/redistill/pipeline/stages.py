@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
+from redistill.config.tables import STAGES, BenchmarkSettings, Recipe, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -44,7 +44,7 @@ from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import cut_choice, encode, select_part, sides_against_labels
+from redistill.select.stage import attempts_of, cut_choice, encode, select_part, sides_against_labels
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -55,6 +55,7 @@ from redistill.verify.judge import NON_RESULT_OPTIONS
 from redistill.verify.judge_stage import apply_llm_judge
 from redistill.verify.label_agreement import compare_labels, example_lines
 from redistill.verify.policy import labels_heard
+from redistill.verify.segments import with_segments
 from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
 
 # Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
@@ -279,8 +280,10 @@ def run_select(run: Run) -> None:
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
         policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies}
+        if reads_labelled(plan) or not isinstance(settings.examples, str):
+            policies["seed"] = run.recipe.seed
         if reads_labelled(plan):
-            policies |= {"labelled": settings.labelled, "seed": run.recipe.seed}
+            policies["labelled"] = settings.labelled
         choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
@@ -290,7 +293,7 @@ def run_select(run: Run) -> None:
         ledger = folder.finish(before.ledger()["num_shards"])
         accounts = [name for name in ("examples", "pairs", "labelled", "problems") if name in ledger["accounts"]]
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")
-        if line := sides_against_labels(ledger):
+        for line in filter(None, (sides_against_labels(ledger), attempts_of(ledger))):
             say(f"select   {line}")
     needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
     ledger = folder.ledger()
@@ -475,7 +478,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     ]
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *transport),
+        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *_unset(recipe), *transport),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
@@ -513,9 +516,15 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     ]
 
 
+def _unset(recipe: Recipe) -> tuple[str, ...]:
+    """Settings that say nothing where they are not written, so that they name no other answers."""
+    return ("self_correction",) if recipe.evaluate.self_correction is None else ()
+
+
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     config = plan.eval_config(benchmark)
-    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values()]
+    cut = [with_segments] if config.cues is not None else []
+    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values(), *cut]
 
 
 def _prompt_uses(render: Any) -> list[Any]:

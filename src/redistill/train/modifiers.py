@@ -179,25 +179,51 @@ def kl(
     *,
     beta: Annotated[float, Field(ge=0)] = 0.01,
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
+    on: Literal["all", "learned"] = "all",
+    _weights: Ragged | None = None,
 ) -> Tensor:
     """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
 
     With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
     and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
-    over the vocabulary; the reference then runs beside the student.
+    over the vocabulary; the reference then runs beside the student. on: the mean is over all tokens of the row, or over
+    those that its spans give a weight (`learned`), such as all but the wrong attempts of a self-correction row (S2R).
     """
-    if estimator == "full":
-        raise ValueError("a step calls `full_kl` in the place of kl with `estimator: full`: see `in_full`")
+    if estimator == "full" or (on == "learned") != (_weights is not None):
+        raise ValueError("a step calls another function in the place of kl with these options: see `in_full`")
     apart = token_logps.values - reference_token_logps.values
     found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
-    return beta * _mean_by_row(Ragged(found, found, token_logps.rows), tokens)
+    values = Ragged(found, found, token_logps.rows)
+    return beta * (_mean_by_row(values, tokens) if _weights is None else _mean_of_learned(values, _weights, tokens))
+
+
+def kl_on_learned(
+    token_logps: Ragged,
+    reference_token_logps: Ragged,
+    weights: Ragged,
+    tokens: Tensor,
+    *,
+    beta: Annotated[float, Field(ge=0)] = 0.01,
+    estimator: Literal["k1", "k2", "k3", "full"] = "k3",
+) -> Tensor:
+    """What `kl` with `on: learned` is."""
+    return kl(
+        token_logps, reference_token_logps, tokens, beta=beta, estimator=estimator, on="learned", _weights=weights
+    )
 
 
 def full_kl(reference_divergences: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01) -> Tensor:
     """beta times KL(student || reference) over the whole vocabulary at each of the row's tokens, the mean over them: (rows,).
     What `kl` with `estimator: full` is."""
     return beta * _mean_by_row(reference_divergences, tokens)
+
+
+def full_kl_on_learned(
+    reference_divergences: Ragged, weights: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01
+) -> Tensor:
+    """What `kl` with `estimator: full` and `on: learned` is."""
+    return beta * _mean_of_learned(reference_divergences, weights, tokens)
 
 
 def entropy(entropies: Ragged, tokens: Tensor, *, coefficient: float = 0.01) -> Tensor:
@@ -212,13 +238,32 @@ def _mean_by_row(values: Ragged, tokens: Tensor) -> Tensor:
     return plain.sum_by_row(values.values, len(tokens)) / tokens
 
 
+def _mean_of_learned(values: Ragged, weights: Ragged, tokens: Tensor) -> Tensor:
+    """The mean over the tokens of each row whose weight is not 0; 0 for a row without any."""
+    learned = (weights.values != 0).to(values.values)
+    counts = torch.zeros(len(tokens)).to(learned).index_add(0, weights.rows, learned)
+    return Ragged(values.values, learned, values.rows).sum_by_row(values.values, len(tokens)) / counts.clamp(min=1)
+
+
 def in_full(modifier: Modifier) -> Modifier:
     """The modifier that is called in the place of this one: of `kl` with `estimator: full`, which reads distributions and not
-    log-probs, `full_kl`; any other is itself."""
-    options = getattr(modifier, "keywords", {})
-    if getattr(modifier, "func", modifier) is not kl or options.get("estimator") != "full":
+    log-probs, `full_kl`, and with `on: learned` one that reads the weights of spans; any other is itself."""
+    options = dict(getattr(modifier, "keywords", {}))
+    if getattr(modifier, "func", modifier) is not kl:
         return modifier
-    return functools.partial(full_kl, **{name: value for name, value in options.items() if name != "estimator"})
+    learned, full = options.pop("on", "all") == "learned", options.get("estimator") == "full"
+    if full:
+        del options["estimator"]
+    if full or learned:
+        return functools.partial(_KL_OF[full, learned], **options)
+    return modifier
+
+
+_KL_OF: dict[tuple[bool, bool], Modifier] = {
+    (True, False): full_kl,
+    (True, True): full_kl_on_learned,
+    (False, True): kl_on_learned,
+}
 
 
 # --- what a modifier works on, read off the function itself -----------------------------------------------------

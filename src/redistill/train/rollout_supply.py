@@ -33,6 +33,7 @@ from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.records import Group, Sampled
 from redistill.rollout.requests import Sample
+from redistill.text.self_correction import RATES
 from redistill.train.coefficients import vanishes_without_advantage
 from redistill.train.distributions import same_vocabulary
 from redistill.train.importance import importance
@@ -50,6 +51,7 @@ from redistill.train.rollouts import (
     reads_advantages,
     round_figures,
     rows_of_round,
+    running_after,
 )
 from redistill.train.rows import Rows
 from redistill.train.step import Reference, rows_without_signal
@@ -72,6 +74,8 @@ LOGGED = (
     "generated_tokens",
     "importance_mean",
     "importance_truncated",
+    *RATES,
+    "attempts",
 )
 TIMES = ("seconds_drawing", "samples_per_second")  # in the same line: of a round's drawing and judging
 
@@ -236,12 +240,15 @@ class RolloutSupply:
         )
         if trainer.accelerator.is_main_process:
             assert drawn is not None
-            rows, account, dropped = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
+            before = self._facts(number - 1).get("running", {}) if number else {}
+            running = running_after(self.job, self.objective, drawn, before)
+            rows, account, dropped = self._rows_of(drawn, trainer, running)
             facts = {
                 "round": number,
                 "step": step,
                 "attempt": self.attempt,
                 "seconds": round(time.perf_counter() - started, 2),
+                **({} if running is None else {"running": running}),
             }
             write_json(self._round_path(number), {**facts, "figures": round_figures(drawn, len(rows))})
             outcomes = Counter(str(trace.verdict.outcome) for _, trace in drawn.answers)
@@ -256,13 +263,18 @@ class RolloutSupply:
             shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
+    def _rows_of(self, drawn: Round, trainer: "Trainer", running: Any) -> tuple[Rows, Account, list[Any]]:
+        return rows_of_round(
+            self.job, self.objective, drawn, max_tokens=self.max_tokens, tokenizer=trainer.tokenizer, running=running
+        )
+
     def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
         """The round's rows and the log-probs that they are compared with."""
         part = f"part-{number:05d}.parquet"
         drawn = Round(
             list(read_records(self.folder / "groups" / part)), list(read_records(self.folder / "samples" / part))
         )
-        rows, _, _ = rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens)
+        rows, _, _ = self._rows_of(drawn, trainer, self._facts(number).get("running"))
         if not len(rows):
             return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])
         figures = self._facts(number)["figures"]

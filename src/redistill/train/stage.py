@@ -55,6 +55,7 @@ from redistill.train.objectives import (
     needs_scores,
     needs_teacher,
     needs_values,
+    without_reference,
 )
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
@@ -110,7 +111,7 @@ def train_stage(
     metrics. OperatorError when the objective and its modifiers do not
     fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
     """
-    job = replace(job, modifiers=[in_full(modifier) for modifier in job.modifiers])
+    job = replace(job, objective=without_reference(job.objective), modifiers=[in_full(one) for one in job.modifiers])
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
     if needs_teacher(job.objective) and teacher is None:
         raise OperatorError(f"train.{job.stage}: {name_of(job.objective)} learns from a teacher; name it by `teacher`.")

@@ -156,6 +156,11 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             "on-policy distillation, or a stage with rewards."
         )
     objective = bind(OBJECTIVES, settings.objective, f"train.{name}.objective")
+    if settings.rollouts is not None and settings.rollouts.advantage.name == "actions":
+        raise OperatorError(
+            f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, for no engine tells a loss "
+            "which tokens an action has; train the stage here, or take another advantage."
+        )
     if needs_scores(objective):
         raise OperatorError(
             f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."

@@ -11,6 +11,7 @@ To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, 
 hand-worked test, a line in docs/objectives.md.
 """
 
+from redistill.train.objectives.actions import actions, without_reference
 from redistill.train.objectives.calling import (
     MEASURED,
     Losses,
@@ -59,6 +60,7 @@ OBJECTIVES: dict[str, Objective] = {
     "nca": nca,
     "reinforce": reinforce,
     "grpo": grpo,
+    "actions": actions,
     "outcome": outcome,
     "process": process,
     "distill": distill,
@@ -91,4 +93,5 @@ __all__ = [
     "sft",
     "simpo",
     "symmetric",
+    "without_reference",
 ]
