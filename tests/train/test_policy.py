@@ -133,13 +133,13 @@ def test_kl_on_what_is_learned_is_the_mean_over_tokens_with_a_weight():
     )  # fmt: skip
     by_sequence = functools.partial(sft, aggregation="sequence")
     plain = float(step_loss(by_sequence, [], held))
-    learned = in_full(functools.partial(kl, beta=0.3, on="learned"))
+    learned = in_full(functools.partial(kl, beta=0.3, over="learned"))
     d = LOGPS - reference
     k3 = torch.exp(-d) + d - 1
     assert float(step_loss(by_sequence, [learned], held)) - plain == pytest.approx(
         0.3 * float(k3[:2].mean() + k3[4]) / 2, abs=1e-12
     )
-    full = in_full(functools.partial(kl, beta=0.3, estimator="full", on="learned"))
+    full = in_full(functools.partial(kl, beta=0.3, estimator="full", over="learned"))
     assert float(step_loss(by_sequence, [full], held)) - plain == pytest.approx(0.3 * (0.3 + 0.6) / 2, abs=1e-12)
     assert needs_values([full]) == needs_values([learned]) == {"weight"}
     # beside span-weights that renormalise, every learned token has the same share of both losses

@@ -179,7 +179,7 @@ def kl(
     *,
     beta: Annotated[float, Field(ge=0)] = 0.01,
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
-    on: Literal["all", "learned"] = "all",
+    over: Literal["all", "learned"] = "all",
     _weights: Ragged | None = None,
 ) -> Tensor:
     """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
@@ -187,10 +187,10 @@ def kl(
     With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
     and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
-    over the vocabulary; the reference then runs beside the student. on: the mean is over all tokens of the row, or over
+    over the vocabulary; the reference then runs beside the student. over: the mean is over all tokens of the row, or over
     those that its spans give a weight (`learned`), such as all but the wrong attempts of a self-correction row (S2R).
     """
-    if estimator == "full" or (on == "learned") != (_weights is not None):
+    if estimator == "full" or (over == "learned") != (_weights is not None):
         raise ValueError("a step calls another function in the place of kl with these options: see `in_full`")
     apart = token_logps.values - reference_token_logps.values
     found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
@@ -207,9 +207,9 @@ def kl_on_learned(
     beta: Annotated[float, Field(ge=0)] = 0.01,
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
 ) -> Tensor:
-    """What `kl` with `on: learned` is."""
+    """What `kl` with `over: learned` is."""
     return kl(
-        token_logps, reference_token_logps, tokens, beta=beta, estimator=estimator, on="learned", _weights=weights
+        token_logps, reference_token_logps, tokens, beta=beta, estimator=estimator, over="learned", _weights=weights
     )
 
 
@@ -222,7 +222,7 @@ def full_kl(reference_divergences: Ragged, tokens: Tensor, *, beta: Annotated[fl
 def full_kl_on_learned(
     reference_divergences: Ragged, weights: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01
 ) -> Tensor:
-    """What `kl` with `estimator: full` and `on: learned` is."""
+    """What `kl` with `estimator: full` and `over: learned` is."""
     return beta * _mean_of_learned(reference_divergences, weights, tokens)
 
 
@@ -247,11 +247,11 @@ def _mean_of_learned(values: Ragged, weights: Ragged, tokens: Tensor) -> Tensor:
 
 def in_full(modifier: Modifier) -> Modifier:
     """The modifier that is called in the place of this one: of `kl` with `estimator: full`, which reads distributions and not
-    log-probs, `full_kl`, and with `on: learned` one that reads the weights of spans; any other is itself."""
+    log-probs, `full_kl`, and with `over: learned` one that reads the weights of spans; any other is itself."""
     options = dict(getattr(modifier, "keywords", {}))
     if getattr(modifier, "func", modifier) is not kl:
         return modifier
-    learned, full = options.pop("on", "all") == "learned", options.get("estimator") == "full"
+    learned, full = options.pop("over", "all") == "learned", options.get("estimator") == "full"
     if full:
         del options["estimator"]
     if full or learned:
