@@ -116,11 +116,12 @@ def find_parts(
     bound_list("select.filters", recipe.select.filters, "select.filters")
     scorers = [collector.try_call(scoring.bind_scorer, one, f"score.{i}") for i, one in enumerate(recipe.score)]
     policies = collector.try_call(bind_pairings, recipe)
-    objectives, modifiers = {}, {}
+    objectives: dict[str, Any] = {}
+    modifiers: dict[str, list[Any]] = {}
     drawn: dict[str, rollouts.BoundRollouts] = {}
     for name, stage in recipe.train.items():
         objective = bound("train.*.objective", stage.objective, f"train.{name}.objective")
-        objectives[name] = None if objective is None else cast(Any, without_reference(objective))
+        objectives[name] = objective if objective is None else cast(Any, without_reference(objective))
         listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
         modifiers[name] = [cast(Any, in_full(modifier)) for modifier in listed]
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:

@@ -12,7 +12,7 @@ To add one: a function, a line in ADVANTAGES, a hand-worked test, a line in docs
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from redistill.train.action_advantages import actions
 
-Advantage = Callable[..., Tensor]
+Advantage = Callable[..., Any]
 
 
 def group(

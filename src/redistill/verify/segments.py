@@ -7,11 +7,11 @@ spans, and the note `segments_unread` with the reason.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from redistill.records import Group, Outcome, Trace, make_trace
-from redistill.text.segments import Cues, as_spans, body_of, segments
+from redistill.text.segments import Cues, Segment, as_spans, body_of, segments
 from redistill.verify.stage import judged
 
 UNREAD = "segments_unread"  # the note with the reason of an answer that the grammar refuses
@@ -39,7 +39,7 @@ def with_segments(pool: Any, groups: Iterable[Group], policy: str, cues: Cues) -
     return after
 
 
-def attempts_of(trace: Trace, parts: Sequence[Any] | str, cues: Cues) -> list[str]:
+def attempts_of(trace: Trace, parts: list[Segment] | str, cues: Cues) -> list[str]:
     """The texts of an answer's attempts; none where the grammar refuses it."""
     return [] if isinstance(parts, str) else [body_of(trace.completion, p, cues) for p in parts if p.kind == "solve"]
 
@@ -47,7 +47,7 @@ def attempts_of(trace: Trace, parts: Sequence[Any] | str, cues: Cues) -> list[st
 _RIGHT = {Outcome.correct: True, Outcome.incorrect: False, Outcome.no_answer: False}
 
 
-def _with_spans(trace: Trace, parts: Sequence[Any] | str, outcomes: dict[str, Outcome], cues: Cues) -> Trace:
+def _with_spans(trace: Trace, parts: list[Segment] | str, outcomes: dict[str, Outcome], cues: Cues) -> Trace:
     if isinstance(parts, str):
         return dataclasses.replace(trace, notes={**trace.notes, UNREAD: parts})
     right = [_RIGHT.get(outcomes[text]) for text in attempts_of(trace, parts, cues)]
