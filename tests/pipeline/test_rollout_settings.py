@@ -67,6 +67,34 @@ def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
         make_plan(recipe(**changes))
 
 
+@pytest.mark.parametrize(
+    "changes, place",
+    [
+        (
+            {"evaluate": {"self_correction": "s2r"}},
+            r"evaluate\.self_correction: .* by s2r here and by compact in select",
+        ),
+        (
+            {"score": [{"name": "checked-equations", "into": "verification"}]},
+            r"score\.0\.cues: .* by s2r here and by compact",
+        ),
+    ],
+)
+def test_attempts_are_parted_by_the_same_words_everywhere(changes, place):
+    toy = {**copy.deepcopy(RECIPE), "select": {"examples": {"name": "self-correction", "cues": "compact"}}}
+    own = {"objective": "actions", "start": "sft", "learning_rate": 1e-3}
+    drawn = {"problems": 2, "n": 2, "updates": 1, "advantage": {"name": "actions", "cues": "compact"}}
+    train = {"sft": toy["train"]["sft"], "own": {**own, "rollouts": drawn}}
+    assert make_plan(parse_recipe({**toy, "train": train, "evaluate": {"self_correction": "compact"}}, "here"))
+    with pytest.raises(OperatorError, match=place):
+        make_plan(parse_recipe({**toy, "train": train, **changes}, "here"))
+    drawn["advantage"] = "actions"
+    with pytest.raises(
+        OperatorError, match=r"own\.rollouts\.advantage\.cues: .* by s2r here and by compact in select\.examples"
+    ):
+        make_plan(parse_recipe({**toy, "train": train}, "here"))
+
+
 def test_where_a_server_is_and_how_hard_it_is_asked_changes_no_result_but_how_it_is_refreshed_may():
     prints = fresh_fingerprints(recipe(engine=SERVER))
     for options in ({"base_url": "http://10.0.0.7:9000/v1"}, {"concurrency": 4}, {"retries": 9}):

@@ -148,6 +148,8 @@ def find_parts(
     extra = [collector.try_call(_bind_extra, stage, f"stages.{i}") for i, stage in enumerate(recipe.stages)]
     if "verify" not in doubtful:
         collector.try_call(_check_policy, recipe)
+    if not {"select", "score", "train", "evaluate"} & doubtful:
+        collector.try_call(check_cues, recipe)
     files: list[Path] = []
     for place, source in enumerate(sources):
         options = source.keywords if source is not None else {}
@@ -229,6 +231,32 @@ def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
         places = "corpus, verify or score" if not on_groups else "select, train, evaluate or report"
         raise OperatorError(f"{where}: {stage.name} comes after {places}, not after {stage.after}.")
     return bind(table, stage, where)
+
+
+def check_cues(recipe: Recipe) -> None:
+    """OperatorError where a recipe parts attempts and verifications by different words in different places: what one writes the
+    other could not read."""
+    named: dict[str, str] = {}
+    examples = recipe.select.examples
+    if not isinstance(examples, str):
+        named["select.examples.cues"] = examples.cues
+        named |= {
+            f"score.{place}.cues": str(scorer.options.get("cues", "s2r"))
+            for place, scorer in enumerate(recipe.score)
+            if scorer.name == "checked-equations" and scorer.folder == examples.verification
+        }
+    if recipe.evaluate.self_correction is not None:
+        named["evaluate.self_correction"] = recipe.evaluate.self_correction
+    for name, stage in recipe.train.items():
+        if stage.rollouts is not None and stage.rollouts.advantage.name == "actions":
+            cues = stage.rollouts.advantage.options.get("cues", "s2r")
+            named[f"train.{name}.rollouts.advantage.cues"] = str(cues)
+    for place, cues in named.items():
+        first, other = next(iter(named.items()))
+        if cues != other:
+            raise OperatorError(
+                f"{place}: attempts and verifications are parted by {cues} here and by {other} in {first}; write one."
+            )
 
 
 def _check_policy(recipe: Recipe) -> None:
