@@ -12,6 +12,7 @@ from redistill.pipeline.run import run
 from redistill.text.segments import CUES, segments
 from redistill.tools.compare import compare_runs
 
+pytestmark = pytest.mark.recipes
 COMPACT = CUES["compact"]
 
 
