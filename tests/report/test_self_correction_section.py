@@ -51,7 +51,7 @@ def test_metrics_attempts_differences_and_what_could_not_be_cut_are_shown(folder
     run = RunFiles(folder)
     blocks = self_correction(run)
     metrics, attempts = [block for block in blocks if isinstance(block, Table)][:2]
-    assert metrics.rows[0][1:4] == ["75.0", "70.0 to 80.0", "400"]
+    assert metrics.rows[0][1:4] == ["75.0", "70.0\u00a0to\u00a080.0", "400"]
     assert metrics.rows[0][13:] == [None, None, "0"]
     assert attempts.rows[0][1:] == ["1.34", "2.50 (12)", None, "97.5", "1.0"]
     said = [line for block in blocks if isinstance(block, Sentences) for line in block.items]
