@@ -6,7 +6,7 @@ select: {examples: {name: self-correction, attempts: 4, keep: {1: 0.24, full: 0.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from redistill.config.plugin_tables import Settings
 
@@ -26,6 +26,11 @@ class SelfCorrectionSettings(Settings):
     keep: dict[Literal["1", "full", "fallback"], Rate] = Field(default_factory=dict)
     # for comparison: the last attempt alone, or verdicts drawn by a coin
     control: Literal["no-verifications", "shuffled-verdicts"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        return {"name": value} if value == "self-correction" else value
 
     @field_validator("keep", mode="before")
     @classmethod

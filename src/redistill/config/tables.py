@@ -330,11 +330,6 @@ class SelectSettings(Settings):
     labelled: LabelledSettings = LabelledSettings()  # rows of critics
     pairing: Plugin = Plugin(name="certain")
 
-    @field_validator("examples", mode="before")
-    @classmethod
-    def _short_name(cls, value: Any) -> Any:
-        return {"name": value} if value == "self-correction" else value
-
     @model_validator(mode="before")
     @classmethod
     def _the_papers_rule_is_whole(cls, value: Any) -> Any:
