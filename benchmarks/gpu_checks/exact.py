@@ -20,7 +20,7 @@ from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_p
 from redistill.records import Pair
 from redistill.train.coefficients import step_loss
 from redistill.train.modifiers import MODIFIERS, adds_loss
-from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_scores, needs_teacher
+from redistill.train.objectives import OBJECTIVES, needs_pairs, needs_teacher, trains_critic
 from redistill.train.objectives.calling import inputs_of
 from redistill.train.step import Reference, backward_step, token_batch
 from redistill.train.token_batch import VALUES
@@ -165,7 +165,7 @@ def objectives(bench: Bench) -> Iterator[Row]:
     behaviour = torch.cat(before).numpy()
     truths: dict[str, tuple[Any, Any, Sequence[Any], Tensor, dict[str, Tensor]]] = {}
     for name in OBJECTIVES:
-        if needs_scores(OBJECTIVES[name]) or needs_teacher(OBJECTIVES[name]):
+        if trains_critic(OBJECTIVES[name]) or needs_teacher(OBJECTIVES[name]):
             continue
         if name in formulas.POLICY:
             loss = formulas.policy_loss(name, answers, advantages, before)

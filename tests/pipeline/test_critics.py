@@ -116,7 +116,7 @@ CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifier
         ({"redi": {**CREDIT, "critic": "no/such/folder"}}, "train.redi.critic: no/such/folder holds no critic"),
         ({"redi": {**CREDIT, "critic": "omr"}}, "train.redi.critic: no earlier stage is called 'omr'"),
         ({"orm": {**ORM, "start": "base"}, "own": {**CREDIT, "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
-         "train.own.critic: it scores rows of the corpus, and this stage draws its own; leave it out."),
+         "train.own.critic: it scores rows of the corpus, and this stage draws its own; leave it out, and name a critic that learns from them as rollouts.critic."),
     ],
 )  # fmt: skip
 def test_a_critic_that_cannot_give_token_credit_is_one_sentence(train, said):

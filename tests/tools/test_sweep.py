@@ -99,6 +99,24 @@ def sweep(here: Path, *more: str) -> None:
     main(["sweep", str(here / "sweep.yaml"), "--runs-dir", str(here / "runs"), "--workers", "1", *more])
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials are done here, one after the other: a process of their own would import torch first, for seconds."""
+
+    def do_jobs(jobs, workers_, tell) -> None:
+        for job in jobs:
+            streams = [os.dup(number) for number in (1, 2)]  # a trial's own log takes their place
+            try:
+                result = workers._attempt(job)
+            finally:
+                for number, stream in zip((1, 2), streams):
+                    os.dup2(stream, number)
+                    os.close(stream)
+            tell(job.id, result)
+
+    monkeypatch.setattr("redistill.tools.sweep.sweep.do_jobs", do_jobs)
+
+
 @pytest.mark.soak  # eight trials twice over; kills of a single run are tests/faults/test_kills.py
 def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: Path) -> None:
     folder = here / "runs" / "mini-sweep"
@@ -116,13 +134,17 @@ def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: P
     is_whole(folder, found, trials=8)
 
 
-def test_trials_share_what_they_have_in_common_and_a_second_command_repeats_nothing(here: Path) -> None:
+def test_trials_share_what_they_have_in_common_and_a_second_command_repeats_nothing(
+    here: Path, request: pytest.FixtureRequest
+) -> None:
     """With one redi point of two: six trials. What one process finished another one leaves alone."""
     folder, one = here / "runs" / "mini-sweep", "variants.redi.axes={train.redi.objective.rejected_weight: [0.8]}"
     sweep(here, "--set", one)
     found = json.loads((folder / "sweep.json").read_text())
     is_whole(folder, found, trials=6)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/*/ledger.json")}
+    assert len(before) >= 18  # six times corpus, verify and select
+    request.getfixturevalue("in_this_process")
     sweep(here, "--set", one)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -196,7 +218,9 @@ def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatc
     assert (tmp_path / "b" / "deep" / "file").stat().st_ino != (tmp_path / "a" / "deep" / "file").stat().st_ino
 
 
-def test_a_trial_that_fails_costs_itself_alone_and_halving_ends_the_worse_point_at_its_rung(here: Path, capsys) -> None:
+def test_a_trial_that_fails_costs_itself_alone_and_halving_ends_the_worse_point_at_its_rung(
+    here: Path, in_this_process: None, capsys
+) -> None:
     # seed 1 finds no trace in its file, seed 0 does
     row = {"problem": "2+2=", "answer": "4", "generations": [{"text": "####4"}, {"text": "####5"}]}
     rows = [{**row, "problem": f"{a}+{4 - a}="} for a in range(5)]

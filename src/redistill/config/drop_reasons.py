@@ -63,6 +63,12 @@ SAMPLED: dict[str, tuple[str, str]] = {  # settings are those of the stage
     ),
     "goes_on_after_right": ("rollouts.advantage", "set `after_right` of the advantage to truncate or keep"),
     "too_many_actions": ("rollouts.advantage", "raise `max_actions` of the advantage"),
+    "not_drawn": (
+        "rollouts.keep",
+        "nothing is wrong: one right and one wrong answer of each problem are drawn; `keep: all` takes every answer",
+    ),
+    "all_right": ("rollouts.keep, rollouts.n", "nothing is wrong; where most problems are such, bring harder ones"),
+    "all_wrong": ("rollouts.keep, rollouts.n", "raise rollouts.n, or bring easier problems"),
     "over_per_problem": ("rollouts.per_problem", "raise rollouts.per_problem"),
     "no_correct_trace": ("rollouts.n, rollouts.pairing", "raise rollouts.n, or bring easier problems"),
     "no_incorrect_trace": ("rollouts.n, rollouts.pairing", "raise rollouts.n, or bring harder problems"),

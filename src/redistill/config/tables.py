@@ -37,8 +37,9 @@ from redistill.config.plugin_tables import Plugin as Plugin
 from redistill.config.plugin_tables import RewardSettings as RewardSettings
 from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
 from redistill.config.plugin_tables import Settings as Settings
+from redistill.config.rollout_tables import JointCriticSettings as JointCriticSettings
+from redistill.config.rollout_tables import RolloutSettings as RolloutSettings
 from redistill.config.segment_tables import CueName as CueName
-from redistill.config.segment_tables import Rate as Rate
 from redistill.config.segment_tables import SelfCorrectionSettings as SelfCorrectionSettings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
@@ -369,39 +370,6 @@ class GuardSettings(Settings):
     entropy_share: float = Field(0.1, gt=0, lt=1)
 
 
-class RolloutSettings(Settings):
-    """A stage that draws its own rows: in each round its student answers problems, the answers are judged and rewarded, and
-    become rows for the stage's objective. Problems are those of the corpus that are not held out, and that
-    `select.sample` leaves."""
-
-    problems: int = Field(gt=0)  # problems a round
-    n: int = Field(8, gt=0)  # answers to each problem
-    rounds: int = Field(1, gt=0)
-    # optimizer steps a round, each on an equal share of its rows; default: batch_size and epochs or steps decide, and the
-    # learning rate's schedule runs anew in every round
-    updates: int | None = Field(None, gt=0)
-    temperature: float = Field(1.0, gt=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_new_tokens: int | None = Field(None, gt=0)  # default: evaluate.max_new_tokens
-    prefill: str | None = None  # default: evaluate.prefill
-    verifier: Plugin | None = None  # default: evaluate.verifier
-    reward: list[RewardSettings] = Field(default_factory=lambda: [RewardSettings(name="accuracy")], min_length=1)
-    advantage: Plugin = Plugin(name="group")  # for objectives that ask for advantages
-    undecided: Literal["drop", "zero"] = "drop"  # an answer whose reward nobody can say: left out, or reward 0
-    keep: Literal["all", "correct"] | None = None  # default: all where advantages are asked for, else right ones
-    per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
-    accuracy: tuple[Rate, Rate] | None = (
-        None  # the least and most share of right answers of a problem that is trained on
-    )
-    pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
-    teacher: AnyTeacher | None = None  # of advantage teacher: base, an earlier stage, another model, a server ...
-    engine: Plugin = Plugin(name="transformers")  # who samples: this process, or a server that is given the weights
-    # of a server: whose log-probs stand for the policy that sampled, those found by the kernel that trains or the server's own
-    behaviour: Literal["recomputed", "server"] = "recomputed"
-    # of a server and recomputed log-probs: the most that a token's pi_train / pi_server counts (truncated importance sampling)
-    importance_cap: float | None = Field(2.0, gt=0)
-
-
 class StageSettings(Settings):
     """One training run. Defaults are the paper's optimizer and schedule (Xu et al. 2025, section 4 and appendix)."""
 
@@ -416,7 +384,8 @@ class StageSettings(Settings):
     steps: int | None = Field(None, gt=0)  # instead of epochs
     learning_rate: float = Field(gt=0)
     warmup: float = Field(0.1, ge=0, le=1)  # share of the steps
-    decay: Literal["linear", "constant"] = "linear"
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    final_rate: float = Field(0.0, ge=0, lt=1)  # share of learning_rate that linear and cosine decay towards
     weight_decay: float = Field(1e-4, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
@@ -436,6 +405,23 @@ class StageSettings(Settings):
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
     guard: GuardSettings | None = None
     rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
+
+    @model_validator(mode="after")
+    def _a_constant_rate_has_no_end(self) -> "StageSettings":
+        if self.decay == "constant" and self.final_rate:
+            raise ValueError("`final_rate` has no effect with `decay: constant`; leave it out")
+        return self
+
+    @property
+    def critic_named(self) -> str | None:
+        """The critic that the stage reads or that its own begins as: an earlier stage, or a folder."""
+        beside = self.rollouts.critic if self.rollouts is not None else None
+        return self.critic or (beside.start if beside is not None else None)
+
+    @property
+    def critic_key(self) -> str:
+        """Where the stage names it."""
+        return "critic" if self.critic is not None or self.rollouts is None else "rollouts.critic.start"
 
 
 class CriticSettings(Settings):
@@ -575,8 +561,8 @@ class Recipe(Settings):
                 if isinstance(teacher, TeachersBySource):
                     teachers |= {f"{key}.by_source.{source}": one for source, one in teacher.by_source.items()}
             named_students |= {key: teacher for key, teacher in teachers.items() if isinstance(teacher, str)}
-            if settings.critic is not None and "/" not in settings.critic:  # a path is a folder
-                named_students |= {"critic": settings.critic}
+            if settings.critic_named is not None and "/" not in settings.critic_named:  # a path is a folder
+                named_students |= {settings.critic_key: settings.critic_named}
             for key, named in named_students.items():
                 if named is not None and named not in known:
                     wrong.append(

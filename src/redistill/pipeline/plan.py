@@ -44,8 +44,9 @@ from redistill.pipeline.rollouts import BoundRollouts
 from redistill.records import Problem
 from redistill.select import BoundFilter
 from redistill.select.bind import bind_filters
-from redistill.train import needs_pairs, needs_scores
+from redistill.train import needs_pairs
 from redistill.train.eval_probe import dev_probe
+from redistill.train.objectives import trains_critic
 from redistill.train.preflight import check_rows
 from redistill.train.probe import Probe
 from redistill.verify import Judge
@@ -100,8 +101,8 @@ class Plan:
 
     @property
     def critics(self) -> list[str]:
-        """The stages that train a critic: their objective is of scores."""
-        return [name for name, objective in self.objectives.items() if needs_scores(objective)]
+        """The stages that train a critic: their objective is of scores, or of labels."""
+        return [name for name, objective in self.objectives.items() if trains_critic(objective)]
 
     def probe(self, stage: str, settings: StageSettings, folder: Path) -> AbstractContextManager[Probe | None]:
         """What the stage's guard asks the student while it trains; nothing where it does not ask, or trains a critic."""
@@ -177,7 +178,7 @@ def stage_stream(plan: Plan, stage: str) -> str:
         return "rollouts"
     if needs_pairs(plan.objectives[stage]):
         return "pairs"
-    return "labelled" if needs_scores(plan.objectives[stage]) else "examples"
+    return "labelled" if trains_critic(plan.objectives[stage]) else "examples"
 
 
 def reads_labelled(plan: Plan) -> bool:

@@ -36,9 +36,9 @@ from redistill.rollout import ENGINES
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
-from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_scores, needs_teacher
+from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_teacher
 from redistill.train.modifiers import in_full, reads_critic
-from redistill.train.objectives import name_of, without_reference
+from redistill.train.objectives import name_of, needs_behaviour, trains_critic, without_reference
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -123,7 +123,7 @@ def find_parts(
         objective = bound("train.*.objective", stage.objective, f"train.{name}.objective")
         objectives[name] = objective if objective is None else cast(Any, without_reference(objective))
         listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
-        modifiers[name] = [cast(Any, in_full(modifier)) for modifier in listed]
+        modifiers[name] = [cast(Any, m and collector.try_call(in_full, m)) for m in listed]
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
             collector.try_call(check_one_stage, recipe, name, objectives[name], modifiers[name])
             if bound_rollouts := collector.try_call(rollouts.bind_rollouts, recipe, name, objectives[name]):
@@ -132,7 +132,7 @@ def find_parts(
                     bound(
                         "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
                     )
-    critics = {name for name, objective in objectives.items() if objective is not None and needs_scores(objective)}
+    critics = {name for name, objective in objectives.items() if objective is not None and trains_critic(objective)}
     collector.try_call(check_critics, recipe, critics)
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
     if engine is not None:
@@ -169,8 +169,9 @@ def find_parts(
         if tokenizer is not None:
             collector.try_call(check_before_run, recipe, tokenizer)
             for name, stage in recipe.train.items():
-                if stage.critic is not None and stage.critic not in recipe.train:
-                    collector.try_call(_check_critics_folder, stage.critic, tokenizer, f"train.{name}.critic")
+                if stage.critic_named is not None and stage.critic_named not in recipe.train:
+                    of_critic = f"train.{name}.{stage.critic_key}"
+                    collector.try_call(_check_critics_folder, stage.critic_named, tokenizer, of_critic)
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
@@ -213,14 +214,32 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
         raise OperatorError(
             f"train.{name}.critic: nothing reads its scores; add token-credit to the stage's modifiers."
         )
-    if asks and stage.critic is None:
+    beside = stage.rollouts.critic if stage.rollouts is not None else None
+    if asks and stage.critic is None and beside is None:
+        place = f"train.{name}.critic" if stage.rollouts is None else f"train.{name}.rollouts.critic"
         raise OperatorError(
             f"train.{name}.modifiers: {asks[0]} weighs tokens by a critic's scores; name the critic, a stage with the objective "
-            f"outcome, as train.{name}.critic."
+            f"outcome, as {place}."
+        )
+    if beside is not None and not asks:
+        raise OperatorError(
+            f"train.{name}.rollouts.critic: nothing reads its scores; add token-credit to the stage's modifiers."
         )
     if stage.critic is not None and stage.rollouts is not None:
         raise OperatorError(
-            f"train.{name}.critic: it scores rows of the corpus, and this stage draws its own; leave it out."
+            f"train.{name}.critic: it scores rows of the corpus, and this stage draws its own; leave it out, and name a critic that "
+            "learns from them as rollouts.critic."
+        )
+    still = [m for m in modifiers if needs_behaviour(m) and m.keywords.get("estimator") != "k1"]
+    if still and stage.rollouts is not None and stage.rollouts.updates == 1 and stage.rollouts.engine.name != "openai":
+        raise OperatorError(
+            f"train.{name}.modifiers: kl with `to: previous` has a gradient of 0 at the first of a round's updates, where the student is "
+            "that policy, and with `updates: 1` there is no other; write `to: reference`, or more updates."
+        )
+    if stage.rollouts is None and any(map(needs_behaviour, modifiers)):
+        raise OperatorError(
+            f"train.{name}.modifiers: kl with `to: previous` compares with the policy that sampled the answers, which rows of the corpus "
+            "do not have; write `to: reference`."
         )
 
 
@@ -276,6 +295,10 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         named |= {"teacher": settings.teacher, "rollouts.teacher": teacher}
         if name in critics:
             del named["start"]  # a critic may go on from a critic, or begin with a student's body
+            if settings.objective.name == "implicit" and settings.start in critics:
+                wrong.append(
+                    f"train.{name}.start: {settings.start} is a critic, and an implicit critic begins as a language model; name a student."
+                )
             if settings.rollouts is not None:
                 wrong.append(f"train.{name}.rollouts: a critic gives scores and draws no answers; leave rollouts out.")
         wrong += [
@@ -289,16 +312,12 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         if model in critics
     ]
     for name, settings in recipe.train.items():
-        if settings.critic is None:
-            continue
-        if settings.critic in recipe.train and settings.critic not in critics:
+        critic, place = settings.critic_named, f"train.{name}.{settings.critic_key}"
+        if critic in recipe.train and critic not in critics:
+            wrong.append(f"{place}: {critic} is a student, not a critic; name a stage with the objective outcome.")
+        elif critic is not None and critic in critics and recipe.train[critic].objective.name == "process":
             wrong.append(
-                f"train.{name}.critic: {settings.critic} is a student, not a critic; name a stage with the objective outcome."
-            )
-        elif settings.critic in critics and recipe.train[settings.critic].objective.name == "process":
-            wrong.append(
-                f"train.{name}.critic: {settings.critic} scores the ends of steps, not every token; name a stage with the objective "
-                "outcome."
+                f"{place}: {critic} scores the ends of steps, not every token; name a stage with the objective outcome."
             )
     if wrong:
         raise OperatorError("\n".join(wrong))

@@ -6,6 +6,7 @@ with rollouts_of(run, "grpo") as drawn:
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe, RolloutSettings, Settings
+from redistill.config.tables import BenchmarkSettings, Plugin, Recipe, RolloutSettings, ScorerSettings, Settings
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
@@ -23,6 +24,7 @@ from redistill.model import loading
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.retrieval import with_index
+from redistill.pipeline.scoring import bind_scorer, needs_of, scorer_settings
 from redistill.pipeline.teachers import (
     Given,
     check_sources,
@@ -31,18 +33,23 @@ from redistill.pipeline.teachers import (
     needs_traces,
     spec_of,
 )
-from redistill.records import Problem
+from redistill.records import Group, Problem
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.openai_engine import TRANSPORT
 from redistill.rollout.requests import Sampling
 from redistill.rollout.stage_engines import STAGE_ENGINES, check_engine, refreshed_server, say_what_none_means
+from redistill.score import BoundScorer
+from redistill.score.stage import with_scores_of
 from redistill.select import PAIRINGS, split_of
 from redistill.train import needs_pairs, needs_teacher
 from redistill.train.action_rows import is_of_actions, option_of
 from redistill.train.advantages import ADVANTAGES
+from redistill.train.joint_critic import CRITIC_OBJECTIVES
 from redistill.train.objectives import needs_behaviour, needs_mismatched, needs_values
+from redistill.train.objectives.implicit import is_implicit
+from redistill.train.objectives.policy import oreal
 from redistill.train.rollout_supply import Rollouts
-from redistill.train.rollouts import RolloutJob, is_of_teacher, reads_advantages
+from redistill.train.rollouts import RolloutJob, is_of_teacher, kept_answers, reads_advantages
 from redistill.verify.relevance import has_gold
 from redistill.verify.rewards import REWARDS
 
@@ -55,6 +62,7 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "train.*.rollouts.advantage": ADVANTAGES,
     "train.*.rollouts.pairing": PAIRINGS,
     "train.*.rollouts.engine": STAGE_ENGINES,
+    "train.*.rollouts.critic.objective": CRITIC_OBJECTIVES,
 }
 
 
@@ -67,6 +75,7 @@ class BoundRollouts:
     advantage: partial[Any]
     pairing: partial[Any]
     engine: partial[Any]
+    scorers: list[tuple[ScorerSettings, partial[Any]]]
     by_teacher: bool = (
         False  # rows are all answers, whatever they earned, for a teacher says of each token how good it was
     )
@@ -85,15 +94,36 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
     bound = BoundRollouts(
         settings,
         bind_rewards(settings, where),
-        bind(ADVANTAGES, settings.advantage, f"{where}.advantage"),
+        bind(ADVANTAGES, settings.advantage or default_advantage(objective), f"{where}.advantage"),
         bind(PAIRINGS, settings.pairing, f"{where}.pairing"),
         bind(STAGE_ENGINES, settings.engine, f"{where}.engine"),
+        [(one, bind_round_scorer(one, f"{where}.score.{place}")) for place, one in enumerate(settings.score)],
     )
     by_teacher = is_of_teacher(bound.advantage) or (needs_teacher(objective) and settings.keep != "correct")
     bound = dataclasses.replace(bound, by_teacher=by_teacher)
     _check(recipe, name, objective, bound)
     _check_engine(recipe, name, objective, bound)
     return bound
+
+
+NEEDS_OF_ROUNDS = ("_into", "_prompt", "_held", "_seed")  # what a scorer of a round's answers may name
+
+
+def bind_round_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
+    """A scorer of a round's answers. OperatorError for one that asks for more than an answer and its prompt."""
+    found = bind_scorer(settings, where)
+    more = [name for name in needs_of(found) if name not in NEEDS_OF_ROUNDS]
+    if more:
+        raise OperatorError(
+            f"{where}: {settings.name} scores a corpus, not a round's answers (it asks for {', '.join(more)}); take process, "
+            "reward-model, or a scorer of your own."
+        )
+    return found
+
+
+def default_advantage(objective: Callable[..., Any]) -> Plugin:
+    """The advantage of a stage that names none: OREAL's own shaping, else GRPO's."""
+    return Plugin(name="shaped" if getattr(objective, "func", objective) is oreal else "group")
 
 
 def bind_rewards(settings: RolloutSettings, where: str) -> list[tuple[float, partial[Any]]]:
@@ -111,6 +141,16 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         raise OperatorError(
             f"{where}.reward: every reward has weight 0, so no answer has one; give one of them a weight."
         )
+    folders = [one.folder for one in settings.score]
+    for _, reward in bound.rewards:
+        by = reward.keywords.get("by", "") if reward.func is REWARDS["score"] else None
+        if by is not None and not any(by == folder or by.startswith(f"{folder}_") for folder in folders):
+            raise OperatorError(
+                f"{where}.reward: nobody gives the answers a score {by!r}; name its scorer in {where}.score"
+                + (f" (there: {', '.join(folders)})." if folders else ".")
+            )
+    if len(set(folders)) < len(folders):
+        raise OperatorError(f"{where}.score: two scorers write under one name; give one of them `into`.")
     if needs_mismatched(objective):
         raise OperatorError(
             f"{where}: {stage.objective.name} compares rows of a whole data set, which rollouts are not."
@@ -132,6 +172,17 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
     _check_actions(settings, objective, bound, where, stage.objective.name)
     if "pairing" in written and not needs_pairs(objective):
         raise OperatorError(f"{where}.pairing: {stage.objective.name} reads no pairs; leave it out.")
+    if settings.keep == "one-each" and not reads_advantages(objective):
+        raise OperatorError(
+            f"{where}.keep: one-each draws a right and a wrong answer, and {stage.objective.name} asks for no advantages; take oreal, "
+            "grpo or reinforce, or an objective of pairs."
+        )
+    if kept_answers(settings, objective) == "one-each" and is_of_teacher(bound.advantage):
+        raise OperatorError(
+            f"{where}.keep: one-each tells right answers from wrong ones by their advantage, and a teacher's advantages are of tokens; "
+            "write `keep: all`, or another advantage."
+        )
+    _check_critic(recipe, name, objective)
     if "keep" in written and needs_pairs(objective):
         raise OperatorError(f"{where}.keep: pairs are what the pairing takes; leave it out.")
     if settings.keep == "correct" and reads_advantages(objective):
@@ -164,11 +215,35 @@ def _check_actions(
         raise OperatorError(
             f"{where}.reward: the advantage `actions` rewards attempts and verifications by what is true of them; leave it out."
         )
+    if settings.critic is not None or settings.keep == "one-each":
+        word = "critic" if settings.critic is not None else "keep"
+        raise OperatorError(
+            f"{where}.{word}: it is of whole answers, and the advantage `actions` is of their parts; leave it out."
+        )
     idle = [option for option in _OF_PROCESS if option in bound.advantage.keywords]
     if option_of(bound.advantage, "level") == "outcome" and idle:
         raise OperatorError(
             f"{where}.advantage.{idle[0]}: with `level: outcome` an answer is one action, compared with the problem's others; leave it "
             "out."
+        )
+
+
+def _check_critic(recipe: Recipe, name: str, objective: Callable[..., Any]) -> None:
+    """OperatorError where a critic beside the student has nothing to learn from, or is of a kind that scores no tokens."""
+    stage = recipe.train[name]
+    assert stage.rollouts is not None
+    critic, where = stage.rollouts.critic, f"train.{name}.rollouts.critic"
+    if critic is None:
+        return
+    found = bind(CRITIC_OBJECTIVES, critic.objective, f"{where}.objective")
+    if not reads_advantages(objective):
+        raise OperatorError(
+            f"{where}: it learns from right and wrong answers, and {stage.objective.name} is given no wrong ones by their advantages; "
+            "take oreal, grpo or reinforce, or leave it out."
+        )
+    if critic.start is not None and is_implicit(found):
+        raise OperatorError(
+            f"{where}.start: an implicit critic is compared with its own start, which is the student's; leave start out."
         )
 
 
@@ -246,7 +321,35 @@ def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
         "sampling": dataclasses.asdict(config.sampling),
         "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         "verifiers": {n: [v.func.__qualname__, v.keywords] for n, v in config.judge.items()},
+        **_key_of_scorers(plan, name),
     }
+
+
+def _key_of_scorers(plan: "Plan", name: str) -> dict[str, Any]:
+    """What the scores of a round's answers depend on, where there are scorers."""
+    scorers = plan.rollouts[name].scorers
+    return {"scorers": [scorer_settings(plan, settings, function) for settings, function in scorers]} if scorers else {}
+
+
+def critics_scoring(recipe: Recipe, name: str) -> set[str]:
+    """The earlier stages whose critics score the stage's answers: a scorer's option `model` names them."""
+    settings, before = recipe.train[name].rollouts, list(recipe.train)[: list(recipe.train).index(name)]
+    models = [one.options.get("model") for one in settings.score] if settings is not None else []
+    return {model for model in models if isinstance(model, str) and model in before}
+
+
+def _round_scorers(run: "Run", name: str) -> list[Callable[[Sequence[Group]], list[Group]]]:
+    """The scorers with all that they name; each holds its model from round to round."""
+    found = list[Callable[[Sequence[Group]], list[Group]]]()
+    earlier = critics_scoring(run.recipe, name)
+    for settings, function in run.plan.rollouts[name].scorers:
+        has: dict[str, Any] = {"_into": settings.folder, "_prompt": run.recipe.prompt.for_evaluation, "_held": {}}
+        has["_seed"] = run.recipe.seed
+        handed = {need: has[need] for need in needs_of(function)}
+        if function.keywords.get("model") in earlier:
+            handed["model"] = str(run.folder / "train" / function.keywords["model"] / "model")
+        found.append(partial(with_scores_of, BoundScorer(settings.folder, partial(function, **handed))))
+    return found
 
 
 def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
@@ -265,6 +368,7 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
         *rewards,
         bound.advantage,
         bound.pairing,
+        *(function for _, function in bound.scorers),
         *([spec_of] if bound.settings.teacher is not None else []),
     )
 
@@ -278,10 +382,14 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     if bound.engine.keywords.get("refresh") == "none":
         say_what_none_means(name)
     with config.pool(run.recipe.verify.workers) as pool:
+        asked = problems_of(run.folder, recipe, bound, name)
+        times = Counter(problem.id for problem in asked)
         job = RolloutJob(
             settings=bound.settings,
             config=config,
-            problems=problems_of(run.folder, recipe, bound, name),
+            problems=list({problem.id: problem for problem in asked}.values()),
+            scorers=_round_scorers(run, name),
+            times={id: count for id, count in times.items() if count > 1},
             rewards=bound.rewards,
             advantage=bound.advantage,
             pairing=bound.pairing,
@@ -323,8 +431,8 @@ def source_of(plan: "Plan") -> str:
 
 
 def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
-    """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves; those without a
-    gold answer are left out where the reward needs one, which is said."""
+    """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves, each as often as it
+    is repeated; those without a gold answer are left out where the reward needs one, which is said."""
     is_held = split_of(recipe)
     if recipe.select.sample is None:
         before = StageFolder(folder / feeding(recipe, "verify"), "")
@@ -337,9 +445,10 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
             )
     any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
     asked = [problem for problem in found if any_will_do or has_gold(problem)]
-    if len(asked) < len(found):
+    every, left = (len({problem.id for problem in some}) for some in (found, asked))
+    if left < every:
         say(
-            f"train    {name}: {len(found) - len(asked):,} of {len(found):,} problems have no gold answer, so no answer to them "
+            f"train    {name}: {every - left:,} of {every:,} problems have no gold answer, so no answer to them "
             "can be rewarded; they are not asked"
         )
     if not asked:

@@ -36,7 +36,7 @@ from redistill.pipeline.scoring import draws_traces, score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
 from redistill.pipeline.step_judging import asked_of_critic, probability_stages, scored_by, student_of
 from redistill.pipeline.student_identity import student_identity
-from redistill.pipeline.students import load_named_critic, load_start, load_student, model_card, run_model_cards
+from redistill.pipeline.students import critic_loader, load_start, load_student, model_card, run_model_cards
 from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces, stages_named, transport_of
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT
@@ -330,11 +330,12 @@ def train_stages(plan: Plan) -> list[Stage]:
         own = name in plan.rollouts  # rows of its student's own answers
         rows = rollouts.source_of(plan) if own else f"select:{stage_stream(plan, name)}"
         starts = {settings.start, settings.reference or settings.start, *stages_named(settings)}
+        starts |= rollouts.critics_scoring(plan.recipe, name)
         of_critic = dict[str, Any]()
-        if settings.critic in plan.critics:
-            starts.add(settings.critic)
-        elif settings.critic is not None:
-            of_critic = {"critic": student_identity(StudentSettings(model=settings.critic))}
+        if settings.critic_named in plan.critics:
+            starts.add(settings.critic_named)
+        elif settings.critic_named is not None:
+            of_critic = {"critic": student_identity(StudentSettings(model=settings.critic_named))}
         probed = settings.guard is not None and settings.guard.probe_every > 0 and not critic
         of_base = student_identity(plan.recipe.student) if "base" in starts else {}
         of_probe = _probe_settings(plan) if probed else {}
@@ -430,7 +431,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             probe=probe,
             mirror=mirror,
             drawn=drawn,
-            critic=partial(load_named_critic, run, settings.critic) if settings.critic else None,
+            critic=critic_loader(run, name),
         )
     last = read_lines(folder / "metrics.jsonl")[-1]
     loss = "no row in the last step" if last["loss"] is None else f"loss {last['loss']:.4f}"

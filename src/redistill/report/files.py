@@ -36,6 +36,7 @@ from redistill.report.shapes import (
     Statistics,
     Step,
     TokenChanges,
+    TokenWeights,
 )
 from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
@@ -214,6 +215,10 @@ class RunFiles:
     def token_changes(self, stage: str) -> TokenChanges | None:
         """What a stage did to the tokens of the pairs shown; None where no model was at hand to say."""
         return self._json(f"train/{stage}/token_changes.json", TokenChanges)
+
+    def token_weights(self, stage: str) -> TokenWeights | None:
+        """What the critic beside a stage's student says of its last answers; None where there is none."""
+        return self._json(f"train/{stage}/token_weights.json", TokenWeights)
 
     # --- scores
 

@@ -199,6 +199,9 @@ def _teacher(teacher: Any) -> str:
     return teacher if isinstance(teacher, str) else _name_of(teacher.model or "a new model")
 
 
+_UNDECIDED = {"drop": "is left out", "zero": "counts 0", "wrong": "counts as a wrong one"}
+
+
 def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]:
     """How a stage sampled its own answers, and how they were rewarded."""
     drawn, evaluate = recipe.train[stage].rollouts, recipe.evaluate
@@ -209,8 +212,11 @@ def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]
         ("own answers", f"{drawn.rounds} rounds of {drawn.problems} training problems, {drawn.n} answers each, T {drawn.temperature:g}, "
          f"top-p {drawn.top_p:g}, at most {length:,} tokens"),
         ("judged by", _plugin(drawn.verifier or evaluate.verifier)),
-        ("reward", f"{rewards}; an answer whose reward nobody can say {'counts 0' if drawn.undecided == 'zero' else 'is left out'}"),
+        ("reward", f"{rewards}; an answer whose reward nobody can say {_UNDECIDED[drawn.undecided]}"),
     ]  # fmt: skip
+    if drawn.critic is not None:
+        rows.append(("critic", f"learned beside the student ({drawn.critic.objective.name}), {drawn.critic.warm_rounds} rounds before its first step; "
+                     "its scores weigh tokens"))  # fmt: skip
     if drawn.teacher is not None:
         rows.append(("teacher", f"log-probs of {_teacher(drawn.teacher)}, token by token"))
     outcomes = (

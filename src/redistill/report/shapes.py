@@ -394,6 +394,11 @@ class Step(Shape):
     reference_kl: float | None = None
     importance_mean: float | None = None
     importance_truncated: float | None = None
+    problems_kept: float | None = None
+    weight_right: float | None = None  # of a critic beside the student, in every step
+    weight_wrong: float | None = None
+    critic_loss: float | None = None
+    critic_accuracy: float | None = None
     generated_tokens: int | None = None
     attempt: int = 0  # of abandoned.jsonl: how many rollbacks came before this step
 
@@ -449,6 +454,24 @@ class TokenChanges(Shape):
     stage: str
     start: str = ""
     pairs: list[PairTokens] = []
+
+
+class WeighedAnswer(Shape):
+    """A sampled answer with the weight of each token: first character, end, weight; below 0 on a wrong answer."""
+
+    problem_id: str
+    trace_id: str
+    round: int
+    is_right: bool = False
+    statement: str = ""
+    completion: str = ""
+    spans: list[tuple[int, int, float]] = []
+
+
+class TokenWeights(Shape):
+    """train/STAGE/token_weights.json."""
+
+    answers: list[WeighedAnswer] = []
 
 
 class RunFacts(Shape):

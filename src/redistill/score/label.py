@@ -60,6 +60,28 @@ QUESTIONS: dict[str, Question] = {
             "other": "none of these",
         },
     ),
+    "skill": Question(  # OREAL tags problems by skill (arXiv:2502.06781, section 4); the list is ours, for school and competition mathematics
+        "Which one skill does the solution of this mathematical problem hang on most?",
+        {
+            "arithmetic": "exact computation with numbers, fractions, percentages",
+            "equations": "setting up and solving equations and systems",
+            "polynomials": "factoring, roots, Vieta, polynomial identities",
+            "inequalities": "bounds, AM-GM, Cauchy-Schwarz, extreme values without calculus",
+            "functions": "functional equations, composition, inverse, logarithms and exponentials",
+            "sequences": "recurrences, series, induction",
+            "number_theory": "divisibility, primes, congruences, digits",
+            "counting": "combinatorics, bijections, inclusion and exclusion, pigeonhole",
+            "probability": "chances and expected values",
+            "plane_geometry": "triangles, circles, similarity, angle chasing",
+            "solid_geometry": "bodies, volumes, sections in space",
+            "coordinates": "analytic geometry, vectors, conics",
+            "trigonometry": "identities and equations of angles",
+            "complex_numbers": "complex arithmetic, roots of unity",
+            "calculus": "limits, derivatives, integrals",
+            "logic": "cases, invariants, games and strategies",
+            "other": "none of these",
+        },
+    ),
 }
 
 PROMPT = """\

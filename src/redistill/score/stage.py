@@ -43,6 +43,25 @@ def score_part(folder: StageFolder, scorer: BoundScorer, part: ShardInput) -> in
     return sum(len(group.traces) for group in before)
 
 
+def with_scores_of(scorer: BoundScorer, groups: Sequence[Group]) -> list[Group]:
+    """Sampled answers with what a scorer finds of them; the same text may have been sampled twice. A score that is not finite is
+    left out. OperatorError for a scorer that loses or changes what it was given, or adds traces."""
+    found = scorer.function(groups)
+    ids = [[(group.problem.id, trace.id) for trace in group.traces] for group in groups]
+    if [[(group.problem.id, trace.id) for trace in group.traces] for group in found] != ids:
+        raise OperatorError(
+            f"score ({scorer.name}): a scorer of answers returns the groups and traces that it was given."
+        )
+    scored = []
+    for before, after in zip(groups, found, strict=True):
+        traces = []
+        for old, new in zip(before.traces, after.traces, strict=True):
+            fresh = {name: value for name, value in new.scores.items() if math.isfinite(value)}
+            traces.append(replace(old, scores={**old.scores, **fresh}, spans=new.spans, notes=new.notes))
+        scored.append(replace(before, traces=tuple(traces)))
+    return scored
+
+
 def marks_of(name: str, before: Sequence[Group], after: Sequence[Group]) -> list[Group]:
     """What the scorer added to each group. OperatorError for one that loses or changes what it was given.
 

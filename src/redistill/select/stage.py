@@ -127,7 +127,7 @@ def select_shard(
 def _in_sample(
     there: "_Prepared", choice: Choice, is_dev: Callable[[Problem], bool], books: "_Ledger"
 ) -> list[Problem]:
-    """The problems that the sample leaves, for stages that ask problems and read no trace."""
+    """The problems that the sample leaves, for stages that ask problems and read no trace, each as often as it is repeated."""
     books.accounts["problems"] = Account("problem")
     kept = []
     for group in there.groups:
@@ -136,7 +136,7 @@ def _in_sample(
             books.drop("problems", group.problem.id, reason)
         else:
             books.keep("problems")
-            kept.append(group.problem)
+            kept += [group.problem] * choice.times(group)
     return kept
 
 

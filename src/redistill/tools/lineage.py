@@ -518,7 +518,7 @@ def _trained(here: _Run, examples: list[str], pairs: list[str]) -> list[Step]:
         if settings.get("rollouts"):
             steps.append(Step("train", f"{stage}: draws its own rows, and none of the corpus's traces is among them"))
             continue
-        if settings["objective"]["name"] in ("outcome", "process"):
+        if settings["objective"]["name"] in ("outcome", "process", "implicit"):
             steps.append(Step("train", f"{stage}: trains a critic on the labelled traces, right and wrong"))
             continue
         reads_examples = settings["objective"]["name"] == "sft"

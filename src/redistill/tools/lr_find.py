@@ -11,7 +11,6 @@ runs/NAME/lr-find/STAGE.json and are not run again.
 import os
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import make_with_inputs, open_run
 from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.stage import Run
-from redistill.pipeline.students import load_named_critic, load_start, load_student
+from redistill.pipeline.students import critic_loader, load_start, load_student
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
@@ -167,7 +166,7 @@ def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fi
             student=lambda: load_start(run, stage),
             reference=(lambda: load_student(run, settings.reference or "base")) if settings.reference else None,
             probe=probe,
-            critic=partial(load_named_critic, run, settings.critic) if settings.critic else None,
+            critic=critic_loader(run, stage),
         )
     history = read_lines(folder / "metrics.jsonl")
     shutil.rmtree(folder)

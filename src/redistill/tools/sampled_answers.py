@@ -125,7 +125,8 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
         return "a row of an objective that is not redistill's own, so its advantage cannot be found again"
     if not reads_advantages(OBJECTIVES[name]):
         return "a row by itself"
-    plugin = Plugin.model_validate(_settings(recipe, stage).get("advantage") or "group")
+    default = "shaped" if name == "oreal" else "group"
+    plugin = Plugin.model_validate(_settings(recipe, stage).get("advantage") or default)
     if plugin.name not in ADVANTAGES:
         return f"a row; its advantage by {plugin.name} cannot be found again"
     function = bind(ADVANTAGES, plugin, f"train.{stage}.rollouts.advantage")

@@ -32,6 +32,7 @@ from redistill.train.ranks import reshard
 from redistill.train.state_files import StateReader, StateWriter
 
 Done = dict[str, Any]  # what done.json says
+Learner = tuple[nn.Module, Any]  # a policy and its optimizer
 
 
 def save(
@@ -43,8 +44,10 @@ def save(
     *,
     facts: Done | None = None,
     spare: Callable[[Sequence[Done]], set[int]] = lambda finished: set(),
+    critic: Learner | None = None,
 ) -> None:
-    """Save the state after `step` steps and remove all but the newest two and the steps that `spare` picks."""
+    """Save the state after `step` steps and remove all but the newest two and the steps that `spare` picks. critic: what learns
+    beside the student, saved in the same files."""
     target = at(folder, step)
     if accelerator.is_main_process and target.exists():
         shutil.rmtree(target)
@@ -52,7 +55,7 @@ def save(
     with writing(target), _quiet():
         try:
             dcp.save(
-                _state(accelerator, policy, optimizer),
+                _state_of_both(accelerator, (policy, optimizer), critic),
                 storage_writer=StateWriter(target),
                 no_dist=accelerator.num_processes == 1,
             )
@@ -72,26 +75,46 @@ def save(
     accelerator.wait_for_everyone()
 
 
-def load(accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Path) -> None:
+def load(
+    accelerator: Accelerator, policy: nn.Module, optimizer: Any, source: Path, *, critic: Learner | None = None
+) -> None:
     """Put weights, optimizer and random state back as they were; with another number of ranks than saved it, each rank
     keeps the random state it has (only dropout asks for one)."""
-    raw = _raw(optimizer)
-    raw.state.clear()
+    learners = _learners((policy, optimizer), critic)
     with _quiet():
         reader = StateReader(source)
-        if any(name.startswith("optimizer.") for name in reader.read_metadata().state_dict_metadata):
-            _make_moments(raw)
-        state = _state(accelerator, policy, optimizer)
+        saved = reader.read_metadata().state_dict_metadata
+        for prefix, (_, its_optimizer) in learners.items():
+            _raw(its_optimizer).state.clear()
+            if any(name.startswith(f"{prefix}optimizer.") for name in saved):
+                _make_moments(_raw(its_optimizer))
+        state = _state_of_both(accelerator, (policy, optimizer), critic)
         dcp.load(state, storage_reader=reader, no_dist=accelerator.num_processes == 1)
-    names = {p: name for name, p in accelerator.unwrap_model(policy).model.named_parameters()}
-    for parameter, moments in raw.state.items():  # plain numbers (a count of steps) were not loaded in place
-        for word, value in moments.items():
-            if not isinstance(value, Tensor):
-                moments[word] = type(value)(state[f"optimizer.{names[parameter]}.{word}"].item())
+    for prefix, (its_policy, its_optimizer) in learners.items():
+        names = {p: name for name, p in accelerator.unwrap_model(its_policy).model.named_parameters()}
+        for parameter, moments in _raw(
+            its_optimizer
+        ).state.items():  # plain numbers (a count of steps) were not loaded in place
+            for word, value in moments.items():
+                if not isinstance(value, Tensor):
+                    moments[word] = type(value)(state[f"{prefix}optimizer.{names[parameter]}.{word}"].item())
     mine = source / f"random-{accelerator.process_index}.json"
     if len(list(source.glob("random-*.json"))) == accelerator.num_processes:
         _set_random_state(read_json(mine))
     accelerator.wait_for_everyone()
+
+
+def _learners(student: Learner, critic: Learner | None) -> dict[str, Learner]:
+    """Who learns, by what stands before the names of its tensors."""
+    return {"": student} | ({} if critic is None else {"critic.": critic})
+
+
+def _state_of_both(accelerator: Accelerator, student: Learner, critic: Learner | None) -> dict[str, Tensor]:
+    return {
+        f"{prefix}{name}": tensor
+        for prefix, learner in _learners(student, critic).items()
+        for name, tensor in _state(accelerator, *learner).items()
+    }
 
 
 def _state(accelerator: Accelerator, policy: nn.Module, optimizer: Any) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def token_weights(modifiers: Sequence[Modifier], batch: TokenBatch) -> tuple[Ten
         offered["weights"] = batch.values["weight"].split(sizes)
     if "critic_score" in batch.values:
         offered["critic_scores"] = batch.values["critic_score"].split(sizes)
-    offered["side"] = [Side(side) for side in batch.side.tolist()]
+    offered["side"] = _sides(batch)
     weight_of, share_of = weights.split(sizes), shares.split(sizes)  # views: written in place below
     for modifier in weighing:
         for sequences in _sequences_together(modifier, batch):
@@ -60,6 +60,17 @@ def token_weights(modifiers: Sequence[Modifier], batch: TokenBatch) -> tuple[Ten
                 if found.renormalise:
                     share_of[n].mul_(factor.abs())
     return weights, shares
+
+
+def _sides(batch: TokenBatch) -> list[Side]:
+    """What each sequence is to a modifier: an answer that is to be lowered, its advantages below 0, counts as rejected."""
+    sides = [Side(side) for side in batch.side.tolist()]
+    if "advantage" not in batch.values:
+        return sides
+    sums = batch.by_sequence(batch.values["advantage"]).tolist()
+    return [
+        Side.rejected if side == Side.single and total < 0 else side for side, total in zip(sides, sums, strict=True)
+    ]
 
 
 def _sequences_together(modifier: Modifier, batch: TokenBatch) -> list[dict[str, int]]:

@@ -18,11 +18,11 @@ from redistill.model.logps import make_pack
 from redistill.records import content_id
 from redistill.train.coefficients import step_loss, token_weights
 from redistill.train.modifiers import Modifier, reads_logps
-from redistill.train.objectives import Objective, needs_values
-from redistill.train.objectives.scores import critic_figures
+from redistill.train.objectives import Objective, needs_scores, needs_values
+from redistill.train.objectives.implicit import figures_of_critic
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
-from redistill.train.step import Ranks, StepFigures, find_token_logps, token_batch
+from redistill.train.step import Ranks, Reference, StepFigures, find_token_logps, token_batch
 from redistill.train.token_batch import Side
 
 BLOCK = 1 << 20  # weights looked at at a time by `update_norm`: its scratch stays in the cache and costs no memory
@@ -183,6 +183,7 @@ def held_out_targets(
     tokens_per_micro_batch: int,
     device: torch.device,
     ranks: Ranks,
+    reference: Reference | None = None,
 ) -> dict[str, float]:
     """A critic's loss on held-out rows, and how right it is about their targets: `held_out_` before the names of
     `critic_figures`; what they have no target for is left out. Every rank must call it."""
@@ -190,6 +191,7 @@ def held_out_targets(
     scores = find_token_logps(
         policy, sequences, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
     )
-    batch = token_batch(rows, numbers, needs_values([objective])).with_scores(scores)
-    found = {"loss": float(step_loss(objective, (), batch)), **critic_figures(batch)}
+    batch = token_batch(rows, numbers, needs_values([objective]), reference)
+    batch = batch.with_scores(scores) if needs_scores(objective) else batch.with_logps(scores)
+    found = {"loss": float(step_loss(objective, (), batch)), **figures_of_critic(objective, batch)}
     return {f"held_out_{name}": value for name, value in found.items() if value is not None}

@@ -26,9 +26,16 @@ from redistill.train.ranks import agreed
 
 
 def fit(
-    accelerator: Accelerator, model: PreTrainedModel, settings: StageSettings, stage: str, *, tokens: int
+    accelerator: Accelerator,
+    model: PreTrainedModel,
+    settings: StageSettings,
+    stage: str,
+    *,
+    tokens: int,
+    reserved: int = 0,
 ) -> dict[str, Any]:
-    """Choose and apply; `tokens` are those of the longest micro-batch. Returns what the ledger says of it:
+    """Choose and apply; `tokens` are those of the longest micro-batch, `reserved` bytes that a critic beside the student will
+    take. Returns what the ledger says of it:
     checkpointed_layers, offload_optimizer, and of the estimate bytes, free_bytes and the sentence (None where the config
     names no sizes).
 
@@ -72,7 +79,7 @@ def fit(
     chosen = memory.choose(
         shape,
         setup,
-        available=agreed(accelerator, free),
+        available=agreed(accelerator, max(free - reserved, 0)),
         checkpointing=wanted if layers or wanted is True else False,
         offload=settings.offload_optimizer,
         may_offload=may_offload,

@@ -127,6 +127,13 @@ def reward_up_accuracy_down(history: Sequence[Line], settings: GuardSettings) ->
     return fell or probe_down(history, settings)
 
 
+def critic_wrong(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The loss of the critic beside the student was over 2 log 2 in the mean of its last five steps, of answers that it had not
+    learned from: it is sure and wrong, and token weights by it point the wrong way. A critic that says nothing has log 2."""
+    now = _values(history[-RECENT:], "critic_loss")
+    return len(now) == RECENT and statistics.fmean(now) > 2 * math.log(2)
+
+
 SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
     "chosen_low": chosen_low,
     "update_surge": update_surge,
@@ -137,6 +144,7 @@ SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
     "length_up": length_up,
     "entropy_down": entropy_down,
     "reward_up_accuracy_down": reward_up_accuracy_down,
+    "critic_wrong": critic_wrong,
 }
 
 

@@ -34,6 +34,7 @@ from redistill.train.objectives import (
     Objective,
     Ragged,
     name_of,
+    needs_behaviour,
     needs_lengths,
     needs_pairs,
     needs_reference,
@@ -131,9 +132,10 @@ def span_weights(weights: Tensor, *, renormalise: bool = False) -> SequenceWeigh
 def token_credit(
     critic_scores: Tensor, side: Side, *, form: Form = "paper", renormalise: bool = False
 ) -> SequenceWeights:
-    """Each token by how much it has to do with the answer's being right or wrong, by the scores of the stage's `critic`: right
-    answers (chosen, examples) where the critic says right, rejected ones where it says wrong; 0 elsewhere, and everywhere
-    for a critic that has learned nothing. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
+    """Each token by how much it has to do with the answer's being right or wrong, by the scores of the stage's `critic` or of the
+    one that learns beside it (`rollouts.critic`): right answers (chosen, examples) where the critic says right, wrong ones
+    (rejected, answers with a negative advantage) where it says wrong; 0 elsewhere, and everywhere for a critic that has
+    learned nothing. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
     right, wrong = credit(critic_scores, form=form)
     return SequenceWeights(wrong if side == Side.rejected else right, renormalise)
 
@@ -179,23 +181,24 @@ def kl(
     *,
     beta: Annotated[float, Field(ge=0)] = 0.01,
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
+    to: Literal["reference", "previous"] = "reference",
+    per: Literal["sequence", "token"] = "sequence",
     over: Literal["all", "learned"] = "all",
-    _weights: Ragged | None = None,
 ) -> Tensor:
     """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
 
-    With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
+    to: the reference, or the policy that sampled the answers, of a stage with rollouts; at the first of a round's updates
+    that is the student itself, where k2, k3 and full have a gradient of 0. per: each row over its own tokens, or all tokens
+    of the step alike. With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
     and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
     over the vocabulary; the reference then runs beside the student. over: the mean is over all tokens of the row, or over
     those that its spans give a weight (`learned`), such as all but the wrong attempts of a self-correction row (S2R).
     """
-    if estimator == "full" or (over == "learned") != (_weights is not None):
-        raise ValueError("a step calls another function in the place of kl with these options: see `in_full`")
-    apart = token_logps.values - reference_token_logps.values
-    found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
-    values = Ragged(found, found, token_logps.rows)
-    return beta * (_mean_by_row(values, tokens) if _weights is None else _mean_of_learned(values, _weights, tokens))
+    if estimator == "full" or to == "previous" or over == "learned":
+        raise ValueError("a step calls another function in the place of this kl: see `in_full`")
+    found = _estimated(token_logps, reference_token_logps, estimator)
+    return beta * _mean_by_row(found, tokens, per)
 
 
 def kl_on_learned(
@@ -208,15 +211,39 @@ def kl_on_learned(
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
 ) -> Tensor:
     """What `kl` with `over: learned` is."""
-    return kl(
-        token_logps, reference_token_logps, tokens, beta=beta, estimator=estimator, over="learned", _weights=weights
-    )
+    return beta * _mean_of_learned(_estimated(token_logps, reference_token_logps, estimator), weights, tokens)
 
 
-def full_kl(reference_divergences: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01) -> Tensor:
+def previous_kl(
+    token_logps: Ragged,
+    behaviour_token_logps: Ragged,
+    tokens: Tensor,
+    *,
+    beta: Annotated[float, Field(ge=0)] = 0.01,
+    estimator: Literal["k1", "k2", "k3"] = "k3",
+    per: Literal["sequence", "token"] = "sequence",
+) -> Tensor:
+    """`kl` with `to: previous`: to the policy that sampled the answers (OREAL, arXiv 2502.06781, Eq. 11)."""
+    return beta * _mean_by_row(_estimated(token_logps, behaviour_token_logps, estimator), tokens, per)
+
+
+def full_kl(
+    reference_divergences: Ragged,
+    tokens: Tensor,
+    *,
+    beta: Annotated[float, Field(ge=0)] = 0.01,
+    per: Literal["sequence", "token"] = "sequence",
+) -> Tensor:
     """beta times KL(student || reference) over the whole vocabulary at each of the row's tokens, the mean over them: (rows,).
     What `kl` with `estimator: full` is."""
-    return beta * _mean_by_row(reference_divergences, tokens)
+    return beta * _mean_by_row(reference_divergences, tokens, per)
+
+
+def _estimated(token_logps: Ragged, others: Ragged, estimator: str) -> Ragged:
+    """An estimate of the divergence at each token that the student sampled."""
+    apart = token_logps.values - others.values
+    found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
+    return Ragged(found, found, token_logps.rows)
 
 
 def full_kl_on_learned(
@@ -233,9 +260,10 @@ def entropy(entropies: Ragged, tokens: Tensor, *, coefficient: float = 0.01) -> 
     return -coefficient * _mean_by_row(entropies, tokens)
 
 
-def _mean_by_row(values: Ragged, tokens: Tensor) -> Tensor:
+def _mean_by_row(values: Ragged, tokens: Tensor, per: Literal["sequence", "token"] = "sequence") -> Tensor:
+    """(rows,): each row's mean over its tokens; by token what a mean over the rows makes the mean over all tokens of."""
     plain = Ragged(values.values, torch.ones_like(values.values), values.rows)
-    return plain.sum_by_row(values.values, len(tokens)) / tokens
+    return plain.sum_by_row(values.values, len(tokens)) / (tokens if per == "sequence" else tokens.mean())
 
 
 def _mean_of_learned(values: Ragged, weights: Ragged, tokens: Tensor) -> Tensor:
@@ -247,23 +275,28 @@ def _mean_of_learned(values: Ragged, weights: Ragged, tokens: Tensor) -> Tensor:
 
 def in_full(modifier: Modifier) -> Modifier:
     """The modifier that is called in the place of this one: of `kl` with `estimator: full`, which reads distributions and not
-    log-probs, `full_kl`, and with `over: learned` one that reads the weights of spans; any other is itself."""
+    log-probs, `full_kl`; with `to: previous`, which reads log-probs of another policy, `previous_kl`; with `over: learned` one that
+    reads the weights of spans; any other is itself. OperatorError for a full divergence from the previous policy, whose distributions
+    nobody keeps, and for `over: learned` with `to: previous` or `per: token`."""
     options = dict(getattr(modifier, "keywords", {}))
     if getattr(modifier, "func", modifier) is not kl:
         return modifier
-    learned, full = options.pop("over", "all") == "learned", options.get("estimator") == "full"
+    to_previous, full = options.pop("to", "reference") == "previous", options.get("estimator") == "full"
+    learned = options.pop("over", "all") == "learned"
+    if to_previous and full:
+        raise OperatorError(
+            "modifiers: kl with `to: previous` has the log-probs of sampled tokens alone; write `estimator: k3`, or `to: reference`."
+        )
+    if learned and (to_previous or options.pop("per", "sequence") == "token"):
+        raise OperatorError(
+            "modifiers: kl with `over: learned` is a mean over a row's weighted tokens, from the reference; leave `to` and `per` out."
+        )
+    if to_previous:
+        return functools.partial(previous_kl, **options)
     if full:
         del options["estimator"]
-    if full or learned:
-        return functools.partial(_KL_OF[full, learned], **options)
-    return modifier
-
-
-_KL_OF: dict[tuple[bool, bool], Modifier] = {
-    (True, False): full_kl,
-    (True, True): full_kl_on_learned,
-    (False, True): kl_on_learned,
-}
+        return functools.partial(full_kl_on_learned if learned else full_kl, **options)
+    return functools.partial(kl_on_learned, **options) if learned else modifier
 
 
 # --- what a modifier works on, read off the function itself -----------------------------------------------------
@@ -283,7 +316,9 @@ def reads_critic(modifier: Modifier) -> bool:
 
 def adds_loss(modifier: Modifier) -> bool:
     """True for a modifier that adds a loss."""
-    return bool(quantities_of(modifier) & {"logps", *MEASURED}) or needs_reference(modifier)
+    return (
+        bool(quantities_of(modifier) & {"logps", *MEASURED}) or needs_reference(modifier) or needs_behaviour(modifier)
+    )
 
 
 def reads_logps(modifier: Modifier) -> bool:

@@ -13,6 +13,7 @@ speaks for another model. Token log-probs are kept, not sums, for modifiers weig
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, sha256_file, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import bar, say
+from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.train.ranks import agreed, prepare_reference, ranks_of
 from redistill.train.rows import Rows
@@ -73,17 +75,34 @@ def reference_logps(
     return Reference(token_logps, others)
 
 
+@dataclass(frozen=True, slots=True)
+class ImplicitCritic:
+    """A language model whose score of a token is beta times its log-ratio to another one (objectives/implicit.py)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    reference: PreTrainedModel
+    beta: float
+
+
 def with_critic_scores(
     accelerator: Accelerator,
     rows: Rows,
-    critic: tuple[PreTrainedModel, Any],
+    critic: "tuple[PreTrainedModel, Any] | ImplicitCritic",
     folder: Path,
     *,
     precision: str,
     tokens_per_micro_batch: int,
 ) -> Rows:
     """The rows with the token value "critic_score": a critic's score of every completion token, kept in `folder` as a
-    reference's log-probs are. critic: (model, tokenizer), whose tokenizer cuts texts as the rows' does."""
+    reference's log-probs are. critic: (model, tokenizer), whose tokenizer cuts texts as the rows' does, or an implicit one."""
+    if isinstance(critic, ImplicitCritic):
+        own, other = (
+            _logps_of(accelerator, model, rows, folder, precision, tokens_per_micro_batch)
+            for model in (critic.model, critic.reference)
+        )
+        scores_of_tokens = critic.beta * (np.asarray(own, np.float64) - other)
+        return dataclasses.replace(rows, values={**rows.values, "critic_score": scores_of_tokens})
     model, _ = critic
     identity = model_identity(model)
     packs = prepare_scores(model)
@@ -107,6 +126,25 @@ def with_critic_scores(
     name = fingerprint(identity, rows_identity(rows), precision)
     found = _kept(accelerator, folder / f"{name}.scores.npy", scores)
     return dataclasses.replace(rows, values={**rows.values, "critic_score": found})
+
+
+def _logps_of(
+    accelerator: Accelerator, model: PreTrainedModel, rows: Rows, folder: Path, precision: str, budget: int
+) -> np.ndarray:
+    """The log-probs of a model that does not learn, kept as those of a reference are."""
+    identity = model_identity(model)
+    packs = prepare_for_packing(model)
+    policy = prepare_reference(accelerator, PackedPolicy(model, packs=packs), model).eval()
+    return reference_logps(
+        accelerator,
+        policy,
+        identity,
+        rows,
+        folder,
+        precision=precision,
+        tokens_per_micro_batch=budget if packs else 0,
+        mismatched=False,
+    ).token_logps
 
 
 def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:

@@ -16,7 +16,7 @@ import dataclasses
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,10 @@ from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, write_json
 from redistill.io.parquet import read_records
+from redistill.io.progress import say
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.records import Group, Sampled
+from redistill.records import Dropped, Group, Sampled
 from redistill.rollout.requests import Sample
 from redistill.text.self_correction import RATES
 from redistill.train.coefficients import vanishes_without_advantage
@@ -39,7 +40,7 @@ from redistill.train.distributions import same_vocabulary
 from redistill.train.importance import importance
 from redistill.train.live import Drawing
 from redistill.train.measures import Distribution
-from redistill.train.objectives import Objective, needs_behaviour, on_policy
+from redistill.train.objectives import Objective, needs_behaviour, needs_pairs, on_policy
 from redistill.train.packing import epoch_order, num_steps, rows_of_step
 from redistill.train.ranks import agreed, prepare_reference
 from redistill.train.rollouts import (
@@ -48,6 +49,7 @@ from redistill.train.rollouts import (
     Round,
     draw_round,
     is_of_teacher,
+    kept_answers,
     reads_advantages,
     round_figures,
     rows_of_round,
@@ -76,7 +78,9 @@ LOGGED = (
     "importance_truncated",
     *RATES,
     "attempts",
+    "problems_kept",
 )
+EMPTY = 5  # rounds in a row without a row, after which it is said
 TIMES = ("seconds_drawing", "samples_per_second")  # in the same line: of a round's drawing and judging
 
 
@@ -106,6 +110,7 @@ class RolloutSupply:
     reference: Compared | None = None
     teacher: Teacher | None = None
     others: Mapping[str, Distribution] = field(default_factory=dict)
+    tokenizer: Any = None  # the student's, for advantages of actions
     attempt: int = 0  # the guard's rollbacks so far
     _lengths: list[int] = field(default_factory=list)  # steps of the rounds drawn so far
     _open: _OpenRound | None = None
@@ -155,6 +160,7 @@ class RolloutSupply:
             schedule,
             figures,
             self.others,
+            is_warming=self._is_warming(number),
         )
 
     def rewind(self, step: int, attempts: Sequence[int]) -> None:
@@ -210,6 +216,11 @@ class RolloutSupply:
     def _facts(self, number: int) -> dict[str, Any]:
         return read_json(self._round_path(number))
 
+    def _is_warming(self, number: int) -> bool:
+        """True for the rounds in which a critic alone learns."""
+        critic = self.job.settings.critic
+        return critic is not None and number < critic.warm_rounds
+
     def _is_there(self, number: int) -> bool:
         return self._round_path(number).exists() and self.store.is_done(number)
 
@@ -242,7 +253,7 @@ class RolloutSupply:
             assert drawn is not None
             before = self._facts(number - 1).get("running", {}) if number else {}
             running = running_after(self.job, self.objective, drawn, before)
-            rows, account, dropped = self._rows_of(drawn, trainer, running)
+            rows, account, dropped = self._rows(drawn, number, running)
             facts = {
                 "round": number,
                 "step": step,
@@ -250,7 +261,11 @@ class RolloutSupply:
                 "seconds": round(time.perf_counter() - started, 2),
                 **({} if running is None else {"running": running}),
             }
-            write_json(self._round_path(number), {**facts, "figures": round_figures(drawn, len(rows))})
+            write_json(
+                self._round_path(number),
+                {**facts, "figures": round_figures(drawn, len(rows), self._problems_kept(drawn, rows))},
+            )
+            self._say_where_nothing_is_kept(number)
             outcomes = Counter(str(trace.verdict.outcome) for _, trace in drawn.answers)
             shard = Shard(
                 {"groups": (Group, drawn.groups), "samples": (Sampled, drawn.sampled)},
@@ -263,18 +278,49 @@ class RolloutSupply:
             shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
 
-    def _rows_of(self, drawn: Round, trainer: "Trainer", running: Any) -> tuple[Rows, Account, list[Any]]:
+    def latest_rounds(self, most: int) -> Iterator[tuple[int, Rows, Round]]:
+        """(number, rows, answers) of the latest rounds that gave a row, the last one first."""
+        facts = [read_json(path) for path in sorted(self.folder.glob("round-*.json"), reverse=True)]
+        for number in [fact["round"] for fact in facts if fact["figures"]["rows"]][:most]:
+            drawn = self._drawn(number)
+            yield number, self._rows(drawn, number, self._facts(number).get("running"))[0], drawn
+
+    def _drawn(self, number: int) -> Round:
+        part = f"part-{number:05d}.parquet"
+        groups, samples = (list(read_records(self.folder / name / part)) for name in ("groups", "samples"))
+        return Round(groups, samples)
+
+    def _rows(self, drawn: Round, number: int, running: Any = None) -> tuple[Rows, Account, list[Dropped]]:
+        """running: what a baseline over all rounds is made of after this one."""
         return rows_of_round(
-            self.job, self.objective, drawn, max_tokens=self.max_tokens, tokenizer=trainer.tokenizer, running=running
+            self.job,
+            self.objective,
+            drawn,
+            max_tokens=self.max_tokens,
+            number=number,
+            tokenizer=self.tokenizer,
+            running=running,
         )
+
+    def _problems_kept(self, drawn: Round, rows: Rows) -> float | None:
+        if needs_pairs(self.objective) or kept_answers(self.job.settings, self.objective) != "one-each":
+            return None
+        assert rows.groups is not None
+        return len(set(rows.groups.tolist())) / len(drawn.groups)
+
+    def _say_where_nothing_is_kept(self, number: int) -> None:
+        """A sentence after each EMPTY rounds in a row that gave no row: nothing is lost, and nothing is learned."""
+        last = range(number + 1 - EMPTY, number + 1)
+        if (number + 1) % EMPTY == 0 and all(self._facts(n)["figures"]["rows"] == 0 for n in last):
+            say(
+                f"train    {self.job.author}: rounds {last.start + 1} to {number + 1} gave no row, so nothing was learned from them; the "
+                f"reasons are in {self.folder / 'dropped'}"
+            )
 
     def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
         """The round's rows and the log-probs that they are compared with."""
-        part = f"part-{number:05d}.parquet"
-        drawn = Round(
-            list(read_records(self.folder / "groups" / part)), list(read_records(self.folder / "samples" / part))
-        )
-        rows, _, _ = self._rows_of(drawn, trainer, self._facts(number).get("running"))
+        drawn = self._drawn(number)
+        rows, _, _ = self._rows(drawn, number, self._facts(number).get("running"))
         if not len(rows):
             return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])
         figures = self._facts(number)["figures"]
@@ -282,7 +328,7 @@ class RolloutSupply:
         corrects = self.job.importance_cap is not None and reads_advantages(self.objective)
         if self.job.is_served and self.job.settings.behaviour == "server":
             behaviour = self._told_by_server(rows)
-        elif needs_behaviour(self.objective) or self.teacher is not None or corrects:
+        elif any(map(needs_behaviour, (self.objective, *trainer.modifiers))) or self.teacher is not None or corrects:
             behaviour = self._behaviour(number, rows, trainer, is_first)
         if self.teacher is not None:
             assert behaviour is not None and is_of_teacher(self.job.advantage)
@@ -421,6 +467,7 @@ class Rollouts:
             reference=None if reference is None else compared(reference),
             teacher=None if self.teacher is None else self.teacher.open(opening),
             others=others,
+            tokenizer=tokenizer,
         )
         return supply, objective
 

@@ -10,10 +10,10 @@ that were sampled: to encode an answer's text again may give other tokens than t
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from redistill.rollout.stage_engines import refreshed_server
 from redistill.text.self_correction import counts_of, rates
 from redistill.train.action_rows import action_rows, cues_of, is_of_actions, tallies
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
+from redistill.train.objectives.policy import oreal
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
 from redistill.verify.pool import VerifierPool
@@ -56,6 +57,10 @@ class RolloutJob:
     pool: VerifierPool
     author: str  # the stage's name
     seed: int
+    scorers: Sequence[Callable[[Sequence[Group]], list[Group]]] = ()  # each adds scores to a round's judged answers
+    times: Mapping[str, int] = field(
+        default_factory=dict
+    )  # how often a pass over the problems asks one, by its id; else once
 
     def longest_prompt(self, tokenizer: Any) -> int:
         """Tokens of the longest prompt, prefill included."""
@@ -87,12 +92,34 @@ class RolloutJob:
         )
 
     def problems_of(self, number: int) -> list[Problem]:
-        """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it."""
-        size = min(self.settings.problems, len(self.problems))
-        rounds = len(self.problems) // size
-        order = epoch_order(self.seed, number // rounds, len(self.problems))
-        place = number % rounds * size
-        return [self.problems[place] for place in order[place : place + size]]
+        """The problems of a round: each epoch takes them in an order of its own, and whole rounds of it. A problem that is
+        repeated stands in the order so often, and is asked once a round at most."""
+        size = min(self.settings.problems, len({problem.id for problem in self.problems}))
+        epoch = 0
+        while number >= len(rounds := self._rounds(epoch, size)):
+            number -= len(rounds)
+            epoch += 1
+        return rounds[number]
+
+    def _rounds(self, epoch: int, size: int) -> list[list[Problem]]:
+        """The whole rounds of an epoch."""
+        listed = [problem for problem in self.problems for _ in range(self.times.get(problem.id, 1))]
+        queue = [listed[place] for place in epoch_order(self.seed, epoch, len(listed))]
+        rounds = list[list[Problem]]()
+        while True:
+            taken, later = dict[str, Problem](), list[Problem]()
+            for place, problem in enumerate(queue):
+                if len(taken) == size:
+                    later += queue[place:]
+                    break
+                if problem.id in taken:
+                    later.append(problem)
+                else:
+                    taken[problem.id] = problem
+            if len(taken) < size:
+                return rounds
+            rounds.append(list(taken.values()))
+            queue = later
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +171,8 @@ def draw_round(
     groups = list(judged(job.pool, groups, config.verifier))
     if is_of_actions(job.advantage):
         groups = with_segments(job.pool, groups, config.verifier, cues_of(job.advantage))
+    for scorer in job.scorers:
+        groups = scorer(groups)
     groups = [rewarded(group, job.rewards, job.settings.undecided) for group in groups]
     given = loading.encode_prompts(tokenizer, [requests[0].prompt for requests in asked])
     sampled = [
@@ -167,20 +196,32 @@ def is_of_teacher(advantage: Callable[..., Any]) -> bool:
     return "teacher_token_logps" in inputs_of(advantage)
 
 
+def kept_answers(settings: RolloutSettings, objective: Objective) -> Literal["all", "correct", "one-each"]:
+    """Which answers of a round become rows: what the recipe says, else what the objective learns from."""
+    if settings.keep is not None:
+        return settings.keep
+    if getattr(objective, "func", objective) is oreal:
+        return "one-each"
+    return "all" if reads_advantages(objective) or needs_teacher(objective) else "correct"
+
+
 def rows_of_round(
     job: RolloutJob,
     objective: Objective,
     drawn: Round,
     *,
     max_tokens: int,
+    number: int = 0,
     tokenizer: Any = None,
     running: Mapping[str, Any] | None = None,
 ) -> tuple[Rows, Account, list[Dropped]]:
     """The round's rows, the account of its answers (of its problems, where rows are pairs), and what was dropped.
 
-    Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens;
-    objectives of pairs what the pairing takes; the others right answers, each text once. Advantages of actions need the
-    tokenizer, to find the actions' tokens, and `running_after` of this round.
+    Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens,
+    or one right and one wrong answer of each problem (`keep: one-each`, drawn by the seed and the round's number); objectives of
+    pairs what the pairing takes; the others right answers, each text once. With a critic that learns beside the student, an
+    answer's last token has its label as a target, 1 where the advantage is above 0. Advantages of actions need the tokenizer, to
+    find the actions' tokens, and `running_after` of this round.
     """
     if needs_pairs(objective):
         return _pairs(job, drawn, max_tokens)
@@ -192,9 +233,13 @@ def rows_of_round(
     elif reads_advantages(objective):
         advantages = _advantages(job, drawn)
     outside = _outside(job, drawn)
-    keep = job.settings.keep or ("all" if reads_advantages(objective) or needs_teacher(objective) else "correct")
+    keep = kept_answers(job.settings, objective)
     account, dropped, taken = Account("answer"), list[Dropped](), list[int]()
     seen, held = set[tuple[str, tuple[int, ...]]](), dict[str, int]()
+    unwanted = dict[int, str]()
+    if keep == "one-each":
+        assert advantages is not None
+        unwanted = _all_but_one_each(job, drawn, advantages, max_tokens, number)
     for place, ((problem, trace), sampled) in enumerate(zip(drawn.answers, drawn.sampled, strict=True)):
         text = (problem.id, tuple(sampled.token_ids))
         reason = (
@@ -203,6 +248,7 @@ def rows_of_round(
             else "accuracy_outside" if problem.id in outside
             else acted[place] if acted is not None and isinstance(acted[place], str)
             else "undecided" if advantages is not None and "reward" not in trace.scores and not is_of_teacher(job.advantage)
+            else unwanted[place] if place in unwanted
             else "not_correct" if keep == "correct" and trace.verdict.outcome is not Outcome.correct
             else "duplicate" if keep == "correct" and text in seen
             else "over_per_problem" if job.settings.per_problem and held.get(problem.id, 0) >= job.settings.per_problem
@@ -220,6 +266,10 @@ def rows_of_round(
     if advantages is not None and not is_of_teacher(job.advantage):
         counts = [len(drawn.sampled[place].token_ids) for place in taken]
         values["advantage"] = np.repeat(advantages[taken], counts)
+        if job.settings.critic is not None:
+            values["target"] = np.full(sum(counts), np.nan)
+            ends = np.cumsum(counts, dtype=np.int64) - 1
+            values["target"][ends] = np.where(advantages[taken] == 0, np.nan, advantages[taken] > 0)
     if acted is not None:
         for name, which in (("action", 0), ("advantage", 1)):
             values[name] = np.concatenate([*(acted[place][which] for place in taken), np.zeros(0)])
@@ -245,6 +295,31 @@ def _outside(job: RolloutJob, drawn: Round) -> set[str]:
         if not low <= share <= high:
             found.add(group.problem.id)
     return found
+
+
+def _all_but_one_each(
+    job: RolloutJob, drawn: Round, advantages: np.ndarray, max_tokens: int, number: int
+) -> dict[int, str]:
+    """{place of an answer: why it is no row}: of each problem one answer with an advantage above 0 and one with an advantage below
+    are drawn from those that can be rows, and none where it has no such two. Source: OREAL, arXiv 2502.06781, Algorithm 1."""
+    left_out, start = dict[int, str](), 0
+    draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([job.seed, number, 2])))
+    for group in drawn.groups:
+        places = range(start, start + len(group.traces))
+        start = places.stop
+        fit = [
+            p for p in places if 0 < len(drawn.sampled[p].token_ids) <= max_tokens - len(drawn.sampled[p].prompt_ids)
+        ]
+        known = [p for p in fit if "reward" in drawn.answers[p][1].scores]
+        right, wrong = ([p for p in known if sign * advantages[p] > 0] for sign in (1, -1))
+        picks = draw.random(2)  # always two, so that a problem's draw does not depend on the problems before it
+        if right and wrong:
+            pair = {side[int(pick * len(side))] for side, pick in zip((right, wrong), picks, strict=True)}
+            left_out |= dict.fromkeys((p for p in places if p not in pair), "not_drawn")
+        else:
+            rewards = [drawn.answers[p][1].scores["reward"] for p in known]
+            left_out |= dict.fromkeys(places, "all_right" if rewards and min(rewards) > 0 else "all_wrong")
+    return left_out
 
 
 def _advantages(job: RolloutJob, drawn: Round) -> np.ndarray:
@@ -300,8 +375,9 @@ def _logprobs(sampled: Sampled) -> np.ndarray:
     return np.asarray(sampled.logprobs, dtype=np.float64)
 
 
-def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
+def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -> dict[str, float | None]:
     """What a round is known by in metrics.jsonl. Shares and means are over its answers; None where nothing can be said.
+    problems_kept: where problems are kept or dropped whole (`keep: one-each`), the share that became rows.
 
     pass_rate is of all answers, as in evaluation; undecided those whose reward nobody can say; no_variance the share of
     problems whose known rewards are all equal, which teach an objective of advantages nothing; entropy an estimate from the
@@ -328,4 +404,5 @@ def round_figures(drawn: Round, rows: int) -> dict[str, float | None]:
         "answers": n,
         "rows": rows,
         **({**rates(told), "attempts": told["attempts"] / told["answers"]} if told else {}),
+        **({} if problems_kept is None else {"problems_kept": problems_kept}),
     }

@@ -11,6 +11,7 @@ An example is one sequence, a pair two: chosen then rejected. A row too long for
 never cut: a cut trace has lost its answer.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -89,6 +90,11 @@ class Rows:
         ids, prompt = self.sequence(self.sequences_of(row)[0])
         joined = ids[:prompt] + self.sequence(other)[0][int(self.prompt_tokens[other]) :]
         return joined[: int(np.diff(self.starts).max())], prompt
+
+
+def with_value(rows: Rows, name: str, values: np.ndarray) -> Rows:
+    """The rows with one more token value, (completion tokens of all rows,)."""
+    return dataclasses.replace(rows, values={**rows.values, name: values})
 
 
 def write_rows(

@@ -30,20 +30,21 @@ from redistill.io.stage_folder import Account, set_stamp
 from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.model.score_heads import PackedScores, check_same_tokens, prepare_scores
+from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
+from redistill.train.adapters import adapted_model
 from redistill.train.coefficients import is_linear, measures_stand_alone
 from redistill.train.diagnostics import (
     held_out_figures,
     held_out_targets,
     hold_out,
-    mean_token_weights,
     update_norm,
 )
 from redistill.train.distributions import StageOfOthers, open_distributions
 from redistill.train.fit import fit, peak_bytes
 from redistill.train.guard_state import GuardState
+from redistill.train.joint_critic import open_critic, told_of_no_step
 from redistill.train.live import live_view
 from redistill.train.measures import Distribution, measures_of
 from redistill.train.modifiers import Modifier, check_modifiers, in_full
@@ -55,17 +56,20 @@ from redistill.train.objectives import (
     needs_scores,
     needs_teacher,
     needs_values,
+    trains_critic,
     without_reference,
 )
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of
-from redistill.train.reference import model_identity, reference_logps, with_critic_scores
+from redistill.train.reference import model_identity, reference_logps
+from redistill.train.rollout_supply import RolloutSupply
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import Paused, at_the_next_step
 from redistill.train.supply import DrawnRows, FileSupply, Supply
+from redistill.train.token_weights import credited, write_token_weights
 from redistill.train.trainer import StepResult, Trainer
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -100,14 +104,14 @@ def train_stage(
     probe: Probe | None = None,
     mirror: TrackerLogger | None = None,
     drawn: DrawnRows | None = None,
-    critic: Callable[[], Student] | None = None,
+    critic: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Train one stage and return its ledger; continues from the newest whole checkpoint of the same fingerprint.
 
     `student` loads the model to start from; `records` is read only where the rows are not encoded yet; `reference` loads
     the model that the objective compares with, where it needs one: by default that is the start; `teacher` the one whose
     distributions it learns. `drawn`: where rows are drawn as training goes on, and `records` is not read. `critic` loads the
-    critic whose scores `token-credit` makes weights of. `probe` samples the student for the guard. `mirror` gets a copy of the
+    critic whose scores `token-credit` makes weights of, or the one that learns beside the student (`rollouts.critic`). `probe` samples the student for the guard. `mirror` gets a copy of the
     metrics. OperatorError when the objective and its modifiers do not
     fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
     """
@@ -140,7 +144,8 @@ def is_finished(folder: Path, fingerprint: str) -> bool:
     if not (folder / "ledger.json").exists() or read_json(folder / "ledger.json").get("fingerprint") != fingerprint:
         return False
     try:
-        loading.check_folder(folder / "model")
+        for model in (folder / "model", *folder.glob("critic/model")):
+            loading.check_folder(model)
     except OperatorError:
         return False
     return True
@@ -213,6 +218,8 @@ class _StageRun:
             while trainer.steps_done < trainer.total:
                 result = self._step()
                 skipped = 0 if result.finite else skipped + 1
+                if skipped >= 3 and result.critic.get("critic_skipped"):
+                    raise OperatorError(told_of_no_step(self.job.stage, result.step))
                 line = self._measure(result)
                 decision = self.guard.judge(line) if self.accelerator.is_main_process else ""
                 show(line)
@@ -276,8 +283,11 @@ class _StageRun:
                 "device": self.accelerator.device,
                 "ranks": ranks_of(self.accelerator, trainer.policy),
             }
-            if needs_scores(self.job.objective):
-                measured |= held_out_targets(trainer.policy, self.job.objective, self.rows, self.held_out, **how)
+            if trains_critic(self.job.objective):
+                before = trainer.supply.at(trainer.steps_done, trainer).reference
+                measured |= held_out_targets(
+                    trainer.policy, self.job.objective, self.rows, self.held_out, reference=before, **how
+                )
             else:
                 measured |= held_out_figures(trainer.policy, self.rows, self.held_out, **how)
         if self.probe is not None and self.guard.should_probe(step, trainer.total):
@@ -337,6 +347,9 @@ class _StageRun:
             trained.set_attn_implementation(self.attention)
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)
+        if self.trainer.critic is not None and not job.trial:
+            write_token_weights(self.trainer, cast(RolloutSupply, self.trainer.supply), job.folder)
+            self.trainer.critic.save(accelerator, job.folder / "critic" / "model", self.trainer.tokenizer, job.stage)
         if accelerator.is_main_process:
             write_json(job.folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in dropped])
             write_json(job.folder / "ledger.json", ledger)
@@ -374,7 +387,7 @@ class _Given:
     reference: Callable[[], Student] | None
     teacher: Callable[[], Student] | None
     drawn: DrawnRows | None
-    critic: Callable[[], Student] | None
+    critic: Callable[[], Any] | None  # a Student or an ImplicitCritic
 
 
 def _set_up(
@@ -389,7 +402,9 @@ def _set_up(
     if given.drawn is None:
         rows, account = _encoded(accelerator, job, model, tokenizer, given.records)
         if given.critic is not None:
-            rows, credit = _credited(accelerator, job, rows, tokenizer, given.critic())
+            rows, credit = credited(
+                accelerator, job.stage, settings, rows, tokenizer, given.critic(), job.modifiers, job.folder.parent
+            )
         trained_on, held_out = hold_out(rows, guard.guard.held_out_pairs, job.seed)
     attention = model.config._attn_implementation
     critic = needs_scores(job.objective)
@@ -408,6 +423,10 @@ def _set_up(
     start = model_identity(model) if compares and given.reference is None and given.drawn is None else ""
     limit = _limit(settings, model)
     model = adapted_model(model, settings, job.seed, critic=critic)
+    beside = None
+    if settings.rollouts is not None and settings.rollouts.critic is not None:
+        assert given.critic is not None
+        beside = open_critic(accelerator, job.stage, settings, tokenizer, given.critic, job.seed)
     if rows is not None:
         longest = int(np.diff(rows.starts).max())
         a_step = settings.batch_size * rows.per_row * longest
@@ -415,8 +434,9 @@ def _set_up(
         assert given.drawn is not None
         longest, a_step = given.drawn.sizes(tokenizer, limit)
     fitted = fit(
-        accelerator, model, settings, job.stage, tokens=max(longest, min(settings.tokens_per_micro_batch, a_step))
-    )
+        accelerator, model, settings, job.stage, tokens=max(longest, min(settings.tokens_per_micro_batch, a_step)),
+        reserved=beside.bytes_to_come if beside is not None else 0,
+    )  # fmt: skip
     skeleton: Any = copy.deepcopy(model) if accelerator.is_fsdp2 and accelerator.is_main_process else None
     optimizer: Any = make_optimizer(model, settings, offloaded=fitted["offload_optimizer"])
     packed = PackedScores(model, packs=packs) if critic else PackedPolicy(model, packs=packs)
@@ -434,7 +454,9 @@ def _set_up(
         # the start has moved by the time that its rows are drawn, so it is loaded again to be compared with
         load = (given.reference or given.student) if compares else None
         supply, objective = given.drawn.supply(accelerator, job, settings, tokenizer, limit, load, others)
-    trainer = Trainer(accelerator, policy, optimizer, tokenizer, objective, settings, supply, job.modifiers, skeleton)
+    trainer = Trainer(
+        accelerator, policy, optimizer, tokenizer, objective, settings, supply, job.modifiers, skeleton, beside
+    )
     run = _StageRun(accelerator, job, trainer, guard, probe, rows, account, held_out, attention, packs, fitted, credit)
     run.resume()
     return run
@@ -529,24 +551,6 @@ def _encoded(
     return rows, account
 
 
-def _credited(
-    accelerator: Accelerator, job: StageJob, rows: Rows, tokenizer: PreTrainedTokenizerFast, critic: Student
-) -> tuple[Rows, dict[str, float]]:
-    """The rows with the critic's score of every token, and the mean weight that the modifiers make of them."""
-    settings = job.settings
-    check_same_tokens(critic[1], tokenizer, f"train.{job.stage}.critic", str(settings.critic))
-    folder = job.folder.parent / ".references"
-    budget = settings.tokens_per_micro_batch
-    rows = with_critic_scores(
-        accelerator, rows, critic, folder, precision=settings.mixed_precision, tokens_per_micro_batch=budget
-    )
-    means = mean_token_weights(rows, job.modifiers)
-    if accelerator.is_main_process:
-        said = ", ".join(f"{value:.3f} on {side}" for side, value in means.items())
-        say(f"train    {job.stage}: mean token weight by {settings.critic}: {said}")
-    return rows, means
-
-
 def _reference(
     accelerator: Accelerator,
     job: StageJob,
@@ -577,23 +581,3 @@ def _reference(
     )
     policy.train(training)
     return computed
-
-
-def adapted_model(
-    model: PreTrainedModel, settings: StageSettings, seed: int, *, critic: bool = False
-) -> PreTrainedModel:
-    """The model with a stage's LoRA adapter, itself where the stage has none; a critic's head is trained whole. OperatorError
-    for what peft does not know."""
-    if settings.lora is None:
-        return model
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise OperatorError("train: `lora` needs the extra of that name: pip install 'redistill[lora]'.") from error
-    try:
-        config = LoraConfig(task_type="TOKEN_CLS" if critic else "CAUSAL_LM", **settings.lora)
-    except TypeError as error:
-        raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # the adapter begins with random numbers: the same in every run and on every rank
-        return cast(PreTrainedModel, get_peft_model(model, config))

@@ -31,8 +31,15 @@ from redistill.train.coefficients import (
 )
 from redistill.train.measures import Distribution, figures_of, measures_of
 from redistill.train.modifiers import Modifier, reads_logps
-from redistill.train.objectives import Objective, needs_mismatched, needs_pairs, needs_scores, needs_values
-from redistill.train.objectives.scores import critic_figures
+from redistill.train.objectives import (
+    Objective,
+    needs_mismatched,
+    needs_pairs,
+    needs_scores,
+    needs_values,
+    trains_critic,
+)
+from redistill.train.objectives.implicit import figures_of_critic
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.rows import Rows
 from redistill.train.token_batch import Side, TokenBatch
@@ -198,7 +205,7 @@ def backward_step(
         batch.row[run],
         batch.side[run],
         len(idle),
-        critic_figures(batch) if needs_scores(objective) else None,
+        figures_of_critic(objective, batch) if trains_critic(objective) else None,
         figures_of(batch.measures),
     )
 

@@ -39,6 +39,7 @@ class StepRows:
     others: Mapping[str, Distribution] = field(
         default_factory=dict
     )  # "teacher", "reference": their distributions on `rows`
+    is_warming: bool = False  # the critic alone learns from this step's rows
 
     @property
     def ids(self) -> list[str]:

@@ -8,9 +8,10 @@
 What a stage does around it (its folder, the guard, the ledger) is in stage.py.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from redistill.config.tables import StageSettings
 from redistill.train import checkpoints
 from redistill.train.diagnostics import pair_diagnostics
+from redistill.train.joint_critic import CriticStep, JointCritic
 from redistill.train.live import Drawing
 from redistill.train.modifiers import Modifier
 from redistill.train.objectives import Objective, needs_pairs
@@ -39,18 +41,32 @@ class StepResult:
 
     step: int  # counted from 1
     taken: StepRows
-    figures: StepFigures | None  # None for a step without rows
+    figures: StepFigures | None  # None for a step without rows, and for one that the student sat out
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
     finite: bool  # False: loss or gradient was not finite, so the weights were left alone
+    critic: Mapping[str, Any] = field(default_factory=dict)  # what a critic that learns beside the student measured
 
     def metrics(self, objective: Objective) -> dict[str, Any]:
         """The step's line of metrics.jsonl."""
         figures = self.figures
         if figures is None:
-            nothing = {"loss": None, "num_rows": 0, "learning_rate": self.learning_rate, "skipped": False, "tokens": 0}
-            return {"step": self.step, **nothing, **self.taken.figures, "seconds": round(self.seconds, 4)}
+            rows = len(self.taken.numbers)
+            nothing = {
+                "loss": None,
+                "num_rows": rows,
+                "learning_rate": self.learning_rate,
+                "skipped": not self.finite,
+                "tokens": 0,
+            }
+            return {
+                "step": self.step,
+                **nothing,
+                **self.critic,
+                **self.taken.figures,
+                "seconds": round(self.seconds, 4),
+            }
         return {
             "step": self.step,
             "loss": figures.loss,
@@ -65,6 +81,7 @@ class StepResult:
             **({"rows_without_signal": figures.without_signal} if figures.without_signal else {}),
             "tokens": figures.packed_tokens,
             "tokens_per_second": round(figures.packed_tokens / self.seconds, 1),
+            **self.critic,
             **self.taken.figures,
             "seconds": round(self.seconds, 4),
         }
@@ -85,6 +102,7 @@ class Trainer:
     skeleton: PreTrainedModel | None = (
         None  # where weights are sharded, on the main process: a model to gather them into
     )
+    critic: JointCritic | None = None  # learns beside the student
     steps_done: int = 0
     watch: Callable[[Drawing], object] = lambda drawing: None  # told while a supply has the student sampled
 
@@ -97,6 +115,16 @@ class Trainer:
         if not taken.numbers:
             self.steps_done += 1
             return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, True)
+        learned: CriticStep | None = None
+        if self.critic is not None:
+            shrunk = peak_rate / self.settings.learning_rate  # by the guard's rollbacks
+            its_rate = learning_rate(self.critic.settings, place, total) * shrunk
+            taken, learned = self.critic.step(taken, self, its_rate)
+        told = {} if learned is None else learned.figures
+        if taken.is_warming or (learned is not None and not learned.finite):
+            self.steps_done += 1
+            finite = learned is None or learned.finite
+            return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, finite, told)
         set_rate(self.optimizer, rate)
         ranks = ranks_of(self.accelerator, self.policy)
         figures = backward_step(
@@ -118,7 +146,7 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        return StepResult(self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite)
+        return StepResult(self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite, told)
 
     def save(
         self,
@@ -129,12 +157,14 @@ class Trainer:
     ) -> None:
         """Save weights, optimizer and random state as the checkpoint of `steps_done` in `folder`."""
         checkpoints.save(
-            self.accelerator, self.policy, self.optimizer, folder, self.steps_done, facts=dict(facts or {}), spare=spare
-        )
+            self.accelerator, self.policy, self.optimizer, folder, self.steps_done, facts=dict(facts or {}), spare=spare,
+            critic=self.critic.learner if self.critic is not None else None,
+        )  # fmt: skip
 
     def load(self, folder: Path, step: int) -> None:
         """Go on from the checkpoint of `step` in `folder`, bit by bit as it was saved."""
-        checkpoints.load(self.accelerator, self.policy, self.optimizer, checkpoints.at(folder, step))
+        critic = self.critic.learner if self.critic is not None else None
+        checkpoints.load(self.accelerator, self.policy, self.optimizer, checkpoints.at(folder, step), critic=critic)
         self.steps_done = step
 
     @property
@@ -165,7 +195,8 @@ class Trainer:
 
 
 def learning_rate(settings: StageSettings, step: int, total: int) -> float:
-    """The rate of step 0..total-1: linear warm-up over `warmup` of the steps, then linear decay towards 0 (or constant).
+    """The rate of step 0..total-1: linear warm-up over `warmup` of the steps, then linear or cosine decay towards `final_rate` of
+    the peak (or constant).
 
     The first step already moves (transformers starts at exactly 0, which wastes it).
     """
@@ -174,4 +205,8 @@ def learning_rate(settings: StageSettings, step: int, total: int) -> float:
         return settings.learning_rate * (step + 1) / (warm + 1)
     if settings.decay == "constant":
         return settings.learning_rate
-    return settings.learning_rate * (total - step) / max(1, total - warm)
+    if settings.decay == "linear" and not settings.final_rate:
+        return settings.learning_rate * (total - step) / max(1, total - warm)
+    left = (total - step) / max(1, total - warm)
+    shape = left if settings.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * shape)

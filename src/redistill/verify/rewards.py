@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from redistill.errors import OperatorError
-from redistill.records import Group, Outcome, Problem, Trace
+from redistill.records import FINAL, Group, Outcome, Problem, Trace
 from redistill.text.repetition import repeated_share
 
 Reward = Callable[..., float | None]
@@ -140,15 +140,19 @@ def total_reward(
 def rewarded(
     group: Group,
     rewards: Sequence[tuple[float, Callable[[Problem, Trace], float | None]]],
-    undecided: Literal["drop", "zero"] = "drop",
+    undecided: Literal["drop", "zero", "wrong"] = "drop",
 ) -> Group:
-    """The group with each trace's total reward as its score `reward`; a trace whose reward nobody can say has none, or 0
-    where `undecided` is zero; one that a server refused to write has none in any case. Errors as of `total_reward`."""
+    """The group with each trace's total reward as its score `reward`; a trace whose reward nobody can say has none, 0
+    where `undecided` is zero, and where it is wrong what it would earn if it had been judged incorrect (if that can be said); one
+    that a server refused to write has none in any case. Errors as of `total_reward`."""
     traces = []
     for trace in group.traces:
         reward = None if trace.refused else total_reward(rewards, group.problem, trace)
         if reward is None and undecided == "zero" and not trace.refused:
             reward = 0.0
+        if reward is None and undecided == "wrong" and not trace.refused:
+            as_wrong = dataclasses.replace(trace.verdict, outcome=Outcome.incorrect)
+            reward = total_reward(rewards, group.problem, trace.with_verdict(FINAL, as_wrong))
         scores = trace.scores if reward is None else {**trace.scores, "reward": float(reward)}
         traces.append(dataclasses.replace(trace, scores=scores))
     return dataclasses.replace(group, traces=tuple(traces))

@@ -14,11 +14,12 @@ from markupsafe import Markup
 
 from redistill.records import Group
 from redistill.report import charts
-from redistill.report.blocks import Block, Browser, Figure, Leaf, Passage, Passages, Table, Tag, Text
+from redistill.report.blocks import Block, Browser, Figure, Leaf, MarkedText, Passage, Passages, Piece, Table, Tag, Text
 from redistill.report.files import RunFiles
+from redistill.report.remarks import tone
 from redistill.report.sections.traces import tone_of, verdict_lines
 from redistill.report.sections.training import stage_start
-from redistill.report.shapes import Step
+from redistill.report.shapes import Step, WeighedAnswer
 from redistill.report.text import count, cut, join, percent, short
 
 _T = TypeVar("_T")
@@ -33,9 +34,15 @@ PANELS = (  # key, title, whether it is a share that is shown in percent
     ("reference_kl", "KL to the reference, nats per token", False),
     ("importance_mean", "importance weight of a server's token, mean", False),
     ("importance_truncated", "importance weights cut at their cap, %", True),
+    ("problems_kept", "problems with a right and a wrong answer, %", True),
+    ("weight_right", "weight of a token of right answers, mean", False),
+    ("weight_wrong", "weight of a token of wrong answers, mean", False),
+    ("critic_loss", "critic: loss before it learns (log 2 says nothing)", False),
+    ("critic_accuracy", "critic: right about answers, %", True),
 )
 ENDS = 5  # rounds that the table's first and last columns are means of
 PROBLEMS_SHOWN, ROUNDS_SHOWN = 6, 4
+TOKENS_SHOWN = 400  # of an answer whose tokens are coloured
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ def rollouts(run: RunFiles) -> list[Block]:
         blocks += _at_equal_cost(run, start)
     for stage in stages:
         blocks += _samples(run, stage)
+        blocks += _weighed(run, stage)
     return blocks
 
 
@@ -245,6 +253,37 @@ def _before_and_after(run: RunFiles, stage: str, wanted: int) -> list[list[tuple
     ]
     both.sort(key=lambda found: tone_of(found[0][1].traces[0]) == tone_of(found[1][1].traces[0]))
     return both[:wanted]
+
+
+def _weighed(run: RunFiles, stage: str) -> list[Block]:
+    """The answers of the stage's last round with their tokens coloured by weight; nothing where no critic weighed them."""
+    found = run.token_weights(stage)
+    shown = found.answers[: 2 * min(PROBLEMS_SHOWN, run.most_texts)] if found else []
+    if not shown:
+        return []
+    statements = {one.problem_id: one.statement for one in shown}
+    leaves = []
+    for number, (problem_id, statement) in enumerate(statements.items(), 1):
+        inside: list[Block] = []
+        for one in (one for one in shown if one.problem_id == problem_id):
+            side = "right answer, raised" if one.is_right else "wrong answer, pushed down"
+            inside.append(MarkedText(f"{side}, round {one.round}", _pieces(one)))
+        leaves.append(Leaf(f"Problem {number}: {short(statement, 70)}", str(number), inside))
+    said = (
+        f"{stage}: how much each token of its last answers counts, by the critic that learned beside it; blue is raised, orange pushed "
+        "down, pale does not count. Such a critic marks a wrong answer from its error on."
+    )
+    return [Text(said, "quiet"), Browser(f"Token weights of {stage}", leaves)]
+
+
+def _pieces(answer: WeighedAnswer) -> list[Piece]:
+    """The answer token by token, the first TOKENS_SHOWN of them; a weight has 1 for its largest size."""
+    pieces: list[Piece] = []
+    for start, end, weight in answer.spans[:TOKENS_SHOWN]:
+        text = answer.completion[start:end] or "end of turn"
+        pieces.append((tone(weight, 1.0), text, f"{weight:g}"))
+    hidden = len(answer.spans) - TOKENS_SHOWN
+    return [*pieces, ("cut", f"{hidden:,} more tokens", "")] if hidden > 0 else pieces
 
 
 def _answers(found: Sequence[tuple[str, Group]]) -> list[Block]:

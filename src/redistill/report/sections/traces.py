@@ -57,7 +57,7 @@ def pairs_shown(run: RunFiles) -> list[Pair]:
 def stage_of_tokens(run: RunFiles) -> str | None:
     """The stage whose effect on tokens is shown: the one the report is about where it learned from pairs, else the last
     that did; None where none did."""
-    silent = ("", "sft", "outcome", "process")  # on right answers alone, or a critic
+    silent = ("", "sft", "outcome", "process", "implicit")  # on right answers alone, or a critic
     stages = [stage for stage in run.stages if run.objective(stage)[0] not in silent]
     main = main_model(run)
     return main if main in stages else stages[-1] if stages else None

@@ -25,6 +25,7 @@ from redistill.model.flops import GPUS, Gpu, Work
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
+from redistill.train.adapters import adapted_model
 from redistill.train.coefficients import gradient_is_row_local, is_linear
 from redistill.train.diagnostics import hold_out_prompts
 from redistill.train.fit import available_bytes
@@ -32,7 +33,6 @@ from redistill.train.measures import Measure, measures_of
 from redistill.train.modifiers import reads_logps
 from redistill.train.objectives import needs_behaviour, needs_mismatched, needs_reference_logps, on_policy
 from redistill.train.packing import epoch_order, first_fit_decreasing, num_steps, rows_of_step
-from redistill.train.stage import adapted_model
 
 COUNTS = (1, 2, 4, 8)  # of GPUs
 SHOWN_STEPS = 40  # steps whose packs are looked at

@@ -23,20 +23,21 @@ import pyarrow.parquet as pq
 
 from redistill.config.binding import bind
 from redistill.config.parsing import load_recipe
-from redistill.config.tables import Recipe, RolloutSettings, StageSettings, StudentSettings
+from redistill.config.tables import Plugin, Recipe, RolloutSettings, StageSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.io.atomic import write_bytes
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
-from redistill.pipeline.rollouts import bind_rewards, needs_gold
+from redistill.pipeline.rollouts import bind_rewards, default_advantage, needs_gold
 from redistill.records import Problem
 from redistill.select import split_of
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
-from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_scores, needs_teacher
+from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_teacher
 from redistill.train.external_loss import is_separable
-from redistill.train.objectives import needs_mismatched
+from redistill.train.objectives import needs_mismatched, trains_critic
+from redistill.train.rollouts import kept_answers
 from redistill.verify.relevance import has_gold
 
 Loss = Literal["ours", "engine"]
@@ -115,6 +116,20 @@ class ExportJob:
         """A Parquet file of the export."""
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), self.folder / name)
 
+    @property
+    def decay(self) -> Literal["linear", "constant"]:
+        """How the learning rate ends. OperatorError for an end that the exports do not write."""
+        if self.settings.decay == "cosine" or self.settings.final_rate:
+            raise OperatorError(
+                f"train.{self.stage}.decay: cosine, or an end above 0 (`final_rate`), is not exported; write `decay: linear` or `constant`."
+            )
+        return self.settings.decay
+
+    @property
+    def advantage(self) -> Plugin:
+        """How rewards become advantages."""
+        return self.rollouts.advantage or default_advantage(self.objective)
+
     def fill(self, template: str, **values: Any) -> str:
         """A template of this package with `%%{name}` filled in; the values are written as they are."""
         text = (resources.files("redistill.tools.export") / "templates" / template).read_text("utf-8")
@@ -161,7 +176,14 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, for no engine tells a loss "
             "which tokens an action has; train the stage here, or take another advantage."
         )
-    if needs_scores(objective):
+    if settings.rollouts is not None and (
+        rollouts.critic is not None or kept_answers(rollouts, objective) == "one-each"
+    ):
+        raise OperatorError(
+            f"train.{name}: it learns from one right and one wrong answer of a problem, or weighs tokens by a critic that learns beside "
+            "the student, and no engine does either; train it here, or export a stage with grpo."
+        )
+    if trains_critic(objective):
         raise OperatorError(
             f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."
         )

@@ -85,9 +85,7 @@ def _check(job: ExportJob) -> None:
         raise no_loss_of_ours(
             job, "prime-rl", f"gives no advantage to a right answer among right ones, from which {name} learns"
         )
-    if kind == "advantages" and job.rollouts.advantage.name != "mean":
-        raise no_loss_of_ours(
-            job, "prime-rl", f"has the advantage `mean` where the stage has `{job.rollouts.advantage.name}`"
-        )
+    if kind == "advantages" and job.advantage.name != "mean":
+        raise no_loss_of_ours(job, "prime-rl", f"has the advantage `mean` where the stage has `{job.advantage.name}`")
     if job.settings.modifiers:
         raise no_loss_of_ours(job, "prime-rl", f"has no modifier {job.settings.modifiers[0].name}")

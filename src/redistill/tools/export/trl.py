@@ -53,7 +53,7 @@ def _settings(job: ExportJob) -> dict[str, Any]:
     micro = -(-job.problems // job.updates)
     return {
         "learning_rate": stage.learning_rate,
-        "lr_scheduler_type": "linear" if stage.decay == "linear" else "constant_with_warmup",
+        "lr_scheduler_type": "linear" if job.decay == "linear" else "constant_with_warmup",
         "warmup_steps": int(stage.warmup * rollouts.rounds * job.updates),
         "adam_beta1": stage.beta1,
         "adam_beta2": stage.beta2,
@@ -79,7 +79,7 @@ def _loss(job: ExportJob) -> dict[str, Any]:
     name = job.settings.objective.name
     if name not in ("grpo", "reinforce"):
         raise no_loss_of_ours(job, "trl", f"takes no custom loss, and {name} is none of its own")
-    per, length, advantage = job.option("per"), job.option("length"), job.rollouts.advantage
+    per, length, advantage = job.option("per"), job.option("length"), job.advantage
     if advantage.name not in SCALES or advantage.options not in (
         {},
         {"eps": 1e-4},

@@ -31,7 +31,7 @@ def verl(job: ExportJob) -> None:
     ours = job.loss == "ours"
     if ours:
         _check(job)
-        objective, advantage = job.settings.objective, job.rollouts.advantage
+        objective, advantage = job.settings.objective, job.advantage
         job.write(
             "loss.py",
             job.fill(

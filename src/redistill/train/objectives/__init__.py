@@ -7,7 +7,7 @@ keyword-only arguments.
 
     redi(chosen_logps, rejected_logps, chosen_tokens, rejected_tokens, rejected_weight=0.8)
 
-To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, distillation.py or scores.py, a line in OBJECTIVES, a
+To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, distillation.py, scores.py or implicit.py, a line in OBJECTIVES, a
 hand-worked test, a line in docs/objectives.md.
 """
 
@@ -32,10 +32,12 @@ from redistill.train.objectives.calling import (
     needs_values,
     quantities_of,
     row_losses,
+    trains_critic,
 )
 from redistill.train.objectives.distillation import distill
+from redistill.train.objectives.implicit import implicit
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
-from redistill.train.objectives.policy import grpo, on_policy, reinforce
+from redistill.train.objectives.policy import grpo, on_policy, oreal, reinforce
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
 from redistill.train.objectives.scores import outcome, process
 from redistill.train.objectives.unpaired import asymre, kto, topr
@@ -61,8 +63,10 @@ OBJECTIVES: dict[str, Objective] = {
     "reinforce": reinforce,
     "grpo": grpo,
     "actions": actions,
+    "oreal": oreal,
     "outcome": outcome,
     "process": process,
+    "implicit": implicit,
     "distill": distill,
 }
 
@@ -93,5 +97,6 @@ __all__ = [
     "sft",
     "simpo",
     "symmetric",
+    "trains_critic",
     "without_reference",
 ]

@@ -110,6 +110,12 @@ def needs_scores(objective: Objective) -> bool:
     return "scores" in quantities_of(objective)
 
 
+def trains_critic(objective: Objective) -> bool:
+    """True when the objective learns labels of right and wrong completions, from scores or from log-probs: what it trains
+    answers no problem."""
+    return needs_scores(objective) or "target" in needs_values([objective])
+
+
 def needs_values(functions: Iterable[Callable[..., Any]]) -> set[str]:
     """The token values (their names in `TokenBatch.values`) that objectives and modifiers ask for."""
     asked = {quantity for function in functions for quantity in quantities_of(function)}

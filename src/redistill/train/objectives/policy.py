@@ -1,4 +1,4 @@
-"""Policy-gradient objectives: raise or lower sampled answers by their advantages. GRPO and its kin.
+"""Policy-gradient objectives: raise or lower sampled answers by their advantages. GRPO and its kin, and OREAL.
 
 Fed from a stage with `rollouts`, whose rows carry an advantage for each token and the log-probs of the policy that sampled
 them. The argument `per` says what a row's tokens are averaged over:
@@ -75,6 +75,37 @@ def grpo(
     else:
         gains = torch.minimum(ratios * advantages.values, clipped * advantages.values)
     return _averaged(-token_logps.sum_by_row(gains, len(tokens)), tokens, per, length)
+
+
+def oreal(
+    token_logps: Ragged,
+    advantages: Ragged,
+    tokens: Tensor,
+    *,
+    negatives: Annotated[float, Field(ge=0)] = 0.5,
+    positive: Literal["clone", "advantage"] = "clone",
+    per: Literal["class-tokens", "sequence"] = "class-tokens",
+) -> Losses:
+    """Behaviour cloning on right answers and a reshaped policy gradient on wrong ones: -log pi on an answer whose advantage is
+    above 0, negatives * |A| * log pi on one below.
+
+    token_logps, advantages: (tokens,) of all rows; tokens: (rows,). negatives: eta of the paper; 0.5 is the released
+    configuration's. positive: a right answer counts 1 (paper), or its advantage (released code, `pos_mult_adv`). per: the
+    tokens of all right answers alike and those of all wrong ones alike, or each answer over its own tokens and then the mean
+    of either kind; the two kinds never share a divisor. The shaping of the paper is the advantage `shaped`, its token weights
+    the modifier `token-credit`, its KL term the modifier `kl`. Source: Lyu et al. 2025, arXiv 2502.06781, Eq. 11.
+    """
+    rows = len(tokens)
+    sums = advantages.values.new_zeros(rows).index_add(0, advantages.rows, advantages.values)
+    is_right, is_wrong = sums > 0, sums < 0
+    factors = torch.where(advantages.values > 0, 1.0, 0.0) if positive == "clone" else advantages.values.clamp(min=0)
+    factors = factors + negatives * advantages.values.clamp(max=0)
+    losses = -token_logps.sum_by_row(factors * token_logps.values, rows)
+    divisors = torch.ones_like(losses)
+    for kind in (is_right, is_wrong):
+        divisor = (tokens * kind).sum() if per == "class-tokens" else tokens * kind.sum()
+        divisors = torch.where(kind, divisor, divisors)
+    return Losses(rows * losses / divisors, torch.ones_like(losses))
 
 
 def _averaged(losses: Tensor, tokens: Tensor, per: Per, length: int | None) -> Losses:

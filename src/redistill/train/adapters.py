@@ -1,0 +1,32 @@
+"""The model that a stage trains: the one it starts from or, with `lora`, a small adapter on it.
+
+model = adapted_model(model, settings, seed=0)
+"""
+
+from typing import cast
+
+import torch
+from transformers import PreTrainedModel
+
+from redistill.config.tables import StageSettings
+from redistill.errors import OperatorError
+
+
+def adapted_model(
+    model: PreTrainedModel, settings: StageSettings, seed: int, *, critic: bool = False
+) -> PreTrainedModel:
+    """The model with a stage's LoRA adapter, itself where the stage has none; a critic's head is trained whole. OperatorError
+    for what peft does not know."""
+    if settings.lora is None:
+        return model
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise OperatorError("train: `lora` needs the extra of that name: pip install 'redistill[lora]'.") from error
+    try:
+        config = LoraConfig(task_type="TOKEN_CLS" if critic else "CAUSAL_LM", **settings.lora)
+    except TypeError as error:
+        raise OperatorError(f"train: lora: {error}; its options are those of peft.LoraConfig.") from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the adapter begins with random numbers: the same in every run and on every rank
+        return cast(PreTrainedModel, get_peft_model(model, config))
