@@ -54,6 +54,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "spans": [{"steps": [[0, 1, 1.0]]}, None], "notes": [None, {"critic": "no"}], "metadata": {"a": 1}},
     "messages": {"messages": TURNS, "answer": "4", "source": "s"},
     "step-judgements": {"input": "2+2 =", "steps": ["2+2 = 5."], "target": "4", "answer": "5", "mistake_index": 0},
+    "visual-questions": {"image": {"path": "a/b.png", "sha256": "0" * 64}, "question": "<image>2+2?", "answer": "4", "source": "s",
+        "choices": ["3", "4"], "task": "sum"},
     "preference": {"prompt": "2+2?", "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "5"}]},
 }  # fmt: skip
 READERS = sorted(name for name, source in SOURCES.items() if "path" in options_of(source))
@@ -87,7 +89,7 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
                 assert re.fullmatch(r"[a-z0-9_]+", item.reason) and explain(item.reason)
             else:
                 assert item.problem.statement.strip() and bool(item.traces) == (
-                    name not in ("problems", "step-judgements")
+                    name not in ("problems", "step-judgements", "visual-questions")
                 )
                 assert from_row(Group, to_row(item)) == item
                 for trace in item.traces:

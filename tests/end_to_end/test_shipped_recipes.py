@@ -9,6 +9,7 @@ from transformers import AutoConfig
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.tables import STEP_BENCHMARKS
 from redistill.config.yaml_text import SHIPPED
+from redistill.corpus import VISUAL
 from redistill.evaluate.stage import sampling_of
 from redistill.model import loading
 from redistill.pipeline.plan import make_plan
@@ -46,6 +47,20 @@ def stand_in(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory):
+    """The same of a student that reads images."""
+    from tiny_vision import vision_student
+
+    folder = tmp_path_factory.mktemp("seeing") / "model"
+    settings = vision_student(alphabet="".join(map(chr, range(32, 127))) + "\n", config_edits={})
+    settings.from_config["text_config"] = {**settings.from_config["text_config"], "max_position_embeddings": 8192}
+    tokenizer = loading.load_tokenizer(settings)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    loading.save_model(loading.load_model(settings, tokenizer, seed=0), tokenizer, folder, card="a stand-in")
+    return folder
+
+
 @pytest.fixture
 def rows(tmp_path):
     path = tmp_path / "rows.jsonl"
@@ -66,8 +81,9 @@ def test_there_are_recipes_to_test():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows, steps):
+def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, seeing, rows, steps):
     recipe = load_recipe(path)
+    visual = any(source.name in VISUAL for source in recipe.corpus.sources)
     tree = recipe.model_dump(mode="json")
     for source in tree["corpus"]["sources"]:
         if "path" in source["options"]:
@@ -79,9 +95,10 @@ def test_a_shipped_recipe_passes_every_check_before_work(path, stand_in, rows, s
             verifier["options"]["index"] = "made:catalogue"
     for benchmark in tree["evaluate"]["benchmarks"]:
         if benchmark["file"]:
+            benchmark["problem_column"] = benchmark["answer_column"] = None
             benchmark["file"] = str(steps if benchmark["name"] in STEP_BENCHMARKS else rows)
     if tree["student"]["from_config"] is None:
-        tree["student"]["model"] = str(stand_in)
+        tree["student"]["model"] = str(seeing if visual else stand_in)
         tree["student"]["end_of_turn"] = None
     plan = make_plan(parse_recipe(tree, path.name))
     assert {stage.name for stage in stages_of(plan)} >= {

@@ -47,6 +47,10 @@ def test_a_prompt_is_its_template_in_the_chat_template_where_asked_for(tokenizer
         ),
         ({"train": {"template": "x"}}, "prompt.train.template: 'x' is neither"),
         ({"evaluate": {"template": "{problem}{problem}"}}, "prompt.evaluate.template: '{problem}{problem}' is neither"),
+        (
+            {"template": "{image}{problem}{image}"},
+            "prompt.template: '{image}{problem}{image}' places the images more than once",
+        ),
         ({"chat": True}, "prompt.chat: the student's tokenizer has no chat template; set prompt.chat to false"),
         (
             {"evaluate": {"chat": True}},

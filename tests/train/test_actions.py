@@ -207,12 +207,13 @@ def test_a_log_ratio_beyond_ten_nats_stays_finite():
 # --- answers and their tokens -----------------------------------------------------------------------------------------
 
 
-def drawn(*texts, outcome="correct"):
+def drawn(*texts, outcome="correct", finish=None):
     """A group of answers with judged attempts, and their sampled ids, one token a character and the end of turn."""
     _, tokenizer = tiny_student(STUDENT)
     problem = make_problem("1+1=", answer="2")
-    traces = [make_trace(problem.id, text, finish_reason="stop") for text in texts]
-    (group,) = with_segments(HerePool(), [Group(problem, tuple(traces))], "cascade", COMPACT)
+    reasons = [finish or "stop", *["stop"] * (len(texts) - 1)]
+    traces = [make_trace(problem.id, t, finish_reason=why) for t, why in zip(texts, reasons, strict=True)]
+    (group,) = with_segments(HerePool(), [Group(problem, tuple(traces))], "cascade", COMPACT, cut_too=True)
     traces = [t.with_verdict(FINAL, Verdict(Outcome(outcome))) for t in group.traces]
     ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
     sampled = [Sampled(problem.id, t.id, i, [1], of, [-0.5] * len(of)) for i, (t, of) in enumerate(zip(traces, ids, strict=True))]  # fmt: skip
@@ -263,6 +264,27 @@ def test_what_follows_a_right_attempt_that_was_verified_is_left_out_or_kept_if_t
     action, advantage = action_rows(bound(after_right="truncate"), groups, sampled, tokenizer, "")[0]
     assert action.tolist() == [0] * 2 + [1] * 4 + [-1] * 9 and advantage[6:].tolist() == [0.0] * 9
     assert len(trajectories_of(bound(after_right="keep"), groups)[0][0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "rewards"),
+    [
+        ("3;", [-1.0]), ("4;\n?", [1.0, -1.0]), ("4;\n?8", [1.0, -1.0]), ("3;\n?7N\n!4;", [-1.0, 1.0, -1.0]), ("3;\n?7N\n!", [-1.0, 1.0, -1.0]),
+    ],
+)  # fmt: skip
+def test_an_answer_that_was_cut_is_wrong_in_its_last_action_or_left_out(text, rewards):
+    for kept in ("wrong", "drop"):
+        advantage = bound(cut=kept, baseline="running")
+        groups, sampled, tokenizer = drawn(text, ONE, finish="length")
+        found = action_rows(advantage, groups, sampled, tokenizer, "")[0]
+        if kept == "drop":
+            assert isinstance(found, str) or text.endswith("8")
+            continue
+        action, of = found
+        firsts = [int(np.argmax(action == place)) for place in range(len(rewards))]
+        assert [of[place] for place in firsts] == rewards  # no context has ten actions, so no baseline counts
+    whole = action_rows(bound(level="outcome"), *drawn(text, ONE, finish="length"), "")
+    assert [advantage[0] for _, advantage in whole] == [-2.0, 2.0]
 
 
 def test_the_running_baseline_is_told_apart_from_the_others():

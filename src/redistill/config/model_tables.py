@@ -28,6 +28,9 @@ class StudentSettings(Settings):
     config_edits: dict[str, Any] = Field(default_factory=dict)
     # the token that ends a completion, or `chat-template` for the one that ends the assistant's turn there; default: eos
     end_of_turn: str | None = None
+    # of an image-text student: options of its image processor (max_pixels, min_pixels), and the most images of a prompt
+    image_processor: dict[str, Any] = Field(default_factory=dict)
+    max_images: int | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "StudentSettings":
@@ -36,6 +39,13 @@ class StudentSettings(Settings):
         if self.from_config is not None and not self.alphabet:
             raise ValueError("`from_config` needs `alphabet`, the characters of its tokenizer")
         return self
+
+
+class ImageSettings(Settings):
+    """What one image of a problem may cost; a row with a larger one is dropped."""
+
+    max_megabytes: float = Field(32, gt=0, le=1024)  # of its file
+    max_megapixels: float = Field(50, gt=0, le=1000)  # that it unfolds to
 
 
 class ServerTeacher(Settings):

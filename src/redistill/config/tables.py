@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from redistill.config.model_tables import AnyTeacher as AnyTeacher
+from redistill.config.model_tables import ImageSettings as ImageSettings
 from redistill.config.model_tables import Revision as Revision
 from redistill.config.model_tables import SelfTeacher as SelfTeacher
 from redistill.config.model_tables import ServerTeacher as ServerTeacher
@@ -179,6 +180,7 @@ class CorpusSettings(Settings):
     near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
     near_threshold: float = Field(0.8, gt=0, le=1)
     decontaminate: DecontaminateSettings = DecontaminateSettings()
+    images: ImageSettings = ImageSettings()
 
 
 class LimitSettings(Settings):
@@ -403,6 +405,8 @@ class StageSettings(Settings):
     save_every: int = Field(200, gt=0)  # steps between resumable checkpoints
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
+    # parts of an image-text student that stay as they are: language (with embeddings and head), vision (all the rest)
+    freeze: list[Literal["vision", "language"]] = Field(default_factory=list, max_length=1)
     guard: GuardSettings | None = None
     rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
 

@@ -4,8 +4,8 @@ SOURCES["traces"](path="mine.jsonl.gz")  ->  Group | Dropped, one for every row,
 collect(folder, [source, ...], ...)      ->  shards of Groups in a stage's folder, and the ledger
 """
 
-from redistill.corpus.sources import FOLDERS, SOURCES
+from redistill.corpus.sources import FOLDERS, SOURCES, VISUAL
 from redistill.corpus.sources.files import read_rows, resolve
 from redistill.corpus.stage import collect, remove_shuffle
 
-__all__ = ["FOLDERS", "SOURCES", "collect", "read_rows", "remove_shuffle", "resolve"]
+__all__ = ["FOLDERS", "SOURCES", "VISUAL", "collect", "read_rows", "remove_shuffle", "resolve"]

@@ -67,10 +67,12 @@ def sign(
     benchmarks: Benchmarks | None,
     admitted: Callable[[str], bool],
     leaks: Literal["remove", "report"] = "remove",
+    shows_images: bool = False,
 ) -> None:
     """Sign the distinct problems of one shard that are admitted, in the order of their ids.
 
-    Those of a benchmark are written down as leaks, and signed only where leaks are not removed.
+    Those of a benchmark are written down as leaks, and signed only where leaks are not removed. shows_images: the student sees the
+    images of a problem, so its words alone ("how many chairs are there?") say nothing of a leak and are not looked at.
     """
     folder.mkdir(exist_ok=True)
     problems: dict[str, tuple[str, str | None, bool]] = {}
@@ -92,7 +94,8 @@ def sign(
     for problem_id, (statement, answer, contested) in sorted(problems.items()):
         if not admitted(problem_id):
             continue
-        if benchmarks is not None and (leak := benchmarks.find(statement)) is not None:
+        by_words = not (shows_images and pictures[problem_id])
+        if benchmarks is not None and by_words and (leak := benchmarks.find(statement)) is not None:
             action = "dropped" if leaks == "remove" else "listed"
             found[problem_id] = {**asdict(leak), "told": statement, "action": action}
             if leaks == "remove":

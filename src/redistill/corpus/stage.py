@@ -31,6 +31,7 @@ from redistill.corpus.sources.rows import taking_notes
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
 from redistill.io.executors import Executor, LocalProcesses
+from redistill.io.images import ImageStore, storing_images
 from redistill.io.progress import say
 from redistill.io.schemas import to_row
 from redistill.io.stage_folder import StageFolder
@@ -59,6 +60,7 @@ def collect(
     near_threshold: float = 0.8,
     executor: Executor | None = None,
     progress: Callable[..., AbstractContextManager[Any]] | None = None,
+    images: ImageStore | None = None,
 ) -> dict[str, Any]:
     """Read all sources into the opened room and return its ledger.
 
@@ -68,7 +70,7 @@ def collect(
     input, at least 4. benchmarks, leaks: whose problems are looked for, and whether they are removed. near,
     near_threshold: what is done with problems told twice in other words (relate.py). executor: where all passes are done,
     by default in this process. progress: makes a bar, once for each pass, from a `unit` and, where they are known, a
-    `total` and an `initial` count.
+    `total` and an `initial` count. images: where the images of the rows are kept; None: they are named and stay where they are.
 
     A row may hold a problem and no trace (source `problems`); `no_generations` is one whose traces are all empty.
 
@@ -99,7 +101,7 @@ def collect(
         write_json(spill / "settings.json", settings)
 
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
-    work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars)
+    work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars, images)
     unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
     if unread:
         (spill / "related.json").unlink(missing_ok=True)
@@ -115,7 +117,7 @@ def collect(
     largest = _largest(summaries, max_problems)
     if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
-        sign = functools.partial(_sign, spill, benchmarks, admitted, leaks)
+        sign = functools.partial(_sign, spill, benchmarks, admitted, leaks, images is not None)
         with bars(unit="shard", total=num_shards, initial=0) as bar:
             for _ in executor.map(sign, range(num_shards), label="corpus", size_bytes=size_bytes):
                 bar.update(1)
@@ -225,6 +227,7 @@ def _spill(
     seed: int,
     max_problems: int | None,
     max_chars: int,
+    images: ImageStore | None,
     reading: IngestTask,
     tick: Callable[[int], Any] | None = None,
 ) -> None:
@@ -241,7 +244,7 @@ def _spill(
     kept, held_bytes = 0, 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
     examples: dict[str, str] = {}
-    with taking_notes() as notes:
+    with taking_notes() as notes, storing_images(images):
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
             group, reason, detail = None, None, ""
             dropped: list[tuple[str, str, str]] = []
@@ -391,10 +394,11 @@ def _sign(
     benchmarks: Benchmarks | None,
     admitted: Callable[[str], bool],
     leaks: Literal["remove", "report"],
+    shows_images: bool,
     index: int,
 ) -> None:
     """Sign one shard's problems."""
-    relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks)
+    relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks, shows_images)
 
 
 def _merge_into(room: StageFolder, spill: Path, seed: int, largest: int | None, index: int) -> None:

@@ -5,7 +5,7 @@
     load_benchmark(BenchmarkSettings(name="math-500"))                       fetched from the hub at a pinned revision
     load_benchmark(BenchmarkSettings(name="math-500", file="copies/"))       a copy of the hub's files in a folder
 
-Reads .jsonl, .jsonl.gz, .json (one array), .parquet and .csv. The held-out problems of a corpus (`dev`) are already Problems and do not
+A column `images` or `image` holds the problem's pictures: paths below the file's folder, or bytes. Reads .jsonl, .jsonl.gz, .json (one array), .parquet and .csv. The held-out problems of a corpus (`dev`) are already Problems and do not
 pass here.
 """
 
@@ -26,7 +26,8 @@ from redistill.config.tables import BenchmarkSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate.registry import BENCHMARKS, Benchmark
-from redistill.records import Problem, content_id, make_problem
+from redistill.io.images import ImageError, image_of, keeps_images
+from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
@@ -134,10 +135,33 @@ def _problems(
         statement, answer = read(row)
         if not isinstance(statement, str) or not statement.strip():
             raise OperatorError(f"{path} row {at}: {column!r} must be text (here: {statement!r}).")
-        problem = make_problem(statement, answer=_answer_text(answer), source=name, source_row=f"{path.name}:{at}")
+        problem = make_problem(
+            statement,
+            answer=_answer_text(answer),
+            source=name,
+            source_row=f"{path.name}:{at}",
+            images=_images(row, path, at),
+        )
         if problem.id not in seen:
             seen.add(problem.id)
             yield problem
+
+
+IMAGE_COLUMNS = ("images", "image")
+
+
+def _images(row: dict[str, Any], path: Path, at: int) -> tuple[Image, ...]:
+    """The images of a row, in its column `images` (a list) or `image`, where a student reads them. OperatorError for one that cannot
+    be shown."""
+    if not keeps_images():
+        return ()
+    value = next((row[column] for column in IMAGE_COLUMNS if row.get(column) is not None), None)
+    try:
+        return tuple(
+            image_of(one, path.parent) for one in (value if isinstance(value, list) else [value] if value else [])
+        )
+    except ImageError as error:
+        raise OperatorError(f"{path} row {at}: its image cannot be shown ({error}: {error.detail}).") from error
 
 
 def _answer_text(answer: Any) -> str | None:

@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.errors import OperatorError
 from redistill.model.loading import context_length, encode_completions, encode_prompts
-from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing
+from redistill.model.logps import PACKED, PackedPolicy, TokenSequence, make_pack, prepare_for_packing
+from redistill.text.image_marks import images_in
 
 
 class LogProbs:
@@ -40,19 +41,20 @@ class LogProbs:
         if not end_of_turn:
             completions = [ids[:-1] for ids in completions]
         found: list[list[float] | str] = ["empty"] * len(rows)
-        sequences: dict[int, tuple[list[int], int]] = {}
+        sequences: dict[int, TokenSequence] = {}
         for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             if len(prompt) + len(completion) > self.limit:
                 found[place] = "too_long"
             elif completion and len(prompt) + len(completion) > 1:  # nothing predicts the first token of a row
-                sequences[place] = ([*prompt, *completion], len(prompt))
+                shown = images_in(rows[place][0])
+                sequences[place] = TokenSequence([*prompt, *completion], len(prompt), shown)
         lengths = {place: len(ids) for place, (ids, _) in sequences.items()}
         for places in batches(lengths, tokens_per_batch if self.packs else 1):
             for place, logps in zip(places, self._measured([sequences[place] for place in places]), strict=True):
                 found[place] = logps
         return found
 
-    def _measured(self, sequences: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+    def _measured(self, sequences: Sequence[TokenSequence]) -> list[list[float]]:
         pack = make_pack(sequences, range(len(sequences)), [0.0] * len(sequences)).to(self.device)
         with torch.no_grad():
             logps = self.policy(pack)[1].double().cpu()

@@ -29,13 +29,14 @@ from tokenizers import Regex, Tokenizer
 from tokenizers import decoders as token_decoders
 from tokenizers import models as token_models
 from tokenizers import pre_tokenizers as token_splitters
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from redistill.config.tables import StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file, sync_file, sync_folder, writing
+from redistill.model import pictures
 from redistill.model.chat_template_check import try_template
 from redistill.model.hub import hub_options
 from redistill.safety.paths import HUB_ID
@@ -119,7 +120,7 @@ def _building(where: str) -> Iterator[None]:
 def check_buildable(config: Any) -> None:
     """OperatorError where no model can be built after this config; takes no memory (torch's meta device)."""
     with torch.device("meta"), _building("student.from_config"):
-        AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        pictures.model_class(config).from_config(config, dtype=torch.float32)
 
 
 def _origin(settings: StudentSettings, where: str) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
     OperatorError when the folder has none, or has no token that ends a turn: a student trained without one never stops.
     """
     if settings.from_config is not None:
-        return character_tokenizer(settings.alphabet or "")
+        return _own_tokenizer(settings)
     where, gguf = locate(settings)
     check_unchanged(Path(where), weights=False)
     if (
@@ -170,7 +171,33 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
+    _show_images(settings, tokenizer, where, gguf)
     return cast(PreTrainedTokenizerFast, tokenizer)
+
+
+def _own_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
+    """The tokenizer of a student that is made from a config; of one that reads images, with tokens for them at the end."""
+    tokenizer: Any = character_tokenizer(settings.alphabet or "")
+    if pictures.is_image_text(str((settings.from_config or {}).get("model_type", ""))):
+        tokenizer.add_special_tokens({"additional_special_tokens": list(pictures.TOKENS)})
+        config = _own_config(settings, len(tokenizer))
+        edits, most = settings.image_processor, settings.max_images
+        pictures.attach(tokenizer, pictures.new_pictures(config, tokenizer, edits, most))
+    return cast(PreTrainedTokenizerFast, tokenizer)
+
+
+def _show_images(settings: StudentSettings, tokenizer: Any, where: str, gguf: str | None) -> None:
+    """Give the tokenizer what it shows images with, where the student reads them."""
+    if gguf is not None:
+        return
+    with _loading("config", where):
+        config = AutoConfig.from_pretrained(where, **_origin(settings, where))
+    if pictures.reads_images(config):
+        edits, most = settings.image_processor, settings.max_images
+        shown = pictures.load_pictures(where, config, tokenizer, edits, most, **_origin(settings, where))
+        pictures.attach(tokenizer, shown)
+    elif settings.image_processor or settings.max_images:
+        raise OperatorError(f"student.image_processor, max_images: {where} reads text alone; leave them out.")
 
 
 OF_TEMPLATE = "chat-template"  # student.end_of_turn: whatever the chat template ends the assistant's turn with
@@ -237,7 +264,7 @@ def edited_config(config: Any, edits: dict[str, Any]) -> Any:
 def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any:
     """The student's config with the recipe's edits, without its weights."""
     if settings.from_config is not None:
-        return _own_config(settings, vocab_size or len(character_tokenizer(settings.alphabet or "")))
+        return _own_config(settings, vocab_size or len(_own_tokenizer(settings)))
     where, gguf = locate(settings)
     with _loading("config", where):
         if gguf is not None:
@@ -276,10 +303,15 @@ def _check_own_kernels(config: Any, where: str) -> None:
 def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
     options = dict(settings.from_config or {})
     kind = options.pop("model_type", "llama")
+    of_text = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     with _building("student.from_config"):
-        config = AutoConfig.for_model(
-            kind, vocab_size=vocab_size, pad_token_id=0, bos_token_id=1, eos_token_id=2, **options
-        )
+        if pictures.is_image_text(str(kind)):
+            first = vocab_size - len(pictures.TOKENS)
+            of_images = {name: first + place for place, name in enumerate(pictures.TOKEN_IDS)}
+            options |= {"text_config": {**of_text, **options.get("text_config", {})}, **of_images}
+            config = AutoConfig.for_model(kind, **options)
+        else:
+            config = AutoConfig.for_model(kind, **of_text, **options)
     return edited_config(config, settings.config_edits)
 
 
@@ -289,7 +321,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
     if settings.from_config is not None:
         with torch.random.fork_rng(devices=[]), _building("student.from_config"):
             torch.manual_seed(seed)
-            return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            return _seeing(pictures.model_class(config).from_config(config, dtype=torch.float32), tokenizer)
     where, gguf = locate(settings)
     check_unchanged(Path(where))
     if gguf is None and os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
@@ -303,7 +335,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
         kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
         # the GGUF reader draws a bar of its own, also when piped
         with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = pictures.model_class(config).from_pretrained(
                 where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings, where)
             )
     model, found = loaded
@@ -315,12 +347,18 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         config._name_or_path = ""
-        fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        fresh = pictures.model_class(config).from_config(config, dtype=torch.float32)
         fresh.load_state_dict(model.state_dict())
         model = fresh
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return _seeing(model, tokenizer)
+
+
+def _seeing(model: Any, tokenizer: Any) -> PreTrainedModel:
+    """The model with what its tokenizer shows images with."""
+    pictures.attach(model, pictures.pictures_of(tokenizer))
+    return cast(PreTrainedModel, model)
 
 
 def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -409,6 +447,8 @@ def _write_model(
     finally:
         model.config.dtype = old_dtype
     tokenizer.save_pretrained(folder)
+    if (shown := pictures.pictures_of(tokenizer)) is not None:
+        shown.processor.save_pretrained(folder)
     sums = {p.name: sha256_file(p) for p in sorted(folder.iterdir()) if p.is_file()}
     (folder / "README.md").write_text(card, "utf-8")  # without a checksum: it is written again once there are scores
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2))
@@ -434,7 +474,11 @@ def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -
 
     Used for training and for generation alike, so the student is asked just as it was taught.
     """
-    ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+    if (shown := pictures.pictures_of(tokenizer)) is not None:
+        ids = [shown.encode(tokenizer, prompt) for prompt in prompts]
+    else:
+        pictures.check_text_alone(prompts)
+        ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
     by_itself = tokenizer("", add_special_tokens=True)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is None or not by_itself or by_itself[0] != bos:
@@ -448,21 +492,28 @@ def encode_completions(tokenizer: PreTrainedTokenizerFast, completions: Sequence
     Prompt and completion are encoded apart and joined as ids: the prompt's tokens are then a prefix by construction,
     as they are in generation.
     """
-    rows = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+    rows = tokenizer(_plain(tokenizer, completions), add_special_tokens=False)["input_ids"]
     end = tokenizer.eos_token_id
     return [[*row, end] for row in rows]
 
 
 def completion_offsets(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[tuple[int, int]]]:
     """The characters (start, end) of each token that `encode_completions` makes, without the end-of-turn token."""
-    found = tokenizer(list(completions), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    texts = _plain(tokenizer, completions)
+    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     return [[(int(start), int(end)) for start, end in row] for row in found]
+
+
+def _plain(tokenizer: Any, texts: Sequence[str]) -> list[str]:
+    """The texts in which nothing stands for an image, of the same lengths; as they are for students that read text alone."""
+    shown = pictures.pictures_of(tokenizer)
+    return list(texts) if shown is None else [shown.plain(text) for text in texts]
 
 
 def context_length(model_or_config: Any) -> int:
     """The longest row in tokens that the model has positions for."""
     config = getattr(model_or_config, "config", model_or_config)
-    return int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    return int(getattr(pictures.text_config(config), "max_position_embeddings", None) or 1 << 30)
 
 
 def is_on_hub(student: StudentSettings) -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from redistill.errors import OperatorError
+from redistill.model.pictures import image_token_ids, pictures_of, reads_images, text_config
 
 CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # of fp32 logits and probabilities alive at a time
 
@@ -204,17 +205,39 @@ class Pack:
     targets: Tensor
     row_of_target: Tensor
     coefficients: Tensor
+    images: tuple[str, ...] = ()  # SHA-256 of those that its rows show, in their order (model/pictures.py)
 
     def to(self, device: torch.device) -> "Pack":
         """The same pack on another device."""
-        tensors = (field.name for field in dataclasses.fields(self) if field.name != "runs")
-        return Pack(runs=self.runs, **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors})
+        tensors = (field.name for field in dataclasses.fields(self) if field.name not in ("runs", "images"))
+        return Pack(
+            runs=self.runs,
+            images=self.images,
+            **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors},
+        )
+
+
+class TokenSequence(tuple[list[int], int]):
+    """One sequence, (ids, prompt tokens), and beside them `images`: the SHA-256 of those that its prompt shows."""
+
+    images: tuple[str, ...]
+
+    def __new__(cls, ids: list[int], prompt_tokens: int, images: Sequence[str] = ()) -> "TokenSequence":
+        """The pair, with its images."""
+        made = super().__new__(cls, (ids, prompt_tokens))
+        made.images = tuple(images)
+        return made
+
+
+def images_of(sequence: tuple[Sequence[int], int]) -> tuple[str, ...]:
+    """The images that a sequence shows; none for a plain pair."""
+    return sequence.images if isinstance(sequence, TokenSequence) else ()
 
 
 def make_pack(
     rows: Sequence[tuple[Sequence[int], int]], numbers: Sequence[int], coefficients: Sequence[Tensor | float]
 ) -> Pack:
-    """A Pack of rows (ids, prompt_tokens). `numbers` are the rows' numbers in the step; coefficients are one value a
+    """A Pack of rows (ids, prompt_tokens), or TokenSequences. `numbers` are the rows' numbers in the step; coefficients are one value a
     row, or one a completion token. Completion tokens are the targets; prompt tokens carry no loss."""
     places = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]), numbers[i]))
     ids: list[int] = []
@@ -247,6 +270,7 @@ def make_pack(
         torch.cat(targets),
         torch.cat(owners),
         torch.cat(weights).contiguous(),
+        tuple(image for place in places for image in images_of(rows[place])),
     )
 
 
@@ -373,6 +397,10 @@ class PackedPolicy(nn.Module):
             with torch.no_grad():
                 logps = weighted_nll(hidden, weight, pack.targets, coefficients)[1]
             coefficients = weigh(logps)
+        if torch.is_grad_enabled() and pictures_of(self.model) and not (hidden.requires_grad or weight.requires_grad):
+            raise OperatorError(
+                "train: freeze: [language] leaves nothing to learn from a row that shows no image; take such rows out, or leave freeze out."
+            )
         if not measures:
             return weighted_nll(hidden, weight, pack.targets, coefficients)
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(coefficients.any())):
@@ -392,6 +420,11 @@ class PackedPolicy(nn.Module):
             more = {"position_ids": pack.position_ids, "runs": pack.runs, "boundaries": pack.boundaries}
         elif sum(rows for _, rows, _ in pack.runs) != 1:
             raise ValueError("a model that cannot be packed was given a pack of several rows")
+        if pack.images:
+            pictures = pictures_of(core)
+            if pictures is None:
+                raise ValueError("a model that reads text alone was given a row with an image")
+            more |= pictures.inputs(pack.images, pack.input_ids, body)
         hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
         return hidden[pack.target_index], head.weight
 
@@ -407,11 +440,14 @@ class PackedStates(PackedPolicy):
 def prepare_for_packing(model: PreTrainedModel) -> bool:
     """True where rows may be packed: the model is switched to packed attention and proved, on two short rows, to give the
     log-probs that each has alone, whatever its neighbour says. False where it carries state across rows (Mamba, linear
-    attention, short convolutions) or has attention of its own: it is left as it was, for packs of one row.
+    attention, short convolutions), has attention of its own, or reads images, whose positions have three dimensions: it is left as
+    it was, for packs of one row.
 
     OperatorError for models whose head adds a bias, scale or cap: their log-probs would be silently wrong either way.
     """
-    vocabulary = model.config.vocab_size
+    config, sees = text_config(model.config), reads_images(model.config)
+    # no probe may hold the tokens of an image, which would ask for its pixels; they stand at the end of a vocabulary
+    vocabulary = min([config.vocab_size, *image_token_ids(model.config)])
     long, short, other = (
         [(a * i + b) % vocabulary for i in range(n)] for a, b, n in ((7, 3, 11), (5, 2, 7), (3, 1, 7))
     )
@@ -434,6 +470,8 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
                     f"{model.config.model_type} gives other log-probs than its own logits say (off by {gap:.3g} nats): its "
                     "head does more than a matrix product (a bias, scale or cap), so it cannot be trained here."
                 )
+            if sees:
+                return False
             try:
                 model.set_attn_implementation(PACKED)
                 found, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))

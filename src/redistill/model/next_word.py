@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.errors import OperatorError
 from redistill.model.loading import context_length, encode_prompts
+from redistill.text.image_marks import images_in
 
 
 def word_ids(tokenizer: Any, words: tuple[str, str], *, first_piece: bool = False) -> tuple[int, int]:
@@ -48,6 +49,8 @@ def next_word(
     """The probability of the first word against the second after each (prompt, text), encoded apart as rows are in training; None
     where they are longer than the model's context. Memory grows with tokens_per_batch, not with the rows."""
     choices = list(word_ids(tokenizer, words, first_piece=first_piece))
+    if any(images_in(prompt) for prompt, _ in rows):
+        raise OperatorError("P(Yes) is read of texts alone, and a prompt shows an image; leave such problems out.")
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in rows])
     texts = [tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for _, text in rows]
     sequences = [[*prompt, *text] for prompt, text in zip(prompts, texts, strict=True)]

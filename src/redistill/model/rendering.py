@@ -5,7 +5,7 @@ render, chat = renderer(recipe.prompt.for_training, tokenizer);  render(problem)
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerFast
 
@@ -13,6 +13,7 @@ from redistill.config.tables import PromptSettings, PromptText
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model import loading
+from redistill.model.pictures import pictures_of
 from redistill.text.prompts import CHAT_TEMPLATES, TEMPLATES, render
 
 
@@ -22,6 +23,8 @@ def check_template(name: str, where: str) -> None:
         raise OperatorError(
             f"{where}: {name!r} is neither a template nor text with one {{problem}} in it{did_you_mean(name, TEMPLATES)}"
         )
+    if name.count("{image}") > 1:
+        raise OperatorError(f"{where}: {name!r} places the images more than once; write {{image}} once.")
 
 
 def check_prompts(prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -43,4 +46,5 @@ def renderer(
     text = TEMPLATES.get(prompt.template, prompt.template)
     if chat:
         text = CHAT_TEMPLATES.get(prompt.template, text)
-    return partial(render, template=text, chat=chat), chat  # pickles, for processes that select
+    seen: dict[str, Any] = {"images": True} if pictures_of(tokenizer) is not None else {}
+    return partial(render, template=text, chat=chat, **seen), chat  # pickles, for processes that select

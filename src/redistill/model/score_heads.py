@@ -119,6 +119,10 @@ class PackedScores(nn.Module):
 
     def forward(self, pack: Pack, weigh: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """`weigh` makes the coefficients from the pack's own scores, (N,) -> (N,); without it they are the pack's."""
+        if pack.images:
+            raise OperatorError(
+                "a critic reads text alone, and a row shows an image; train it on problems without images."
+            )
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
         more: dict[str, Any] = {}

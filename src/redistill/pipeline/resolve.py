@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
 from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings, StudentSettings
-from redistill.corpus import FOLDERS, SOURCES, benchmark_leaks, resolve
+from redistill.corpus import FOLDERS, SOURCES, VISUAL, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.errors import ErrorCollector, OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
@@ -27,6 +27,7 @@ from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.evaluate.step_benchmarks import load_solutions
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
+from redistill.model.pictures import pictures_of
 from redistill.model.rendering import check_template
 from redistill.model.score_heads import check_same_tokens, is_critic
 from redistill.pipeline import rollouts, scoring
@@ -168,6 +169,7 @@ def find_parts(
         tokenizer = collector.try_call(loading.load_tokenizer, recipe.student)
         if tokenizer is not None:
             collector.try_call(check_before_run, recipe, tokenizer)
+            collector.try_call(_check_images, recipe, tokenizer)
             for name, stage in recipe.train.items():
                 if stage.critic_named is not None and stage.critic_named not in recipe.train:
                     of_critic = f"train.{name}.{stage.critic_key}"
@@ -332,6 +334,26 @@ def _check_critics_folder(path: str, tokenizer: PreTrainedTokenizerFast, where: 
             "runs/NAME/train/STAGE/model."
         )
     check_same_tokens(loading.load_tokenizer(StudentSettings(model=path)), tokenizer, where, path)
+
+
+def _check_images(recipe: Recipe, tokenizer: Any) -> None:
+    """OperatorError where a source asks about images, or a stage freezes a part that sees, and the student reads text alone."""
+    if pictures_of(tokenizer) is not None:
+        frozen = [name for name, stage in recipe.train.items() if stage.freeze and stage.lora is not None]
+        if frozen:
+            raise OperatorError(
+                f"train.{frozen[0]}.freeze: an adapter leaves the model as it is; write lora or freeze."
+            )
+        return
+    for place, source in enumerate(recipe.corpus.sources):
+        if source.name in VISUAL:
+            raise OperatorError(
+                f"corpus.sources.{place}: {source.name} asks about images, and the student reads text alone; name an image-text model, "
+                "such as Qwen/Qwen2-VL-2B-Instruct, under `student`."
+            )
+    for name, stage in recipe.train.items():
+        if stage.freeze:
+            raise OperatorError(f"train.{name}.freeze: the student reads text alone; leave it out.")
 
 
 def _check_engine(recipe: Recipe, critics: Set[str]) -> None:

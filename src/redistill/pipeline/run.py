@@ -20,6 +20,7 @@ from redistill.io.atomic import make_folder, remove_partial_files, write_bytes
 from redistill.io.executors import Executor, LocalProcesses, open_executor
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, fingerprints_of, ordered, resolve
+from redistill.pipeline.images import look_for_images
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run_folder import RunOrigin, check_owner, empty_trash, prepare, put_aside, take, trash_folders
@@ -108,6 +109,7 @@ def open_run(
     origin.write(folder)
     write_bytes(folder / "recipe.yaml", yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False).encode())
     fingerprints = fingerprints_of(states.values())
+    look_for_images(folder)
     return Run(plan, folder, fingerprints, executor or LocalProcesses(1), {s.name: s for s in stages}, states)
 
 
@@ -157,6 +159,7 @@ def _help_training(plan: Plan, folder: Path, until: str | None, on_code_change: 
     stages = ordered(stages_of(plan))
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))
     fingerprints = fingerprints_of(states.values())
+    look_for_images(folder)
     this = Run(plan, folder, fingerprints, stages={stage.name: stage for stage in stages}, states=states)
     select = stage_folder(this, "select")
     while not (

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import STAGES, BenchmarkSettings, Recipe, StudentSettings
+from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.corpus import benchmark_leaks, collect, remove_shuffle
 from redistill.errors import OperatorError
@@ -28,6 +28,7 @@ from redistill.pipeline import rollouts
 from redistill.pipeline.benchmarks import asked, problems_of
 from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.extra_stages import extra_stages
+from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
@@ -85,6 +86,7 @@ def corpus_stage(plan: Plan) -> list[Stage]:
         seed=recipe.seed,
         corpus=table(recipe.corpus, "dev_fraction", "split_by", "decontaminate", *paths),
         leaks=benchmark_leaks.identity(recipe, plan.avoided),
+        **key_of_images(plan),
     )
     return [Stage("corpus", settings=settings, run=run_corpus, uses=(*plan.sources,))]
 
@@ -111,6 +113,7 @@ def run_corpus(run: Run) -> None:
         near_threshold=settings.near_threshold,
         executor=run.executor,
         progress=lambda **options: bar(label="corpus", **options),
+        images=corpus_store(run.plan, run.folder),
     )
     say(
         f"corpus   {account_text(ledger, 'rows')}; {account_text(ledger, 'problems')}; {account_text(ledger, 'traces')}"
@@ -477,9 +480,10 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     transport = [
         f"engine.options.{option}" for option in (TRANSPORT if recipe.evaluate.engine.name == "openai" else ())
     ]
+    unset = () if recipe.evaluate.self_correction else ("self_correction",)  # it then names no other answers
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *_unset(recipe), *transport),
+        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *unset, *transport),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
@@ -515,11 +519,6 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
             path=f"{answers}/scores.json",
         ),
     ]
-
-
-def _unset(recipe: Recipe) -> tuple[str, ...]:
-    """Settings that say nothing where they are not written, so that they name no other answers."""
-    return ("self_correction",) if recipe.evaluate.self_correction is None else ()
 
 
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:

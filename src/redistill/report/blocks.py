@@ -114,12 +114,13 @@ class Bars:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A text of the corpus or the student: `spans` are (kind, text), kind '' or
-    words of `shared`, `mark` (first difference), `cut`, and a tone of tokens.py."""
+    words of `shared`, `mark` (first difference), `cut`, and a tone of tokens.py. pictures: SVG of thumbnails.py."""
 
     title: str
     tone: str
     facts: Sequence[str]
     spans: Sequence[tuple[str, str]]
+    pictures: Sequence[Markup] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
 from redistill.report.sections.self_correction import self_correction
 from redistill.report.sections.steps import steps
+from redistill.report.sections.thinking import thinking
 from redistill.report.sections.trace_scores import trace_scores
 from redistill.report.sections.traces import MAX_ANSWERS, answers, num_wanted, pairs
 from redistill.report.sections.training import training
@@ -113,6 +114,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Trace scores": trace_scores,
     "Difficulty": difficulty,
     "Lengths": lengths,
+    "Thinking": thinking,
     "Sources and teachers": teachers,
     "Pairs": gaps,
     "Pairings on paper": policies,
@@ -134,6 +136,7 @@ OF_AN_EVALUATION = (
     "Self-correction",
     "Against other runs",
     "Other verifiers",
+    "Thinking",
     "Student answers",
     "To do it again",
 )

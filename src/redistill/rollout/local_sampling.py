@@ -24,9 +24,11 @@ from transformers import (
 )
 
 from redistill.model import loading
+from redistill.model.pictures import pictures_of
 from redistill.rollout import slots
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student
 from redistill.rollout.stop_strings import StopStrings
+from redistill.text.image_marks import images_in
 
 NUCLEUS = 1024  # candidates looked at first; the whole vocabulary is sorted only where they hold less than top_p
 
@@ -38,15 +40,20 @@ class SeededSampler(LogitsProcessor):
     """
 
     def __init__(
-        self, uniforms: Tensor, prompt_tokens: int, temperature: float, top_p: float, logprobs: bool = False
-    ) -> None:
+        self, uniforms: Tensor, prompt_tokens: int, temperature: float, top_p: float, logprobs: bool = False,
+        never: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        self.never = list(never)  # tokens that are not drawn
         self.uniforms, self.prompt_tokens = uniforms, prompt_tokens
         self.temperature, self.top_p = temperature, top_p
         self.logprobs: list[Tensor] | None = [] if logprobs else None  # one (rows,) a step
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = input_ids.shape[1] - self.prompt_tokens
-        drawn = draw_tokens(scores, self.uniforms[:, step], self.temperature, self.top_p)
+        allowed = (
+            scores.index_fill(-1, torch.tensor(self.never, device=scores.device), -torch.inf) if self.never else scores
+        )
+        drawn = draw_tokens(allowed, self.uniforms[:, step], self.temperature, self.top_p)
         if self.logprobs is not None:
             self.logprobs.append(token_logprobs(scores, drawn))
         return torch.full_like(scores, -torch.inf).scatter_(-1, drawn[:, None], 0.0)
@@ -161,8 +168,15 @@ def _answers(
         wide = [i for i in order if len(prompts[i]) + sampling.max_new_tokens <= context]
         batches = [wide[start : start + batch_size] for start in range(0, len(wide), batch_size)] + [[i] for i in tight]
         for batch in batches:
+            images = [image for i in batch for image in images_in(requests[i].prompt)]
             said = _batch(
-                model, tokenizer, [prompts[i] for i in batch], [requests[i].seed for i in batch], sampling, stops
+                model,
+                tokenizer,
+                [prompts[i] for i in batch],
+                [requests[i].seed for i in batch],
+                sampling,
+                stops,
+                images,
             )
             for place, (tokens, row_logprobs) in zip(batch, said, strict=True):
                 keep(place, tokens, row_logprobs)
@@ -235,21 +249,27 @@ def _batch(
     seeds: list[int],
     sampling: Sampling,
     stops: StopStrings,
+    images: Sequence[str] = (),
 ) -> list[tuple[list[int], list[float]]]:
     """The new tokens of each prompt by `generate`, and their log-probabilities where asked for; what follows the
-    end-of-turn token is padding, and nothing follows a stop string."""
+    end-of-turn token is padding, and nothing follows a stop string. images: those that the prompts show, in their order. A token that
+    stands for an image is never said: its log-probability counts, and it is not drawn."""
     width = max(map(len, prompts))
     steps = min(sampling.max_new_tokens, loading.context_length(model) - width)
     end, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
     options: dict[str, Any] = {}
+    pictures = pictures_of(model)
+    if pictures is not None:
+        options |= pictures.inputs(images, ids, model) if images else {}
     sampler: SeededSampler | None = None
-    if sampling.temperature > 0 or sampling.logprobs:
+    if sampling.temperature > 0 or sampling.logprobs or pictures is not None:
         uniforms = np.stack([_uniforms(seed, steps) for seed in seeds])
         sampler = SeededSampler(
-            torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p, sampling.logprobs
-        )
+            torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p, sampling.logprobs,
+            never=pictures.never_said if pictures is not None else (),
+        )  # fmt: skip
         options["logits_processor"] = LogitsProcessorList([sampler])
     ended = _EndRows(stops, width, len(prompts))
     if stops.stops:

@@ -21,6 +21,7 @@ from redistill.io.client import Ask, Kept, Reply, Server, ask, served_models
 from redistill.io.progress import say
 from redistill.records import REFUSED
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student, tell_nobody
+from redistill.text.image_marks import images_in
 
 # How the server is reached: no part of a result, so a change of these repeats no evaluation.
 TRANSPORT = ("base_url", "key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute")
@@ -69,7 +70,7 @@ def openai_engine(
         raise OperatorError(
             "evaluate.engine: api chat cannot open the answer with evaluate.prefill; write api: completions, or leave prefill empty."
         )
-    extra = _checked(extra or {}, _where)
+    extra = _checked(extra or {}, requests, _where)
     asked_too: dict[str, Any] = {}
     if sampling.logprobs:  # the number of alternatives a token, or for chat whether; the ids are an extension of vLLM's
         asked_too = {"logprobs": 1 if api == "completions" else True, "return_token_ids": True}
@@ -113,7 +114,12 @@ def openai_engine(
     return [sample(place, reply) for place, reply in enumerate(replies)]
 
 
-def _checked(extra: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _checked(extra: Mapping[str, Any], requests: Sequence[Request], where: str) -> dict[str, Any]:
+    """The further fields. OperatorError for one that is ours or no JSON, and for a prompt that shows an image."""
+    if any(images_in(request.prompt) for request in requests):
+        raise OperatorError(
+            f"{where}: a server is sent texts and no images; sample in this process (engine transformers)."
+        )
     taken = [key for key in extra if key in OURS]
     if taken:
         raise OperatorError(f"{where}.extra: {taken[0]} has a setting of its own; write it there.")

@@ -19,6 +19,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from redistill.model.pictures import pictures_of
+
 TURNOVER = (
     8  # ended rows leave, and prompts enter, when an eighth of the slots is free: each time copies the whole cache
 )
@@ -31,10 +33,10 @@ Choose = Callable[[Tensor, Sequence[int], Sequence[int]], Tensor]
 
 def fits(model: Any) -> bool:
     """Whether a row can enter and leave this model's cache: every layer holds the keys and values of all tokens, and the
-    forward pass takes positions. Sliding windows and recurrent states do not; `generate` serves those."""
+    forward pass takes positions, and no prompt shows an image. Sliding windows and recurrent states do not; `generate` serves those."""
     needed = {"position_ids", "attention_mask", "past_key_values", "logits_to_keep"}
     layers = DynamicCache(config=model.config).layers
-    return (
+    return pictures_of(model) is None and (
         needed <= set(inspect.signature(model.forward).parameters)
         and len(layers) > 0
         and all(type(layer) is DynamicLayer for layer in layers)

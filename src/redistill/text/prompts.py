@@ -12,6 +12,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.records import Problem
+from redistill.text.image_marks import image_mark, unmarked
 from redistill.text.judgements import VERDICT_LINE
 
 # The paper's instruction for evaluation (Xu et al. 2025), to the letter of its code, two spaces included; the same text as
@@ -23,14 +24,23 @@ PAPER_INSTRUCTION = (
 )
 
 
-def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None = None) -> str:
+def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None = None, images: bool = False) -> str:
     """The prompt text of a problem: the template, then the chat template where given.
 
     Only the first `{problem}` of the template is replaced, and nothing inside the statement is interpreted, so braces
-    and template marks in a problem stay what they are.
+    and template marks in a problem stay what they are. images: the student reads them; their marks (text/image_marks.py)
+    then stand where the template says `{image}`, and before everything else where it does not.
     """
-    text = template.replace("{problem}", problem.statement, 1)
+    before, found, after = template.partition("{problem}")
+    shown = "".join(image_mark(image.sha256) for image in problem.images) if images else ""
+    if IMAGE not in before + after:
+        before = shown + before
+    before, after = before.replace(IMAGE, shown, 1), after.replace(IMAGE, shown, 1)
+    text = before + unmarked(problem.statement) + after if found else before
     return chat(text) if chat else text
+
+
+IMAGE = "{image}"  # in a template: the place of a problem's images
 
 
 def as_chat(tokenizer: Any, text: str) -> str:
@@ -84,6 +94,18 @@ STEP_JUDGEMENT = (
     "Then write a conclusion. Its last line must be exactly this sentence, followed by Yes or No and nothing else:\n"
 )
 
+# A conversation of two roles that never names the answer's tag, after VisualThinker-R1-Zero (arXiv 2503.05132), in our own words; the
+# thought is opened by `evaluate.prefill: "<think>"`, which the format reward counts as part of the completion.
+VISUAL_THINKER = (
+    "{image}This is a conversation between a User and an Assistant. The User asks a question about the image. The Assistant first thinks "
+    "through the reasoning in its mind, and then gives the User the answer.\nUser: {problem}\nAssistant: Let me solve this step by step.\n"
+)
+# After ThinkLite-VL (arXiv 2504.07934), in our own words: thoughts in tags, the answer in a box.
+THINKLITE = (
+    "{image}{problem}\n\nFirst think about the question in <think> </think> tags, step by step. Then give the final answer in "
+    "\\boxed{}.\n\n"
+)
+
 # Templates by name; each holds exactly one {problem}. A recipe may also write its own text with {problem} in it.
 TEMPLATES: dict[str, str] = {
     "bare": "{problem}",
@@ -94,6 +116,8 @@ TEMPLATES: dict[str, str] = {
     "step-judgement": f"{STEP_JUDGEMENT}{VERDICT_LINE}\n\n{{problem}}\n\n",
     "query-rewrite": QUERY_REWRITE + QUERY_FORM,
     "next-item": NEXT_ITEM + QUERY_FORM,
+    "visual-thinker": VISUAL_THINKER,
+    "thinklite": THINKLITE,
 }
 
 # Templates that end otherwise as the message of a chat: nothing has to part the problem from the completion there.
@@ -106,4 +130,6 @@ ASKED_ANCHORS: dict[str, tuple[str, ...]] = {
     "paper": ("boxed",),
     "json": ("json",),
     "choice": ("boxed",),
+    "visual-thinker": ("answer_tag",),
+    "thinklite": ("boxed",),
 }

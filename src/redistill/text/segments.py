@@ -82,8 +82,9 @@ CUES: dict[str, Cues] = {
 }
 
 
-def segments(text: str, *, cues: Cues = CUES["s2r"]) -> list[Segment] | str:
-    """The parts of a self-correction trace, or why the grammar refuses it.
+def segments(text: str, *, cues: Cues = CUES["s2r"], cut: bool = False) -> list[Segment] | str:
+    """The parts of a self-correction trace, or why the grammar refuses it. cut: its length limit cut it, so it may end anywhere: in
+    an attempt, or behind a cue.
 
     Reasons: `empty`, `no_verification` (no cue at all), `no_attempt` (it begins with a verification), `two_attempts` and
     `two_verifications` (in a row), `not_verified` (it ends in an attempt), `blank_part` (a cue with nothing behind it).
@@ -94,9 +95,9 @@ def segments(text: str, *, cues: Cues = CUES["s2r"]) -> list[Segment] | str:
     for cue in cues.opening.finditer(text):
         before = text[cuts[-1][1] : cue.start()].rstrip()
         cuts.append((cuts[-1][1] + len(before), cue.end(), "verify" if cue[1] else "solve"))
-    if len(cuts) == 1:
+    if len(cuts) == 1 and not cut:
         return "no_verification"
-    if not text[: cuts[1][0]].strip():
+    if len(cuts) > 1 and not text[: cuts[1][0]].strip():
         if cuts[1][2] == "verify":
             return "no_attempt"
         cuts = [(0, *cuts[1][1:]), *cuts[2:]]  # an answer that begins with the cue of another attempt
@@ -104,10 +105,10 @@ def segments(text: str, *, cues: Cues = CUES["s2r"]) -> list[Segment] | str:
     for (start, body, kind), (end, _, _) in pairwise([*cuts, (len(text), len(text), "solve")]):
         if found and found[-1].kind == kind:
             return "two_attempts" if kind == "solve" else "two_verifications"
-        if not text[body:end].strip():
+        if not text[body:end].strip() and not (cut and end == len(text)):
             return "blank_part"
         found.append(Segment(kind, start, end, read_verdict(text[body:end], cues) if kind == "verify" else None))
-    return "not_verified" if found[-1].kind == "solve" else found
+    return "not_verified" if found[-1].kind == "solve" and not cut else found
 
 
 def body_of(text: str, segment: Segment, cues: Cues) -> str:

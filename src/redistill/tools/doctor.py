@@ -17,16 +17,19 @@ R1 stands in. Only the tokenizer and the config are loaded, never the weights.
 import dataclasses
 import glob
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import PromptSettings, Recipe, StudentSettings
+from redistill.config.tables import ImageSettings, PromptSettings, Recipe, StudentSettings
 from redistill.corpus import SOURCES
 from redistill.model import loading
+from redistill.model.pictures import pictures_of
 from redistill.model.rendering import check_prompts
+from redistill.pipeline.images import keeping_images_of
 from redistill.records import Dropped, Problem
 from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject, texts_of
 from redistill.train.token_checks import CHECKS, Subject, notes
@@ -62,6 +65,18 @@ def examine(student: StudentSettings, recipe: Recipe | None, *, num_rows: int = 
         loading.check_unchanged(Path(loading.locate(student)[0]))  # the weights too, which are not loaded here
     prompt = recipe.prompt if recipe else PromptSettings(chat=bool(tokenizer.chat_template))
     check_prompts(prompt, tokenizer)
+    limits = recipe.corpus.images if recipe else ImageSettings()
+    with (
+        tempfile.TemporaryDirectory(prefix="redistill-images-") as scratch,
+        keeping_images_of(tokenizer, limits, Path(scratch)),
+    ):
+        return _examined(recipe, student, prompt, tokenizer, num_rows)
+
+
+def _examined(
+    recipe: Recipe | None, student: StudentSettings, prompt: PromptSettings, tokenizer: Any, num_rows: int
+) -> Findings:
+    """What `examine` finds, with the images of the first rows at hand."""
     traces, origin = _first_traces(recipe)
     texts = texts_of(prompt, tokenizer, traces)
     prefill = recipe.evaluate.prefill if recipe else ""
@@ -134,6 +149,8 @@ def facts(found: Findings) -> dict[str, Any]:
     subject, tokenizer = found.subject, found.subject.tokenizer
     pad = str(tokenizer.pad_token)
     same = all(row.question == row.prompt for row in subject.rows)
+    pictures = pictures_of(tokenizer)
+    shown = {} if pictures is None else {"images": f"as patches, by {type(pictures.processor).__name__}"}
     return {
         "end token": f"{tokenizer.eos_token} ({subject.end})",
         "pad token": pad
@@ -143,6 +160,7 @@ def facts(found: Findings) -> dict[str, Any]:
         if same
         else f"training {_manner(subject.chat)}, evaluation another, {_manner(subject.asked_chat)}",
         "context": f"{loading.context_length(subject.config):,} tokens",
+        **shown,
     }
 
 

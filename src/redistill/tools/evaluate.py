@@ -16,7 +16,7 @@ import yaml
 
 from redistill.config.binding import bind, function_of
 from redistill.config.parsing import parse_evaluation
-from redistill.config.tables import BenchmarkSettings, Evaluation, StudentSettings
+from redistill.config.tables import BenchmarkSettings, Evaluation, ImageSettings, StudentSettings
 from redistill.config.user_plugins import code_identity
 from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
@@ -36,11 +36,13 @@ from redistill.evaluate.stage import (
 )
 from redistill.io.atomic import make_folder, read_yaml, sha256_file, write_bytes
 from redistill.io.fingerprints import fingerprint
+from redistill.io.images import image_folders
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.choosing import bind_answer_scorer, score_answers
 from redistill.pipeline.closure import code_of
+from redistill.pipeline.images import keeping_images_of
 from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import input_name
@@ -161,6 +163,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         check_layout(folder)
         _check_free(folder)
         RunOrigin("", settings.name).write(folder)
+        with keeping_images_of(tokenizer, ImageSettings(), image_folders(folder)[1]):
+            problems, inputs = _problems(settings)
         rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         student = Student(

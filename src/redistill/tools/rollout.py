@@ -10,6 +10,7 @@ that is stopped goes on where it was.
 
 import dataclasses
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from redistill.config.binding import bind, function_of
 from redistill.config.parsing import parse_evaluation
-from redistill.config.tables import Evaluation
+from redistill.config.tables import Evaluation, ImageSettings
 from redistill.config.yaml_text import apply_override
 from redistill.corpus import SOURCES
 from redistill.errors import OperatorError
@@ -28,6 +29,7 @@ from redistill.io.atomic import atomic_write, check_output
 from redistill.io.progress import bar
 from redistill.model import loading
 from redistill.model.rendering import renderer
+from redistill.pipeline.images import keeping_images_of
 from redistill.pipeline.lock import alone
 from redistill.pipeline.student_identity import student_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
@@ -61,9 +63,18 @@ def rollout(
         raise OperatorError(f"{out} is there already; name another file, or remove it first.")
     if out.suffix != ".jsonl":
         raise OperatorError(f"{out}: the answers are written as JSON lines; end the name with .jsonl.")
-    problems = list(_problems(path, source, max_problems))
     needs_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
     tokenizer: Any = loading.load_tokenizer(settings.student) if needs_tokenizer else None
+    with tempfile.TemporaryDirectory(prefix="redistill-images-") as images:
+        with keeping_images_of(tokenizer, ImageSettings(), Path(images)):
+            problems = list(_problems(path, source, max_problems))
+        return _drawn(settings, tokenizer, problems, out=out, author=author, tries=until_right or 1)
+
+
+def _drawn(
+    settings: Evaluation, tokenizer: Any, problems: Sequence[Problem], *, out: Path, author: str, tries: int
+) -> dict[str, Any]:
+    """Ask, judge and write; returns counts."""
     config = EvalConfig(
         bind(ENGINES, settings.evaluate.engine, "engine"),
         renderer(settings.prompt, tokenizer)[0],
@@ -90,7 +101,7 @@ def rollout(
     ):
         for start in range(0, len(problems), AT_A_TIME):
             asked = problems[start : start + AT_A_TIME]
-            for group in _answers(config, student, asked, pool, author, journal, until_right or 1):
+            for group in _answers(config, student, asked, pool, author, journal, tries):
                 file.write(json.dumps(traces_row(group), ensure_ascii=False) + "\n")
                 outcomes.update(str(trace.verdict.outcome) for trace in group.traces)
                 solved += any(trace.verdict.outcome is Outcome.correct for trace in group.traces)

@@ -23,11 +23,13 @@ Undecided = Literal["drop", "incorrect"]
 
 class Action(NamedTuple):
     """An attempt and whether it is `right`, or a verification and whether it `says` so of the attempt before it; None where nobody
-    can say. said: False for a verification without any verdict, as against one that says it cannot tell."""
+    can say. said: False for a verification without any verdict, as against one that says it cannot tell. cut: the answer's length
+    limit cut it here."""
 
     kind: Kind
     value: bool | None
     said: bool = True
+    cut: bool = False
 
 
 Trajectory = Sequence[Action]
@@ -35,7 +37,7 @@ Tallies = dict[str, list[float]]  # of `running`: context -> [sum of rewards, co
 
 
 def rewards_of(trajectory: Trajectory, *, undecided: Undecided) -> list[float | None]:
-    """The reward of each action, None where nobody can say.
+    """The reward of each action, None where nobody can say; -1 for one that was cut, which is a certain fact.
 
     undecided `incorrect`, as in the released code: an attempt that could not be judged is wrong, "cannot be verified" says
     incorrect, and so does a verification without a verdict, unless it is the last action, where it says correct.
@@ -52,11 +54,15 @@ def rewards_of(trajectory: Trajectory, *, undecided: Undecided) -> list[float | 
             found.append(None if value is None else 1.0 if value else -1.0)
         else:
             found.append(None if value is None or right is None else 1.0 if value == right else -1.0)
+        if action.cut:
+            found[-1] = -1.0
     return found
 
 
 def outcome_reward(trajectory: Trajectory, *, undecided: Undecided) -> float | None:
-    """1 where the last attempt is right, -1 where it is wrong, None where nobody can say."""
+    """1 where the last attempt is right, -1 where it is wrong or the answer was cut, None where nobody can say."""
+    if any(action.cut for action in trajectory):
+        return -1.0
     last = next((action.value for action in reversed(trajectory) if action.kind == "solve"), None)
     if last is None:
         return -1.0 if undecided == "incorrect" else None
@@ -73,6 +79,7 @@ def actions(
     least: Annotated[int, Field(ge=1)] | None = None,
     after_right: Literal["reject", "truncate", "keep"] = "reject",
     max_actions: Annotated[int, Field(ge=2)] = 20,
+    cut: Literal["wrong", "drop"] = "wrong",
     cues: Literal["s2r", "compact"] = "s2r",
     _running: Mapping[str, Sequence[float]] | None = None,
 ) -> list[list[list[float]]]:
@@ -84,7 +91,8 @@ def actions(
     `accuracy-position`, the problem's accuracy in tenths and the place, or `accuracy-context`. A mean of fewer than `least`
     actions is not used but 0 (default 10, as in the code; 1 of `context`). bonus `code`: twice the advantage of an attempt that is
     right where the one before was wrong or the reverse, and of a verification of a right attempt. undecided: see
-    `rewards_of`. What is left out before (train/action_rows.py): answers that go on after a right attempt was verified as right
+    `rewards_of`. cut `wrong`: an answer that its length limit cut earns -1 on its last action (code), or, with level `outcome`, in all;
+    `drop`: it is left out like any other that the grammar refuses. What is left out before (train/action_rows.py): answers that go on after a right attempt was verified as right
     (after_right: reject the answer, leave out what follows, or keep it) and those of more than max_actions.
     """
     rewards = [

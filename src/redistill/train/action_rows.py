@@ -36,6 +36,11 @@ def cues_of(advantage: Callable[..., Any]) -> Cues:
     return CUES[option_of(advantage, "cues")]
 
 
+def is_cut(advantage: Callable[..., Any], trace: Trace) -> bool:
+    """True for an answer that its length limit cut and that counts as wrong there."""
+    return trace.finish_reason == "length" and option_of(advantage, "cut") == "wrong"
+
+
 def trajectories_of(advantage: Callable[..., Any], groups: Sequence[Group]) -> list[list[Trajectory | str]]:
     """Each answer of each problem as a trajectory, or the reason why it is none: `unparsed:REASON`, `goes_on_after_right`,
     `too_many_actions`. With level `outcome` an answer that the grammar refuses has its own verdict as its only attempt."""
@@ -44,11 +49,13 @@ def trajectories_of(advantage: Callable[..., Any], groups: Sequence[Group]) -> l
 
 def _trajectory(advantage: Callable[..., Any], trace: Trace) -> Trajectory | str:
     outcome_level = option_of(advantage, "level") == "outcome"
-    parts = segments(trace.completion, cues=cues_of(advantage))
+    cut = is_cut(advantage, trace)
+    parts = segments(trace.completion, cues=cues_of(advantage), cut=cut)
     if isinstance(parts, str):
-        return [Action("solve", _right(trace))] if outcome_level else f"unparsed:{parts}"
+        return [Action("solve", _right(trace), cut=cut)] if outcome_level else f"unparsed:{parts}"
     values = iter(span.value for span in trace.spans[SOLVES])
     found = [_action(part, values) for part in parts]
+    found[-1] = found[-1]._replace(cut=cut)
     if outcome_level:
         return found
     kept = option_of(advantage, "after_right")
@@ -115,7 +122,7 @@ def _on_tokens(
     count = len(sampled.token_ids)
     if option_of(advantage, "level") == "outcome":
         return np.zeros(count), np.full(count, values[0])
-    parts = segments(trace.completion, cues=cues_of(advantage))
+    parts = segments(trace.completion, cues=cues_of(advantage), cut=is_cut(advantage, trace))
     assert not isinstance(parts, str)
     starts = [token_at(part.start - len(prefill), sampled.token_ids, tokenizer) for part in parts]
     ends = [*starts[1:], count]  # the end of turn belongs to the last action

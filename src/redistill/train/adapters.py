@@ -10,13 +10,16 @@ from transformers import PreTrainedModel
 
 from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
+from redistill.model.pictures import freeze
 
 
 def adapted_model(
     model: PreTrainedModel, settings: StageSettings, seed: int, *, critic: bool = False
 ) -> PreTrainedModel:
-    """The model with a stage's LoRA adapter, itself where the stage has none; a critic's head is trained whole. OperatorError
-    for what peft does not know."""
+    """The model with what the stage freezes frozen, and its LoRA adapter where it has one; a critic's head is trained whole.
+    OperatorError for what peft does not know."""
+    if settings.freeze and not critic:
+        freeze(model, settings.freeze)
     if settings.lora is None:
         return model
     try:

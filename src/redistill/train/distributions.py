@@ -27,7 +27,7 @@ from redistill.io.atomic import atomic_write, find_corrupt, read_json, sums_of, 
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import bar, say
 from redistill.model.divergences import top_logps
-from redistill.model.logps import PackedStates, prepare_for_packing
+from redistill.model.logps import PackedStates, TokenSequence, prepare_for_packing
 from redistill.train.measures import Distribution, Measure, ModelDistribution, StoredDistribution
 from redistill.train.ranks import agreed, prepare_reference, ranks_of
 from redistill.train.reference import BLOCK, model_identity, rows_identity
@@ -180,7 +180,7 @@ _TYPES = {"ids": np.int32, "logps": np.float32}
 
 def _top_k(
     policy: nn.Module,
-    sequences: list[tuple[list[int], int]],
+    sequences: list[TokenSequence],
     budget: int,
     device: torch.device,
     ranks: Ranks,

@@ -27,7 +27,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, sha256_file, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import bar, say
-from redistill.model.logps import PackedPolicy, prepare_for_packing
+from redistill.model.logps import PackedPolicy, TokenSequence, prepare_for_packing
 from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.train.ranks import agreed, prepare_reference, ranks_of
 from redistill.train.rows import Rows
@@ -51,7 +51,7 @@ def reference_logps(
     what = rows_identity(rows)
     ranks = ranks_of(accelerator, policy)
 
-    def run(sequences: list[tuple[list[int], int]]) -> np.ndarray:
+    def run(sequences: list[TokenSequence]) -> np.ndarray:
         with accelerator.autocast():
             found = find_token_logps(
                 policy, sequences, tokens_per_micro_batch=tokens_per_micro_batch, device=accelerator.device, ranks=ranks
@@ -187,8 +187,9 @@ def model_identity(model: PreTrainedModel) -> str:
 
 
 def rows_identity(rows: Rows) -> str:
-    """A hash of the rows' tokens and their cuts."""
+    """A hash of the rows' tokens, their cuts and their images."""
     digest = hashlib.sha256()
     for array in (rows.tokens, rows.starts, rows.prompt_tokens):
         digest.update(np.ascontiguousarray(array).data)
-    return fingerprint(len(rows), digest.hexdigest())
+    shown = [] if rows.images is None else [[" ".join(images) for images in rows.images]]
+    return fingerprint(len(rows), digest.hexdigest(), *shown)

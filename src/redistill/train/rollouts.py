@@ -26,8 +26,9 @@ from redistill.rollout.answer import EvalConfig
 from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, requests_for, traces_of
 from redistill.rollout.stage_engines import refreshed_server
+from redistill.text.image_marks import images_in
 from redistill.text.self_correction import counts_of, rates
-from redistill.train.action_rows import action_rows, cues_of, is_of_actions, tallies
+from redistill.train.action_rows import action_rows, cues_of, is_of_actions, option_of, tallies
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
 from redistill.train.objectives.policy import oreal
 from redistill.train.packing import epoch_order
@@ -170,7 +171,8 @@ def draw_round(
     ]
     groups = list(judged(job.pool, groups, config.verifier))
     if is_of_actions(job.advantage):
-        groups = with_segments(job.pool, groups, config.verifier, cues_of(job.advantage))
+        cut_too = option_of(job.advantage, "cut") == "wrong"
+        groups = with_segments(job.pool, groups, config.verifier, cues_of(job.advantage), cut_too=cut_too)
     for scorer in job.scorers:
         groups = scorer(groups)
     groups = [rewarded(group, job.rewards, job.settings.undecided) for group in groups]
@@ -273,7 +275,7 @@ def rows_of_round(
     if acted is not None:
         for name, which in (("action", 0), ("advantage", 1)):
             values[name] = np.concatenate([*(acted[place][which] for place in taken), np.zeros(0)])
-    rows = _encoded([[place] for place in taken], drawn, values)
+    rows = _encoded(job, [[place] for place in taken], drawn, values)
     return rows, account, dropped
 
 
@@ -351,15 +353,17 @@ def _pairs(job: RolloutJob, drawn: Round, max_tokens: int) -> tuple[Rows, Accoun
             continue
         account.keep()
         taken += [[places[group.problem.id, trace.id] for trace in pair] for pair in made]
-    return _encoded(taken, drawn, {}), account, dropped
+    return _encoded(job, taken, drawn, {}), account, dropped
 
 
-def _encoded(taken: Sequence[Sequence[int]], drawn: Round, values: Mapping[str, np.ndarray]) -> Rows:
+def _encoded(job: RolloutJob, taken: Sequence[Sequence[int]], drawn: Round, values: Mapping[str, np.ndarray]) -> Rows:
     """Rows of these answers (one place a row, or chosen and rejected)."""
     sequences = [drawn.sampled[place] for places in taken for place in places]
     lengths = [len(s.prompt_ids) + len(s.token_ids) for s in sequences]
     tokens = [np.asarray([*s.prompt_ids, *s.token_ids], dtype=np.int32) for s in sequences]
     numbers = {problem_id: number for number, problem_id in enumerate(dict.fromkeys(s.problem_id for s in sequences))}
+    shown = {group.problem.id: images_in(job.config.render(group.problem)) for group in drawn.groups}
+    images = [shown[drawn.sampled[places[0]].problem_id] for places in taken]
     return Rows(
         tokens=np.concatenate([*tokens, np.zeros(0, np.int32)]),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -368,6 +372,7 @@ def _encoded(taken: Sequence[Sequence[int]], drawn: Round, values: Mapping[str, 
         ids=[" ".join(drawn.sampled[place].trace_id for place in places) for places in taken],
         values={**values, SAMPLED_LOGPS: np.concatenate([*map(_logprobs, sequences), np.zeros(0)])},
         groups=np.asarray([numbers[drawn.sampled[places[0]].problem_id] for places in taken], dtype=np.int64),
+        images=images if any(images) else None,
     )
 
 

@@ -3,6 +3,7 @@
     tokens.bin   int32, all sequences end to end
     index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights and groups (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
+    images.txt   where any row shows an image: the SHA-256 of those of each row's prompt, a line a row
     values-weight.bin  float32, one a completion token, where a stage reads the rows' character spans as weights
     values-target.bin  the same where it reads them as targets: NaN where there is none
     account.json last: the account of rows, and the SHA-256 of the other files, which are looked at before any row is used
@@ -24,7 +25,9 @@ import numpy as np
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_bytes, write_json, writing
 from redistill.io.stage_folder import Account
+from redistill.model.logps import TokenSequence
 from redistill.records import Example, Pair
+from redistill.text.image_marks import images_in
 from redistill.train.token_batch import Side
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -44,6 +47,9 @@ class Rows:
     ids: list[str]
     values: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> (completion tokens of all sequences,)
     groups: np.ndarray | None = None  # (rows,) int64: rows of one problem have one number
+    images: Sequence[tuple[str, ...]] | None = (
+        None  # (rows,): SHA-256 of those that its prompt shows; None: no row has any
+    )
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -62,9 +68,13 @@ class Rows:
         """The sequence numbers of a row, chosen first."""
         return list(range(row * self.per_row, (row + 1) * self.per_row))
 
-    def sequence(self, number: int) -> tuple[list[int], int]:
-        """(ids, prompt tokens) of one sequence."""
-        return self.tokens[self.starts[number] : self.starts[number + 1]].tolist(), int(self.prompt_tokens[number])
+    def sequence(self, number: int) -> TokenSequence:
+        """(ids, prompt tokens, images) of one sequence."""
+        ids = self.tokens[self.starts[number] : self.starts[number + 1]].tolist()
+        return TokenSequence(ids, int(self.prompt_tokens[number]), self._images_of(number // self.per_row))
+
+    def _images_of(self, row: int) -> tuple[str, ...]:
+        return () if self.images is None else self.images[row]
 
     def length(self, number: int) -> int:
         """Tokens of one sequence, prompt included."""
@@ -83,13 +93,14 @@ class Rows:
         counts = np.diff(self.starts) - np.maximum(self.prompt_tokens, 1)
         return np.concatenate([[0], np.cumsum(counts)])
 
-    def mismatched(self, row: int) -> tuple[list[int], int]:
-        """(ids, prompt tokens): this row's prompt with a completion of the row half the rows away (neighbours may share
+    def mismatched(self, row: int) -> TokenSequence:
+        """(ids, prompt tokens, images): this row's prompt with a completion of the row half the rows away (neighbours may share
         a problem): its chosen for even rows, its rejected for odd ones. Cut to the longest sequence there is."""
         other = self.sequences_of((row + max(1, len(self) // 2)) % len(self))[row % self.per_row]
-        ids, prompt = self.sequence(self.sequences_of(row)[0])
+        own = self.sequence(self.sequences_of(row)[0])
+        ids, prompt = own
         joined = ids[:prompt] + self.sequence(other)[0][int(self.prompt_tokens[other]) :]
-        return joined[: int(np.diff(self.starts).max())], prompt
+        return TokenSequence(joined[: int(np.diff(self.starts).max())], prompt, own.images)
 
 
 def with_value(rows: Rows, name: str, values: np.ndarray) -> Rows:
@@ -115,6 +126,7 @@ def write_rows(
     """
     account = Account("row")
     starts, prompt_tokens, weights, ids, dropped = [0], [], [], [], []
+    shown: list[tuple[str, ...]] = []
     groups: dict[str, int] = {}
     group_of_row = []
     with writing(folder):
@@ -152,6 +164,10 @@ def write_rows(
             weights.append(record.weight)
             group_of_row.append(groups.setdefault(record.problem_id, len(groups)))
             ids.append(name)
+            shown.append(images_in(record.prompt))
+    (folder / _IMAGES).unlink(missing_ok=True)
+    if any(shown):
+        write_bytes(folder / _IMAGES, "\n".join(map(" ".join, shown)).encode())
     write_bytes(folder / "ids.txt", "\n".join(ids).encode())
     with writing(folder / "index.npz"):
         np.savez(
@@ -162,7 +178,8 @@ def write_rows(
             groups=np.asarray(group_of_row, dtype=np.int64),
         )
     account.check("train/rows")
-    sums = sums_of(folder, [*(folder / name for name in _FILES), *_value_files(folder)])
+    also = [folder / _IMAGES] if any(shown) else []
+    sums = sums_of(folder, [*(folder / name for name in _FILES), *_value_files(folder), *also])
     write_json(folder / "account.json", {**account.to_json(), "dropped_ids": dropped, "files": sums})
     return account
 
@@ -194,6 +211,7 @@ def _value_files(folder: Path) -> list[Path]:
 
 
 _FILES = ("tokens.bin", "index.npz", "ids.txt")
+_IMAGES = "images.txt"
 
 
 def corrupt_file(folder: Path) -> str | None:
@@ -266,8 +284,11 @@ def read_rows(folder: Path) -> tuple[Rows, Account]:
     }
     account = Account.from_json(read_json(folder / "account.json"))
     ids = ids if len(index["weights"]) else []
+    images = None
+    if _IMAGES in read_json(folder / "account.json")["files"]:
+        images = [tuple(line.split()) for line in (folder / _IMAGES).read_text().split("\n")]
     return Rows(
-        tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, values, index["groups"]
+        tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, values, index["groups"], images
     ), account
 
 

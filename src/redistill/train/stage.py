@@ -30,6 +30,7 @@ from redistill.io.stage_folder import Account, set_stamp
 from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
+from redistill.model.pictures import why_alone
 from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
@@ -112,8 +113,7 @@ def train_stage(
     the model that the objective compares with, where it needs one: by default that is the start; `teacher` the one whose
     distributions it learns. `drawn`: where rows are drawn as training goes on, and `records` is not read. `critic` loads the
     critic whose scores `token-credit` makes weights of, or the one that learns beside the student (`rollouts.critic`). `probe` samples the student for the guard. `mirror` gets a copy of the
-    metrics. OperatorError when the objective and its modifiers do not
-    fit, when no row fits, or when three steps in a row have no finite gradient (the sentence names the rows).
+    metrics. OperatorError when objective and modifiers do not fit, no row fits, or three steps in a row have no finite gradient.
     """
     job = replace(job, objective=without_reference(job.objective), modifiers=[in_full(one) for one in job.modifiers])
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
@@ -413,8 +413,8 @@ def _set_up(
         settings = settings.model_copy(update={"tokens_per_micro_batch": 0})  # every row is over it and goes alone
         if accelerator.is_main_process:
             say(
-                f"train    {job.stage}: {model.config.model_type} cannot run on packed rows (its layers carry state from row "
-                "to row), so each row runs alone: the same step, slower"
+                f"train    {job.stage}: {model.config.model_type} cannot run on packed rows ({why_alone(model)}), so each row runs alone: "
+                "the same step, slower"
             )
     others, others_pack = _others(accelerator, job, given, model, tokenizer, rows)
     if not others_pack:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redistill.model.logps import Measured, Pack, make_pack
+from redistill.model.logps import Measured, Pack, TokenSequence, make_pack
 from redistill.train.coefficients import (
     all_coefficients,
     gradient_is_row_local,
@@ -121,7 +121,7 @@ def backward_step(
     measures = measures_of([objective, *modifiers])
     batch = dataclasses.replace(batch, measures=dict.fromkeys(measures, torch.zeros(len(batch.ids)).double()))
 
-    def first_pass(wanted: Sequence[tuple[list[int], int]]) -> Tensor:
+    def first_pass(wanted: Sequence[TokenSequence]) -> Tensor:
         return find_token_logps(
             policy, wanted, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
         )

@@ -21,6 +21,7 @@ from torch import nn
 from redistill.errors import OperatorError
 from redistill.io.client import Ask, Kept, Reply, Server, ask
 from redistill.model import loading
+from redistill.model.logps import TokenSequence, images_of
 from redistill.records import Problem
 from redistill.train.ranks import agreed, ranks_of
 from redistill.train.rollouts import Round
@@ -30,7 +31,7 @@ from redistill.train.step import find_token_logps
 if TYPE_CHECKING:
     from redistill.train.trainer import Trainer
 
-Sequences = Sequence[tuple[list[int], int]]  # (ids, tokens of the prompt)
+Sequences = Sequence[tuple[list[int], int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ class _OpenSelf:
     tokenizer: Any
     compared: Compared | None
 
-    def sequences(self, asked: Asked) -> list[tuple[list[int], int] | None]:
+    def sequences(self, asked: Asked) -> list[TokenSequence | None]:
         """Each row's completion after the prompt with its context; None for a row without one, or where it does not fit."""
         contexts = [
             self.spec.contexts(problem, id, asked.drawn)
@@ -209,10 +210,11 @@ class _OpenSelf:
         ]
         prompts = [self.spec.render(p, c) if c else "" for p, c in zip(asked.problems, contexts, strict=True)]
         encoded = loading.encode_prompts(self.tokenizer, prompts)
-        found: list[tuple[list[int], int] | None] = []
-        for (ids, prompt), context, shown in zip(asked.sequences, contexts, encoded, strict=True):
+        found: list[TokenSequence | None] = []
+        for sequence, context, shown in zip(asked.sequences, contexts, encoded, strict=True):
+            ids, prompt = sequence
             fits = context and len(shown) + len(ids) - prompt <= self.spec.limit
-            found.append(([*shown, *ids[prompt:]], len(shown)) if fits else None)
+            found.append(TokenSequence([*shown, *ids[prompt:]], len(shown), images_of(sequence)) if fits else None)
         return found
 
     def token_logps(self, asked: Asked) -> list[np.ndarray]:

@@ -20,10 +20,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from redistill.config.tables import Recipe
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
+from redistill.io.images import image_folders, look_in
 from redistill.io.progress import bar
 from redistill.model import loading
-from redistill.model.logps import PackedPolicy, make_pack, prepare_for_packing
+from redistill.model.logps import PackedPolicy, TokenSequence, make_pack, prepare_for_packing
 from redistill.records import Pair
+from redistill.text.image_marks import images_in
 
 FILE = "token_changes.json"
 MAX_TOKENS = 4096  # of a completion, from its beginning: a token's log-prob looks at nothing behind it
@@ -66,6 +68,7 @@ def _is_of(path: Path, pairs: Sequence[Pair]) -> bool:
 
 
 def _student(folder: Path, recipe: Recipe, name: str) -> Student:
+    look_in(*image_folders(folder))
     if name != "base":
         return loading.load_folder(folder / "train" / name / "model")
     tokenizer = loading.load_tokenizer(recipe.student)
@@ -93,7 +96,9 @@ def _side(policy: PackedPolicy, tokenizer: PreTrainedTokenizerFast, prompt: str,
     places = [*loading.completion_offsets(tokenizer, [completion])[0], (len(completion), len(completion))]
     room = max(1, min(MAX_TOKENS, loading.context_length(policy.model) - len(ids)))
     tokens, places = tokens[:room], places[:room]
-    pack = make_pack([([*ids, *tokens], len(ids))], [0], [0.0]).to(next(policy.parameters()).device)
+    pack = make_pack([TokenSequence([*ids, *tokens], len(ids), images_in(prompt))], [0], [0.0]).to(
+        next(policy.parameters()).device
+    )
     logps = policy(pack)[1].double().tolist()
     places = places[len(places) - len(logps) :]  # without a prompt nothing predicts the very first token
     return [(start, end, logp) for (start, end), logp in zip(places, logps, strict=True)]

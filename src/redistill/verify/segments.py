@@ -17,11 +17,14 @@ from redistill.verify.stage import judged
 UNREAD = "segments_unread"  # the note with the reason of an answer that the grammar refuses
 
 
-def with_segments(pool: Any, groups: Iterable[Group], policy: str, cues: Cues) -> list[Group]:
+def with_segments(pool: Any, groups: Iterable[Group], policy: str, cues: Cues, *, cut_too: bool = False) -> list[Group]:
     """The groups with their attempts judged; pool and policy as those of the answers themselves. Equal attempts of a problem are
-    judged once."""
+    judged once. cut_too: answers that their limit cut may end anywhere; else the grammar refuses most of them."""
     held = list(groups)
-    parsed = [[segments(trace.completion, cues=cues) for trace in group.traces] for group in held]
+    parsed = [
+        [segments(t.completion, cues=cues, cut=cut_too and t.finish_reason == "length") for t in group.traces]
+        for group in held
+    ]
     asked = []
     for group, found in zip(held, parsed, strict=True):
         attempts = dict[str, Trace]()

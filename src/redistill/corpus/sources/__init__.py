@@ -12,6 +12,7 @@ from pathlib import Path
 from redistill.corpus.sources.am import am_deepseek_r1
 from redistill.corpus.sources.chat import messages, preference
 from redistill.corpus.sources.completions import completions
+from redistill.corpus.sources.drawn_shapes import drawn_shapes
 from redistill.corpus.sources.openr1 import openr1_math_raw
 from redistill.corpus.sources.openr1_220k import openr1_math_220k
 from redistill.corpus.sources.openthoughts import openthoughts
@@ -21,6 +22,7 @@ from redistill.corpus.sources.queries import queries
 from redistill.corpus.sources.step_judgements import step_judgements
 from redistill.corpus.sources.toy_catalogue import toy_catalogue
 from redistill.corpus.sources.traces import traces
+from redistill.corpus.sources.visual_questions import visual_questions
 from redistill.corpus.two_habits.judgements import two_habits_judgements
 from redistill.corpus.two_habits.teacher import two_habits
 from redistill.records import Dropped, Group
@@ -43,7 +45,12 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "queries": queries,
     "purchase-history": purchase_history,
     "toy-catalogue": toy_catalogue,
+    "visual-questions": visual_questions,
+    "drawn-shapes": drawn_shapes,
 }
+
+# Sources that ask about images.
+VISUAL = ("visual-questions", "drawn-shapes")
 
 # Sources whose option `folder` names files that belong together, and which these are.
 FOLDERS: dict[Callable[..., Iterator[Group | Dropped]], Callable[[str], list[Path]]] = {

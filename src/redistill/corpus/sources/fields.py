@@ -11,12 +11,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from redistill.corpus.sources import columns
 from redistill.corpus.sources.rows import Row, RowError, shown
-from redistill.io.atomic import sha256_file
+from redistill.io.images import ImageError, image_of
 from redistill.records import Image, Outcome, Span, Verdict
 
 MAX_LITERAL, MAX_NESTING = (
@@ -301,37 +301,24 @@ def images(row: Row) -> tuple[Image, ...]:
 
     A path is relative to the folder of the data file and stays below it: a file of unknown origin must not name any
     other file of this machine. Where no sha256 is given the file is read for it. RowError `wrong_type`, `bad_image_path`
-    for a path that leads out of the folder, and `missing_image` where the file cannot be read.
+    for a path that leads out of the folder, and `missing_image` where the file cannot be read; and where images are kept
+    (io/images.py), the reasons for which one cannot be, and `image_changed` where its SHA-256 is another than the row says.
     """
     value = row.get("images")
     if value is None:
         return ()
     if not isinstance(value, list):
         raise RowError("wrong_type")
-    return tuple(_image(one, row.folder) for one in value)
+    return tuple(image(one, row.folder) for one in value)
 
 
-def _image(value: Any, folder: Path) -> Image:
-    one = {"path": value} if isinstance(value, str) else value
-    if not isinstance(one, dict) or not isinstance(one.get("path"), str):
-        raise RowError("wrong_type")
-    path, sha256 = text(one["path"]), text(one.get("sha256"))
-    pure = PurePosixPath(path)
-    if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts:
-        raise RowError("bad_image_path")
-    if sha256:
-        if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-            raise RowError("wrong_type")
-        return Image(path, sha256)
-    file = folder / path
+def image(value: Any, folder: Path) -> Image:
+    """One picture, as of io/images.py: a path below the folder, {"path": ..., "sha256": ...}, the bytes of a file, or
+    {"bytes": ..., "path": ...} as datasets writes them. RowError of its reasons."""
     try:
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise RowError("bad_image_path")
-        if not file.is_file():
-            raise RowError("missing_image")
-        return Image(path, sha256_file(file))
-    except (OSError, RuntimeError) as error:  # unreadable, a name too long, a ring of links
-        raise RowError("missing_image") from error
+        return image_of(value, folder)
+    except ImageError as error:
+        raise RowError(str(error), error.detail) from error
 
 
 def _table(value: Any) -> dict[str, Any]:

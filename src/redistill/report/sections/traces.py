@@ -10,7 +10,9 @@ from redistill.report.remarks import remarks
 from redistill.report.sections.results import main_model, not_scored
 from redistill.report.shapes import PairTokens
 from redistill.report.text import cut, first_difference, percent, prompt_words, ranges_from, said_end, short, spans_of
+from redistill.report.thumbnails import thumbnails
 from redistill.report.tokens import WORDS, coloured, named
+from redistill.text.image_marks import with_names
 
 WEIGHTS = "weight in the loss"  # the name under which a pair's own spans are shown
 NUM_PAIRS = 12  # where the recipe's report.example_traces says nothing
@@ -43,7 +45,9 @@ def pairs(run: RunFiles) -> list[Block]:
         blocks.append(Text("`redistill report RUN --tokens` colours every token by what training did to it.", "quiet"))
     longest = max(len(text) for pair in picked for text in (pair.chosen, pair.rejected))
     leaves = [
-        _pair(n, pair, groups.get(pair.problem_id), tokens.get((pair.chosen_id, pair.rejected_id)), max(1, longest))
+        _pair(
+            run, n, pair, groups.get(pair.problem_id), tokens.get((pair.chosen_id, pair.rejected_id)), max(1, longest)
+        )
         for n, pair in enumerate(picked, 1)
     ]
     return [*blocks, Browser("Pairs", leaves)]
@@ -105,7 +109,7 @@ def _groups_of(run: RunFiles, problem_ids: set[str]) -> dict[str, Group]:
     return found
 
 
-def _pair(index: int, pair: Pair, group: Group | None, tokens: PairTokens | None, longest: int) -> Leaf:
+def _pair(run: RunFiles, index: int, pair: Pair, group: Group | None, tokens: PairTokens | None, longest: int) -> Leaf:
     traces = {t.id: t for t in group.traces} if group else {}
     shared = first_difference(pair.chosen, pair.rejected)
     sides, below = [], list[Block]()
@@ -125,11 +129,12 @@ def _pair(index: int, pair: Pair, group: Group | None, tokens: PairTokens | None
         )
         own = {WEIGHTS: weights} if weights else {}
         below += remarks(title, text, {**own, **(trace.spans if trace else {})}, trace.notes if trace else {})
-    statement = group.problem.statement if group else pair.prompt
+    statement = group.problem.statement if group else with_names(pair.prompt)
+    shown = thumbnails(run.folder, group.problem) if group else ()
     facts = [f"gold answer: {short(group.problem.answer or '–')}", f"source: {_source(group)}"] if group else []
     facts += _pictures(group.problem) if group else []
     facts.append(f"the two share their first {shared:,} characters")
-    problem = Passage("problem", "", facts, cut(statement, 700, 300))
+    problem = Passage("problem", "", facts, cut(statement, 700, 300), shown)
     bars = [("right", 100 * len(pair.chosen) / longest), ("wrong", 100 * len(pair.rejected) / longest)]
     return Leaf(
         f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides), *below], bars=bars
@@ -162,7 +167,7 @@ def answers(run: RunFiles) -> list[Block]:
                 picked[tone].append((group, trace))
                 break  # one answer a problem: twelve answers show twelve problems
     leaves = [
-        _answer(f"{_SIGNS[tone]}\u2009{n}", group, trace)
+        _answer(run, f"{_SIGNS[tone]}\u2009{n}", group, trace)
         for tone in wanted
         for n, (group, trace) in enumerate(picked[tone], 1)
     ]
@@ -177,9 +182,10 @@ MAX_ANSWERS = max(_ANSWERS.values())
 _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 
-def _answer(face: str, group: Group, trace: Trace) -> Leaf:
+def _answer(run: RunFiles, face: str, group: Group, trace: Trace) -> Leaf:
     facts = [f"gold answer: {short(group.problem.answer or '–')}", *verdict_lines(trace)]
-    problem = Passage("problem", "", _pictures(group.problem), cut(group.problem.statement, 600, 200))
+    shown = thumbnails(run.folder, group.problem)
+    problem = Passage("problem", "", _pictures(group.problem), cut(group.problem.statement, 600, 200), shown)
     answer = Passage("answer", tone_of(trace), facts, cut(trace.completion, 1000, 500))
     outcome = trace.verdicts[FINAL].outcome if FINAL in trace.verdicts else "not verified"
     below = remarks("answer", trace.completion, trace.spans, trace.notes)

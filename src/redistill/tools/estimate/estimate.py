@@ -8,6 +8,7 @@ flops.py; no weight is loaded, the model is built on torch's meta device. Which 
 what is assumed, stands in the answer. (pipeline/plan.py is another thing: a recipe bound and checked, ready to be run.)
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
 
 from redistill.config.tables import Recipe, StageSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model import flops, loading, memory
 from redistill.model.flops import GPUS, Gpu, Work
+from redistill.model.pictures import freeze, model_class
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
@@ -106,7 +107,7 @@ def _skeleton(plan: Plan) -> Any:
     """The student without weights: its shapes only."""
     config = loading.load_config(plan.recipe.student, len(plan.tokenizer))
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return model_class(config).from_config(config, dtype=torch.float32)
 
 
 def _shape(model: Any, settings: StageSettings) -> memory.Shape | None:
@@ -118,6 +119,10 @@ def _shape(model: Any, settings: StageSettings) -> memory.Shape | None:
         parameters = sum(p.numel() for p in adapted.parameters())
         trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
         adapted.unload()
+    if settings.freeze:
+        frozen = copy.deepcopy(model)
+        freeze(frozen, settings.freeze)
+        trainable = sum(p.numel() for p in frozen.parameters() if p.requires_grad)
     try:
         return memory.shape_of(model.config.to_dict(), parameters=parameters, trainable=trainable)
     except KeyError:

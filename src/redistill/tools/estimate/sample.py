@@ -33,6 +33,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import graph, rollouts
 from redistill.pipeline.extra_stages import apply_to_shard
+from redistill.pipeline.images import keeping_images, look_for_images
 from redistill.pipeline.plan import Plan, reads_labelled
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Problem, content_id
@@ -104,7 +105,11 @@ def look(plan: Plan, folder: Path) -> Look:
     """
     states = graph.resolve(graph.ordered(stages_of(plan)), folder)
     room = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
-    return _finished(plan, folder, room) if _is_made(room) else _sampled(plan)
+    if _is_made(room):
+        look_for_images(folder)
+        return _finished(plan, folder, room)
+    with tempfile.TemporaryDirectory(prefix="redistill-images-") as scratch, keeping_images(plan, Path(scratch)):
+        return _sampled(plan)
 
 
 def _is_made(room: StageFolder) -> bool:

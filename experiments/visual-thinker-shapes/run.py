@@ -1,0 +1,95 @@
+"""The arms of the experiment for some seeds: a run each, and the same students on blank images. What is finished is not done again.
+
+python experiments/visual-thinker-shapes/run.py --folder runs/visual-thinker-shapes --seeds 0
+"""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from redistill.config.parsing import parse_evaluation, parse_recipe
+from redistill.config.yaml_text import SHIPPED
+from redistill.io.images import image_folders, look_in
+from redistill.io.stage_folder import StageFolder
+from redistill.pipeline.run import run
+from redistill.tools.evaluate import evaluate
+
+RECIPE = SHIPPED / "visual-thinker-shapes.yaml"
+ARMS = ("sft", "control", "grpo", "length")
+
+
+def tree_of(seed: int, steps: int | None) -> dict:
+    """The recipe of a seed; steps: a short run, to try the machinery."""
+    tree = yaml.safe_load(RECIPE.read_text())
+    train = tree["train"]
+    train["control"] |= {"batch_size": 64, "steps": 40}
+    train["length"] = json.loads(json.dumps(train["grpo"]))
+    train["length"]["rollouts"]["reward"].append({"name": "length", "each": 0.001, "most": 0.05})
+    if steps is not None:
+        train["sft"]["steps"] = steps
+        train["control"]["steps"] = max(1, steps // 8)
+        for arm in ("grpo", "length"):
+            train[arm]["rollouts"]["rounds"] = max(1, steps // 8)
+    tree["corpus"]["sources"][0]["seed"] = seed
+    return tree | {"seed": seed, "name": f"seed-{seed}"}
+
+
+def blank_benchmark(folder: Path) -> Path:
+    """The held-out questions over white images of the same size, as a benchmark's file.
+
+    All are one image; a comment with a number makes each a file of its own, or all questions of a kind would be one problem."""
+    path = folder / "blank.parquet"
+    if not path.exists():
+        problems = sorted(StageFolder(folder / "select", "").read("dev"), key=lambda problem: problem.id)
+        rows = [
+            {
+                "problem": problem.statement,
+                "answer": problem.answer,
+                "image": {"bytes": white(number), "path": "blank.png"},
+            }
+            for number, problem in enumerate(problems)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def white(number: int) -> bytes:
+    """A white image whose file says a number."""
+    data, comment = io.BytesIO(), PngInfo()
+    comment.add_text("number", str(number))
+    Image.new("RGB", (32, 32), "white").save(data, "PNG", pnginfo=comment)
+    return data.getvalue()
+
+
+def main() -> None:
+    """The arms of each seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/visual-thinker-shapes"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="SFT steps of a short run; an eighth of them after it")
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        tree = tree_of(seed, arguments.steps)
+        folder = run(parse_recipe(tree, "the experiment"), runs_dir=arguments.folder)
+        look_in(*image_folders(folder))
+        blank = blank_benchmark(folder)
+        for arm in ARMS:
+            settings = {
+                "name": f"blank-{seed}-{arm}",
+                "seed": seed,
+                "student": {"model": str(folder / "train" / arm / "model")},
+                "prompt": tree["prompt"],
+                "evaluate": {**tree["evaluate"], "benchmarks": [{"name": "blank", "file": str(blank)}]},
+            }
+            evaluate(parse_evaluation(settings, "the experiment"), runs_dir=arguments.folder, who=arm)
+
+
+if __name__ == "__main__":
+    main()
