@@ -43,7 +43,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "train/advantages.py": ("train/test_advantages.py",),
     "train/step.py": ("train/test_step.py",),
     "select/pairing.py": ("select/test_pairing.py",),
-    "evaluate/scores.py": ("evaluate/test_scores.py",),
+    "evaluate/scores.py": ("evaluate/test_scores.py", "evaluate/test_refused_answers.py", "evaluate/test_choose.py"),
     "verify/policy.py": ("verify/test_policy.py",),
     "verify/exact.py": ("verify/test_exact.py", "verify/test_types.py"),
     "verify/cascade.py": ("verify/test_cascade.py", "verify/test_notations.py", "verify/test_quantities.py"),

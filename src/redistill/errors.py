@@ -12,6 +12,10 @@ class OperatorError(Exception):
     """One clear sentence for the person at the keyboard: what, where, what to do."""
 
 
+class OnlyCounted(OperatorError):
+    """What was asked for was to count, and it was counted: the sentence says how many, and the command ends with exit code 0."""
+
+
 class ErrorCollector:
     """Mistakes gathered as they are found, so that a person hears of all of them at once.
 

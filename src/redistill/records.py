@@ -271,6 +271,7 @@ class RunRecord:
     name: str
     recipe: Mapping[str, Any]
     seed: int
+    command: str  # the command line that made it; "" from Python
     git_commit: str | None
     git_dirty: bool | None
     packages: Mapping[str, str]

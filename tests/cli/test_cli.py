@@ -28,7 +28,7 @@ def test_help_lists_every_verb_with_its_sentence(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     for verb in VERBS:
-        line = next(line for line in text.splitlines() if line.split()[:1] == [verb])
+        line = next(line for line in text.splitlines() if line.startswith(f"    {verb} "))
         assert len(line.split()) > 4
 
 

@@ -432,6 +432,20 @@ def test_problems_without_traces_are_kept_merged_and_counted(tmp_path: Path) -> 
         room.clear()
 
 
+def test_a_source_all_of_whose_rows_are_dropped_is_named_with_the_column_that_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"problem": "2+2?", "generations": [{"text": "4"}]}
+    (tmp_path / "good.jsonl").write_text(json.dumps(good) + "\n" + json.dumps({"question": "1"}))
+    (tmp_path / "bad.jsonl").write_text("\n".join(json.dumps({"question": f"{n}+1?", "out": "4"}) for n in range(3)))
+    room = StageFolder(tmp_path / "corpus", "fingerprint")
+    room.open()
+    sources = [functools.partial(SOURCES["traces"], path=str(tmp_path / name)) for name in ("good.jsonl", "bad.jsonl")]
+    collect(room, sources, seed=0, num_shards=4, max_problems=None)
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "were dropped" in line]
+    assert "all 3 rows of" in said and "bad.jsonl were dropped, most as missing_column" in said and "`problem`" in said
+
+
 def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,7 +96,7 @@ SLIPS = {
     "no dev problem": (
         ["--set", "corpus.dev_fraction=0.0001"],
         {},
-        "no problem was held out for dev; raise corpus.dev_fraction",
+        "no problem was held out for dev; bring more problems with gold answers",
     ),
     "an unknown policy": (["--set", "verify.policy=casade"], {}, "did you mean 'cascade'?"),
     "a stage that starts from nowhere": (["--set", "train.redi.start=sfd"], {}, "no earlier stage is called 'sfd'"),

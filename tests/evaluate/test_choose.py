@@ -300,7 +300,7 @@ def test_a_benchmark_has_a_curve_an_interval_and_a_paired_difference_for_each_ch
         oracle["against_pass_at_1"]["difference"] == pytest.approx(7 / 12) and oracle["against_pass_at_1"]["is_claimed"]
     )
     assert oracle["against_majority"]["difference"] == pytest.approx(1 / 2)
-    assert oracle["against_majority"]["sentence"].startswith("best-of-n (by s) is above majority by 0.500")
+    assert oracle["against_majority"]["sentence"].startswith("best-of-n (by s) is above majority by 50.0 points")
     assert "against_majority" not in found["choose"]["majority"]
     assert found["per_problem_choose"]["majority"] == pytest.approx(
         {f"p{i}": 1 / 3 if i < 6 else 1.0 for i in range(8)}

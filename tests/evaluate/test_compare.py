@@ -38,8 +38,10 @@ def test_a_clear_difference_is_said_plainly_from_either_side():
         for x, y, names in ((a, b, ("redi", "control")), (b, a, ("control", "redi")))
     )
     low, high = up["interval95"]
-    assert up["sentence"] == f"redi is above control by 0.750 (95% interval {low:.3f} to {high:.3f}, 40 problems)."
-    assert down["sentence"].startswith("control is below redi by 0.750 (95% interval 0.")
+    assert up["sentence"] == (
+        f"redi is above control by 75.0 points (95% interval {100 * low:.1f} to {100 * high:.1f}, 40 problems)."
+    )
+    assert down["sentence"].startswith("control is below redi by 75.0 points (95% interval ")
     assert up["is_claimed"] and down["difference"] == -0.75
 
 
@@ -49,7 +51,7 @@ def test_the_same_student_twice_claims_nothing():
     # 60 problems of which none differs: 0 plus or minus z^2 / (60 + z^2) = 3.8415 / 63.8415
     assert found["interval95"] == pytest.approx([-0.0602, 0.0602], abs=1e-4) and not found["is_claimed"]
     assert found["sentence"].startswith(
-        "No difference between redi and control can be claimed, for none differs: +0.000"
+        "No difference between redi and control can be claimed, for none differs: +0.0 points"
     )
 
 
@@ -105,5 +107,5 @@ def test_scores_of_a_graded_verifier_are_compared_beside_what_is_right():
     found = paired_difference(a, b, names=("grpo", "sft"))
     assert found["difference"] == 0.0 and not found["is_claimed"]  # none is right
     assert found["mean_score"]["difference"] == pytest.approx((0.3 + 0.2 + 0) / 3) and found["mean_score"]["is_claimed"]
-    assert found["mean_score"]["sentence"].startswith("mean score: grpo is above sft by 0.167 (95% interval 0.")
+    assert found["mean_score"]["sentence"].startswith("mean score: grpo is above sft by 16.7 points (95% interval ")
     assert "mean_score" not in paired_difference(a, scores([[1]] * 60))

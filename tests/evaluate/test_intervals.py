@@ -133,20 +133,28 @@ def test_laws_of_a_difference(a, b):
 
 
 def test_the_t_interval_by_hand():
-    # .80, .90: mean .85, deviation .0707, over sqrt(2) .05; t of one degree of freedom 12.7062
-    mean, interval = t_interval([0.8, 0.9], step=0.001, lowest=-1.0)
-    assert mean == pytest.approx(0.85) and interval == pytest.approx([0.85 - 0.63531, 1], abs=1e-5)
+    # .80, .90, .85: mean .85, deviation .05, over sqrt(3) .028868; t of two degrees of freedom 4.30265
+    mean, interval = t_interval([0.8, 0.9, 0.85], step=0.001, lowest=-1.0)
+    assert mean == pytest.approx(0.85) and interval == pytest.approx([0.85 - 0.12421, 0.85 + 0.12421], abs=1e-5)
     # -.2, 0, .1: mean -.0333, deviation sqrt(.0233) = .15275, over sqrt(3) .08819; t of two 4.3027
     _, interval = t_interval([-0.2, 0, 0.1], step=0.001, lowest=-1.0)
     assert interval == pytest.approx([-0.41280, 0.34613], abs=1e-4)
     assert t_interval([0.3], step=0.01) == (0.3, None)
 
 
+def test_two_seeds_have_no_interval_over_seeds():
+    """Student's factor is 12.7 there: 48% and 67% would become -63% to 178%."""
+    mean, interval = t_interval([0.48, 0.67], step=0.001)
+    assert mean == pytest.approx(0.575) and interval is None
+
+
 def test_equal_seeds_are_known_to_half_a_step_and_scores_stay_between_0_and_1():
     # three seeds without a hit on 300 problems: deviation 1/600, over sqrt(3), times 4.3027
     mean, interval = t_interval([0.0, 0.0, 0.0], step=1 / 300)
     assert mean == 0 and interval == pytest.approx([0, 4.30265 / 600 / math.sqrt(3)])
-    assert t_interval([0.1, 0.1], step=0.01, lowest=-1.0)[1] == pytest.approx([0.1 - 0.04492, 0.1 + 0.04492], abs=1e-5)
+    # half a step of .01 over sqrt(3), times 4.30265
+    equal = t_interval([0.1, 0.1, 0.1], step=0.01, lowest=-1.0)[1]
+    assert equal == pytest.approx([0.1 - 0.012421, 0.1 + 0.012421], abs=1e-5)
     with pytest.raises(OperatorError, match="step"):
         t_interval([0.1, 0.2], step=0.0)
 

@@ -75,8 +75,9 @@ def test_the_rates_share_out_every_sample_and_no_undecided_one_scores():
 
 
 def test_truncation_is_counted_by_how_the_sample_ended_and_tokens_only_where_known():
-    found = score([group(1, C, finish_reason="length", num_tokens=30), group(2, W, num_tokens=None)], n=1)
-    assert found["truncation_rate"] == 0.5 and found["mean_tokens"] == 30
+    ended = [group(2, W, num_tokens=None), group(3, W, num_tokens=None)]
+    found = score([group(1, C, finish_reason="length", num_tokens=30), *ended], n=1)
+    assert found["truncation_rate"] == pytest.approx(1 / 3) and found["mean_tokens"] == 30
     assert score([group(1, C, num_tokens=None)], n=1)["mean_tokens"] is None
 
 
@@ -107,12 +108,12 @@ def test_the_strict_parse_stands_beside_the_lenient_one():
     samples = [
         spoken(1, 0, "\\boxed{4}", C, strict=C, read="4"),
         spoken(1, 1, "The answer is 4", C, strict="no_answer", read="4"),
-        spoken(2, 0, "\\boxed{5}", W, strict=W, read="5"),
+        spoken(2, 0, "The answer is 5", W, strict="no_answer", read="5"),
         spoken(2, 1, "I give up", "no_answer", strict="no_answer"),
     ]
     found = score(of(*samples), n=2)
     assert found["pass_at_1"]["value"] == 0.5 and found["strict"]["pass_at_1"]["value"] == 0.25
-    assert found["strict"]["only_lenient_finds_an_answer"] == 0.25
+    assert found["strict"]["only_lenient_finds_an_answer"] == 0.5  # "The answer is", twice; nobody reads "I give up"
     assert score([group(1, C)], n=1)["strict"] is None
 
 
@@ -161,8 +162,16 @@ def test_a_missing_sample_is_an_error_that_names_it_and_never_a_failure_of_the_s
 
 
 def test_many_faults_are_named_by_the_first_few():
-    with pytest.raises(OperatorError, match="and 15 more problems"):
+    with pytest.raises(OperatorError, match="and 15 more problems") as error:
         score([group(i, C) for i in range(20)], n=2)
+    assert str(error.value).count("lacks sample_index 1") == 5
+    with pytest.raises(OperatorError, match="and 1 more problems"):
+        score([group(i, C) for i in range(6)], n=2)
+
+
+def test_no_samples_are_no_score():
+    with pytest.raises(OperatorError, match=r"^evaluate needs n of 1 or more \(here: n=0\)\.$"):
+        score([group(1)], n=0)
 
 
 def test_a_vote_is_none_where_the_verifier_keeps_the_answer_to_itself():

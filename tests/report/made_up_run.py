@@ -293,7 +293,7 @@ def write_beside(run: Path) -> None:
     flip["b"] = {**side, "correct": 0, "outcome": "incorrect", "read": "3", "completion_end": "####3"}
     bin_ = {"label": "hard (below a third solved)", "num_problems": 90, "a": 0.2, "b": 0.1, "difference": 0.1}
     found = {"a": "redi@one", "b": "redi@two", "benchmark": "dev", "difference": 0.02, "interval95": [-0.01, 0.05]}
-    found |= {"sentence": "No difference between redi@one and redi@two can be claimed: +0.020.", "mcnemar_p": 0.21}
+    found |= {"sentence": "No difference between redi@one and redi@two can be claimed: +2.0 points.", "mcnemar_p": 0.21}
     found |= {"flips": {"both": 300, "only_a": 12, "only_b": 4, "neither": 84}, "left_out": [0, 0]}
     found |= {"settings_differ": {"temperature": [0.6, 1.0]}, "flipped": [flip]}
     found |= {"by_difficulty": {"bins": [{**bin_, "interval95": [0.0, 0.2]}], "note": "Sorted by even samples."}}
@@ -312,9 +312,10 @@ def write_run(run: Path, *, problems: int = 120) -> Path:
     found = []
     for other, difference in (("control", 0.38), ("sft", 0.37), ("base", 0.809)):
         low, high = difference - 0.04, difference + 0.04
-        sentence = f"redi is above {other} by {difference:.3f} (95% interval {low:.3f} to {high:.3f}, 400 problems)."
+        sentence = f"redi is above {other} by {100 * difference:.1f} points (95% interval {100 * low:.1f} to {100 * high:.1f}, 400 problems)."
         counts = {"num_above": 260, "num_below": 21, "num_equal": 119}
         comparison = {"a": "redi", "b": other, "benchmark": "dev", "difference": difference, "interval95": [low, high]}
+        comparison |= {"is_claimed": True, "smallest_difference": 0.0572}
         found.append({**comparison, **counts, "sentence": sentence})
     write_json(run / "evaluate" / "comparisons.json", found)
     write_beside(run)

@@ -128,6 +128,7 @@ def test_several_hostile_runs_and_a_hostile_sweep_fit_and_run_nothing(
 
 def test_the_keyboard_reaches_everything_and_focus_is_seen(browser: Browser, ordinary: Path) -> None:
     page = browser.open(ordinary)
+    page.value("document.querySelectorAll('details.folded').forEach(d => d.open = true)")
     reachable = page.value("""[...document.querySelectorAll('a[href], summary, [tabindex="0"], input:checked')]
         .filter(e => e.checkVisibility()).length""")
     reached = 0
@@ -142,8 +143,28 @@ def test_the_keyboard_reaches_everything_and_focus_is_seen(browser: Browser, ord
     assert reached == reachable > 30
 
 
+def test_a_link_to_a_folded_section_opens_it(browser: Browser, ordinary: Path) -> None:
+    page = browser.open(ordinary)
+    shown = "document.querySelector('#training').checkVisibility()"
+    assert page.value(shown) is False
+    page.value("document.querySelector('nav a[href=\"#training\"]').click()")
+    for _ in range(50):
+        if page.value(shown):
+            break
+    assert page.value(shown) is True
+
+
+def test_a_table_wider_than_a_phone_shows_that_it_goes_on(browser: Browser, ordinary: Path) -> None:
+    page = browser.open(ordinary, width=390)
+    wide = "[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth)"
+    assert page.value(f"{wide}.length") > 0
+    assert page.value(f"{wide}.every(e => getComputedStyle(e).backgroundImage.includes('gradient'))")
+    assert page.value(f"{wide}.every(e => getComputedStyle(e).scrollbarWidth === 'thin')")
+
+
 def test_arrow_keys_leaf_through_the_pairs(browser: Browser, ordinary: Path) -> None:
     page = browser.open(ordinary)
+    page.value("document.querySelectorAll('details.folded').forEach(d => d.open = true)")
     page.value("document.querySelector('#pairs-1').focus()")
     shown = "[...document.querySelectorAll('.browser')][0].querySelectorAll('article')"
     visible = f"[...{shown}].map(a => a.offsetParent !== null)"

@@ -50,13 +50,13 @@ def test_a_student_stands_beside_the_raw_query_with_its_gain(folder: Path) -> No
     (table,) = [block for block in retrieval(RunFiles(folder)) if isinstance(block, Table)]
     rows = [[getattr(cell, "text", cell) for cell in row] for row in table.rows]
     assert rows == [
-        ["raw query", "0.500", "0.250 to 0.750", None, None, None, None],
-        ["redi", "0.625", "0.500 to 0.750", "+0.125", "-0.500 to 0.750", "1", "1"],
+        ["raw query", "50.0", "25.0 to 75.0", None, None, None, None],
+        ["redi", "62.5", "50.0 to 75.0", "+12.5", "-50.0 to +75.0", "1", "1"],
     ]
 
 
 def test_queries_are_shown_by_their_gain_and_cannot_write_the_page(folder: Path) -> None:
     (browser,) = [block for block in retrieval(RunFiles(folder)) if isinstance(block, Browser)]
-    assert [leaf.label for leaf in browser.leaves] == ["+0.75 warm coat", "-0.25 red <b>shoe</b>"]
+    assert [leaf.label for leaf in browser.leaves] == ["+75.0 warm coat", "-25.0 red <b>shoe</b>"]
     page = render(RunFiles(folder))
-    assert "raw query 0.250, rewrite 1.000 (+0.750)" in page and "red <b>shoe</b>" not in page
+    assert "raw query 25.0%, rewrite 100.0% (+75.0 points)" in page and "red <b>shoe</b>" not in page

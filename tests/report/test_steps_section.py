@@ -56,4 +56,4 @@ def test_both_accuracies_stand_beside_f1_and_the_coin(folder: Path) -> None:
 def test_the_verb_scores_says_it_in_a_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
     print_scores(folder)
     line = next(line for line in capsys.readouterr().out.splitlines() if "2 of 40" in line)
-    assert line.split()[2:] == ["0.250", "0.750", "0.375", "0.310", "to", "0.440", "0.167", "2", "of", "40"]
+    assert line.split()[2:] == ["25.0", "75.0", "37.5", "31.0", "to", "44.0", "16.7", "2", "of", "40"]

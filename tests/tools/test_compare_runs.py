@@ -60,7 +60,7 @@ def test_two_runs_are_compared_by_problem_with_flips_and_what_differs(runs):
     assert found["flips"] == {"both": 0, "only_a": 7, "only_b": 1, "neither": 0}
     assert found["mcnemar_p"] == pytest.approx(2 * (1 + 8) / 2**8)
     assert found["settings_differ"] == {"temperature": [0.6, 1.0]}
-    assert found["is_claimed"] and found["sentence"].startswith("redi@good is above redi@poor by 0.750")
+    assert found["is_claimed"] and found["sentence"].startswith("redi@good is above redi@poor by 75.0 points")
     flip = next(f for f in found["flipped"] if f["solved_by"] == "redi@poor")
     assert flip["problem_id"] == PROBLEMS[0].id and (flip["a"]["read"], flip["b"]["read"]) == ("2", "1")
     assert flip["a"]["completion_end"] == "\\boxed{2}" and flip["b"]["correct"] == 2
@@ -158,7 +158,7 @@ def test_the_verbs_print_and_keep_what_they_found(runs, capsys):
     good, poor = runs
     main(["compare", str(good), str(poor)])
     said = capsys.readouterr().out
-    assert "redi@good is above redi@poor by 0.750" in said and "McNemar p = 0.070" in said
+    assert "redi@good is above redi@poor by 75.0 points" in said and "McNemar p = 0.070" in said
     assert "not the same: temperature 0.6 against 1.0" in said and "“2” (incorrect; 0 of 2 right)" in said
     assert read_json(good / "compare/redi@good--redi@poor.json") == compare_runs(good, poor)
     main(["compare", str(good), str(poor), "--json"])

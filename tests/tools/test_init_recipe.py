@@ -33,6 +33,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / name) for name in ("plain", "opens")}
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder a person stands in: the recipe's path is read from here, to count the file."""
+    monkeypatch.chdir(tmp_path)
+
+
 def look(tmp_path: Path, rows: list[dict[str, Any]]) -> Survey:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return survey(str(tmp_path / "rows.jsonl"), SOURCES)
@@ -56,7 +62,8 @@ def test_the_table_shows_every_source_and_two_examples_and_what_is_left_out(tmp_
     rows += [{"problem": "?", "answer": "1", "response": 5}]
     found = look(tmp_path, rows)
     best = judge(found.best)
-    assert best == Judged(right=6, wrong=6, undecided=0, pairs=6, by="gold answers")
+    per_problem = {"right_per_problem": 1.0, "pairs_per_problem": 1.0}
+    assert best == Judged(right=6, wrong=6, undecided=0, pairs=6, by="gold answers", **per_problem)
     lines = table(found, best).splitlines()
     assert lines[0].split() == ["source", "rows", "traces", "right", "wrong", "dropped"]
     assert lines[1].split()[:7] == ["completions", "12", "of", "13", "12", "6", "6"]

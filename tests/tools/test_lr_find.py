@@ -36,9 +36,12 @@ def test_the_largest_rate_without_an_alarm_is_found_and_finished_trials_are_kept
     assert find(tmp_path) == found
 
 
-def test_rates_above_an_alarmed_one_are_not_tried(tmp_path):
+def test_rates_above_an_alarmed_one_are_not_tried_and_are_named(tmp_path, capsys):
     found = find(tmp_path, rates=[1e30, 1e31], weights=[])
     assert [trial["learning_rate"] for trial in found["trials"]] == [1e30]
+    assert found["skipped"] == [{"rejected_weight": None, "learning_rate": 1e31, "after": 1e30}]
+    said = "not tried: 1e+31, for a lower rate (1e+30) already raised an alarm"
+    assert said in capsys.readouterr().err and said in table_text(found)
     assert found["largest"] == [{"rejected_weight": None, "learning_rate": None}]
 
 

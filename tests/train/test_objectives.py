@@ -120,6 +120,7 @@ def test_redi_bounded_weighs_the_push_by_the_traces_own_mean_probability():
     by_hand = (2 - 1.6 * math.exp(-1) + 1 - 2.4 * math.exp(-1.5)) / 2
     assert mean(redi_bounded(*PAIRS, rejected_weight=0.8, gamma=0.5)) == pytest.approx(by_hand, abs=1e-12)
     assert mean(redi_bounded(*PAIRS, gamma=0.0)) == mean(redi(*PAIRS))
+    assert mean(redi_bounded(*PAIRS)) == mean(redi_bounded(*PAIRS, rejected_weight=0.8, gamma=1.0, detached=True))
 
 
 @pytest.mark.parametrize(

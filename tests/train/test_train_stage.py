@@ -10,6 +10,7 @@ import torch
 from redistill.config.tables import StageSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
+from redistill.model.precision import precision_of
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.objectives import Losses, redi
 from redistill.train.rollout_supply import TIMES
@@ -151,6 +152,34 @@ def test_the_rate_warms_up_and_decays_to_almost_nothing():
     # 10 steps: 2 of warm-up at 1/3 and 2/3, then 8 of decay: 8/8, 7/8, ... 1/8
     rates = [learning_rate(settings, step, 10) for step in range(10)]
     assert rates == pytest.approx([1 / 3, 2 / 3, *(n / 8 for n in range(8, 0, -1))])
+
+
+def test_a_cosine_falls_slowly_at_first_and_at_the_end():
+    settings = StageSettings(objective="sft", learning_rate=1.0, warmup=0.2, decay="cosine")
+    rates = [learning_rate(settings, step, 10) for step in range(10)]
+    # after 2 of warm-up the share s = 8/8, 7/8, ..., 1/8 of the steps is left: (1 - cos(pi s)) / 2
+    by_hand = [1.0, 0.96194, 0.85355, 0.69134, 0.5, 0.30866, 0.14645, 0.03806]
+    assert rates == pytest.approx([1 / 3, 2 / 3, *by_hand], abs=1e-5)
+
+
+def test_auto_precision_is_what_the_device_has(monkeypatch):
+    assert precision_of("no") == "no" and precision_of("bf16") == "bf16"
+    for there, has, found in ((False, False, "no"), (True, False, "no"), (True, True, "bf16")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+        assert precision_of("auto") == found
+
+
+def test_an_adapter_is_kept_on_request_and_merged_it_is_the_student(tmp_path):
+    peft = pytest.importorskip("peft")
+    lora = {"lora": {"r": 2, "target_modules": ["q_proj", "v_proj"]}}
+    stage(tmp_path / "plain", settings=SETTINGS.model_copy(update=lora))
+    stage(tmp_path / "kept", settings=SETTINGS.model_copy(update={**lora, "keep_adapter": True}))
+    assert not (tmp_path / "plain/adapter").exists()
+    merged = peft.PeftModel.from_pretrained(tiny_student()[0], tmp_path / "kept/adapter").merge_and_unload()
+    student = loading.load_folder(tmp_path / "kept/model")[0].state_dict()
+    for name, tensor in merged.state_dict().items():
+        assert torch.allclose(tensor, student[name], atol=1e-6), name
 
 
 def test_lora_trains_on_the_same_path_and_leaves_a_whole_model(tmp_path):

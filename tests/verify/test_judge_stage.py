@@ -6,7 +6,7 @@ import pytest
 
 from local_servers import scripted_server
 from redistill.config.parsing import load_recipe
-from redistill.errors import OperatorError
+from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.run import run
 from tiny_recipe import fresh_fingerprints
@@ -24,6 +24,8 @@ def test_a_judge_is_counted_then_heard_then_remembered(tmp_path, capsys):
     with scripted_server(tmp_path, answers=json.dumps({"": "Equal.\nVERDICT: same"})) as server:
         with pytest.raises(OperatorError, match=r"(\d+) calls are needed and max_calls is 0; nothing was asked"):
             run(recipe(server.base_url, "verify.judge.max_calls=0"), runs_dir=tmp_path, until="verify")
+        with pytest.raises(OnlyCounted):  # counting is what was asked for: the command line ends with exit code 0
+            run(recipe(server.base_url, "verify.judge.max_calls=0"), runs_dir=tmp_path, until="verify")
         assert server.asked() == [] and "calls to ask (0 answered before), about " in capsys.readouterr().err
         folder = run(recipe(server.base_url), runs_dir=tmp_path, until="verify")
         rules, room = StageFolder(folder / "verify" / "rules", ""), StageFolder(folder / "verify", "")
@@ -35,7 +37,9 @@ def test_a_judge_is_counted_then_heard_then_remembered(tmp_path, capsys):
         assert facts["dollars"] == pytest.approx((facts["tokens_in"] + facts["tokens_out"]) / 1e6)
         assert room.ledger()["tallies"]["outcomes:judge"] == {"correct": len(doubtful)}
         asked = f"{len(doubtful)} calls asked (0 answered before), {facts['tokens_in']:,} tokens in"
-        assert asked in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert asked in said and f"it changed {len(doubtful):,} verdicts" in said and "incorrect -> correct" in said
+        assert sum(facts["changed"].values()) == len(doubtful)
     # the server is gone: another policy hears the same opinions, for nothing
     folder = run(recipe("http://127.0.0.1:9/v1", "verify.judge.policy=veto"), runs_dir=tmp_path, until="verify")
     assert StageFolder(folder / "verify", "").ledger()["judge"]["answered_before"] == len(doubtful)

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 from redistill import __version__
 from redistill.cli import (
@@ -38,7 +38,8 @@ from redistill.cli import (
     verify,
     why,
 )
-from redistill.errors import OperatorError
+from redistill.cli.help_text import Formatter, first_sentence, slip
+from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.atomic import sentence
 from redistill.safety.terminal import guard, plain
 
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for file in files:
                 load_code(file)
         VERBS[options.verb].do(options)
+    except OnlyCounted as counted:
+        print(f"redistill: {plain(str(counted))}", file=sys.stderr)
     except OperatorError as error:
         print(f"redistill: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
@@ -109,19 +112,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class _Parser(argparse.ArgumentParser):
     """argparse, which says back what it does not know, shown as plain text."""
 
+    verbs: ClassVar[dict[str, argparse.ArgumentParser]] = {}
+
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(plain(message), file)
 
+    def error(self, message: str) -> NoReturn:
+        """One sentence, with the nearest word that is known, and exit code 2."""
+        self.exit(2, f"redistill: {slip(message, self.verbs, sys.argv[1:])}\n")
+
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("redistill", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser("redistill", description=ABOUT, formatter_class=Formatter)
     parser.add_argument("--version", action="version", version=f"redistill {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
     for name, verb in VERBS.items():
-        short = verb.TEXT.strip().splitlines()[0]
-        verb.add(
-            verbs.add_parser(
-                name, help=short, description=verb.TEXT, formatter_class=argparse.RawDescriptionHelpFormatter
-            )
-        )
+        short = first_sentence(verb.TEXT).replace("%", "%%")
+        _Parser.verbs[name] = verbs.add_parser(name, help=short, description=verb.TEXT, formatter_class=Formatter)
+        verb.add(_Parser.verbs[name])
     return parser

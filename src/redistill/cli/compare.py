@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from redistill.cli.common import add_json, plain
+from redistill.config.differences import differing_words
+from redistill.text.figures import between, p_value, percent, points
 
 TEXT = """\
 Compare two students on the same problems, from their stored answers: no model is needed.
@@ -63,23 +65,24 @@ def do(options: argparse.Namespace) -> None:
 def _readable(found: dict[str, Any]) -> str:
     a, b = found["a"], found["b"]
     lines = [f"{found['benchmark']}: {found['sentence']}"]
-    lines.append(f"  {a} {found['pass_at_1'][0]:.3f}, {b} {found['pass_at_1'][1]:.3f}")
+    lines.append(f"  pass@1 of {a} {percent(found['pass_at_1'][0])}%, of {b} {percent(found['pass_at_1'][1])}%")
     if any(found["left_out"]):
         lines.append(f"  left out: {found['left_out'][0]} problems of {a} alone, {found['left_out'][1]} of {b} alone")
     lines += [f"  {one['sentence']}" for kind in ("choose", "self_correction") for one in found.get(kind, {}).values()]
     for key, (one, other) in found["settings_differ"].items():
-        lines.append(f"  not the same: {key} {_value(one)} against {_value(other)}")
+        lines.append(f"  not the same: {key} {' against '.join(differing_words([_value(one), _value(other)], 80))}")
     flips = found["flips"]
     lines.append(
         f"  solved by both {flips['both']}, by {a} alone {flips['only_a']}, by {b} alone {flips['only_b']}, "
-        f"by neither {flips['neither']}; McNemar p = {found['mcnemar_p']:.3f}"
+        f"by neither {flips['neither']}; McNemar {p_value(found['mcnemar_p'])}"
     )
     for title, key in (("by difficulty", "by_difficulty"), ("by length of the answers", "by_length")):
         lines.append(f"  {title}: {found[key]['note']}")
         for row in found[key]["bins"]:
-            low, high = row["interval95"] or (float("nan"), float("nan"))
-            within = f"({low:+.3f} to {high:+.3f})"
-            lines.append(f"    {row['label']:<40}{row['num_problems']:>6} problems {row['difference']:>+8.3f} {within}")
+            within = f"({between(row['interval95'], signed=True)})"
+            lines.append(
+                f"    {row['label']:<40}{row['num_problems']:>6} problems {points(row['difference']):>6} points {within}"
+            )
     for flip in found["flipped"][:MAX_FLIPS]:
         statement = " ".join(flip["a"]["statement"].split())
         cut = statement if len(statement) <= 60 else f"{statement[:57]}..."

@@ -43,7 +43,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: 0.6)")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="of an answer (default: 512)")
     parser.add_argument("--max-problems", type=int, metavar="N", help="of each benchmark, the same ones every time")
-    parser.add_argument("--template", metavar="NAME", help="plain (default), paper, json, bare, or text with {problem}")
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        help="plain (default), paper, json, answer-tag, hashes, bare, or text with {problem}",
+    )
     parser.add_argument("--prefill", metavar="TEXT", help="opens every answer and is stored with it, such as '<think>'")
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("--chat", action="store_true", default=None, help="use the model's chat template")

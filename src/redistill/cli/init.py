@@ -42,19 +42,23 @@ def do(options: argparse.Namespace) -> None:
 
     found = survey(traces, SOURCES, options.split)
     model = options.model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
-    from redistill.tools.init import as_facts, judge, name_of, table, write_recipe
+    from redistill.tools.init import as_facts, check_usable, choices_for, judge, name_of, table, write_recipe
 
     asked = not (options.traces and options.model)
     name = options.name or (_ask("Name of the recipe", name_of(traces), "") if asked else name_of(traces))
     out = options.out or Path(_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml")
     judged = judge(found.best)
-    out = write_recipe(found, judged, traces, model, name, out)
+    check_usable(found, traces)
+    choices = choices_for(found, judged, traces, model)
+    out = write_recipe(found, judged, traces, model, name, out, choices)
     if options.json:
         print(json.dumps({"recipe": str(out), **as_facts(found)}, indent=2))
         return
     for line in table(found, judged).splitlines():
         print(plain(line))
     layout = found.best
+    for line in filter(None, (choices.power, *(f"warning: {one}" for one in choices.warnings))):
+        print(plain(line))
     print(plain(f"{traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen"))
     print(plain(f"wrote {out}; next: redistill doctor --recipe {out}, then redistill run {out} --until select"))
 

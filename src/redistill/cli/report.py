@@ -43,10 +43,16 @@ def do(options: argparse.Namespace) -> None:
     from redistill.report import write_report
     from redistill.report.datafree import write_datafree_page
     from redistill.report.sweep import write_sweep_page
+    from redistill.tools.scores import runs_in
 
     first, several = options.runs[0], len(options.runs) > 1
     if options.out and not several:
         raise OperatorError("--out is for the page of several runs; the page of one run stands in its folder.")
+    for folder in options.runs:
+        if runs := runs_in(folder):
+            raise OperatorError(
+                f"{folder} is a folder of runs and none itself; name one of them, or several for one page: {runs}."
+            )
     if options.tokens and several:
         raise OperatorError("--tokens is for one run at a time; measure each of them first.")
     if several:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from redistill.cli.common import add_code, add_json, add_run, plain
+from redistill.text.figures import between, percent, points
+from redistill.text.unread_answers import shares_words, what_to_change
 from redistill.tools.scores import score_table
 
 TEXT = """\
@@ -45,23 +47,27 @@ def do(options: argparse.Namespace) -> None:
 def print_scores(folder: Path, choose: Sequence[str] = ()) -> None:
     """The table on stdout, a line a student and a sentence a comparison; in a run without benchmarks the sentence why not."""
     table = score_table(folder, choose)
+    if "points" in table:
+        print(plain(table["text"]))
+        return
     if why := table.get("unscored"):
         print(plain(f"{why[0].upper()}{why[1:]}"))
         return
     lines = [
-        f"{'student':<14}{'benchmark':<14}{'pass@1':>8}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'truncated':>11}"
+        f"{'student':<14}{'benchmark':<14}{'pass@1, %':>10}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'cut, %':>8}"
     ]
     for row in table["scores"]:
         one = row["pass_at_1"]
-        low, high = one["interval95"] or (float("nan"), float("nan"))
-        columns = "-" if one["sem_over_sample_columns"] is None else f"{one['sem_over_sample_columns']:.3f}"
-        problems = "-" if one["sem_over_problems"] is None else f"{one['sem_over_problems']:.3f}"
-        interval = f"{low:.3f} to {high:.3f}"
+        columns, problems = percent(one["sem_over_sample_columns"], 2), percent(one["sem_over_problems"], 2)
+        interval = between(one["interval95"])
         lines.append(
-            f"{row['model']:<14}{row['benchmark']:<14}{one['value']:>8.3f}  {interval:<16}{columns:>12}{problems:>14}"
-            f"{row['truncation_rate']:>10.1%}"
+            f"{row['model']:<14}{row['benchmark']:<14}{percent(one['value']):>10}  {interval:<16}{columns:>12}{problems:>14}"
+            f"{percent(row['truncation_rate']):>8}"
         )
-    lines.append("SEM: standard error of the mean (ddof 1), over the n sample columns and over the problems")
+    for row in table["scores"]:
+        lines.append(f"answers of {row['model']} on {row['benchmark']}: {shares_words(row)}")
+        lines += [f"! {sentence}" for sentence in what_to_change(row)]
+    lines.append("SEM: standard error of the mean (ddof 1) in points, over the n sample columns and over the problems")
     lines += _choosing(table["scores"])
     lines += _steps(table["scores"])
     lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
@@ -73,18 +79,17 @@ def _steps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     found = [row for row in rows if "steps" in row]
     if not found:
         return []
-    head = f"{'critic':<14}{'benchmark':<14}{'error acc':>10}{'correct acc':>13}{'F1':>8}  {'95% interval':<16}{'coin F1':>9}{'unjudged':>10}"
+    head = f"{'critic':<14}{'benchmark':<14}{'error acc, %':>13}{'correct acc, %':>15}{'F1, %':>8}  {'95% interval':<16}{'coin F1, %':>11}{'unjudged':>10}"
     return [head, *(_steps_line(row) for row in found)]
 
 
 def _steps_line(row: Mapping[str, Any]) -> str:
     steps = row["steps"]
     values = [steps[name]["value"] for name in ("error_accuracy", "correct_accuracy", "f1")]
-    error, correct, f1, coin = ("-" if value is None else f"{value:.3f}" for value in (*values, steps["coin"]["f1"]))
-    within = steps["f1"]["interval95"]
-    interval = f"{within[0]:.3f} to {within[1]:.3f}" if within else "-"
+    error, correct, f1, coin = map(percent, (*values, steps["coin"]["f1"]))
+    interval = between(steps["f1"]["interval95"])
     unjudged = f"{steps['unjudged']} of {steps['num_traces']}"
-    return f"{row['model']:<14}{row['benchmark']:<14}{error:>10}{correct:>13}{f1:>8}  {interval:<16}{coin:>9}{unjudged:>10}"
+    return f"{row['model']:<14}{row['benchmark']:<14}{error:>13}{correct:>15}{f1:>8}  {interval:<16}{coin:>11}{unjudged:>10}"
 
 
 def _choosing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -98,14 +103,13 @@ def _choosing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 lines.append(f"{head}{label}: left out, for {found['why']}")
                 continue
             point = found["curve"][str(n)]
-            low, high = point["interval95"] or (float("nan"), float("nan"))
             gain = found["against_pass_at_1"]
-            below, above = gain["interval95"] or (float("nan"), float("nan"))
+            against = between(gain["interval95"], signed=True)
             lines.append(
-                f"{head}{point['value']:>8.3f}  {f'{low:.3f} to {high:.3f}':<16}{point['undecided']:>10.1%}"
-                f"{gain['difference']:>+9.3f} ({below:+.3f} to {above:+.3f})  {label} of {n}"
+                f"{head}{percent(point['value']):>10}  {between(point['interval95']):<16}{percent(point['undecided']):>13}"
+                f"{points(gain['difference']):>8} ({against})  {label} of {n}"
             )
     if not lines:
         return []
-    title = f"{'student':<14}{'benchmark':<14}{'right':>8}  {'95% interval':<16}{'undecided':>10}  against pass@1 (95% interval)"
+    title = f"{'student':<14}{'benchmark':<14}{'right, %':>10}  {'95% interval':<16}{'undecided, %':>13}  against pass@1, points (95% interval)"
     return ["", "one answer chosen among the n samples", title, *lines, ""]

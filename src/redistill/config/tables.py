@@ -22,6 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from redistill.config.corpus_tables import STEP_BENCHMARKS as STEP_BENCHMARKS
+from redistill.config.corpus_tables import BenchmarkSettings as BenchmarkSettings
+from redistill.config.corpus_tables import CorpusSettings as CorpusSettings
+from redistill.config.corpus_tables import DecontaminateSettings as DecontaminateSettings
 from redistill.config.model_tables import AnyTeacher as AnyTeacher
 from redistill.config.model_tables import ImageSettings as ImageSettings
 from redistill.config.model_tables import Revision as Revision
@@ -122,65 +126,6 @@ class PromptSettings(PromptText):
             if named:
                 tree[use] = named
         return tree
-
-
-STEP_BENCHMARKS = ("processbench", "prmbench", "bigbench-mistake")  # names of benchmarks of labelled steps
-
-
-class BenchmarkSettings(Settings):
-    """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
-    file with problem and answer columns."""
-
-    name: str = Field("dev", pattern=_FOLDER_NAME)
-    file: str | None = None  # or a folder that holds the file of a benchmark of the registry
-    benchmark: str | None = None  # only rows whose `benchmark` column has this value
-    problem_column: str | None = None
-    answer_column: str | None = None
-    revision: Revision | None = None  # of the hub; default: the one that the registry pins
-    max_problems: int | None = Field(None, gt=0)
-    template: str | None = None  # instead of the template that prompt names for evaluation
-    verifier: Plugin | None = None  # instead of evaluate.verifier
-    # steps: labelled steps, of which a critic is to find the wrong ones; default: by the name
-    kind: Literal["answers", "steps"] | None = None
-    layout: str = "auto"  # of labelled steps
-
-    @property
-    def asks_steps(self) -> bool:
-        """True where each step of a solution is judged."""
-        return self.kind == "steps" or (self.kind is None and self.name in STEP_BENCHMARKS)
-
-    @property
-    def is_held_out(self) -> bool:
-        """True for the held-out problems of the corpus, which are no file."""
-        return self.name == "dev" and self.file is None
-
-
-class DecontaminateSettings(Settings):
-    """Problems that may not stay in the corpus: those of evaluate.benchmarks, and of any further files."""
-
-    benchmarks: bool = True
-    files: list[str | BenchmarkSettings] = Field(default_factory=list)
-    leaks: Literal["remove", "report"] = "remove"
-    ngram: int = Field(5, ge=2, le=50)  # tokens of a run
-    threshold: float = Field(0.6, gt=0, le=1)  # share of a benchmark problem's runs, by weight
-
-
-class CorpusSettings(Settings):
-    """Where traces come from. `dev_fraction` of the problems, chosen by id and seed, is never trained on."""
-
-    sources: list[Plugin] = Field(min_length=1)
-    max_problems: int | None = Field(None, gt=0)
-    max_chars: int = Field(
-        1_000_000, gt=0
-    )  # of a statement or a trace; longer ones are dropped: this bounds the memory of all stages
-    dev_fraction: float = Field(0.05, ge=0, lt=1)
-    # question: problems about steps of one question (source step-judgements) are held out together
-    split_by: Literal["problem", "question"] = "problem"
-    shards: int | None = Field(None, gt=0, le=100_000)
-    near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
-    near_threshold: float = Field(0.8, gt=0, le=1)
-    decontaminate: DecontaminateSettings = DecontaminateSettings()
-    images: ImageSettings = ImageSettings()
 
 
 class LimitSettings(Settings):
@@ -395,7 +340,7 @@ class StageSettings(Settings):
     max_grad_norm: float = Field(1.0, gt=0)
     max_tokens: int | None = Field(None, gt=0)  # longer rows are dropped with a reason; default: the model's context
     tokens_per_micro_batch: int = Field(8192, gt=0)
-    mixed_precision: Literal["no", "bf16"] = "no"
+    mixed_precision: Literal["no", "bf16", "auto"] = "no"  # of the computation; auto: bf16 where the device has it
     distributed: Literal["auto", "ddp", "fsdp2"] = "auto"  # several processes; auto: as the launcher says, else ddp
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # 8bit: moments of one byte, other steps (extra eight-bit)
     # what is saved where memory does not suffice (of layers: all, none, how many); the step stays: redistill/memory.py
@@ -407,8 +352,17 @@ class StageSettings(Settings):
     lora: dict[str, Any] | None = None  # options of peft.LoraConfig
     # parts of an image-text student that stay as they are: language (with embeddings and head), vision (all the rest)
     freeze: list[Literal["vision", "language"]] = Field(default_factory=list, max_length=1)
+    keep_adapter: bool = (
+        False  # of lora: also the adapter alone, in train/STAGE/adapter; the student itself is always merged
+    )
     guard: GuardSettings | None = None
     rollouts: RolloutSettings | None = None  # rows come from the student itself, not from the corpus's traces
+
+    @model_validator(mode="after")
+    def _adapters_come_from_lora(self) -> "StageSettings":
+        if self.keep_adapter and self.lora is None:
+            raise ValueError("keep_adapter: this stage has no adapter; give it `lora`, or leave keep_adapter out")
+        return self
 
     @model_validator(mode="after")
     def _a_constant_rate_has_no_end(self) -> "StageSettings":
@@ -546,6 +500,15 @@ class Recipe(Settings):
         name = judges[0].get("name") if isinstance(judges[0], Mapping) else judges[0]
         own = isinstance(name, str) and is_own(name)
         return {**value, "evaluate": {**asked, "verifier": judges[0]}} if own else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_split_may_follow_the_seed(cls, value: Any) -> Any:
+        """`corpus.split_seed: seed` stands for the recipe's seed."""
+        corpus = value.get("corpus") if isinstance(value, Mapping) else None
+        if not isinstance(corpus, Mapping) or corpus.get("split_seed") != "seed":
+            return value
+        return {**value, "corpus": {**corpus, "split_seed": value.get("seed", 0)}}
 
     @model_validator(mode="after")
     def _stages_start_somewhere(self) -> "Recipe":

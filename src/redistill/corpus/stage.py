@@ -115,6 +115,8 @@ def collect(
                 work(reading, tick=bar.update)
     summaries = [read_json(_summary(spill, reading.index)) for reading in readings]
     largest = _largest(summaries, max_problems)
+    for line in _fruitless(summaries):
+        say(f"corpus   {line}")
     if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
         sign = functools.partial(_sign, spill, benchmarks, admitted, leaks, images is not None)
@@ -244,6 +246,7 @@ def _spill(
     kept, held_bytes = 0, 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
     examples: dict[str, str] = {}
+    files_read: dict[str, dict[str, Any]] = {}
     with taking_notes() as notes, storing_images(images):
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
             group, reason, detail = None, None, ""
@@ -270,10 +273,15 @@ def _spill(
             notes.lost.clear()
             if tick:
                 tick(1)
+            read = files_read.setdefault(path, {"rows": 0, "kept": 0, "dropped": {}, "example": ""})
+            read["rows"] += 1
             if reason is None:
                 kept += 1
+                read["kept"] += 1
             else:
                 reasons[reason] += 1
+                read["dropped"][reason] = read["dropped"].get(reason, 0) + 1
+                read["example"] = read["example"] or (f"{row}: {detail}" if detail else row)
             fields = {
                 "id": key,
                 "file": path,
@@ -294,7 +302,15 @@ def _spill(
     keys = sorted(smallest.members)
     write_json(
         _summary(spill, reading.index),
-        {"kept": kept, "dropped": reasons, "keys": keys, "unread": notes.unread, "examples": examples, "files": files},
+        {
+            "kept": kept,
+            "dropped": reasons,
+            "keys": keys,
+            "unread": notes.unread,
+            "examples": examples,
+            "files": files,
+            "read": files_read,
+        },
     )
 
 
@@ -310,6 +326,21 @@ def _unread(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     more = f" and {len(ranked) - MAX_NAMED} more" if len(ranked) > MAX_NAMED else ""
     say(f"corpus   columns that their source does not read (rows that have them): {named}{more}")
     return {"unread_columns": dict(ranked)}
+
+
+def _fruitless(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for each file all of whose rows were dropped as they were read, with the commonest reason and the first row's own
+    sentence, which names a missing column; the first MAX_NAMED of them."""
+    lines = []
+    for path, read in ((path, read) for summary in summaries for path, read in summary["read"].items()):
+        if read["kept"] or "beyond_max_problems" in read["dropped"]:
+            continue
+        reason = max(read["dropped"], key=lambda word: read["dropped"][word])
+        lines.append(
+            f"warning: all {read['rows']:,} rows of {path or 'a source'} were dropped, most as {reason} ({read['example']})"
+        )
+    more = [f"warning: and {len(lines) - MAX_NAMED} more files gave nothing"] if len(lines) > MAX_NAMED else []
+    return lines[:MAX_NAMED] + more
 
 
 def _largest(summaries: Sequence[dict[str, Any]], max_problems: int | None) -> int | None:

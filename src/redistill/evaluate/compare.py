@@ -1,7 +1,7 @@
 """Two students on the same problems: is the difference more than chance?
 
     paired_difference(redi, control, names=("redi", "control"))["sentence"]
-        ->  "redi is above control by 0.380 (95% interval 0.330 to 0.430, 400 problems)."
+        ->  "redi is above control by 38.0 points (95% interval 33.0 to 43.0, 400 problems)."
 
 Problems differ far more than students do, so the comparison is problem by problem: the interval of the difference is
 much narrower than two intervals side by side suggest.
@@ -16,6 +16,7 @@ import numpy as np
 from redistill.errors import OperatorError
 from redistill.evaluate.intervals import difference_interval
 from redistill.evaluate.self_correction import PER_PROBLEM, difference_in_self_correction
+from redistill.text.figures import between, percent, points, smallest_difference
 
 # With fewer problems that differ, even a sign test where all point one way cannot reach 5%: 2 * 0.5**5 = 0.0625.
 _MIN_DIFFERING = 6
@@ -31,7 +32,8 @@ def paired_difference(
 
     `interval95`: over problems, by `difference_interval` (None for one problem). `flips` counts problems by whether each
     student solves them in more than half of its samples; `mcnemar_p` is the exact two-sided McNemar test on these.
-    `num_above`, `num_below`, `num_equal` count problems by the sign of the difference. A difference is claimed when
+    `num_above`, `num_below`, `num_equal` count problems by the sign of the difference; `smallest_difference` is what these problems can show
+    (power .8, from their own spread). A difference is claimed when
     the interval leaves out 0 and at least six problems differ. `mean_score` compares the scores of a graded verifier in the same
     way, `choose` the answers that a choice takes (choose.py), `self_correction` the metrics of attempts and verifications, where both have them. `num_left_out`: problems that one of the two was
     not scored on because its server refused to answer; they are left out of both. Errors: OperatorError where the problems differ
@@ -76,12 +78,19 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float], names: tuple[s
         "difference": difference,
         "interval95": interval,
         "num_problems": len(a),
+        "smallest_difference": _smallest(differences),
         "num_above": int((differences > 0).sum()),
         "num_below": int((differences < 0).sum()),
         "num_equal": len(a) - differing,
         "is_claimed": is_claimed,
         "sentence": _sentence(difference, interval, len(a), differing, names, is_claimed),
     }
+
+
+def _smallest(differences: np.ndarray) -> float | None:
+    """The smallest true difference that problems as different as these would show (power .8); None where they show no spread."""
+    spread = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    return smallest_difference(len(differences), n=1, spread=spread) if spread > 0 else None
 
 
 def _without(scores: Mapping[str, Any], left_out: set[str]) -> Mapping[str, Any]:
@@ -140,15 +149,18 @@ def _sentence(
 ) -> str:
     if interval is None:
         return f"No difference between {names[0]} and {names[1]} can be claimed from {problems} problem."
-    facts = f"(95% interval {interval[0]:.3f} to {interval[1]:.3f}, {problems} problems)"
     if not is_claimed:
         count = "none differs" if differing == 0 else f"only {differing} differ{'s' if differing == 1 else ''}"
+        facts = f"(95% interval {between(interval, signed=True)}, {problems} problems)"
         few = f", for {count}" if differing < _MIN_DIFFERING else ""
-        return f"No difference between {names[0]} and {names[1]} can be claimed{few}: {difference:+.3f} {facts}."
-    if difference < 0:  # the sentence speaks of the size, so the interval is that of b minus a
-        facts = f"(95% interval {-interval[1]:.3f} to {-interval[0]:.3f}, {problems} problems)"
+        return (
+            f"No difference between {names[0]} and {names[1]} can be claimed{few}: {points(difference)} points {facts}."
+        )
+    # the sentence speaks of the size: below 0 the interval is that of b minus a
+    size = interval if difference > 0 else [-interval[1], -interval[0]]
+    facts = f"(95% interval {between(size)}, {problems} problems)"
     side = "above" if difference > 0 else "below"
-    return f"{names[0]} is {side} {names[1]} by {abs(difference):.3f} {facts}."
+    return f"{names[0]} is {side} {names[1]} by {percent(abs(difference))} points {facts}."
 
 
 def _different_problems(only_a: set[str], only_b: set[str], names: tuple[str, str]) -> str:

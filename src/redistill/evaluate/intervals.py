@@ -4,6 +4,7 @@
     mean_interval([1, .5, 0, ...])        ->  [0.31, 0.63]      each problem's share of right samples
     difference_interval([0, 1, -.5, ...])  ->  [-0.04, 0.21]    a problem's share under a minus its share under b
     t_interval([0.79, 0.92, 0.86], step=1 / 200)  ->  (0.857, [0.695, 1.0])      one value per training seed
+    t_interval([0.79, 0.92], step=1 / 200)  ->  (0.855, None)       two seeds: show both, no interval
 
 Problems are the unit: the n samples of one problem are not independent. Their clustering enters as a *design factor*
 
@@ -28,6 +29,8 @@ _Z = 1.959963984540054  # the 97.5% quantile of the normal law
 # hardly known, and an interval that takes it at face value holds the true mean in 87% of sets (30 problems x 16 samples, mean
 # .05). Chosen by simulation (benchmarks/coverage.py): at 1 very uneven grades fall to 92.5%, at 1.5 more cells exceed 96.5%.
 _UNSEEN = 1.25
+
+MIN_SEEDS = 3  # of a t-interval
 
 _EDGE = 1e-12  # how near to the ends of an open interval a root is looked for
 
@@ -61,13 +64,15 @@ def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> 
 
     step: the smallest amount by which a value can change, 1 / (problems x samples). The standard deviation (ddof 1) is taken
     as at least half a step, for equal scores do not show that seeds never differ. lowest: 0 for scores, -1 for differences.
-    The interval is None for a single seed, whose spread is unknown. Errors: OperatorError for a step that is not above 0.
+    The interval is None for fewer than three seeds: the spread of one is unknown, and with two the factor of Student's law is 12.7,
+    so that two scores 5 points apart would get 64 points; show the seeds themselves. Errors: OperatorError for a step that is not
+    above 0.
     """
     if not step > 0:
         raise OperatorError(f"a t-interval needs the step of its values, above 0 (here: {step}).")
     n = len(values)
     mean = sum(values) / n
-    if n < 2:
+    if n < MIN_SEEDS:
         return mean, None
     deviation = max(math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1)), step / 2)
     from scipy.special import stdtrit  # scipy takes .3 seconds to import

@@ -30,6 +30,7 @@ from redistill.rollout import Sampling, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
 from redistill.rollout.step_rewards import Analysis, yes_probabilities
+from redistill.text.figures import percent
 from redistill.text.prompts import ASKED_ANCHORS
 from redistill.text.segments import CUES
 from redistill.verify import VERIFIERS, check_bound, check_verifiers
@@ -102,7 +103,9 @@ def benchmark_problems(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation
     if benchmark.asks_steps:
         found = step_problems(benchmark, seed=recipe.seed, join=join_of(recipe))
     else:
-        found = subsample(load_benchmark(benchmark), benchmark.max_problems, recipe.seed)
+        # the same subset for all seeds of training
+        seed = recipe.corpus.split_seed if isinstance(recipe, Recipe) else recipe.seed
+        found = subsample(load_benchmark(benchmark), benchmark.max_problems, seed)
     return sorted(found, key=lambda problem: problem.id)
 
 
@@ -197,17 +200,23 @@ def run_evaluation(
     shards = [problems[i : i + size] for i in range(0, len(problems), size)]
     journal = room.folder / "samples.jsonl"
     load = student if isinstance(student, Student) else Student(student)
-    with config.pool() as pool, bar(label=label, unit="answer", total=len(problems) * n) as bar_:
-        for index, part in enumerate(shards):
-            if room.is_done(index):
-                bar_.update(len(part) * n)
-                continue
-            answers = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_))
-            groups = list(judged(pool, answers, config.verifier))
-            if config.cues is not None:
-                groups = with_segments(pool, groups, config.verifier, CUES[config.cues])
-            room.finish_shard(index, verified_shard(groups))
-            journal.unlink(missing_ok=True)  # its samples lie in the shard now
+    total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if room.is_done(i))]
+    say(f"{label}: {total - stored[0]:,} of {total:,} answers to draw; each is stored when it is finished")
+    try:
+        with config.pool() as pool, bar(label=label, unit="answer", total=total) as bar_:
+            for index, part in enumerate(shards):
+                if room.is_done(index):
+                    bar_.update(len(part) * n)
+                    continue
+                answers = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_, stored))
+                groups = list(judged(pool, answers, config.verifier))
+                if config.cues is not None:
+                    groups = with_segments(pool, groups, config.verifier, CUES[config.cues])
+                room.finish_shard(index, verified_shard(groups))
+                journal.unlink(missing_ok=True)  # its samples lie in the shard now
+    except KeyboardInterrupt:
+        say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command draws the others")
+        raise
     journal.unlink(missing_ok=True)
     room.finish(len(shards))
 
@@ -228,26 +237,30 @@ def write_scores(
     scores = {**facts, **score(room.read("groups") if groups is None else groups, n=n, choices=choices)}
     write_json(room.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
-    spread = "" if error is None else f" ± {error:.3f} (SEM, ddof 1, over {scores['num_problems']} problems)"
+    spread = (
+        "" if error is None else f" ± {percent(error)} points (SEM, ddof 1, over {scores['num_problems']} problems)"
+    )
     refused = (
         f"; left out: {len(scores['left_out'])} problems that the server refused to answer"
         if "left_out" in scores
         else ""
     )
-    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {value:.3f}{spread}{refused}")
+    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {percent(value)}%{spread}{refused}")
     for label, chosen in scores.get("choose", {}).items():
         if "why" in chosen:
             say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out, for {chosen['why']}")
     return scores
 
 
-def _counted(bar_: Any) -> Callable[[Sample], None]:
-    """Moves the bar on by one answer, and shows how many tokens a second have been drawn since it began."""
+def _counted(bar_: Any, stored: list[int]) -> Callable[[Sample], None]:
+    """Moves the bar on by one answer, and shows how many tokens a second have been drawn since it began. stored: one number, of the
+    answers that are on disk."""
     tokens = 0
 
     def tell(sample: Sample) -> None:
         nonlocal tokens
         tokens += sample.num_tokens or 0
+        stored[0] += 1
         seconds = bar_.format_dict["elapsed"]
         if seconds > 0:
             bar_.set_postfix_str(f"{tokens / seconds:,.0f} tokens/s", refresh=False)

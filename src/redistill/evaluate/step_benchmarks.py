@@ -18,6 +18,7 @@ from redistill.evaluate.steps import NO_ERROR, first_error, prmbench_scores, pro
 from redistill.io.progress import say
 from redistill.records import Group, Problem, content_id, make_problem
 from redistill.rollout.step_rewards import step_reward
+from redistill.text.figures import percent
 from redistill.text.labelled_steps import LAYOUTS, BadSteps, Solution, read_solutions
 from redistill.text.step_problems import Judged, judged_solutions, problems_of
 
@@ -168,9 +169,6 @@ def _measured(rows: Sequence[tuple[str, list[int], list[float]]], threshold: flo
 def sentence_of(found: Mapping[str, Any]) -> str:
     """The measures in a line."""
 
-    def shown(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    parts = [f"{word} {shown(found[key]['value'])}" for word, key in (("error accuracy", "error_accuracy"), ("correct accuracy", "correct_accuracy"), ("F1", "f1"))]  # fmt: skip
+    parts = [f"{word} {percent(found[key]['value'])}%" for word, key in (("error accuracy", "error_accuracy"), ("correct accuracy", "correct_accuracy"), ("F1", "f1"))]  # fmt: skip
     unjudged = f", {found['unjudged']} of {found['num_traces']} solutions unjudged" if found["unjudged"] else ""
-    return f"{', '.join(parts)} (a coin {shown(found['coin']['f1'])}){unjudged}"
+    return f"{', '.join(parts)} (a coin {percent(found['coin']['f1'])}%){unjudged}"

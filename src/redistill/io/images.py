@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from redistill.config.extras import missing
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, sha256_file
 from redistill.records import Image
@@ -60,7 +61,7 @@ def pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise OperatorError("images need the extra of that name: pip install 'redistill[images]'.") from error
+        raise OperatorError(missing("PIL", "reading images")) from error
     return PIL
 
 

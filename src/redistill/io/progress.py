@@ -7,6 +7,7 @@ Of several processes of one training only the first speaks.
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from redistill.safety.terminal import plain
 
+_bars: list[Any] = []  # that are open, the innermost last
 _no_bars = 0  # how many live views are on: they have the last lines of the screen
 
 
@@ -33,9 +35,36 @@ def bar(
 ) -> tqdm:
     """tqdm on stderr, shown after two seconds and only to a person: not when piped, not under CI, not below a live view."""
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty() or _no_bars > 0 or not is_main()
-    return tqdm(
+    return _Bar(
         iterable, desc=plain(label), unit=unit, total=total, initial=initial, delay=2, disable=quiet, smoothing=0.05
     )
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """A bar that `beat` can move while nothing of its unit is finished."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        _bars.append(self)
+
+    def close(self) -> None:
+        if self in _bars:
+            _bars.remove(self)
+        super().close()
+
+
+BEAT_SECONDS = 1.0
+
+
+def beat(words: str) -> None:
+    """Say on the innermost bar what is going on while nothing is finished yet: at most once a second, and not in its first two."""
+    if not _bars or _bars[-1].disable:
+        return
+    bar_ = _bars[-1]
+    now = time.monotonic()
+    if bar_.format_dict["elapsed"] > 2 and now - getattr(bar_, "beaten", 0.0) >= BEAT_SECONDS:
+        bar_.beaten = now
+        bar_.set_postfix_str(plain(words), refresh=True)
 
 
 @contextmanager

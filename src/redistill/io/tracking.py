@@ -15,7 +15,6 @@ fails is said once and left alone; it never stops a run and is part of no finger
 import contextlib
 import hashlib
 import importlib
-import importlib.util
 import netrc
 import os
 import re
@@ -28,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from redistill.config.extras import check_installed
 from redistill.config.tables import GUARD_STATES
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
@@ -35,7 +35,6 @@ from redistill.io.progress import say
 
 Line = Mapping[str, Any]
 Figures = dict[str, float]
-EXTRAS = {"trackio": "tracking", "tensorboard": "tracking", "wandb": "wandb"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +216,7 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
 
 def check_tracker(name: str, bound: partial[Any]) -> None:
     """OperatorError where a tracker is not installed, or would have to ask for a key."""
-    if importlib.util.find_spec(name) is None:
-        raise OperatorError(f"tracking: {name} is not installed: pip install 'redistill[{EXTRAS[name]}]'.")
+    check_installed(name, f"tracking: {name}")
     if name == "wandb" and _wandb_mode(bound.keywords.get("mode", "offline")) == "online" and not _wandb_has_key():
         raise OperatorError("tracking: wandb has no key to log in with: run `wandb login`, or write mode: offline.")
 

@@ -7,7 +7,7 @@ A scorer is one of the recipe's `score` that a choice names, or one that the cho
 by shard, resumable, and a trace that it cannot score gets a reason.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.keys import values
 from redistill.pipeline.scoring import bind_scorer, draws_traces, score_shards, scorer_settings
 from redistill.pipeline.stage import Run, Stage, stage_folder
-from redistill.records import Group
+from redistill.records import Group, Problem
 from redistill.score.stage import joined
 
 if TYPE_CHECKING:
@@ -63,11 +63,20 @@ def run_answer_scorer(run: Run, *, answers: str, settings: ScorerSettings, funct
 
 
 def score_answers(
-    folder: StageFolder, recipe: Recipe | Evaluation, benchmark: BenchmarkSettings, *, model: str, **facts: Any
+    folder: StageFolder,
+    recipe: Recipe | Evaluation,
+    benchmark: BenchmarkSettings,
+    *,
+    model: str,
+    render: Callable[[Problem], str],
+    **facts: Any,
 ) -> dict[str, Any]:
-    """Write scores.json of a student's finished answers, with what its choices are worth by what their scorers found."""
+    """Write scores.json of a student's finished answers, with what its choices are worth by what their scorers found, and the prompt of
+    the first problem as it was sent (`prompt_sent`)."""
     known = recipe.score if isinstance(recipe, Recipe) else ()
     chosen = recipe.evaluate.choose
+    first = next(folder.read("groups"), None)
+    facts["prompt_sent"] = "" if first is None else render(first.problem)
     return write_scores(
         folder, n=samples_of(recipe.evaluate, benchmark), choose=chosen, model=model, benchmark=benchmark.name, settings=description(benchmark, recipe),
         groups=with_scores(folder.folder, [settings.folder for settings in scorers_of(chosen, known)]), **facts,

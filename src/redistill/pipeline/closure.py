@@ -31,17 +31,23 @@ ROOT = Path(__file__).parents[1]
 # the tables that read them are not in it as code.
 PRESENTATION = (
     "redistill.errors",
+    "redistill.config.corpus_tables",
+    "redistill.config.differences",
     "redistill.config.drop_reasons",
+    "redistill.config.extras",
     "redistill.config.model_tables",
     "redistill.config.plugin_tables",
     "redistill.config.tables",
     "redistill.config.validation_messages",
     "redistill.io.progress",
     "redistill.io.tracking",
+    "redistill.pipeline.prospects",
     "redistill.pipeline.run_tracking",
     "redistill.report",
     "redistill.safety.telemetry_off",
     "redistill.safety.terminal",
+    "redistill.text.figures",
+    "redistill.text.unread_answers",
     "redistill.train.live",
 )
 # Libraries that cannot change a result, by the name that is imported.

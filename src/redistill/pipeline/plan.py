@@ -109,7 +109,7 @@ class Plan:
         if settings.guard is None or settings.guard.probe_every == 0 or stage in self.critics:
             return nullcontext()
         dev = StageFolder(folder / "select", "").read("dev")
-        problems = subsample(dev, settings.guard.probe_problems, self.recipe.seed)
+        problems = subsample(dev, settings.guard.probe_problems, self.recipe.corpus.split_seed)
         config = self.probe_config()
         config = replace(config, judge=with_index(folder, config.judge))
         return dev_probe(config, settings.guard, sorted(problems, key=lambda problem: problem.id))

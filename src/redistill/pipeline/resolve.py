@@ -17,6 +17,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
+from redistill.config.extras import check_installed
 from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings, StudentSettings
 from redistill.corpus import FOLDERS, SOURCES, VISUAL, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
@@ -133,6 +134,12 @@ def find_parts(
                     bound(
                         "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
                     )
+        for wanted, module, what in (
+            (stage.lora is not None, "peft", "lora"),
+            (stage.optimizer == "adamw_8bit", "bitsandbytes", "optimizer (adamw_8bit)"),
+        ):
+            if wanted:
+                collector.try_call(check_installed, module, f"train.{name}.{what}")
     critics = {name for name, objective in objectives.items() if objective is not None and trains_critic(objective)}
     collector.try_call(check_critics, recipe, critics)
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
@@ -386,7 +393,7 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
             raise OperatorError(
                 "evaluate.benchmarks (dev): max_problems would cut solutions in the middle where steps are judged; leave it out."
             )
-        if recipe.corpus.dev_fraction == 0:
+        if not recipe.corpus.holds_out:
             raise OperatorError(
                 "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
             )
@@ -398,7 +405,7 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
 
 def _check_probes(recipe: Recipe, critics: Set[str]) -> None:
     for stage, settings in recipe.train.items():
-        if stage not in critics and settings.guard and settings.guard.probe_every and recipe.corpus.dev_fraction == 0:
+        if stage not in critics and settings.guard and settings.guard.probe_every and not recipe.corpus.holds_out:
             raise OperatorError(
                 f"train.{stage}.guard.probe_every needs held-out problems, but corpus.dev_fraction is 0: hold some out, or "
                 "set probe_every to 0."

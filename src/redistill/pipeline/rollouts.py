@@ -21,6 +21,7 @@ from redistill.evaluate.stage import verifiers_of
 from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
 from redistill.pipeline.retrieval import with_index
@@ -40,7 +41,7 @@ from redistill.rollout.requests import Sampling
 from redistill.rollout.stage_engines import STAGE_ENGINES, check_engine, refreshed_server, say_what_none_means
 from redistill.score import BoundScorer
 from redistill.score.stage import with_scores_of
-from redistill.select import PAIRINGS, split_of
+from redistill.select import PAIRINGS, split_key, split_of
 from redistill.train import needs_pairs, needs_teacher
 from redistill.train.action_rows import is_of_actions, option_of
 from redistill.train.advantages import ADVANTAGES
@@ -316,6 +317,7 @@ def key_settings(plan: "Plan", name: str) -> dict[str, Any]:
     return {
         "dev_fraction": recipe.corpus.dev_fraction,
         "split_by": recipe.corpus.split_by,
+        **split_key(recipe),
         "prompt": table(recipe.prompt.for_evaluation),
         "template": config.render.keywords["template"],
         "sampling": dataclasses.asdict(config.sampling),
@@ -433,7 +435,7 @@ def source_of(plan: "Plan") -> str:
 def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -> list[Problem]:
     """The problems of the corpus that are not held out, by id, of these the ones that `select.sample` leaves, each as often as it
     is repeated; those without a gold answer are left out where the reward needs one, which is said."""
-    is_held = split_of(recipe)
+    is_held = split_of(recipe, partial(corpus_problems, folder))
     if recipe.select.sample is None:
         before = StageFolder(folder / feeding(recipe, "verify"), "")
         found = [g.problem for g in before.read("groups") if not is_held(g.problem)]

@@ -4,7 +4,10 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from redistill.config.tables import Evaluation, Recipe
 from redistill.io.atomic import read_json, write_json
 from redistill.records import RunRecord
 
+SECRET = re.compile(r"(?i)key|token$|secret|password")  # in a setting's name
 PACKAGES = (
     "torch",
     "transformers",
@@ -39,6 +43,7 @@ def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str]
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
         seed=recipe.seed,
+        command=command_line(),
         git_commit=commit,
         git_dirty=dirty,
         packages=_packages(),
@@ -47,6 +52,20 @@ def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str]
         seconds=before,
     )
     write_json(path, dataclasses.asdict(record))
+
+
+def command_line() -> str:
+    """The `redistill` command of this process as it may be typed again; "" where the run was started from Python.
+
+    Values of settings whose names speak of a secret are left out."""
+    program = Path(sys.argv[0])
+    if program.name != "redistill" and program.parts[-2:] != ("redistill", "__main__.py"):
+        return ""
+    words = [
+        f"{word.partition('=')[0]}=..." if "=" in word and SECRET.search(word.partition("=")[0]) else word
+        for word in sys.argv[1:]
+    ]
+    return shlex.join(["redistill", *words])
 
 
 def _packages() -> dict[str, str]:

@@ -20,12 +20,13 @@ from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
+from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.keys import values
 from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
 from redistill.rollout import Student
 from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
-from redistill.select import split_of
+from redistill.select import split_key, split_of
 
 if TYPE_CHECKING:
     from redistill.pipeline.plan import Plan
@@ -127,7 +128,8 @@ def _of_config(plan: "Plan") -> dict[str, Any]:
 
 def _of_split(plan: "Plan") -> dict[str, Any]:
     corpus = plan.recipe.corpus
-    return {"seed": plan.recipe.seed, "dev_fraction": corpus.dev_fraction, "split_by": corpus.split_by}
+    found = {"seed": plan.recipe.seed, "dev_fraction": corpus.dev_fraction, "split_by": corpus.split_by}
+    return found | split_key(plan.recipe)
 
 
 # What a scorer may name, and what of it decides a result; None: nothing beyond what is in its key anyway.
@@ -168,7 +170,7 @@ def given(
         "_prompt": lambda: recipe.prompt.for_training,
         "_config": lambda: _config(run),
         "_all_groups": lambda: partial(before.read, "groups"),
-        "_is_dev": lambda: split_of(recipe),
+        "_is_dev": lambda: split_of(recipe, partial(corpus_problems, run.folder)),
         "_journal": lambda: folder / JOURNAL,
         "_tick": lambda: tick,
         "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",

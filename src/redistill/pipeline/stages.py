@@ -25,12 +25,13 @@ from redistill.io.shards import make_parts, parts_to_do, size_bytes
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import rollouts
-from redistill.pipeline.benchmarks import asked, problems_of
+from redistill.pipeline.benchmarks import asked, corpus_problems, problems_of, subset_key
 from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
+from redistill.pipeline.prospects import say_prospects
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import draws_traces, score_stages
@@ -42,7 +43,7 @@ from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT
 from redistill.rollout.answer import EvalConfig
-from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_of
+from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_key, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
 from redistill.select.stage import attempts_of, cut_choice, encode, select_part, sides_against_labels
@@ -62,6 +63,7 @@ from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify
 # Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
 # short may go on with others, and one that is finished stays so.
 ROUNDING = ("tokens_per_micro_batch", "gradient_checkpointing", "distributed", "offload_optimizer", "memory_gib")
+SPLIT = ("dev_fraction", "dev_problems", "split", "split_seed", "split_by")  # settings of select, not of the corpus
 WORKER = "redistill.verify.fork_server"  # the entry point of a process: no import leads to its `main`
 
 
@@ -78,13 +80,11 @@ def stages_of(plan: Plan) -> list[Stage]:
 def corpus_stage(plan: Plan) -> list[Stage]:
     """Read, merge, deduplicate, decontaminate."""
     recipe = plan.recipe
-    paths = [
-        f"sources.{number}.options.path" for number in range(len(recipe.corpus.sources))
-    ]  # their checksums stand for them
+    paths = [f"sources.{number}.options.path" for number in range(len(recipe.corpus.sources))]
     settings = values(
         files=list(plan.inputs.values()),
-        seed=recipe.seed,
-        corpus=table(recipe.corpus, "dev_fraction", "split_by", "decontaminate", *paths),
+        seed=recipe.corpus.split_seed,
+        corpus=table(recipe.corpus, *SPLIT, "decontaminate", *paths),
         leaks=benchmark_leaks.identity(recipe, plan.avoided),
         **key_of_images(plan),
     )
@@ -103,7 +103,7 @@ def run_corpus(run: Run) -> None:
     ledger = collect(
         folder,
         run.plan.sources,
-        seed=run.recipe.seed,
+        seed=settings.split_seed,
         num_shards=settings.shards,
         max_problems=settings.max_problems,
         max_chars=settings.max_chars,
@@ -229,6 +229,7 @@ def select_stage(plan: Plan) -> list[Stage]:
         prompt=recipe.prompt.for_training,
         dev_fraction=recipe.corpus.dev_fraction,
         split_by=recipe.corpus.split_by,
+        **split_key(recipe),
         seed=recipe.seed,
         context=plan.context,
         template=plan.render.keywords["template"],
@@ -273,7 +274,7 @@ def run_select(run: Run) -> None:
         shared: dict[str, Any] = {
             "render": plan.render,
             "encode": partial(encode, plan.tokenizer),
-            "is_dev": split_of(run.recipe),
+            "is_dev": split_of(run.recipe, partial(corpus_problems, run.folder)),
             "examples": settings.examples,
             "keep_truncated": settings.truncated_correct == "keep",
             "bound_filters": plan.filters,
@@ -298,6 +299,7 @@ def run_select(run: Run) -> None:
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")
         for line in filter(None, (sides_against_labels(ledger), attempts_of(ledger))):
             say(f"select   {line}")
+        say_prospects(plan, ledger)
     needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
     ledger = folder.ledger()
     if any(ledger["accounts"][stream]["kept"] == 0 for stream in needed):
@@ -380,11 +382,12 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     sampled = ("temperature", "top_p", "max_new_tokens", "prefill", "verifier")
     sampling = recipe.evaluate.model_dump(mode="json", include=set(sampled))
     limits = [recipe.verify.timeout_seconds, recipe.verify.memory_mb]
+    probed = {"probe_seed": drawn_by} if (drawn_by := recipe.corpus.split_seed) != recipe.seed else {}
     asked_otherwise = (
         recipe.prompt.for_evaluation.chat != recipe.prompt.for_training.chat
     )  # else the rows' key holds it
     chat = {"chat": recipe.prompt.for_evaluation.chat} if asked_otherwise else {}
-    return {"probe": sampling, "limits": limits, "asked": {**asked(plan.probe_config()), **chat}}
+    return {**probed, "probe": sampling, "limits": limits, "asked": {**asked(plan.probe_config()), **chat}}
 
 
 def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None) -> None:
@@ -399,7 +402,10 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
     dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
     account = StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]
     if dev and account["kept"] == 0:
-        held, few = account["in"], "no problem was held out for dev; raise corpus.dev_fraction or bring more problems."
+        held, few = (
+            account["in"],
+            "no problem was held out for dev; bring more problems with gold answers, or write corpus.dev_problems.",
+        )
         raise OperatorError(
             f"evaluate: {few}" if not held else
             f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
@@ -488,7 +494,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         asked=asked(plan.eval_config(benchmark)),
-        **asked_of_critic(plan, benchmark),
+        **(asked_of_critic(plan, benchmark) | subset_key(recipe, benchmark)),
         **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
         **(student_identity(recipe.student) if name == "base" else {}),
     )
@@ -515,6 +521,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
                 **scored_by(plan, benchmark),
             ),
             run=partial(run_scores, name=name, benchmark=benchmark),
+            uses=tuple(_prompt_uses(plan.eval_config(benchmark).render)),
             command="evaluate",
             path=f"{answers}/scores.json",
         ),
@@ -548,7 +555,7 @@ def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     if (folder.folder / "scores.json").exists():
         return
     steps = step_facts(folder, benchmark, run.recipe, problems_of(run, benchmark) if benchmark.asks_steps else [])
-    score_answers(folder, run.recipe, benchmark, model=name, **steps)
+    score_answers(folder, run.recipe, benchmark, model=name, render=run.plan.eval_config(benchmark).render, **steps)
 
 
 def run_comparisons(run: Run) -> None:

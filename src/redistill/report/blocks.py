@@ -41,13 +41,21 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A table cell that leads to a file beside the page."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table; the first column holds row headers, the others stand right-aligned unless their index is in `left`."""
 
     kind: ClassVar[str] = "table"
     caption: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Tag | None]]
+    rows: Sequence[Sequence[str | Tag | Link | None]]
     left: Sequence[int] = ()
 
 
@@ -59,6 +67,7 @@ class KeyNumber:
     number: str
     below: str
     series: int
+    rows: str = ""  # the anchor of what says how to see the rows behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +170,7 @@ class Details:
     summary: str
     blocks: "Sequence[Block]"
     is_open: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from redistill.config.differences import distinct
 from redistill.report.text import short, visible
 
 WIDTH = 340  # CSS pixels of one panel
+_TOP = 104.0  # percent: where an axis of shares ends at most, with room for a mark at 100
 NUM_SERIES = 8  # colours --s0 .. --s7 of style.css; more models repeat them with other dashes
 
 INK, _RULE, PAPER = "#010203", "#010204", "#010205"
@@ -127,13 +129,22 @@ def intervals(
     *,
     zero_line: bool = False,
     scale: float = 100.0,
+    each: Sequence[Sequence[float]] = (),
 ) -> Markup:
     """Dot and interval, one row each: (name, series, value, interval or None), shares shown in percent.
 
-    zero_line draws the line of no difference and signs the numbers. scale: 1 for values that are no shares.
+    zero_line draws the line of no difference and signs the numbers. scale: 1 for values that are no shares. each: of every row the
+    values that it is the mean of (seeds), drawn as small hollow dots. Long names stand above their rows, where a column would eat
+    the picture; names that differ never look the same.
     """
+    names = distinct([str(visible(name)) for name, *_ in rows], 58)
+    above = max(map(len, names), default=0) > 18
     with matplotlib.rc_context(STYLE):
-        figure, axes = plain_axes(44 + 30 * len(rows))
+        figure, axes = plain_axes(44 + (46 if above else 30) * len(rows))
+        for y, values in enumerate(each):
+            hollow: dict[str, Any] = {"markerfacecolor": "none", "markersize": 4.5, "markeredgewidth": 0.9}
+            color = series_color(rows[y][1])
+            axes.plot([scale * v for v in values], [y] * len(values), "o", color=color, **hollow)
         for y, (_, series, value, between) in enumerate(rows):
             color = series_color(series)
             if between:
@@ -153,12 +164,18 @@ def intervals(
             )
         if zero_line:
             axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(rows)), [short(str(visible(name)), 24) for name, *_ in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.75)
+        axes.set_yticks(range(len(rows)), [""] * len(rows) if above else names)
+        axes.set_ylim(len(rows) - 0.5, -1.0 if above else -0.75)
+        for y, name in enumerate(names if above else ()):
+            axes.text(0, y - 0.62, name, transform=axes.get_yaxis_transform(), fontsize=9.5, va="center")
         ends = [scale * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
+        ends += [scale * value for values in each for value in values]
         low, high = (min(0, *ends), max(0, *ends)) if zero_line else (min(ends), max(ends))
         room = max(4.0, 0.12 * (high - low))
-        axes.set_xlim(low - room if zero_line else max(0 - 0.5, low - room), high + room)
+        left, right = low - room if zero_line else max(0 - 0.5, low - room), high + room
+        if scale == 100.0:  # a share is nowhere above 100%, nor is a difference of two
+            left, right = max(left, -_TOP), min(right, _TOP)
+        axes.set_xlim(left, right)
         axes.grid(False, axis="y")
         axes.grid(True, axis="x")
         axes.spines["left"].set_visible(False)
@@ -300,7 +317,7 @@ def accuracy(
         for series, points in lines:
             xs, ys = [x for x, _, _ in points], [100 * y for _, y, _ in points]
             color = series_color(series)
-            low, high = ([100 * (y + sign * e) for _, y, e in points] for sign in (-1, 1))
+            low, high = ([min(100.0, max(0.0, 100 * (y + sign * e))) for _, y, e in points] for sign in (-1, 1))
             axes.fill_between(xs, low, high, color=color, alpha=0.12, linewidth=0)
             axes.plot(xs, ys, color=color, linewidth=1.7, linestyle=_DASHES[series % len(_DASHES)])
         for series, step, share, between in scores:
@@ -308,7 +325,7 @@ def accuracy(
             if between:
                 axes.plot([step, step], [100 * b for b in between], color=color, linewidth=2.4, solid_capstyle="round")
             axes.plot([step], [100 * share], _MARKS[series % len(_MARKS)], color=color, markersize=7)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, min(axes.get_ylim()[1], _TOP))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.margins(x=0.06)
         _over_steps(axes, xlabel)
@@ -319,6 +336,11 @@ def _running_mean(values: Sequence[float], half: int) -> list[float]:
     """Mean over up to 2 half + 1 values around each place."""
     windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
     return [sum(window) / len(window) for window in windows]
+
+
+def is_worth_drawing(counts: Sequence[float]) -> bool:
+    """True for a distribution over three bins or more; one or two are said better in a sentence."""
+    return sum(n > 0 for n in counts) > 2
 
 
 def histogram(

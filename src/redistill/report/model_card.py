@@ -20,7 +20,9 @@ from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.report.text import prompt_words
+from redistill.text.figures import between, percent
 
+PRECISIONS = {"no": "fp32", "bf16": "bf16", "auto": "bf16 where the device has it, else fp32"}
 _PRIVATE = ("base_url", "key_env", "cache")  # options that name a machine, a variable or a file of the one who ran it
 
 
@@ -167,8 +169,8 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
         ("objective", _plugin(settings.objective)),
         ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),
         ("learning rate, batch, length", f"{settings.learning_rate:g}, {_batch(settings)}, {length}"),
-        ("weights", "LoRA, merged" if settings.lora else "all"),
-        ("precision", f"weights fp32, computation {'bf16' if settings.mixed_precision == 'bf16' else 'fp32'}, saved as {settings.save_dtype}"),
+        ("weights", f"LoRA, merged{'; the adapter alone beside it' if settings.keep_adapter else ''}" if settings.lora else "all"),
+        ("precision", f"weights fp32, computation {PRECISIONS[settings.mixed_precision]}, saved as {settings.save_dtype}"),
         ("seed", str(recipe.seed)),
     ]  # fmt: skip
     if settings.rollouts is not None:
@@ -237,20 +239,18 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
                 continue
             scores = read_json(path)
             one, asked = scores["pass_at_1"], scores["settings"]
-            low, high = one["interval95"] or (float("nan"), float("nan"))
-            columns = "-" if one["sem_over_sample_columns"] is None else f"{one['sem_over_sample_columns']:.3f}"
-            problems = "-" if one["sem_over_problems"] is None else f"{one['sem_over_problems']:.3f}"
+            columns, problems = percent(one["sem_over_sample_columns"], 2), percent(one["sem_over_problems"], 2)
             how = f"{scores['num_samples']} samples on {scores['num_problems']} problems, T {asked['temperature']:g}, top-p {asked['top_p']:g}"
             who = f"**{name}**" if name == stage else name
             lines.append(
-                f"| {benchmark.name} | {who} | {one['value']:.3f} | {low:.3f} to {high:.3f} | {columns} | {problems} | {how} |"
+                f"| {benchmark.name} | {who} | {percent(one['value'])} | {between(one['interval95'])} | {columns} | {problems} | {how} |"
             )
     for found in _json(folder / "evaluate" / "comparisons.json") or []:
         if stage in (found["a"], found["b"]):
             said.append(f"- {found['benchmark']}: {found['sentence']}")
     if not lines:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
-    head = "| benchmark | student | pass@1 | 95% interval | SEM (ddof 1) over sample columns | SEM (ddof 1) over problems | how |\n|---|---|---|---|---|---|---|"
+    head = "| benchmark | student | pass@1, % | 95% interval | SEM (ddof 1, points) over sample columns | SEM (ddof 1, points) over problems | how |\n|---|---|---|---|---|---|---|"
     asked_with = prompt_words(recipe.prompt.for_evaluation.model_dump())
     asked_with += f", every answer opened with `{recipe.evaluate.prefill!r}`" if recipe.evaluate.prefill else ""
     about = (

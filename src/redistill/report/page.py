@@ -69,11 +69,19 @@ def render(run: RunFiles) -> str:
     found = [(title, section(run)) for title, section in shown.items()]
     sections = [one for one in found if one[1]]  # nothing was asked of the verbs beside the run: no heading
     title = run.setting("report", "title") or run.facts.name or run.folder.name
-    return render_page(title, sections, kind="run report", is_toy=run.is_toy)
+    return render_page(title, sections, kind="run report", is_toy=run.is_toy, is_folded=lambda name: name not in OPEN)
 
 
-def render_page(title: str, sections: Sequence[tuple[str, list[Block]]], *, kind: str, is_toy: bool = False) -> str:
-    """A page's HTML from its headings and blocks; `kind` says above the title what it is a page of."""
+def render_page(
+    title: str,
+    sections: Sequence[tuple[str, list[Block]]],
+    *,
+    kind: str,
+    is_toy: bool = False,
+    is_folded: Callable[[str], bool] = lambda heading: False,
+) -> str:
+    """A page's HTML from its headings and blocks; `kind` says above the title what it is a page of. A folded section shows its
+    heading; a link to it opens it, and paper shows it whole."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -85,10 +93,10 @@ def render_page(title: str, sections: Sequence[tuple[str, list[Block]]], *, kind
     return environment.get_template("page.html").render(
         title=title,
         style=Markup((_HERE / "style.css").read_text("utf-8")),
-        sections=[(anchor(heading), heading, blocks) for heading, blocks in sections],
+        sections=[(anchor(heading), heading, blocks, is_folded(heading)) for heading, blocks in sections],
         kind=kind,
         is_toy=is_toy,
-        pictures=any(has_pictures(blocks) for _, blocks in sections),
+        has_pictures=any(has_pictures(blocks) for _, blocks in sections),
     )
 
 
@@ -126,6 +134,8 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Student answers": answers,
     "To do it again": facts,
 }
+
+OPEN = ("Result", "Scores", "Paired comparisons")  # sections that are not folded
 
 # What a run of `redistill evaluate` has to show: it has neither traces of a teacher nor stages.
 OF_AN_EVALUATION = (

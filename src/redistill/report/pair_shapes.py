@@ -31,6 +31,8 @@ class Comparison(Shape):
     benchmark: str = ""
     difference: float | None = None
     interval95: tuple[float, float] | None = None
+    smallest_difference: float | None = None
+    is_claimed: bool | None = None
     num_above: int | None = None
     num_below: int | None = None
     num_equal: int | None = None

@@ -60,7 +60,15 @@ def flow(levels: Sequence[Level], ribbons: Sequence[Ribbon], label: str) -> Mark
             top = number * _LEVEL
             total = sum(part.count for part in level.parts)
             title = short(str(visible(level.title)), 40)
-            axes.text(0, top + 12, f"{title}  {total:,}", fontsize=9.5, fontweight="bold", va="bottom")
+            behind = {
+                "facecolor": PAPER,
+                "edgecolor": "none",
+                "pad": 1.2,
+                "alpha": 0.92,
+            }  # the bands run under the title
+            axes.text(
+                0, top + 12, f"{title}  {total:,}", fontsize=9.5, fontweight="bold", va="bottom", bbox=behind, zorder=4
+            )
             for place, part in enumerate(level.parts):
                 axes.fill_between(
                     [part.start, part.end], top + 15, top + 15 + _BAR, color=tone_color(part.tone), linewidth=0

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from redistill.config.differences import differing_paths, differing_words
 from redistill.io.atomic import write_bytes
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Sentences, Table, Tag, Text
@@ -31,7 +32,7 @@ _PANELS = (
     ("margin", "margin (chosen − rejected)"),
     ("lr_x_grad_norm", "learning rate × gradient norm"),
     ("update_norm", "update norm"),
-    ("probe_accuracy", "probe accuracy"),
+    ("probe_accuracy", "probe accuracy, %"),
 )
 Runs = Mapping[str, RunFiles]  # what a run is called on the page -> its folder
 
@@ -116,19 +117,16 @@ def _settings(runs: Runs) -> list[Block]:
     """Settings that two recipes do not share, by their dotted names; inputs and versions too."""
     stages = [set(run.setting("train") or {}) for run in runs.values()]
     everywhere = set.intersection(*stages)
-    flat = {name: dict(_flat(_without_odd_stages(run.recipe, everywhere))) for name, run in runs.items()}
-    for name, run in runs.items():
-        flat[name] |= {f"package {p}": v for p, v in run.facts.packages.items()}
-        flat[name] |= {f"input {Path(p).name}": sha[:12] for p, sha in run.facts.inputs.items()}
-        flat[name]["git commit"] = (run.facts.git_commit or "unknown")[:12]
-    keys = dict.fromkeys(key for one in flat.values() for key in one)
-    differ = [key for key in keys if len({repr(one.get(key)) for one in flat.values()}) > 1]
-    differ.sort(
-        key=lambda key: any(key not in one for one in flat.values())
-    )  # stable: what all of them set comes first
+    trees = []
+    for run in runs.values():
+        tree = {k: v for k, v in _without_odd_stages(run.recipe, everywhere).items() if k not in _IGNORED}
+        tree |= {f"package {p}": v for p, v in run.facts.packages.items()}
+        tree |= {f"input {Path(p).name}": sha[:12] for p, sha in run.facts.inputs.items()}
+        trees.append(tree | {"git commit": (run.facts.git_commit or "unknown")[:12]})
+    differ = differing_paths(trees)
     if not differ:
         return [Text("The recipes, inputs and versions of these runs are the same; what differs is chance.")]
-    rows = [(short(key, 60), *(_value(one.get(key)) for one in flat.values())) for key in differ[:MAX_SETTINGS]]
+    rows = [(short(key, 60), *differing_words(values, 60)) for key, values in list(differ.items())[:MAX_SETTINGS]]
     more = f": the first {MAX_SETTINGS} of {len(differ):,}" if len(differ) > MAX_SETTINGS else ""
     return [
         Table(
@@ -144,20 +142,6 @@ def _without_odd_stages(recipe: Mapping[str, Any], everywhere: set[str]) -> dict
         for name, stage in (recipe.get("train") or {}).items()
     }
     return {**recipe, "train": stages} if stages else dict(recipe)
-
-
-def _value(value: Any) -> str | None:
-    return None if value is None else short(str(value), 60)
-
-
-def _flat(tree: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if not before and key in _IGNORED:
-            continue
-        name = f"{before}{key}"
-        found += _flat(value, name + ".") if isinstance(value, dict) and value else [(name, value)]
-    return found
 
 
 def _funnels(runs: Runs) -> list[Block]:

@@ -221,6 +221,7 @@ class SelfCorrection(Shape):
 class Scores(Shape):
     """One model on one benchmark."""
 
+    benchmark: str = ""
     num_problems: int | None = None
     num_samples: int | None = None
     num_ungradable: int = 0
@@ -239,6 +240,7 @@ class Scores(Shape):
     tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
     settings: dict[str, Any] = {}
+    prompt_sent: str = ""
     steps: StepScores | None = None
     self_correction: SelfCorrection | None = None
 
@@ -480,6 +482,7 @@ class RunFacts(Shape):
     name: str = ""
     recipe: dict[str, Any] = {}
     seed: int | None = None
+    command: str = ""
     git_commit: str | None = None
     git_dirty: bool | None = None
     packages: dict[str, str] = {}

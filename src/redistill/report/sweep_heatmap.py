@@ -8,6 +8,7 @@ The number stands in every cell and the table stands below, so no colour has to 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from redistill.config.differences import distinct
 from redistill.report.blocks import Block, Figure
 from redistill.report.pictures import heat_map
 from redistill.report.text import number, percent, short
@@ -38,8 +39,8 @@ def heat(points: Sequence[Point], benchmark: str, axes: Mapping[str, Sequence[An
         cells = {(_at(p, down), _at(p, across)): p["benchmarks"][benchmark]["mean"] for p in some}
         grid = [[cells.get((_key(row) if down else "", _key(column))) for column in columns] for row in rows]
         words = (
-            [_value(c) for c in columns],
-            [_value(r) if down else "" for r in rows],
+            distinct([number(c) or "–" for c in columns], 18),
+            distinct([number(r) or "–" for r in rows], 18) if down else [""],
             _word(across),
             _word(down) if down else "",
         )
@@ -49,7 +50,7 @@ def heat(points: Sequence[Point], benchmark: str, axes: Mapping[str, Sequence[An
     caption = f"pass@1 on {benchmark} in percent, mean over seeds; the stronger the colour the higher, from {percent(min(means))} to {percent(max(means))} "
     caption += "on all maps alike. An empty cell has no finished trial."
     more = f" {MAX_MAPS} of {len(maps)} maps." if len(maps) > MAX_MAPS else ""
-    return [Figure(panels, caption + more)]
+    return [Figure(panels, caption + more, single=len(panels) == 1)]
 
 
 def _two_axes(points: Sequence[Point]) -> tuple[str | None, str | None]:

@@ -153,8 +153,13 @@ def join(words: list[str]) -> str:
 def prompt_words(prompt: Mapping[str, Any]) -> str:
     """A prompt's settings in words: `template plain, in the chat template`; "" where they are not known."""
     template = prompt.get("template")
-    return (
-        f"template {short(str(template), 60)}{', in the chat template' if prompt.get('chat') else ''}"
-        if template
-        else ""
-    )
+    return f"template {short(str(template), 60)}{how_it_was_wrapped(prompt)}" if template else ""
+
+
+def how_it_was_wrapped(prompt: Mapping[str, Any]) -> str:
+    """`, in the chat template`, `, as a chat message under the server's chat template`, or "" for plain text."""
+    engine = prompt.get("engine")
+    options = engine.get("options") if isinstance(engine, Mapping) else None
+    if isinstance(options, Mapping) and options.get("api") == "chat":
+        return ", as a chat message under the server's chat template"
+    return ", in the chat template" if prompt.get("chat") else ""

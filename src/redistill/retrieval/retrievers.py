@@ -7,7 +7,6 @@ A member of RETRIEVERS takes the documents and where their saved index lies (Non
 search. A search of your own is a function (query, k) -> ids in a file named with `--code`: `my_search:search`.
 """
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from redistill.config.binding import bind
+from redistill.config.extras import check_installed
 from redistill.config.tables import Plugin
 from redistill.config.user_plugins import find_own, is_own
 from redistill.errors import OperatorError
@@ -180,11 +180,7 @@ def bind_retriever(retriever: str | Mapping[str, Any], where: str) -> partial[Se
     bound = bind(RETRIEVERS, plugin, f"{where}.retriever")
     needed = {"bm25": ("bm25s", "Stemmer"), "dense": ("faiss", str(bound.keywords.get("library", "model2vec")).replace("-", "_"))}  # fmt: skip
     for package in needed.get(plugin.name, ()):
-        if importlib.util.find_spec(package) is None:
-            raise OperatorError(
-                f"{where}: the retriever {plugin.name} needs {package}: pip install 'redistill[retrieval]' (sentence-transformers "
-                "is installed by itself)."
-            )
+        check_installed(package, f"{where}: the retriever {plugin.name}")
     if plugin.name == "bm25":
         _stemmer(bound.keywords.get("stemmer", "english"), where)
     return bound

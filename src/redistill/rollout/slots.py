@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from redistill.io.progress import beat
 from redistill.model.pictures import pictures_of
 
 TURNOVER = (
@@ -141,11 +142,14 @@ def rows(
     """
     queue = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i), reverse=True)
     batch = _Batch(model, pad)
+    spoken = [0]  # tokens in all
 
     def speak(speaking: Sequence[int], scores: Tensor) -> None:
         """One token for each of the speaking rows; scores: (speaking rows, vocabulary)."""
         places = [batch.places[row] for row in speaking]
         tokens = choose(scores, places, [len(batch.said[row]) for row in speaking]).tolist()
+        spoken[0] += len(tokens)
+        beat(f"{spoken[0]:,} tokens drawn, {len(tokens)} answers under way")
         for row, place, token in zip(speaking, places, tokens, strict=True):
             said = batch.said[row]
             said.append(token)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from redistill.errors import OperatorError
+from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.client import Ask, Kept, Server
 from redistill.io.progress import say
 from redistill.verify.judge import CHARS_PER_TOKEN, JudgeCost
@@ -75,6 +75,12 @@ def announce(name: str, model: AskedModel, asks: Iterable[Ask], kept: Kept) -> N
     """Say what scorer `name` is about to ask. OperatorError, with nothing asked, where that is more than `max_calls`."""
     cost = cost_of(model, asks, kept)
     say(f"score    {name}: {model.model}: {cost.words(before=True)}")
+    needed = cost.calls - cost.kept
+    if model.max_calls == 0 and needed:
+        raise OnlyCounted(
+            f"score ({name}): {needed:,} calls are needed and max_calls is 0; nothing was asked. They were counted, as max_calls: 0 wants "
+            "it; raise it to ask."
+        )
     if model.max_calls is not None and cost.calls - cost.kept > model.max_calls:
         raise OperatorError(
             f"score ({name}): {cost.calls - cost.kept:,} calls are needed and max_calls is {model.max_calls:,}; nothing was asked. "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from redistill.config.extras import missing
 from redistill.errors import OperatorError
 from redistill.model.hub import hub_options
 from redistill.rollout.requests import Student
@@ -74,7 +75,7 @@ def model2vec(model: str | None, student: Student | None) -> Encode:
     try:
         from model2vec import StaticModel
     except ImportError as error:
-        raise OperatorError("the encoder model2vec is not installed: pip install 'redistill[retrieval]'") from error
+        raise OperatorError(missing("model2vec", "the encoder model2vec")) from error
     hub_options(model, None, where="encoder_model")
     try:
         table = StaticModel.from_pretrained(model)

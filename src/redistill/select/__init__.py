@@ -7,7 +7,7 @@ filters.py what may not stay; room.py joins them over one shard; statistics.py c
 from redistill.select.empty import explain_empty
 from redistill.select.filters import FILTERS
 from redistill.select.pairing import PAIRINGS
-from redistill.select.split import check_split, held_out, is_dev, split_of
+from redistill.select.split import check_split, held_out, is_dev, split_key, split_of
 from redistill.select.stage import BoundFilter, select_shard
 from redistill.select.statistics import compare, describe, table_text
 
@@ -22,6 +22,7 @@ __all__ = [
     "held_out",
     "is_dev",
     "select_shard",
+    "split_key",
     "split_of",
     "table_text",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redistill.config.differences import differing_paths
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate import paired_difference
@@ -170,8 +171,8 @@ def _names(a: Side, b: Side) -> tuple[str, str]:
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, list[Any]]:
-    keys = [key for key in dict.fromkeys([*a, *b]) if key not in UNSHOWN]
-    return {key: [a.get(key), b.get(key)] for key in keys if a.get(key) != b.get(key)}
+    shown = [{key: value for key, value in settings.items() if key not in UNSHOWN} for settings in (a, b)]
+    return differing_paths(shown)
 
 
 def _texts(groups: Iterable[Group], wanted: set[str]) -> dict[str, dict[str, Any]]:

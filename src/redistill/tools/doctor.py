@@ -82,7 +82,9 @@ def _examined(
     prefill = recipe.evaluate.prefill if recipe else ""
     subject = make_subject(student, prompt, tokenizer, texts, prefill, _wanted(recipe))
     if recipe:
-        longest = max(len(row.ids) for row in subject.rows)
+        most = recipe.select.max_completion_tokens
+        trained = [row for row in subject.rows if most is None or sum(row.learned) <= most]  # select drops the others
+        longest = max((len(row.ids) for row in trained), default=0)
         subject = dataclasses.replace(subject, wanted={**subject.wanted, f"the longest row of {origin}": longest})
     return Findings(subject, origin, {name: check(subject) for name, check in CHECKS.items()}, num_rows, notes(subject))
 

@@ -181,7 +181,8 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             if benchmark.asks_steps:
                 find_probabilities(room, exams[name], student, settings.evaluate.critic)
             _find_scores(room, settings)
-            score_answers(room, settings, benchmark, model=who, **step_facts(room, benchmark, settings, problems[name]))
+            steps = step_facts(room, benchmark, settings, problems[name])
+            score_answers(room, settings, benchmark, model=who, render=exams[name].render, **steps)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder

@@ -7,6 +7,7 @@
 What the file cannot say (rates, epochs) is the paper's or a usual choice, and a comment says which.
 """
 
+import itertools
 import json
 import os
 import re
@@ -22,12 +23,19 @@ from redistill.corpus.sources import SOURCES
 from redistill.corpus.sources.layouts import Layout, Survey
 from redistill.errors import OperatorError
 from redistill.model import loading
-from redistill.records import Outcome, Problem, Trace
+from redistill.records import Dropped, Outcome, Problem, Trace
 from redistill.text.prompts import as_chat
+from redistill.tools.init_choices import (
+    CHARACTERS_PER_TOKEN,
+    Choices,
+    Counts,
+    Schedule,
+    choose,
+    student_facts,
+    template_for,
+)
 from redistill.tools.validate import mistakes_in
 from redistill.verify import VERIFIERS, VerifierPool
-
-CHARACTERS_PER_TOKEN = 3  # of mathematics in English, roughly; only bounds the answers' length
 
 
 def name_of(traces: str) -> str:
@@ -36,9 +44,9 @@ def name_of(traces: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "mine"
 
 
-def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, name: str) -> str:
-    """The recipe as YAML with comments. OperatorError where the file has no traces, where nothing says which are right, or
-    where its gold answers contradict each other."""
+def check_usable(found: Survey, traces: str) -> None:
+    """OperatorError for a file that no recipe can be made from: without traces, without anybody who says which are right, or with gold
+    answers that contradict each other."""
     layout = found.best
     if layout.source == "step-judgements":
         raise OperatorError(
@@ -63,6 +71,16 @@ def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, nam
             f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it is what the traces answered and no gold "
             "answer; write the gold answer there, or leave the column out and label each trace true or false."
         )
+
+
+def recipe_text(
+    found: Survey, judged: "Judged", *, traces: str, model: str, name: str, choices: Choices | None = None
+) -> str:
+    """The recipe as YAML with comments. choices: where they are known already. OperatorError where the file has no traces, where nothing says which are right, or
+    where its gold answers contradict each other."""
+    check_usable(found, traces)
+    layout = found.best
+    choices = choices or choices_for(found, judged, traces, model)
     chat, about_chat, opens = _chat(model)
     if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
@@ -71,6 +89,7 @@ def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, nam
         f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(found)),
+        *(f"#   {line}" for line in filter(None, (choices.power, *choices.warnings))),
         f"# Check it:   redistill validate {name}.yaml      The rows a student would see:   redistill doctor --recipe {name}.yaml",
         f"# Look at the pairs before training:   redistill run {name}.yaml --until select      Every setting: docs/recipes.md",
         f"name: {_quoted(name)}",
@@ -78,27 +97,29 @@ def recipe_text(found: Survey, judged: "Judged", *, traces: str, model: str, nam
         "",
         f"student: {{model: {_quoted(model)}}}      # a folder, a hub id, a .gguf file or package:NAME",
         "prompt:",
-        f"  template: {_template(layout.traces)}      # bare, plain, paper, json, or text of your own with {{problem}} in it",
+        f"  template: {template_for(layout.traces)}      # asks for the form in which most traces answer; or text of your own with {{problem}} in it",
         f"  chat: {str(chat).lower()}      # {about_chat}",
         "",
-        *_corpus(layout, traces),
+        *_corpus(layout, traces, choices),
         "",
         *_verify(layout),
         "",
-        *_select(layout),
+        *_select(choices),
         "",
-        *_train(layout.paired and not (found.whole and not judged.pairs)),
+        *_train(layout.paired and not (found.whole and not judged.pairs), choices),
         "",
-        *_evaluate(layout),
+        *_evaluate(choices),
         "",
         '# card: {license: apache-2.0, data_licenses: ["whose traces, under which licence"]}      # for the students\' model cards',
     ]
     return "\n".join(lines) + "\n"
 
 
-def write_recipe(found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path) -> Path:
+def write_recipe(
+    found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
+) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
-    text = recipe_text(found, judge(found.best), traces=traces, model=model, name=name)
+    text = recipe_text(found, judged, traces=traces, model=model, name=name, choices=choices)
     if wrong := mistakes_in(text, f"the recipe for {traces}"):
         raise OperatorError("\n  ".join(wrong))
     try:
@@ -154,10 +175,36 @@ def _labels_text(layout: Layout) -> str:
     return "labels " + ", ".join(f"{name} (wrong: {share:.0%})" for name, share in layout.labels.items())
 
 
-def _template(traces: Sequence[str]) -> str:
-    """`json` where most teachers answered in JSON, fenced or not, `plain` otherwise."""
-    found = sum('"answer"' in text and text.rstrip("` \n").endswith("}") for text in traces)
-    return "json" if 2 * found > len(traces) else "plain"
+MOST_COUNTED = 50_000  # groups of the file that are counted; a file of more has problems enough for every choice
+
+
+def choices_for(found: Survey, judged: "Judged", traces: str, model: str) -> Choices:
+    """The numbers for this file and this student (init_choices.py)."""
+    layout = found.best
+    problems, lengths, problem = _counted(layout, traces)
+    counts = Counts(
+        problems=problems,
+        right_per_problem=judged.right_per_problem,
+        pairs_per_problem=judged.pairs_per_problem,
+        longest_trace=lengths[-1] // CHARACTERS_PER_TOKEN,
+        usual_trace=lengths[(99 * (len(lengths) - 1)) // 100] // CHARACTERS_PER_TOKEN,
+        longest_problem=problem // CHARACTERS_PER_TOKEN,
+    )
+    return choose(counts, student_facts(model), has_dev=bool(layout.answers))
+
+
+def _counted(layout: Layout, traces: str) -> tuple[int, list[int], int]:
+    """(different problems, characters of the traces in rising order, of the longest problem) of the file, read as the recipe will; the
+    sample may hold one trace of each of many problems, so its share of problems says nothing."""
+    ids, lengths, longest_problem = set[str](), [0], 0
+    for item in itertools.islice(SOURCES[layout.source](path=traces, **layout.options), MOST_COUNTED):
+        if isinstance(item, Dropped):
+            continue
+        if item.problem.answer is not None or not layout.answers:
+            ids.add(item.problem.id)
+        longest_problem = max(longest_problem, len(item.problem.statement))
+        lengths += [len(trace.completion) for trace in item.traces]
+    return len(ids), sorted(lengths), longest_problem
 
 
 def _chat(model: str) -> tuple[bool, str, bool]:
@@ -172,13 +219,13 @@ def _chat(model: str) -> tuple[bool, str, bool]:
     return False, "the tokenizer has no chat template", False
 
 
-def _corpus(layout: Layout, traces: str) -> list[str]:
+def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
     options = {"path": traces, **layout.options}
     written = ", ".join(f"{key}: {_written(value)}" for key, value in options.items())
-    if layout.answers:
-        held = "  dev_fraction: 0.05      # of the problems, never trained on: students are scored on these"
+    if choices.dev:
+        held = f"  dev_problems: {choices.dev}      # never trained on, the same for all seeds: students are scored on these"
     else:
-        held = "  dev_fraction: 0      # without gold answers no problem can be held out to score on"
+        held = "  dev_fraction: 0      # without gold answers, or with one problem, none can be held out to score on"
     return ["corpus:", "  sources:", f"    - {{name: {layout.source}, {written}}}", held]
 
 
@@ -219,19 +266,32 @@ def _heard(layout: Layout) -> list[str]:
     return common or sorted(layout.labels, key=lambda name: -layout.heard[name])[:1]
 
 
-def _select(layout: Layout) -> list[str]:
-    return [
+def _select(choices: Choices) -> list[str]:
+    lines = [
         "select:",
         "  examples: all      # first: one right trace a problem, as in the paper",
-        "  pairing: certain      # only what is wrong for sure is rejected",
+        f"  pairing: {{name: certain, max_pairs: {choices.max_pairs}}}      # only what is wrong for sure is rejected; pairs of a problem at most",
     ]
+    if choices.max_completion_tokens is not None:
+        lines.append(
+            f"  max_completion_tokens: {choices.max_completion_tokens}      # what the student's context leaves room for"
+        )
+    return lines
 
 
-def _train(paired: bool) -> list[str]:
+def _stage(objective: str, start: str, schedule: Schedule, rate: float) -> str:
+    return (
+        f"    {{objective: {objective}, start: {start}, batch_size: {schedule.batch_size}, epochs: {schedule.epochs}, "
+        f"learning_rate: {rate:.1e}, mixed_precision: auto}}"
+    ).replace("e-0", "e-")
+
+
+def _train(paired: bool, choices: Choices) -> list[str]:
     stages = [
         "train:",
-        "  sft:      # right traces; 5e-5, batches of 128 and 3 epochs are the paper's, for 1.5 billion weights",
-        "    {objective: sft, start: base, batch_size: 32, epochs: 3, learning_rate: 5.0e-5}",
+        f"  # rates: {choices.about_rates}; the paper's are 5e-5 and 1e-6 at 1.5 billion",
+        f"  sft:      # right traces, about {choices.sft.steps:,} steps",
+        _stage("sft", "base", choices.sft, choices.sft_rate),
     ]
     if not paired:
         return [
@@ -241,16 +301,14 @@ def _train(paired: bool) -> list[str]:
     return [
         *stages,
         "  control:      # the same pairs and steps with the negatives' weight at 0: what they must beat",
-        "    {objective: {name: redi, rejected_weight: 0.0}, start: sft, batch_size: 32, epochs: 1, learning_rate: 1.0e-6}",
-        "  redi:      # the method; its learning rate matters most: redistill lr-find",
-        "    {objective: {name: redi, rejected_weight: 0.8}, start: sft, batch_size: 32, epochs: 1, learning_rate: 1.0e-6}",
+        _stage("{name: redi, rejected_weight: 0.0}", "sft", choices.pairs, choices.redi_rate),
+        f"  redi:      # the method, about {choices.pairs.steps:,} steps; its learning rate matters most: redistill lr-find",
+        _stage("{name: redi, rejected_weight: 0.8}", "sft", choices.pairs, choices.redi_rate),
     ]
 
 
-def _evaluate(layout: Layout) -> list[str]:
-    longest = max(map(len, layout.traces), default=0) // CHARACTERS_PER_TOKEN
-    room = next(size for size in (256 << i for i in range(20)) if size >= longest)
-    if layout.answers:
+def _evaluate(choices: Choices) -> list[str]:
+    if choices.dev:
         benchmarks = "  benchmarks: [dev]      # or {name: mine, file: my_problems.jsonl}, columns problem and answer"
     else:
         benchmarks = "  benchmarks: []      # nothing is scored; name a file: {name: mine, file: my_problems.jsonl}, columns problem and answer"
@@ -260,7 +318,7 @@ def _evaluate(layout: Layout) -> list[str]:
         "  n: 4      # samples a problem; the paper takes 16",
         "  temperature: 0.6",
         "  top_p: 0.95",
-        f"  max_new_tokens: {room}      # from the longest trace seen",
+        f"  max_new_tokens: {choices.max_new_tokens}      # from the longest trace seen and the student's context",
     ]
 
 
@@ -280,26 +338,47 @@ class Judged:
     undecided: int
     pairs: int  # problems with a right trace and a wrong one that was not cut off
     by: str  # labels or gold answers
+    right_per_problem: float = 0.0
+    pairs_per_problem: float = 0.0  # mean over problems of the smaller of the counts of right and wrong traces
 
 
 def judge(layout: Layout) -> Judged:
     """Count the right and the wrong traces of a layout's sample."""
     if layout.wrong or not layout.answers:
         undecided = len(layout.traces) - layout.right - layout.wrong
-        return Judged(layout.right, layout.wrong, undecided, int(layout.paired), "labels")
+        labels = [
+            (problem.id, any(v.outcome == Outcome.incorrect for v in trace.verdicts.values()), trace.finish_reason)
+            for problem, trace in layout.said
+            if trace.verdicts
+        ]
+        sides = [(id, not is_wrong, is_wrong and reason != "length") for id, is_wrong, reason in labels]
+        return Judged(layout.right, layout.wrong, undecided, int(layout.paired), "labels", *_per_problem(sides))
     items = [(problem, trace) for problem, trace in layout.said if problem.answer is not None][:MAX_JUDGED]
     outcomes: Counter[Outcome] = Counter()
-    right, wrong = set[str](), set[str]()
+    right, wrong, sides = set[str](), set[str](), list[tuple[str, bool, bool]]()
     with VerifierPool({"cascade": VERIFIERS["cascade"]}, workers=1, timeout_seconds=5.0, memory_mb=2048) as pool:
         for (problem, trace), found in zip(items, pool.judge(items), strict=True):
             outcome = found["cascade"].outcome
             outcomes[outcome] += 1
+            is_wrong = outcome == Outcome.incorrect and trace.finish_reason != "length"
+            sides.append((problem.id, outcome == Outcome.correct, is_wrong))
             if outcome == Outcome.correct:
                 right.add(problem.id)
             elif outcome == Outcome.incorrect and trace.finish_reason != "length":
                 wrong.add(problem.id)
     decided = outcomes[Outcome.correct], outcomes[Outcome.incorrect]
-    return Judged(*decided, len(layout.said) - sum(decided), len(right & wrong), "gold answers")
+    return Judged(*decided, len(layout.said) - sum(decided), len(right & wrong), "gold answers", *_per_problem(sides))
+
+
+def _per_problem(sides: Sequence[tuple[str, bool, bool]]) -> tuple[float, float]:
+    """(right traces of a problem, pairs that a problem can give), means over problems, of (problem, is right, is wrong)."""
+    right, wrong = Counter[str](), Counter[str]()
+    for id, is_right, is_wrong in sides:
+        right[id] += is_right
+        wrong[id] += is_wrong
+    ids = {id for id, *_ in sides}
+    count = max(1, len(ids))
+    return sum(right.values()) / count, sum(min(right[id], wrong[id]) for id in ids) / count
 
 
 def table(found: Survey, best: Judged) -> str:

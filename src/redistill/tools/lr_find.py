@@ -29,6 +29,7 @@ from redistill.pipeline.run import make_with_inputs, open_run
 from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.stage import Run
 from redistill.pipeline.students import critic_loader, load_start, load_student
+from redistill.text.figures import percent
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
@@ -82,6 +83,7 @@ def lr_find(
             make_with_inputs(run, f"train/{recipe.train[stage].start}")
         trials = {t["fingerprint"]: t for t in (read_json(path)["trials"] if path.exists() else [])}
         table: list[dict[str, Any]] = []
+        skipped: list[dict[str, Any]] = []
         for weight, objective in objectives.items():
             for rate in sorted(rates):
                 trial = _trial_settings(recipe, settings, plugins[weight], rate, steps)
@@ -97,12 +99,24 @@ def lr_find(
                 table.append(trials[stage_fingerprint])
                 say(f"lr-find  {sentence(table[-1])}")
                 if not table[-1]["good"]:
+                    left = [other for other in sorted(rates) if other > rate]
+                    skipped += [{"rejected_weight": weight, "learning_rate": other, "after": rate} for other in left]
+                    if left:
+                        say(f"lr-find  {skipped_sentence(weight, left, rate)}")
                     break
     largest = []
     for weight in plugins:
         good = [t["learning_rate"] for t in table if t["rejected_weight"] == weight and t["good"]]
         largest.append({"rejected_weight": weight, "learning_rate": max(good, default=None)})
-    return {"stage": stage, "objective": settings.objective.name, "steps": steps, "trials": table, "largest": largest}
+    return {"stage": stage, "objective": settings.objective.name, "steps": steps, "trials": table, "skipped": skipped,
+            "largest": largest}  # fmt: skip
+
+
+def skipped_sentence(weight: float | None, rates: Sequence[float], after: float) -> str:
+    """Which rates were not tried, and why."""
+    of = "" if weight is None else f"weight {weight:g}, "
+    listed = ", ".join(f"{rate:.3g}" for rate in rates)
+    return f"{of}not tried: {listed}, for a lower rate ({after:.3g}) already raised an alarm"
 
 
 def sentence(trial: dict[str, Any]) -> str:
@@ -114,17 +128,20 @@ def sentence(trial: dict[str, Any]) -> str:
 
 def table_text(found: dict[str, Any]) -> str:
     """The whole answer for a terminal."""
-    lines = [f"{'weight':>7} {'rate':>9} {'steps':>6} {'chosen fell':>12} {'margin':>8} {'probe':>6}  state"]
+    lines = [f"{'weight':>7} {'rate':>9} {'steps':>6} {'chosen fell':>12} {'margin':>8} {'probe, %':>9}  state"]
     for trial in found["trials"]:
         weight = "-" if trial["rejected_weight"] is None else f"{trial['rejected_weight']:g}"
-        margin, probe = (
-            "-" if trial[key] is None else f"{trial[key]:.3f}" for key in ("held_out_margin", "probe_accuracy")
-        )
+        margin = "-" if trial["held_out_margin"] is None else f"{trial['held_out_margin']:.3f}"
+        probe = percent(trial["probe_accuracy"])
         state = trial["state"] + (f" ({', '.join(trial['reasons'])})" if trial["reasons"] else "")
         lines.append(
             f"{weight:>7} {trial['learning_rate']:>9.3g} {trial['steps']:>6} {trial['chosen_fall']:>12.3f} {margin:>8} "
             f"{probe:>6}  {state}"
         )
+    passed: dict[tuple[float | None, float], list[float]] = {}
+    for one in found["skipped"]:
+        passed.setdefault((one["rejected_weight"], one["after"]), []).append(one["learning_rate"])
+    lines += [skipped_sentence(weight, rates, after) for (weight, after), rates in passed.items()]
     for best in found["largest"]:
         weight = "" if best["rejected_weight"] is None else f"weight {best['rejected_weight']:g}: "
         rate = "none of these" if best["learning_rate"] is None else f"{best['learning_rate']:.3g}"

@@ -11,7 +11,8 @@ from redistill.errors import OperatorError
 
 
 def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
-    """Scores and comparisons of a run, from its files; an operator's error where there are none.
+    """Scores and comparisons of a run, from its files; an operator's error where there are none. Of a sweep's folder what its
+    sweep.json holds, and its table as `text`.
 
     choose: ways to choose among the stored samples, names or tables as in a recipe, scored beside those of the recipe. Where the recipe names nothing to score on, there are none either, and `unscored` says why and what to write."""
     from redistill.io.atomic import read_json, read_yaml
@@ -19,6 +20,15 @@ def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
     from redistill.report.unscored import why_unscored
     from redistill.safety.paths import check_links
 
+    if (folder / "sweep.json").exists() and not choose:
+        found = read_json(folder / "sweep.json")
+        table = folder / "table.md"
+        return {
+            **found,
+            "text": table.read_text("utf-8") if table.exists() else f"{table} is not there; run the sweep again.",
+        }
+    if runs := runs_in(folder):
+        raise OperatorError(f"{folder} is a folder of runs and none itself; name one: {runs}.")
     if not (folder / "recipe.yaml").exists():
         raise OperatorError(
             f"{folder} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart."
@@ -37,6 +47,17 @@ def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
     scores = [_scores(path, _bound(choose)) for path in files]
     comparisons = folder / "evaluate" / "comparisons.json"
     return {"run": str(folder), "scores": scores, "comparisons": read_json(comparisons) if comparisons.exists() else []}
+
+
+def runs_in(folder: Path) -> str:
+    """The runs of a folder that is none itself, as words for a sentence; "" where it is a run, or holds none."""
+    if (folder / "recipe.yaml").exists() or (folder / "run.json").exists() or not folder.is_dir():
+        return ""
+    runs = [p.name for p in sorted(folder.iterdir()) if (p / "recipe.yaml").exists() or (p / "sweep.json").exists()]
+    if not runs:
+        return ""
+    more = f" and {len(runs) - 6} more" if len(runs) > 6 else ""
+    return ", ".join(str(folder / name) for name in runs[:6]) + more
 
 
 def _bound(choose: Sequence[str]) -> dict[str, Any]:

@@ -1,16 +1,30 @@
-"""The model that a stage trains: the one it starts from or, with `lora`, a small adapter on it.
+"""The model that a stage trains: the one it starts from or, with `lora`, a small adapter on it; merged into the student that it leaves,
+kept beside it on request.
 
-model = adapted_model(model, settings, seed=0)
+    model = adapted_model(model, settings, seed=0)
+    student = merged(trained, settings, folder)             the whole student; folder/adapter where the recipe keeps it
 """
 
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
 
+from redistill.config.extras import missing
 from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
 from redistill.model.pictures import freeze
+
+ADAPTER = "adapter"  # the folder beside `model`, as peft's save_pretrained writes it
+
+
+def merged(trained: Any, settings: StageSettings, folder: Path) -> PreTrainedModel:
+    """The trained student with its adapter merged into the weights; what the adapter was lies in folder/adapter where
+    `keep_adapter` asks for it."""
+    if settings.keep_adapter:
+        trained.save_pretrained(folder / ADAPTER)
+    return cast(PreTrainedModel, trained.merge_and_unload())
 
 
 def adapted_model(
@@ -25,7 +39,7 @@ def adapted_model(
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise OperatorError("train: `lora` needs the extra of that name: pip install 'redistill[lora]'.") from error
+        raise OperatorError(missing("peft", "train: `lora`")) from error
     try:
         config = LoraConfig(task_type="TOKEN_CLS" if critic else "CAUSAL_LM", **settings.lora)
     except TypeError as error:

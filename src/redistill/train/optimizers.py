@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from transformers import PreTrainedModel
 
+from redistill.config.extras import missing
 from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
 
@@ -41,9 +42,7 @@ def make_optimizer(
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise OperatorError(
-            "train: optimizer adamw_8bit needs the extra `eight-bit`: pip install 'redistill[eight-bit]'."
-        ) from error
+        raise OperatorError(missing("bitsandbytes", "train: optimizer adamw_8bit")) from error
     return AdamW8bit(groups, **options)
 
 

@@ -31,10 +31,11 @@ from redistill.io.tracking import TrackerLogger
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.model.pictures import why_alone
+from redistill.model.precision import precision_of
 from redistill.model.score_heads import PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
-from redistill.train.adapters import adapted_model
+from redistill.train.adapters import adapted_model, merged
 from redistill.train.coefficients import is_linear, measures_stand_alone
 from redistill.train.diagnostics import (
     held_out_figures,
@@ -115,7 +116,9 @@ def train_stage(
     critic whose scores `token-credit` makes weights of, or the one that learns beside the student (`rollouts.critic`). `probe` samples the student for the guard. `mirror` gets a copy of the
     metrics. OperatorError when objective and modifiers do not fit, no row fits, or three steps in a row have no finite gradient.
     """
-    job = replace(job, objective=without_reference(job.objective), modifiers=[in_full(one) for one in job.modifiers])
+    precise = job.settings.model_copy(update={"mixed_precision": precision_of(job.settings.mixed_precision)})
+    modifiers = [in_full(modifier) for modifier in job.modifiers]
+    job = replace(job, settings=precise, objective=without_reference(job.objective), modifiers=modifiers)
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
     if needs_teacher(job.objective) and teacher is None:
         raise OperatorError(f"train.{job.stage}: {name_of(job.objective)} learns from a teacher; name it by `teacher`.")
@@ -343,7 +346,7 @@ class _StageRun:
         trained: Any = None if job.trial else self.trainer.student()
         if trained is not None:
             if job.settings.lora is not None:
-                trained = trained.merge_and_unload()
+                trained = merged(trained, job.settings, job.folder)
             trained.set_attn_implementation(self.attention)
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)

@@ -24,6 +24,7 @@ from redistill.io.images import image_folders, look_in
 from redistill.io.progress import bar
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, TokenSequence, make_pack, prepare_for_packing
+from redistill.model.precision import precision_of
 from redistill.records import Pair
 from redistill.text.image_marks import images_in
 
@@ -42,7 +43,7 @@ def write_token_changes(folder: Path, recipe: Recipe, stage: str | None, pairs: 
     if _is_of(path, pairs):
         return path
     settings = recipe.train[stage]
-    autocast = settings.mixed_precision == "bf16"
+    autocast = precision_of(settings.mixed_precision) == "bf16"
     before = _of_pairs(_student(folder, recipe, settings.start), pairs, settings.start, autocast)
     after = _of_pairs(_student(folder, recipe, stage), pairs, stage, autocast)
     found = [

@@ -7,11 +7,11 @@ which no change of a recipe removes: what is paid for is paid for once.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.errors import OperatorError
+from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.atomic import read_json
 from redistill.io.client import Kept, Reply
 from redistill.io.parquet import read_records
@@ -30,6 +30,11 @@ def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cach
         expected = dry_count(judge, rules.read("groups"), kept)
         say(f"judge    {judge.model}, {judge.policy}: {expected.words(before=True)}")
         asked_now = expected.calls - expected.kept
+        if judge.max_calls == 0 and asked_now:
+            raise OnlyCounted(
+                f"verify.judge: {asked_now:,} calls are needed and max_calls is 0; nothing was asked. They were counted, as max_calls: 0 "
+                "wants it; raise it to ask."
+            )
         if judge.max_calls is not None and asked_now > judge.max_calls:
             raise OperatorError(
                 f"verify.judge: {asked_now:,} calls are needed and max_calls is {judge.max_calls:,}; nothing was asked. Raise it, "
@@ -48,7 +53,9 @@ def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cach
                     groups = heard(judge, list(read_records(path)), kept, told=told)
                     room.finish_shard(index, _shard(rules, index, groups))
     paid.dollars = judge.cost(paid.tokens_in, paid.tokens_out)
-    say(f"judge    {paid.words(before=False)}")
+    changed = changes_of(rules.read("groups"), room.read("groups"))
+    words = ", ".join(f"{count:,} {before} -> {after}" for (before, after), count in changed.most_common())
+    say(f"judge    {paid.words(before=False)}; it changed {changed.total():,} verdicts{f' ({words})' if words else ''}")
     return {
         "model": judge.model,
         "version": JUDGE_VERSION,
@@ -58,7 +65,18 @@ def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cach
         "tokens_in": int(paid.tokens_in),
         "tokens_out": int(paid.tokens_out),
         "dollars": paid.dollars,
+        "changed": {f"{before} -> {after}": count for (before, after), count in changed.most_common()},
     }
+
+
+def changes_of(before: Iterable[Group], after: Iterable[Group]) -> Counter[tuple[str, str]]:
+    """(outcome of the rules, outcome with the judge) -> traces, of those whose outcome is another."""
+    found: Counter[tuple[str, str]] = Counter()
+    for old, new in zip(before, after, strict=True):
+        for one, other in zip(old.traces, new.traces, strict=True):
+            if one.verdict.outcome is not other.verdict.outcome:
+                found[one.verdict.outcome.value, other.verdict.outcome.value] += 1
+    return found
 
 
 def _shard(rules: StageFolder, index: int, groups: Sequence[Group]) -> Shard:

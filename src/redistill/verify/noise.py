@@ -140,6 +140,8 @@ class Gradings:
                 again = fit(weights, patterns, population, start=whole)
                 drawn.append(again.share_right(weights * is_rejected))
         interval = [float(edge) for edge in np.quantile(drawn, [0.025, 0.975])] if len(by_block) > 1 else None
+        if interval and interval[0] == interval[1]:  # a bootstrap of equal draws: 0 to 0 would claim to know
+            interval = None
         names = [*authors, *(["(others)"] if others >= 0 else [])]
         chances = {
             name: {

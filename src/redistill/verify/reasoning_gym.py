@@ -13,13 +13,12 @@ is the extra `reasoning-gym`.
 """
 
 import ast
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from redistill.errors import OperatorError
+from redistill.config import extras
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer
 from redistill.verify.cascade import judge_answer
@@ -134,10 +133,7 @@ def _outcome(score: float, answer: str, gold: str | None, right_at: float, wrong
 
 def check_installed() -> None:
     """OperatorError where the package is not there."""
-    if importlib.util.find_spec(PACKAGE) is None:
-        raise OperatorError(
-            "the verifier reasoning-gym needs the extra of that name: pip install 'redistill[reasoning-gym]'."
-        )
+    extras.check_installed(PACKAGE, "the verifier reasoning-gym")
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ def accuracy(run: RunFiles) -> list[Block]:
     for stage in run.stages:
         starts.setdefault(stage_start(run, stage), []).append(stage)
     blocks = [figure for start, stages in starts.items() if (figure := _figure(run, start, stages, benchmark))]
-    if not blocks:
+    if not blocks and not run.scores:
         return [Text("No stage was probed and no student was scored, so there is no accuracy to show.", "missing")]
     probed = {
         stage: rows for stage in run.stages if (rows := [s for s in run.steps(stage) if s.probe_accuracy is not None])
@@ -44,7 +44,7 @@ def _figure(run: RunFiles, start: str, stages: list[str], benchmark: str | None)
         found = run.scores.get((model, benchmark)) if benchmark else None
         if found and found.pass_at_1.value is not None:
             scores.append((run.series(model), float(step), found.pass_at_1.value, found.pass_at_1.interval95))
-    if not lines and len(scores) < 2:
+    if not lines and len(scores) < 3:  # two marks: the same numbers stand under Scores
         return None
     label = f"accuracy over steps of {join(stages)}, from {start}"
     words = [f"{join(stages)}, from {start}."]
@@ -66,13 +66,20 @@ def _last_step(run: RunFiles, stage: str) -> int:
 
 
 def _probes(rows: list[Step]) -> list[Point]:
-    """(step, accuracy, binomial standard error) of each probe."""
+    """(step, accuracy, standard error) of each probe."""
     found = []
     for row in rows:
         if row.probe_accuracy is not None:
-            p, n = row.probe_accuracy, max(row.probe_problems or 1, 1)
-            found.append((float(row.step), p, math.sqrt(p * (1 - p) / n)))
+            found.append((float(row.step), row.probe_accuracy, probe_error(row)))
     return found
+
+
+def probe_error(row: Step) -> float:
+    """The binomial standard error of a probe's accuracy, with two right and two wrong answers added (Agresti and Coull 1998), so that
+    0 of 10 does not look certain."""
+    n = max(row.probe_problems or 1, 1)
+    share = ((row.probe_accuracy or 0.0) * n + 2) / (n + 4)
+    return math.sqrt(share * (1 - share) / (n + 4))
 
 
 def _table(run: RunFiles, probed: dict[str, list[Step]]) -> Table:

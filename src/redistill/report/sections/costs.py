@@ -144,7 +144,8 @@ def _share(run: RunFiles, cost: Cost, gpu: Gpu | None) -> str | None:
     """Of the dense peak at the stage's precision."""
     if not (gpu and cost.flops and cost.seconds and cost.device.startswith("cuda")):
         return None
-    peak = gpu.peak(str(run.setting("train", cost.stage, "mixed_precision")))
+    precision = str(run.setting("train", cost.stage, "mixed_precision"))
+    peak = gpu.peak("bf16" if precision == "auto" else precision)  # every GPU of the table has bf16
     return f"{100 * cost.flops / (cost.seconds * cost.processes * peak):.1f}%"
 
 

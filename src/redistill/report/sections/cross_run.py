@@ -5,12 +5,14 @@ Both stand on the page where `redistill regrade` and `redistill compare` have le
 
 from collections.abc import Sequence
 
+from redistill.config.differences import differing_words
 from redistill.records import Outcome
 from redistill.report import charts
 from redistill.report.blocks import Block, Details, Figure, Passage, Passages, Sentences, Table, Text
 from redistill.report.files import RunFiles
 from redistill.report.pair_shapes import Against, Agreement, Bins, Flip, FlipSide
 from redistill.report.text import count, cut, interval, percent, plural, short
+from redistill.text.figures import p_value
 
 MAX_FLIPS = 12  # shown with both answers; all of them are in the file
 MAX_EXAMPLES = 12
@@ -122,13 +124,13 @@ def _sentences(found: Against) -> list[str]:
     lines += [one.sentence for one in found.self_correction.values() if one.sentence]
     flips = found.flips
     if flips:
-        p = "" if found.mcnemar_p is None else f" McNemar's exact test: p = {found.mcnemar_p:.3f}."
+        p = "" if found.mcnemar_p is None else f" McNemar's exact test: {p_value(found.mcnemar_p)}."
         lines.append(
             f"Solved by both {count(flips.get('both'))}, by {found.a} alone {count(flips.get('only_a'))}, by {found.b} alone "
             f"{count(flips.get('only_b'))}, by neither {count(flips.get('neither'))}.{p}"
         )
     lines += [
-        f"Not the same: {key} {short(str(values[0]), 60)} against {short(str(values[1]), 60)}."
+        f"Not the same: {key} {' against '.join(differing_words(values, 60))}."
         for key, values in found.settings_differ.items()
         if len(values) == 2
     ]

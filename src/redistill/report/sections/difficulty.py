@@ -77,7 +77,10 @@ def _search(name: str, entries: Sequence[Tries]) -> list[Block]:
     title = (
         f"{short(name, 40)}: what the search found, and what first steps alone would leave if all problems were alike"
     )
-    return [Figure([(short(name, 60), chart)], caption, single=True), Table(title, head, rows)]
+    figure = (
+        [Figure([(short(name, 60), chart)], caption, single=True)] if charts.is_worth_drawing([*counts, never]) else []
+    )
+    return [*figure, Table(title, head, rows)]
 
 
 def _rates(name: str, entries: Sequence[Tries]) -> list[Block]:
@@ -93,5 +96,10 @@ def _rates(name: str, entries: Sequence[Tries]) -> list[Block]:
         ("right and wrong: there is something to compare", percent(sum(0 < share < 1 for share in wrong) / total)),
         ("never right", percent(sum(share == 1 for share in wrong) / total)),
     ]
-    figure = Figure([(short(name, 60), chart)], f"Share of wrong answers, {plural(total, 'problem')}", single=True)
-    return [figure, Table(f"{short(name, 40)}: what there is to compare", ("", "% of problems"), rows)]
+    table = Table(f"{short(name, 40)}: what there is to compare", ("", "% of problems"), rows)
+    if not charts.is_worth_drawing(list(counts.values())):
+        return [table]
+    return [
+        Figure([(short(name, 60), chart)], f"Share of wrong answers, {plural(total, 'problem')}", single=True),
+        table,
+    ]

@@ -31,7 +31,7 @@ def gaps(run: RunFiles) -> list[Block]:
     return blocks + _compared(run) or [Text("No pairing finds a pair in this corpus.", "missing")]
 
 
-def _distributions(name: str, pairs: Sequence[Candidate]) -> Figure:
+def _distributions(name: str, pairs: Sequence[Candidate]) -> Block:
     differences = [pair.rejected_tokens - pair.chosen_tokens for pair in pairs]
     shared = [_shared(pair) for pair in pairs]
     shorter = sum(d < 0 for d in differences)
@@ -39,13 +39,23 @@ def _distributions(name: str, pairs: Sequence[Candidate]) -> Figure:
     longer = [sum(low <= d < high for d in differences) for low, high in itertools.pairwise(edges)]
     ticks = [f"{edge:+,}".replace("-", "−") if edge else "0" for edge in edges[:-1]]
     tenths = [sum(min(int(10 * s), 9) == i for s in shared) for i in range(10)]
-    panels = [
-        ("rejected − chosen, tokens", _histogram(ticks, longer, "tokens, each bin by its first value", "length gap of the pairs")),
-        ("opening that both share", _histogram([f"{10 * i}" for i in range(10)], tenths, "% of the shorter side", "shared opening of the pairs")),
-    ]  # fmt: skip
+    panels = []
+    if charts.is_worth_drawing(longer):
+        picture = _histogram(ticks, longer, "tokens, each bin by its first value", "length gap of the pairs")
+        panels.append(("rejected − chosen, tokens", picture))
+    if charts.is_worth_drawing(tenths):
+        picture = _histogram(
+            [f"{10 * i}" for i in range(10)], tenths, "% of the shorter side", "shared opening of the pairs"
+        )
+        panels.append(("opening that both share", picture))
     caption = f"{plural(len(pairs), 'pair')} of {name}, as read from the first candidates of a few shards. The rejected side is the "
-    caption += f"shorter one in {percent(shorter / len(pairs))}% of them. The outermost bins hold everything beyond."
-    return Figure(panels, caption)
+    caption += f"shorter one in {percent(shorter / len(pairs))}% of them."
+    if not panels:
+        middle = sorted(differences)[len(differences) // 2]
+        return Text(
+            f"{caption} The median gap is {middle:+,} tokens, the mean shared opening {percent(sum(shared) / len(shared))}%."
+        )
+    return Figure(panels, f"{caption} The outermost bins hold everything beyond.")
 
 
 def _shared(pair: Candidate) -> float:

@@ -134,8 +134,8 @@ _BINS = ("0", "0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1", "1", "unknown")
 
 
 def _traces(name: str, row: TracesShape) -> tuple[str | None, ...]:
-    judged = row.right + row.wrong
-    right = f"{row.right:,}  ({percent(row.right / judged)}%)" if judged else None
+    # of all traces, undecided ones too, as in the bars above: one file has one share of right traces
+    right = f"{row.right:,}  ({percent(row.right / row.traces)}%)" if row.traces else None
     back = [_percent(share) or "–" for share in (row.reflecting_right, row.reflecting_wrong)]
     rank = row.length_rank_wrong
     return (

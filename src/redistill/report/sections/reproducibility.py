@@ -22,10 +22,11 @@ def facts(run: RunFiles) -> list[Block]:
         return blocks + _recipe(run)
     commit = short(record.git_commit or "unknown", 60)
     dirty = {True: ", with changes that were not committed", False: ", clean"}.get(record.git_dirty, "")  # type: ignore[arg-type]
+    again = [Code("the command that made this run", record.command)] if record.command else []
     rows = [("name", short(record.name, 100)), ("seed", number(record.seed)), ("git commit", commit + dirty)]
     rows += _hashes(run)
     rows += [(short(str(key), 40), _fact(value)) for key, value in record.hardware.items()]
-    blocks = [Table("The run and its machine", ("fact", "value"), rows, (1,))]
+    blocks = [*again, Table("The run and its machine", ("fact", "value"), rows, (1,))]
     blocks += costs(run)
     if record.seconds:
         total = sum(record.seconds.values())

@@ -4,12 +4,14 @@ Shares are stored between 0 and 1 and shown in percent. Two standard errors of p
 differ by several times, so both are shown and named.
 """
 
+import shlex
 from typing import Any
 
 from redistill.records import Outcome
 from redistill.report import charts
 from redistill.report.blocks import (
     Block,
+    Code,
     Details,
     Figure,
     KeyNumber,
@@ -24,6 +26,8 @@ from redistill.report.files import RunFiles
 from redistill.report.pair_shapes import Comparison
 from redistill.report.shapes import Scores
 from redistill.report.text import count, interval, join, number, percent, plural, prompt_words, short
+from redistill.text.figures import power_words
+from redistill.text.unread_answers import shares_words, what_to_change
 
 TOY = (
     "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
@@ -81,7 +85,7 @@ def result(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [Text(TOY, "warning")] if run.is_toy else []
     main = main_model(run)
     if main is None:
-        return [*blocks, *not_scored(run, "score")]
+        return [*blocks, *not_scored(run, "score"), *next_steps(run, None)]
     benchmark = next(b for b in run.benchmarks if (main, b) in run.scores)
     scores = run.scores[main, benchmark]
     others = [m for m in run.models if m != main and (m, benchmark) in run.scores]
@@ -94,18 +98,103 @@ def result(run: RunFiles) -> list[Block]:
             f"{percent(run.scores[m, benchmark].pass_at_1.value)}% for {_named(run, m)}" for m in reversed(compared)
         ]
         sentence += f", against {join(values)}"
+    blocks.append(Text(asked(run, main, benchmark), "quiet"))
     blocks.append(Text(sentence + ".", "lead"))
     cards = [_card(run, m, run.scores[m, benchmark]) for m in [*others, main]]
     blocks.append(KeyNumbers(cards))
-    blocks += [
-        Text(c.sentence)
+    blocks += [Text(f"What may be claimed. {c.sentence}") for c in main_comparisons(run, main, benchmark)]
+    unread = shares_words(scores.model_dump())
+    blocks.append(Text(f"Answers of {main} on {benchmark}: {unread}.", "quiet"))
+    return [*blocks, *next_steps(run, main), rows_behind(run, main, benchmark)]
+
+
+def main_comparisons(run: RunFiles, main: str, benchmark: str) -> list[Comparison]:
+    """The comparisons of the main student that isolate the wrong traces."""
+    return [
+        c
         for c in run.comparisons
         if c.sentence
         and c.benchmark in (benchmark, "")
         and main in (c.a, c.b)
         and _is_control(run, {c.a, c.b} - {main})
     ]
-    return blocks
+
+
+def asked(run: RunFiles, main: str, benchmark: str) -> str:
+    """What the run asked, in one sentence."""
+    scores = run.scores[main, benchmark]
+    on = f"{plural(scores.num_problems or 0, 'problem')} of {benchmark}, {plural(scores.num_samples or 0, 'sample')} each"
+    if run.is_evaluation:
+        return f"Asked: how often does {main} answer right? {on}."
+    controls = [m for m in run.models if _is_control(run, {m})]
+    against = (
+        f" better than {join([_named(run, m) for m in controls])}" if controls else " better than the base student"
+    )
+    return f"Asked: is {_named(run, main)}{against}? {on}, none of them trained on."
+
+
+FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
+
+
+def next_steps(run: RunFiles, main: str | None) -> list[Block]:
+    """What to do next, as the numbers say: answers that nobody could read, a dev set that can show nothing, too few steps, one seed."""
+    found: list[str] = []
+    for (model, _), scores in run.scores.items():
+        if model == main:
+            found += what_to_change(scores.model_dump())
+    benchmark = next((b for b in run.benchmarks if main and (main, b) in run.scores), None)
+    if main and benchmark:
+        scores = run.scores[main, benchmark]
+        problems, n = scores.num_problems or 0, scores.num_samples or 1
+        decisive = main_comparisons(run, main, benchmark)
+        smallest = next((c.smallest_difference for c in decisive if c.smallest_difference), None)
+        words = f"a difference of {percent(smallest)} points or more" if smallest else ""
+        power = f"{plural(problems, 'problem')} with n = {n} can show {words} (paired, power 0.8, 5% level)" if words else (
+            power_words(problems, n=n))  # fmt: skip
+        if decisive and all(c.is_claimed is False for c in decisive):
+            found.append(
+                f"No difference is shown. {power}: to see a smaller one, score on more problems, or raise evaluate.n."
+            )
+        elif not run.is_evaluation:
+            found.append(f"{power}.")
+        if problems < FEW_PROBLEMS:
+            found.append(
+                f"{plural(problems, 'problem')} on {benchmark} is little: {FEW_PROBLEMS} or more make an interval that can be used "
+                "(corpus.dev_fraction, or a benchmark in evaluate.benchmarks)."
+            )
+    short_stages = [s for s in run.stages if 0 < len([r for r in run.steps(s) if r.step > 0]) < FEW_STEPS]
+    if short_stages:
+        found.append(
+            f"{join(short_stages)} took fewer than {FEW_STEPS} steps, too few to move a student: more pairs per problem "
+            "(select.pairing.max_pairs), more epochs, or smaller batches."
+        )
+    if main and not run.is_evaluation:
+        found.append(
+            f"This is one training seed{_seed(run)}: `redistill sweep` trains others and gives the interval over seeds."
+        )
+    if not found:
+        return []
+    return [Text("What to do next.", ""), Sentences(found)]
+
+
+ROWS = "rows-behind-the-numbers"
+
+
+def rows_behind(run: RunFiles, main: str, benchmark: str) -> Details:
+    """The commands that show the rows behind the numbers above."""
+    lines = ["cd RUN      # the folder of this page", "redistill scores ."]
+    shards = run.shards(f"evaluate/{main}/{benchmark}/groups")
+    if shards:
+        path = shlex.quote(shards[0].relative_to(run.folder).as_posix())
+        lines.append(f"redistill show {path}      # every answer of {main} with its verdict and why")
+    other = next((c.b if c.a == main else c.a for c in main_comparisons(run, main, benchmark)), None)
+    if other:
+        pair = shlex.quote(f"{main}:{other}")
+        lines.append(f"redistill compare . . --student {pair}      # which problems changed sides")
+    if not run.is_evaluation:
+        lines.append("redistill why ID .      # what became of a problem, trace or pair")
+    code = Code("commands that show the rows behind the numbers", "\n".join(lines))
+    return Details("The commands that show the rows behind these numbers", [code], anchor=ROWS)
 
 
 def not_scored(run: RunFiles, what: str) -> list[Block]:
@@ -130,6 +219,7 @@ def _card(run: RunFiles, model: str, scores: Scores) -> KeyNumber:
         f"{percent(scores.pass_at_1.value)}%",
         f"{within}" if within else "",
         run.series(model),
+        ROWS,
     )
 
 
@@ -145,6 +235,7 @@ def scores(run: RunFiles) -> list[Block]:
         rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
         blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
         blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
+        blocks += _prompt_sent(benchmark, rows)
         blocks += [_tokens_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
     blocks.append(
         Text(
@@ -159,6 +250,30 @@ def scores(run: RunFiles) -> list[Block]:
             "quiet",
         )
     )
+    return blocks
+
+
+MAX_PROMPT = 4_000  # characters
+
+
+def _prompt_sent(benchmark: str, rows: dict[str, Scores]) -> list[Block]:
+    """The prompt of a problem as it went to the student, once for each way in which it was asked."""
+    found: dict[str, list[str]] = {}
+    for model, scores in rows.items():
+        if scores.prompt_sent:
+            found.setdefault(scores.prompt_sent, []).append(model)
+    blocks: list[Block] = []
+    for prompt, models in found.items():
+        whom = "" if len(found) == 1 else f" to {join(models)}"
+        asked_as = prompt_words(rows[models[0]].settings)
+        prefill = str(rows[models[0]].settings.get("prefill") or "")
+        cut = f"\n[{len(prompt) - MAX_PROMPT:,} more characters]" if len(prompt) > MAX_PROMPT else ""
+        blocks.append(
+            Details(
+                f"The prompt that was sent{whom} on {benchmark}{f' ({asked_as})' if asked_as else ''}",
+                [Code(f"prompt of a problem of {benchmark}", prompt[:MAX_PROMPT] + cut + prefill)],
+            )
+        )
     return blocks
 
 

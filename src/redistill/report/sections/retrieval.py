@@ -15,6 +15,7 @@ from redistill.report.sections.rollouts import rounds_of
 from redistill.report.sections.traces import tone_of, verdict_lines
 from redistill.report.shapes import BenchmarkBaselines
 from redistill.report.text import count, cut, percent, short
+from redistill.text.figures import between, points
 
 SHOWN = 8  # problems with their queries
 NAMES = {"raw": "raw query", "feedback": "pseudo-feedback"}
@@ -37,10 +38,18 @@ def _scores(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> Tab
     body: list[tuple[str | Tag | None, ...]] = []
     for row in run.gains.get(benchmark, []):
         name: str | Tag = NAMES[row.query_by] if row.query_by in NAMES else Tag(row.query_by, run.series(row.query_by))
-        own = (name, f"{row.mean:.3f}", _interval(row.interval95))
-        gain = f"{row.gain:+.3f}" if row.gain is not None else None
-        body.append((*own, gain, _interval(row.gain_interval95), _count(row.better), _count(row.worse)))
-    head = ("query by", baselines.measure, "95% interval", "gain over the raw query", "95% interval", "better", "worse")
+        own = (name, percent(row.mean), _interval(row.interval95))
+        gain = points(row.gain) if row.gain is not None else None
+        body.append((*own, gain, _interval(row.gain_interval95, signed=True), _count(row.better), _count(row.worse)))
+    head = (
+        "query by",
+        f"{baselines.measure}, %",
+        "95% interval",
+        "gain over the raw query, points",
+        "95% interval",
+        "better",
+        "worse",
+    )
     return Table(f"{benchmark}: what the queries retrieve, {count(len(baselines.problems))} problems", head, body)
 
 
@@ -48,8 +57,8 @@ def _count(number: int | None) -> str | None:
     return count(number) if number is not None else None
 
 
-def _interval(found: Sequence[float] | None) -> str | None:
-    return f"{found[0]:.3f} to {found[1]:.3f}" if found else None
+def _interval(found: Sequence[float] | None, *, signed: bool = False) -> str | None:
+    return between(found, signed=signed) if found else None
 
 
 def _variance(run: RunFiles) -> Text | None:
@@ -78,12 +87,15 @@ def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> li
     leaves = []
     for number, (gain, group) in enumerate(ends, 1):
         trace, raw = group.traces[0], baselines.problems[group.problem.id]["raw"]
-        facts = [f"raw query {raw:.3f}, rewrite {raw + gain:.3f} ({gain:+.3f})", *verdict_lines(trace)]
+        facts = [
+            f"raw query {percent(raw)}%, rewrite {percent(raw + gain)}% ({points(gain)} points)",
+            *verdict_lines(trace),
+        ]
         shown = [
             Passage(
                 "query", "", [f"relevant: {short(group.problem.answer or '–')}"], cut(group.problem.statement, 600, 200)
             ),
             Passage(student, tone_of(trace), facts, cut(trace.completion, 500, 300)),
         ]
-        leaves.append(Leaf(f"{gain:+.2f} {short(group.problem.statement, 60)}", str(number), [Passages(shown)]))
+        leaves.append(Leaf(f"{points(gain)} {short(group.problem.statement, 60)}", str(number), [Passages(shown)]))
     return [Browser(f"Queries of {student} on {benchmark}, by their gain", leaves)] if leaves else []

@@ -17,6 +17,7 @@ from redistill.report import charts
 from redistill.report.blocks import Block, Browser, Figure, Leaf, MarkedText, Passage, Passages, Piece, Table, Tag, Text
 from redistill.report.files import RunFiles
 from redistill.report.remarks import tone
+from redistill.report.sections.accuracy import probe_error
 from redistill.report.sections.traces import tone_of, verdict_lines
 from redistill.report.sections.training import stage_start
 from redistill.report.shapes import Step, WeighedAnswer
@@ -185,8 +186,7 @@ def _at_equal_cost(run: RunFiles, start: str) -> list[Block]:
         for row in run.steps(stage):
             paid += (row.tokens or 0) + (row.generated_tokens or 0)
             if row.probe_accuracy is not None:
-                p, n = row.probe_accuracy, max(row.probe_problems or 1, 1)
-                points.append((paid / size, p, math.sqrt(p * (1 - p) / n)))
+                points.append((paid / size, row.probe_accuracy, probe_error(row)))
         lines += [(run.series(stage), points)] if len(points) > 1 else []
         if found := run.scores.get((stage, benchmark or "")):
             scores.append((stage, paid / size, found.pass_at_1))

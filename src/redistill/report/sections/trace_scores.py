@@ -97,12 +97,15 @@ def _histogram(name: str, values: Values) -> Markup | None:
         return None
     low, high = every[int(0.01 * (len(every) - 1))], every[int(0.99 * (len(every) - 1))]
     width = (high - low) / _NUM_BINS or 1.0
-    shares = {}
+    shares, whole = {}, [0] * _NUM_BINS
     for tone in ("right", "wrong"):
         counts = [0] * _NUM_BINS
         for value in values.get(tone, []):
             counts[max(0, min(_NUM_BINS - 1, int((value - low) / width)))] += 1
+        whole = [a + b for a, b in zip(whole, counts)]
         if total := sum(counts):
             shares[tone] = [100 * n / total for n in counts]
+    if not charts.is_worth_drawing(whole):
+        return None
     ticks = [f"{low + place * width:.3g}" for place in range(_NUM_BINS)]
     return charts.histogram(ticks, shares, "score", f"scores {name} of right and wrong traces")

@@ -20,6 +20,7 @@ from redistill.report.text import count, duration, join, plural, short
 
 MAX_POINTS = 400  # points of one drawn curve; longer ones are averaged over equal windows of steps
 MAX_MARKS = 20  # of one curve
+MIN_POINTS = 3  # of a curve: one or two steps are said in the table, a picture of them is empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Panel:
 
 _PANELS = (
     Panel("loss", "loss", "held_out_loss"),
-    Panel("accuracy", "critic: right about completions", "held_out_accuracy"),
-    Panel("step_accuracy", "critic: right about steps", "held_out_step_accuracy"),
+    Panel("accuracy", "critic: right about completions, %", "held_out_accuracy"),
+    Panel("step_accuracy", "critic: right about steps, %", "held_out_step_accuracy"),
     Panel("right_score", "critic: mean score of right completions", "held_out_right_score"),
     Panel("wrong_score", "critic: mean score of wrong completions", "held_out_wrong_score"),
     Panel("chosen_logp", "log-prob of chosen, per token", "held_out_chosen_logp"),
@@ -44,9 +45,20 @@ _PANELS = (
     Panel("grad_norm", "gradient norm", log=True),
     Panel("lr_x_grad_norm", "learning rate × gradient norm", log=True),
     Panel("update_norm", "update norm (how far the weights moved)", log=True),
-    Panel("top_token_prob", "probability of the likeliest token, rejected side"),
-    Panel("negative_prefix_share", "share of pairs that lower their shared opening"),
+    Panel("top_token_prob", "probability of the likeliest token, rejected side, %"),
+    Panel("negative_prefix_share", "pairs that lower their shared opening, %"),
 )
+SHARES = frozenset(
+    (
+        "accuracy",
+        "step_accuracy",
+        "held_out_accuracy",
+        "held_out_step_accuracy",
+        "probe_accuracy",
+        "top_token_prob",
+        "negative_prefix_share",
+    )
+)  # numbers between 0 and 1 that are shown in percent
 _SAME_SCALE = ("chosen_logp", "rejected_logp")
 
 
@@ -65,7 +77,9 @@ def training(run: RunFiles) -> list[Block]:
         if steps[stage]:
             starts.setdefault(stage_start(run, stage), []).append(stage)
     for start, stages in starts.items():
-        blocks.append(_curves(run, start, {stage: steps[stage] for stage in stages}))
+        figure = _curves(run, start, {stage: steps[stage] for stage in stages})
+        few = f"{join(stages)} took fewer than {MIN_POINTS} steps, so there is no curve to draw."
+        blocks.append(figure if figure.panels else Text(few, "quiet"))
     blocks.append(
         Text(
             "How to read the pairs' curves: both log-probs may drift down slowly while accuracy rises, also in the best "
@@ -144,7 +158,7 @@ def _curves(run: RunFiles, start: str, stages: dict[str, list[Step]]) -> Figure:
     limits = _limits([v for key in _SAME_SCALE for line in drawn[key] for v in (*line.values, *line.dots.values())])
     panels: list[tuple[str, Markup]] = []
     for panel in _PANELS:
-        if drawn[panel.key]:
+        if any(len(line.values) >= MIN_POINTS for line in drawn[panel.key]):
             same = limits if panel.key in _SAME_SCALE and drawn["rejected_logp"] else None
             label = f"{panel.title} over steps of {join(list(stages))}"
             panels.append((panel.title, charts.curves(drawn[panel.key], label, log=panel.log, limits=same)))
@@ -200,7 +214,9 @@ def curve(rows: Sequence[Step], key: str) -> tuple[list[float], list[float]] | N
 
 
 def _points(rows: Sequence[Step], key: str) -> list[tuple[float, float]]:
-    return [(row.step, v) for row in rows if (v := getattr(row, key)) is not None and math.isfinite(v)]
+    """The finite values by step; shares in percent, as everywhere on the page."""
+    scale = 100.0 if key in SHARES else 1.0
+    return [(row.step, scale * v) for row in rows if (v := getattr(row, key)) is not None and math.isfinite(v)]
 
 
 def _onsets(rows: Sequence[Step]) -> list[tuple[float, str]]:

@@ -144,6 +144,9 @@ def _traces_counted(counts: Mapping[str, Sequence[int]]) -> str:
 
 
 def _histogram(ticks: Sequence[str], counts: Mapping[str, Sequence[int]], xlabel: str, note: str) -> list[Block]:
+    if not charts.is_worth_drawing([sum(column) for column in zip(*counts.values())]):
+        said = [f"{n:,} {tone} from {tick}" for tone, v in counts.items() for tick, n in zip(ticks, v) if n]
+        return [Text(f"Lengths of right and wrong traces in {xlabel}: {', '.join(said) or 'none'}. {note}")]
     shares = {tone: [100 * n / sum(v) for n in v] for tone, v in counts.items() if sum(v)}
     chart = charts.histogram(ticks, shares, xlabel, f"lengths of right and wrong traces in {xlabel}")
     caption = f"Lengths of right and wrong traces, each kind as 100%. {note}"

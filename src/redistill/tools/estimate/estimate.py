@@ -23,6 +23,8 @@ from redistill.errors import OperatorError
 from redistill.model import flops, loading, memory
 from redistill.model.flops import GPUS, Gpu, Work
 from redistill.model.pictures import freeze, model_class
+from redistill.model.precision import planned_precision
+from redistill.pipeline import prospects
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
@@ -84,6 +86,7 @@ def forecast(
         "tokens": {name: _histogram(stream) for name, stream in found.streams.items()},
         "stages": stages,
         "evaluate": _answers(plan, found),
+        "shows": _shows(plan, found),
         "totals": _totals(stages, known, utilisation),
         "disk": _disk(plan, found, parameters, stages),
         "assumed": {
@@ -211,7 +214,11 @@ def _memory_and_flops(
         again = facts["memory"][gpu_name]["1"]["checkpointed_layers"] / shape.layers
         spent_flops = flops.training_flops(shape, work, extra_forwards=passes, made_again=again, reference=once)
         spent = flops.hours(
-            spent_flops["total"], gpu, mixed_precision=settings.mixed_precision, utilisation=utilisation, gpus=1
+            spent_flops["total"],
+            gpu,
+            mixed_precision=planned_precision(settings.mixed_precision),
+            utilisation=utilisation,
+            gpus=1,
         )
         facts["flops"][gpu_name] = {**spent_flops, "gpu_hours": spent}
     return facts
@@ -381,7 +388,7 @@ def _chosen(
     for layout in layouts:
         setup = memory.Setup(
             tokens=tokens,
-            mixed_precision=settings.mixed_precision,
+            mixed_precision=planned_precision(settings.mixed_precision),
             optimizer=settings.optimizer,
             layout=layout,
             ranks=count,
@@ -421,6 +428,14 @@ def _histogram(stream: Stream) -> dict[str, Any]:
         **{f"p{q}": int(np.percentile(sizes, q)) for q in (50, 90, 99)},
         "max": int(sizes.max()),
     }
+
+
+def _shows(plan: Plan, found: Look) -> list[str]:
+    """What the dev set can show, and what is too small (pipeline/prospects.py)."""
+    streams = {name: stage_stream(plan, name) for name in plan.recipe.train}
+    rows = {name: found.streams[stream].amount.value for name, stream in streams.items() if stream in found.streams}
+    has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
+    return prospects.lines(plan.recipe, dev=found.dev.value, rows=rows, has_dev=has_dev)
 
 
 def _answers(plan: Plan, found: Look) -> dict[str, Any]:

@@ -160,6 +160,7 @@ def _rest(found: Mapping[str, Any]) -> str:
         f"{_bytes(disk['while_training'])} beside while a stage trains"
         + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]
+    lines += [f"shows     {line}" for line in found["shows"]]
     if exam["dev_answers"]:
         lines.append(
             f"scoring   {exam['dev_answers']:,} answers on dev, at most {_short(exam['dev_tokens_at_most'])} tokens (not in the hours)"

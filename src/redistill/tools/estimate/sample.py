@@ -13,7 +13,7 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline import graph, rollouts
+from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.extra_stages import apply_to_shard
 from redistill.pipeline.images import keeping_images, look_for_images
 from redistill.pipeline.plan import Plan, reads_labelled
@@ -123,7 +124,7 @@ def _is_made(room: StageFolder) -> bool:
 def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
     ledger = room.ledger()
     tokens, problems, traces, outcomes = dict[str, int](), 0, 0, Counter[str]()
-    asking = _Asking(plan)
+    asking = _Asking(plan, split_of(plan.recipe, partial(corpus_problems, folder)))
     for group in room.read("groups"):
         asking.add(group.problem)
         problems, traces = problems + 1, traces + len(group.traces)
@@ -147,18 +148,26 @@ def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
     )
 
 
+def _split(plan: Plan, problems: Sequence[Problem], total: float) -> Callable[[Problem], bool]:
+    """Which of these problems are held out, where they stand for `total`: a number of dev problems is then a share."""
+    recipe = plan.recipe
+    if recipe.corpus.dev_problems is not None and total > len(problems):
+        share = {"dev_problems": None, "dev_fraction": min(0.99, recipe.corpus.dev_problems / total)}
+        recipe = recipe.model_copy(update={"corpus": recipe.corpus.model_copy(update=share)})
+    return split_of(recipe, lambda: problems)
+
+
 class _Asking:
     """Of each stage with rollouts the tokens of the prompts it would ask: pipeline/rollouts.py, problem by problem."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, is_held: Callable[[Problem], bool]) -> None:
+        self.plan, self.is_held = plan, is_held
         self.lengths: dict[str, list[int]] = {name: [] for name in plan.rollouts}
         self.configs = {name: rollouts.eval_config_of(plan, name) for name in plan.rollouts}
 
     def add(self, problem: Problem) -> None:
         """Held-out problems, and those without a gold answer that needs one, are not asked."""
-        recipe = self.plan.recipe
-        if split_of(recipe)(problem):
+        if self.is_held(problem):
             return
         for name, config in self.configs.items():
             bound = self.plan.rollouts[name]
@@ -209,6 +218,10 @@ def _sampled(plan: Plan) -> Look:
         in_input, seen, chosen, rows = _choose(plan, items)
         rooms = Path(scratch) / "rooms"
         groups = _walk(plan, rooms, [*rows] or items)
+        rows_of = sorted((i for i in items if not isinstance(i, Dropped)), key=lambda item: has_gold(item.problem))
+        problems = {item.problem.id: item.problem for item in rows_of}  # of several rows one with a gold answer
+        whole = min(plan.recipe.corpus.max_problems or math.inf, in_input / share)
+        is_held = _split(plan, [problems[id] for id in seen], whole)
         if not groups:
             raise OperatorError(
                 "plan: no trace of the sample is left: all its problems belong to a benchmark (corpus.decontaminate) or have no text."
@@ -217,7 +230,7 @@ def _sampled(plan: Plan) -> Look:
             groups,
             render=plan.render,
             encode=partial(encode, plan.tokenizer),
-            is_dev=split_of(plan.recipe),
+            is_dev=is_held,
             pairing=plan.policies["certain" if _by_a_score(plan) else plan.recipe.select.pairing.name],
             examples=examples if isinstance(examples := plan.recipe.select.examples, str) else "first",
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
@@ -232,8 +245,6 @@ def _sampled(plan: Plan) -> Look:
     total = float(len(groups))
     if not exact:
         total *= min(plan.recipe.corpus.max_problems or math.inf, in_input / share) / len(chosen)
-    is_held = split_of(plan.recipe)
-    problems = {item.problem.id: item.problem for item in items if not isinstance(item, Dropped)}
     total_held = total * sum(is_held(problems[id]) for id in seen) / len(seen)
     dev = {problem.id for problem in records["dev"]}
     there = {side: [g for g in groups if is_held(g.problem) == side] for side in (True, False)}
@@ -244,7 +255,7 @@ def _sampled(plan: Plan) -> Look:
         per_problem = [counts[group.problem.id] for group in there[False]]
         wanted = len(per_problem) if exact else total - total_held
         streams[name] = Stream(*_rows(plan, records[name], tokens, sides), _scaled(per_problem, wanted))
-    asking = _Asking(plan)
+    asking = _Asking(plan, is_held)
     for group in there[False]:
         asking.add(group.problem)
     # of the problems that are not held out, the share that is asked
@@ -310,7 +321,9 @@ def _choose(plan: Plan, items: list[Group | Dropped]) -> tuple[int, list[str], s
     traces: Counter[str] = Counter()
     for row in rows:
         traces[row.problem.id] += len(row.traces)
-    order = sorted(traces, key=lambda id: content_id("", str(plan.recipe.seed), id))[: plan.recipe.corpus.max_problems]
+    order = sorted(traces, key=lambda id: content_id("", str(plan.recipe.corpus.split_seed), id))[
+        : plan.recipe.corpus.max_problems
+    ]
     taken, count = set[str](), 0
     for id in order:
         if len(taken) >= SAMPLED_PROBLEMS[1] or (count >= SAMPLED_TRACES and len(taken) >= SAMPLED_PROBLEMS[0]):
@@ -329,7 +342,7 @@ def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Gr
     collect(
         corpus,
         [lambda: iter(items)],
-        seed=recipe.seed,
+        seed=recipe.corpus.split_seed,
         num_shards=1,
         max_problems=None,
         max_chars=recipe.corpus.max_chars,

@@ -29,6 +29,7 @@ from redistill.io.atomic import write_bytes
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.model import loading
 from redistill.model.rendering import renderer
+from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.rollouts import bind_rewards, default_advantage, needs_gold
 from redistill.records import Problem
@@ -243,7 +244,7 @@ def _asked(
     pictures = next((problem for problem in usable if problem.images), None)
     if pictures is not None:
         raise OperatorError(f"{run}: problem {pictures.id} has images; only problems of text are exported.")
-    held_out = set(map(attrgetter("id"), filter(split_of(recipe), usable)))
+    held_out = set(map(attrgetter("id"), filter(split_of(recipe, partial(corpus_problems, run)), usable)))
     if len(held_out) == len(usable):
         raise OperatorError(
             f"{run}: no problem is left to export ({len(problems):,} in all); bring problems with gold answers, or a reward "

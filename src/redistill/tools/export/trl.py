@@ -60,7 +60,7 @@ def _settings(job: ExportJob) -> dict[str, Any]:
         "adam_epsilon": stage.eps,
         "weight_decay": stage.weight_decay,
         "max_grad_norm": stage.max_grad_norm,
-        "bf16": stage.mixed_precision == "bf16",
+        "bf16": stage.mixed_precision != "no",
         "seed": job.recipe.seed,
         "max_steps": rollouts.rounds * job.updates,
         "per_device_train_batch_size": rollouts.n,

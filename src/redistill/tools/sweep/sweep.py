@@ -26,6 +26,7 @@ from redistill.pipeline.graph import OnCodeChange
 from redistill.pipeline.lock import alone
 from redistill.pipeline.resolve import find_parts
 from redistill.report.sweep import write_sweep_page
+from redistill.text.figures import percent
 from redistill.tools.sweep.grid import SweepSettings, Trial, make_trials
 from redistill.tools.sweep.table import table_text, tabulate
 from redistill.tools.sweep.workers import Job, do_jobs
@@ -134,8 +135,8 @@ def _in_words(result: Mapping[str, Any]) -> str:
     if result["state"] == "failed":
         return f"failed, {result['why']}"
     if result["state"] == "paused":
-        return "no probe" if result["probe"] is None else f"probe {result['probe']:.3f}"
-    return ", ".join(f"{name} {score['mean']:.3f}" for name, score in result["scores"].items())
+        return "no probe" if result["probe"] is None else f"probe {percent(result['probe'])}%"
+    return ", ".join(f"{name} {percent(score['mean'])}%" for name, score in result["scores"].items())
 
 
 # --- successive halving ---------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def _halved(
         )  # fmt: skip
         for trial in judged:
             if trial.point not in stays and found.get(trial.id, {}).get("state") != "failed":
-                why = f"probe {means[trial.point]:.3f} at step {rung}; the {len(stays)} of {len(ranked)} points that went on had {lowest:.3f} or more"
+                why = f"probe {percent(means[trial.point])}% at step {rung}; the {len(stays)} of {len(ranked)} points that went on had {percent(lowest)}% or more"
                 curve = found.get(trial.id, {}).get("curve", [])
                 found[trial.id] = {"state": "stopped", "why": why, "curve": curve}
         say(f"halving  rung {rung}: {len(stays)} of {len(ranked)} points go on")

@@ -13,6 +13,7 @@ from typing import Any
 from redistill.evaluate.intervals import t_interval
 from redistill.evaluate.seeds import compare_over_seeds, smallest_step
 from redistill.io.atomic import read_json
+from redistill.text.figures import NO_INTERVAL, between, percent, points
 from redistill.tools.sweep.grid import SweepSettings, Trial
 
 Scores = dict[int, dict[str, Any]]  # seed -> what `score` made
@@ -182,7 +183,7 @@ def table_text(found: Mapping[str, Any]) -> str:
     """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what ended early."""
     lines = [f"# {found['name']}", ""]
     benchmarks = list(dict.fromkeys(name for row in found["points"] for name in row["benchmarks"]))
-    head = "| variant | settings | seeds | problems | pass@1 | 95% over seeds | minus control | 95% over seeds | 95% over problems |"
+    head = "| variant | settings | seeds | problems | pass@1, % | 95% over seeds | minus control, points | 95% over seeds | 95% over problems |"
     for benchmark in benchmarks:
         lines += [f"## {benchmark}", "", head, "|---" * 9 + "|"]
         for row in found["points"]:
@@ -219,11 +220,13 @@ def _line(row: Mapping[str, Any], column: Mapping[str, Any], state: str, took: M
         settings,
         str(len(column["seeds"])) + ("" if state == "done" else f" ({state})"),
         f"{column['num_problems']} x {column['num_samples']}",
-        f"{column['mean']:.3f}",
-        between(column["interval95_over_seeds"]),
-        f"{against['difference']:+.3f}" if against else "",
-        between(against["interval95_over_seeds"]) if against else "",
-        between(against["interval95_over_problems"]) if against else "",
+        percent(column["mean"]),
+        over_seeds(column["interval95_over_seeds"], [percent(v) for v in column["each"]]),
+        points(against["difference"]) if against else "",
+        over_seeds(against["interval95_over_seeds"], [points(v) for v in against["each"]], signed=True)
+        if against
+        else "",
+        between(against["interval95_over_problems"], signed=True) if against else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -236,6 +239,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     )
 
 
-def between(interval: Sequence[float] | None) -> str:
-    """[0.1, 0.2] -> "0.100 to 0.200"; a dash where nothing is known."""
-    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+def over_seeds(interval: Sequence[float] | None, each: Sequence[str], *, signed: bool = False) -> str:
+    """[0.1, 0.2] -> "10.0 to 20.0"; with fewer than three seeds, where there is no interval, what each of them gave."""
+    if interval is not None:
+        return between(interval, signed=signed)
+    return f"{NO_INTERVAL}: {', '.join(each)}" if len(each) > 1 else f"{NO_INTERVAL}: one seed"

@@ -1,0 +1,50 @@
+"""What a run can show, said once its rows are there: the smallest difference its dev set can show, and what is too small.
+
+lines(recipe, dev=36, rows={"redi": 540}, has_dev=True)
+    ->  ["36 problems with n = 4 can show a difference of 19 points or more (...)", "warning: 36 dev problems ..."]
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redistill.config.tables import Recipe
+from redistill.io.progress import say
+from redistill.pipeline.plan import Plan, stage_stream
+from redistill.text.figures import power_words
+
+FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
+
+
+def lines(recipe: Recipe, *, dev: int, rows: Mapping[str, int], has_dev: bool) -> list[str]:
+    """Sentences on the dev set and the stages. rows: of each stage that reads the corpus; has_dev: students are scored on dev."""
+    found = []
+    if has_dev and dev:
+        found.append(f"dev: {power_words(dev, n=recipe.evaluate.n)}")
+        if dev < FEW_PROBLEMS:
+            found.append(
+                f"warning: {dev} dev problems are few; {FEW_PROBLEMS} or more make an interval that can be used "
+                "(corpus.dev_problems, or a benchmark in evaluate.benchmarks)"
+            )
+    for name, count in rows.items():
+        steps = steps_of(recipe, name, count)
+        if steps < FEW_STEPS:
+            found.append(
+                f"warning: {name} takes {steps} {'step' if steps == 1 else 'steps'} on {count:,} rows, too few to move a student; more "
+                "pairs per problem (select.pairing.max_pairs), more epochs, or smaller batches"
+            )
+    return found
+
+
+def steps_of(recipe: Recipe, stage: str, rows: int) -> int:
+    """Optimizer steps of a stage on so many rows: what train/packing.py's num_steps says, which is no part of what is only shown here."""
+    settings = recipe.train[stage]
+    return settings.steps or max(1, int(rows * settings.epochs / settings.batch_size + 1e-9))
+
+
+def say_prospects(plan: Plan, ledger: Mapping[str, Any]) -> None:
+    """Say it of a finished select stage."""
+    streams = {name: stage_stream(plan, name) for name in plan.recipe.train}
+    rows = {name: ledger["accounts"][stream]["kept"] for name, stream in streams.items() if stream != "rollouts"}
+    has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
+    for line in lines(plan.recipe, dev=ledger["accounts"]["dev"]["kept"], rows=rows, has_dev=has_dev):
+        say(f"select   {line}")
