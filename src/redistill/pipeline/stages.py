@@ -283,11 +283,8 @@ def run_select(run: Run) -> None:
         pairing = plan.policies[settings.pairing.name]
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
-        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies}
-        if reads_labelled(plan) or not isinstance(settings.examples, str):
-            policies["seed"] = run.recipe.seed
-        if reads_labelled(plan):
-            policies["labelled"] = settings.labelled
+        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
+        policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
@@ -483,9 +480,8 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     """The answers of one student on one benchmark, and their scores."""
     recipe = plan.recipe
     dev = benchmark.is_held_out
-    transport = [
-        f"engine.options.{option}" for option in (TRANSPORT if recipe.evaluate.engine.name == "openai" else ())
-    ]
+    served = TRANSPORT if recipe.evaluate.engine.name == "openai" else ()
+    transport = [f"engine.options.{option}" for option in served]
     unset = () if recipe.evaluate.self_correction else ("self_correction",)  # it then names no other answers
     settings = values(
         benchmark=table(benchmark, "file"),
@@ -530,8 +526,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
 
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     config = plan.eval_config(benchmark)
-    cut = [with_segments] if config.cues is not None else []
-    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values(), *cut]
+    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values(), *([with_segments] if config.cues else [])]
 
 
 def _prompt_uses(render: Any) -> list[Any]:
