@@ -126,6 +126,7 @@ def test_what_is_left_out_only_shows_or_explains():
         "redistill.config.extras",
         "redistill.config.model_tables",
         "redistill.config.plugin_tables",
+        "redistill.config.rollout_tables",
         "redistill.config.tables",
         "redistill.config.validation_messages",
         "redistill.io.progress",

@@ -37,6 +37,7 @@ PRESENTATION = (
     "redistill.config.extras",
     "redistill.config.model_tables",
     "redistill.config.plugin_tables",
+    "redistill.config.rollout_tables",
     "redistill.config.tables",
     "redistill.config.validation_messages",
     "redistill.io.progress",
