@@ -276,8 +276,9 @@ def check_cues(recipe: Recipe) -> None:
     if recipe.evaluate.self_correction is not None:
         named["evaluate.self_correction"] = recipe.evaluate.self_correction
     for name, stage in recipe.train.items():
-        if stage.rollouts is not None and stage.rollouts.advantage.name == "actions":
-            cues = stage.rollouts.advantage.options.get("cues", "s2r")
+        advantage = stage.rollouts.advantage if stage.rollouts is not None else None
+        if advantage is not None and advantage.name == "actions":
+            cues = advantage.options.get("cues", "s2r")
             named[f"train.{name}.rollouts.advantage.cues"] = str(cues)
     for place, cues in named.items():
         first, other = next(iter(named.items()))

@@ -172,7 +172,8 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             "on-policy distillation, or a stage with rewards."
         )
     objective = bind(OBJECTIVES, settings.objective, f"train.{name}.objective")
-    if settings.rollouts is not None and settings.rollouts.advantage.name == "actions":
+    advantage = settings.rollouts.advantage if settings.rollouts is not None else None
+    if advantage is not None and advantage.name == "actions":
         raise OperatorError(
             f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, for no engine tells a loss "
             "which tokens an action has; train the stage here, or take another advantage."
