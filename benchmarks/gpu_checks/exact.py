@@ -159,7 +159,8 @@ def objectives(bench: Bench) -> Iterator[Row]:
     drawn = [torch.randn(2, len(lp), generator=draw, dtype=torch.float64) for lp in answers]
     before = [lp.detach() + 0.2 * noise[0] for lp, noise in zip(answers, drawn, strict=True)]
     advantages = [noise[1] for noise in drawn]
-    values = {**example_rows.values, "advantage": torch.cat(advantages).numpy()}
+    action = torch.cat([torch.arange(len(lp)) // formulas.ACTION for lp in answers]).double()
+    values = {**example_rows.values, "advantage": torch.cat(advantages).numpy(), "action": action.numpy()}
     own_rows = dataclasses.replace(example_rows, values=values)
     behaviour = torch.cat(before).numpy()
     truths: dict[str, tuple[Any, Any, Sequence[Any], Tensor, dict[str, Tensor]]] = {}
@@ -203,7 +204,7 @@ def objectives(bench: Bench) -> Iterator[Row]:
     for bf16, limit in ((False, FP32_LIMIT), (True, BF16_LIMIT)):
         policy = policy_of(tiny_model("qwen2").to(bench.device), bf16=bf16)
         for label, (objective, used, modifiers, loss, gradients) in truths.items():
-            if bf16 and ("negative-floor" in label or "all modifiers" in label or label == "grpo"):
+            if bf16 and ("negative-floor" in label or "all modifiers" in label or label in ("grpo", "actions")):
                 continue  # a threshold: rounding may put a token on its other side
             known = {id(example_rows): None, id(own_rows): Reference(behaviour)}.get(id(used), reference)
             sampled = behaviour if used is own_rows else None

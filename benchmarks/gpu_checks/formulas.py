@@ -120,7 +120,8 @@ OBJECTIVES: dict[str, tuple[Callable[[PairOfSides], Tensor], float]] = {
     "dpop": (_dpop, 1.0),
     "nca": (_nca, 1.0),
 }
-POLICY = {"reinforce", "grpo", "oreal"}  # objectives of a student's own answers
+POLICY = {"reinforce", "grpo", "oreal", "actions"}  # objectives of a student's own answers
+ACTION = 3  # tokens of an action here; the last one of an answer may be shorter
 EXAMPLES = {"sft"}  # objectives of examples: the mean over all completion tokens of the step
 
 
@@ -143,13 +144,20 @@ def policy_loss(
     name: str, logps: Sequence[Tensor], advantages: Sequence[Tensor], behaviour: Sequence[Tensor]
 ) -> Tensor:
     """`reinforce`, `grpo` and `oreal` with their defaults on answers, each (tokens,): the mean over answers of the mean over tokens; of
-    oreal one mean over the tokens of right answers (advantages above 0 in all) and one over those of wrong ones."""
+    oreal one mean over the tokens of right answers (advantages above 0 in all) and one over those of wrong ones. `actions` with the policy
+    that sampled as its reference, so that its KL is 0: the mean over actions."""
     if name == "oreal":
         kinds: tuple[list[Tensor], list[Tensor]] = ([], [])
         for lp, a in zip(logps, advantages, strict=True):
             kinds[int(a.sum() > 0)].append(-torch.where(a > 0, 1.0, 0.5 * a) * lp)
         return torch.stack([torch.cat(kind).mean() for kind in kinds if kind]).sum()
     losses = []
+    if name == "actions":
+        for lp, a, before in zip(logps, advantages, behaviour, strict=True):
+            for apart, of in zip((lp - before).split(ACTION), a.split(ACTION), strict=True):
+                r = apart.sum().exp()
+                losses.append(-torch.minimum(r * of.mean(), r.clamp(0.8, 1.2) * of.mean()))
+        return torch.stack(losses).mean()
     for lp, a, before in zip(logps, advantages, behaviour, strict=True):
         if name == "reinforce":
             losses.append(-(a * lp).mean())

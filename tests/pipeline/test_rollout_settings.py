@@ -54,12 +54,45 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
         ({"behaviour": "server", "engine": SERVER, "objective": "reinforce"}, r"reinforce has no ratio to the policy"),
         ({"behaviour": "server", "engine": SERVER, "importance_cap": 3.0}, r"write one of the two"),
         ({"engine": SERVER, "importance_cap": 3.0, "objective": "sft"}, r"importance_cap: sft asks for no advantages"),
+        ({"objective": "actions"}, r"own\.rollouts\.advantage: actions is of attempts and verifications; write `advantage: actions`"),
+        ({"advantage": "actions", "reward": ["format"]}, r"own\.rollouts\.reward: the advantage `actions` rewards"),
+        ({"advantage": {"name": "actions", "level": "outcome", "bonus": "code"}}, r"advantage\.bonus: with `level: outcome` an answer is one"),
+        ({"accuracy": [0.7, 0.1]}, r"own\.rollouts\.accuracy: the least share, 0\.7, is above the most"),
+        ({"objective": "redi", "accuracy": [0.1, 0.7]}, r"own\.rollouts\.accuracy: pairs are what the pairing takes"),
         ({"engine": SERVER | {"token_ids": "encoded"}, "importance_cap": 3.0}, r"have no log-probs of the server"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
     with pytest.raises(OperatorError, match=sentence):
         make_plan(recipe(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes, place",
+    [
+        (
+            {"evaluate": {"self_correction": "s2r"}},
+            r"evaluate\.self_correction: .* by s2r here and by compact in select",
+        ),
+        (
+            {"score": [{"name": "checked-equations", "into": "verification"}]},
+            r"score\.0\.cues: .* by s2r here and by compact",
+        ),
+    ],
+)
+def test_attempts_are_parted_by_the_same_words_everywhere(changes, place):
+    toy = {**copy.deepcopy(RECIPE), "select": {"examples": {"name": "self-correction", "cues": "compact"}}}
+    own = {"objective": "actions", "start": "sft", "learning_rate": 1e-3}
+    drawn = {"problems": 2, "n": 2, "updates": 1, "advantage": {"name": "actions", "cues": "compact"}}
+    train = {"sft": toy["train"]["sft"], "own": {**own, "rollouts": drawn}}
+    assert make_plan(parse_recipe({**toy, "train": train, "evaluate": {"self_correction": "compact"}}, "here"))
+    with pytest.raises(OperatorError, match=place):
+        make_plan(parse_recipe({**toy, "train": train, **changes}, "here"))
+    drawn["advantage"] = "actions"
+    with pytest.raises(
+        OperatorError, match=r"own\.rollouts\.advantage\.cues: .* by s2r here and by compact in select\.examples"
+    ):
+        make_plan(parse_recipe({**toy, "train": train}, "here"))
 
 
 def test_where_a_server_is_and_how_hard_it_is_asked_changes_no_result_but_how_it_is_refreshed_may():

@@ -69,7 +69,15 @@ def test_the_same_folder_gives_the_same_bytes(run_folder: Path, html: str) -> No
 
 def test_every_section_appears_and_none_is_missing(html: str, run_folder: Path) -> None:
     # of other runs, and tested in test_report_rollouts.py, test_retrieval_section.py, test_choosing_section.py, ...
-    elsewhere = {"Own answers", "Retrieval", "Choosing among samples", "Labelled steps", "Trace scores", "Difficulty"}
+    elsewhere = {
+        "Own answers",
+        "Retrieval",
+        "Choosing among samples",
+        "Labelled steps",
+        "Trace scores",
+        "Difficulty",
+        "Self-correction",
+    }
     for title, section in SECTIONS.items():
         if title in elsewhere:
             assert f">{title}</h2>" not in html

@@ -8,7 +8,7 @@ import torch
 
 from redistill.train.advantages import ADVANTAGES, group, leave_one_out, mean, shaped, teacher
 
-OF_ANSWERS = {name: f for name, f in ADVANTAGES.items() if name != "teacher"} | {
+OF_ANSWERS = {name: f for name, f in ADVANTAGES.items() if name not in ("teacher", "actions")} | {
     "shaped, code": functools.partial(shaped, form="code")
 }
 

@@ -314,7 +314,7 @@ def test_every_objective_is_lowered_by_raising_what_it_should_raise(name):
     step = batch_of(
         [3, 5, 4, 2], ["chosen", "rejected"] * 2 if needs_pairs(objective) else ["single"] * 4, logps=logps,
         reference_logps=logps, behaviour_logps=logps, scores=logps,
-        values={name: torch.ones(14, dtype=torch.float64) for name in ("advantage", "target")},
+        values={name: torch.ones(14, dtype=torch.float64) for name in ("advantage", "target", "action")},
         mismatched_logps=none, reference_mismatched_logps=none,
     )  # fmt: skip
     coefficients = token_coefficients(objective, [], step)

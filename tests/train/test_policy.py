@@ -7,8 +7,8 @@ import torch
 
 from redistill.errors import OperatorError
 from redistill.train.coefficients import step_loss, token_coefficients
-from redistill.train.modifiers import kl
-from redistill.train.objectives import OBJECTIVES, on_policy, sft
+from redistill.train.modifiers import in_full, kl, span_weights
+from redistill.train.objectives import OBJECTIVES, needs_values, on_policy, sft
 from redistill.train.objectives.policy import grpo, reinforce
 
 from .conftest import batch_of
@@ -120,6 +120,35 @@ def test_kl_by_hand(estimator, by_hand, objective, per_token):
     values = by_hand(LOGPS - reference)
     mean = values.sum() / 6 if per_token else (values[:2].mean() + values[2:].mean()) / 2
     assert float(added) == pytest.approx(0.3 * float(mean), abs=1e-12)
+
+
+def test_kl_on_what_is_learned_is_the_mean_over_tokens_with_a_weight():
+    """Two rows of 2 and 4 tokens, of which 2 and 1 are learned; the weight's size does not matter."""
+    reference = torch.tensor([-1.2, -1.0, -0.5, -2.0, -1.1, -0.2], **DOUBLE)
+    weights = torch.tensor([1.0, 0.5, 0, 0, 1, 0], **DOUBLE)
+    divergences = torch.tensor([0.4, 0.2, 9, 9, 0.6, 9], **DOUBLE)
+    held = batch_of(
+        COUNTS, ["single"] * 2, logps=LOGPS, reference_logps=reference, values={"weight": weights},
+        measures={"reference_divergences": divergences},
+    )  # fmt: skip
+    by_sequence = functools.partial(sft, aggregation="sequence")
+    plain = float(step_loss(by_sequence, [], held))
+    learned = in_full(functools.partial(kl, beta=0.3, over="learned"))
+    d = LOGPS - reference
+    k3 = torch.exp(-d) + d - 1
+    assert float(step_loss(by_sequence, [learned], held)) - plain == pytest.approx(
+        0.3 * float(k3[:2].mean() + k3[4]) / 2, abs=1e-12
+    )
+    full = in_full(functools.partial(kl, beta=0.3, estimator="full", over="learned"))
+    assert float(step_loss(by_sequence, [full], held)) - plain == pytest.approx(0.3 * (0.3 + 0.6) / 2, abs=1e-12)
+    assert needs_values([full]) == needs_values([learned]) == {"weight"}
+    # beside span-weights that renormalise, every learned token has the same share of both losses
+    both = [functools.partial(span_weights, renormalise=True), full]
+    even = batch_of(
+        COUNTS, ["single"] * 2, logps=LOGPS, values={"weight": (weights > 0).double()}, measures={"reference_divergences": divergences}
+    )  # fmt: skip
+    nll = -float(LOGPS[[0, 1, 4]].mean())
+    assert float(step_loss(sft, both, even)) == pytest.approx(nll + 0.3 * (0.4 + 0.2 + 0.6) / 3, abs=1e-12)
 
 
 def test_kl_of_the_reference_itself_is_zero_with_no_gradient():

@@ -21,6 +21,7 @@ from redistill.train.objectives import (
     needs_behaviour,
     needs_lengths,
     needs_pairs,
+    needs_reference,
     needs_scores,
     needs_teacher,
     redi,
@@ -165,12 +166,13 @@ def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     rows = encoded(tmp_path, records, tiny_student()[1], spans=spans)
     tokens = int(rows.completion_starts()[-1])
     noise = np.random.default_rng(7).normal(size=(2, tokens))
-    rows = dataclasses.replace(rows, values={**rows.values, "advantage": noise[0]})
+    action = (np.arange(tokens) // 4 % 3).astype(float)  # a few actions a row, of up to four tokens at a time
+    rows = dataclasses.replace(rows, values={**rows.values, "advantage": noise[0], "action": action})
     behaviour = None
     if needs_behaviour(OBJECTIVES[name]):  # an eighth of a nat away, so that some ratios are clipped and some are not
         behaviour = reference_on(rows).token_logps + 0.125 * noise[1]
-    reference = reference_on(rows) if needs_pairs(OBJECTIVES[name]) else None
-    split_three_ways(rows, reference, OBJECTIVES[name], behaviour=behaviour)
+    compares = needs_pairs(OBJECTIVES[name]) or needs_reference(OBJECTIVES[name])
+    split_three_ways(rows, reference_on(rows) if compares else None, OBJECTIVES[name], behaviour=behaviour)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -68,7 +68,7 @@ def _readable(found: dict[str, Any]) -> str:
     lines.append(f"  pass@1 of {a} {percent(found['pass_at_1'][0])}%, of {b} {percent(found['pass_at_1'][1])}%")
     if any(found["left_out"]):
         lines.append(f"  left out: {found['left_out'][0]} problems of {a} alone, {found['left_out'][1]} of {b} alone")
-    lines += [f"  {one['sentence']}" for one in found.get("choose", {}).values()]
+    lines += [f"  {one['sentence']}" for kind in ("choose", "self_correction") for one in found.get(kind, {}).values()]
     for key, (one, other) in found["settings_differ"].items():
         lines.append(f"  not the same: {key} {' against '.join(differing_words([_value(one), _value(other)], 80))}")
     flips = found["flips"]

@@ -52,6 +52,17 @@ SAMPLED: dict[str, tuple[str, str]] = {  # settings are those of the stage
         "rollouts.keep",
         "nothing is lost: the same answer was sampled before in this round and is a row once",
     ),
+    "accuracy_outside": (
+        "rollouts.accuracy",
+        "nothing is wrong: the problem is too easy or too hard for the student; widen rollouts.accuracy to train on it",
+    ),
+    "unparsed": (
+        "rollouts.advantage",
+        "the answer does not alternate between attempts and verifications; train on examples of self-correction first, and look at "
+        "`cues`",
+    ),
+    "goes_on_after_right": ("rollouts.advantage", "set `after_right` of the advantage to truncate or keep"),
+    "too_many_actions": ("rollouts.advantage", "raise `max_actions` of the advantage"),
     "not_drawn": (
         "rollouts.keep",
         "nothing is wrong: one right and one wrong answer of each problem are drawn; `keep: all` takes every answer",
@@ -180,6 +191,37 @@ REASONS: dict[str, tuple[str, str]] = {
         "evaluate.verifier",
         "look at the verdicts of the answers drawn: none could be judged, so nobody knows how hard the problem is",
     ),
+    # select: examples of self-correction
+    "no_verification": (
+        "select.examples.verification, score",
+        "add a scorer that writes verifications (verification, own-check, checked-equations) to the recipe's `score`, into the name "
+        "that select.examples.verification gives",
+    ),
+    "false_verdict": (
+        "select.examples.verification",
+        "nothing is wrong here: a verification that says a wrong answer is right, or the reverse, teaches no checking; if all are "
+        "false, look at the notes with `redistill show`",
+    ),
+    "no_verdict": (
+        "select.examples.verification",
+        "end each verification with the verdict sentence of select.examples.cues",
+    ),
+    "undecided_verdict": (
+        "select.examples.verification",
+        "nothing is wrong: such a verification says nothing of the answer",
+    ),
+    "cue_in_text": (
+        "select.examples.cues",
+        "nothing is wrong: the text holds the words that part attempts, so it cannot be one",
+    ),
+    "blank_part": ("corpus.sources", "the trace or its verification is empty"),
+    "earlier_attempt": ("", "nothing is lost: the trace stands in a row as an attempt that is corrected"),
+    "not_the_last_attempt": ("", "nothing is wrong: a problem has one row, which ends with one right trace"),
+    "not_needed": (
+        "select.examples.attempts",
+        "nothing is wrong: the row has as many attempts as the problem's difficulty wants",
+    ),
+    "not_drawn": ("select.examples.keep", "raise the rates of select.examples.keep"),
     # train
     "no_target": ("select.labelled.spans", "check that the spans named by select.labelled.spans mark this text"),
     "held_out_for_guard": ("train.STAGE.guard", "lower the guard's held_out_pairs"),

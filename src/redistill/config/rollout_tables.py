@@ -9,6 +9,7 @@ from pydantic import Field
 
 from redistill.config.model_tables import AnyTeacher
 from redistill.config.plugin_tables import Plugin, RewardSettings, ScorerSettings, Settings
+from redistill.config.segment_tables import Rate
 
 
 class JointCriticSettings(Settings):
@@ -50,6 +51,8 @@ class RolloutSettings(Settings):
     # advantages are asked for, one-each for oreal, else right ones
     keep: Literal["all", "correct", "one-each"] | None = None
     per_problem: int | None = Field(None, gt=0)  # rows a problem at most, of right answers
+    # the least and the most share of right answers, of those decided, of a problem that is trained on
+    accuracy: tuple[Rate, Rate] | None = None
     pairing: Plugin = Plugin(name="certain", options={"max_pairs": 1})  # for objectives that read pairs
     teacher: AnyTeacher | None = None  # of advantage teacher: base, an earlier stage, another model, a server ...
     critic: JointCriticSettings | None = None  # learns beside the student, for token-credit

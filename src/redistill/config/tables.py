@@ -44,6 +44,8 @@ from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
 from redistill.config.plugin_tables import Settings as Settings
 from redistill.config.rollout_tables import JointCriticSettings as JointCriticSettings
 from redistill.config.rollout_tables import RolloutSettings as RolloutSettings
+from redistill.config.segment_tables import CueName as CueName
+from redistill.config.segment_tables import SelfCorrectionSettings as SelfCorrectionSettings
 from redistill.config.user_plugins import is_own
 from redistill.config.validation_messages import did_you_mean
 from redistill.safety.paths import FOLDER_NAME
@@ -261,7 +263,7 @@ class LabelledSettings(Settings):
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
-    examples: Literal["first", "last", "all"] = "all"
+    examples: Literal["first", "last", "all"] | SelfCorrectionSettings = "all"
     # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
     truncated_correct: Literal["drop", "keep"] = "drop"
     max_prompt_tokens: int | None = Field(None, gt=0)
@@ -409,6 +411,7 @@ class EvaluateSettings(Settings):
     verifier: Plugin = Plugin(name="cascade")
     strict_anchors: list[str] | None = None  # what the strict parse accepts; default: what the template asks for
     choose: list[Plugin] = Field(default_factory=list)  # ways to choose one of the n samples, each scored
+    self_correction: CueName | None = None  # cut answers into attempts and verifications by these cues, and score them
     critic: CriticSettings = CriticSettings()  # of benchmarks of labelled steps
 
     @field_validator("benchmarks", mode="before")

@@ -15,6 +15,7 @@ import numpy as np
 
 from redistill.errors import OperatorError
 from redistill.evaluate.intervals import difference_interval
+from redistill.evaluate.self_correction import PER_PROBLEM, difference_in_self_correction
 from redistill.text.figures import between, percent, points, smallest_difference
 
 # With fewer problems that differ, even a sign test where all point one way cannot reach 5%: 2 * 0.5**5 = 0.0625.
@@ -34,7 +35,7 @@ def paired_difference(
     `num_above`, `num_below`, `num_equal` count problems by the sign of the difference; `smallest_difference` is what these problems can show
     (power .8, from their own spread). A difference is claimed when
     the interval leaves out 0 and at least six problems differ. `mean_score` compares the scores of a graded verifier in the same
-    way, `choose` the answers that a choice takes (choose.py), where both have them. `num_left_out`: problems that one of the two was
+    way, `choose` the answers that a choice takes (choose.py), `self_correction` the metrics of attempts and verifications, where both have them. `num_left_out`: problems that one of the two was
     not scored on because its server refused to answer; they are left out of both. Errors: OperatorError where the problems differ
     otherwise.
     """
@@ -62,6 +63,7 @@ def paired_difference(
         "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
         **_graded(scores_a, scores_b, names),
         **_by_choice(scores_a, scores_b, names),
+        **difference_in_self_correction(scores_a, scores_b, names),
     }
 
 
@@ -96,7 +98,7 @@ def _without(scores: Mapping[str, Any], left_out: set[str]) -> Mapping[str, Any]
     if not left_out:
         return scores
     found = dict(scores)
-    for name in ("per_problem", "per_problem_scores"):
+    for name in ("per_problem", "per_problem_scores", PER_PROBLEM):
         if name in scores:
             found[name] = {id: row for id, row in scores[name].items() if id not in left_out}
     choices = scores.get("per_problem_choose", {})

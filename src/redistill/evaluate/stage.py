@@ -32,7 +32,9 @@ from redistill.rollout.requests import Sample
 from redistill.rollout.step_rewards import Analysis, yes_probabilities
 from redistill.text.figures import percent
 from redistill.text.prompts import ASKED_ANCHORS
+from redistill.text.segments import CUES
 from redistill.verify import VERIFIERS, check_bound, check_verifiers
+from redistill.verify.segments import with_segments
 from redistill.verify.stage import judged, verified_shard
 
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
@@ -48,6 +50,11 @@ def sampling_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None 
     n = samples_of(settings, benchmark)
     sampling = Sampling(n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
     return replace(sampling, logprobs=any(map(reads_logprobs, settings.choose)))
+
+
+def cues_of(settings: EvaluateSettings, benchmark: BenchmarkSettings) -> str | None:
+    """The cues by which answers are cut into attempts and verifications; None where they are not, and of labelled steps."""
+    return None if benchmark.asks_steps else settings.self_correction
 
 
 def choices_key(settings: EvaluateSettings) -> dict[str, Any]:
@@ -158,6 +165,8 @@ def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> di
             "n": samples_of(recipe.evaluate, benchmark),
             "critic": recipe.evaluate.critic.model_dump(mode="json"),
         }
+    if settings["self_correction"] is None:
+        del settings["self_correction"]
     asked = {"template": template, "chat": recipe.prompt.for_evaluation.chat, "seed": recipe.seed}
     return {**settings, "verifier": verifier.model_dump(), "strict_anchors": list(anchors), **asked}
 
@@ -199,8 +208,11 @@ def run_evaluation(
                 if room.is_done(index):
                     bar_.update(len(part) * n)
                     continue
-                groups = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_, stored))
-                room.finish_shard(index, verified_shard(list(judged(pool, groups, config.verifier))))
+                answers = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_, stored))
+                groups = list(judged(pool, answers, config.verifier))
+                if config.cues is not None:
+                    groups = with_segments(pool, groups, config.verifier, CUES[config.cues])
+                room.finish_shard(index, verified_shard(groups))
                 journal.unlink(missing_ok=True)  # its samples lie in the shard now
     except KeyboardInterrupt:
         say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command draws the others")

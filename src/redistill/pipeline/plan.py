@@ -25,7 +25,14 @@ from redistill.corpus import benchmark_leaks
 from redistill.errors import ErrorCollector
 from redistill.evaluate import BENCHMARKS, benchmark_file
 from redistill.evaluate.benchmarks import subsample
-from redistill.evaluate.stage import EvalConfig, eval_settings_for, problems_to_avoid, sampling_of, verifiers_of
+from redistill.evaluate.stage import (
+    EvalConfig,
+    cues_of,
+    eval_settings_for,
+    problems_to_avoid,
+    sampling_of,
+    verifiers_of,
+)
 from redistill.io.atomic import sha256_file
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
@@ -76,7 +83,8 @@ class Plan:
         render, _ = renderer(asked, self.tokenizer)
         judges = verifiers_of(verifier, where, anchors)
         sampling = sampling_of(self.recipe.evaluate, benchmark)
-        return EvalConfig(self.engine, render, judges, verifier.name, sampling, self.recipe.seed, self.recipe.verify)
+        recipe, cues = self.recipe, cues_of(self.recipe.evaluate, benchmark)
+        return EvalConfig(self.engine, render, judges, verifier.name, sampling, recipe.seed, recipe.verify, cues)
 
     def probe_config(self) -> EvalConfig:
         """How a guard's probe asks, on dev. It chooses among no samples, so nothing that is trained depends on `evaluate.choose`."""

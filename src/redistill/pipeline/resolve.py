@@ -40,7 +40,7 @@ from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_teacher
 from redistill.train.modifiers import in_full, reads_critic
-from redistill.train.objectives import name_of, needs_behaviour, trains_critic
+from redistill.train.objectives import name_of, needs_behaviour, trains_critic, without_reference
 from redistill.train.preflight import check_before_run
 from redistill.verify import JUDGES, VERIFIERS, Judge, check_bound, check_verifiers
 from redistill.verify.policy import check_policy
@@ -118,10 +118,12 @@ def find_parts(
     bound_list("select.filters", recipe.select.filters, "select.filters")
     scorers = [collector.try_call(scoring.bind_scorer, one, f"score.{i}") for i, one in enumerate(recipe.score)]
     policies = collector.try_call(bind_pairings, recipe)
-    objectives, modifiers = {}, {}
+    objectives: dict[str, Any] = {}
+    modifiers: dict[str, list[Any]] = {}
     drawn: dict[str, rollouts.BoundRollouts] = {}
     for name, stage in recipe.train.items():
-        objectives[name] = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        objective = bound("train.*.objective", stage.objective, f"train.{name}.objective")
+        objectives[name] = objective if objective is None else cast(Any, without_reference(objective))
         listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
         modifiers[name] = [cast(Any, m and collector.try_call(in_full, m)) for m in listed]
         if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
@@ -154,6 +156,8 @@ def find_parts(
     extra = [collector.try_call(_bind_extra, stage, f"stages.{i}") for i, stage in enumerate(recipe.stages)]
     if "verify" not in doubtful:
         collector.try_call(_check_policy, recipe)
+    if not {"select", "score", "train", "evaluate"} & doubtful:
+        collector.try_call(check_cues, recipe)
     files: list[Path] = []
     for place, source in enumerate(sources):
         options = source.keywords if source is not None else {}
@@ -255,6 +259,33 @@ def _bind_extra(stage: ExtraStage, where: str) -> partial[Any]:
         places = "corpus, verify or score" if not on_groups else "select, train, evaluate or report"
         raise OperatorError(f"{where}: {stage.name} comes after {places}, not after {stage.after}.")
     return bind(table, stage, where)
+
+
+def check_cues(recipe: Recipe) -> None:
+    """OperatorError where a recipe parts attempts and verifications by different words in different places: what one writes the
+    other could not read."""
+    named: dict[str, str] = {}
+    examples = recipe.select.examples
+    if not isinstance(examples, str):
+        named["select.examples.cues"] = examples.cues
+        named |= {
+            f"score.{place}.cues": str(scorer.options.get("cues", "s2r"))
+            for place, scorer in enumerate(recipe.score)
+            if scorer.name == "checked-equations" and scorer.folder == examples.verification
+        }
+    if recipe.evaluate.self_correction is not None:
+        named["evaluate.self_correction"] = recipe.evaluate.self_correction
+    for name, stage in recipe.train.items():
+        advantage = stage.rollouts.advantage if stage.rollouts is not None else None
+        if advantage is not None and advantage.name == "actions":
+            cues = advantage.options.get("cues", "s2r")
+            named[f"train.{name}.rollouts.advantage.cues"] = str(cues)
+    for place, cues in named.items():
+        first, other = next(iter(named.items()))
+        if cues != other:
+            raise OperatorError(
+                f"{place}: attempts and verifications are parted by {cues} here and by {other} in {first}; write one."
+            )
 
 
 def _check_policy(recipe: Recipe) -> None:

@@ -43,9 +43,10 @@ from redistill.score import BoundScorer
 from redistill.score.stage import with_scores_of
 from redistill.select import PAIRINGS, split_key, split_of
 from redistill.train import needs_pairs, needs_teacher
+from redistill.train.action_rows import is_of_actions, option_of
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.joint_critic import CRITIC_OBJECTIVES
-from redistill.train.objectives import needs_behaviour, needs_mismatched
+from redistill.train.objectives import needs_behaviour, needs_mismatched, needs_values
 from redistill.train.objectives.implicit import is_implicit
 from redistill.train.objectives.policy import oreal
 from redistill.train.rollout_supply import Rollouts
@@ -169,6 +170,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         raise OperatorError(
             f"{where}.advantage: {stage.objective.name} asks for no advantages; leave it out, or take grpo or reinforce."
         )
+    _check_actions(settings, objective, bound, where, stage.objective.name)
     if "pairing" in written and not needs_pairs(objective):
         raise OperatorError(f"{where}.pairing: {stage.objective.name} reads no pairs; leave it out.")
     if settings.keep == "one-each" and not reads_advantages(objective):
@@ -187,6 +189,43 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
     if settings.keep == "correct" and reads_advantages(objective):
         raise OperatorError(
             f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or take `sft`."
+        )
+
+
+# Options of the advantage `actions` that only process rewards have.
+_OF_PROCESS = ("baseline", "bonus", "least", "after_right", "max_actions")
+
+
+def _check_actions(
+    settings: RolloutSettings, objective: Callable[..., Any], bound: BoundRollouts, where: str, name: str
+) -> None:
+    """OperatorError where the objective and the advantage of actions do not go together, and for settings without an effect."""
+    if settings.accuracy is not None and settings.accuracy[0] > settings.accuracy[1]:
+        low, high = settings.accuracy
+        raise OperatorError(
+            f"{where}.accuracy: the least share, {low}, is above the most, {high}; write [least, most]."
+        )
+    if settings.accuracy is not None and needs_pairs(objective):
+        raise OperatorError(f"{where}.accuracy: pairs are what the pairing takes; leave it out.")
+    of_actions = is_of_actions(bound.advantage)
+    if "action" in needs_values([objective]) and not of_actions:
+        raise OperatorError(f"{where}.advantage: {name} is of attempts and verifications; write `advantage: actions`.")
+    if not of_actions:
+        return
+    if "reward" in _changed(settings):
+        raise OperatorError(
+            f"{where}.reward: the advantage `actions` rewards attempts and verifications by what is true of them; leave it out."
+        )
+    if settings.critic is not None or settings.keep == "one-each":
+        word = "critic" if settings.critic is not None else "keep"
+        raise OperatorError(
+            f"{where}.{word}: it is of whole answers, and the advantage `actions` is of their parts; leave it out."
+        )
+    idle = [option for option in _OF_PROCESS if option in bound.advantage.keywords]
+    if option_of(bound.advantage, "level") == "outcome" and idle:
+        raise OperatorError(
+            f"{where}.advantage.{idle[0]}: with `level: outcome` an answer is one action, compared with the problem's others; leave it "
+            "out."
         )
 
 

@@ -46,7 +46,7 @@ from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_key, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import cut_choice, encode, select_part, sides_against_labels
+from redistill.select.stage import attempts_of, cut_choice, encode, select_part, sides_against_labels
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -57,6 +57,7 @@ from redistill.verify.judge import NON_RESULT_OPTIONS
 from redistill.verify.judge_stage import apply_llm_judge
 from redistill.verify.label_agreement import compare_labels, example_lines
 from redistill.verify.policy import labels_heard
+from redistill.verify.segments import with_segments
 from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
 
 # Settings of a training stage that change where and in which order a step is computed, not the step: a stage that was cut
@@ -282,9 +283,8 @@ def run_select(run: Run) -> None:
         pairing = plan.policies[settings.pairing.name]
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
-        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies}
-        if reads_labelled(plan):
-            policies |= {"labelled": settings.labelled, "seed": run.recipe.seed}
+        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
+        policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
         with bar(label="select", unit="shard", total=len(parts)) as progress:
@@ -294,7 +294,7 @@ def run_select(run: Run) -> None:
         ledger = folder.finish(before.ledger()["num_shards"])
         accounts = [name for name in ("examples", "pairs", "labelled", "problems") if name in ledger["accounts"]]
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")
-        if line := sides_against_labels(ledger):
+        for line in filter(None, (sides_against_labels(ledger), attempts_of(ledger))):
             say(f"select   {line}")
         say_prospects(plan, ledger)
     needed = {stage_stream(plan, stage) for stage in run.recipe.train} - {"rollouts"}
@@ -480,12 +480,12 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     """The answers of one student on one benchmark, and their scores."""
     recipe = plan.recipe
     dev = benchmark.is_held_out
-    transport = [
-        f"engine.options.{option}" for option in (TRANSPORT if recipe.evaluate.engine.name == "openai" else ())
-    ]
+    served = TRANSPORT if recipe.evaluate.engine.name == "openai" else ()
+    transport = [f"engine.options.{option}" for option in served]
+    unset = () if recipe.evaluate.self_correction else ("self_correction",)  # it then names no other answers
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *transport),
+        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *unset, *transport),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
@@ -526,7 +526,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
 
 def _evaluation_uses(plan: Plan, benchmark: BenchmarkSettings) -> list[Any]:
     config = plan.eval_config(benchmark)
-    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values()]
+    return [EvalConfig, *_prompt_uses(config.render), *config.judge.values(), *([with_segments] if config.cues else [])]
 
 
 def _prompt_uses(render: Any) -> list[Any]:

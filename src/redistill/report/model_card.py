@@ -302,7 +302,7 @@ def _verdicts(folder: Path, recipe: Recipe) -> str:
         f"- heard: {heard}; policy `{verify.policy}`"
         + (f"; second opinion: {_plugin(verify.judge)}" if verify.judge else ""),
         f"- outcomes of the traces: {counts or 'none yet'}",
-        f"- examples: `{recipe.select.examples}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",
+        f"- examples: `{getattr(recipe.select.examples, 'name', recipe.select.examples)}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",
     ]
     return "## Which traces counted as right and wrong\n\n" + "\n".join(lines) + "\n"
 

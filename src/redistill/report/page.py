@@ -28,6 +28,7 @@ from redistill.report.sections.reproducibility import facts
 from redistill.report.sections.results import comparisons, diagnosis, result, scores
 from redistill.report.sections.retrieval import retrieval
 from redistill.report.sections.rollouts import rollouts
+from redistill.report.sections.self_correction import self_correction
 from redistill.report.sections.steps import steps
 from redistill.report.sections.thinking import thinking
 from redistill.report.sections.trace_scores import trace_scores
@@ -110,6 +111,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Scores": scores,
     "Choosing among samples": choosing,
     "Labelled steps": steps,
+    "Self-correction": self_correction,
     "Paired comparisons": comparisons,
     "Against other runs": other_runs,
     "Other verifiers": other_verifiers,
@@ -141,6 +143,7 @@ OF_AN_EVALUATION = (
     "Scores",
     "Choosing among samples",
     "Labelled steps",
+    "Self-correction",
     "Against other runs",
     "Other verifiers",
     "Thinking",

@@ -15,6 +15,14 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+class MetricDifference(Shape):
+    """The difference in one metric of attempts and verifications."""
+
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+    sentence: str = ""
+
+
 class Comparison(Shape):
     """Two models on the same problems: difference = a - b."""
 
@@ -29,6 +37,7 @@ class Comparison(Shape):
     num_below: int | None = None
     num_equal: int | None = None
     sentence: str = ""
+    self_correction: dict[str, MetricDifference] = {}
 
 
 class Bin(Shape):

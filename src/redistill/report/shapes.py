@@ -187,6 +187,37 @@ class StepScores(StepMeasures):
     prmbench: PrmbenchScores | None = None
 
 
+class Share(Shape):
+    """A share with its interval, and of how many it is one."""
+
+    value: float | None = None
+    interval95: tuple[float, float] | None = None
+    of: int | None = None
+
+
+class AttemptsOfProblems(Shape):
+    """How many attempts are made on problems of one kind."""
+
+    first_attempts: str = ""
+    num_problems: int = 0
+    attempts: float | None = None
+
+
+class SelfCorrection(Shape):
+    """How a student verifies and corrects its own attempts."""
+
+    verification_accuracy: Share = Share()
+    error_recall: Share = Share()
+    correct_precision: Share = Share()
+    wrong_to_right: Share = Share()
+    right_to_wrong: Share = Share()
+    attempts: float | None = None
+    by_first_attempts: list[AttemptsOfProblems] = []
+    cut: float | None = None
+    unread: dict[str, int] = {}
+    no_verdict: float | None = None
+
+
 class Scores(Shape):
     """One model on one benchmark."""
 
@@ -211,6 +242,7 @@ class Scores(Shape):
     settings: dict[str, Any] = {}
     prompt_sent: str = ""
     steps: StepScores | None = None
+    self_correction: SelfCorrection | None = None
 
 
 class BenchmarkBaselines(Shape):

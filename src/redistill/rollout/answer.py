@@ -28,6 +28,7 @@ class EvalConfig:
     sampling: Sampling
     seed: int
     limits: LimitSettings
+    cues: str | None = None  # a name of CUES: answers are cut into attempts and verifications, each attempt judged
 
     def pool(self, workers: int | None = None) -> VerifierPool:
         """The workers that judge; close them (`with`)."""

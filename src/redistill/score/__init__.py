@@ -28,6 +28,7 @@ from redistill.records import Group
 from redistill.score.corpus_ngram import corpus_ngram
 from redistill.score.critic import critic
 from redistill.score.difficulty import difficulty
+from redistill.score.equations import checked_equations
 from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.near_duplicates import near_duplicates
@@ -38,6 +39,7 @@ from redistill.score.reasonflux import reasonflux_targets
 from redistill.score.reward_model import reward_model
 from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
 from redistill.score.template_reward import template_reward
+from redistill.score.verification import own_check, verification
 
 __all__ = [
     "SCORERS",
@@ -63,4 +65,7 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "template-reward": template_reward,
     "near-duplicates": near_duplicates,
     "corpus-ngram": corpus_ngram,
+    "verification": verification,
+    "own-check": own_check,
+    "checked-equations": checked_equations,
 }

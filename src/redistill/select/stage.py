@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from redistill.config.tables import PARTS, LabelledSettings
+from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSettings
 from redistill.io.executors import Executor
 from redistill.io.parquet import read_records
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
@@ -25,6 +25,7 @@ from redistill.select.filters import Filter, Side
 from redistill.select.keep import Choice, balance, find_cuts
 from redistill.select.labelled import labelled_reasons, labelled_rows
 from redistill.select.pairing import Pairing, Pairs
+from redistill.select.self_correction import self_correction
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.select.trace_features import with_columns
@@ -47,7 +48,7 @@ def select_shard(
     encode: Encode,
     is_dev: Callable[[Problem], bool],
     pairing: Callable[..., Pairs | str],
-    examples: str = "all",
+    examples: str | SelfCorrectionSettings = "all",
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
@@ -58,7 +59,7 @@ def select_shard(
     """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
 
     `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
-    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all`, `first` or `last`;
+    student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all`, `first`, `last`, or how rows of self-correction are made;
     `keep_truncated`: right traces that their length limit cut are examples too (`pairing` has this bound by itself);
     `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves;
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
@@ -83,7 +84,10 @@ def select_shard(
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge)
         chosen = _chosen(group, reasons, choice, books)
-        rows += _examples(group, prompt, chosen, books)
+        if isinstance(examples, SelfCorrectionSettings):
+            rows += _self_corrections(group, prompt, chosen, examples, judge, encode, seed, books)
+        else:
+            rows += _examples(group, prompt, chosen, books)
         if labelled is not None:
             left_out = choice.problem_reason(group) if choice is not None else None
             why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
@@ -143,7 +147,7 @@ def rank_shard(
     encode: Encode,
     is_dev: Callable[[Problem], bool],
     choice: Choice,
-    examples: str = "all",
+    examples: str | SelfCorrectionSettings = "all",
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
 ) -> Shard:
@@ -237,9 +241,12 @@ def _tokens(trace: Trace) -> int:
     return trace.num_tokens
 
 
-def _example_reasons(group: Group, wanted: str, keep_truncated: bool, judge: _Judge) -> dict[str, str | None]:
+def _example_reasons(
+    group: Group, wanted: str | SelfCorrectionSettings, keep_truncated: bool, judge: _Judge
+) -> dict[str, str | None]:
     """Why each trace is no example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
-    last of them, that pass the sieves."""
+    last of them, that pass the sieves. Of self-correction: those that a row may end with."""
+    wanted = wanted if isinstance(wanted, str) else "all"
     right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
     whole = [t for t in right if keep_truncated or t.finish_reason != "length"]
     only = {"all": None, "first": whole[:1], "last": whole[-1:]}[wanted]
@@ -290,6 +297,23 @@ def _examples(group: Group, prompt: str, chosen: _Chosen, books: "_Ledger") -> I
         else:
             books.keep("examples")
             yield from [Example(group.problem.id, trace.id, prompt, trace.completion)] * chosen.times
+
+
+def _self_corrections(
+    group: Group, prompt: str, chosen: _Chosen, settings: SelfCorrectionSettings, judge: _Judge, encode: Encode, seed: int,
+    books: _Ledger,
+) -> list[Example]:  # fmt: skip
+    """The problem's row of attempts and verifications, written as often as the problem is repeated; none where there is none."""
+
+    def num_tokens(text: str) -> int:
+        return len(encode([text])[0]) + END_OF_TURN_TOKENS
+
+    built = self_correction(group, prompt, chosen.reasons, settings, judge=judge, num_tokens=num_tokens, seed=seed)
+    for trace in group.traces:
+        books.put("examples", trace.id, built.reasons[trace.id])
+    for name, counts in (("attempts", built.attempts), ("verifications", built.verifications)):
+        books.tallies.setdefault(name, Counter()).update(counts)
+    return [] if built.row is None else [built.row] * chosen.times
 
 
 def _pairs(
@@ -365,7 +389,7 @@ def rank_pairs_shard(
     is_dev: Callable[[Problem], bool],
     pairing: Callable[..., Pairs | str],
     choice: Choice,
-    examples: str = "all",
+    examples: str | SelfCorrectionSettings = "all",
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
 ) -> Shard:
@@ -456,3 +480,15 @@ def sides_against_labels(ledger: Mapping[str, Any]) -> str | None:
         f"{count:,} of {pairs:,} {words} by {label}" for tally, words in sides for label, count in tallies.get(tally, {}).items()
     ]  # fmt: skip
     return f"{'; '.join(said)}: verify.policy agree leaves such traces out" if said else None
+
+
+def attempts_of(ledger: Mapping[str, Any]) -> str | None:
+    """How many attempts the rows of self-correction have, and how many verifications are true; None without such rows."""
+    if "attempts" not in ledger["tallies"]:
+        return None
+    by_count = sorted(ledger["tallies"]["attempts"].items(), key=lambda item: int(item[0]))
+    rows = ", ".join(f"{count:,} of {k} attempt{'s' if k != '1' else ''}" for k, count in by_count) or "none"
+    told = dict(ledger["tallies"]["verifications"])
+    true, false = told.get("true", 0), told.get("false_verdict", 0)
+    others = sum(told.values()) - true - false
+    return f"rows by attempts: {rows}; verifications: {true:,} true, {false:,} false (left out), {others:,} traces without one"

@@ -16,6 +16,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate import paired_difference
 from redistill.evaluate.effects import by_difficulty, by_length, flipped, in_common, read_table
+from redistill.evaluate.self_correction import PER_PROBLEM
 from redistill.io.atomic import read_json, write_json
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.records import Group, Outcome, Trace
@@ -125,6 +126,7 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
                 for label, values in one.get("per_problem_choose", {}).items()
                 if table.keys() <= values.keys()  # a problem without a gold answer is in no score
             },
+            **_self_correction_of(one, table),
         }
         for one, table in zip(scores, tables, strict=True)
     ]
@@ -149,6 +151,12 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
         "by_length": by_length(tables[0], tables[1]),
         "flipped": flips,
     }
+
+
+def _self_correction_of(scores: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """What was counted of attempts and verifications, of these problems; nothing where nothing was."""
+    counts = scores.get(PER_PROBLEM)
+    return {} if counts is None else {PER_PROBLEM: {id: counts[id] for id in table if id in counts}}
 
 
 def _mean(table: dict[str, Any]) -> float:

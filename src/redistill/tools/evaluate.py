@@ -25,6 +25,7 @@ from redistill.evaluate.choose import bind_choices, scorers_of
 from redistill.evaluate.stage import (
     EvalConfig,
     benchmark_problems,
+    cues_of,
     description,
     eval_settings_for,
     find_probabilities,
@@ -147,7 +148,14 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         judges = verifiers_of(verifier, where, anchors)
         sampling = sampling_of(settings.evaluate, benchmark)
         exams[benchmark.name] = EvalConfig(
-            engine, render, judges, verifier.name, sampling, settings.seed, settings.verify
+            engine,
+            render,
+            judges,
+            verifier.name,
+            sampling,
+            settings.seed,
+            settings.verify,
+            cues_of(settings.evaluate, benchmark),
         )
     folder = runs_dir / settings.name
     make_folder(folder)
@@ -227,6 +235,8 @@ def asked_identity(settings: Evaluation) -> Any:
     """What the answers depend on beside benchmark and code: the student's files, prompt, sampling, judge and seed. How a
     server is reached is left out."""
     asked = settings.evaluate.model_dump(mode="json", exclude={"models", "benchmarks", "choose", "critic"})
+    if asked["self_correction"] is None:  # a setting that says nothing names no other answers
+        del asked["self_correction"]
     if sampling_of(settings.evaluate).logprobs:  # what is chosen by comes with the answers
         asked["logprobs"] = True
     if settings.evaluate.engine.name == "openai":

@@ -30,7 +30,9 @@ from redistill.pipeline.stages import WORKER
 from redistill.records import Group
 from redistill.report.unscored import why_unscored
 from redistill.safety.paths import check_links
+from redistill.text.segments import CUES, SOLVES, VERIFICATIONS
 from redistill.verify.pool import VerifierPool
+from redistill.verify.segments import with_segments
 from redistill.verify.stage import judged, verified_shard
 
 ROLLOUTS = (
@@ -121,10 +123,11 @@ def _regraded(
 ) -> StageFolder:  # fmt: skip
     """The room of one verifier's verdicts on one student's answers, made shard by shard where it is not there yet."""
     shards, settings = source.shard_files("groups"), dict(scores.get("settings") or {})
+    cues = settings.get("self_correction")
     judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
     stage_fingerprint = fingerprint(
         plugin.model_dump(), sorted(judges), [sha256_file(path) for path in shards], limits.timeout_seconds,
-        limits.memory_mb, code_of([*judges.values(), VerifierPool, WORKER]).modules, code_of([*judges.values()]).libraries,
+        limits.memory_mb, code_of([*judges.values(), VerifierPool, WORKER, *([with_segments] if cues else [])]).modules, code_of([*judges.values()]).libraries,
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
     student, benchmark = whose
@@ -141,6 +144,8 @@ def _regraded(
                     progress.update(sum(len(group.traces) for group in read_records(path)))
                     continue
                 groups = list(judged(pool, _unjudged(path), plugin.name, progress.update))
+                if cues is not None:
+                    groups = with_segments(pool, groups, plugin.name, CUES[cues])
                 room.finish_shard(index, verified_shard(groups))
         room.finish(len(shards))
     if benchmark == ROLLOUTS:
@@ -155,7 +160,13 @@ def _regraded(
 
 def _unjudged(path: Path) -> Iterator[Group]:
     for group in read_records(path):
-        yield Group(group.problem, tuple(dataclasses.replace(trace, verdicts={}) for trace in group.traces))
+        traces = [dataclasses.replace(t, verdicts={}, spans=_without_verdicts(t.spans)) for t in group.traces]
+        yield Group(group.problem, tuple(traces))
+
+
+def _without_verdicts(spans: Mapping[str, Any]) -> dict[str, Any]:
+    """The spans that no verifier has written."""
+    return {name: found for name, found in spans.items() if name not in (SOLVES, VERIFICATIONS)}
 
 
 def _pool(judges: Mapping[str, Any], limits: LimitSettings) -> VerifierPool:

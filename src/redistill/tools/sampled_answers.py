@@ -114,6 +114,7 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
     """The advantage of one answer, by the stage's function; for an objective without advantages only that it is a row."""
     import torch
 
+    from redistill.train.action_rows import is_of_actions
     from redistill.train.advantages import ADVANTAGES
     from redistill.train.objectives import OBJECTIVES
     from redistill.train.rollouts import is_of_teacher, reads_advantages
@@ -131,6 +132,8 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
     function = bind(ADVANTAGES, plugin, f"train.{stage}.rollouts.advantage")
     if is_of_teacher(function):
         return "a row; each token's advantage is the teacher's log-prob less the student's"
+    if is_of_actions(function):
+        return "a row; each attempt and verification has an advantage of its own, by the round's other answers"
     found = [trace.scores.get("reward") for trace in group.traces]
     rewards = torch.tensor([[0.0 if reward is None else reward for reward in found]], dtype=torch.float64)
     known = torch.tensor([[reward is not None for reward in found]])

@@ -82,4 +82,8 @@ def _scores(path: Path, choices: Mapping[str, Any]) -> dict[str, Any]:
 
         found = score_choices(with_scores(path.parent), n=scores["num_samples"], choices=choices)
         scores["choose"] = {**scores.get("choose", {}), **found["choose"]}
-    return {key: value for key, value in scores.items() if key not in ("per_problem", "per_problem_choose")}
+    return {
+        key: value
+        for key, value in scores.items()
+        if key not in ("per_problem", "per_problem_choose", "per_problem_self_correction")
+    }

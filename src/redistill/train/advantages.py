@@ -6,19 +6,21 @@
 
 Each takes rewards (problems, n) and known (problems, n), which is False where a reward is not known (an answer that could
 not be judged is not a wrong answer), and returns advantages (problems, n) in fp64: 0 where unknown, and 0 for a whole row
-with fewer than two known rewards, for then there is nothing to compare. `teacher` is of single tokens instead. The keyword-only arguments are the options of a recipe.
+with fewer than two known rewards, for then there is nothing to compare. `teacher` is of single tokens instead, and `actions` of attempts and verifications (action_advantages.py). The keyword-only arguments are the options of a recipe.
 
 To add one: a function, a line in ADVANTAGES, a hand-worked test, a line in docs/objectives.md.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-Advantage = Callable[..., Tensor]
+from redistill.train.action_advantages import actions
+
+Advantage = Callable[..., Any]
 
 
 def group(
@@ -92,4 +94,5 @@ ADVANTAGES: dict[str, Advantage] = {
     "mean": mean,
     "shaped": shaped,
     "teacher": teacher,
+    "actions": actions,
 }

@@ -183,6 +183,7 @@ def kl(
     estimator: Literal["k1", "k2", "k3", "full"] = "k3",
     to: Literal["reference", "previous"] = "reference",
     per: Literal["sequence", "token"] = "sequence",
+    over: Literal["all", "learned"] = "all",
 ) -> Tensor:
     """beta times an estimate of KL(student | reference) on the row's own tokens, the mean over them: (rows,). Examples only.
 
@@ -191,12 +192,26 @@ def kl(
     of the step alike. With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
     and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
-    over the vocabulary; the reference then runs beside the student.
+    over the vocabulary; the reference then runs beside the student. over: the mean is over all tokens of the row, or over
+    those that its spans give a weight (`learned`), such as all but the wrong attempts of a self-correction row (S2R).
     """
-    if estimator == "full" or to == "previous":
+    if estimator == "full" or to == "previous" or over == "learned":
         raise ValueError("a step calls another function in the place of this kl: see `in_full`")
     found = _estimated(token_logps, reference_token_logps, estimator)
     return beta * _mean_by_row(found, tokens, per)
+
+
+def kl_on_learned(
+    token_logps: Ragged,
+    reference_token_logps: Ragged,
+    weights: Ragged,
+    tokens: Tensor,
+    *,
+    beta: Annotated[float, Field(ge=0)] = 0.01,
+    estimator: Literal["k1", "k2", "k3", "full"] = "k3",
+) -> Tensor:
+    """What `kl` with `over: learned` is."""
+    return beta * _mean_of_learned(_estimated(token_logps, reference_token_logps, estimator), weights, tokens)
 
 
 def previous_kl(
@@ -231,6 +246,13 @@ def _estimated(token_logps: Ragged, others: Ragged, estimator: str) -> Ragged:
     return Ragged(found, found, token_logps.rows)
 
 
+def full_kl_on_learned(
+    reference_divergences: Ragged, weights: Ragged, tokens: Tensor, *, beta: Annotated[float, Field(ge=0)] = 0.01
+) -> Tensor:
+    """What `kl` with `estimator: full` and `over: learned` is."""
+    return beta * _mean_of_learned(reference_divergences, weights, tokens)
+
+
 def entropy(entropies: Ragged, tokens: Tensor, *, coefficient: float = 0.01) -> Tensor:
     """A bonus for the entropy of the student's next-token distributions: -coefficient times its mean over the row's tokens, in
     nats, (rows,). A negative coefficient sharpens the student. Source: Williams & Peng 1991; Mnih et al. 2016,
@@ -244,23 +266,37 @@ def _mean_by_row(values: Ragged, tokens: Tensor, per: Literal["sequence", "token
     return plain.sum_by_row(values.values, len(tokens)) / (tokens if per == "sequence" else tokens.mean())
 
 
+def _mean_of_learned(values: Ragged, weights: Ragged, tokens: Tensor) -> Tensor:
+    """The mean over the tokens of each row whose weight is not 0; 0 for a row without any."""
+    learned = (weights.values != 0).to(values.values)
+    counts = torch.zeros(len(tokens)).to(learned).index_add(0, weights.rows, learned)
+    return Ragged(values.values, learned, values.rows).sum_by_row(values.values, len(tokens)) / counts.clamp(min=1)
+
+
 def in_full(modifier: Modifier) -> Modifier:
     """The modifier that is called in the place of this one: of `kl` with `estimator: full`, which reads distributions and not
-    log-probs, `full_kl`; with `to: previous`, which reads log-probs of another policy, `previous_kl`; any other is itself.
-    OperatorError for a full divergence from the previous policy, whose distributions nobody keeps."""
+    log-probs, `full_kl`; with `to: previous`, which reads log-probs of another policy, `previous_kl`; with `over: learned` one that
+    reads the weights of spans; any other is itself. OperatorError for a full divergence from the previous policy, whose distributions
+    nobody keeps, and for `over: learned` with `to: previous` or `per: token`."""
     options = dict(getattr(modifier, "keywords", {}))
     if getattr(modifier, "func", modifier) is not kl:
         return modifier
     to_previous, full = options.pop("to", "reference") == "previous", options.get("estimator") == "full"
+    learned = options.pop("over", "all") == "learned"
     if to_previous and full:
         raise OperatorError(
             "modifiers: kl with `to: previous` has the log-probs of sampled tokens alone; write `estimator: k3`, or `to: reference`."
         )
+    if learned and (to_previous or options.pop("per", "sequence") == "token"):
+        raise OperatorError(
+            "modifiers: kl with `over: learned` is a mean over a row's weighted tokens, from the reference; leave `to` and `per` out."
+        )
     if to_previous:
         return functools.partial(previous_kl, **options)
     if full:
-        return functools.partial(full_kl, **{name: value for name, value in options.items() if name != "estimator"})
-    return modifier
+        del options["estimator"]
+        return functools.partial(full_kl_on_learned if learned else full_kl, **options)
+    return functools.partial(kl_on_learned, **options) if learned else modifier
 
 
 # --- what a modifier works on, read off the function itself -----------------------------------------------------

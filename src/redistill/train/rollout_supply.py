@@ -34,6 +34,7 @@ from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.records import Dropped, Group, Sampled
 from redistill.rollout.requests import Sample
+from redistill.text.self_correction import RATES
 from redistill.train.coefficients import vanishes_without_advantage
 from redistill.train.distributions import same_vocabulary
 from redistill.train.importance import importance
@@ -52,6 +53,7 @@ from redistill.train.rollouts import (
     reads_advantages,
     round_figures,
     rows_of_round,
+    running_after,
 )
 from redistill.train.rows import Rows
 from redistill.train.step import Reference, rows_without_signal
@@ -74,6 +76,8 @@ LOGGED = (
     "generated_tokens",
     "importance_mean",
     "importance_truncated",
+    *RATES,
+    "attempts",
     "problems_kept",
 )
 EMPTY = 5  # rounds in a row without a row, after which it is said
@@ -106,6 +110,7 @@ class RolloutSupply:
     reference: Compared | None = None
     teacher: Teacher | None = None
     others: Mapping[str, Distribution] = field(default_factory=dict)
+    tokenizer: Any = None  # the student's, for advantages of actions
     attempt: int = 0  # the guard's rollbacks so far
     _lengths: list[int] = field(default_factory=list)  # steps of the rounds drawn so far
     _open: _OpenRound | None = None
@@ -246,12 +251,15 @@ class RolloutSupply:
         )
         if trainer.accelerator.is_main_process:
             assert drawn is not None
-            rows, account, dropped = self._rows(drawn, number)
+            before = self._facts(number - 1).get("running", {}) if number else {}
+            running = running_after(self.job, self.objective, drawn, before)
+            rows, account, dropped = self._rows(drawn, number, running)
             facts = {
                 "round": number,
                 "step": step,
                 "attempt": self.attempt,
                 "seconds": round(time.perf_counter() - started, 2),
+                **({} if running is None else {"running": running}),
             }
             write_json(
                 self._round_path(number),
@@ -275,15 +283,24 @@ class RolloutSupply:
         facts = [read_json(path) for path in sorted(self.folder.glob("round-*.json"), reverse=True)]
         for number in [fact["round"] for fact in facts if fact["figures"]["rows"]][:most]:
             drawn = self._drawn(number)
-            yield number, self._rows(drawn, number)[0], drawn
+            yield number, self._rows(drawn, number, self._facts(number).get("running"))[0], drawn
 
     def _drawn(self, number: int) -> Round:
         part = f"part-{number:05d}.parquet"
         groups, samples = (list(read_records(self.folder / name / part)) for name in ("groups", "samples"))
         return Round(groups, samples)
 
-    def _rows(self, drawn: Round, number: int) -> tuple[Rows, Account, list[Dropped]]:
-        return rows_of_round(self.job, self.objective, drawn, max_tokens=self.max_tokens, number=number)
+    def _rows(self, drawn: Round, number: int, running: Any = None) -> tuple[Rows, Account, list[Dropped]]:
+        """running: what a baseline over all rounds is made of after this one."""
+        return rows_of_round(
+            self.job,
+            self.objective,
+            drawn,
+            max_tokens=self.max_tokens,
+            number=number,
+            tokenizer=self.tokenizer,
+            running=running,
+        )
 
     def _problems_kept(self, drawn: Round, rows: Rows) -> float | None:
         if needs_pairs(self.objective) or kept_answers(self.job.settings, self.objective) != "one-each":
@@ -303,7 +320,7 @@ class RolloutSupply:
     def _read(self, number: int, first: int, trainer: "Trainer", *, is_first: bool) -> _OpenRound:
         """The round's rows and the log-probs that they are compared with."""
         drawn = self._drawn(number)
-        rows, _, _ = self._rows(drawn, number)
+        rows, _, _ = self._rows(drawn, number, self._facts(number).get("running"))
         if not len(rows):
             return _OpenRound(number, first, rows, None, None, self._facts(number)["figures"])
         figures = self._facts(number)["figures"]
@@ -450,6 +467,7 @@ class Rollouts:
             reference=None if reference is None else compared(reference),
             teacher=None if self.teacher is None else self.teacher.open(opening),
             others=others,
+            tokenizer=tokenizer,
         )
         return supply, objective
 

@@ -8,6 +8,7 @@ that were sampled: to encode an answer's text again may give other tokens than t
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,18 +21,21 @@ import torch
 from redistill.config.tables import RolloutSettings
 from redistill.io.stage_folder import Account
 from redistill.model import loading
-from redistill.records import Dropped, Group, Outcome, Problem, Sampled, Trace
+from redistill.records import DECIDED, Dropped, Group, Outcome, Problem, Sampled, Trace
 from redistill.rollout.answer import EvalConfig
 from redistill.rollout.journal import draw
 from redistill.rollout.requests import Sample, requests_for, traces_of
 from redistill.rollout.stage_engines import refreshed_server
 from redistill.text.image_marks import images_in
+from redistill.text.self_correction import counts_of, rates
+from redistill.train.action_rows import action_rows, cues_of, is_of_actions, option_of, tallies
 from redistill.train.objectives import Objective, inputs_of, needs_pairs, needs_teacher, needs_values
 from redistill.train.objectives.policy import oreal
 from redistill.train.packing import epoch_order
 from redistill.train.rows import Rows
 from redistill.verify.pool import VerifierPool
 from redistill.verify.rewards import rewarded
+from redistill.verify.segments import with_segments
 from redistill.verify.stage import judged
 
 Reward = Callable[[Problem, Trace], float | None]
@@ -166,6 +170,9 @@ def draw_round(
         for i, (problem, requests) in enumerate(zip(problems, asked, strict=True))
     ]
     groups = list(judged(job.pool, groups, config.verifier))
+    if is_of_actions(job.advantage):
+        cut_too = option_of(job.advantage, "cut") == "wrong"
+        groups = with_segments(job.pool, groups, config.verifier, cues_of(job.advantage), cut_too=cut_too)
     for scorer in job.scorers:
         groups = scorer(groups)
     groups = [rewarded(group, job.rewards, job.settings.undecided) for group in groups]
@@ -201,18 +208,33 @@ def kept_answers(settings: RolloutSettings, objective: Objective) -> Literal["al
 
 
 def rows_of_round(
-    job: RolloutJob, objective: Objective, drawn: Round, *, max_tokens: int, number: int = 0
+    job: RolloutJob,
+    objective: Objective,
+    drawn: Round,
+    *,
+    max_tokens: int,
+    number: int = 0,
+    tokenizer: Any = None,
+    running: Mapping[str, Any] | None = None,
 ) -> tuple[Rows, Account, list[Dropped]]:
     """The round's rows, the account of its answers (of its problems, where rows are pairs), and what was dropped.
 
     Objectives of advantages take every answer whose reward is known, with its advantage as the value of each of its tokens,
     or one right and one wrong answer of each problem (`keep: one-each`, drawn by the seed and the round's number); objectives of
     pairs what the pairing takes; the others right answers, each text once. With a critic that learns beside the student, an
-    answer's last token has its label as a target, 1 where the advantage is above 0.
+    answer's last token has its label as a target, 1 where the advantage is above 0. Advantages of actions need the tokenizer, to
+    find the actions' tokens, and `running_after` of this round.
     """
     if needs_pairs(objective):
         return _pairs(job, drawn, max_tokens)
-    advantages = _advantages(job, drawn) if reads_advantages(objective) else None
+    acted: list[Any] | None = None
+    advantages = None
+    if reads_advantages(objective) and is_of_actions(job.advantage):
+        prefill = job.config.sampling.prefill
+        acted = action_rows(job.advantage, drawn.groups, drawn.sampled, tokenizer, prefill, running)
+    elif reads_advantages(objective):
+        advantages = _advantages(job, drawn)
+    outside = _outside(job, drawn)
     keep = kept_answers(job.settings, objective)
     account, dropped, taken = Account("answer"), list[Dropped](), list[int]()
     seen, held = set[tuple[str, tuple[int, ...]]](), dict[str, int]()
@@ -225,6 +247,8 @@ def rows_of_round(
         reason = (
             "no_tokens" if not sampled.token_ids
             else "too_long" if len(sampled.prompt_ids) + len(sampled.token_ids) > max_tokens
+            else "accuracy_outside" if problem.id in outside
+            else acted[place] if acted is not None and isinstance(acted[place], str)
             else "undecided" if advantages is not None and "reward" not in trace.scores and not is_of_teacher(job.advantage)
             else unwanted[place] if place in unwanted
             else "not_correct" if keep == "correct" and trace.verdict.outcome is not Outcome.correct
@@ -248,8 +272,31 @@ def rows_of_round(
             values["target"] = np.full(sum(counts), np.nan)
             ends = np.cumsum(counts, dtype=np.int64) - 1
             values["target"][ends] = np.where(advantages[taken] == 0, np.nan, advantages[taken] > 0)
+    if acted is not None:
+        for name, which in (("action", 0), ("advantage", 1)):
+            values[name] = np.concatenate([*(acted[place][which] for place in taken), np.zeros(0)])
     rows = _encoded(job, [[place] for place in taken], drawn, values)
     return rows, account, dropped
+
+
+def running_after(job: RolloutJob, objective: Objective, drawn: Round, before: Mapping[str, Any]) -> Any:
+    """What a baseline that runs over all rounds is made of after this one; None where there is no such baseline."""
+    wanted = reads_advantages(objective) and is_of_actions(job.advantage)
+    return tallies(job.advantage, drawn.groups, before) if wanted else None
+
+
+def _outside(job: RolloutJob, drawn: Round) -> set[str]:
+    """The problems whose share of right answers, of those that were decided, is not within `accuracy`."""
+    if job.settings.accuracy is None:
+        return set()
+    low, high = job.settings.accuracy
+    found = set()
+    for group in drawn.groups:
+        decided = [trace.verdict.outcome for trace in group.traces if trace.verdict.outcome in DECIDED]
+        share = sum(outcome is Outcome.correct for outcome in decided) / len(decided) if decided else -1.0
+        if not low <= share <= high:
+            found.add(group.problem.id)
+    return found
 
 
 def _all_but_one_each(
@@ -339,7 +386,8 @@ def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -
 
     pass_rate is of all answers, as in evaluation; undecided those whose reward nobody can say; no_variance the share of
     problems whose known rewards are all equal, which teach an objective of advantages nothing; entropy an estimate from the
-    sampled tokens' log-probs, -mean log pi, in nats a token (exact in the mean at temperature 1 and top_p 1).
+    sampled tokens' log-probs, -mean log pi, in nats a token (exact in the mean at temperature 1 and top_p 1). Of answers that
+    were cut into attempts and verifications also the metrics of self-correction, over all of them that could be.
     """
     traces = [trace for _, trace in drawn.answers]
     known = [[t.scores["reward"] for t in group.traces if "reward" in t.scores] for group in drawn.groups]
@@ -348,6 +396,7 @@ def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -
     logprobs = np.concatenate([*map(_logprobs, drawn.sampled), np.zeros(0)])
     logprobs = logprobs[np.isfinite(logprobs)]
     n = len(traces)
+    told = sum(filter(None, (counts_of(trace.spans) for trace in traces)), Counter[str]())
     return {
         "reward": float(np.mean(flat)) if flat else None,
         "pass_rate": sum(t.verdict.outcome is Outcome.correct for t in traces) / n,
@@ -359,5 +408,6 @@ def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -
         "generated_tokens": int(sum(tokens)),
         "answers": n,
         "rows": rows,
+        **({**rates(told), "attempts": told["attempts"] / told["answers"]} if told else {}),
         **({} if problems_kept is None else {"problems_kept": problems_kept}),
     }

@@ -59,6 +59,7 @@ from redistill.train.objectives import (
     needs_teacher,
     needs_values,
     trains_critic,
+    without_reference,
 )
 from redistill.train.optimizers import make_optimizer
 from redistill.train.packing import num_steps
@@ -116,7 +117,8 @@ def train_stage(
     metrics. OperatorError when objective and modifiers do not fit, no row fits, or three steps in a row have no finite gradient.
     """
     precise = job.settings.model_copy(update={"mixed_precision": precision_of(job.settings.mixed_precision)})
-    job = replace(job, settings=precise, modifiers=[in_full(modifier) for modifier in job.modifiers])
+    modifiers = [in_full(modifier) for modifier in job.modifiers]
+    job = replace(job, settings=precise, objective=without_reference(job.objective), modifiers=modifiers)
     check_stage(job.objective, job.modifiers, f"train.{job.stage}")
     if needs_teacher(job.objective) and teacher is None:
         raise OperatorError(f"train.{job.stage}: {name_of(job.objective)} learns from a teacher; name it by `teacher`.")

@@ -121,6 +121,7 @@ def _notes(found: Against) -> list[tuple[str, Bins]]:
 def _sentences(found: Against) -> list[str]:
     judge = f" by {found.verifier}" if found.verifier else ""
     lines = [f"{found.benchmark}{judge}: {found.sentence}"]
+    lines += [one.sentence for one in found.self_correction.values() if one.sentence]
     flips = found.flips
     if flips:
         p = "" if found.mcnemar_p is None else f" McNemar's exact test: {p_value(found.mcnemar_p)}."

@@ -232,7 +232,7 @@ def _sampled(plan: Plan) -> Look:
             encode=partial(encode, plan.tokenizer),
             is_dev=is_held,
             pairing=plan.policies["certain" if _by_a_score(plan) else plan.recipe.select.pairing.name],
-            examples=plan.recipe.select.examples,
+            examples=examples if isinstance(examples := plan.recipe.select.examples, str) else "first",
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
             bound_filters=[one for one in plan.filters if not (plan.recipe.score and reads_scores(one))],
             labelled=_labelled(plan),
@@ -265,7 +265,8 @@ def _sampled(plan: Plan) -> Look:
     return Look(
         exact=exact,
         sentence=_sentence(len(groups), len(tokens), share, exact)
-        + ("; no scorer was run, so nothing is chosen by a score yet" if plan.recipe.score else ""),
+        + ("; no scorer was run, so nothing is chosen by a score yet" if plan.recipe.score else "")
+        + ("" if isinstance(examples, str) else "; a row of self-correction is counted as its last attempt alone"),
         problems=Amount(total, total, total),
         traces=_scaled([len(group.traces) for group in groups], total),
         dev=_scaled(gradable, len(gradable) if exact else total_held),

@@ -172,6 +172,12 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
             "on-policy distillation, or a stage with rewards."
         )
     objective = bind(OBJECTIVES, settings.objective, f"train.{name}.objective")
+    advantage = settings.rollouts.advantage if settings.rollouts is not None else None
+    if advantage is not None and advantage.name == "actions":
+        raise OperatorError(
+            f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, for no engine tells a loss "
+            "which tokens an action has; train the stage here, or take another advantage."
+        )
     if settings.rollouts is not None and (
         rollouts.critic is not None or kept_answers(rollouts, objective) == "one-each"
     ):

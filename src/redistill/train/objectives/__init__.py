@@ -11,6 +11,7 @@ To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, 
 hand-worked test, a line in docs/objectives.md.
 """
 
+from redistill.train.objectives.actions import actions, without_reference
 from redistill.train.objectives.calling import (
     MEASURED,
     Losses,
@@ -61,6 +62,7 @@ OBJECTIVES: dict[str, Objective] = {
     "nca": nca,
     "reinforce": reinforce,
     "grpo": grpo,
+    "actions": actions,
     "oreal": oreal,
     "outcome": outcome,
     "process": process,
@@ -96,4 +98,5 @@ __all__ = [
     "simpo",
     "symmetric",
     "trains_critic",
+    "without_reference",
 ]

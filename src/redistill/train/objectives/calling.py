@@ -56,10 +56,12 @@ Objective = Callable[..., Losses]
 
 
 def inputs_of(function: Callable[..., Any]) -> set[str]:
-    """The names of a function's inputs: its parameters without the keyword-only ones, which are options."""
+    """The names of a function's inputs: its parameters without the keyword-only ones, which are options, and without those
+    that are bound already (`partial(actions, reference_token_logps=None)` compares with no reference)."""
     plain = function.func if isinstance(function, functools.partial) else function
+    bound = function.keywords if isinstance(function, functools.partial) else {}
     parameters = inspect.signature(plain).parameters.values()
-    return {p.name for p in parameters if p.kind is not p.KEYWORD_ONLY}
+    return {p.name for p in parameters if p.kind is not p.KEYWORD_ONLY and p.name not in bound}
 
 
 def needs_pairs(function: Callable[..., Any]) -> bool:

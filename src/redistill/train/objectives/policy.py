@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from redistill.errors import OperatorError
+from redistill.train.objectives.actions import actions, where_it_has_not_moved
 from redistill.train.objectives.calling import Losses, Objective, Ragged
 
 Per = Literal["sequence", "token", "constant"]
@@ -122,8 +123,10 @@ def _averaged(losses: Tensor, tokens: Tensor, per: Per, length: int | None) -> L
 def on_policy(objective: Objective) -> Objective:
     """The objective that has the same gradient where the student has not moved since it gave the answers, itself where there
     is none. For `grpo` the ratio is 1 there and it is `reinforce`, whose gradient does not depend on log-probs, so a step
-    needs neither a pass before its own nor the log-probs of the sampling policy."""
+    needs neither a pass before its own nor the log-probs of the sampling policy; `actions` needs the latter no more."""
     plain = objective.func if isinstance(objective, functools.partial) else objective
+    if plain is actions:
+        return where_it_has_not_moved(objective)
     if plain is not grpo:
         return objective
     options = objective.keywords if isinstance(objective, functools.partial) else {}
