@@ -20,14 +20,14 @@ import redistill.corpus.sources.formats as formats
 from fuzzing import JSON, corrupted, drawn
 from redistill.config.binding import options_of
 from redistill.config.drop_reasons import explain
-from redistill.corpus import SOURCES, collect, relate, statements
+from redistill.corpus import SOURCES, collect, relate
 from redistill.corpus.sources import tags
 from redistill.corpus.sources.rows import RowError
 from redistill.io.schemas import from_row, to_row
 from redistill.io.stage_folder import StageFolder
 from redistill.records import Dropped, Group, make_problem
 from redistill.select.language import foreign_share
-from redistill.text import repetition
+from redistill.text import repetition, statements
 
 TURNS = [
     {"role": "user", "content": "What is 2+2?"},

@@ -209,10 +209,11 @@ def image_of(value: Any, folder: Path) -> Image:
     path, sha256 = _text(one.get("path")), _text(one.get("sha256"))
     if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
         raise ImageError("wrong_type", "sha256 must be 64 hex digits")
-    if one.get("path") is None and one.get("bytes") is None:
+    held: Any = one.get("bytes")
+    if one.get("path") is None and held is None:
         raise ImageError("wrong_type", "an image has neither a path nor bytes")
-    if isinstance(one.get("bytes"), bytes):
-        found = _kept(one["bytes"], path, sha256)
+    if isinstance(held, bytes):
+        found = _kept(held, path, sha256)
         path = path or found[:16]
     else:
         pure = PurePosixPath(path)
