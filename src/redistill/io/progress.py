@@ -40,7 +40,7 @@ def bar(
     )
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]
+class _Bar(tqdm):
     """A bar that `beat` can move while nothing of its unit is finished."""
 
     def __init__(self, *given: Any, **options: Any) -> None:
@@ -48,7 +48,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         _bars.append(self)
 
     def close(self) -> None:
-        if self in _bars:
+        if _bars and self in _bars:  # at the end of the process the list may be gone already
             _bars.remove(self)
         super().close()
 

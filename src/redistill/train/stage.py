@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -66,13 +66,15 @@ from redistill.train.packing import num_steps
 from redistill.train.probe import Probe
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of
 from redistill.train.reference import model_identity, reference_logps
-from redistill.train.rollout_supply import RolloutSupply
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import Paused, at_the_next_step
 from redistill.train.supply import DrawnRows, FileSupply, Supply
 from redistill.train.token_weights import credited, write_token_weights
 from redistill.train.trainer import StepResult, Trainer
+
+if TYPE_CHECKING:
+    from redistill.train.rollout_supply import RolloutSupply
 
 Student = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
@@ -351,7 +353,7 @@ class _StageRun:
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)
         if self.trainer.critic is not None and not job.trial:
-            write_token_weights(self.trainer, cast(RolloutSupply, self.trainer.supply), job.folder)
+            write_token_weights(self.trainer, cast("RolloutSupply", self.trainer.supply), job.folder)
             self.trainer.critic.save(accelerator, job.folder / "critic" / "model", self.trainer.tokenizer, job.stage)
         if accelerator.is_main_process:
             write_json(job.folder / "dropped.json", [{"id": id, "reason": reason} for id, reason in dropped])

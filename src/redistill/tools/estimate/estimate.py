@@ -433,9 +433,11 @@ def _histogram(stream: Stream) -> dict[str, Any]:
 def _shows(plan: Plan, found: Look) -> list[str]:
     """What the dev set can show, and what is too small (pipeline/prospects.py)."""
     streams = {name: stage_stream(plan, name) for name in plan.recipe.train}
-    rows = {name: found.streams[stream].amount.value for name, stream in streams.items() if stream in found.streams}
+    rows = {
+        name: round(found.streams[stream].amount.value) for name, stream in streams.items() if stream in found.streams
+    }
     has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
-    return prospects.lines(plan.recipe, dev=found.dev.value, rows=rows, has_dev=has_dev)
+    return prospects.lines(plan.recipe, dev=round(found.dev.value), rows=rows, has_dev=has_dev)
 
 
 def _answers(plan: Plan, found: Look) -> dict[str, Any]:
