@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKED ?=
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: docs quickstart test recipes test-offline soak mutants gpu check audit lock install clean
+.PHONY: docs quickstart test recipes test-offline soak mutants gpu check vulnerabilities lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run quickstart
@@ -42,12 +42,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --no-cache --check src tests benchmarks experiments docs/generate.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/contracts -q --durations=0
-	$(MAKE) --no-print-directory audit
+	$(MAKE) --no-print-directory vulnerabilities
 
-# Known vulnerabilities of the locked packages; says so where nobody can be asked. AUDIT=required makes that a failure.
-audit: $(VENV)/bin/python
+# Known vulnerabilities of the locked packages; says so where nobody can be asked. LOOKUP=required makes that a failure.
+vulnerabilities: $(VENV)/bin/python
 	@test -e $(VENV)/audit/.done || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r locks/audit.txt && touch $(VENV)/audit/.done; } || true
-	@AUDIT=$(AUDIT) $(VENV)/audit/bin/python locks/audit.py
+	@LOOKUP=$(LOOKUP) $(VENV)/audit/bin/python locks/vulnerabilities.py
 
 # The pages of docs/ as a site in site/, which opens from disk; the reference is written from the code first.
 docs: $(VENV)/.core
