@@ -188,4 +188,6 @@ def test_the_page_of_an_audit_fits_every_window_and_runs_nothing(browser: Browse
         page.value("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert_it_fits(page)
         assert page.value("window.ran === undefined")
-        assert page.value("document.querySelectorAll('script, img, iframe, object, embed, base, form, link').length") == 0
+        assert (
+            page.value("document.querySelectorAll('script, img, iframe, object, embed, base, form, link').length") == 0
+        )
