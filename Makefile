@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKED ?=
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: docs quickstart test recipes test-offline soak mutants gpu check vulnerabilities lock install clean
+.PHONY: docs quickstart test recipes test-offline package soak mutants gpu check vulnerabilities lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run quickstart
@@ -20,6 +20,10 @@ recipes: $(VENV)/.dev
 # The whole suite in a network namespace that holds loopback and nothing else.
 test-offline: $(VENV)/.dev
 	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(PYTEST) -m "not soak"
+
+# Wheel and sdist, built, installed into a fresh environment and run there.
+package: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/packaging/check_package.py -p no:cacheprovider
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
