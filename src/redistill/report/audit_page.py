@@ -112,9 +112,12 @@ def _read(facts: Facts) -> list[Block]:
         Table(f"How the files read{more}", ("file", "source", "options", "left out"), rows, (1, 2, 3))
     ]
     accounts = facts["accounts"]
-    body = [(f"{name}", f"{accounts[name]['in']:,}", f"{accounts[name]['kept']:,}", f"{sum(accounts[name]['dropped'].values()):,}")
-            for name in ("rows", "problems", "traces")]  # fmt: skip
-    blocks.append(Table("What came in and what was kept", ("", "read", "kept", "dropped"), body))
+    counts = {
+        name: (accounts[name]["in"], accounts[name]["kept"], sum(accounts[name]["dropped"].values()))
+        for name in ("rows", "problems", "traces")
+    }
+    kept = [(name, *(f"{n:,}" for n in row)) for name, row in counts.items()]
+    blocks.append(Table("What came in and what was kept", ("", "read", "kept", "dropped"), kept))
     dropped = [(f"{name}: {short(reason, 60)}", f"{n:,}") for name in ("rows", "problems", "traces")
                for reason, n in top(accounts[name]["dropped"])]  # fmt: skip
     if dropped:
@@ -137,7 +140,7 @@ def _labels(run: RunFiles, facts: Facts, suspects: Mapping[str, Shown], most: in
         return [Text("The files label no trace right or wrong.", "missing")]
     if not facts["verifiers"]:
         return [Text("No gold answer is there to check the labels by: the labels decide.", "missing")]
-    leaves = []
+    leaves: list[Leaf] = []
     for kind, shown in list(suspects.items())[:MAX_KINDS]:
         leaves += [
             _leaf(f"{place}", kind, group, trace) for place, (group, trace) in enumerate(shown[:most], len(leaves) + 1)
@@ -222,7 +225,7 @@ def _flaws(facts: Facts, shown: Mapping[str, Shown], most: int) -> list[Block]:
         (_FLAW_WORDS.get(kind, kind), *(f"{tones.get(said, 0):,}" for said, _ in TONES))
         for kind, tones in facts["flaws"].items()
     ]
-    leaves = []
+    leaves: list[Leaf] = []
     for kind, texts in shown.items():
         leaves += [
             _leaf(str(n), _FLAW_WORDS.get(kind, kind), *one) for n, one in enumerate(texts[:most], len(leaves) + 1)
@@ -268,7 +271,8 @@ def _pairs(facts: Facts) -> list[Block]:
     """What each pairing would make, and why the other problems give none."""
     if not facts["outcomes"]:
         return []
-    rows, reasons = [], []
+    rows: list[tuple[str, ...]] = []
+    reasons: list[tuple[str, str]] = []
     for name, counts in facts["pairs"].items():
         rows.append((name, f"{counts.get('problems', 0):,}", f"{counts.get('pairs', 0):,}"))
         if not reasons:

@@ -12,12 +12,15 @@ _END = re.compile(r"(?<!\bal)\.(?=\s+[A-Z\d]|$)")  # of a sentence; "et al. 2025
 
 def shipped() -> dict[str, str]:
     """Name -> the first sentence of the recipe's header, by name."""
-    return {path.stem: headline(path.read_text("utf-8")) for path in sorted(SHIPPED.glob("*.yaml"))}
+    return {
+        path.stem: headline(path.read_text("utf-8"))
+        for path in sorted(SHIPPED.glob("*.yaml"), key=lambda path: path.stem)
+    }
 
 
 def headline(text: str) -> str:
     """The first sentence of the comment that a recipe begins with; "" where it has none. Lines for editors do not count."""
-    lines = []
+    lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("#"):
             break
