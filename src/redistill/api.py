@@ -465,13 +465,14 @@ def reward_function(
 def export(
     run: str | Path,
     *,
-    to: Literal["trl", "verl", "prime-rl", "tinker", "am"],
+    to: Literal["trl", "verl", "prime-rl", "tinker", "am", "hub", "gguf", "lm-eval", "lighteval", "vllm"],
     out: str | Path,
     stage: str | None = None,
     loss: Literal["ours", "engine"] = "ours",
     code: Sequence[str | Path] = (),
 ) -> Path:
-    """Write a run's prompts, rewards and objective for another trainer, or (`am`) its examples, into a new folder, and return it.
+    """Write a run's prompts, rewards and objective for another trainer, its examples (`am`), or its student for another program, into
+    a new folder, and return it.
 
     stage: default the last one with rollouts, else the last one. loss: the stage's objective, or the trainer's own.
     """
