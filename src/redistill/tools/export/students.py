@@ -106,9 +106,9 @@ def hub(job: StudentJob) -> None:
         )
     try:
         ModelCard.load(card).data.to_dict()
-    except ValueError as error:
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         raise OperatorError(
-            f"export: {card} is no model card of the hub ({error}); mend the table at its top."
+            f"export: {card} is no model card of the hub ({' '.join(str(error).split())}); mend the table at its top."
         ) from error
     licence = (
         ""
