@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "redistill"
-DATA = ("recipes/*.yaml", "report/*.html", "report/*.css", "tools/export/templates/**/*.txt", "py.typed")
+DATA = ("recipes/**/*.yaml", "report/*.html", "report/*.css", "tools/export/templates/**/*.txt", "py.typed")
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 
 
@@ -126,7 +126,7 @@ def test_the_installed_command_knows_its_version_and_its_recipes(installed):
     done = installed("--version")
     assert done.returncode == 0 and done.stdout.startswith("redistill "), done.stderr
     done = installed("recipes", "--json")
-    assert set(json.loads(done.stdout)) == {path.stem for path in SOURCE.glob("recipes/*.yaml")}, done.stderr
+    assert set(json.loads(done.stdout)) == {path.stem for path in SOURCE.glob("recipes/**/*.yaml")}, done.stderr
     assert installed("validate", "quickstart").returncode == 0
 
 

@@ -60,7 +60,11 @@ def padded(parts):
 
 
 def test_the_verbs_engines_are_those_that_can_be_exported_to():
-    assert set(verb.ENGINES) == set(EXPORTS) and set(verb.LAYOUTS) == set(CORPORA) and set(verb.PROGRAMS) == set(STUDENT_EXPORTS)
+    assert (
+        set(verb.ENGINES) == set(EXPORTS)
+        and set(verb.LAYOUTS) == set(CORPORA)
+        and set(verb.PROGRAMS) == set(STUDENT_EXPORTS)
+    )
 
 
 # --- verl -------------------------------------------------------------------------------------------------------------
