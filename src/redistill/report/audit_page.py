@@ -146,7 +146,10 @@ def _labels(run: RunFiles, facts: Facts, suspects: Mapping[str, Shown], most: in
             _leaf(f"{place}", kind, group, trace) for place, (group, trace) in enumerate(shown[:most], len(leaves) + 1)
         ]
     note = "Either side may be mistaken: a label may know a rule of the task, or may have failed to read a right answer. All of them stand in verdicts.parquet, column suspect."
-    return [*label_noise(run), *([Text(note, "quiet"), Browser("Contradictions to look at", leaves)] if leaves else [])]
+    blocks = label_noise(run)
+    if leaves:
+        blocks += [Text(note, "quiet"), Browser("Contradictions to look at", leaves)]
+    return blocks
 
 
 def _leaf(face: str, kind: str, group: Group, trace: Trace) -> Leaf:
