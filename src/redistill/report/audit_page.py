@@ -62,10 +62,10 @@ def audit_page(
             ("What was read", _read(facts)),
             ("Verdicts", verdicts(run) if run.ledger("verify") else []),
             ("Labels against verdicts", _labels(run, facts, suspects, most)),
-            ("Gold answers to look at", _golds(facts, golds, most)),
+            ("Gold answers to look at", _golds(run, facts, golds, most)),
             ("Benchmarks", _leaks(facts["leaks"])),
             ("Duplicates", _duplicates(facts["duplicates"])),
-            ("Cut and repetitive traces", _flaws(facts, flaws, most)),
+            ("Cut and repetitive traces", _flaws(run, facts, flaws, most)),
             ("Lengths", _lengths(run, facts)),
             ("Teachers", _teachers(facts["teachers"])),
             ("Pairs", _pairs(facts)),
@@ -143,7 +143,8 @@ def _labels(run: RunFiles, facts: Facts, suspects: Mapping[str, Shown], most: in
     leaves: list[Leaf] = []
     for kind, shown in list(suspects.items())[:MAX_KINDS]:
         leaves += [
-            _leaf(f"{place}", kind, group, trace) for place, (group, trace) in enumerate(shown[:most], len(leaves) + 1)
+            _leaf(run, f"{place}", kind, group, trace)
+            for place, (group, trace) in enumerate(shown[:most], len(leaves) + 1)
         ]
     note = "Either side may be mistaken: a label may know a rule of the task, or may have failed to read a right answer. All of them stand in verdicts.parquet, column suspect."
     blocks = label_noise(run)
@@ -152,21 +153,23 @@ def _labels(run: RunFiles, facts: Facts, suspects: Mapping[str, Shown], most: in
     return blocks
 
 
-def _leaf(face: str, kind: str, group: Group, trace: Trace) -> Leaf:
-    leaf = answer_leaf(face, group, trace)
+def _leaf(run: RunFiles, face: str, kind: str, group: Group, trace: Trace) -> Leaf:
+    leaf = answer_leaf(run, face, group, trace)
     where = f"{group.problem.source} {group.problem.source_row}".strip()
     return Leaf(
         f"{kind}: {leaf.label}", face, [Text(f"{short(kind, 120)} ({short(where, 80)}, {trace.id})"), *leaf.blocks]
     )
 
 
-def _golds(facts: Facts, golds: Shown, most: int) -> list[Block]:
+def _golds(run: RunFiles, facts: Facts, golds: Shown, most: int) -> list[Block]:
     """Problems whose traces agree on another answer than the gold one."""
     if not facts["suspicious_golds"]:
         return []
     words = plural(facts["suspicious_golds"], "problem")
     text = f"{words}: no trace reaches the gold answer, and at least half of them agree on another one. The gold answer may be wrong, or the statement incomplete."
-    leaves = [_leaf(str(n), "gold answer to look at", group, trace) for n, (group, trace) in enumerate(golds[:most], 1)]
+    leaves = [
+        _leaf(run, str(n), "gold answer to look at", group, trace) for n, (group, trace) in enumerate(golds[:most], 1)
+    ]
     return [Text(text), *([Browser("One trace of each", leaves)] if leaves else [])]
 
 
@@ -221,7 +224,7 @@ _FLAW_WORDS = {
 }
 
 
-def _flaws(facts: Facts, shown: Mapping[str, Shown], most: int) -> list[Block]:
+def _flaws(run: RunFiles, facts: Facts, shown: Mapping[str, Shown], most: int) -> list[Block]:
     if not facts["flaws"]:
         return [Text("No trace is cut, repetitive, or has thinking that is not closed.")] if facts["outcomes"] else []
     rows = [
@@ -231,7 +234,7 @@ def _flaws(facts: Facts, shown: Mapping[str, Shown], most: int) -> list[Block]:
     leaves: list[Leaf] = []
     for kind, texts in shown.items():
         leaves += [
-            _leaf(str(n), _FLAW_WORDS.get(kind, kind), *one) for n, one in enumerate(texts[:most], len(leaves) + 1)
+            _leaf(run, str(n), _FLAW_WORDS.get(kind, kind), *one) for n, one in enumerate(texts[:most], len(leaves) + 1)
         ]
     return [
         Table("Traces that filters of select would drop; one may have several flaws", ("flaw", "right", "wrong", "undecided"), rows),
