@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKED ?=
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-.PHONY: docs quickstart test recipes test-offline soak mutants gpu check audit lock install clean
+.PHONY: docs quickstart test recipes test-offline package soak mutants gpu check vulnerabilities lock install clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/redistill run quickstart
@@ -20,6 +20,10 @@ recipes: $(VENV)/.dev
 # The whole suite in a network namespace that holds loopback and nothing else.
 test-offline: $(VENV)/.dev
 	unshare --map-root-user --net $(BIN)/python tests/without_network.py $(PYTEST) -m "not soak"
+
+# Wheel and sdist, built, installed into a fresh environment and run there.
+package: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/packaging/check_package.py -p no:cacheprovider
 
 # The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
@@ -42,12 +46,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --no-cache --check src tests benchmarks experiments docs/generate.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/contracts -q --durations=0
-	$(MAKE) --no-print-directory audit
+	$(MAKE) --no-print-directory vulnerabilities
 
-# Known vulnerabilities of the locked packages; says so where nobody can be asked. AUDIT=required makes that a failure.
-audit: $(VENV)/bin/python
+# Known vulnerabilities of the locked packages; says so where nobody can be asked. LOOKUP=required makes that a failure.
+vulnerabilities: $(VENV)/bin/python
 	@test -e $(VENV)/audit/.done || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --require-hashes --no-deps -r locks/audit.txt && touch $(VENV)/audit/.done; } || true
-	@AUDIT=$(AUDIT) $(VENV)/audit/bin/python locks/audit.py
+	@LOOKUP=$(LOOKUP) $(VENV)/audit/bin/python locks/vulnerabilities.py
 
 # The pages of docs/ as a site in site/, which opens from disk; the reference is written from the code first.
 docs: $(VENV)/.core

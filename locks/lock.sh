@@ -6,7 +6,7 @@
 #   docs.txt        the same as core.txt and what `make docs` needs
 #   torch-cuda.txt  PyPI's torch for Linux and those libraries
 #   torch-cpu.txt   a CPU build of the same torch: not on PyPI, so its checksum is written by hand
-#   audit.txt       pip-audit, which has an environment of its own
+#   audit.txt       pip-audit, which has an environment of its own (vulnerabilities.py)
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)

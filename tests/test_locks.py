@@ -1,4 +1,4 @@
-"""The locks say what constraints.txt says, with a checksum for every file; the audit does not pass what it has not seen."""
+"""The locks say what constraints.txt says, with a checksum for every file; the look-up of vulnerabilities does not pass what it has not seen."""
 
 import base64
 import hashlib
@@ -76,8 +76,8 @@ def test_a_file_whose_checksum_is_another_is_not_installed(tmp_path):
 
 
 @pytest.fixture
-def audit():
-    spec = importlib.util.spec_from_file_location("audit", ROOT / "locks" / "audit.py")
+def lookup():
+    spec = importlib.util.spec_from_file_location("vulnerabilities", ROOT / "locks" / "vulnerabilities.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -101,12 +101,12 @@ BAD = {"name": "c", "version": "3", "vulns": [{"id": "PYSEC-1", "aliases": ["CVE
         ([BAD], {"CVE-9": "no such code is reached"}, True, 0, "accepted: no such code is reached"),
     ],
 )
-def test_the_audit_says_what_it_saw_and_fails_for_what_is_new(audit, capsys, packages, known, required, code, words):
-    assert audit.say(packages, "", known, required) == code
+def test_the_lookup_says_what_it_saw_and_fails_for_what_is_new(lookup, capsys, packages, known, required, code, words):
+    assert lookup.say(packages, "", known, required) == code
     assert words in capsys.readouterr().out
 
 
-def test_every_accepted_advisory_has_a_reason(audit):
-    known = audit.accepted((ROOT / "locks" / "advisories.txt").read_text())
+def test_every_accepted_advisory_has_a_reason(lookup):
+    known = lookup.accepted((ROOT / "locks" / "advisories.txt").read_text())
     assert all(len(reason.split()) >= 3 for reason in known.values())
-    assert audit.accepted("# x\n\nCVE-1 it is not reached\n") == {"CVE-1": "it is not reached"}
+    assert lookup.accepted("# x\n\nCVE-1 it is not reached\n") == {"CVE-1": "it is not reached"}

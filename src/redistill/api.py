@@ -148,6 +148,32 @@ def verify(
     )  # fmt: skip
 
 
+def audit(
+    files: "str | Path | Sequence[str | Path]",
+    *,
+    out: str | Path | None = None,
+    split: str | None = None,
+    benchmarks: Sequence[str] = (),
+    traces: int | None = None,
+    rows: int | None = None,
+    characters: int | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Look at files of traces without training; write audit.html, verdicts.parquet and audit.json, and return the counts.
+
+    benchmarks: whose problems are looked for (names, `file:PATH`, or `all`). traces, rows, characters: how much is judged and
+    read at most, 0 for all. The files themselves are only read.
+    """
+    from redistill.tools.audit.audit import audit as audit_files
+    from redistill.tools.audit.audit import limits_of
+
+    named = [files] if isinstance(files, str | Path) else files
+    return audit_files(
+        [str(file) for file in named], out=None if out is None else Path(out), split=split, benchmarks=benchmarks,
+        limits=limits_of(traces, rows, characters, workers),
+    )  # fmt: skip
+
+
 def scores(run: str | Path, *, choose: Sequence[str] = (), code: Sequence[str | Path] = ()) -> dict[str, Any]:
     """A run's scores (`scores`: one a student and benchmark) and what may be claimed of each two (`comparisons`).
 
@@ -268,6 +294,13 @@ def why(id: str, run: str | Path) -> "list[Step]":
     from redistill.tools.lineage import way
 
     return way(Path(run), id)
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that ship: name -> what it does, in the first sentence of its own header."""
+    from redistill.tools.recipes import shipped
+
+    return shipped()
 
 
 def validate(recipe: str | Path, *, overrides: Sequence[str] = (), code: Sequence[str | Path] = ()) -> list[str]:
@@ -432,13 +465,14 @@ def reward_function(
 def export(
     run: str | Path,
     *,
-    to: Literal["trl", "verl", "prime-rl", "tinker", "am"],
+    to: Literal["trl", "verl", "prime-rl", "tinker", "am", "hub", "gguf", "lm-eval", "lighteval", "vllm"],
     out: str | Path,
     stage: str | None = None,
     loss: Literal["ours", "engine"] = "ours",
     code: Sequence[str | Path] = (),
 ) -> Path:
-    """Write a run's prompts, rewards and objective for another trainer, or (`am`) its examples, into a new folder, and return it.
+    """Write a run's prompts, rewards and objective for another trainer, its examples (`am`), or its student for another program, into
+    a new folder, and return it.
 
     stage: default the last one with rollouts, else the last one. loss: the stage's objective, or the trainer's own.
     """

@@ -109,6 +109,8 @@ COMMANDS = {
     "validate": [["validate", "mini.yaml", "--set", f"name={json.dumps(HOSTILE)}"], ["validate", f"{HOSTILE}.yaml"]],
     "init": [["init", "--traces", "rows.jsonl", "--model", "a/b", "--out", "made.yaml"], ["init", "--traces", f"{HOSTILE}.jsonl"],
              ["init", "--traces", "rows*.jsonl", "--model", HOSTILE]],
+    "audit": [["audit", "rows.jsonl", "--workers", "1"], ["audit", f"{HOSTILE}.jsonl"], ["audit", "rows.jsonl", "--benchmark", HOSTILE]],
+    "recipes": [["recipes"]],
     "verify": [["verify", "rows.jsonl", "--gold", "answer", "--prediction", "problem", "--workers", "1"],
                ["verify", "rows.jsonl", "--gold", HOSTILE, "--prediction", "p"]],
     "sweep": [["sweep", "sweep.yaml"], ["sweep", "sweep.yaml", "--set", f"{HOSTILE}={HOSTILE}"], ["sweep", f"{HOSTILE}.yaml"]],

@@ -158,6 +158,18 @@ def test_gpqa_puts_its_answers_under_letters_in_the_same_order_every_time(tmp_pa
     assert {p.answer for p in problems} == set("ABCD")  # 40 draws of four: one is missing with chance 4e-5
 
 
+def test_mmlu_pro_puts_its_options_under_letters_as_the_file_orders_them(tmp_path):
+    rows = [
+        {"question_id": 70, "question": "Which? ", "options": [f"option {n}" for n in range(10)], "answer": "I", "answer_index": 8, "category": "law"},
+        {"question_id": 71, "question": "Which of four?", "options": ["no", "N/A", "yes", "N/A", "maybe"], "answer": "C", "answer_index": 2, "category": "math"},
+    ]  # fmt: skip
+    copy_of(tmp_path, BENCHMARKS["mmlu-pro"], rows)
+    one, other = load_benchmark(BenchmarkSettings(name="mmlu-pro", file=str(tmp_path)))
+    assert one.statement.startswith("Which?\n\nA) option 0\nB) option 1\n") and one.statement.endswith("\nJ) option 9")
+    assert one.answer == "I"
+    assert (other.statement, other.answer) == ("Which of four?\n\nA) no\nB) yes\nC) maybe", "B")
+
+
 def test_the_papers_amc_is_the_file_of_83_and_the_other_has_40(tmp_path):
     known = BENCHMARKS["amc83"]
     assert (known.hub, known.num_problems, BENCHMARKS["amc23"].num_problems) == ("AI-MO/aimo-validation-amc", 83, 40)

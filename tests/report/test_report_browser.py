@@ -2,6 +2,7 @@
 keyboard reaches everything. Without a browser these are skipped; test_report_page.py checks the escaping of the same run
 with an HTML parser on every machine."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from browser import FOUND, Browser, Page
 from hostile_run import BAD, write_hostile
 
+from redistill import api
 from redistill.io.atomic import write_json
 from redistill.report import write_report, write_runs_page
 from redistill.report.sweep import write_sweep_page
@@ -174,3 +176,18 @@ def test_arrow_keys_leaf_through_the_pairs(browser: Browser, ordinary: Path) -> 
     page.press("ArrowLeft")
     page.press("ArrowLeft")
     assert page.value(visible) == [False, False, True]  # round the end
+
+
+def test_the_page_of_an_audit_fits_every_window_and_runs_nothing(browser: Browser, tmp_path: Path) -> None:
+    generations = [{"text": f"{BAD} \\boxed{{4}}", "correct": False}, {"text": "\\boxed{5}", "correct": True}]
+    row = {"problem": f"What is 2+2? {BAD}", "answer": "4", "generations": generations, BAD: 1}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    found = api.audit(tmp_path / "rows.jsonl", out=tmp_path / "out", workers=1)
+    for width in WIDTHS:
+        page = browser.open(Path(found["page"]), width=width, dark=width == WIDTHS[0])
+        page.value("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert_it_fits(page)
+        assert page.value("window.ran === undefined")
+        assert (
+            page.value("document.querySelectorAll('script, img, iframe, object, embed, base, form, link').length") == 0
+        )

@@ -21,6 +21,7 @@ from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.records import Image, make_problem
 from redistill.tools.export import CORPORA, EXPORTS
+from redistill.tools.export.students import STUDENT_EXPORTS
 from redistill.train.coefficients import step_loss
 from redistill.train.objectives import OBJECTIVES
 from redistill.train.token_batch import Side, TokenBatch
@@ -59,7 +60,11 @@ def padded(parts):
 
 
 def test_the_verbs_engines_are_those_that_can_be_exported_to():
-    assert set(verb.ENGINES) == set(EXPORTS) and set(verb.LAYOUTS) == set(CORPORA)
+    assert (
+        set(verb.ENGINES) == set(EXPORTS)
+        and set(verb.LAYOUTS) == set(CORPORA)
+        and set(verb.PROGRAMS) == set(STUDENT_EXPORTS)
+    )
 
 
 # --- verl -------------------------------------------------------------------------------------------------------------

@@ -11,12 +11,14 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar, NoReturn
 
 from redistill import __version__
 from redistill.cli import (
+    audit,
     compare,
     datafree,
     doctor,
@@ -25,6 +27,7 @@ from redistill.cli import (
     init,
     lr_find,
     plan,
+    recipes,
     regrade,
     report,
     rollout,
@@ -38,9 +41,11 @@ from redistill.cli import (
     verify,
     why,
 )
+from redistill.cli.common import add_log_level
 from redistill.cli.help_text import Formatter, first_sentence, slip
 from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.atomic import sentence
+from redistill.io.progress import set_level
 from redistill.safety.terminal import guard, plain
 
 ABOUT = """\
@@ -64,8 +69,10 @@ VERBS: dict[str, ModuleType] = {
     "sweep": sweep,
     "serve": serve,
     "doctor": doctor,
+    "recipes": recipes,
     "validate": validate,
     "init": init,
+    "audit": audit,
     "verify": verify,
     "score": score,
     "rollout": rollout,
@@ -82,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without é shows \xe9 instead of a traceback
     options = _parser().parse_args(arguments)
     guard()
+    set_level(options.log_level)
     # a thread pool of the tokenizers' own does not survive a fork
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -94,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OnlyCounted as counted:
         print(f"redistill: {plain(str(counted))}", file=sys.stderr)
     except OperatorError as error:
+        if options.log_level == "debug":
+            print(plain("".join(traceback.format_exception(error))), file=sys.stderr)
         print(f"redistill: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
@@ -130,4 +140,5 @@ def _parser() -> argparse.ArgumentParser:
         short = first_sentence(verb.TEXT).replace("%", "%%")
         _Parser.verbs[name] = verbs.add_parser(name, help=short, description=verb.TEXT, formatter_class=Formatter)
         verb.add(_Parser.verbs[name])
+        add_log_level(_Parser.verbs[name])
     return parser

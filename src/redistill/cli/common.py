@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
+from redistill.io.progress import LEVELS
 from redistill.safety.terminal import plain as plain
 
 
@@ -53,6 +54,16 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """--json, which prints `what` for programs."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """--log-level, which `main` hears before the verb begins; every verb has it."""
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        help="what is said on stderr: error leaves out progress, info and debug add what the libraries log, debug also the "
+        "traceback of a mistake",
+    )
 
 
 def numbers(text: str) -> list[float]:

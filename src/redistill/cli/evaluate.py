@@ -13,7 +13,7 @@ Score a finished model on benchmarks: n samples a problem, both standard errors,
 
 MODEL is a folder that save_pretrained wrote, a hub id, a .gguf file, package:NAME (a .gguf in an installed package), or
 with --engine openai the name by which a server knows it. A benchmark is a name (math-500, aime24, aime25, amc23, amc83, minerva,
-olympiadbench, gsm8k, gpqa-diamond, olymmath-en-easy, olymmath-en-hard), file:PATH, or a table as in a recipe.
+olympiadbench, gsm8k, gpqa-diamond, mmlu-pro, olymmath-en-easy, olymmath-en-hard), file:PATH, or a table as in a recipe.
 
 Every finished sample is stored at once: stop it, kill it, run the same command again, and it goes on. Other settings
 make another folder, so nothing that was drawn is lost.

@@ -1,4 +1,4 @@
-"""`redistill export RUN --to ENGINE -o FOLDER`: train elsewhere on the same problems and rewards."""
+"""`redistill export RUN --to ENGINE -o FOLDER`: train elsewhere, or take the student elsewhere."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,12 @@ from redistill.cli.common import add_code, add_run, plain
 
 ENGINES = ("trl", "verl", "prime-rl", "tinker")
 LAYOUTS = ("am",)
+PROGRAMS = ("hub", "gguf", "lm-eval", "lighteval", "vllm")  # take the student
 
 TEXT = """\
-Export a run to a trainer that scales further: its prompts, its rewards and, where the trainer takes it, its objective.
+Export a run to a trainer that scales further, or its student to the hub, llama.cpp, vLLM or another harness.
+
+A trainer gets the run's prompts, its rewards and, where the trainer takes it, its objective.
 
 The folder holds prompts.parquet, reward.py (the recipe's verifier and rewards), a ready configuration or script, loss.py (the
 stage's objective) for verl, prime-rl and tinker, and README.md with the commands. TRL takes no loss of ours: the stage's
@@ -18,17 +21,26 @@ objective must be grpo or reinforce there.
 --to am writes the examples that select kept in the layout of AM-DeepSeek-R1-Distilled: am.jsonl.zst, am.parquet, features.py and
 manifest.json with checksums and what each stage dropped.
 
+hub, gguf, lm-eval, lighteval and vllm take a stage's student instead: the folder holds it as the program wants it (a model card and
+files, one .gguf, a task with the held-out problems) and README.md with the exact commands. Nothing is uploaded or started.
+
 examples:
   redistill export runs/quickstart --to verl -o elsewhere --stage redi
   redistill export runs/grpo-quickstart --to trl -o trl-run
   redistill export runs/am-pipeline --to am -o am-kept
+  redistill export runs/mine --to gguf -o mine-gguf
 """
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The verb's own arguments."""
     add_run(parser)
-    parser.add_argument("--to", required=True, choices=(*ENGINES, *LAYOUTS), help="the trainer, or a layout of data")
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=(*ENGINES, *LAYOUTS, *PROGRAMS),
+        help="the trainer, a layout of data, or the program that takes the student",
+    )
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="FOLDER", help="where it is written; a new folder"
     )

@@ -43,7 +43,7 @@ def read_gsm8k(row: Row) -> tuple[Any, Any]:
     return row.get("question"), str(row.get("answer")).rpartition("####")[2].strip().replace(",", "")
 
 
-LETTERS = "ABCD"
+LETTERS = "ABCDEFGHIJ"
 
 
 def read_gpqa(row: Row) -> tuple[Any, Any]:
@@ -53,6 +53,17 @@ def read_gpqa(row: Row) -> tuple[Any, Any]:
     random.Random(hashlib.sha256(question.encode()).digest()).shuffle(choices)
     listed = "\n".join(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices))
     return f"{question}\n\n{listed}", LETTERS[choices.index(right)]
+
+
+def read_mmlu_pro(row: Row) -> tuple[Any, Any]:
+    """The question with its up to ten options under letters, in the order of the file; the right letter. Options that only fill
+    a list up (`N/A`) are left out, as MMLU-Pro's own evaluation leaves them out."""
+    options = [str(option).strip() for option in row.get("options") or ()]
+    right = LETTERS.find(str(row.get("answer")).strip()[:1] or "?")
+    kept = [(place, option) for place, option in enumerate(options) if option != "N/A"]
+    listed = "\n".join(f"{letter}) {option}" for letter, (_, option) in zip(LETTERS, kept))
+    answer = next((letter for letter, (place, _) in zip(LETTERS, kept) if place == right), None)
+    return f"{str(row.get('question')).strip()}\n\n{listed}", answer
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -164,6 +175,21 @@ BENCHMARKS: dict[str, Benchmark] = {
         verifier="choice",
         read=read_gpqa,
         is_gated=True,
+    ),
+    "mmlu-pro": Benchmark(
+        hub="TIGER-Lab/MMLU-Pro",
+        file="data/test-00000-of-00001.parquet",
+        revision="527feea0afed1de15a8c115abf7be4c912123315",
+        split="test",
+        problem_column="question",
+        answer_column="answer",
+        num_problems=12032,
+        citation="Wang et al. 2024, arXiv 2406.01574",
+        licence="MIT on the hub",
+        template="choice",
+        verifier="choice",
+        read=read_mmlu_pro,
+        unverified="the licence that the hub's page states",
     ),
     "olymmath-en-easy": Benchmark(
         hub="RUC-AIBOX/OlymMATH",

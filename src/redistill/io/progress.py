@@ -5,6 +5,7 @@ for group in bar(groups, "verify", unit="trace", total=40_000): ...
 Of several processes of one training only the first speaks.
 """
 
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,8 @@ from tqdm import tqdm
 from redistill.safety.terminal import plain
 
 _bars: list[Any] = []  # that are open, the innermost last
+LEVELS = ("debug", "info", "warning", "error")
+_quiet = False  # --log-level error: no lines of progress and no bars
 _no_bars = 0  # how many live views are on: they have the last lines of the screen
 
 
@@ -34,7 +37,7 @@ def bar(
     initial: int = 0,
 ) -> tqdm:
     """tqdm on stderr, shown after two seconds and only to a person: not when piped, not under CI, not below a live view."""
-    quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty() or _no_bars > 0 or not is_main()
+    quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty() or _no_bars > 0 or _quiet or not is_main()
     return _Bar(
         iterable, desc=plain(label), unit=unit, total=total, initial=initial, delay=2, disable=quiet, smoothing=0.05
     )
@@ -78,7 +81,21 @@ def unbarred() -> Iterator[None]:
         _no_bars -= 1
 
 
+def set_level(level: str | None) -> None:
+    """How much is said on stderr from here on: None as ever; `error`: no progress; `info`, `debug`: with what libraries log.
+
+    Set before heavy imports: transformers and huggingface_hub read their level from the environment.
+    """
+    global _quiet
+    _quiet = level == "error"
+    if level is None:
+        return
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        os.environ[name] = level
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
 def say(line: str) -> None:
     """One plain line of progress on stderr, above any bar; said by the first process only."""
-    if is_main():
+    if is_main() and not _quiet:
         tqdm.write(plain(line), file=sys.stderr)

@@ -93,7 +93,7 @@ def evaluate_model(
         "prompt": {key: value for key, value in prompt.items() if value is not None},
         "evaluate": {
             "engine": chosen,
-            "benchmarks": [_benchmark_entry(text, max_problems) for text in benchmarks],
+            "benchmarks": [benchmark_entry(text, max_problems) for text in benchmarks],
             **{key: value for key, value in sampling.items() if value is not None},
             **({"choose": [read_value(text, f"--choose {text!r}") for text in choose]} if choose else {}),
         },
@@ -112,7 +112,7 @@ def evaluate_model(
     return evaluate(settings, runs_dir=runs_dir, who=student_name)
 
 
-def _benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
+def benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
     """`math-500`, `file:PATH` or a table -> an entry of evaluate.benchmarks."""
     if text.startswith("file:"):
         path = text.removeprefix("file:")

@@ -230,7 +230,7 @@ def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
 
 
 def _verify(layout: Layout) -> list[str]:
-    names = _heard(layout)
+    names = heard_labels(layout)
     listed = ", ".join(names)
     if layout.answers:
         lines = ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer"]
@@ -260,7 +260,7 @@ def _labels_heard(names: str, some_wrong: bool) -> list[str]:
     ]
 
 
-def _heard(layout: Layout) -> list[str]:
+def heard_labels(layout: Layout) -> list[str]:
     """The labels that nearly every trace has; where none is on so many, the commonest: one that is missing decides nothing."""
     common = [name for name in layout.labels if layout.heard[name] >= 0.9]
     return common or sorted(layout.labels, key=lambda name: -layout.heard[name])[:1]

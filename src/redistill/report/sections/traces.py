@@ -167,7 +167,7 @@ def answers(run: RunFiles) -> list[Block]:
                 picked[tone].append((group, trace))
                 break  # one answer a problem: twelve answers show twelve problems
     leaves = [
-        _answer(run, f"{_SIGNS[tone]}\u2009{n}", group, trace)
+        answer_leaf(run, f"{_SIGNS[tone]}\u2009{n}", group, trace)
         for tone in wanted
         for n, (group, trace) in enumerate(picked[tone], 1)
     ]
@@ -182,7 +182,8 @@ MAX_ANSWERS = max(_ANSWERS.values())
 _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 
-def _answer(run: RunFiles, face: str, group: Group, trace: Trace) -> Leaf:
+def answer_leaf(run: RunFiles, face: str, group: Group, trace: Trace) -> Leaf:
+    """A trace with its problem, verdicts and pictures, to be leafed through in a browser."""
     facts = [f"gold answer: {short(group.problem.answer or '–')}", *verdict_lines(trace)]
     shown = thumbnails(run.folder, group.problem)
     problem = Passage("problem", "", _pictures(group.problem), cut(group.problem.statement, 600, 200), shown)

@@ -18,6 +18,7 @@ from redistill.io.atomic import check_output, writing
 from redistill.tools.export.am import am
 from redistill.tools.export.job import ExportJob, Loss, read_job
 from redistill.tools.export.prime_rl import prime_rl
+from redistill.tools.export.students import STUDENT_EXPORTS, read_student
 from redistill.tools.export.tinker import tinker
 from redistill.tools.export.trl import trl
 from redistill.tools.export.verl import verl
@@ -37,16 +38,23 @@ CORPORA: dict[str, Callable[[Path, Path], None]] = {
 def export(
     run: Path, *, to: str, out: Path, stage: str | None = None, loss: Loss = "ours", code: Sequence[Path] = ()
 ) -> Path:
-    """Write what the engine `to` needs to train on a run's problems, or the examples in the layout `to`, and return the folder.
+    """Write what the engine `to` needs to train on a run's problems, its examples in the layout `to`, or its student for the
+    program `to`, and return the folder.
 
-    stage: whose rewards, objective and settings; default: the last one with rollouts, else the last one. loss: `ours` for
+    stage: whose rewards, objective and settings; default: the last one with rollouts, else the last one; of programs that take
+    the student (`hub`, `gguf`, `lm-eval`, `lighteval`, `vllm`) the last one that has left one. loss: `ours` for
     the stage's objective, `engine` for the engine's own. OperatorError where the engine is not known or cannot lower the
     objective, and where `out` is there already.
     """
-    if to not in {**EXPORTS, **CORPORA}:
-        raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, [*EXPORTS, *CORPORA])}")
+    every = [*EXPORTS, *CORPORA, *STUDENT_EXPORTS]
+    if to not in every:
+        raise OperatorError(f"export: there is no engine {to!r}{did_you_mean(to, every)}")
     if to in CORPORA and (stage is not None or loss != "ours" or code):
         raise OperatorError(f"export: --to {to} writes the examples of a run; leave --stage, --loss and --code out.")
+    if to in STUDENT_EXPORTS and (loss != "ours" or code):
+        raise OperatorError(
+            f"export: --loss and --code belong to a trainer, and {to} only takes the student; leave them out."
+        )
     check_output(out)
     if out.exists():
         raise OperatorError(f"{out} is there already; name another folder, or remove it first.")
@@ -57,6 +65,8 @@ def export(
         try:
             if to in CORPORA:
                 CORPORA[to](run, part)
+            elif to in STUDENT_EXPORTS:
+                STUDENT_EXPORTS[to](read_student(run, out=part, stage=stage))
             else:
                 EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
         except BaseException:

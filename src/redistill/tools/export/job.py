@@ -135,7 +135,7 @@ class ExportJob:
         """A template of this package with `%%{name}` filled in; the values are written as they are."""
         text = (resources.files("redistill.tools.export") / "templates" / template).read_text("utf-8")
         common = {"recipe": self.recipe.name, "stage": self.stage, "objective": self.settings.objective.name}
-        return _Template(text).substitute({**common, **values})
+        return Template(text).substitute({**common, **values})
 
     def reward_file(self, engine: str, body: str | None, **values: Any) -> str:
         """reward.py: what all engines' have in common, and the function that this one calls."""
@@ -150,7 +150,7 @@ class ExportJob:
         return common + self.fill(body, **values) if body is not None else common.rstrip() + "\n"
 
 
-class _Template(string.Template):
+class Template(string.Template):
     delimiter = "%%"
 
 

@@ -1,7 +1,7 @@
 """Known vulnerabilities of the locked packages: pip-audit, and an honest word about what it could not look up.
 
-    make audit                    what the locks hold, against PyPI's advisories
-    make audit AUDIT=required     the same, and a failure where it cannot be done
+    make vulnerabilities                    what the locks hold, against PyPI's advisories
+    make vulnerabilities LOOKUP=required    the same, and a failure where it cannot be done
 
 `make check` runs it. Exit code 1: an advisory that locks/advisories.txt does not list with a reason. Without a network, or
 with a mirror of PyPI that knows no advisories, nothing can be said, and that is what it says: exit code 0, or 1 where required.
@@ -21,7 +21,7 @@ SECONDS = 300
 
 def main() -> int:
     """Ask, print, and return the exit code."""
-    required = os.environ.get("AUDIT") == "required"
+    required = os.environ.get("LOOKUP") == "required"
     try:
         packages, trouble = asked()
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -58,15 +58,15 @@ def say(packages: list[dict[str, Any]], trouble: str, known: dict[str, str], req
         fixed = ", ".join(advisory.get("fix_versions") or ()) or "no version yet"
         print(f"{package['name']} {package['version']}: {advisory['id']}, fixed in {fixed}{f' (accepted: {why})' if why else ''}")
     if new:
-        print(f"audit: {len(new)} known vulnerabilities; raise the pins in constraints.txt and `make lock`, or list them with a reason in locks/advisories.txt")
+        print(f"vulnerabilities: {len(new)} known vulnerabilities; raise the pins in constraints.txt and `make lock`, or list them with a reason in locks/advisories.txt")
         return 1
     if not looked_up:
         why = trouble or (f"none of {len(packages)} packages is known to the service" if packages else "no answer")
-        print(f"audit: NOT DONE, nothing is known about vulnerabilities ({why})")
+        print(f"vulnerabilities: NOT DONE, nothing is known about vulnerabilities ({why})")
         return int(required)
     left = len(packages) - len(looked_up)
     missing = f"; {left} could not be looked up: {', '.join(p['name'] for p in packages if 'skip_reason' in p)}" if left else ""
-    print(f"audit: no known vulnerability in {len(looked_up)} packages{missing}")
+    print(f"vulnerabilities: no known vulnerability in {len(looked_up)} packages{missing}")
     return int(required and left > 0)
 
 

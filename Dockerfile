@@ -1,0 +1,24 @@
+# redistill in a container. Without a GPU (PyTorch's CPU build), or with one (PyPI's CUDA build, which brings its CUDA libraries along):
+#
+#   docker build -t redistill --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
+#   docker build -t redistill:cuda .
+#   docker run --rm -v "$PWD:/work" redistill run quickstart
+#   docker run --rm --gpus all -v "$PWD:/work" redistill:cuda run quickstart
+#
+# Runs are written to /work, as the user that --user names (default: an ordinary user, 1000).
+ARG PYTHON=3.12
+FROM python:${PYTHON}-slim
+ARG TORCH_INDEX=
+ARG EXTRAS=
+WORKDIR /opt/redistill
+COPY constraints.txt ./
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^torch==' constraints.txt)"
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN pip install --no-cache-dir -c constraints.txt ".${EXTRAS}"
+RUN useradd --uid 1000 --create-home redistill && mkdir /work && chown redistill /work
+USER redistill
+ENV HF_HOME=/work/.cache/huggingface PYTHONUNBUFFERED=1
+WORKDIR /work
+ENTRYPOINT ["redistill"]
+CMD ["--help"]
