@@ -15,7 +15,10 @@ class Terminal(io_.StringIO):
 @pytest.fixture
 def terminal(monkeypatch):
     found = Terminal()
-    monkeypatch.delenv("CI", raising=False)
+    for name in ("CI", "RANK", "TQDM_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(progress, "_no_bars", 0)
+    monkeypatch.setattr(progress, "_bars", [])
     monkeypatch.setattr("sys.stderr", found)
     return found
 

@@ -203,6 +203,7 @@ def test_what_is_not_installed_or_would_ask_for_a_key_is_refused_before_any_work
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for name, extra in (("trackio", "tracking"), ("tensorboard", "tracking"), ("wandb", "wandb")):
         with pytest.raises(
-            OperatorError, match=rf"^tracking: {name} is not installed: pip install 'redistill\[{extra}\]'"
+            OperatorError,
+            match=rf"^tracking: {name} needs {name}, which is not installed: pip install '{name}>=.*extra `{extra}`",
         ):
             check_tracker(name, partial(tracking.TRACKERS[name]))
