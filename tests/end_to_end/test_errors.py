@@ -1,4 +1,4 @@
-"""The operator's slips: one sentence that says what to do, exit code 2, no traceback, nothing half-made."""
+"""The user's slips: one sentence that says what to do, exit code 2, no traceback, nothing half-made."""
 
 import json
 

@@ -56,7 +56,7 @@ class NetShape(Shape):
 
 
 class PolicyShape(Shape):
-    """The pairs of one pairing on paper."""
+    """The pairs of one pairing without training."""
 
     problems: int = 0
     pairs: int = 0
