@@ -483,7 +483,7 @@ def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -
         )
     sampled = sum(s["rollouts"]["generated_tokens_at_most"] for s in stages.values() if "rollouts" in s)
     return {
-        "rooms": found.disk_bytes,
+        "stages": found.disk_bytes,
         "students": students,
         "while_training": while_training,
         "rollouts": 12 * sampled,

@@ -156,7 +156,7 @@ def _cost(found: Mapping[str, Any]) -> str:
 def _rest(found: Mapping[str, Any]) -> str:
     disk, eval_config = found["disk"], found["evaluate"]
     lines = [
-        f"disk      {_bytes(disk['stage_dirs'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
+        f"disk      {_bytes(disk['stages'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
         f"{_bytes(disk['while_training'])} beside while a stage trains"
         + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]

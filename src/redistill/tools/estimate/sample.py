@@ -216,7 +216,7 @@ def _sampled(plan: Plan) -> Look:
     with tempfile.TemporaryDirectory(prefix="redistill-plan-") as scratch:
         items, share = _read(plan, Path(scratch))
         in_input, seen, chosen, rows = _choose(plan, items)
-        stage_dirs = Path(scratch) / "rooms"
+        stage_dirs = Path(scratch) / "stages"
         groups = _walk(plan, stage_dirs, [*rows] or items)
         rows_of = sorted((i for i in items if not isinstance(i, Dropped)), key=lambda item: has_gold(item.problem))
         problems = {item.problem.id: item.problem for item in rows_of}  # of several rows one with a gold answer
