@@ -183,7 +183,9 @@ def test_the_papers_prompts_are_the_papers(tmp_path):
 def test_the_control_differs_from_redi_by_the_negatives_alone():
     for path in RECIPES:
         train = load_recipe(path).train
-        if not {"control", "redi"} <= set(train):  # of stages on own answers, of critics and of plain SFT, which have other arms
+        if not {"control", "redi"} <= set(
+            train
+        ):  # of stages on own answers, of critics and of plain SFT, which have other arms
             assert all(stage.rollouts is not None or stage.objective.name != "redi" for stage in train.values())
             continue
         control, redi = (train[name].model_dump(exclude={"objective"}) for name in ("control", "redi"))
