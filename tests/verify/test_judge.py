@@ -141,7 +141,7 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from test_judge import used, llm, many
+from test_judge import heard, llm, many
 from redistill.io.client import Kept
 with Kept(Path(sys.argv[2])) as kept:
     heard(llm(base_url=sys.argv[1], model="m", concurrency=2), many(), kept)
