@@ -1,9 +1,9 @@
-"""Rows a second and peak memory of the rooms before training, against the size of the input.
+"""Rows a second and peak memory of the stages before training, against the size of the input.
 
     python benchmarks/corpus_scale.py '/data/A_*.jsonl.gz' --copies 1 10 --workers 2 --until corpus
 
 The files (of the source `traces`) are written out as plain JSONL, once a copy, each copy's problems under another statement so
-that they do not merge; then `redistill run` makes the rooms up to --until from each size, in a process of its own. Memory is the
+that they do not merge; then `redistill run` makes the stages up to --until from each size, in a process of its own. Memory is the
 largest sum of RSS over the tool and all its processes (pages they share count more than once), read five times a second;
 the process at the top, which imports torch and holds no data, is shown alone as well. Seconds are run.json's, by room.
 """
@@ -107,15 +107,15 @@ def main() -> None:
             (folder / "in").mkdir()
             rows, size = write_copies(options.files, folder / "in", copies)
             (folder / "scale.yaml").write_text(RECIPE.replace("PATH", str(folder / "in")))
-            rooms = ("corpus", "verify", "select")
-            for room in rooms[: rooms.index(options.until) + 1]:
+            stage_dirs = ("corpus", "verify", "select")
+            for stage_dir in stage_dirs[: stage_dirs.index(options.until) + 1]:
                 command = [sys.executable, "-m", "redistill", "run", str(folder / "scale.yaml"), "--runs-dir", name]
-                command += ["--until", room, "--workers", str(options.workers)]
+                command += ["--until", stage_dir, "--workers", str(options.workers)]
                 peak, alone, below, _, cpu = measure(command)
                 facts = json.loads((folder / "scale" / "run.json").read_text())
                 ledger = json.loads((folder / "scale" / "corpus" / "ledger.json").read_text())
-                cells = [f"{size / 1e9:.2f} GB", f"{rows:,}", f"{ledger['accounts']['traces']['in']:,}", room]
-                cells += [f"{facts['seconds'][room]:.0f}", f"{cpu:.0f}", f"{rows / cpu:,.0f}"]
+                cells = [f"{size / 1e9:.2f} GB", f"{rows:,}", f"{ledger['accounts']['traces']['in']:,}", stage_dir]
+                cells += [f"{facts['seconds'][stage_dir]:.0f}", f"{cpu:.0f}", f"{rows / cpu:,.0f}"]
                 cells += [f"{value / 2**20:,.0f} MB" for value in (peak, alone, below)]
                 print("| " + " | ".join([str(copies), *cells]) + " |", flush=True)
             shutil.rmtree(folder / "scale")

@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        room = StageFolder(Path(folder) / "corpus", "fingerprint")
-        room.open()
+        stage_dir = StageFolder(Path(folder) / "corpus", "fingerprint")
+        stage_dir.open()
         began = time.perf_counter()
         source = lambda: problems(options.files, options.copies)  # noqa: E731
         ledger = collect(
-            room, [source], seed=0, num_shards=None if options.copies == 1 else 4 * options.copies, max_problems=None,
+            stage_dir, [source], seed=0, num_shards=None if options.copies == 1 else 4 * options.copies, max_problems=None,
             near=options.near, near_threshold=options.threshold,
         )  # fmt: skip
         seconds = time.perf_counter() - began
@@ -63,7 +63,7 @@ def main() -> None:
             print(f"{name}: {account['in']} in, {account['kept']} kept, dropped {account['dropped']}")
         print(f"matches: {ledger['tallies'].get('matches', {})}; {seconds:.1f} s, {peak:.0f} MB")
         found = collections.defaultdict(list)
-        for match in room.read("merges"):
+        for match in stage_dir.read("merges"):
             found[match.action, match.how].append(match)
         for (action, how), matches in sorted(found.items()):
             picked = random.Random(0).sample(matches, min(options.show, len(matches)))

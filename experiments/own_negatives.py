@@ -32,16 +32,16 @@ def row_of(trace: Trace, author: str) -> dict[str, str]:
 def write(run: Path, out: Path, samples: int, own_right: bool) -> None:
     """The traces file of one run."""
     plan = make_plan(load_recipe(run / "recipe.yaml"))
-    exam = plan.eval_config(BenchmarkSettings())
-    exam = replace(exam, sampling=replace(exam.sampling, n=samples, temperature=1.0))
+    eval_config = plan.eval_config(BenchmarkSettings())
+    eval_config = replace(eval_config, sampling=replace(eval_config.sampling, n=samples, temperature=1.0))
     groups = {group.problem.id: group for group in StageFolder(run / "verify", "").read("groups")}
     trained_on = sorted({example.problem_id for example in StageFolder(run / "select", "").read("examples")})
     asked = [groups[id].problem for id in trained_on]
     own: dict[str, list[Trace]] = {}
-    with exam.pool(workers=1) as pool:
+    with eval_config.pool(workers=1) as pool:
         trained = run / "train" / "sft" / "model"
         student = lambda: loading.load_folder(trained if trained.exists() else Path(plan.recipe.student.model))  # noqa: E731
-        for group in judged(pool, answered(exam, student, asked, author="student"), exam.verifier):
+        for group in judged(pool, answered(eval_config, student, asked, author="student"), eval_config.verifier):
             own[group.problem.id] = group.traces
     held_out = {problem.id for problem in StageFolder(run / "select", "").read("dev")}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,12 @@ ARMS = ("sft", "control", "grpo", "length")
 
 def figures(folder: Path, seed: int, arm: str) -> dict[str, float | None]:
     """What is known of an arm of a seed."""
-    room = folder / f"seed-{seed}" / "evaluate" / arm / "dev"
-    scores = read_json(room / "scores.json")
+    stage_dir = folder / f"seed-{seed}" / "evaluate" / arm / "dev"
+    scores = read_json(stage_dir / "scores.json")
     blank = read_json(folder / f"blank-{seed}-{arm}" / "evaluate" / arm / "blank" / "scores.json")
     answers = [
         Answer(group.problem.id, trace.completion, trace.num_tokens, None)
-        for group in StageFolder(room, "").read("groups")
+        for group in StageFolder(stage_dir, "").read("groups")
         for trace in group.traces
     ]
     return {

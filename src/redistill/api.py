@@ -290,7 +290,7 @@ def show(path: str | Path, number: int = 0) -> Any:
 
 
 def why(id: str, run: str | Path) -> "list[Step]":
-    """The way of one trace, pair or problem through every room; `id` may be the beginning of one."""
+    """The way of one trace, pair or problem through every stage; `id` may be the beginning of one."""
     from redistill.tools.lineage import way
 
     return way(Path(run), id)

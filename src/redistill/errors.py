@@ -1,4 +1,4 @@
-"""The operator's slip: one sentence that says what is wrong, where, and what to do; never a traceback.
+"""The user's mistake: one sentence that says what is wrong, where, and what to do; never a traceback.
 
 Raised anywhere, caught once, in cli/, which prints the sentence and exits with code 2. A troublesome *record* is
 not an error but data with a reason (see `Dropped` in records.py), and a bug of ours crashes at once.
@@ -17,7 +17,7 @@ class OnlyCounted(OperatorError):
 
 
 class ErrorCollector:
-    """Mistakes gathered as they are found, so that a person hears of all of them at once.
+    """Mistakes gathered as they are found, so that a user hears of all of them at once.
 
     errors = ErrorCollector(); objective = errors.try_call(bind, OBJECTIVES, plugin, "train.sft.objective"); errors.raise_if_any()
     """

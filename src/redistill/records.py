@@ -1,6 +1,6 @@
-"""The nouns of the house: what travels between rooms. Standard library only.
+"""The nouns of the house: what travels between stages. Standard library only.
 
-A Group is one problem, its several traces and the verdicts on them; nearly every room is a map over groups. A
+A Group is one problem, its several traces and the verdicts on them; nearly every stage is a map over groups. A
 teacher's trace, a student's benchmark attempt and a rollout are all Traces; only the author differs.
 
     problem = make_problem("What is 2+2?", answer="4", source="mine", source_row="mine.jsonl:0")
@@ -59,7 +59,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verifier's finding on one trace; `seconds` is rounded to a tenth. The rooms store it of a time limit only, 0 elsewhere:
+    """One verifier's finding on one trace; `seconds` is rounded to a tenth. The stages store it of a time limit only, 0 elsewhere:
     other times differ from run to run, and equal runs have equal bytes.
 
     `score`: 0 (worst) to 1 (best) by a graded verifier, such as an NDCG or the share of tests passed; None by all others.
@@ -123,11 +123,11 @@ class Trace:
 
     @property
     def verdict(self) -> Verdict:
-        """The joined verdict of the verify room (stored under FINAL). KeyError before that room has run."""
+        """The joined verdict of the verify stage (stored under FINAL). KeyError before that stage has run."""
         return self.verdicts[FINAL]
 
 
-FINAL = "final"  # the name under which the verify room stores the verdict its policy arrived at
+FINAL = "final"  # the name under which the verify stage stores the verdict its policy arrived at
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row for REDI, DPO and their kin. Columns as in TRL; `weight` multiplies the row's loss.
+    """One row for REDI, DPO and similar ones. Columns as in TRL; `weight` multiplies the row's loss.
 
     Spans weigh characters of a side, the last one winning; a plain (start, end, weight) does as well as a Span. Empty:
     every character weighs 1. The modifier `span-weights` reads them.
@@ -191,7 +191,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pair as one pairing policy would make it, on paper: `reason` says which filter turned it away, "" where none did.
+    """A pair as one pairing policy would make it, without training: `reason` says which filter dropped it, "" where none did.
 
     `id` is that of the pair, so two policies that make the same pair make the same id. Tokens are the student's, the
     end-of-turn token included; `shared_tokens` is how many the two share from the start.
@@ -225,7 +225,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was turned away, by which stage, and why: a short stable word such as `too_long`. detail: what the word leaves
+    """What was dropped, by which stage, and why: a short stable word such as `too_long`. detail: what the word leaves
     open, such as the benchmark problem that a statement holds."""
 
     id: str

@@ -105,7 +105,7 @@ def registry(name):
 
 
 def part_of(path):
-    """The room or ground-floor file that a source file belongs to: train/stage.py -> train, io/stage_folder.py -> storage."""
+    """The stage or ground-floor file that a source file belongs to: train/stage.py -> train, io/stage_folder.py -> storage."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 

@@ -91,10 +91,10 @@ def test_every_verb_is_a_documented_function_too() -> None:
 
 def test_every_file_in_the_readmes_map_exists() -> None:
     known = {path.name for folder in ("src", "benchmarks") for path in (ROOT / folder).rglob("*.py")}
-    (rooms,) = [
+    (stage_dirs,) = [
         text for text in re.findall(r"```text\n(.*?)```", PAGES[0].read_text("utf-8"), re.DOTALL) if "src/" in text
     ]
-    assert set(FILE_NAME.findall(rooms)) <= known
+    assert set(FILE_NAME.findall(stage_dirs)) <= known
 
 
 def test_every_benchmark_is_on_the_evaluation_page() -> None:

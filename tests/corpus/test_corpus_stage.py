@@ -32,14 +32,14 @@ def row(
 
 
 def gather(folder: Path, *items: Group | Dropped, **options: Any) -> tuple[StageFolder, dict[str, Any]]:
-    room = StageFolder(folder / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(folder / "corpus", "fingerprint")
+    stage_dir.open()
     settings = {"seed": 0, "num_shards": 4, "max_problems": None, **options}
-    return room, collect(room, [lambda: iter(items)], **settings)
+    return stage_dir, collect(stage_dir, [lambda: iter(items)], **settings)
 
 
-def groups(room: StageFolder) -> dict[str, Group]:
-    return {group.problem.statement: group for group in room.read("groups")}
+def groups(stage_dir: StageFolder) -> dict[str, Group]:
+    return {group.problem.statement: group for group in stage_dir.read("groups")}
 
 
 def many(count: int) -> list[Group]:
@@ -47,19 +47,19 @@ def many(count: int) -> list[Group]:
 
 
 def test_rows_of_one_problem_become_one_group_in_source_order(tmp_path: Path) -> None:
-    room = StageFolder(tmp_path / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(tmp_path / "corpus", "fingerprint")
+    stage_dir.open()
     first = [row("2+2?", "b", "a", answer="4", row="x:0"), row("3+3?", "z", row="x:1")]
     second = [row("2+2?", "c", answer=" 4", row="y:0"), row("2+2? ", "d", row="y:1")]
     sources = [lambda: iter(first), lambda: iter(second)]
-    ledger = collect(room, sources, seed=0, num_shards=4, max_problems=None)
-    found = groups(room)
+    ledger = collect(stage_dir, sources, seed=0, num_shards=4, max_problems=None)
+    found = groups(stage_dir)
     assert [t.completion for t in found["2+2?"].traces] == ["b", "a", "c", "d"]
     assert found["2+2?"].problem.source_row == "x:0"  # of the first row
     assert ledger["accounts"]["rows"] == {"unit": "row", "in": 4, "kept": 4, "dropped": {}}
     assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 5, "kept": 5, "dropped": {}}
     assert ledger["tallies"]["traces_by_source"] == {"test": 5}
-    assert not (room.folder / "spill").exists()
+    assert not (stage_dir.folder / "spill").exists()
 
 
 def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
         row("4+4?", row="x:4"),  # a problem and no trace
         row("2+2?", "four", "2*2", row="x:5"),
     ]
-    room, ledger = gather(tmp_path, *items)
+    stage_dir, ledger = gather(tmp_path, *items)
     assert ledger["accounts"] == {
         "rows": {
             "unit": "row",
@@ -87,23 +87,23 @@ def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
             "dropped": {"empty_completion": 3, "conflicting_answer": 2, "duplicate_trace": 2},
         },
     }
-    written = list(room.read("dropped"))
+    written = list(stage_dir.read("dropped"))
     assert len(written) == 3 + 7
     assert {d.id for d in written if d.id.startswith("x:")} == {"x:1", "x:2", "x:3"}
-    assert [t.completion for t in groups(room)["2+2?"].traces] == ["four", "2*2"]
-    assert groups(room)["4+4?"].traces == ()
+    assert [t.completion for t in groups(stage_dir)["2+2?"].traces] == ["four", "2*2"]
+    assert groups(stage_dir)["4+4?"].traces == ()
 
 
 def test_a_missing_gold_answer_is_filled_by_a_later_row_and_contradicts_nothing(tmp_path: Path) -> None:
-    room, ledger = gather(tmp_path, row("2+2?", "a"), row("2+2?", "b", answer="4"), row("2+2?", "c", answer="5"))
-    assert groups(room)["2+2?"].problem.answer == "4"
+    stage_dir, ledger = gather(tmp_path, row("2+2?", "a"), row("2+2?", "b", answer="4"), row("2+2?", "c", answer="5"))
+    assert groups(stage_dir)["2+2?"].problem.answer == "4"
     assert ledger["accounts"]["rows"]["dropped"] == {"conflicting_answer": 1}
 
 
 def test_duplicate_traces_unite_their_labels_and_contradictions_are_no_verdict(tmp_path: Path) -> None:
     other = row("2+2?", "four", label=True)
     judged = make_trace(other.problem.id, "four", verdicts={"judge": Verdict(Outcome.incorrect)}, scores={"s": 0.5})
-    room, _ = gather(
+    stage_dir, _ = gather(
         tmp_path,
         row("2+2?", "four", label=True),
         Group(other.problem, (judged,)),
@@ -111,49 +111,49 @@ def test_duplicate_traces_unite_their_labels_and_contradictions_are_no_verdict(t
         row("3+3?", "five", label=True),
         row("3+3?", "five", label=True),
     )
-    (united,) = groups(room)["2+2?"].traces
+    (united,) = groups(stage_dir)["2+2?"].traces
     assert {name: v.outcome for name, v in united.verdicts.items()} == {
         "teacher_label": Outcome.correct,
         "judge": Outcome.incorrect,
     }
     assert united.scores == {"s": 0.5}
-    (contested,) = groups(room)["3+3?"].traces
+    (contested,) = groups(stage_dir)["3+3?"].traces
     assert contested.verdicts["teacher_label"].outcome == Outcome.disagree
 
 
 def test_the_order_of_problems_and_the_number_of_shards_do_not_matter(tmp_path: Path) -> None:
     items = many(50)
     shuffled = random.Random(1).sample(items, 50)
-    room, ledger = gather(tmp_path / "a", *items)
+    stage_dir, ledger = gather(tmp_path / "a", *items)
     again, ledger_again = gather(tmp_path / "b", *shuffled)
     assert ledger["files"] == ledger_again["files"]  # names and checksums
     one, _ = gather(tmp_path / "c", *items, num_shards=1)
-    assert list(one.read("groups")) == list(room.read("groups")) == list(again.read("groups"))
-    ids = [group.problem.id for group in room.read("groups")]
+    assert list(one.read("groups")) == list(stage_dir.read("groups")) == list(again.read("groups"))
+    ids = [group.problem.id for group in stage_dir.read("groups")]
     assert ids == sorted(ids)
 
 
 def test_max_problems_is_a_function_of_the_problems_and_the_seed(tmp_path: Path) -> None:
     items = many(150)  # 50 problems, 3 rows each, 1 trace a row
-    room, ledger = gather(tmp_path / "a", *items, max_problems=20)
+    stage_dir, ledger = gather(tmp_path / "a", *items, max_problems=20)
     again, ledger_again = gather(tmp_path / "b", *reversed(items), max_problems=20)
     other, _ = gather(tmp_path / "c", *items, max_problems=20, seed=1)
     more, _ = gather(tmp_path / "d", *items, max_problems=30)
-    assert len(groups(room)) == 20
-    assert groups(room).keys() == groups(again).keys()
-    assert groups(room).keys() != groups(other).keys()
-    assert groups(room).keys() < groups(more).keys()
+    assert len(groups(stage_dir)) == 20
+    assert groups(stage_dir).keys() == groups(again).keys()
+    assert groups(stage_dir).keys() != groups(other).keys()
+    assert groups(stage_dir).keys() < groups(more).keys()
     for accounts in (ledger["accounts"], ledger_again["accounts"]):
         for unit in ("rows", "traces"):
             assert accounts[unit]["kept"] == 60
             assert accounts[unit]["dropped"] == {"beyond_max_problems": 90}
-    assert len(list(room.read("dropped"))) == 180
+    assert len(list(stage_dir.read("dropped"))) == 180
 
 
 def test_max_problems_counts_only_problems_that_have_a_trace(tmp_path: Path) -> None:
     empty = [row(f"{n}-1?", "", row=f"y:{n}") for n in range(200)]
-    room, _ = gather(tmp_path, *empty, *many(50), max_problems=20)
-    assert len(groups(room)) == 20
+    stage_dir, _ = gather(tmp_path, *empty, *many(50), max_problems=20)
+    assert len(groups(stage_dir)) == 20
 
 
 def test_an_empty_corpus_is_one_sentence_with_the_reasons(tmp_path: Path) -> None:
@@ -187,16 +187,16 @@ def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path
     settings: dict[str, Any] = {"seed": 0, "num_shards": 4, "max_problems": None}
     with pytest.raises(Killed):
         collect(fragile, [lambda: iter(items)], **settings)
-    room = StageFolder(tmp_path / "corpus", "fingerprint")
-    room.open()
-    first_marker = room.marker(0).stat().st_mtime_ns
+    stage_dir = StageFolder(tmp_path / "corpus", "fingerprint")
+    stage_dir.open()
+    first_marker = stage_dir.marker(0).stat().st_mtime_ns
 
     def read_again() -> Iterator[Group]:
         raise AssertionError("the rows were read in the first attempt")
 
-    ledger = collect(room, [read_again], **settings)
+    ledger = collect(stage_dir, [read_again], **settings)
     assert ledger == whole
-    assert room.marker(0).stat().st_mtime_ns == first_marker  # finished shards are not made again
+    assert stage_dir.marker(0).stat().st_mtime_ns == first_marker  # finished shards are not made again
 
 
 def test_killed_while_spilling_then_continued_equals_uninterrupted(
@@ -210,11 +210,11 @@ def test_killed_while_spilling_then_continued_equals_uninterrupted(
         yield from items[:60]
         raise Killed
 
-    room = StageFolder(tmp_path / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(tmp_path / "corpus", "fingerprint")
+    stage_dir.open()
     with pytest.raises(Killed):
-        collect(room, [dies], seed=0, num_shards=4, max_problems=None)
-    assert list((room.folder / "spill").glob("*/*.zst"))
+        collect(stage_dir, [dies], seed=0, num_shards=4, max_problems=None)
+    assert list((stage_dir.folder / "spill").glob("*/*.zst"))
     assert gather(tmp_path, *items)[1] == whole
 
 
@@ -224,8 +224,8 @@ def test_shards_of_another_cut_are_not_mixed_in(tmp_path: Path) -> None:
     fragile.open()
     with pytest.raises(Killed):
         collect(fragile, [lambda: iter(items)], seed=0, num_shards=8, max_problems=None)
-    room, ledger = gather(tmp_path, *items, num_shards=2)
-    assert len(groups(room)) == 50
+    stage_dir, ledger = gather(tmp_path, *items, num_shards=2)
+    assert len(groups(stage_dir)) == 50
     assert ledger["accounts"]["rows"]["kept"] == 120
 
 
@@ -291,11 +291,14 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
 ) -> None:
     source = files(tmp_path / "in", 9)
     options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": max_problems}
-    rooms = [StageFolder(tmp_path / name, "fingerprint") for name in ("one", "many")]
-    for room in rooms:
-        room.open()
+    stage_dirs = [StageFolder(tmp_path / name, "fingerprint") for name in ("one", "many")]
+    for stage_dir in stage_dirs:
+        stage_dir.open()
     whole = lambda: SOURCES["traces"](path=str(tmp_path / "in"))  # noqa: E731 - no partial: read as one stream
-    ledgers = [collect(rooms[0], [whole], **options), collect(rooms[1], [source], executor=Watched(), **options)]
+    ledgers = [
+        collect(stage_dirs[0], [whole], **options),
+        collect(stage_dirs[1], [source], executor=Watched(), **options),
+    ]
     (
         one,
         many,
@@ -304,7 +307,7 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
         for ledger in ledgers
     )
     assert one == many
-    rows = [[(o.trace_id, o.row, o.fate) for o in room.read("origins")] for room in rooms]
+    rows = [[(o.trace_id, o.row, o.fate) for o in stage_dir.read("origins")] for stage_dir in stage_dirs]
     assert rows[0] == rows[1] and len(rows[0]) == ledgers[0]["accounts"]["traces"]["in"]
     assert ledgers[0]["accounts"] == ledgers[1]["accounts"]
     assert ledgers[0]["accounts"]["traces"]["dropped"]["duplicate_trace"] > 0
@@ -313,13 +316,13 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
 def test_killed_between_two_files_the_files_read_are_not_read_again(tmp_path: Path) -> None:
     source = files(tmp_path / "in", 5)
     options: dict[str, Any] = {"seed": 0, "num_shards": 3, "max_problems": None}
-    whole, room = (StageFolder(tmp_path / name / "corpus", "fingerprint") for name in ("whole", "cut"))
+    whole, stage_dir = (StageFolder(tmp_path / name / "corpus", "fingerprint") for name in ("whole", "cut"))
     whole.open()
-    room.open()
+    stage_dir.open()
     with pytest.raises(Killed):
-        collect(room, [source], executor=Watched(dies_at=3), **options)
+        collect(stage_dir, [source], executor=Watched(dies_at=3), **options)
     again = Watched()
-    assert collect(room, [source], executor=again, **options) == collect(whole, [source], **options)
+    assert collect(stage_dir, [source], executor=again, **options) == collect(whole, [source], **options)
     assert len(again.done) == 2 + 3 + 3  # the two files left, then the three shards: signed, then merged
 
 
@@ -344,13 +347,13 @@ def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:
         for n in range(rows):
             text = random.Random(n).randbytes(2000).hex()
             file.write(json.dumps({"problem": f"{n}?", "generations": [{"text": text}]}) + "\n")
-    room = StageFolder(folder / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(folder / "corpus", "fingerprint")
+    stage_dir.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl.gz"))
     if importlib.util.find_spec("pandas"):  # pyarrow imports it somewhere on its way: 25 MB that are not the input's
         importlib.import_module("pandas")
     tracemalloc.start()
-    ledger = collect(room, [source], seed=0, num_shards=None, max_problems=None)
+    ledger = collect(stage_dir, [source], seed=0, num_shards=None, max_problems=None)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert ledger["accounts"]["rows"]["kept"] == rows
@@ -377,8 +380,8 @@ def test_groups_keep_all_their_fields_through_the_spill(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"author": "a", "sampling": {"temperature": 0.6}, "finish_reason": "stop", "num_tokens": 3}
     fields |= {"spans": {"steps": (Span(0, 7, 1.0), Span(2, 3, -0.5))}, "notes": {"critic": "ü \u2028"}}
     trace: Trace = make_trace(problem.id, "vier ü \u2028", **fields, verdicts={"me": verdict}, scores={"s": 0.5})
-    room, _ = gather(tmp_path, Group(problem, (trace,)))
-    assert list(room.read("groups")) == [Group(problem, (trace,))]
+    stage_dir, _ = gather(tmp_path, Group(problem, (trace,)))
+    assert list(stage_dir.read("groups")) == [Group(problem, (trace,))]
 
 
 def test_a_trace_read_twice_keeps_the_spans_and_notes_of_both_and_of_one_name_the_first(tmp_path: Path) -> None:
@@ -389,13 +392,13 @@ def test_a_trace_read_twice_keeps_the_spans_and_notes_of_both_and_of_one_name_th
         return Group(make_problem("2+2?", metadata=metadata), (trace,))
 
     one, two, three = (Span(0, 1, 1.0),), (Span(0, 2, 0.5),), (Span(1, 5, 0.0),)
-    room, ledger = gather(
+    stage_dir, ledger = gather(
         tmp_path,
         told({"steps": one}, {"critic": "a"}, {"k": 1}),
         told({"steps": two, "weights": two}, {"critic": "b", "judge": "c"}, {"k": 2, "m": None}),
         told({"third": three}, {}, {"m": 3}),
     )
-    (group,) = room.read("groups")
+    (group,) = stage_dir.read("groups")
     (trace,) = group.traces
     assert list(trace.spans.items()) == [("steps", one), ("weights", two), ("third", three)]
     assert trace.notes == {"critic": "a", "judge": "c"} and group.problem.metadata == {"k": 1, "m": None}
@@ -413,23 +416,29 @@ def test_the_same_words_under_other_pictures_stay_other_problems(tmp_path: Path)
         shown("What is shown here?", "2", "c"),
     ]
     for near in ("off", "merge"):
-        room, ledger = gather(tmp_path / near, *items, row("What is shown here?", "d", answer="4"), near=near)
-        assert sorted(len(group.traces) for group in room.read("groups")) == [1, 1, 2]  # the second tells the first
+        stage_dir, ledger = gather(tmp_path / near, *items, row("What is shown here?", "d", answer="4"), near=near)
+        assert sorted(len(group.traces) for group in stage_dir.read("groups")) == [
+            1,
+            1,
+            2,
+        ]  # the second tells the first
         assert ledger["accounts"]["problems"]["dropped"] == {"same_problem": 1}
 
 
 def test_problems_without_traces_are_kept_merged_and_counted(tmp_path: Path) -> None:
-    room, ledger = gather(tmp_path / "mixed", row("2+2?", answer="4"), row("2+2?", "four"), row("3+3?"), row("3+3?"))
-    assert {statement: len(group.traces) for statement, group in groups(room).items()} == {"2+2?": 1, "3+3?": 0}
-    assert groups(room)["2+2?"].problem.answer == "4"
+    stage_dir, ledger = gather(
+        tmp_path / "mixed", row("2+2?", answer="4"), row("2+2?", "four"), row("3+3?"), row("3+3?")
+    )
+    assert {statement: len(group.traces) for statement, group in groups(stage_dir).items()} == {"2+2?": 1, "3+3?": 0}
+    assert groups(stage_dir)["2+2?"].problem.answer == "4"
     assert ledger["accounts"]["rows"]["kept"] == 4 and ledger["accounts"]["traces"]["in"] == 1
     for order in itertools.permutations([row("2+2?"), row("3+3?"), row("4+4?")]):
-        room, ledger = gather(tmp_path / "alone", *order, max_problems=2)
+        stage_dir, ledger = gather(tmp_path / "alone", *order, max_problems=2)
         for name in ("problem", "row"):
             expected = {"unit": name, "in": 3, "kept": 2, "dropped": {"beyond_max_problems": 1}}
             assert ledger["accounts"][f"{name}s"] == expected
         assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 0, "kept": 0, "dropped": {}}
-        room.clear()
+        stage_dir.clear()
 
 
 def test_a_source_all_of_whose_rows_are_dropped_is_named_with_the_column_that_is_missing(
@@ -438,10 +447,10 @@ def test_a_source_all_of_whose_rows_are_dropped_is_named_with_the_column_that_is
     good = {"problem": "2+2?", "generations": [{"text": "4"}]}
     (tmp_path / "good.jsonl").write_text(json.dumps(good) + "\n" + json.dumps({"question": "1"}))
     (tmp_path / "bad.jsonl").write_text("\n".join(json.dumps({"question": f"{n}+1?", "out": "4"}) for n in range(3)))
-    room = StageFolder(tmp_path / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(tmp_path / "corpus", "fingerprint")
+    stage_dir.open()
     sources = [functools.partial(SOURCES["traces"], path=str(tmp_path / name)) for name in ("good.jsonl", "bad.jsonl")]
-    collect(room, sources, seed=0, num_shards=4, max_problems=None)
+    collect(stage_dir, sources, seed=0, num_shards=4, max_problems=None)
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "were dropped" in line]
     assert "all 3 rows of" in said and "bad.jsonl were dropped, most as missing_column" in said and "`problem`" in said
 
@@ -451,12 +460,12 @@ def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledge
 ) -> None:
     rows = [{"problem": f"{n}+1?", "generations": [{"text": "4", "sp\x1ban": 1}], "level": n} for n in range(3)]
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in [*rows, {**rows[0], "\ud800": 1}]))
-    room = StageFolder(tmp_path / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(tmp_path / "corpus", "fingerprint")
+    stage_dir.open()
     source = functools.partial(SOURCES["traces"], path=str(tmp_path / "rows.jsonl"))
-    ledger = collect(room, [source], seed=0, num_shards=4, max_problems=None)
+    ledger = collect(stage_dir, [source], seed=0, num_shards=4, max_problems=None)
     expected = {"generations[].sp\x1ban": 4, "level": 4, "?": 1}
-    assert ledger["unread_columns"] == room.ledger()["unread_columns"] == expected
+    assert ledger["unread_columns"] == stage_dir.ledger()["unread_columns"] == expected
     said = capsys.readouterr().err
     assert (
         "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
@@ -470,9 +479,9 @@ def test_longer_texts_than_a_recipe_allows_are_dropped_and_counted(tmp_path: Pat
         row("3+3?", "c" * 21, row="x:1"),
         row("4" * 21, "d", row="x:2"),
     ]
-    room, ledger = gather(tmp_path, *items, max_chars=20)
+    stage_dir, ledger = gather(tmp_path, *items, max_chars=20)
     accounts = ledger["accounts"]
     assert accounts["rows"]["dropped"] == {"no_generations": 1, "problem_too_long": 1}
     assert accounts["traces"] == {"unit": "trace", "in": 4, "kept": 1, "dropped": {"trace_too_long": 2, "problem_too_long": 1}}  # fmt: skip
-    assert {d.detail for d in room.read("dropped") if d.reason == "trace_too_long"} == {"21 characters"}
-    assert [t.completion for t in groups(room)["2+2?"].traces] == ["a" * 20]
+    assert {d.detail for d in stage_dir.read("dropped") if d.reason == "trace_too_long"} == {"21 characters"}
+    assert [t.completion for t in groups(stage_dir)["2+2?"].traces] == ["a" * 20]

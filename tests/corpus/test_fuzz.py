@@ -141,7 +141,7 @@ LINE_BYTES = 4_000
 
 
 def line_of(kind: str, number: int) -> bytes:
-    """A line of the file; problems have words of their own, for near ones would be counted as told twice."""
+    """A line of the file; problems have words of their own, for near ones would be counted as duplicated."""
     statement = f"{WORDS[number % 12]} {WORDS[number // 12 % 12]} {number * 7919} number {number}?"
     row: dict[str, Any] = {
         "problem": statement,
@@ -212,20 +212,20 @@ def test_a_file_of_all_defects_is_accounted_for_to_the_row_and_the_trace(
     lines = [("good", 11), *lines]  # a corpus without a row is an error, not an account
     folder = tmp_path_factory.mktemp("mixed")
     (folder / "rows.jsonl").write_bytes(b"\n".join(line_of(*line) for line in lines))
-    room = StageFolder(folder / "corpus", "f")
-    room.open()
+    stage_dir = StageFolder(folder / "corpus", "f")
+    stage_dir.open()
     source = functools.partial(SOURCES["traces"], path=str(folder / "rows.jsonl"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(formats, "MAX_LINE_BYTES", LINE_BYTES)
-        accounts = collect(room, [source], seed=0, num_shards=shards, max_problems=None)["accounts"]
+        accounts = collect(stage_dir, [source], seed=0, num_shards=shards, max_problems=None)["accounts"]
     rows, traces = expected(lines)
     for name, counted in (("rows", rows), ("traces", traces)):
         account = accounts[name]
         assert account["in"] == sum(counted.values())
         assert {"kept": account["kept"], **account["dropped"]} == {"kept": 0, **counted}, name
-    groups = [group for path in room.shard_files("groups") for group in room.read("groups")][: rows["kept"]]
+    groups = [group for path in stage_dir.shard_files("groups") for group in stage_dir.read("groups")][: rows["kept"]]
     assert len({group.problem.id for group in groups}) == len({n for k, n in lines if k in ("good", "same", "copy", "contradiction", "empty_completion")})  # fmt: skip
-    reasons = Counter(dropped.reason for dropped in room.read("dropped"))
+    reasons = Counter(dropped.reason for dropped in stage_dir.read("dropped"))
     assert reasons == Counter({k: v for k, v in (rows + traces).items() if k != "kept"})
 
 

@@ -88,17 +88,17 @@ def made() -> tuple[list[tuple[str, Group]], list[Any]]:
 
 
 def gather(folder: Path, rows: list[Group], benchmark: list[Any], **options: Any) -> tuple[StageFolder, dict[str, Any]]:
-    room = StageFolder(folder / "corpus", "fingerprint")
-    room.open()
+    stage_dir = StageFolder(folder / "corpus", "fingerprint")
+    stage_dir.open()
     settings = {"seed": 0, "num_shards": 5, "max_problems": None, "benchmarks": Benchmarks(benchmark), **options}
-    return room, collect(room, [lambda: iter(rows)], **settings)
+    return stage_dir, collect(stage_dir, [lambda: iter(rows)], **settings)
 
 
-def confusion(room: StageFolder, rows: list[tuple[str, Group]]) -> Counter[tuple[str, str]]:
+def confusion(stage_dir: StageFolder, rows: list[tuple[str, Group]]) -> Counter[tuple[str, str]]:
     """(defect, what became of it) counted over the last row of every planted problem."""
-    dropped = {record.id: record for record in room.read("dropped")}
-    matches = {match.problem_id: match for match in room.read("merges")}
-    kept = {group.problem.id for group in room.read("groups")}
+    dropped = {record.id: record for record in stage_dir.read("dropped")}
+    matches = {match.problem_id: match for match in stage_dir.read("merges")}
+    kept = {group.problem.id for group in stage_dir.read("groups")}
     last: dict[str, tuple[str, Group, bool]] = {}
     for defect, group in rows:
         name = group.problem.source_row.rpartition(":")[0]
@@ -161,8 +161,8 @@ def test_everything_is_counted(planted: Any) -> None:
 
 def test_every_trace_is_walked_back_to_each_of_its_rows(planted: Any) -> None:
     rows, _ = made()
-    room = planted[0]
-    origins = list(room.read("origins"))
+    stage_dir = planted[0]
+    origins = list(stage_dir.read("origins"))
     assert Counter(origin.row for origin in origins) == {g.problem.source_row: 2 for _, g in rows}
     assert {origin.told_as for origin in origins if origin.row.startswith("copy:")} == {
         group.problem.id for defect, group in rows if defect == "copy"
@@ -171,7 +171,7 @@ def test_every_trace_is_walked_back_to_each_of_its_rows(planted: Any) -> None:
     for origin in origins:
         by_trace.setdefault(origin.trace_id, []).append(origin)
     spelled = {group.problem.id: group.problem.source_row for defect, group in rows if defect == "other spelling"}
-    merged = [group for group in room.read("groups") if group.problem.id in spelled]
+    merged = [group for group in stage_dir.read("groups") if group.problem.id in spelled]
     assert len(merged) == 20
     for group in merged:
         assert len(group.traces) == 3
@@ -192,13 +192,13 @@ def test_the_leaks_are_written_with_the_benchmarks_row_and_the_shared_text(plant
         assert leak.similarity == 1.0 if leak.how == "same" else 0.6 <= leak.similarity < 1.0
 
 
-def comparable(room: StageFolder) -> Any:
+def comparable(stage_dir: StageFolder) -> Any:
     """All that a corpus holds, but for what names rows and their order."""
     groups = [
         (dataclasses.replace(g.problem, source_row=""), {(t.id, t.completion) for t in g.traces})
-        for g in room.read("groups")
+        for g in stage_dir.read("groups")
     ]
-    return groups, list(room.read("merges")), list(room.read("leaks"))
+    return groups, list(stage_dir.read("merges")), list(stage_dir.read("leaks"))
 
 
 @pytest.mark.parametrize("near", ["merge", "report"])
@@ -206,10 +206,10 @@ def test_shuffled_input_gives_the_same_output(tmp_path: Path, near: str) -> None
     rows, benchmark = made()
     # the rule for rows that contradict each other is the order of the input: those are left out here
     plain = [group for defect, group in rows if defect not in ("wrong gold", "copy")]
-    room, ledger = gather(tmp_path / "a", plain, benchmark, near=near)
+    stage_dir, ledger = gather(tmp_path / "a", plain, benchmark, near=near)
     shuffled = random.Random(2).sample(plain, len(plain))
     again, ledger_again = gather(tmp_path / "b", shuffled, benchmark, near=near, num_shards=1)
-    for one, other in zip(comparable(room), comparable(again), strict=True):
+    for one, other in zip(comparable(stage_dir), comparable(again), strict=True):
         assert one == other
     assert ledger["accounts"] == ledger_again["accounts"] and ledger["tallies"] == ledger_again["tallies"]
 
@@ -217,8 +217,8 @@ def test_shuffled_input_gives_the_same_output(tmp_path: Path, near: str) -> None
 @pytest.mark.parametrize("near", ["merge", "report"])
 def test_a_second_run_over_what_was_kept_drops_and_merges_nothing(tmp_path: Path, near: str) -> None:
     rows, benchmark = made()
-    room, _ = gather(tmp_path / "a", [group for _, group in rows], benchmark, near=near)
-    kept = list(room.read("groups"))
+    stage_dir, _ = gather(tmp_path / "a", [group for _, group in rows], benchmark, near=near)
+    kept = list(stage_dir.read("groups"))
     again, ledger = gather(tmp_path / "b", kept, benchmark, near=near)
     assert list(again.read("groups")) == kept
     assert all(not account["dropped"] for account in ledger["accounts"].values())
@@ -229,17 +229,17 @@ def test_near_duplicates_are_merged_only_where_the_recipe_says_so(tmp_path: Path
     rows, benchmark = made()
     pairs = [group for defect, group in rows if defect in ("paraphrase", "number twin", "word twin")]
     for near, listed, merged in (("merge", 0, 20), ("report", 20, 0), ("off", 0, 0)):
-        room, _ = gather(tmp_path / near, pairs, benchmark, near=near)
-        actions = Counter(match.action for match in room.read("merges"))
+        stage_dir, _ = gather(tmp_path / near, pairs, benchmark, near=near)
+        actions = Counter(match.action for match in stage_dir.read("merges"))
         assert (actions["listed"], actions["merged"]) == (listed, merged)
-        assert len(list(room.read("groups"))) == 120 - merged
-    room, _ = gather(tmp_path / "strict", pairs, benchmark, near="merge", near_threshold=0.99)
-    assert not list(room.read("merges"))
+        assert len(list(stage_dir.read("groups"))) == 120 - merged
+    stage_dir, _ = gather(tmp_path / "strict", pairs, benchmark, near="merge", near_threshold=0.99)
+    assert not list(stage_dir.read("merges"))
 
 
 def test_leaks_may_be_listed_only(tmp_path: Path) -> None:
     rows, benchmark = made()
     leaks = [group for defect, group in rows if defect.startswith("leak")]
-    room, ledger = gather(tmp_path, leaks, benchmark, leaks="report")
-    assert len(list(room.read("groups"))) == 80 and ledger["accounts"]["rows"]["dropped"] == {}
-    assert {leak.action for leak in room.read("leaks")} == {"listed"} and len(list(room.read("leaks"))) == 60
+    stage_dir, ledger = gather(tmp_path, leaks, benchmark, leaks="report")
+    assert len(list(stage_dir.read("groups"))) == 80 and ledger["accounts"]["rows"]["dropped"] == {}
+    assert {leak.action for leak in stage_dir.read("leaks")} == {"listed"} and len(list(stage_dir.read("leaks"))) == 60

@@ -1,4 +1,4 @@
-"""Which problems are one problem told twice: golds that differ, golds that are missing, chains, and shards that stay apart."""
+"""Which problems are one problem duplicated: golds that differ, golds that are missing, chains, and shards that stay apart."""
 
 import json
 from pathlib import Path
@@ -270,8 +270,8 @@ def test_problems_beyond_the_limit_are_not_signed(tmp_path: Path) -> None:
 def test_a_problem_of_a_benchmark_is_written_down_and_signed_only_where_it_stays(
     tmp_path: Path, leaks: str, action: str, signed: int
 ) -> None:
-    exam = make_problem(telling(), answer="5", source="exam", source_row="exam.jsonl:1")
-    sign(tmp_path, [(telling(), "5"), (TELLINGS[0], "42")], benchmarks=Benchmarks([exam]), leaks=leaks)
+    eval_config = make_problem(telling(), answer="5", source="exam", source_row="exam.jsonl:1")
+    sign(tmp_path, [(telling(), "5"), (TELLINGS[0], "42")], benchmarks=Benchmarks([eval_config]), leaks=leaks)
     found = read_json(tmp_path / "00000" / "leaks.json")
     assert {id: leak["action"] for id, leak in found.items()} == {id_of(telling()): action}
     assert len(signs(tmp_path)) == signed

@@ -78,7 +78,7 @@ def texts(found: Group) -> list[str]:
     return [trace.completion for trace in found.traces]
 
 
-# --- one problem told twice -------------------------------------------------------------------------------------------
+# --- one problem duplicated -------------------------------------------------------------------------------------------
 
 
 def test_a_follower_of_this_shard_brings_its_traces_after_those_of_its_leader(tmp_path: Path) -> None:

@@ -35,16 +35,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A copy of the whole run with only some of its rooms; returns the folder that holds mini.yaml."""
+    """A copy of the whole run with only some of its stages; returns the folder that holds mini.yaml."""
 
-    def make(*rooms: str) -> Path:
+    def make(*stage_dirs: str) -> Path:
         (tmp_path / "mini.yaml").write_text(MINI)
         target = tmp_path / "runs" / "mini"
         target.mkdir(parents=True)
         origin = json.dumps({"layout": 2, "recipe_file": str(tmp_path / "mini.yaml"), "name": "mini"})
         (target / "layout.json").write_text(origin)
-        for room in rooms:
-            shutil.copytree(whole / "runs" / "mini" / room, target / room)
+        for stage_dir in stage_dirs:
+            shutil.copytree(whole / "runs" / "mini" / stage_dir, target / stage_dir)
         return tmp_path
 
     return make

@@ -17,7 +17,7 @@ from test_docs_commands import blocks
 ROOT = Path(__file__).parents[2]
 PYTHON, EXTEND = (ROOT / "docs/how-to" / name for name in ("python.md", "extend.md"))
 NOTEBOOK = ROOT / "examples/traces-to-report.ipynb"
-sys.path += [str(ROOT / "tests" / room) for room in ("train", "corpus")]  # where extend.md puts its tests
+sys.path += [str(ROOT / "tests" / stage_dir) for stage_dir in ("train", "corpus")]  # where extend.md puts its tests
 
 
 def run_block(text, name="__page__"):

@@ -1,4 +1,4 @@
-"""The operator's slips: one sentence that says what to do, exit code 2, no traceback, nothing half-made."""
+"""The user's slips: one sentence that says what to do, exit code 2, no traceback, nothing half-made."""
 
 import json
 
@@ -59,7 +59,11 @@ SLIPS = {
         {},
         "student.model: ./nothing is neither a folder, a .gguf file nor a hub id",
     ),
-    "a hub id that cannot be reached": (["--set", "student={model: no/such-model}"], {}, "from no/such-model"),
+    "a hub id that cannot be reached": (
+        ["--set", "student={model: no/such-model}"],
+        {},
+        "student.model: no/such-model is no folder here",
+    ),
     "a folder without tokenizer": (
         ["--set", "student={model: folder}"],
         {"folder/config.json": '{"model_type": "llama"}'},

@@ -1,4 +1,4 @@
-"""A run has the same bytes wherever its rooms are done: in this process, in several, on a Ray cluster, or cut in the middle."""
+"""A run has the same bytes wherever its stages are done: in this process, in several, on a Ray cluster, or cut in the middle."""
 
 import subprocess
 import sys
@@ -15,8 +15,8 @@ SPREAD = "import redistill.io.executors as e; e.SMALL_BYTES = 0; from redistill.
 
 
 def made(run: Path) -> dict[str, bytes]:
-    """Every file of the rooms before training."""
-    files = (path for room in STAGES for path in (run / room).rglob("*") if path.is_file())
+    """Every file of the stages before training."""
+    files = (path for stage_dir in STAGES for path in (run / stage_dir).rglob("*") if path.is_file())
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 

@@ -27,7 +27,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.fixture
 def there(tmp_path, monkeypatch):
-    """The folder a person stands in, with the tokenizer and config of a student in `model`."""
+    """The folder a user stands in, with the tokenizer and config of a student in `model`."""
     tokenizer = character_tokenizer(string.printable)
     tokenizer.save_pretrained(tmp_path / "model")
     config = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_attention_heads": 2}

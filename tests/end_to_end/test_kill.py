@@ -1,4 +1,4 @@
-"""A run killed with -9 in any room, anywhere in it, and run again ends as if nothing had happened."""
+"""A run killed with -9 in any stage, anywhere in it, and run again ends as if nothing had happened."""
 
 import json
 
@@ -81,7 +81,7 @@ CUTS = {  # room, what must not be there yet, where the process dies
 }
 
 
-# one cut a room goes on to the report; the others to the last student, whose bytes are what the rest depends on
+# one cut a stage goes on to the report; the others to the last student, whose bytes are what the rest depends on
 TO_THE_END = {
     "corpus, after its second shard",
     "verify, between a shard and its done-marker",
@@ -101,8 +101,8 @@ def result(run):
         found[str(path)[len(str(run)) :]] = [
             {k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")} for line in lines
         ]
-    for room in ("corpus", "verify", "evaluate"):
-        found |= {str(p.relative_to(run)): p.read_bytes() for p in run.glob(f"{room}/**/*.parquet")}
+    for stage_dir in ("corpus", "verify", "evaluate"):
+        found |= {str(p.relative_to(run)): p.read_bytes() for p in run.glob(f"{stage_dir}/**/*.parquet")}
     for path in run.rglob("ledger.json"):
         found[str(path.relative_to(run))] = json.loads(path.read_text())["accounts"]
     return found
@@ -110,13 +110,13 @@ def result(run):
 
 @pytest.mark.parametrize("name", CUTS)
 def test_a_run_killed_in_any_room_and_run_again_ends_with_the_same_bytes(name, whole, copy, tool):
-    room, not_yet, cut = CUTS[name]
-    folder = copy(*STAGES[: STAGES.index(room)])
+    stage_dir, not_yet, cut = CUTS[name]
+    folder = copy(*STAGES[: STAGES.index(stage_dir)])
     run = folder / "runs" / "mini"
     killed = tool(folder, "run", "mini.yaml", cut=cut)
     assert killed.returncode == -9, killed.stderr
     assert not (run / not_yet).exists() and not (run / "report.html").exists()
-    to_the_end = room in ("evaluate", "report") or name in TO_THE_END
+    to_the_end = stage_dir in ("evaluate", "report") or name in TO_THE_END
     again = tool(folder, "run", "mini.yaml", *([] if to_the_end else ["--until", "train"]))
     assert again.returncode == 0, again.stderr
     expected, found = result(whole / "runs" / "mini"), result(run)

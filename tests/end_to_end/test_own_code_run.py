@@ -47,12 +47,16 @@ def test_own_plug_ins_run_to_the_report_and_a_changed_file_makes_their_rooms_aga
     card = (run / "train/redi/model/README.md").read_text()
     assert "`mine:margin` (scale=0.5)" in card and "`mine.py` sha256" in card and "--code mine.py" in card
     fingerprints = {
-        room: json.loads((run / room / "ledger.json").read_text())["fingerprint"] for room in ("corpus", "verify")
+        stage_dir: json.loads((run / stage_dir / "ledger.json").read_text())["fingerprint"]
+        for stage_dir in ("corpus", "verify")
     }
     (here / "mine.py").write_text(OWN.replace('last_digit", "own", "1"', 'last_digit", "own", "2"'))
     done = tool(here, "run", "mini.yaml", "--code", "mine.py", "--until", "verify", *SET)
     assert done.returncode == 0, done.stderr
-    after = {room: json.loads((run / room / "ledger.json").read_text())["fingerprint"] for room in ("corpus", "verify")}
+    after = {
+        stage_dir: json.loads((run / stage_dir / "ledger.json").read_text())["fingerprint"]
+        for stage_dir in ("corpus", "verify")
+    }
     assert after["corpus"] == fingerprints["corpus"] and after["verify"] != fingerprints["verify"]
 
 

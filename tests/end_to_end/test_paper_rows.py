@@ -147,7 +147,7 @@ def explanation(row, rows):
     """Why this package may choose otherwise, each a stated rule of its corpus; "" where nothing excuses a difference."""
     texts, labels = row["generations"] or [], row["correctness"] or {}
     if sum(other["problem"] == row["problem"] for other in rows) > 1:
-        return "a problem told twice is one problem"
+        return "a problem duplicated is one problem"
     if "" in texts:
         return "an empty generation is no trace"
     if row["is_reasoning_complete"] is not None and len(row["is_reasoning_complete"]) != len(texts):

@@ -73,7 +73,7 @@ def test_the_papers_recipe_runs_on_a_tiny_model_of_its_class(tmp_path, tool):
     done = tool(tmp_path, "run", RECIPES / "qwen2.5-math-1.5b-openr1.yaml", *arguments)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "qwen2.5-math-1.5b-openr1"
-    # rows 0 (not valid) and 1 (cn_k12) are turned away, as in the paper
+    # rows 0 (not valid) and 1 (cn_k12) are dropped, as in the paper
     rows = read_json(run / "corpus" / "ledger.json")["accounts"]["rows"]
     assert rows["dropped"] == {"problem_not_valid": 1, "source_excluded": 1} and rows["kept"] == 38
     pairs = [p for path in sorted((run / "select" / "pairs").glob("*.parquet")) for p in read_records(path)]

@@ -13,9 +13,9 @@ STUDENTS = ("base", "sft", "control", "redi")
 
 
 def made_at(run):
-    """Every file of a run that a room made, and when; what tells of the whole run (recipe, facts, page, cards) left out."""
-    rooms, told = ("corpus", "verify", "select", "train", "evaluate"), ("comparisons.json", "README.md")
-    files = (p for room in rooms for p in (run / room).rglob("*") if p.is_file() and p.name not in told)
+    """Every file of a run that a stage made, and when; what tells of the whole run (recipe, facts, page, cards) left out."""
+    stage_dirs, told = ("corpus", "verify", "select", "train", "evaluate"), ("comparisons.json", "README.md")
+    files = (p for stage_dir in stage_dirs for p in (run / stage_dir).rglob("*") if p.is_file() and p.name not in told)
     return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in files}
 
 

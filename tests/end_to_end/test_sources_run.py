@@ -1,4 +1,4 @@
-"""Every source through the rooms up to select, on five rows; and text that was made to break things through all."""
+"""Every source through the stages up to select, on five rows; and text that was made to break things through all."""
 
 import json
 

@@ -14,7 +14,7 @@ from test_kill import SHARD, STAGES, result
 from redistill.train.stopping import at_the_next_step
 
 STOPS = {  # where Ctrl-C comes, what must be there then
-    "in the verify room": (
+    "in the verify stage": (
         "verify",
         cut_at(SHARD, "/verify", when="after", signal=signal.SIGINT),
         "verify/part-00000.done",
@@ -39,21 +39,21 @@ STOPS = {  # where Ctrl-C comes, what must be there then
 
 @pytest.mark.parametrize("name", STOPS)
 def test_ctrl_c_stops_at_a_safe_point_and_the_run_goes_on_to_the_same_bytes(name, whole, copy, tool):
-    room, cut, there = STOPS[name]
-    folder = copy(*STAGES[: STAGES.index(room)])
+    stage_dir, cut, there = STOPS[name]
+    folder = copy(*STAGES[: STAGES.index(stage_dir)])
     stopped = tool(folder, "run", "mini.yaml", cut=cut)
     assert stopped.returncode == 130, stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert stopped.stderr.splitlines()[-1] == "redistill: stopped; run the same command again to go on from here."
-    assert ("stopping after this step; Ctrl-C again stops at once" in stopped.stderr) == (room == "train")
+    assert ("stopping after this step; Ctrl-C again stops at once" in stopped.stderr) == (stage_dir == "train")
     run = folder / "runs" / "mini"
     assert (run / there).exists() and not (run / "report.html").exists()
-    again = tool(folder, "run", "mini.yaml", "--until", room)
+    again = tool(folder, "run", "mini.yaml", "--until", stage_dir)
     assert again.returncode == 0, again.stderr
     expected, found = result(whole / "runs" / "mini"), result(run)
-    made = STAGES[: STAGES.index(room) + 1]
+    made = STAGES[: STAGES.index(stage_dir) + 1]
     expected = {k: v for k, v in expected.items() if k.strip("/").split("/")[0] in made or k in found}
-    assert found == expected and any(k.startswith(f"{room}/") for k in found)
+    assert found == expected and any(k.startswith(f"{stage_dir}/") for k in found)
 
 
 def test_ctrl_c_at_a_terminal_reaches_every_process_and_none_complains(copy):

@@ -51,12 +51,12 @@ def run(tool, whole, tmp_path_factory):
     return here
 
 
-def seal(room):
-    """The checksums of a room's files as they are now: this run comes from a stranger, who wrote them so."""
-    for path in (*room.glob("*.done"), room / "ledger.json"):
+def seal(stage_dir):
+    """The checksums of a stage's files as they are now: this run comes from a stranger, who wrote them so."""
+    for path in (*stage_dir.glob("*.done"), stage_dir / "ledger.json"):
         told = json.loads(path.read_text())
         for name, facts in told["files"].items():
-            facts["sha256"] = sha256_file(room / name)
+            facts["sha256"] = sha256_file(stage_dir / name)
         path.write_text(json.dumps(told))
 
 

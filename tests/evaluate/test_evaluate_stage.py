@@ -1,4 +1,4 @@
-"""An exam: killed and taken up again it gives the same scores, and every answer keeps how it was drawn."""
+"""An eval_config: killed and taken up again it gives the same scores, and every answer keeps how it was drawn."""
 
 import json
 from dataclasses import replace
@@ -35,10 +35,10 @@ def engine(student, requests, sampling, *, _finished, dies_at=None):
 EXAM = EvalConfig(engine, lambda p: p.statement, {"exact": exact}, "exact", SAMPLING, 0, VerifySettings(workers=1))
 
 
-def take(folder, exam, author="redi"):
-    room = StageFolder(folder, "print")
-    run_evaluation(room, exam, PROBLEMS, lambda: None, author=author, label="")
-    return write_scores(room, n=2, model=author, benchmark="mine", settings={})
+def take(folder, eval_config, author="redi"):
+    stage_dir = StageFolder(folder, "print")
+    run_evaluation(stage_dir, eval_config, PROBLEMS, lambda: None, author=author, label="")
+    return write_scores(stage_dir, n=2, model=author, benchmark="mine", settings={})
 
 
 @pytest.fixture(scope="module")

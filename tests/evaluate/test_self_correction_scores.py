@@ -98,7 +98,9 @@ def test_scores_hold_metrics_attempts_by_difficulty_and_what_could_not_be_cut():
     assert metrics["wrong_to_right"]["value"] == 2 / 3 and metrics["right_to_wrong"]["value"] == 1 / 4
     low, high = metrics["verification_accuracy"]["interval95"]
     assert 0 <= low <= metrics["verification_accuracy"]["value"] <= high <= 1
-    assert metrics["attempts"] == 10 / 7 and metrics["cut"] == 7 / 8 and metrics["unread"] == {"no_verification": 1}
+    assert (
+        metrics["attempts"] == 10 / 7 and metrics["segmented"] == 7 / 8 and metrics["unread"] == {"no_verification": 1}
+    )
     assert metrics["no_verdict"] == 0.0
     assert metrics["by_first_attempts"] == [
         {"first_attempts": "none right", "num_problems": 1, "attempts": 1.5},

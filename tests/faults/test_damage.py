@@ -38,16 +38,16 @@ def harms(data: bytes, count: int = 40) -> Iterator[bytes]:
 
 
 def finished(folder: Path) -> StageFolder:
-    room = StageFolder(folder / "room", "print")
-    room.open()
+    stage_dir = StageFolder(folder / "room", "print")
+    stage_dir.open()
     for index in range(2):
         account = Account("row")
         account.keep()
         group = Group(Problem(f"p{index}", "1+1="), (Trace("t", "2", author="a"),))
         streams: dict[str, Any] = {"groups": (Group, [group]), "examples": (Example, [Example("p", "t", "q", "a")])}
-        room.finish_shard(index, Shard(streams, {"rows": account}, [Dropped("x", "room", "why")]))
-    room.finish(2)
-    return room
+        stage_dir.finish_shard(index, Shard(streams, {"rows": account}, [Dropped("x", "room", "why")]))
+    stage_dir.finish(2)
+    return stage_dir
 
 
 def test_no_reader_gives_a_record_of_a_harmed_shard(tmp_path: Path) -> None:
@@ -65,16 +65,16 @@ def test_no_reader_gives_a_record_of_a_harmed_shard(tmp_path: Path) -> None:
 
 def test_a_harmed_shard_marker_or_ledger_is_named_and_made_again(tmp_path: Path, capsys: Any) -> None:
     for name in ("groups/part-00001.parquet", "dropped/part-00000.parquet", "part-00001.done", "ledger.json"):
-        room = finished(tmp_path)
-        path = room.folder / name
+        stage_dir = finished(tmp_path)
+        path = stage_dir.folder / name
         for corrupted in harms(path.read_bytes(), 2):
-            room = finished(tmp_path)
+            stage_dir = finished(tmp_path)
             if name == "ledger.json" and corrupted[:20] != path.read_bytes()[:20] and len(corrupted) > 100:
                 continue  # the word `checksum` itself: what it covers is whole, and is read as it is
             path.write_bytes(corrupted)
-            assert not room.is_finished()
+            assert not stage_dir.is_finished()
             whole = [f"part-{index:05d}" not in name for index in range(2)]
-            assert [room.is_done(0), room.is_done(1)] == whole
+            assert [stage_dir.is_done(0), stage_dir.is_done(1)] == whole
             assert f"damaged  {path}: it is made again" in capsys.readouterr().err
 
 

@@ -84,17 +84,19 @@ def _killed(tool: Any, folder: Path, run: Path, target: Moment | float) -> Any:
 
 
 def _named(run: Path, target: Moment | float) -> tuple[str, str]:
-    """(room, writer) of a kill; at any time: the room that was not finished."""
+    """(stage_dir, writer) of a kill; at any time: the stage that was not finished."""
     if not isinstance(target, float):
-        room = target[2].split("/")[0]
-        return (room if (run / room).is_dir() else "the run's folder"), target[0]
-    rooms = ("corpus", "verify", "select")
-    room = next((room for room in rooms if not (run / room / "ledger.json").exists()), None)
+        stage_dir = target[2].split("/")[0]
+        return (stage_dir if (run / stage_dir).is_dir() else "the run's folder"), target[0]
+    stage_dirs = ("corpus", "verify", "select")
+    stage_dir = next((stage_dir for stage_dir in stage_dirs if not (run / stage_dir / "ledger.json").exists()), None)
     stages = next(("train" for stage in ("sft", "dpo") if not (run / "train" / stage / "ledger.json").exists()), None)
-    return room or stages or ("report" if (run / "evaluate/comparisons.json").exists() else "evaluate"), "(any time)"
+    return stage_dir or stages or (
+        "report" if (run / "evaluate/comparisons.json").exists() else "evaluate"
+    ), "(any time)"
 
 
 def _say(kills: Counter[tuple[str, str]], runs: int, seconds: float) -> None:
     print(f"\nseed {SEED}: {kills.total()} kills in {runs} runs, {seconds / 60:.1f} minutes")
-    for (room, writer), count in sorted(kills.items()):
-        print(f"{count:>5}  {room:<18} {writer}")
+    for (stage_dir, writer), count in sorted(kills.items()):
+        print(f"{count:>5}  {stage_dir:<18} {writer}")

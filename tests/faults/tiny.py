@@ -1,4 +1,4 @@
-"""The smallest experiment that passes every room and every writer: 30 problems, two stages of three steps, a reference."""
+"""The smallest experiment that passes every stage and every writer: 30 problems, two stages of three steps, a reference."""
 
 import json
 import random
@@ -23,7 +23,7 @@ evaluate: {benchmarks: [dev], models: [dpo], verifier: exact, n: 1, temperature:
 
 
 def write_tiny(folder: Path) -> None:
-    """tiny.yaml and rows.jsonl: sums, each with a right and a wrong trace, some of them told twice."""
+    """tiny.yaml and rows.jsonl: sums, each with a right and a wrong trace, some of them duplicated."""
     draw = random.Random(7)
     rows = []
     for _ in range(30):

@@ -43,7 +43,7 @@ def dies(task: int) -> int:
 
 
 def collector(task: int) -> int:
-    """The operator's slip, found by a worker."""
+    """The user's mistake, found by a worker."""
     raise OperatorError(f"task {task} is wrong.")
 
 

@@ -1,4 +1,4 @@
-"""What a room writes it reads back; what it has finished it does not do again; what is damaged it makes again."""
+"""What a stage writes it reads back; what it has finished it does not do again; what is damaged it makes again."""
 
 import dataclasses
 import json
@@ -116,10 +116,10 @@ def test_an_account_that_lost_a_record_is_our_bug():
 
 
 def test_a_shard_whose_account_does_not_balance_is_never_marked_done(tmp_path):
-    room = opened(tmp_path)
+    stage_dir = opened(tmp_path)
     with pytest.raises(AssertionError):
-        room.finish_shard(0, Shard({}, {"rows": Account("row", came_in=2, kept=1)}))
-    assert not room.is_done(0)
+        stage_dir.finish_shard(0, Shard({}, {"rows": Account("row", came_in=2, kept=1)}))
+    assert not stage_dir.is_done(0)
 
 
 @settings(max_examples=50, derandomize=True, deadline=None)
@@ -133,7 +133,7 @@ def test_accounts_add_up_and_come_back_from_json(parts):
     assert total.kept == sum(kept for kept, _ in parts)
 
 
-# --- the room ---
+# --- the stage ---
 
 
 def shard(number):
@@ -150,64 +150,64 @@ def shard(number):
 
 
 def opened(folder, stage_fingerprint="one"):
-    room = StageFolder(folder / "room", stage_fingerprint)
-    room.open()
-    return room
+    stage_dir = StageFolder(folder / "room", stage_fingerprint)
+    stage_dir.open()
+    return stage_dir
 
 
 def finished(folder):
-    room = opened(folder)
+    stage_dir = opened(folder)
     for number in range(3):
-        room.finish_shard(number, shard(number))
-    room.finish(3)
-    return room
+        stage_dir.finish_shard(number, shard(number))
+    stage_dir.finish(3)
+    return stage_dir
 
 
 def test_the_ledger_sums_its_shards(tmp_path):
-    room = finished(tmp_path)
-    assert room.is_finished()
-    ledger = room.ledger()
+    stage_dir = finished(tmp_path)
+    assert stage_dir.is_finished()
+    ledger = stage_dir.ledger()
     assert ledger["accounts"]["rows"] == {"unit": "row", "in": 6, "kept": 3, "dropped": {"too_long": 3}}
     assert ledger["tallies"] == {"words": {"a": 3}} and ledger["num_shards"] == 3
-    assert [e.problem_id for e in room.read("examples")] == ["p0", "p1", "p2"]
+    assert [e.problem_id for e in stage_dir.read("examples")] == ["p0", "p1", "p2"]
 
 
 def test_a_room_cut_short_keeps_its_finished_shards(tmp_path):
-    room = opened(tmp_path)
-    room.finish_shard(0, shard(0))
+    stage_dir = opened(tmp_path)
+    stage_dir.finish_shard(0, shard(0))
     again = opened(tmp_path)
     assert again.is_done(0) and not again.is_done(1) and not again.is_finished()
 
 
 def test_a_shard_without_its_mark_is_not_done(tmp_path):
-    room = opened(tmp_path)
-    room.finish_shard(0, shard(0))
-    room.marker(0).unlink()
-    assert not room.is_done(0)
+    stage_dir = opened(tmp_path)
+    stage_dir.finish_shard(0, shard(0))
+    stage_dir.marker(0).unlink()
+    assert not stage_dir.is_done(0)
 
 
 @pytest.mark.parametrize("harm", ["shorter", "changed", "gone"])
 def test_a_damaged_shard_is_not_done_and_its_room_not_finished(tmp_path, harm):
-    room = finished(tmp_path)
-    path = room.folder / "examples/part-00001.parquet"
+    stage_dir = finished(tmp_path)
+    path = stage_dir.folder / "examples/part-00001.parquet"
     data = path.read_bytes()
     if harm == "gone":
         path.unlink()
     else:
         path.write_bytes(data[:-3] if harm == "shorter" else data[:40] + bytes([data[40] ^ 1]) + data[41:])
-    assert not room.is_finished() and [room.is_done(n) for n in range(3)] == [True, False, True]
+    assert not stage_dir.is_finished() and [stage_dir.is_done(n) for n in range(3)] == [True, False, True]
 
 
 def test_another_fingerprint_empties_the_room(tmp_path):
     finished(tmp_path)
     assert not StageFolder(tmp_path / "room", "two").is_finished()
-    room = opened(tmp_path, "two")
-    assert [p.name for p in room.folder.iterdir()] == ["fingerprint"]
+    stage_dir = opened(tmp_path, "two")
+    assert [p.name for p in stage_dir.folder.iterdir()] == ["fingerprint"]
 
 
 def test_a_folder_without_a_stamp_is_emptied(tmp_path):
-    room = finished(tmp_path)
-    (room.folder / "fingerprint").unlink()
+    stage_dir = finished(tmp_path)
+    (stage_dir.folder / "fingerprint").unlink()
     assert not opened(tmp_path).is_done(0)
 
 

@@ -143,7 +143,7 @@ def test_two_runs_of_one_process_have_two_databases(tmp_path, outside, monkeypat
         part.begin([line(len(name))])
         part.close()
     assert [step for name in ("one", "two") for step, _ in in_trackio(tmp_path / name)] == [3, 3]
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "mine" / "trackio"))  # a person's own place goes first
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "mine" / "trackio"))  # the user's own place goes first
     part = mirror(tmp_path / "one", trackers=trackers)
     part.begin([line(7)])
     part.close()

@@ -33,7 +33,7 @@ class Evil:
 def folder(tmp_path):
     tokenizer = loading.load_tokenizer(TINY)
     loading.save_model(loading.load_model(TINY, tokenizer, seed=0), tokenizer, tmp_path / "model", card="a card")
-    (tmp_path / "model" / "checksums.json").unlink()  # a stranger's folder has none
+    (tmp_path / "model" / "checksums.json").unlink()  # an untrusted folder has none
     return tmp_path / "model"
 
 

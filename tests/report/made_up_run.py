@@ -1,4 +1,4 @@
-"""A made-up run folder, written as the rooms write it: teacher traces over two shards, three stages, four scored models."""
+"""A made-up run folder, written as the stages write it: teacher traces over two shards, three stages, four scored models."""
 
 import dataclasses
 import json
@@ -123,14 +123,14 @@ STATISTICS = {
 
 def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
     """The folders corpus, verify and select of these groups."""
-    rooms = {name: StageFolder(run / name, name) for name in ("corpus", "verify", "select")}
-    for room in rooms.values():
-        room.open()
+    stage_dirs = {name: StageFolder(run / name, name) for name in ("corpus", "verify", "select")}
+    for stage_dir in stage_dirs.values():
+        stage_dir.open()
     for index, groups in enumerate(shards):
         traces = [t for g in groups for t in g.traces]
         rows = Account("row", len(groups) + 9, len(groups), Counter(no_answer_given=6, duplicate_problem=3))
         kept = Account("trace", len(traces) + 21, len(traces), Counter(duplicate_trace=14, empty_completion=7))
-        rooms["corpus"].finish_shard(index, Shard({"groups": (Group, groups)}, {"rows": rows, "traces": kept}))
+        stage_dirs["corpus"].finish_shard(index, Shard({"groups": (Group, groups)}, {"rows": rows, "traces": kept}))
         outcomes = Counter(str(t.verdict.outcome) for t in traces)
         reasons = Counter(t.verdict.reason for t in traces)
         tallies = {"outcomes": outcomes, "outcomes:exact": outcomes, "reasons:exact": reasons}
@@ -141,16 +141,16 @@ def write_corpus_to_select(run: Path, shards: list[list[Group]]) -> None:
             make_problem(f"What is {text}?", answer=text, source_row=f"x:{text}") for text in ("\\frac{1}{", "<b>?</b>")
         ]
         streams = {"groups": (Group, groups), "ungradable": (Problem, bad)}
-        rooms["verify"].finish_shard(index, Shard(streams, accounts, tallies=tallies))
-        rooms["select"].finish_shard(index, selected(groups))
+        stage_dirs["verify"].finish_shard(index, Shard(streams, accounts, tallies=tallies))
+        stage_dirs["select"].finish_shard(index, selected(groups))
     write_json(run / "select" / "statistics.json", STATISTICS)
     write_json(run / "verify" / "label_noise.json", label_noise())
-    for room in rooms.values():
-        room.finish(len(shards))
+    for stage_dir in stage_dirs.values():
+        stage_dir.finish(len(shards))
 
 
 def label_noise() -> dict[str, Any]:
-    """What two graders said of 400 traces by two authors; the estimate is the room's own."""
+    """What two graders said of 400 traces by two authors; the estimate is the stage's own."""
     gradings = Gradings()
     for index in range(400):
         outcome = "correct" if index % 10 < (8 if index % 2 else 3) else "incorrect"
@@ -190,7 +190,7 @@ def selected(groups: list[Group]) -> Shard:
 
 
 def candidates(pairs: list[Pair]) -> list[Candidate]:
-    """The pairs of the run's own pairing, a token a character, each shared for its first 12; one more was turned away."""
+    """The pairs of the run's own pairing, a token a character, each shared for its first 12; one more was dropped."""
     found = [
         Candidate(p.chosen_id, "certain", p.problem_id, "two-habits", p.chosen_id, p.rejected_id, "t", "t",
                   len(p.chosen), len(p.rejected), 12)

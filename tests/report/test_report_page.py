@@ -112,8 +112,8 @@ def test_a_toy_run_is_labelled_and_another_is_not(html: str, run_folder: Path, t
 def test_the_empty_folder_says_which_rooms_have_not_run(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text()
     assert_inert(html)
-    for room in ("corpus", "verify", "select", "train", "evaluate"):
-        assert f"the stage {room} has not run" in html
+    for stage_dir in ("corpus", "verify", "select", "train", "evaluate"):
+        assert f"the stage {stage_dir} has not run" in html
 
 
 def test_a_run_stopped_after_select_shows_what_there_is(run_folder: Path, tmp_path: Path) -> None:

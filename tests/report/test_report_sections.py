@@ -145,9 +145,9 @@ def test_the_picture_of_the_funnel_is_in_traces_and_agrees_with_the_bars(
     funnel(run)
     ((levels, ribbons),) = drawn
     counts = [{part.name: part.count for part in level.parts} for level in levels]
-    # 480 traces and 2 * 21 turned away; 324 right and 137 wrong ones; all right ones are examples; 70 pairs on paper
+    # 480 traces and 2 * 21 dropped; 324 right and 137 wrong ones; all right ones are examples; 70 pairs without training
     assert counts == [
-        {"kept": 480, "turned away": 42},
+        {"kept": 480, "dropped": 42},
         {"correct": 324, "incorrect": 137, "undecided": 19},
         {"right traces": 324},
         {"chosen": 70, "rejected": 70},
@@ -159,7 +159,7 @@ def test_the_gap_in_length_is_that_of_the_runs_own_pairs(run: RunFiles, monkeypa
     drawn: list[tuple[Any, Any]] = []
     monkeypatch.setattr(charts, "histogram", lambda bins, shares, *_, **__: drawn.append((bins, shares["kept"])))
     own, ranges = gaps(run)
-    assert isinstance(own, Figure) and own.caption.startswith("94 pairs of certain")  # not the one turned away
+    assert isinstance(own, Figure) and own.caption.startswith("94 pairs of certain")  # not the one dropped
     pairs = list(run.sample("select/pairs", max_shards=2, max_records=1000))
     shorter = sum(len(p.rejected) < len(p.chosen) for p in pairs) / 94
     assert f"shorter one in {100 * shorter:.1f}%" in own.caption

@@ -17,7 +17,7 @@ FOUND = {
     "correct_precision": {"value": 0.9, "interval95": [0.85, 0.95], "of": 300},
     "wrong_to_right": {"value": 0.25, "interval95": [0.2, 0.3], "of": 80},
     "right_to_wrong": {"value": None, "interval95": None, "of": 0},
-    "attempts": 1.337, "cut": 0.975, "no_verdict": 0.01, "unread": {"not_verified": 7, "<b>": 1},
+    "attempts": 1.337, "segmented": 0.975, "no_verdict": 0.01, "unread": {"not_verified": 7, "<b>": 1},
     "by_first_attempts": [{"first_attempts": "none right", "num_problems": 12, "attempts": 2.5},
                           {"first_attempts": "all right", "num_problems": 30, "attempts": None}],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Each filter by hand: what it turns away, with which word, and what it lets pass."""
+"""Each filter by hand: what it drops, with which word, and what it lets pass."""
 
 import pytest
 

@@ -347,17 +347,17 @@ def test_the_first_pass_is_made_once_and_its_cuts_are_those_of_all_shards(tmp_pa
     for index in range(3):
         before.finish_shard(index, Shard({"groups": (Group, made[index::3])}, {"traces": Account("trace")}))
     before.finish(3)
-    choice, room = Choice(None, KeepSettings(by="q", top=5), 0), StageFolder(tmp_path / "select" / "ranked", "s")
-    found = with_cuts(choice, room, before, partial(rank_shard, choice=choice, **SHARED), LocalProcesses(1))
+    choice, stage_dir = Choice(None, KeepSettings(by="q", top=5), 0), StageFolder(tmp_path / "select" / "ranked", "s")
+    found = with_cuts(choice, stage_dir, before, partial(rank_shard, choice=choice, **SHARED), LocalProcesses(1))
     shards = [select_shard(made[i::3], pairing=certain, choice=found, **SHARED) for i in range(3)]
     assert kept(shards) == named(made, *((i, 0) for i in range(7, 12)))
-    assert len(list(room.read("ranked"))) == 12 and isinstance(next(room.read("ranked")), Ranked)
+    assert len(list(stage_dir.read("ranked"))) == 12 and isinstance(next(stage_dir.read("ranked")), Ranked)
 
     def again(groups):
         raise AssertionError("the first pass is there")
 
-    assert with_cuts(choice, room, before, again, LocalProcesses(1)) == found
-    assert with_cuts(Choice(None, None, 0), room, before, again, LocalProcesses(1)).keep_cuts == {}
+    assert with_cuts(choice, stage_dir, before, again, LocalProcesses(1)) == found
+    assert with_cuts(Choice(None, None, 0), stage_dir, before, again, LocalProcesses(1)).keep_cuts == {}
 
 
 # --- by a score: the filter and the pairing ---------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def encode_words(texts):
 
 
 def select(groups, dev=(), pairing=certain, most=None, most_prompt=None, bound_filters=(), **options):
-    """The room with words for tokens; problems whose ids are in `dev` are held out; `most` tokens a completion."""
+    """The stage with words for tokens; problems whose ids are in `dev` are held out; `most` tokens a completion."""
     lengths = [
         BoundFilter(partial(prompt_length, most=most_prompt), ALL),
         BoundFilter(partial(completion_length, most=most), ALL),
@@ -291,14 +291,14 @@ def test_a_filter_works_on_the_parts_it_is_set_on():
 def test_the_first_filter_that_objects_is_named_and_each_trace_is_asked_once():
     asked = []
 
-    def sieve(side):
+    def bound(side):
         asked.append((side.part, side.trace.id))
         return f"{side.part}_bad" if side.part == "rejected" else None
 
     g = group(1, "correct", "correct", "incorrect")
     shard = select(
         [g],
-        bound_filters=[BoundFilter(sieve, ALL)],
+        bound_filters=[BoundFilter(bound, ALL)],
         pairing=partial(certain, max_pairs=2),
         policies={"a": certain, "b": certain},
     )
@@ -385,13 +385,13 @@ def test_cutting_the_groups_into_shards_changes_nothing(groups, at):
 
 
 def load_with_datasets(folder, shards, stream, monkeypatch):
-    """The rows of one stream as `datasets` reads the files, offline, after the room has written these shards."""
+    """The rows of one stream as `datasets` reads the files, offline, after the stage has written these shards."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    room = StageFolder(folder / "select", "f")
-    room.open()
+    stage_dir = StageFolder(folder / "select", "f")
+    stage_dir.open()
     for index, groups in enumerate(shards):
-        room.finish_shard(index, select(groups))
-    files = [str(path) for path in room.shard_files(stream)]
+        stage_dir.finish_shard(index, select(groups))
+    files = [str(path) for path in stage_dir.shard_files(stream)]
     return datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(folder / "cache"))
 
 
@@ -426,8 +426,8 @@ def test_a_shard_without_pairs_does_not_spoil_the_others_in_datasets(tmp_path, m
     ],
 )
 def test_an_empty_room_says_why_and_what_to_try(tmp_path, groups, dev, said):
-    room = StageFolder(tmp_path / "select", "f")
-    room.open()
-    room.finish_shard(0, select(groups, dev))
-    sentence = explain_empty(room.finish(1))
+    stage_dir = StageFolder(tmp_path / "select", "f")
+    stage_dir.open()
+    stage_dir.finish_shard(0, select(groups, dev))
+    sentence = explain_empty(stage_dir.finish(1))
     assert said in sentence and bool(sentence) == bool(said)

@@ -1,4 +1,4 @@
-"""Pairs and traces on paper, by hand."""
+"""Pairs and traces without training, by hand."""
 
 import random
 

@@ -36,12 +36,12 @@ def write_run(folder, student, right, *, problems=PROBLEMS, temperature=0.6):
             verdict = exact(problem, trace)  # judged here: no worker is started for eight sums
             traces.append(trace.with_verdict("exact", verdict).with_verdict(FINAL, verdict))
         groups.append(Group(problem, tuple(traces)))
-    room = StageFolder(folder / "evaluate" / student / "sums", "print")
-    room.open()
-    room.finish_shard(0, verified_shard(groups))
-    room.finish(1)
+    stage_dir = StageFolder(folder / "evaluate" / student / "sums", "print")
+    stage_dir.open()
+    stage_dir.finish_shard(0, verified_shard(groups))
+    stage_dir.finish(1)
     settings = {"temperature": temperature, "n": 2, "verifier": {"name": "exact", "options": {}}, "seed": 0}
-    write_scores(room, n=2, model=student, benchmark="sums", settings=settings)
+    write_scores(stage_dir, n=2, model=student, benchmark="sums", settings=settings)
     return folder
 
 

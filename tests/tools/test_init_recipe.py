@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder a person stands in: the recipe's path is read from here, to count the file."""
+    """The folder a user stands in: the recipe's path is read from here, to count the file."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The way of a record through a made-up run: each room's word, its reason, its setting."""
+"""The way of a record through a made-up run: each stage's word, its reason, its setting."""
 
 import dataclasses
 import json
@@ -69,7 +69,7 @@ ANSWER = trace("a student's answer", "no_answer", "sft", HELD_OUT, 3)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder whose select room is the real one, words for tokens; its other files are written by hand."""
+    """A run folder whose select stage is the real one, words for tokens; its other files are written by hand."""
     folder = tmp_path_factory.mktemp("runs") / "made-up"
     groups = [Group(PROBLEM, (RIGHT, LOOP, WRONG, LONG)), Group(HELD_OUT, (trace("?", "correct", problem=HELD_OUT),))]
     lost = [Dropped("f.jsonl:7", "corpus", "beyond_max_problems"), Dropped(RIGHT.id, "corpus", "duplicate_trace")]
@@ -95,10 +95,10 @@ def run(tmp_path_factory):
         "select": select,
         "evaluate/sft/dev": answers,
     }.items():
-        room = StageFolder(folder / name, name)
-        room.open()
-        room.finish_shard(0, shard)
-        room.finish(1)
+        stage_dir = StageFolder(folder / name, name)
+        stage_dir.open()
+        stage_dir.finish_shard(0, shard)
+        stage_dir.finish(1)
     write_layout(folder)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     write_json(folder / "train/sft/ledger.json", {"steps": 8, "rows": {"kept": 4}})
@@ -131,10 +131,10 @@ def test_spans_notes_scores_pictures_and_metadata_are_listed(tmp_path):
     judged = dataclasses.replace(bare, spans=parts).with_verdict(FINAL, Verdict(Outcome.disagree, score=0.375))
     streams = {"corpus": bare, "verify": judged, "evaluate/sft/dev": judged}
     for name, trace in streams.items():
-        room = StageFolder(tmp_path / name, name)
-        room.open()
-        room.finish_shard(0, Shard({"groups": (Group, [Group(problem, (trace,))])}))
-        room.finish(1)
+        stage_dir = StageFolder(tmp_path / name, name)
+        stage_dir.open()
+        stage_dir.finish_shard(0, Shard({"groups": (Group, [Group(problem, (trace,))])}))
+        stage_dir.finish(1)
     write_layout(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     steps = way(tmp_path, bare.id)
@@ -150,10 +150,10 @@ def test_spans_notes_scores_pictures_and_metadata_are_listed(tmp_path):
     about = way(tmp_path, problem.id)[0]
     assert about.details == ["image: a.png", 'metadata: {"tests": [1]}']
     answer = dataclasses.replace(judged, id="t" + "1" * 16)
-    room = StageFolder(tmp_path / "evaluate/sft/dev", "again")
-    room.open()
-    room.finish_shard(0, Shard({"groups": (Group, [Group(problem, (answer,))])}))
-    room.finish(1)
+    stage_dir = StageFolder(tmp_path / "evaluate/sft/dev", "again")
+    stage_dir.open()
+    stage_dir.finish_shard(0, Shard({"groups": (Group, [Group(problem, (answer,))])}))
+    stage_dir.finish(1)
     assert way(tmp_path, answer.id)[1].details[-len(lines) :] == lines
 
 
@@ -219,9 +219,11 @@ def test_an_unknown_id_is_one_sentence(run, id, sentence):
 
 
 def test_a_beginning_of_several_ids_is_refused_with_some_of_them(tmp_path):
-    room = StageFolder(tmp_path / "corpus", "f")
-    room.open()
-    room.finish_shard(0, Shard({"groups": (Group, [])}, dropped=[Dropped(f"tabc{i}", "corpus", "x") for i in range(9)]))
+    stage_dir = StageFolder(tmp_path / "corpus", "f")
+    stage_dir.open()
+    stage_dir.finish_shard(
+        0, Shard({"groups": (Group, [])}, dropped=[Dropped(f"tabc{i}", "corpus", "x") for i in range(9)])
+    )
     write_layout(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     with pytest.raises(OperatorError, match=r"tabc is the beginning of several ids \(tabc0, tabc1, tabc2 ...\)"):

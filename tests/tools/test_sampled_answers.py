@@ -37,18 +37,18 @@ def answer(problem, text, outcome, stage, reward):
 
 
 def draw(folder, stage, number, step, groups, *, unit="answer", dropped=()):
-    room = StageFolder(folder / f"train/{stage}/rollouts", stage)
+    stage_dir = StageFolder(folder / f"train/{stage}/rollouts", stage)
     if number == 0:
-        room.open()
+        stage_dir.open()
     samples = [
         Sampled(g.problem.id, trace.id, index, [1, 2], [3] * (index + 1), [-0.5] * (index + 1))
         for g in groups for index, trace in enumerate(g.traces)
     ]  # fmt: skip
     account = Account(unit, len(samples), len(samples))
-    room.finish_shard(
+    stage_dir.finish_shard(
         number, Shard({"groups": (Group, groups), "samples": (Sampled, samples)}, {"rows": account}, list(dropped))
     )
-    write_json(room.folder / f"round-{number:05d}.json", {"round": number, "step": step})
+    write_json(stage_dir.folder / f"round-{number:05d}.json", {"round": number, "step": step})
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from redistill.train.objectives import (
     needs_scores,
     needs_teacher,
     redi,
+    trains_critic,
 )
 from redistill.train.packing import first_fit_decreasing
 from redistill.train.step import Ranks, Reference, StepFigures, backward_step, find_token_logps
@@ -162,7 +163,7 @@ def test_figures_of_a_side_are_found_by_side_and_row_wherever_the_sequences_lie(
 def test_a_step_is_the_same_split_1_2_and_7_ways(tmp_path, name):
     """Micro-batches are a matter of memory: the budgets that cut the step into 1, 2 and 7 packs give one gradient."""
     records = some_pairs(8, seed=4, longest=110) if needs_pairs(OBJECTIVES[name]) else labelled_examples(12)
-    spans = "target" if needs_scores(OBJECTIVES[name]) else "weight"
+    spans = "target" if trains_critic(OBJECTIVES[name]) else "weight"
     rows = encoded(tmp_path, records, tiny_student()[1], spans=spans)
     tokens = int(rows.completion_starts()[-1])
     noise = np.random.default_rng(7).normal(size=(2, tokens))

@@ -28,14 +28,14 @@ def test_a_judge_is_counted_then_heard_then_remembered(tmp_path, capsys):
             run(recipe(server.base_url, "verify.judge.max_calls=0"), runs_dir=tmp_path, until="verify")
         assert server.asked() == [] and "calls to ask (0 answered before), about " in capsys.readouterr().err
         folder = run(recipe(server.base_url), runs_dir=tmp_path, until="verify")
-        rules, room = StageFolder(folder / "verify" / "rules", ""), StageFolder(folder / "verify", "")
+        rules, stage_dir = StageFolder(folder / "verify" / "rules", ""), StageFolder(folder / "verify", "")
         doubtful = [t for g in rules.read("groups") for t in g.traces if t.verdict.outcome in ("incorrect", "disagree")]
         assert doubtful and len(server.asked()) == len(doubtful)  # the quickstart's wrong traces are all different
-        assert {t.verdict.outcome for g in room.read("groups") for t in g.traces} == {"correct"}
-        facts = room.ledger()["judge"]
+        assert {t.verdict.outcome for g in stage_dir.read("groups") for t in g.traces} == {"correct"}
+        facts = stage_dir.ledger()["judge"]
         assert (facts["calls"], facts["answered_before"]) == (len(doubtful), 0)
         assert facts["dollars"] == pytest.approx((facts["tokens_in"] + facts["tokens_out"]) / 1e6)
-        assert room.ledger()["tallies"]["outcomes:judge"] == {"correct": len(doubtful)}
+        assert stage_dir.ledger()["tallies"]["outcomes:judge"] == {"correct": len(doubtful)}
         asked = f"{len(doubtful)} calls asked (0 answered before), {facts['tokens_in']:,} tokens in"
         said = capsys.readouterr().err
         assert asked in said and f"it changed {len(doubtful):,} verdicts" in said and "incorrect -> correct" in said

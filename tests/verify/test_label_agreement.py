@@ -19,7 +19,7 @@ SEEN = [
 
 
 @pytest.fixture
-def room(tmp_path):
+def stage_dir(tmp_path):
     folder = StageFolder(tmp_path / "verify", "x")
     folder.open()
     groups = []
@@ -38,13 +38,13 @@ def room(tmp_path):
     return folder
 
 
-def compared(room, policy="agree"):
-    (table,) = compare_labels(room, labels=["teacher_label"], verifiers=["cascade"], policy=policy)
+def compared(stage_dir, policy="agree"):
+    (table,) = compare_labels(stage_dir, labels=["teacher_label"], verifiers=["cascade"], policy=policy)
     return table
 
 
-def test_both_sides_are_counted_by_task_where_both_decide(room):
-    table = compared(room)
+def test_both_sides_are_counted_by_task_where_both_decide(stage_dir):
+    table = compared(stage_dir)
     assert (table["called_correct"], table["called_incorrect"]) == (14, 5)
     assert (table["label_says_wrong"]["traces"], table["label_says_wrong"]["tasks"]) == (
         7,
@@ -53,25 +53,25 @@ def test_both_sides_are_counted_by_task_where_both_decide(room):
     assert (table["label_says_right"]["traces"], table["label_says_right"]["tasks"]) == (1, {"palindrome": 1})
 
 
-def test_the_sentence_says_how_often_on_which_tasks_and_what_it_means(room):
-    assert compared(room)["sentence"] == (
+def test_the_sentence_says_how_often_on_which_tasks_and_what_it_means(stage_dir):
+    assert compared(stage_dir)["sentence"] == (
         "teacher_label says wrong of 7 of the 14 traces that cascade calls correct (simplify 5, expand 2), and right of 1 of the 5 that it "
         "calls incorrect (palindrome 1); they count as neither right nor wrong."
     )
-    assert "write policy agree" in compared(room, "cascade")["sentence"]
+    assert "write policy agree" in compared(stage_dir, "cascade")["sentence"]
 
 
-def test_three_examples_of_each_kind_from_different_tasks_first(room):
-    examples = compared(room)["label_says_wrong"]["examples"]
+def test_three_examples_of_each_kind_from_different_tasks_first(stage_dir):
+    examples = compared(stage_dir)["label_says_wrong"]["examples"]
     assert [e["task"] for e in examples] == ["simplify", "expand", "simplify"]
     assert len({e["trace_id"] for e in examples}) == 3
     assert (examples[1]["gold"], examples[1]["answer"], examples[1]["end"]) == ("7", "a1", "trace 1.0 ends here")
-    lines = list(example_lines([compared(room)]))
+    lines = list(example_lines([compared(stage_dir)]))
     assert len(lines) == 1 + 3 + 1
     assert "cascade incorrect, teacher_label right: palindrome, gold '7', answer 'a3'" in lines[-1]
 
 
-def test_without_labels_there_is_nothing_to_compare_and_agreement_is_said(room):
-    assert compare_labels(room, labels=[], verifiers=["cascade"], policy="agree") == []
-    (table,) = compare_labels(room, labels=["cascade"], verifiers=["cascade"], policy="agree")
+def test_without_labels_there_is_nothing_to_compare_and_agreement_is_said(stage_dir):
+    assert compare_labels(stage_dir, labels=[], verifiers=["cascade"], policy="agree") == []
+    (table,) = compare_labels(stage_dir, labels=["cascade"], verifiers=["cascade"], policy="agree")
     assert table["sentence"] == "cascade and cascade agree on all 25 traces that both decide."

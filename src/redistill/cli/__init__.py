@@ -1,4 +1,4 @@
-"""The door: one verb a thing a person wants, one file a verb. Errors of the operator are one sentence and exit code 2.
+"""The door: one command per thing a user wants, one file per command. The user's mistakes are one sentence and exit code 2.
 
 redistill run quickstart --set seed=1
 redistill show runs/quickstart/select/pairs/part-00000.parquet 3
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: no complaint at exit
     except OSError as error:
         said = sentence(error)
-        if said is None:  # none of those that a person can mend
+        if said is None:  # none of those that a user can mend
             raise
         print(f"redistill: {plain(said)}", file=sys.stderr)
         sys.exit(2)

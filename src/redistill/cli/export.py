@@ -38,8 +38,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         required=True,
+        metavar="WHERE",
         choices=(*ENGINES, *LAYOUTS, *PROGRAMS),
-        help="the trainer, a layout of data, or the program that takes the student",
+        help=f"the trainer ({', '.join(ENGINES)}), a layout of data ({', '.join(LAYOUTS)}), or the program that takes the student "
+        f"({', '.join(PROGRAMS)})",
     )
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="FOLDER", help="where it is written; a new folder"

@@ -23,7 +23,7 @@ trained or an answer was paid for, you decide: --keep or --remake.
 examples:
   redistill run quickstart
   redistill run quickstart --name seed1 --set seed=1
-  redistill run my.yaml --until select            look at the pairs before training; every pairing compared on paper
+  redistill run my.yaml --until select            look at the pairs before training; every pairing compared offline
   redistill run my.yaml --from train              train again on the same pairs
   redistill run my.yaml --name b --set train.redi.learning_rate=1e-6 --from-run runs/a    corpus, verdicts, pairs from a
   redistill run my.yaml --executor ray            the stages before training on a Ray cluster (RAY_ADDRESS, or one made here)

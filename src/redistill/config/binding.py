@@ -36,7 +36,7 @@ def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
 
 
 def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[..., Any]:
-    """The function of a plug-in: of the table, or of a person's own file (config/user_plugins.py). OperatorError for an unknown one."""
+    """The function of a plug-in: of the table, or of the user's own file (config/user_plugins.py). OperatorError for an unknown one."""
     if is_own(name):
         return find_own(name, table, where)
     if name not in table:

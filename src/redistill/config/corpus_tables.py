@@ -75,7 +75,7 @@ class CorpusSettings(Settings):
     # question: problems about steps of one question (source step-judgements) are held out together
     split_by: Literal["problem", "question"] = "problem"
     shards: int | None = Field(None, gt=0, le=100_000)
-    near_duplicates: Literal["merge", "report", "off"] = "report"  # problems told twice in other words
+    near_duplicates: Literal["merge", "report", "off"] = "report"  # problems stated again in other words
     near_threshold: float = Field(0.8, gt=0, le=1)
     decontaminate: DecontaminateSettings = DecontaminateSettings()
     images: ImageSettings = ImageSettings()

@@ -1,8 +1,8 @@
-"""Why a record was turned away: each reason's setting, and what to try.
+"""Why a record was dropped: each reason's setting, and what to try.
 
     explain("chosen_too_long")   ->   Reason(("select.max_completion_tokens", ...), "raise select.max_completion_tokens")
 
-The words are those of the rooms' ledgers and `dropped` files. `redistill why` shows the setting with its value; a room
+The words are those of the stages' ledgers and `dropped` files. `redistill why` shows the setting with its value; a stage
 that keeps nothing says what to try. Reasons of select's filters are listed without the part of the row that they begin
 with. A source may have reasons of its own; they are looked up as they are, and explained as a matter of the row.
 """
@@ -21,7 +21,7 @@ class Reason:
 
 
 def explain(reason: str) -> Reason:
-    """The setting and the advice of a reason; of one that is not listed, that the files of its room say more."""
+    """The setting and the advice of a reason; of one that is not listed, that the files of its stage say more."""
     for part in ("", "completion_", "chosen_", "rejected_"):
         word = reason.removeprefix(part)
         for known in (word, word.partition(":")[0]):

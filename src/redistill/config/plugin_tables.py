@@ -46,7 +46,7 @@ PARTS: tuple[Part, ...] = typing.get_args(Part)
 
 
 class FilterSettings(Plugin):
-    """A filter of the select room, its options, and `on`: the parts of a row that it looks at."""
+    """A filter of the select stage, its options, and `on`: the parts of a row that it looks at."""
 
     on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)
 

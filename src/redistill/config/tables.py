@@ -149,7 +149,7 @@ class VerifySettings(LimitSettings):
     @model_validator(mode="before")
     @classmethod
     def _one_judge_decides(cls, value: Any) -> Any:
-        """Where the labels are written and a single one is heard, it is that one's word unless a policy is written too."""
+        """Where the labels are written and a single one counts, it is that one's word unless a policy is written too."""
         if not isinstance(value, Mapping) or "policy" in value or value.get("labels") is None:
             return value
         heard = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
@@ -443,7 +443,7 @@ class CardSettings(Settings):
 
 
 class ExecutionSettings(Settings):
-    """Where the rooms before training are done: `workers` processes here, or a Ray cluster. Does not change results."""
+    """Where the stages before training are done: `workers` processes here, or a Ray cluster. Does not change results."""
 
     executor: Literal["local", "ray"] = "local"
     workers: int | None = Field(None, ge=1)  # default: the cores this process may use

@@ -1,4 +1,4 @@
-"""Plug-ins of a person's own, in a file outside this package: `--code my_verifiers.py`, and `my_verifiers:yes_no` in a recipe.
+"""Plug-ins of the user's own, in a file outside this package: `--code my_verifiers.py`, and `my_verifiers:yes_no` in a recipe.
 
     load_code(Path("my_verifiers.py"))                  the file is imported, as the module my_verifiers
     find_own("my_verifiers:yes_no", VERIFIERS, "...")   its function yes_no, where it fits beside those of VERIFIERS

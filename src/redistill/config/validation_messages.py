@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as sentences for a person: where it is, what it is, and what may have been meant.
+"""What pydantic finds wrong, as sentences for a user: where it is, what it is, and what may have been meant.
 
 did_you_mean("reddi", ["sft", "redi"])   ->  "; did you mean 'redi'?"
 sentence_of(error, StageSettings)        ->  "train.redi.learning_rat: unknown key; did you mean 'learning_rate'?"

@@ -2,7 +2,7 @@
 
     merge_shard(spill / "00003", admitted)  ->  Shard(groups, origins, merges, leaks; accounts rows, problems, traces)
 
-Rows come in the order of the sources; those of a problem that was told in other words come after those of its leader. A
+Rows come in the order of the sources; those of a problem that was worded differently come after those of its leader. A
 row is dropped whole, with all its traces, or kept; a trace that comes twice is kept once, with the labels of both.
 """
 

@@ -1,12 +1,12 @@
 """Many sources -> one stream of Groups, sorted by problem id, in shards: merged, deduplicated, every loss counted.
 
-    collect(room, [source, ...], seed=0, num_shards=None, max_problems=None)  ->  the room's ledger
+    collect(stage_dir, [source, ...], seed=0, num_shards=None, max_problems=None)  ->  the stage's ledger
     runs/demo/corpus/groups/part-00000.parquet, ...      accounts "rows" (in rows) and "traces" (in traces)
 
 Two passes, for the input may be far larger than memory; both are maps, which an executor may spread over processes.
 The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
 task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are one
-problem told twice and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
+problem duplicated and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
 ranges of the id, a hash, so they are even, and the problems come out in the same order whatever num_shards is.
 """
 
@@ -47,7 +47,7 @@ _COMPRESSION_RATIO = 5  # text against gzip, zstd or Parquet: a rough figure tha
 
 
 def collect(
-    room: StageFolder,
+    stage_dir: StageFolder,
     sources: Sequence[Source],
     *,
     seed: int,
@@ -68,7 +68,7 @@ def collect(
     problems with the smallest hash of (seed, id), whatever the order they come in. max_chars: longer statements and traces
     are dropped, so that one row of a damaged file cannot take the memory of this and every later stage. num_shards None: from the size of the
     input, at least 4. benchmarks, leaks: whose problems are looked for, and whether they are removed. near,
-    near_threshold: what is done with problems told twice in other words (relate.py). executor: where all passes are done,
+    near_threshold: what is done with problems stated again in other words (relate.py). executor: where all passes are done,
     by default in this process. progress: makes a bar, once for each pass, from a `unit` and, where they are known, a
     `total` and an `initial` count. images: where the images of the rows are kept; None: they are named and stay where they are.
 
@@ -94,10 +94,10 @@ def collect(
         "max_chars": max_chars,
         "readings": len(readings),
     }
-    spill = room.folder / "spill"
+    spill = stage_dir.folder / "spill"
     if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
-        room.clear()  # shards that were cut otherwise
-        room.open()
+        stage_dir.clear()  # shards that were cut otherwise
+        stage_dir.open()
         write_json(spill / "settings.json", settings)
 
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
@@ -130,19 +130,19 @@ def collect(
             pass
         files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
         write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
-    work = functools.partial(_merge_into, room, spill, seed, largest)
-    unmade = [index for index in range(num_shards) if not room.is_done(index)]
+    work = functools.partial(_merge_into, stage_dir, spill, seed, largest)
+    unmade = [index for index in range(num_shards) if not stage_dir.is_done(index)]
     with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
         for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
             bar.update(1)
-    ledger = room.finish(num_shards, **_unread(summaries))
-    remove_shuffle(room)  # only now: finished shards without their spill could not be trusted to be of one cut
+    ledger = stage_dir.finish(num_shards, **_unread(summaries))
+    remove_shuffle(stage_dir)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
 
 
-def remove_shuffle(room: StageFolder) -> None:
-    """Remove what lies between the passes of a finished room; a kill may have come after its ledger and before this."""
-    spill = room.folder / "spill"
+def remove_shuffle(stage_dir: StageFolder) -> None:
+    """Remove what lies between the passes of a finished stage; a kill may have come after its ledger and before this."""
+    spill = stage_dir.folder / "spill"
     if spill.exists():
         (spill / "settings.json").unlink(missing_ok=True)  # first: half a removed spill never passes for a whole one
         shutil.rmtree(spill)
@@ -432,6 +432,6 @@ def _sign(
     relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks, shows_images)
 
 
-def _merge_into(room: StageFolder, spill: Path, seed: int, largest: int | None, index: int) -> None:
-    """Merge one shard into the room."""
-    room.finish_shard(index, merge_shard(spill / f"{index:05d}", functools.partial(_admitted, seed, largest)))
+def _merge_into(stage_dir: StageFolder, spill: Path, seed: int, largest: int | None, index: int) -> None:
+    """Merge one shard into the stage."""
+    stage_dir.finish_shard(index, merge_shard(spill / f"{index:05d}", functools.partial(_admitted, seed, largest)))

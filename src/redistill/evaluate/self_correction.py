@@ -30,7 +30,7 @@ def self_correction_scores(graded: Mapping[str, Samples]) -> dict[str, Any]:
 
     self_correction: each metric with `value` (None where there is nothing to share out), `interval95` over problems and `of`, how
     many it is a share of; `attempts`, their mean number; `by_first_attempts`, the same for problems none, some and all of
-    whose samples begin with a right attempt; `cut`, the share of answers that could be cut, `unread`, why the others could not;
+    whose samples begin with a right attempt; `segmented`, the share of answers that could be split into segments, `unread`, why the others could not;
     `no_verdict`, the share of verifications without one, which are in no metric. per_problem_self_correction: what was counted.
     """
     traces = [trace for samples in graded.values() for trace in samples]
@@ -47,7 +47,7 @@ def self_correction_scores(graded: Mapping[str, Samples]) -> dict[str, Any]:
     found |= {
         "attempts": _attempts(counts.values()),
         "by_first_attempts": _by_first_attempts(graded, counts),
-        "cut": total["answers"] / len(traces),
+        "segmented": total["answers"] / len(traces),
         "unread": dict(sorted(unread.items())),
         "no_verdict": total["no_verdict"] / verifications if verifications else None,
     }

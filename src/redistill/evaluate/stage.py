@@ -4,7 +4,7 @@
     config = EvalConfig(engine, render, judge, "cascade", sampling, seed=0, limits=recipe.verify)
     with config.pool() as pool:
         groups = judged(pool, answered(config, student, problems, author="redi"), config.verifier)
-    run_evaluation(folder, config, problems, student, author="redi", label="evaluate redi")         the same, into a room, resumable
+    run_evaluation(folder, config, problems, student, author="redi", label="evaluate redi")         the same, into a stage, resumable
 
 What is drawn is kept at once (rollout/journal.py), what is judged is kept by the shard, and scores are a function of that.
 """
@@ -115,7 +115,7 @@ def problems_to_avoid(benchmark: BenchmarkSettings) -> Iterable[Problem]:
 
 
 def step_facts(
-    room: StageFolder,
+    stage_dir: StageFolder,
     benchmark: BenchmarkSettings,
     recipe: Recipe | Evaluation,
     problems: Sequence[Problem],
@@ -130,7 +130,9 @@ def step_facts(
             "with the source step-judgements."
         )
     critic = recipe.evaluate.critic
-    found = step_scores(solutions, room.read("groups"), read_json(room.folder / PROBABILITIES)["p_yes"], critic)
+    found = step_scores(
+        solutions, stage_dir.read("groups"), read_json(stage_dir.folder / PROBABILITIES)["p_yes"], critic
+    )
     say(f"evaluate {benchmark.name}: {sentence_of(found)}")
     return {"steps": found}
 
@@ -139,16 +141,16 @@ PROBABILITIES = "p_yes.json"  # beside the answers: P(Yes) of each analysis, by 
 
 
 def find_probabilities(
-    room: StageFolder, config: EvalConfig, student: Callable[[], Any], critic: CriticSettings
+    stage_dir: StageFolder, config: EvalConfig, student: Callable[[], Any], critic: CriticSettings
 ) -> None:
     """Read P(Yes) of every stored analysis and write it beside them; what a server has told stays where this is cut short."""
-    path = room.folder / PROBABILITIES
+    path = stage_dir.folder / PROBABILITIES
     if path.exists():
         return
-    rows = [(group.problem, trace) for group in room.read("groups") for trace in group.traces]
+    rows = [(group.problem, trace) for group in stage_dir.read("groups") for trace in group.traces]
     prompts = {problem.id: config.render(problem) for problem, _ in rows}
     analyses = [Analysis(prompts[problem.id], config.sampling.prefill, trace.completion) for problem, trace in rows]
-    replies = room.folder / "p_yes_replies.jsonl"
+    replies = stage_dir.folder / "p_yes_replies.jsonl"
     with Kept(replies) as kept:
         found = yes_probabilities(config.engine, student, analyses, critic, kept=kept)
     values = {trace.id: value for (_, trace), value in zip(rows, found, strict=True)}
@@ -183,7 +185,7 @@ def verifiers_of(verifier: Plugin, where: str, strict_anchors: Sequence[str] = (
 
 
 def run_evaluation(
-    room: StageFolder,
+    stage_dir: StageFolder,
     config: EvalConfig,
     problems: Sequence[Problem],
     student: Callable[[], Any],
@@ -191,38 +193,38 @@ def run_evaluation(
     author: str,
     label: str,
 ) -> None:
-    """Fill the room with the student's judged answers; what a killed run left there is kept."""
-    if room.is_finished():
+    """Fill the stage with the student's judged answers; what a killed run left there is kept."""
+    if stage_dir.is_finished():
         return
-    room.open()
+    stage_dir.open()
     n = config.sampling.n
     size = max(1, ROLLOUTS_PER_SHARD // n)
     shards = [problems[i : i + size] for i in range(0, len(problems), size)]
-    journal = room.folder / "samples.jsonl"
+    journal = stage_dir.folder / "samples.jsonl"
     load = student if isinstance(student, Student) else Student(student)
-    total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if room.is_done(i))]
+    total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if stage_dir.is_done(i))]
     say(f"{label}: {total - stored[0]:,} of {total:,} answers to draw; each is stored when it is finished")
     try:
         with config.pool() as pool, bar(label=label, unit="answer", total=total) as bar_:
             for index, part in enumerate(shards):
-                if room.is_done(index):
+                if stage_dir.is_done(index):
                     bar_.update(len(part) * n)
                     continue
                 answers = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_, stored))
                 groups = list(judged(pool, answers, config.verifier))
                 if config.cues is not None:
                     groups = with_segments(pool, groups, config.verifier, CUES[config.cues])
-                room.finish_shard(index, verified_shard(groups))
+                stage_dir.finish_shard(index, verified_shard(groups))
                 journal.unlink(missing_ok=True)  # its samples lie in the shard now
     except KeyboardInterrupt:
         say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command draws the others")
         raise
     journal.unlink(missing_ok=True)
-    room.finish(len(shards))
+    stage_dir.finish(len(shards))
 
 
 def write_scores(
-    room: StageFolder,
+    stage_dir: StageFolder,
     *,
     n: int,
     choose: Sequence[Plugin] = (),
@@ -230,12 +232,12 @@ def write_scores(
     word: str = "evaluate",
     **facts: Any,
 ) -> dict[str, Any]:
-    """Score what lies in a finished room, write scores.json with `facts` beside the scores, and say it in a line.
+    """Score what lies in a finished stage, write scores.json with `facts` beside the scores, and say it in a line.
 
-    groups: the room's own, with what scorers found of them, where samples are chosen by that."""
+    groups: the stage's own, with what scorers found of them, where samples are chosen by that."""
     choices = bind_choices(choose, "evaluate.choose")
-    scores = {**facts, **score(room.read("groups") if groups is None else groups, n=n, choices=choices)}
-    write_json(room.folder / "scores.json", scores)
+    scores = {**facts, **score(stage_dir.read("groups") if groups is None else groups, n=n, choices=choices)}
+    write_json(stage_dir.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = (
         "" if error is None else f" ± {percent(error)} points (SEM, ddof 1, over {scores['num_problems']} problems)"

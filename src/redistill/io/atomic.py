@@ -10,7 +10,7 @@ A JSON table carries the SHA-256 of its other bytes in its first line:
       "steps": 9
     }
 
-A full disk, a folder that is read-only or a limit of open files is the operator's slip, whoever met it: `writing` and
+A full disk, a folder that is read-only or a limit of open files is the user's mistake, whoever met it: `writing` and
 `trouble` turn what the libraries raise into a sentence.
 """
 
@@ -29,7 +29,7 @@ from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 
 _GO_ON = "what is finished is kept: run the same command again"
-TROUBLES = {  # what the system says -> what a person can do
+TROUBLES = {  # what the system says -> what a user can do
     errno.ENOSPC: f"no room is left there (or in /dev/shm); make room, and {_GO_ON}",
     errno.EDQUOT: f"the quota of disk space is used up; make room, and {_GO_ON}",
     errno.EFBIG: f"files may not grow that large here; raise `ulimit -f`, and {_GO_ON}",
@@ -63,7 +63,7 @@ def sha256_file(path: Path) -> str:
 
 
 def trouble(error: BaseException) -> str | None:
-    """What a person can do about a refusal of the operating system; None where it was none of those in TROUBLES."""
+    """What a user can do about a refusal of the operating system; None where it was none of those in TROUBLES."""
     number = getattr(error, "errno", None) if isinstance(error, OSError) else None
     if number not in TROUBLES:
         found = _NUMBERS.search(str(error))

@@ -36,7 +36,7 @@ def bar(
     total: int | None = None,
     initial: int = 0,
 ) -> tqdm:
-    """tqdm on stderr, shown after two seconds and only to a person: not when piped, not under CI, not below a live view."""
+    """tqdm on stderr, shown after two seconds and only to a user: not when piped, not under CI, not below a live view."""
     quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty() or _no_bars > 0 or _quiet or not is_main()
     return _Bar(
         iterable, desc=plain(label), unit=unit, total=total, initial=initial, delay=2, disable=quiet, smoothing=0.05

@@ -16,16 +16,16 @@ from redistill.io.stage_folder import StageFolder
 
 @dataclass(frozen=True, slots=True)
 class ShardInput:
-    """One shard of the room before: its number and the file of its groups."""
+    """One shard of the stage before: its number and the file of its groups."""
 
     index: int
     path: Path
 
 
-def parts_to_do(before: StageFolder, room: StageFolder) -> list[ShardInput]:
-    """The shards of `before` that `room` has still to make."""
+def parts_to_do(before: StageFolder, stage_dir: StageFolder) -> list[ShardInput]:
+    """The shards of `before` that `stage_dir` has still to make."""
     parts = (ShardInput(i, path.resolve()) for i, path in enumerate(before.shard_files("groups")))
-    return [part for part in parts if not room.is_done(part.index)]
+    return [part for part in parts if not stage_dir.is_done(part.index)]
 
 
 def size_bytes(parts: Sequence[ShardInput]) -> int:
@@ -35,16 +35,16 @@ def size_bytes(parts: Sequence[ShardInput]) -> int:
 
 def make_parts(
     executor: Executor,
-    room: StageFolder,
+    stage_dir: StageFolder,
     work: Callable[[ShardInput], int],
     parts: Sequence[ShardInput],
     tick: Callable[[int], Any] = lambda count: None,
 ) -> None:
     """Make the shards, whatever their order; `tick` hears the answer of each. OperatorError where one was made out of sight."""
-    for place, count in executor.map(work, parts, label=room.folder.name, size_bytes=size_bytes(parts)):
-        if not room.marker(parts[place].index).exists():
+    for place, count in executor.map(work, parts, label=stage_dir.folder.name, size_bytes=size_bytes(parts)):
+        if not stage_dir.marker(parts[place].index).exists():
             raise OperatorError(
-                f"{room.folder.name}: a worker finished shard {parts[place].index}, but {room.folder} does not show it: "
+                f"{stage_dir.folder.name}: a worker finished shard {parts[place].index}, but {stage_dir.folder} does not show it: "
                 "the run's folder must be on a file system that every node shares (--runs-dir)."
             )
         tick(count)

@@ -55,7 +55,7 @@ class Account:
         self.kept += 1
 
     def drop(self, reason: str) -> None:
-        """One came in and is turned away."""
+        """One came in and is dropped."""
         self.came_in += 1
         self.dropped[reason] += 1
 
@@ -82,13 +82,13 @@ class Account:
 
 
 def set_stamp(folder: Path, fingerprint: str) -> None:
-    """Have the folder's stamp say what its ledger says; a harmed one would empty the folder at its next change."""
+    """Have the folder's stamp say what its ledger says; a damaged one would empty the folder at its next change."""
     stamp = folder / "fingerprint"
     if not stamp.exists() or stamp.read_bytes() != fingerprint.encode():
         write_bytes(stamp, fingerprint.encode())
 
 
-# --- the room -----------------------------------------------------------------------------------------------------
+# --- the stage -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Shard:
 
 
 class StageFolder:
-    """A room's folder: which shards are finished, and the ledger once all are.
+    """A stage's folder: which shards are finished, and the ledger once all are.
 
     `fingerprint` decides whether what lies there still counts; anything made under another fingerprint is removed by
     `open`. `describe` is stored in the ledger for people to read.
@@ -118,7 +118,7 @@ class StageFolder:
     def is_finished(self) -> bool:
         """True when the ledger is there, belongs to this fingerprint and every file it names still has its checksum.
 
-        Damage is named in a line, and the ledger that vouched for the damaged file is removed: the room makes it again.
+        Damage is named in a line, and the ledger that vouched for the damaged file is removed: the stage makes it again.
         """
         ledger = self._verify_checksums(self.ledger_path)
         if ledger is None or ledger.get("fingerprint") != self.fingerprint or not self._holds(self.ledger_path, ledger):
@@ -221,7 +221,7 @@ class StageFolder:
         return ledger
 
     def ledger(self) -> dict[str, Any]:
-        """The ledger of a finished room."""
+        """The ledger of a finished stage."""
         return read_json(self.ledger_path)
 
     def shard_files(self, stream: str) -> list[Path]:

@@ -61,6 +61,7 @@ PLUGINS: dict[str, Mapping[str, Any]] = {
     "train.*.modifiers": MODIFIERS,
     **rollouts.TABLES,
     "train.*.rollouts.verifier": VERIFIERS,
+    "train.*.rollouts.score": SCORERS,
     "evaluate.engine": ENGINES,
     "evaluate.verifier": VERIFIERS,
     "evaluate.choose": CHOICES,

@@ -33,11 +33,11 @@ PACKAGES = (
 
 
 def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str], seconds: dict[str, float]) -> None:
-    """Write run.json. A room that was passed by keeps the seconds of the time it really ran."""
+    """Write run.json. A stage that was skipped keeps the seconds of the time it really ran."""
     path = folder / "run.json"
     before = read_json(path).get("seconds", {}) if path.exists() else {}
-    for room, spent in seconds.items():
-        before[room] = max(spent, before.get(room, 0.0))
+    for stage_dir, spent in seconds.items():
+        before[stage_dir] = max(spent, before.get(stage_dir, 0.0))
     commit, dirty = _git()
     record = RunRecord(
         name=recipe.name,

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One paragraph; `tone` may be `lead` (large), `quiet` (small print) or `missing` (a room that has not run)."""
+    """One paragraph; `tone` may be `lead` (large), `quiet` (small print) or `missing` (a stage that has not run)."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -243,6 +243,8 @@ def has_pictures(blocks: Sequence[Block]) -> bool:
     return any(isinstance(b, Pictures) for b in blocks) or any(has_pictures(more) for more in inside)
 
 
-def not_run(room: str, what: str) -> list[Block]:
+def not_run(stage_dir: str, what: str) -> list[Block]:
     """The one plain line of a section whose room has not finished."""
-    return [Text(f"Left out: the stage {room} has not run in this folder, so there is no {what} to show.", "missing")]
+    return [
+        Text(f"Left out: the stage {stage_dir} has not run in this folder, so there is no {what} to show.", "missing")
+    ]

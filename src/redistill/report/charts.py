@@ -171,8 +171,8 @@ def intervals(
         ends = [scale * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
         ends += [scale * value for values in each for value in values]
         low, high = (min(0, *ends), max(0, *ends)) if zero_line else (min(ends), max(ends))
-        room = max(4.0, 0.12 * (high - low))
-        left, right = low - room if zero_line else max(0 - 0.5, low - room), high + room
+        stage_dir = max(4.0, 0.12 * (high - low))
+        left, right = low - stage_dir if zero_line else max(0 - 0.5, low - stage_dir), high + stage_dir
         if scale == 100.0:  # a share is nowhere above 100%, nor is a difference of two
             left, right = max(left, -_TOP), min(right, _TOP)
         axes.set_xlim(left, right)
@@ -238,7 +238,7 @@ def curves(
     limits: tuple[float, float] | None = None,
     xlabel: str = "step",
 ) -> Markup:
-    """Values over steps, one line a series. Above 60 points a line is a running mean over a 25th of its length, with the
+    """Values over steps, one line per series. Above 60 points a line is a running mean over a 25th of its length, with the
     raw values faint behind it. log: a logarithmic axis where all values are positive and span more than a factor of 20."""
     with matplotlib.rc_context(STYLE):
         figure, axes = plain_axes(170)

@@ -4,8 +4,8 @@
     run.ledger("select").accounts["pairs"].kept  ->  701
     run.scores["redi", "dev"].pass_at_1.value    ->  0.84
 
-A file that is not there is None or empty (its room has not run); a file that is there and damaged is an OperatorError
-that names it. Keys the report does not know are passed over, so a room may write more than is shown.
+A file that is not there is None or empty (its stage has not run); a file that is there and damaged is an OperatorError
+that names it. Keys the report does not know are passed over, so a stage may write more than is shown.
 """
 
 import json
@@ -130,13 +130,13 @@ class RunFiles:
         """True for a run that only scored a finished student (`redistill evaluate`): no corpus, no stages."""
         return bool(self.recipe) and not self.setting("corpus") and not self.setting("train")
 
-    def ledger(self, room: str) -> Ledger | None:
-        """The ledger of corpus, verify or select; None before that room has finished."""
-        return self._json(f"{room}/ledger.json", Ledger)
+    def ledger(self, stage_dir: str) -> Ledger | None:
+        """The ledger of corpus, verify or select; None before that stage has finished."""
+        return self._json(f"{stage_dir}/ledger.json", Ledger)
 
     @cached_property
     def statistics(self) -> Statistics | None:
-        """Pairs and traces on paper; None before the select room has finished."""
+        """Pairs and traces without training; None before the select stage has finished."""
         return self._json("select/statistics.json", Statistics)
 
     # --- stages and models

@@ -79,7 +79,7 @@ def base_license(recipe: Recipe) -> str | None:
     if not text.startswith("---\n"):
         return None
     try:
-        header = read_value(text[4:].partition("\n---")[0], str(path))  # a stranger's text: bounded
+        header = read_value(text[4:].partition("\n---")[0], str(path))  # an untrusted text: bounded
     except OperatorError:
         return None
     found = header.get("license") if isinstance(header, dict) else None
@@ -299,7 +299,7 @@ def _verdicts(folder: Path, recipe: Recipe) -> str:
     counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
     filters = ", ".join(map(_plugin, recipe.select.filters)) or "none"
     lines = [
-        f"- heard: {heard}; policy `{verify.policy}`"
+        f"- judged by: {heard}; policy `{verify.policy}`"
         + (f"; second opinion: {_plugin(verify.judge)}" if verify.judge else ""),
         f"- outcomes of the traces: {counts or 'none yet'}",
         f"- examples: `{getattr(recipe.select.examples, 'name', recipe.select.examples)}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",

@@ -42,9 +42,9 @@ MAX_BYTES = 3_000_000  # of a page: it is sent by mail and opened on a phone
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write `<run_folder>/report.html` from what the rooms have left there, and return its path.
+    """Write `<run_folder>/report.html` from what the stages have left there, and return its path.
 
-    A room that has not run leaves one plain line in its section. OperatorError for a missing folder or damaged file.
+    A stage that has not run leaves one plain line in its section. OperatorError for a missing folder or damaged file.
     """
     path = run_folder / "report.html"
     write_bytes(path, small_enough(RunFiles(run_folder)))
@@ -125,7 +125,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Thinking": thinking,
     "Sources and teachers": teachers,
     "Pairs": gaps,
-    "Pairings on paper": policies,
+    "Pairings compared": policies,
     "Training": training,
     "Own answers": rollouts,
     "Retrieval": retrieval,

@@ -2,7 +2,7 @@
 
     write_runs_page([Path("runs/a"), Path("runs/b")], found, [], Path("runs/a--b.html"))
 
-`found` is what `redistill compare` finds of every two of them (tools/compare.py): this room reads files and compares none.
+`found` is what `redistill compare` finds of every two of them (tools/compare.py): this stage reads files and compares none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -148,10 +148,10 @@ def _funnels(runs: Runs) -> list[Block]:
     """What came in and was kept, an account a row."""
     accounts: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
-        for room in ("corpus", "verify", "select"):
-            ledger = run.ledger(room)
+        for stage_dir in ("corpus", "verify", "select"):
+            ledger = run.ledger(stage_dir)
             for account, value in (ledger.accounts if ledger else {}).items():
-                accounts.setdefault(f"{room}/{account}", {})[name] = f"{value.kept:,} of {value.came_in:,}"
+                accounts.setdefault(f"{stage_dir}/{account}", {})[name] = f"{value.kept:,} of {value.came_in:,}"
     rows = [(short(account, 60), *(one.get(name) for name in runs)) for account, one in accounts.items()]
     return [Table("Kept of what came in", ("account", *runs), rows)] if rows else []
 

@@ -56,7 +56,7 @@ class NetShape(Shape):
 
 
 class PolicyShape(Shape):
-    """The pairs of one pairing on paper."""
+    """The pairs of one pairing without training."""
 
     problems: int = 0
     pairs: int = 0
@@ -213,7 +213,7 @@ class SelfCorrection(Shape):
     right_to_wrong: Share = Share()
     attempts: float | None = None
     by_first_attempts: list[AttemptsOfProblems] = []
-    cut: float | None = None
+    segmented: float | None = None
     unread: dict[str, int] = {}
     no_verdict: float | None = None
 

@@ -42,7 +42,7 @@ class EvalConfig:
 
 
 def answered(
-    exam: EvalConfig,
+    eval_config: EvalConfig,
     student: Callable[[], Any],
     problems: Sequence[Problem],
     *,
@@ -52,13 +52,13 @@ def answered(
 ) -> Iterator[Group]:
     """The problems with the student's n samples each, not judged yet. Where the sampling finds log-probabilities, a sample has
     the score `mean_logprob`."""
-    n = exam.sampling.n
-    asked = [requests_for(p, exam.render(p), exam.sampling, seed=exam.seed) for p in problems]
+    n = eval_config.sampling.n
+    asked = [requests_for(p, eval_config.render(p), eval_config.sampling, seed=eval_config.seed) for p in problems]
     flat = [request for requests in asked for request in requests]
-    samples = draw(exam.engine, student, flat, exam.sampling, journal=journal, tell=tell)
+    samples = draw(eval_config.engine, student, flat, eval_config.sampling, journal=journal, tell=tell)
     for place, (problem, requests) in enumerate(zip(problems, asked)):
         mine = samples[place * n : (place + 1) * n]
-        traces = traces_of(problem, mine, requests, exam.sampling, author=author)
+        traces = traces_of(problem, mine, requests, eval_config.sampling, author=author)
         yield Group(problem, tuple(map(_with_mean_logprob, traces, mine)))
 
 

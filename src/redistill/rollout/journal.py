@@ -2,7 +2,7 @@
 
     samples = draw(engine, student, requests, sampling, journal=Path("runs/x/evaluate/redi/dev/samples.jsonl"))
 
-The file holds one line a finished sample, under a key made of the request and how it is drawn:
+The file holds one line per finished sample, under a key made of the request and how it is drawn:
 
     {"key": "s41f0c9...", "text": "2+2 is \\\\boxed{4}", "num_tokens": 9, "finish_reason": "stop", "token_ids": [17, ...], "checksum": "90e1..."}
 

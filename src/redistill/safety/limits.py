@@ -2,7 +2,7 @@
 
     trial(lambda: render(template), seconds=10, memory_bytes=1 << 30)   ->  None, "time" or "memory"
 
-For what a library does to a stranger's file within one call, where no loop of ours could stop it: a chat template, a page of
+For what a library does to an untrusted file within one call, where no loop of ours could stop it: a chat template, a page of
 Parquet that is a thousand times larger than its bytes.
 """
 
@@ -43,9 +43,11 @@ def _do(work: Callable[[], object], seconds: int, memory_bytes: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C++ says of bad_alloc
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         with open("/proc/self/statm", encoding="ascii") as file:
-            room = int(file.read().split()[0]) * resource.getpagesize() + memory_bytes
+            stage_dir = int(file.read().split()[0]) * resource.getpagesize() + memory_bytes
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (room if hard == resource.RLIM_INFINITY else min(room, hard), hard))
+        resource.setrlimit(
+            resource.RLIMIT_AS, (stage_dir if hard == resource.RLIM_INFINITY else min(stage_dir, hard), hard)
+        )
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         work()

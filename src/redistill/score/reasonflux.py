@@ -297,7 +297,7 @@ def prompt_of(problem: Problem, way: Trajectory) -> str:
 
 
 def read_quality(reply: Reply, count: int) -> list[float] | str:
-    """A value for each of `count` steps, or why there is none: cut off, a step left out, told twice or out of range."""
+    """A value for each of `count` steps, or why there is none: cut off, a step left out, duplicated or out of range."""
     if reply.refused or reply.finish_reason == "length":
         return "refused" if reply.refused else "quality_cut"
     lines = [line.strip() for line in split_thinking(reply.text)[1].strip().splitlines() if line.strip()]

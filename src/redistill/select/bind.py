@@ -1,4 +1,4 @@
-"""What a recipe's `select` table asks for, bound: the sieves a row must pass, and the pairings to compare on paper."""
+"""What a recipe's `select` table asks for, bound: the filters a row must pass, and the pairings to compare offline."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
     """Every pairing by name: the recipe's own as it is written, the others with as many pairs a problem as it makes.
 
     Those of one's own code see every trace; of ours the recipe's own is told whether right traces that were cut may be
-    chosen, and the others only where they may: `redi-paper` on paper is as published."""
+    chosen, and the others only where they may: `redi-paper` offline is as published."""
     keep = recipe.select.truncated_correct == "keep"
     own = bind(PAIRINGS, recipe.select.pairing, "select.pairing")
     most = {"max_pairs": own.keywords["max_pairs"]} if "max_pairs" in own.keywords else {}
@@ -30,7 +30,7 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
 
 
 def _asks_for_options(function: Callable[..., Any]) -> bool:
-    """Whether a pairing cannot be compared on paper, for it has an option that only a recipe can give."""
+    """Whether a pairing cannot be compared offline, for it has an option that only a recipe can give."""
     return any(parameter.default is parameter.empty for parameter in options_of(function).values())
 
 

@@ -1,4 +1,4 @@
-"""When nothing is left: one sentence on why a finished select room has no examples, pairs or labelled traces, and what to try."""
+"""When nothing is left: one sentence on why a finished select stage has no examples, pairs or labelled traces, and what to try."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from redistill.config.drop_reasons import explain
 
 
 def explain_empty(ledger: Mapping[str, Any]) -> str:
-    """One sentence on why a finished room has no examples or no pairs, with counts and what to try; "" when it has both.
+    """One sentence on why a finished stage has no examples or no pairs, with counts and what to try; "" when it has both.
 
-    `ledger` is the room's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
+    `ledger` is the stage's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
     """
     parts = []
     for name, noun in (("examples", "example"), ("pairs", "pair"), ("labelled", "labelled row")):

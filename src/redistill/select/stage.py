@@ -1,10 +1,10 @@
-"""The select room: one shard of verified Groups -> Examples, Pairs and held-out Problems, with every drop accounted for.
+"""The select stage: one shard of verified Groups -> Examples, Pairs and held-out Problems, with every drop accounted for.
 
     shard = select_shard(groups, render=..., encode=..., is_dev=..., pairing=certain)
     shard.accounts["pairs"].to_json()  ->  {"unit": "problem", "in": 9, "kept": 7, "dropped": {"no_correct_trace": 2}}
 
 Three accounts: `examples` counts traces, `pairs` counts problems (kept when at least one pair of it stays; its extra
-pairs that a filter turns away are tallied under `extra_pairs`), `dev` counts held-out problems. Two more streams go
+pairs that a filter drops are tallied under `extra_pairs`), `dev` counts held-out problems. Two more streams go
 beside: `groups`, the same groups with the columns of columns.py, and `candidates`, the pairs of every pairing policy.
 """
 
@@ -61,7 +61,7 @@ def select_shard(
     `render` makes the prompt, once a problem, so examples and pairs share it to the letter; `encode` gives the
     student's token ids of texts, without special tokens; `pairing` has its options bound; `examples` is `all`, `first`, `last`, or how rows of self-correction are made;
     `keep_truncated`: right traces that their length limit cut are examples too (`pairing` has this bound by itself);
-    `sieves` are tried in their order and the first reason counts; `policies` are compared on paper, under the same sieves;
+    `filters` are tried in their order and the first reason counts; `policies` are compared offline, under the same filters;
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
     `labelled`: where a critic is trained, its rows are a further stream of that name, of all traces of the sample; `seed`
     draws them.
@@ -207,7 +207,7 @@ class _Ledger:
 
 
 class _Judge:
-    """The sieves on one problem's traces; what was found of a trace in one place is remembered, for policies share traces."""
+    """The filters on one problem's traces; what was found of a trace in one place is remembered, for policies share traces."""
 
     def __init__(self, group: Group, prompt_tokens: int, bound_filters: Sequence[BoundFilter]) -> None:
         self.group, self.prompt_tokens, self.bound_filters = group, prompt_tokens, bound_filters
@@ -215,15 +215,15 @@ class _Judge:
 
     def __call__(self, **parts: Trace) -> str | None:
         """Why the row of these traces (completion=..., or chosen=..., rejected=...) may not stay: the first reason."""
-        for place, sieve in enumerate(self.bound_filters):
+        for place, bound in enumerate(self.bound_filters):
             for part in PARTS:
                 trace = parts.get(part)
-                if trace is None or part not in sieve.on:
+                if trace is None or part not in bound.on:
                     continue
                 key = (place, part, trace.id)
                 if key not in self.found:
                     side = Side(part, self.group, trace, self.prompt_tokens, _tokens(trace))
-                    self.found[key] = sieve.judge(side)
+                    self.found[key] = bound.judge(side)
                 if reason := self.found[key]:
                     return reason
         return None
@@ -245,7 +245,7 @@ def _example_reasons(
     group: Group, wanted: str | SelfCorrectionSettings, keep_truncated: bool, judge: _Judge
 ) -> dict[str, str | None]:
     """Why each trace is no example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
-    last of them, that pass the sieves. Of self-correction: those that a row may end with."""
+    last of them, that pass the filters. Of self-correction: those that a row may end with."""
     wanted = wanted if isinstance(wanted, str) else "all"
     right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
     whole = [t for t in right if keep_truncated or t.finish_reason != "length"]
@@ -349,7 +349,7 @@ def _pairs(
 def _candidates(
     group: Group, policy: str, found: Pairs | str, judge: _Judge, token_ids: Mapping[str, Sequence[int]]
 ) -> list[Candidate]:
-    """What a policy would make of one problem, with the reason of those that a sieve turns away."""
+    """What a policy would make of one problem, with the reason of those that a filter drops."""
     return [
         Candidate(
             id=pair_id(chosen.id, rejected.id),
@@ -413,20 +413,24 @@ def _bin(tokens: int) -> str:
     return f"{low}-{2 * low - 1}"
 
 
-def rank_part(room: StageFolder, rank: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
+def rank_part(stage_dir: StageFolder, rank: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
     """Write down what one shard has to choose from; returns 1. rank: rank_shard with all but the groups bound."""
-    room.finish_shard(part.index, rank(read_records(part.path)))
+    stage_dir.finish_shard(part.index, rank(read_records(part.path)))
     return 1
 
 
 def with_cuts(
-    choice: Choice, room: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
+    choice: Choice,
+    stage_dir: StageFolder,
+    before: StageFolder,
+    rank: Callable[[Iterator[Group]], Shard],
+    executor: Executor,
 ) -> Choice:
-    """The choice with the cuts of the whole corpus: `room` gets what there is to choose from, once, shard by shard."""
+    """The choice with the cuts of the whole corpus: `stage_dir` gets what there is to choose from, once, shard by shard."""
     if not (choice.balances or choice.ranks):
         return choice
-    _rank_all(room, before, rank, executor)
-    return find_cuts(choice, lambda: room.read("ranked"))
+    _rank_all(stage_dir, before, rank, executor)
+    return find_cuts(choice, lambda: stage_dir.read("ranked"))
 
 
 def cut_choice(
@@ -449,18 +453,18 @@ def cut_choice(
 
 
 def _rank_all(
-    room: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
+    stage_dir: StageFolder, before: StageFolder, rank: Callable[[Iterator[Group]], Shard], executor: Executor
 ) -> None:
-    if room.is_finished():
+    if stage_dir.is_finished():
         return
-    room.open()
-    make_parts(executor, room, partial(rank_part, room, rank), parts_to_do(before, room))
-    room.finish(before.ledger()["num_shards"])
+    stage_dir.open()
+    make_parts(executor, stage_dir, partial(rank_part, stage_dir, rank), parts_to_do(before, stage_dir))
+    stage_dir.finish(before.ledger()["num_shards"])
 
 
-def select_part(room: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
-    """Choose from one shard into the room; returns 1. choose: select_shard with all but the groups bound."""
-    room.finish_shard(part.index, choose(read_records(part.path)))
+def select_part(stage_dir: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
+    """Choose from one shard into the stage; returns 1. choose: select_shard with all but the groups bound."""
+    stage_dir.finish_shard(part.index, choose(read_records(part.path)))
     return 1
 
 

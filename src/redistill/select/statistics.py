@@ -1,9 +1,9 @@
-"""What the pairs of every policy look like on paper, and what the traces look like by source and teacher.
+"""What the pairs of every policy look like without training, and what the traces look like by source and teacher.
 
     compare(candidates, own="certain")["policies"]["near-miss"]["net_prefix_weight"]["mean"]   ->   -0.021
     describe(groups)["teacher"]["gpt-4o"]["tokens_right"]["p50"]                               ->   131
 
-Both read streams of the select room once and hold counts only: memory grows with the longest trace, the number of teachers
+Both read streams of the select stage once and hold counts only: memory grows with the longest trace, the number of teachers
 and that of sources, not with the number of problems. Quantiles are exact, over whole numbers of tokens.
 """
 

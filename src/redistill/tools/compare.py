@@ -110,9 +110,9 @@ def _side(run: Path, student: str | None, verifier: str | None) -> Side:
 
 def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, Any]:
     names = _names(a, b)
-    rooms = [StageFolder(side.folder / benchmark, "") for side in (a, b)]
-    scores = [read_json(room.folder / "scores.json") for room in rooms]
-    tables = [read_table(room.read("groups")) for room in rooms]
+    stage_dirs = [StageFolder(side.folder / benchmark, "") for side in (a, b)]
+    scores = [read_json(stage_dir.folder / "scores.json") for stage_dir in stage_dirs]
+    tables = [read_table(stage_dir.read("groups")) for stage_dir in stage_dirs]
     alone = [len(tables[0].keys() - tables[1].keys()), len(tables[1].keys() - tables[0].keys())]
     if common:
         ids = in_common(tables[0], tables[1], names)
@@ -132,7 +132,7 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
     ]
     found = paired_difference(hits[0], hits[1], names=names)
     only_a, only_b = flipped(tables[0], tables[1])
-    texts = [_texts(room.read("groups"), {*only_a, *only_b}) for room in rooms]
+    texts = [_texts(stage_dir.read("groups"), {*only_a, *only_b}) for stage_dir in stage_dirs]
     flips = [
         {"problem_id": id, "solved_by": names[side], "a": texts[0][id], "b": texts[1][id]}
         for side, ids in enumerate((only_a, only_b))

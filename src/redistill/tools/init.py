@@ -1,4 +1,4 @@
-"""`redistill init`: a person's file and a model -> a commented recipe that runs.
+"""`redistill init`: a user's file and a model -> a commented recipe that runs.
 
     found = survey("mine.jsonl", SOURCES)
     text = recipe_text(found, judge(found.best), traces="mine.jsonl", model="HuggingFaceTB/SmolLM2-135M-Instruct", name="mine")

@@ -58,7 +58,7 @@ def way(run: Path, id: str) -> list[Step]:
 
 
 def as_text(steps: Sequence[Step]) -> str:
-    """The steps for a person: a line a stage, its particulars below."""
+    """The steps for a user: one line per stage, its particulars below."""
     lines = []
     for step in steps:
         lines.append(f"{step.stage:<9} {step.what}")
@@ -179,7 +179,7 @@ def _row(here: _Run, id: str) -> list[Step]:
 
 
 def _first_seen(here: _Run, id: str, group: Group, trace: Trace | None = None) -> Step:
-    """How a record came into the corpus, and what of it was turned away there."""
+    """How a record came into the corpus, and what of it was dropped there."""
     sample = "" if trace is None else f", generation {trace.sampling.get('sample_index', 'unknown')}"
     what = f"kept: {group.problem.source} {group.problem.source_row}{sample}"
     others = Counter(_dropped(here, "corpus/dropped", id))
@@ -376,7 +376,7 @@ def _pairs_with(here: _Run, id: str) -> list[str]:
 
 
 def _pairs_of_trace(here: _Run, id: str, problem_id: str) -> Step:
-    """In which pairs a trace stands, and which pairs with it were turned away."""
+    """In which pairs a trace stands, and which pairs with it were dropped."""
     own = here.setting("select.pairing.name")
     lines: list[str] = []
     kept = 0

@@ -56,19 +56,21 @@ def regrade(
 ) -> list[dict[str, Any]]:
     """Judge the stored answers by each verifier, write its scores beside, and return how all of them agree.
 
-    Finished shards are passed by. OperatorError where the run has no answers, or none of a named student or benchmark.
+    Finished shards are skipped. OperatorError where the run has no answers, or none of a named student or benchmark.
     """
     for label, plugin in verifiers.items():
         verifiers_of(plugin, f"--verifier {label}")  # a slip is said before any work
     check_links(run)
     check_layout(run)
-    rooms = _rooms(run, students, benchmarks)
+    stage_dirs = _rooms(run, students, benchmarks)
     found = []
-    for student, benchmark, room in rooms:
-        scores = _rollout_facts(run, student) if benchmark == ROLLOUTS else read_json(room.folder / "scores.json")
-        sides = {_old_name(scores, verifiers): room}
+    for student, benchmark, stage_dir in stage_dirs:
+        scores = _rollout_facts(run, student) if benchmark == ROLLOUTS else read_json(stage_dir.folder / "scores.json")
+        sides = {_old_name(scores, verifiers): stage_dir}
         for label, plugin in verifiers.items():
-            sides[label] = _regraded(run, label, plugin, (student, benchmark), room, scores, limits or LimitSettings())
+            sides[label] = _regraded(
+                run, label, plugin, (student, benchmark), stage_dir, scores, limits or LimitSettings()
+            )
         for (a, room_a), (b, room_b) in combinations(sides.items(), 2):
             table = Agreement(a, b)
             for one, other in zip(room_a.read("groups"), room_b.read("groups"), strict=True):
@@ -121,7 +123,7 @@ def _regraded(
     run: Path, label: str, plugin: Plugin, whose: tuple[str, str], source: StageFolder, scores: Mapping[str, Any],
     limits: LimitSettings,
 ) -> StageFolder:  # fmt: skip
-    """The room of one verifier's verdicts on one student's answers, made shard by shard where it is not there yet."""
+    """The stage of one verifier's verdicts on one student's answers, made shard by shard where it is not there yet."""
     shards, settings = source.shard_files("groups"), dict(scores.get("settings") or {})
     cues = settings.get("self_correction")
     judges = verifiers_of(plugin, f"--verifier {label}", tuple(settings.get("strict_anchors") or ()))
@@ -131,31 +133,31 @@ def _regraded(
     )  # fmt: skip
     settings["verifier"] = plugin.model_dump()
     student, benchmark = whose
-    room = StageFolder(run / "regraded" / label / student / benchmark, stage_fingerprint, settings)
-    if not room.is_finished():
-        room.open()
+    stage_dir = StageFolder(run / "regraded" / label / student / benchmark, stage_fingerprint, settings)
+    if not stage_dir.is_finished():
+        stage_dir.open()
         accounts = source.ledger()["accounts"]
         total = (
             accounts["traces"]["kept"] if "traces" in accounts else None
         )  # of own answers pairs may be what is counted
         with _pool(judges, limits) as pool, bar(label=f"regrade {label}", unit="answer", total=total) as progress:
             for index, path in enumerate(shards):
-                if room.is_done(index):
+                if stage_dir.is_done(index):
                     progress.update(sum(len(group.traces) for group in read_records(path)))
                     continue
                 groups = list(judged(pool, _unjudged(path), plugin.name, progress.update))
                 if cues is not None:
                     groups = with_segments(pool, groups, plugin.name, CUES[cues])
-                room.finish_shard(index, verified_shard(groups))
-        room.finish(len(shards))
+                stage_dir.finish_shard(index, verified_shard(groups))
+        stage_dir.finish(len(shards))
     if benchmark == ROLLOUTS:
-        return room
+        return stage_dir
     facts: dict[str, Any] = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
     recipe = read_yaml(run / "recipe.yaml") if (run / "recipe.yaml").exists() else {}
     chosen = (recipe.get("evaluate") or {}).get("choose") or []
     choose = [Plugin.model_validate(choice) for choice in chosen]
-    write_scores(room, n=scores["num_samples"], choose=choose, word=f"regrade ({label})", **facts)
-    return room
+    write_scores(stage_dir, n=scores["num_samples"], choose=choose, word=f"regrade ({label})", **facts)
+    return stage_dir
 
 
 def _unjudged(path: Path) -> Iterator[Group]:

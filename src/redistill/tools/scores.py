@@ -11,7 +11,7 @@ from redistill.errors import OperatorError
 
 
 def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
-    """Scores and comparisons of a run, from its files; an operator's error where there are none. Of a sweep's folder what its
+    """Scores and comparisons of a run, from its files; an OperatorError where there are none. Of a sweep's folder what its
     sweep.json holds, and its table as `text`.
 
     choose: ways to choose among the stored samples, names or tables as in a recipe, scored beside those of the recipe. Where the recipe names nothing to score on, there are none either, and `unscored` says why and what to write."""

@@ -1,4 +1,4 @@
-"""One record of any file the tool wrote, for a person to read.
+"""One record of any file the tool wrote, for a user to read.
 
 one_record(Path("runs/x/select/pairs/part-00000.parquet"), 3)   ->  {"prompt": ..., "chosen": ..., "rejected": ...}
 readable(record)                                                ->  text with a heading a field

@@ -59,7 +59,7 @@ NOTED_ROWS = 200  # of every source's first file
 def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
     """What is no mistake and yet worth knowing of a recipe without mistakes: splits and files that its sources leave out,
     columns that they do not read, and rows that they drop, by a look at the first rows on this machine."""
-    recipe = salvage(read_tree(path, overrides))[1]
+    recipe = partial_parse(read_tree(path, overrides))[1]
     said: list[str] = []
     for place, plugin in enumerate(recipe.corpus.sources if recipe is not None else []):
         source = bind(PLUGINS["corpus.sources"], plugin, f"corpus.sources.{place}")
@@ -87,7 +87,7 @@ def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
 
 
 def _mistakes_of(tree: Mapping[str, Any]) -> list[str]:
-    found, recipe, doubtful = salvage(tree)
+    found, recipe, doubtful = partial_parse(tree)
     if recipe is not None:
         collector = ErrorCollector()
         find_parts(recipe, collector, fetch=False, doubtful=doubtful)
@@ -95,7 +95,7 @@ def _mistakes_of(tree: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def salvage(tree: Mapping[str, Any]) -> tuple[list[str], Recipe | None, frozenset[str]]:
+def partial_parse(tree: Mapping[str, Any]) -> tuple[list[str], Recipe | None, frozenset[str]]:
     """(mistakes of keys and types, the recipe without them, the tables that they stood in).
 
     The recipe is for looking further, never for running. None where nothing sensible is left.

@@ -164,7 +164,7 @@ class GuardState:
     def roll_back(self, folder: Path) -> int:
         """Note the rollback, put away what came after it, and return the step to go on from. Main process only.
 
-        The order of the writes lets a kill between any two of them be made good by `forget_abandoned`.
+        The order of the writes lets a kill between any two of them be made good by `delete_abandoned`.
         """
         line, target = self.history[-1], self.rollback_target(self._whole(folder))
         to = int(target["step"])

@@ -1,4 +1,4 @@
-"""What a person sees while a stage trains: a live view at a terminal, a plain line now and then in a pipe, nothing under CI.
+"""What a user sees while a stage trains: a live view at a terminal, a plain line now and then in a pipe, nothing under CI.
 
     with live_view("redi", total=420, history=[]) as show:
         show({"step": 1, "loss": 0.69, "chosen_logp": -0.51, "rejected_logp": -1.92, "guard": "steady", ...})
@@ -29,7 +29,7 @@ from redistill.io.progress import is_main, say, unbarred
 
 Line = Mapping[str, Any]
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
-CURVES = {  # what is drawn, and how a person calls it; what a stage has not is left out
+CURVES = {  # what is drawn, and how a user calls it; what a stage has not is left out
     "reward": "reward",
     "pass_rate": "pass rate",
     "loss": "loss",
@@ -231,12 +231,12 @@ def view(
         facts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
     facts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
     name, said = f"train {stage}", "  ".join(facts)
-    room = min(24, width - len(name) - len(said) - 4)
+    stage_dir = min(24, width - len(name) - len(said) - 4)
     rows = [Text.assemble((name, "bold"), "  ")]
-    if room >= 6:
-        full = min(room, room * last["step"] // max(1, total))
+    if stage_dir >= 6:
+        full = min(stage_dir, stage_dir * last["step"] // max(1, total))
         done, open_ = ("#", ".") if ascii_only else ("━", "━")
-        rows[0].append(done * full, "cyan").append(open_ * (room - full), "dim").append("  ")
+        rows[0].append(done * full, "cyan").append(open_ * (stage_dir - full), "dim").append("  ")
     rows[0].append(said)
     drawn, rounds = _some(history), _some(openings)
     for key, label in CURVES.items():

@@ -34,15 +34,15 @@ def first_fit_decreasing(lengths: Sequence[int], budget: int) -> list[list[int]]
     """Positions in `lengths` by bin: longest first, each into the first bin with room. A length over the budget gets a
     bin of its own. At most 11/9 of the fewest possible bins plus one (Johnson 1973)."""
     bins: list[list[int]] = []
-    room: list[int] = []
+    stage_dir: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         length = lengths[position]
-        for number, left in enumerate(room):
+        for number, left in enumerate(stage_dir):
             if length <= left:
                 bins[number].append(position)
-                room[number] -= length
+                stage_dir[number] -= length
                 break
         else:
             bins.append([position])
-            room.append(budget - length)
+            stage_dir.append(budget - length)
     return bins

@@ -63,7 +63,7 @@ VERDICT: unsure
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Who is asked, and how the answer is heard. Prices are dollars for a million tokens; None: unknown."""
+    """Who is asked, and how the answer counts. Prices are dollars for a million tokens; None: unknown."""
 
     server: Server
     model: str

@@ -1,8 +1,8 @@
-"""The judge in the verify room: first the bill, then the opinions, shard by shard.
+"""The judge in the verify stage: first the bill, then the opinions, shard by shard.
 
-    hear_judge(room, rules, judge, cache=Path("runs/demo/judge.jsonl"))
+    apply_llm_judge(stage_dir, rules, judge, cache=Path("runs/demo/judge.jsonl"))
 
-`rules` is the finished room of the rules' verdicts; `room` gets the same groups with the judge's. Replies lie in `cache`,
+`rules` is the finished stage of the rules' verdicts; `stage_dir` gets the same groups with the judge's. Replies lie in `cache`,
 which no change of a recipe removes: what is paid for is paid for once.
 """
 
@@ -22,8 +22,8 @@ from redistill.verify.judge import JUDGE_VERSION, Judge, JudgeCost, dry_count, h
 from redistill.verify.stage import verified_shard
 
 
-def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cache: Path) -> dict[str, Any]:
-    """Fill `room`, and return the ledger's facts about the judge. OperatorError before anything is asked when more calls
+def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *, cache: Path) -> dict[str, Any]:
+    """Fill `stage_dir`, and return the ledger's facts about the judge. OperatorError before anything is asked when more calls
     are needed than `max_calls` allows."""
     shards = rules.shard_files("groups")
     with Kept(cache) as kept:
@@ -49,11 +49,11 @@ def apply_llm_judge(room: StageFolder, rules: StageFolder, judge: Judge, *, cach
 
         with bar(label="judge", unit="call", total=asked_now) as progress:
             for index, path in enumerate(shards):
-                if not room.is_done(index):
+                if not stage_dir.is_done(index):
                     groups = heard(judge, list(read_records(path)), kept, told=told)
-                    room.finish_shard(index, _shard(rules, index, groups))
+                    stage_dir.finish_shard(index, _shard(rules, index, groups))
     paid.dollars = judge.cost(paid.tokens_in, paid.tokens_out)
-    changed = changes_of(rules.read("groups"), room.read("groups"))
+    changed = changes_of(rules.read("groups"), stage_dir.read("groups"))
     words = ", ".join(f"{count:,} {before} -> {after}" for (before, after), count in changed.most_common())
     say(f"judge    {paid.words(before=False)}; it changed {changed.total():,} verdicts{f' ({words})' if words else ''}")
     return {

@@ -1,6 +1,6 @@
 """Where the labels that the data brings and a verifier contradict each other: how often, on which tasks, and examples.
 
-    compare_labels(room, labels=["teacher_label"], verifiers=["cascade"], policy="agree")
+    compare_labels(stage_dir, labels=["teacher_label"], verifiers=["cascade"], policy="agree")
     ->  [{"label": "teacher_label", "verifier": "cascade", "called_correct": 9669, "label_says_wrong": {"traces": 1075, "tasks":
          {"fraction_simplification": 310, ...}, "examples": [...]}, "called_incorrect": ..., "label_says_right": {...},
          "sentence": "teacher_label says wrong of 1,075 of the 9,669 traces that cascade calls correct (...)."}]
@@ -58,15 +58,15 @@ class _Kind:
 
 
 def compare_labels(
-    room: StageFolder, *, labels: Sequence[str], verifiers: Sequence[str], policy: str
+    stage_dir: StageFolder, *, labels: Sequence[str], verifiers: Sequence[str], policy: str
 ) -> list[dict[str, Any]]:
-    """One table for each label and verifier of a judged room, in their order; `policy` is the recipe's."""
+    """One table for each label and verifier of a judged stage_dir, in their order; `policy` is the recipe's."""
     pairs = [(label, verifier) for label in labels for verifier in verifiers]
     if not pairs:
         return []
     called: Counter[tuple[str, str, str]] = Counter()
     kinds = {(label, verifier, said): _Kind() for label, verifier in pairs for said in ("correct", "incorrect")}
-    for shard, task, trace_id, outcomes in _rows(room):
+    for shard, task, trace_id, outcomes in _rows(stage_dir):
         for label, verifier in pairs:
             said, labelled = outcomes.get(verifier), outcomes.get(label)
             if said in ("correct", "incorrect") and labelled in ("correct", "incorrect"):
@@ -77,9 +77,9 @@ def compare_labels(
     return [_table(label, verifier, called, kinds, texts, policy) for label, verifier in pairs]
 
 
-def _rows(room: StageFolder) -> Iterator[tuple[Path, str, str, dict[str, str]]]:
+def _rows(stage_dir: StageFolder) -> Iterator[tuple[Path, str, str, dict[str, str]]]:
     """(shard, task, trace id, outcome by name) of every trace; the texts stay on the disk."""
-    for shard in room.shard_files("groups"):
+    for shard in stage_dir.shard_files("groups"):
         for row in read_columns(shard, _COLUMNS):
             metadata = json.loads(row["problem"].get("metadata") or "{}")
             task = named_task(metadata) or row["problem"]["source"] or "no source"

@@ -120,7 +120,7 @@ class VerifierPool:
         """Verdicts by verifier name for each item, in input order. Reads ahead a bounded number of items.
 
         names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace (OperatorError
-        where the verifier is a person's own).
+        where the verifier is the user's own).
         """
         names = list(self._verifiers) if names is None else names
         incoming = enumerate(items)
@@ -129,9 +129,9 @@ class VerifierPool:
         next_item, limit = 0, self._size * AHEAD_BATCHES * BATCH_UNITS
         try:
             while True:
-                room = limit - len(pending)
-                taken = list(itertools.islice(incoming, max(0, room)))
-                ended = len(taken) < room
+                stage_dir = limit - len(pending)
+                taken = list(itertools.islice(incoming, max(0, stage_dir)))
+                ended = len(taken) < stage_dir
                 for item, (problem, trace) in taken:
                     pending[item] = {}
                     waiting.extend(_Unit(item, name, problem, trace) for name in names)
@@ -270,7 +270,7 @@ class VerifierPool:
 
 
 def _own_fault(name: str, trace_id: str, report: str) -> str:
-    """A traceback of a person's own verifier as a sentence: what was raised, and in which line of their file."""
+    """A traceback of the user's own verifier as a sentence: what was raised, and in which line of their file."""
     lines = report.strip().splitlines()
     file = f'{name.partition(":")[0]}.py", line '
     at = [line.partition(", line ")[2].partition(",")[0] for line in lines if file in line]

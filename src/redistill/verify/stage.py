@@ -1,7 +1,7 @@
-"""What the executor does with one shard of the verify and select rooms: a shard's file in, a finished shard out.
+"""What the executor does with one shard of the verify and select stages: a shard's file in, a finished shard out.
 
-    parts = parts_to_do(corpus, room)
-    make_parts(executor, room, partial(verify_part, room, judges), parts, tick)
+    parts = parts_to_do(corpus, stage_dir)
+    make_parts(executor, stage_dir, partial(verify_part, stage_dir, judges), parts, tick)
 
 These functions run in other processes, perhaps on other machines, so they are given paths and settings and hold no
 model: this file comes without torch.
@@ -54,13 +54,13 @@ class VerifyTask:
         )
 
 
-def verify_part(room: StageFolder, judges: VerifyTask, part: ShardInput) -> int:
-    """Judge one shard into the room; returns its number of traces. The pool stays open for the next: closing_pool."""
+def verify_part(stage_dir: StageFolder, judges: VerifyTask, part: ShardInput) -> int:
+    """Judge one shard into the stage; returns its number of traces. The pool stays open for the next: closing_pool."""
     pool, held = _pool(judges), list(read_records(part.path))
     # labels alone need no gold answer, nor does who judges by other facts
     golds = check_golds(pool, held) if judges.verifiers.keys() - READS_NO_ANSWER else None
     groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
-    room.finish_shard(part.index, verified_shard(groups, golds))
+    stage_dir.finish_shard(part.index, verified_shard(groups, golds))
     return sum(len(group.traces) for group in groups)
 
 
@@ -176,10 +176,10 @@ def verified_shard(groups: Sequence[Group], golds: Mapping[str, Verdict] | None 
     return Shard(streams, {"traces": account, "golds": checked}, dropped, tallies)
 
 
-def label_noise(room: StageFolder, *, seed: int) -> dict[str, Any]:
-    """Who contradicts whom on the traces of a judged room, and how many rejected ones may be right (verify/noise.py)."""
+def label_noise(stage_dir: StageFolder, *, seed: int) -> dict[str, Any]:
+    """Who contradicts whom on the traces of a judged stage_dir, and how many rejected ones may be right (verify/noise.py)."""
     gradings = Gradings()
-    for path in room.shard_files("groups"):
+    for path in stage_dir.shard_files("groups"):
         for problem_id, author, outcomes in read_outcomes(path):
             gradings.add(problem_id, author, outcomes)
     return gradings.summary(seed=seed)

@@ -1,4 +1,4 @@
-"""Labels of conversations are heard, and preference pairs come in every form."""
+"""Labels of conversations count, and preference pairs come in every form."""
 
 import json
 from pathlib import Path

@@ -179,7 +179,7 @@ FORMATS: dict[str, Case] = {
 
 
 def rows_of(case: Case) -> list[dict[str, Any]]:
-    """The row, and the same with another question: no problem is told twice."""
+    """The row, and the same with another question: no problem is duplicated."""
     return [case.row, json.loads(json.dumps(case.row).replace("What is 2+2?", "What is 1+3?"))]
 
 

@@ -38,7 +38,7 @@ def completions(
     completions_column each holds completions of the same problem. thinking_column: reasoning that stands apart (default:
     `reasoning_content` and its like); it comes into <think> tags before the completion. A label true or false (also 1,
     "True", "correct") becomes the verdict `teacher_label`, null none; without labels_column the first column that is called
-    a label is heard. open_thinking: as in `traces`. A prompt of messages may hold one user turn (`several_turns`); its
+    a label counts. open_thinking: as in `traces`. A prompt of messages may hold one user turn (`several_turns`); its
     system text is left out. As many labels, `spans`, `notes` and finish reasons as completions, else `length_mismatch`.
     """
     names = [completions_column] if isinstance(completions_column, str) else completions_column

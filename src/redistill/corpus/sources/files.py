@@ -5,7 +5,7 @@
     read_rows(Path("data/a.jsonl.gz"))  -> ("a.jsonl.gz:0", {"problem": ...}), ("a.jsonl.gz:1", "bad_json"), ...
 
 Of a folder with splits the training split is read, or the one that `split` names. A row that cannot be read is a reason
-instead of a dict. A file that cannot be read to its end is the operator's to mend: half a file must not pass for a whole one.
+instead of a dict. A file that cannot be read to its end is for the user to repair: half a file must not pass for a whole one.
 """
 
 import glob

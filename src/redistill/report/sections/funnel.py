@@ -1,6 +1,6 @@
 """The section that shows what became of the traces: a picture, bars on one scale, and every reason in a table.
 
-All counts come from the rooms' ledgers, where in = kept + sum(dropped by reason).
+All counts come from the stages' ledgers, where in = kept + sum(dropped by reason).
 """
 
 from redistill.report.blocks import Bar, Bars, Block, Details, Figure, Table, Text, not_run
@@ -21,23 +21,28 @@ _STEPS = (  # room, account, what its bar is called
 
 def funnel(run: RunFiles) -> list[Block]:
     """From source rows to examples and pairs: the picture, bars with the main reasons, then every reason in a table."""
-    ledgers = {room: run.ledger(room) for room in ("corpus", "verify", "select")}
+    ledgers = {stage_dir: run.ledger(stage_dir) for stage_dir in ("corpus", "verify", "select")}
     accounts = [
-        (room, name, ledger.accounts[name]) for room, ledger in ledgers.items() if ledger for name in ledger.accounts
+        (stage_dir, name, ledger.accounts[name])
+        for stage_dir, ledger in ledgers.items()
+        if ledger
+        for name in ledger.accounts
     ]
     if not accounts:
         return not_run("corpus", "funnel")
     widest = max(max(account.came_in for _, _, account in accounts), 1)
     bars = [
         _bar(label, ledger, account, widest)
-        for room, name, label in _STEPS
-        if (ledger := ledgers[room]) and (account := ledger.accounts.get(name))
+        for stage_dir, name, label in _STEPS
+        if (ledger := ledgers[stage_dir]) and (account := ledger.accounts.get(name))
     ]
-    missing = [b for room, ledger in ledgers.items() if ledger is None for b in not_run(room, f"{room} step")]
-    caption = "Each bar is as long as what came in, on one scale for all; its pale part was turned away."
+    missing = [
+        b for stage_dir, ledger in ledgers.items() if ledger is None for b in not_run(stage_dir, f"{stage_dir} step")
+    ]
+    caption = "Each bar is as long as what came in, on one scale for all; its pale part was dropped."
     rows: list[tuple[str, ...]] = []
-    for room, name, account in accounts:
-        rows.append((f"{room}/{name}", account.unit, f"{account.came_in:,} in", "", ""))
+    for stage_dir, name, account in accounts:
+        rows.append((f"{stage_dir}/{name}", account.unit, f"{account.came_in:,} in", "", ""))
         rows.append(("", "", "kept", f"{account.kept:,}", share(account.kept, account)))
         rows += [("", "", f"dropped: {short(w, 60)}", f"{n:,}", share(n, account)) for w, n in top(account.dropped)]
     table = Table(
@@ -72,7 +77,7 @@ def _bar(label: str, ledger: Ledger, account: AccountShape, widest: int) -> Bar:
 
 def _picture(run: RunFiles, ledgers: dict[str, Ledger | None]) -> list[Block]:
     """Traces from the sources to the two sets that train, all on one scale; left out before there is a verdict."""
-    corpus, verify, select = (ledgers[room] for room in ("corpus", "verify", "select"))
+    corpus, verify, select = (ledgers[stage_dir] for stage_dir in ("corpus", "verify", "select"))
     traces = corpus.accounts.get("traces") if corpus else None
     outcomes = verify.tallies.get("outcomes", {}) if verify else {}
     if traces is None or not sum(outcomes.values()):
@@ -81,7 +86,7 @@ def _picture(run: RunFiles, ledgers: dict[str, Ledger | None]) -> list[Block]:
     other = sum(outcomes.values()) - right - wrong
     turned_away = traces.came_in - traces.kept
     levels = [
-        Level("traces read", _row(("kept", "kept", traces.kept), ("dropped", "turned away", turned_away))),
+        Level("traces read", _row(("kept", "kept", traces.kept), ("dropped", "dropped", turned_away))),
         Level("verdicts", _row(("right", "correct", right), ("wrong", "incorrect", wrong), ("other", "undecided", other))),
     ]  # fmt: skip
     ribbons: list[Ribbon] = [(0, 0.0, 1, 0.0, traces.kept, "kept")]
@@ -101,7 +106,7 @@ def _picture(run: RunFiles, ledgers: dict[str, Ledger | None]) -> list[Block]:
     caption = (
         "Traces, all on one scale. A right trace may be an example and the chosen side of a pair; what is not carried "
     )
-    caption += "on is turned away for the reasons below."
+    caption += "on is dropped for the reasons below."
     return [Figure([("", flow(levels, ribbons, "the way of the traces from the sources to examples and pairs"))], caption, single=True)]  # fmt: skip
 
 
@@ -115,7 +120,7 @@ def _row(*parts: tuple[str, str, int]) -> list[Part]:
 
 
 def _num_pairs(run: RunFiles, select: Ledger | None) -> int:
-    """Pairs as the select room counted them; where it left no statistics, the problems that gave some."""
+    """Pairs as the select stage counted them; where it left no statistics, the problems that gave some."""
     paper = run.statistics
     if paper and paper.own in paper.policies:
         return paper.policies[paper.own].pairs

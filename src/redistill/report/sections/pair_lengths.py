@@ -1,5 +1,5 @@
 """The section about the run's own pairs, as pictures: by how much the sides differ in length, and how much of their opening
-they share; then every pairing on paper beside it.
+they share; then every pairing offline beside it.
 
 The distributions are read from the first candidates of a few shards, the comparison from select/statistics.json.
 """

@@ -1,4 +1,4 @@
-"""The sections about pairs and traces on paper: what every pairing would give, and what each source and teacher brings.
+"""The sections about pairs and traces without training: what every pairing would give, and what each source and teacher brings.
 
 All figures are those of select/statistics.json; nothing is counted here.
 """
@@ -50,7 +50,7 @@ def policies(run: RunFiles) -> list[Block]:
             "down what the right trace says too."
         ),
         Table(
-            "Pairings on paper: median tokens of each side, what both share of the shorter one, and its net weight",
+            "Pairings compared: median tokens of each side, what both share of the shorter one, and its net weight",
             head,
             rows,
         ),
@@ -89,7 +89,7 @@ def teachers(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Held-out problems included. Tokens are the student's: median and 90th percentile. Look back: the share of right and of "
-            "wrong traces with “wait”, “let me check” and their kin. Rank of wrong: the mean place of a wrong trace among its "
+            "wrong traces with “wait”, “let me check” and similar ones. Rank of wrong: the mean place of a wrong trace among its "
             "problem's, from 0, the shortest, to 1, the longest.",
             "quiet",
         )

@@ -30,7 +30,7 @@ def facts(run: RunFiles) -> list[Block]:
     blocks += costs(run)
     if record.seconds:
         total = sum(record.seconds.values())
-        times = [(short(room, 60), duration(s)) for room, s in record.seconds.items()]
+        times = [(short(stage_dir, 60), duration(s)) for stage_dir, s in record.seconds.items()]
         blocks.append(Table("Wall time by stage", ("stage", "time"), [*times, ("all", duration(total))]))
     versions = [(short(name, 60), short(version, 40)) for name, version in sorted(record.packages.items())]
     if versions:

@@ -440,7 +440,7 @@ def _differences(benchmark: str, found: list[Comparison]) -> Table:
 
 
 def diagnosis(run: RunFiles) -> list[Block]:
-    """What the student did before the last stage, as the evaluate room measured it."""
+    """What the student did before the last stage, as the evaluate stage measured it."""
     found = run.diagnosis
     if found is None:
         return [Text("No diagnosis of the student's habits was made in this run.", "missing")]

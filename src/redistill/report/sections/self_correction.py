@@ -59,7 +59,7 @@ def _metrics(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
 
 def _attempts(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
     kinds = list(dict.fromkeys(kind.first_attempts for s in rows.values() for kind in _of(s).by_first_attempts))
-    head = ["model", "all problems", *(f"first attempts: {kind}" for kind in kinds), "answers cut, %", "no verdict, %"]
+    head = ["model", "all problems", *(f"first attempts: {kind}" for kind in kinds), "answers split, %", "no verdict, %"]
     body: list[list[str | Tag | None]] = []
     for model, scores in rows.items():
         found = _of(scores)
@@ -69,7 +69,7 @@ def _attempts(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
             for k in kinds
         ]  # fmt: skip
         whole = None if found.attempts is None else number(round(found.attempts, 2))
-        body.append([Tag(model, run.series(model)), whole, *means, percent(found.cut), percent(found.no_verdict)])
+        body.append([Tag(model, run.series(model)), whole, *means, percent(found.segmented), percent(found.no_verdict)])
     return Table(f"{benchmark}: attempts per answer, by how hard a problem is (problems in brackets)", head, body)
 
 

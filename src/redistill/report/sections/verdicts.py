@@ -1,6 +1,6 @@
 """The sections about verdicts, and about the lengths of right and wrong traces.
 
-All counts come from the rooms' ledgers, where in = kept + sum(dropped by reason).
+All counts come from the stages' ledgers, where in = kept + sum(dropped by reason).
 """
 
 import re

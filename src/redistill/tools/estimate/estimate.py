@@ -443,12 +443,12 @@ def _shows(plan: Plan, found: Look) -> list[str]:
 def _answers(plan: Plan, found: Look) -> dict[str, Any]:
     """The most that sampling can come to; it is bound by memory traffic, not by operations, so it has no hours here."""
     settings = plan.recipe.evaluate
-    exam = {b.name: found.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
-    dev = sum(count or 0 for count in exam.values())
+    eval_config = {b.name: found.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
+    dev = sum(count or 0 for count in eval_config.values())
     answers = round(dev * settings.n * len(plan.scored))
     return {
         "students": plan.scored,
-        "benchmarks": list(exam),
+        "benchmarks": list(eval_config),
         "dev_answers": answers,
         "dev_tokens_at_most": answers * settings.max_new_tokens,
     }
@@ -483,7 +483,7 @@ def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -
         )
     sampled = sum(s["rollouts"]["generated_tokens_at_most"] for s in stages.values() if "rollouts" in s)
     return {
-        "rooms": found.disk_bytes,
+        "stages": found.disk_bytes,
         "students": students,
         "while_training": while_training,
         "rollouts": 12 * sampled,

@@ -1,10 +1,10 @@
-"""The rows a recipe will train on, before it is run: counted where the select room is made, else estimated from a sample.
+"""The rows a recipe will train on, before it is run: counted where the select stage is made, else estimated from a sample.
 
     found = look(plan, Path("runs/mine"))
     found.exact, found.examples, found.streams["pairs"].lengths, found.sentence
 
 The sample is of problems, with all their traces, chosen by the hash that `corpus.max_problems` goes by. It walks through the
-rooms' own code (corpus, verify, select) in a folder that is then removed, so what it says of a problem is what the run will
+stages' own code (corpus, verify, select) in a folder that is then removed, so what it says of a problem is what the run will
 say. A large file is read from its beginning only, and the answer says how far.
 """
 
@@ -84,7 +84,7 @@ class Stream:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was found. problems, traces, dev: in all. dropped: reasons of the accounts `examples` and `pairs`, counted in the
-    sample. disk_bytes: of the rooms before training. asked: by stage with rollouts, the problems that it asks; `lengths` are
+    sample. disk_bytes: of the stages before training. asked: by stage with rollouts, the problems that it asks; `lengths` are
     those of their prompts, prefill included."""
 
     exact: bool
@@ -100,39 +100,39 @@ class Look:
 
 
 def look(plan: Plan, folder: Path) -> Look:
-    """The rows of a run, from its finished select room where `folder` has one for this recipe, else from its sources.
+    """The rows of a run, from its finished select stage where `folder` has one for this recipe, else from its sources.
 
     OperatorError where the sources hold nothing that can be used.
     """
     states = graph.resolve(graph.ordered(stages_of(plan)), folder)
-    room = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
-    if _is_made(room):
+    stage_dir = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
+    if _is_made(stage_dir):
         look_for_images(folder)
-        return _finished(plan, folder, room)
+        return _finished(plan, folder, stage_dir)
     with tempfile.TemporaryDirectory(prefix="redistill-images-") as scratch, keeping_images(plan, Path(scratch)):
         return _sampled(plan)
 
 
-def _is_made(room: StageFolder) -> bool:
-    """True where the room's ledger is of this recipe; its files are not read through, nothing is removed."""
-    return room.ledger_path.exists() and room.ledger().get("fingerprint") == room.fingerprint
+def _is_made(stage_dir: StageFolder) -> bool:
+    """True where the stage's ledger is of this recipe; its files are not read through, nothing is removed."""
+    return stage_dir.ledger_path.exists() and stage_dir.ledger().get("fingerprint") == stage_dir.fingerprint
 
 
 # --- exact ------------------------------------------------------------------------------------------------------------
 
 
-def _finished(plan: Plan, folder: Path, room: StageFolder) -> Look:
-    ledger = room.ledger()
+def _finished(plan: Plan, folder: Path, stage_dir: StageFolder) -> Look:
+    ledger = stage_dir.ledger()
     tokens, problems, traces, outcomes = dict[str, int](), 0, 0, Counter[str]()
     asking = _Asking(plan, split_of(plan.recipe, partial(corpus_problems, folder)))
-    for group in room.read("groups"):
+    for group in stage_dir.read("groups"):
         asking.add(group.problem)
         problems, traces = problems + 1, traces + len(group.traces)
         tokens |= {trace.id: trace.num_tokens or 0 for trace in group.traces}
         outcomes.update(trace.verdict.outcome.value for trace in group.traces)
     streams = {}
     for name, sides in sides_of(plan).items():
-        made = _rows(plan, room.read(name), tokens, sides)
+        made = _rows(plan, stage_dir.read(name), tokens, sides)
         streams[name] = Stream(*made, _just(len(made[0])))
     return Look(
         exact=True,
@@ -193,7 +193,7 @@ def _just(count: int) -> Amount:
 def _rows(plan: Plan, records: Any, tokens: dict[str, int], sides: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """(lengths, learned, prompt keys) of Examples or Pairs; tokens: those of each trace, the end-of-turn token included.
 
-    The arithmetic of train/rows.py, from counts the select room has made: no completion is encoded again.
+    The arithmetic of train/rows.py, from counts the select stage has made: no completion is encoded again.
     """
     rows, prompts = [], []
     known: dict[str, tuple[int, str]] = {}
@@ -216,8 +216,8 @@ def _sampled(plan: Plan) -> Look:
     with tempfile.TemporaryDirectory(prefix="redistill-plan-") as scratch:
         items, share = _read(plan, Path(scratch))
         in_input, seen, chosen, rows = _choose(plan, items)
-        rooms = Path(scratch) / "rooms"
-        groups = _walk(plan, rooms, [*rows] or items)
+        stage_dirs = Path(scratch) / "stages"
+        groups = _walk(plan, stage_dirs, [*rows] or items)
         rows_of = sorted((i for i in items if not isinstance(i, Dropped)), key=lambda item: has_gold(item.problem))
         problems = {item.problem.id: item.problem for item in rows_of}  # of several rows one with a gold answer
         whole = min(plan.recipe.corpus.max_problems or math.inf, in_input / share)
@@ -238,7 +238,7 @@ def _sampled(plan: Plan) -> Look:
             labelled=_labelled(plan),
             seed=plan.recipe.seed,
         )
-        size = _size(rooms)
+        size = _size(stage_dirs)
     records = {name: list(stream) for name, (_, stream) in shard.records.items()}
     exact = share == 1 and len(chosen) == len(seen)
     # what merging and decontamination leave of the problems, by the sample; which of them are held out is known of all
@@ -334,11 +334,11 @@ def _choose(plan: Plan, items: list[Group | Dropped]) -> tuple[int, list[str], s
 
 
 def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Group]:
-    """The items through the rooms corpus and verify: merged, cleaned, judged. No second opinion is asked: it costs."""
+    """The items through the stages corpus and verify: merged, cleaned, judged. No second opinion is asked: it costs."""
     recipe = plan.recipe
     corpus, verify = StageFolder(folder / "corpus", "sample"), StageFolder(folder / "verify", "sample")
-    for room in (corpus, verify):
-        room.open()
+    for stage_dir in (corpus, verify):
+        stage_dir.open()
     collect(
         corpus,
         [lambda: iter(items)],
@@ -417,7 +417,7 @@ def beginning(file: Path, budget: int, folder: Path) -> tuple[Path, float]:
         try:
             text = opened.read(budget)
         except (OSError, EOFError, zstandard.ZstdError):
-            return file, 1.0  # damaged: let the reader of the corpus room say how
+            return file, 1.0  # damaged: let the reader of the corpus stage say how
         consumed = raw.tell()
     size = file.stat().st_size
     if len(text) < budget or consumed >= size:

@@ -3,7 +3,7 @@
     found = run_sweep(read_sweep("experiments/quickstart-kit/weights.yaml"), runs_dir=Path("runs"), workers=2)
     found["points"]          the table's rows;  runs/weights/ holds sweep.json, table.md, report.html, trials/
 
-A trial is an ordinary run folder without a page. Rooms, stages and reference log-probs that several trials need are made by
+A trial is an ordinary run folder without a page. Stages, stages and reference log-probs that several trials need are made by
 the one that comes first, of this sweep or of another in the same --runs-dir (sweep_trial.py). Successive halving is synchronous: all trials reach a rung before any goes on, so
 what is stopped depends neither on the number of workers nor on which was faster, and a sweep that was killed decides the same
 again. A trial that fails is written down, the others go on.

@@ -1,9 +1,9 @@
-"""One trial of a sweep: a run folder without a page, whose rooms come from the shared ones where they are the same.
+"""One trial of a sweep: a run folder without a page, whose stages come from the shared ones where they are the same.
 
     do_trial(recipe, stage="redi", folder=Path("runs/weights/trials/redi.seed-0"), shared=Path("runs/.shared"))
         ->  {"state": "done", "scores": {"dev": {"mean": 0.83, "low": 0.80, "high": 0.86, "n": 295}}, "curve": [], ...}
 
-A room is shared by its fingerprint: whoever comes first makes it, the others wait for it and link its files. Files are hard
+A stage is shared by its fingerprint: whoever comes first makes it, the others wait for it and link its files. Files are hard
 links, so they take no room and a trial's folder is whole by itself; where the file system has none they are copies.
 """
 

@@ -1,4 +1,4 @@
-"""Likelihood objectives: raise right traces, lower wrong ones, without comparing the two. REDI and its nearest kin.
+"""Likelihood objectives: raise right traces, lower wrong ones, without comparing the two. REDI and its variants.
 
 Each takes sums of token log-probs and token counts, one value a sequence, and returns a loss and a weight a row.
 
