@@ -40,7 +40,7 @@ except OperatorError as error:
 
 
 def read_bounded(path: Path) -> str:
-    code = READ.format(line=LINE_MB, stage_dir=ROOM_MB)
+    code = READ.format(line=LINE_MB, room=ROOM_MB)
     environment = {
         **os.environ,
         "ARROW_DEFAULT_MEMORY_POOL": "system",

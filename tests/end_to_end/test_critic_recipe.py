@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     tree["student"]["from_config"] |= small
     tree["corpus"]["sources"][0] |= {"problems": 120, "agreeable": 0.5}
     tree["train"]["sft"] |= {"steps": 20, "batch_size": 16, "learning_rate": 1.0e-2}
-    tree["train"]["dpo"] |= {"epochs": 4, "batch_size": 8, "learning_rate": 3.0e-3, "warmup": 0.0, "decay": "constant"}
+    tree["train"]["dpo"] |= {"epochs": 8, "batch_size": 8, "learning_rate": 3.0e-3, "warmup": 0.0, "decay": "constant"}
     tree["evaluate"] |= {"models": ["sft", "dpo"], "max_new_tokens": 12}
     tree["evaluate"]["critic"] |= {"analyses": 2, "no_marker": "append"}
     tree["evaluate"]["benchmarks"].append({"name": "processbench", "file": str(path)})

@@ -22,7 +22,7 @@ from redistill.io.parquet import read_records
 from redistill.model.loading import character_tokenizer
 from redistill.tools.init import name_of
 
-README = Path(__file__).parents[2] / "README.md"
+LAYOUTS_PAGE = Path(__file__).parents[2] / "docs/datasets.md"
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_every_source_that_reads_files_has_its_case_here():
 
 @pytest.mark.parametrize(
     ("source", "block"),
-    re.findall(r"^\*\*`([\w-]+)`\*\*.*?```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE),
+    re.findall(r"^\*\*`([\w-]+)`\*\*.*?```json\n(.*?)```", LAYOUTS_PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE),
     ids=lambda value: value if len(value) < 30 else "rows",
 )
 def test_the_rows_shown_in_the_readme_are_recognised(source, block, tmp_path):

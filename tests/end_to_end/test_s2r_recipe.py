@@ -73,7 +73,7 @@ def test_both_kinds_of_rewards_train_and_count_what_they_leave_out(folder):
 def test_scores_comparisons_and_page_have_the_metrics(folder):
     for student in ("sft", "prl", "orl"):
         found = read(folder / "evaluate" / student / "dev" / "scores.json")["self_correction"]
-        assert found["cut"] > 0.3 and found["verification_accuracy"]["of"] > 0 and found["attempts"] >= 1
+        assert found["segmented"] > 0.3 and found["verification_accuracy"]["of"] > 0 and found["attempts"] >= 1
     assert "Self-correction" in (folder / "report.html").read_text()
     (found,) = compare_runs(folder, folder, students=("prl", "sft"))
     assert found["names"] == ["prl", "sft"]

@@ -63,7 +63,7 @@ def test_processbench_by_hand() -> None:
     assert (
         found["by_analyses"]["1"]["error_accuracy"] == 0.0 and found["by_analyses"]["2"]["f1"] == found["f1"]["value"]
     )
-    assert "error accuracy 0.500, correct accuracy 1.000, F1 0.667 (a coin 0.294)" in sentence_of(found)
+    assert "error accuracy 50.0%, correct accuracy 100.0%, F1 66.7% (a coin 29.4%)" in sentence_of(found)
 
 
 def test_an_early_false_alarm_is_wrong_for_both_kinds() -> None:

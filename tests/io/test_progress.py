@@ -19,11 +19,11 @@ def terminal(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(progress, "_no_bars", 0)
     monkeypatch.setattr(progress, "_bars", [])
-    monkeypatch.setattr("sys.stderr", found)
     return found
 
 
 def test_a_beat_is_shown_before_anything_is_finished_but_not_in_the_first_two_seconds(terminal, monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal)  # here, for pytest sets its own between a fixture and the test
     with progress.bar(label="evaluate x", unit="answer", total=20) as bar:
         progress.beat("10 tokens drawn")
         assert "10 tokens" not in terminal.getvalue()

@@ -203,6 +203,7 @@ VALUES = {
     ("redistill.config.user_plugins", "code_files"),
     ("redistill.config.user_plugins", "is_own"),
     ("redistill.evaluate.benchmarks", "subsample"),
+    ("redistill.evaluate.stage", "cues_of"),
     ("redistill.evaluate.stage", "eval_settings_for"),
     ("redistill.evaluate.stage", "samples_of"),
     ("redistill.evaluate.stage", "sampling_of"),

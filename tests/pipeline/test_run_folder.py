@@ -126,7 +126,7 @@ def test_a_run_starts_from_anothers_finished_stages(runs, capsys):
     with pytest.raises(
         OperatorError, match=r"no stage of it fits this recipe; of corpus, it was made from other settings"
     ):
-        run(recipe(name="third", seed=5), runs_dir=runs, from_run=runs / "tiny")
+        run(recipe(name="third", corpus__near_duplicates="merge"), runs_dir=runs, from_run=runs / "tiny")
 
 
 def test_a_run_of_an_older_layout_is_refused(runs):

@@ -84,7 +84,7 @@ def test_the_card_says_data_verdicts_scores_and_how_to_do_it_again(folder):
         "`redi` (rejected_weight=0.8)",
         "1,000 of 1,200 pairs (200 too_long)",
         "| dev | **redi** | 55.0 | 45.0 to 65.0 | - | 5.00 | 4 samples on 50 problems, T 0.6, top-p 0.95 |",
-        "| dev | base | 0.100 |",
+        "| dev | base | 10.0 |",
         "- dev: redi is above sft by 0.250.",
         "`mine.jsonl` sha256 `ab12`",
         "`select/pairs/part-00000.parquet` sha256 `cd34`",

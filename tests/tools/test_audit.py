@@ -44,7 +44,7 @@ def audited(tmp_path_factory):
     (folder / "exam.jsonl").write_text(json.dumps({"problem": LEAK, "answer": "40"}) + "\n")
     before = (folder / "mine.jsonl").read_bytes(), (folder / "mine.jsonl").stat().st_mtime_ns
     found = api.audit(
-        folder / "mine.jsonl", out=folder / "out", benchmarks=[f"file:{folder / 'eval_config.jsonl'}"], workers=1
+        folder / "mine.jsonl", out=folder / "out", benchmarks=[f"file:{folder / 'exam.jsonl'}"], workers=1
     )
     assert ((folder / "mine.jsonl").read_bytes(), (folder / "mine.jsonl").stat().st_mtime_ns) == before
     return found, folder

@@ -273,7 +273,7 @@ def test_halving_stops_the_worse_points_at_each_rung_and_never_the_control(here:
     assert {t.variant for t in stay} == {"sft", "control", "redi"} and len(stay) == 6
     assert [len(d["stopped"]) for d in decisions] == [2, 1]
     stopped = [t for t in trials if found.get(t.id, {}).get("state") == "stopped"]
-    assert len(stopped) == 6 and "probe 0.200 at step 4" in found[stopped[2].id]["why"] + found[stopped[3].id]["why"]
+    assert len(stopped) == 6 and "probe 20.0% at step 4" in found[stopped[2].id]["why"] + found[stopped[3].id]["why"]
 
 
 def test_each_seed_takes_the_value_that_was_best_on_the_other_seeds(here: Path) -> None:

@@ -92,7 +92,7 @@ def test_8_bit_moments_without_their_library_are_one_sentence(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     student, _ = tiny_student()
-    with pytest.raises(OperatorError, match=r"needs the extra `eight-bit`"):
+    with pytest.raises(OperatorError, match=r"in the extra `eight-bit`"):
         make_optimizer(student, SETTINGS.model_copy(update={"optimizer": "adamw_8bit"}))
 
 

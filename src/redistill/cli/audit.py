@@ -18,7 +18,7 @@ the known ones.
 examples:
   redistill audit my_traces.jsonl
   redistill audit traces/*.parquet --benchmark all --out audits/traces
-  redistill audit my_traces.jsonl --benchmark file:eval_config.jsonl --json
+  redistill audit my_traces.jsonl --benchmark file:exam.jsonl --json
 """
 
 

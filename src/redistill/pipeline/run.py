@@ -97,7 +97,7 @@ def open_run(
         raise OperatorError(f"--from {start} comes after --until {until}; nothing would be run.")
     elsewhere = [*([from_run] if from_run else []), *trash_folders(folder)]
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=elsewhere)
-    check_owner(folder, states, origin, overwrite=overwrite)
+    check_owner(folder, states, origin, seed=plan.recipe.seed, overwrite=overwrite)
     asked = {stage.name for stage in _until(stages, until)}
     if start is not None:
         asked -= {stage.name for stage in stages if known.index(stage.step) >= known.index(start)}

@@ -41,11 +41,11 @@ class RunOrigin:
 # --- whose it is ----------------------------------------------------------------------------------------------------
 
 
-def check_owner(folder: Path, states: Mapping[str, State], origin: RunOrigin, *, overwrite: bool) -> None:
+def check_owner(folder: Path, states: Mapping[str, State], origin: RunOrigin, *, seed: int, overwrite: bool) -> None:
     """OperatorError for a folder of an older layout, and where another recipe's finished run would be replaced.
 
-    Another recipe: one of another file that would replace anything, or one that would keep nothing. An edited recipe that keeps
-    its corpus goes on as before.
+    Another recipe: one of another file that would replace anything, one of another seed, or one that would keep nothing. An edited
+    recipe that keeps its corpus goes on as before.
     """
     check_layout(folder)
     if (folder / "recipe.yaml").exists() and "train" not in read_yaml(folder / "recipe.yaml"):
@@ -60,7 +60,8 @@ def check_owner(folder: Path, states: Mapping[str, State], origin: RunOrigin, *,
     )
     same_file = before["recipe_file"] == origin.recipe_file or moved
     first = next(iter(states.values()))
-    if same_file and first.cause != "settings":
+    same_seed = not (folder / "recipe.yaml").exists() or read_yaml(folder / "recipe.yaml").get("seed", 0) == seed
+    if same_file and same_seed and first.cause != "settings":
         return
     differs = "; ".join(list(dict.fromkeys(text for state in replaced for text in state.changes.settings))[:6])
     owner = f" of {Path(before['recipe_file']).name}" if before["recipe_file"] else ""

@@ -56,12 +56,12 @@ def check_usable(found: Survey, traces: str) -> None:
     if not layout.traces:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
-            "of traces (README.md, `Bring your own traces`), and list this one beside it in corpus.sources."
+            "of traces (docs/datasets.md, Layouts), and list this one beside it in corpus.sources."
         )
     if not layout.answers and not layout.labels:
         raise OperatorError(
             f"{traces} has neither gold answers nor labels, so nobody can tell a right trace from a wrong one; add a column "
-            "`answer` with the gold answer of each problem, or a label for each trace (README.md, `Bring your own traces`)."
+            "`answer` with the gold answer of each problem, or a label for each trace (docs/datasets.md, Layouts)."
             f"{_unread_text(found)}"
         )
     if 2 * layout.contradicted > max(1, layout.repeated):

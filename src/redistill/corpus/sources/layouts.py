@@ -219,10 +219,10 @@ def _nearest(found: list[Layout], sources: Mapping[str, Source], names: list[str
     if told:
         layout = min(reversed(told), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
         word = _main_reason(layout)
-        if word != "missing_column":
+        if _is_vague(word) < 2:
             return f"`{layout.source}` comes nearest and refuses {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."
     known_names = ", ".join(name for name, source in sources.items() if "path" in options_of(source))
-    return f"the layouts that are read are {known_names}, shown in README.md under `Bring your own traces`."
+    return f"the layouts that are read are {known_names}, shown in docs/datasets.md under Layouts."
 
 
 def _main_reason(layout: Layout) -> str:
@@ -236,7 +236,7 @@ def _main_reason(layout: Layout) -> str:
 
 def _is_vague(word: str) -> int:
     """How little a reason says of a file: no such column least, another type little, everything else much."""
-    return {"": 3, "missing_column": 2, "wrong_type": 1}.get(word, 0)
+    return {"": 3, "missing_column": 2, "no_image": 2, "wrong_type": 1}.get(word, 0)
 
 
 def _variants(source: Source, present: list[str], golds: list[str]) -> Iterator[dict[str, Any]]:

@@ -59,7 +59,13 @@ def _metrics(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
 
 def _attempts(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
     kinds = list(dict.fromkeys(kind.first_attempts for s in rows.values() for kind in _of(s).by_first_attempts))
-    head = ["model", "all problems", *(f"first attempts: {kind}" for kind in kinds), "answers split, %", "no verdict, %"]
+    head = [
+        "model",
+        "all problems",
+        *(f"first attempts: {kind}" for kind in kinds),
+        "answers split, %",
+        "no verdict, %",
+    ]
     body: list[list[str | Tag | None]] = []
     for model, scores in rows.items():
         found = _of(scores)
