@@ -30,6 +30,8 @@ def told(name: str, value: Any) -> Any:
     text = value if isinstance(value, bytes) else json.dumps(value, indent=1).encode()
     text = re.sub(rb'"command": "[^"]*"', b"", text)  # as it was typed, with its number of workers
     hashes = rb"recipe\.yaml, SHA-256</th>.*?</tr>|\"checksum\": \"\w+\""  # of the recipe, which names the number
-    if name.endswith("report.html"):  # the page shows the command that made the run, or the recipe where only Python did
+    if name.endswith(
+        "report.html"
+    ):  # the page shows the command that made the run, or the recipe where only Python did
         text = re.sub(rb'id="to-do-it-again">.*?<table', b"", text, flags=re.DOTALL)
     return re.sub(rb"(workers\W+)(1|2|None|null)\b|" + hashes, rb"\1", text, flags=re.DOTALL)

@@ -280,6 +280,8 @@ def test_a_server_that_answers_as_another_model_is_said_once(tmp_path, capsys):
 
 
 CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 import sys
 from pathlib import Path
 from redistill.io.client import Ask, Kept, Server, ask

@@ -13,7 +13,7 @@ from redistill.tools.recipes import headline, shipped
 def test_every_recipe_that_ships_is_listed_with_a_sentence(capsys):
     main(["recipes", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+    assert list(found) == sorted(path.stem for path in SHIPPED.rglob("*.yaml"))
     assert all(line[0].isupper() and line.endswith(".") and len(line) > 30 for line in found.values()), found
     main(["recipes"])
     text = capsys.readouterr().out

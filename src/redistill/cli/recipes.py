@@ -7,7 +7,7 @@ import textwrap
 from redistill.cli.common import add_json, plain
 
 TEXT = """\
-List the recipes that ship with redistill, a line each; `redistill run NAME` runs one.
+List the recipes that ship with redistill, a line each; `redistill run NAME` runs one, `redistill datafree NAME` one of recipes/datafree (cmi-...).
 
 examples:
   redistill recipes

@@ -14,7 +14,7 @@ def shipped() -> dict[str, str]:
     """Name -> the first sentence of the recipe's header, by name."""
     return {
         path.stem: headline(path.read_text("utf-8"))
-        for path in sorted(SHIPPED.glob("*.yaml"), key=lambda path: path.stem)
+        for path in sorted(SHIPPED.rglob("*.yaml"), key=lambda path: path.stem)
     }
 
 
