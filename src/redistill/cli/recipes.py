@@ -7,7 +7,8 @@ import textwrap
 from redistill.cli.common import add_json, plain
 
 TEXT = """\
-List the recipes that ship with redistill, a line each; `redistill run NAME` runs one, `redistill datafree NAME` one of recipes/datafree (cmi-...).
+List the recipes that ship with redistill, a line each; `redistill run NAME` runs one,
+and `redistill datafree NAME` those of image classifiers (cmi-...).
 
 examples:
   redistill recipes
