@@ -1,6 +1,6 @@
 """Programs of real teachers run in the sandbox, held against their stored labels.
 
-    python benchmarks/code_traces.py /work/shared/data/A_misc_gsm8k.jsonl.gz --show [--only 200] [--workers 2]
+    python benchmarks/code_traces.py A_misc_gsm8k.jsonl.gz --show [--only 200] [--workers 2]
 
 Each row has problems with a gold answer and generations whose last ```python block prints an answer (ToRA on GSM8K). The gold answer is
 the output that the verifier `code-tests` wants. A stored label judges the box that the model wrote behind its program's recorded

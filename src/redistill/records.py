@@ -155,7 +155,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row for REDI, DPO and similar ones. Columns as in TRL; `weight` multiplies the row's loss.
+    """One row for REDI, DPO and other objectives. Columns as in TRL; `weight` multiplies the row's loss.
 
     Spans weigh characters of a side, the last one winning; a plain (start, end, weight) does as well as a Span. Empty:
     every character weighs 1. The modifier `span-weights` reads them.
@@ -191,7 +191,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pair as one pairing policy would make it, without training: `reason` says which filter dropped it, "" where none did.
+    """A pair as one pairing would make it, for the comparison of pairings: `reason` says which filter dropped it, "" where none did.
 
     `id` is that of the pair, so two policies that make the same pair make the same id. Tokens are the student's, the
     end-of-turn token included; `shared_tokens` is how many the two share from the start.

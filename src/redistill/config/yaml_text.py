@@ -81,15 +81,15 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
 SHIPPED = Path(__file__).parents[1] / "recipes"
 
 
-def recipe_path(recipe: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of one that ships with the package (`quickstart`). OperatorError for neither."""
+def recipe_path(recipe: str | Path, folder: Path = SHIPPED) -> Path:
+    """The file of a recipe: a path, or the name of one that ships in `folder` (`quickstart`). OperatorError for neither."""
     path = Path(recipe)
     if path.is_file():
         return path
-    shipped = SHIPPED / f"{path.name.removesuffix('.yaml')}.yaml"
+    shipped = folder / f"{path.name.removesuffix('.yaml')}.yaml"
     if str(path) in (path.name, f"recipes/{path.name}") and shipped.is_file():
         return shipped
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
     raise OperatorError(f"there is no recipe at {path}; name a YAML file, or a recipe that ships: {names}.")
 
 

@@ -1,4 +1,4 @@
-"""Between reading and merging: which problems are one problem duplicated, and which are a benchmark's.
+"""Between reading and merging: which problems are near-duplicates, and which are a benchmark's.
 
     sign(folder, benchmarks, admitted)   one shard's distinct problems -> signs.npz, statements.bin, leaks.json
     relate(spill, near="report", ...)    all signs -> relations.json of each shard: who goes into whom

@@ -5,8 +5,8 @@
 
 Two passes, for the input may be far larger than memory; both are maps, which an executor may spread over processes.
 The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
-task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are one
-problem duplicated and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
+task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are
+near-duplicates and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
 ranges of the id, a hash, so they are even, and the problems come out in the same order whatever num_shards is.
 """
 

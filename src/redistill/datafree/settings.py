@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from redistill.config.plugin_tables import Plugin, Settings
 from redistill.config.validation_messages import sentence_of
-from redistill.config.yaml_text import SHIPPED, apply_override, read_tree
+from redistill.config.yaml_text import SHIPPED, apply_override, read_tree, recipe_path
 from redistill.errors import OperatorError
 from redistill.safety.paths import FOLDER_NAME
 
@@ -219,22 +219,10 @@ def load(
         if name is not None:
             tree["name"] = name
     else:
-        path = recipe_path(recipe)
+        path = recipe_path(recipe, RECIPES)
         tree, where = read_tree(path, overrides, name), str(path)
     try:
         return DatafreeRecipe.model_validate(tree)
     except ValidationError as error:
         lines = [line for e in error.errors() for line in sentence_of(e, DatafreeRecipe).split("\n")]
         raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error
-
-
-def recipe_path(recipe: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of one that ships with the package. OperatorError for neither."""
-    path = Path(recipe)
-    if path.is_file():
-        return path
-    shipped = RECIPES / f"{path.name.removesuffix('.yaml')}.yaml"
-    if str(path) in (path.name, f"recipes/{path.name}") and shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
-    raise OperatorError(f"there is no recipe at {path}; name a YAML file, or a recipe that ships: {names}.")

@@ -299,7 +299,7 @@ def _made(facts: Facts) -> list[Block]:
     judged = facts["judged"]
     lines = [
         f"redistill {facts['version']}",
-        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels heard beside them: {heard}; policy: {facts['policy']}",
+        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels that count beside them: {heard}; policy: {facts['policy']}",
         f"judged: {judged['traces']:,} of {judged['of']:,} traces",
         *(f"file: {file}" for file in list(facts["files"])[:MAX_ROWS]),
     ]

@@ -136,7 +136,7 @@ class RunFiles:
 
     @cached_property
     def statistics(self) -> Statistics | None:
-        """Pairs and traces without training; None before the select stage has finished."""
+        """What select wrote of every pairing and of its traces; None before the select stage has finished."""
         return self._json("select/statistics.json", Statistics)
 
     # --- stages and models

@@ -56,7 +56,7 @@ class NetShape(Shape):
 
 
 class PolicyShape(Shape):
-    """The pairs of one pairing without training."""
+    """What the pairs of one pairing look like."""
 
     problems: int = 0
     pairs: int = 0

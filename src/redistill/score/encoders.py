@@ -69,7 +69,7 @@ def of_student(model: str | None, student: Student | None) -> Encode:
 
 
 def model2vec(model: str | None, student: Student | None) -> Encode:
-    """A static table of word pieces (arXiv 2410.21349 and similar ones). OperatorError without its package or a model."""
+    """A static table of word pieces (such as arXiv 2410.21349). OperatorError without its package or a model."""
     if model is None:
         raise OperatorError("model2vec needs `encoder_model`, a folder or hub id such as minishlab/potion-base-8M")
     try:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from redistill.records import DECIDED, Group, Trace
 from redistill.score.marks import unscored
-from redistill.score.verification import told
+from redistill.score.verification import with_verification
 from redistill.text.segments import CUES, Said, has_cue
 
 Order = Literal["standard", "left-to-right"]
@@ -74,7 +74,7 @@ def _checked(trace: Trace, cues: str, order: Order, modulo: int | None, into: st
     if not found:
         return unscored(trace, into, "no_equation")
     said, text = (_in_signs if cues == "compact" else _in_words)(found, order, modulo)
-    return told(trace, said, text, into)
+    return with_verification(trace, said, text, into)
 
 
 def equations(text: str) -> Iterator[Equation]:

@@ -58,7 +58,7 @@ End with exactly one of these three sentences, and write none of them anywhere e
 """
 
 
-def told(trace: Trace, said: Said, text: str, into: str, spans: Sequence[Span] = ()) -> Trace:
+def with_verification(trace: Trace, said: Said, text: str, into: str, spans: Sequence[Span] = ()) -> Trace:
     """The trace with a verification as its note, and whether that is true as its score. Only of a trace that is right or wrong for
     sure, and a verification that says one or the other."""
     if said == "undecided":
@@ -176,7 +176,7 @@ def _verified(trace: Trace, reply: Reply, cues: Cues, into: str) -> Trace:
         else said if said not in ("correct", "incorrect", "undecided")
         else ""
     )  # fmt: skip
-    return unscored(trace, into, reason) if reason else told(trace, said, text, into)  # type: ignore[arg-type]
+    return unscored(trace, into, reason) if reason else with_verification(trace, said, text, into)  # type: ignore[arg-type]
 
 
 # --- by the teacher itself --------------------------------------------------------------------------------------------
@@ -215,7 +215,9 @@ def _own_check(trace: Trace, into: str) -> Trace:
     if has_cue(trace.completion, cues):
         return unscored(trace, into, "cue_in_text")
     whole = text if cues.sentence.search(text) else f"{text} {cues.verdict_sentence(said)}"
-    return told(trace, said, whole, into, [Span(start, end, {"correct": 1.0, "incorrect": 0.0}.get(said, 0.5))])
+    return with_verification(
+        trace, said, whole, into, [Span(start, end, {"correct": 1.0, "incorrect": 0.0}.get(said, 0.5))]
+    )
 
 
 def find_check(text: str) -> tuple[int, int, Said] | str:

@@ -1,7 +1,7 @@
-"""Select: verified Groups -> Examples for SFT and Pairs for REDI and similar ones; whatever is dropped leaves a reason.
+"""Select: verified Groups -> Examples for SFT and Pairs for REDI and other objectives; whatever is dropped leaves a reason.
 
 split.py says which problems are held out, columns.py what is known of each trace, pairing.py which trace meets which,
-filters.py what may not stay; stage_dir.py joins them over one shard; statistics.py compares the pairings without training.
+filters.py what may not stay; stage.py joins them over one shard; statistics.py compares the pairings.
 """
 
 from redistill.select.empty import explain_empty

@@ -1,4 +1,4 @@
-"""What the pairs of every policy look like without training, and what the traces look like by source and teacher.
+"""What the pairs of every pairing look like, and what the traces look like by source and teacher.
 
     compare(candidates, own="certain")["policies"]["near-miss"]["net_prefix_weight"]["mean"]   ->   -0.021
     describe(groups)["teacher"]["gpt-4o"]["tokens_right"]["p50"]                               ->   131

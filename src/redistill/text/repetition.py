@@ -69,7 +69,7 @@ def repeats(
 
 
 def reflections(text: str) -> int:
-    """How often an English text looks back at its own steps: "wait", "let me check", "alternatively" and similar ones."""
+    """How often an English text looks back at its own steps: "wait", "let me check", "alternatively" and the like."""
     return len(_REFLECTIONS.findall(text))
 
 

@@ -6,7 +6,7 @@
 
 `redistill export` writes files that call these functions inside verl, prime-rl and tinker. Such a trainer hands over single
 answers with advantages, in micro-batches that part the answers to a problem, so an objective of pairs is taken apart: where
-its loss is a sum of a term of the chosen and a term of the rejected answer (REDI, TOPR and similar ones), every answer brings
+its loss is a sum of a term of the chosen and a term of the rejected answer (REDI, TOPR and others), every answer brings
 its own term, weighted so that the sum is that of all pairs of a right and a wrong answer to one problem.
 """
 

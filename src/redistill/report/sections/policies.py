@@ -1,4 +1,4 @@
-"""The sections about pairs and traces without training: what every pairing would give, and what each source and teacher brings.
+"""The sections that compare pairings, sources and teachers: what every pairing would give, and what each source and teacher brings.
 
 All figures are those of select/statistics.json; nothing is counted here.
 """
@@ -89,7 +89,7 @@ def teachers(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Held-out problems included. Tokens are the student's: median and 90th percentile. Look back: the share of right and of "
-            "wrong traces with “wait”, “let me check” and similar ones. Rank of wrong: the mean place of a wrong trace among its "
+            "wrong traces with “wait”, “let me check” and the like. Rank of wrong: the mean place of a wrong trace among its "
             "problem's, from 0, the shortest, to 1, the longest.",
             "quiet",
         )

@@ -77,7 +77,7 @@ class Judged:
 
     surveys: Mapping[str, Survey]
     verifiers: tuple[str, ...]
-    labels: tuple[str, ...]  # heard beside the verifiers
+    labels: tuple[str, ...]  # that count beside the verifiers
     present: tuple[str, ...]  # all labels that the files bring
     policy: str
     corpus: dict[str, Any]  # ledgers

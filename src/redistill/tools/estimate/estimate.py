@@ -443,12 +443,12 @@ def _shows(plan: Plan, found: Look) -> list[str]:
 def _answers(plan: Plan, found: Look) -> dict[str, Any]:
     """The most that sampling can come to; it is bound by memory traffic, not by operations, so it has no hours here."""
     settings = plan.recipe.evaluate
-    eval_config = {b.name: found.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
-    dev = sum(count or 0 for count in eval_config.values())
+    benchmarks = {b.name: found.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
+    dev = sum(count or 0 for count in benchmarks.values())
     answers = round(dev * settings.n * len(plan.scored))
     return {
         "students": plan.scored,
-        "benchmarks": list(eval_config),
+        "benchmarks": list(benchmarks),
         "dev_answers": answers,
         "dev_tokens_at_most": answers * settings.max_new_tokens,
     }

@@ -154,16 +154,16 @@ def _cost(found: Mapping[str, Any]) -> str:
 
 
 def _rest(found: Mapping[str, Any]) -> str:
-    disk, eval_config = found["disk"], found["evaluate"]
+    disk, evaluation = found["disk"], found["evaluate"]
     lines = [
         f"disk      {_bytes(disk['stages'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
         f"{_bytes(disk['while_training'])} beside while a stage trains"
         + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]
     lines += [f"shows     {line}" for line in found["shows"]]
-    if eval_config["dev_answers"]:
+    if evaluation["dev_answers"]:
         lines.append(
-            f"scoring   {eval_config['dev_answers']:,} answers on dev, at most {_short(eval_config['dev_tokens_at_most'])} tokens (not in the hours)"
+            f"scoring   {evaluation['dev_answers']:,} answers on dev, at most {_short(evaluation['dev_tokens_at_most'])} tokens (not in the hours)"
         )
     return "\n".join(lines)
 

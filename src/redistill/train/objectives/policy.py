@@ -1,4 +1,4 @@
-"""Policy-gradient objectives: raise or lower sampled answers by their advantages. GRPO and similar ones, and OREAL.
+"""Policy-gradient objectives: raise or lower sampled answers by their advantages. GRPO and related methods, and OREAL.
 
 Fed from a stage with `rollouts`, whose rows carry an advantage for each token and the log-probs of the policy that sampled
 them. The argument `per` says what a row's tokens are averaged over:

@@ -1,4 +1,4 @@
-"""Preference objectives: a loss on how far chosen stands above rejected, from Bradley-Terry and similar ones.
+"""Preference objectives: a loss on how far chosen stands above rejected, from Bradley-Terry and related models.
 
 Every argument is (pairs,): sums of token log-probs of the student and, where asked for, of the reference model on the
 same completions; token counts. r below is a completion's log-ratio to the reference, m its mean token log-prob.
