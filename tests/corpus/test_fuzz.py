@@ -54,6 +54,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "spans": [{"steps": [[0, 1, 1.0]]}, None], "notes": [None, {"critic": "no"}], "metadata": {"a": 1}},
     "messages": {"messages": TURNS, "answer": "4", "source": "s"},
     "step-judgements": {"input": "2+2 =", "steps": ["2+2 = 5."], "target": "4", "answer": "5", "mistake_index": 0},
+    "labelled-steps": {"input": "2+2 =", "steps": ["2+2 = 5."], "target": "4", "answer": "5", "mistake_index": 0},
     "visual-questions": {"image": {"path": "a/b.png", "sha256": "0" * 64}, "question": "<image>2+2?", "answer": "4", "source": "s",
         "choices": ["3", "4"], "task": "sum"},
     "preference": {"prompt": "2+2?", "chosen": TURNS, "rejected": [TURNS[0], {"role": "assistant", "content": "5"}]},
@@ -79,7 +80,7 @@ def test_any_row_is_a_group_or_a_reason(name: str, tmp_path: Path) -> None:
         rows = [{}, *rows]  # a file that begins with a list is an array of rows
         path.write_text("\n".join(json.dumps(row) for row in rows))
         found = list(SOURCES[name](path=str(path)))
-        if name == "step-judgements":  # a problem for each step: no row is lost
+        if name in ("step-judgements", "labelled-steps"):  # a row can hold several solutions: no row is lost
             ids = [item.id if isinstance(item, Dropped) else item.problem.source_row for item in found]
             assert {id.partition("#")[0] for id in ids} == {f"rows.jsonl:{number}" for number in range(len(rows))}
         else:

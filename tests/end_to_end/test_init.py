@@ -87,6 +87,7 @@ def test_every_source_that_reads_files_has_its_case_here():
     assert set(SOURCES) == readers - {
         "problems",
         "step-judgements",
+        "labelled-steps",
         "visual-questions",
     }  # problems alone make no recipe, see below
 

@@ -96,7 +96,10 @@ def test_a_critic_in_a_students_place_is_one_sentence(train, said):
 
 def test_a_critic_is_no_student_to_be_scored():
     said = refused(recipe(evaluate={"models": ["orm"], "max_new_tokens": 4}))
-    assert said == "evaluate.models: orm is a critic, which answers no problem; leave it out."
+    assert said == (
+        "evaluate.models: orm is a critic, which answers no problem; leave it out, or name only benchmarks of labelled steps "
+        "that are files."
+    )
 
 
 CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifiers": ["token-credit"]}

@@ -41,6 +41,11 @@ class BenchmarkSettings(Settings):
         return self.kind == "steps" or (self.kind is None and self.name in STEP_BENCHMARKS)
 
     @property
+    def has_step_labels(self) -> bool:
+        """True where whole solutions with labelled steps are there to be read, as a critic with a score head needs them."""
+        return self.asks_steps and not self.is_held_out
+
+    @property
     def is_held_out(self) -> bool:
         """True for the held-out problems of the corpus, which are no file."""
         return self.name == "dev" and self.file is None

@@ -223,6 +223,18 @@ def run_evaluation(
     stage_dir.finish(len(shards))
 
 
+def keep_judged(stage_dir: StageFolder, config: EvalConfig, groups: Sequence[Group], *, label: str) -> None:
+    """Fill the stage with answers that are there already, judged: a head's verdicts on steps."""
+    stage_dir.open()
+    shards = [groups[i : i + ROLLOUTS_PER_SHARD] for i in range(0, len(groups), ROLLOUTS_PER_SHARD)]
+    say(f"{label}: {len(groups):,} steps scored")
+    with config.pool() as pool:
+        for index, part in enumerate(shards):
+            if not stage_dir.is_done(index):
+                stage_dir.finish_shard(index, verified_shard(list(judged(pool, part, config.verifier))))
+    stage_dir.finish(len(shards))
+
+
 def write_scores(
     stage_dir: StageFolder,
     *,

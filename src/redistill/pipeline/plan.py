@@ -46,7 +46,7 @@ from redistill.select import BoundFilter
 from redistill.select.bind import bind_filters
 from redistill.train import needs_pairs
 from redistill.train.eval_probe import dev_probe
-from redistill.train.objectives import trains_critic
+from redistill.train.objectives import needs_scores, trains_critic
 from redistill.train.preflight import check_rows
 from redistill.train.probe import Probe
 from redistill.verify import Judge
@@ -121,9 +121,16 @@ class Plan:
 
     @property
     def scored(self) -> list[str]:
-        """The students that are scored, in the order of the recipe."""
-        students = (name for name in self.recipe.train if name not in self.critics)
-        return list(self.recipe.evaluate.models or ["base", *students])
+        """The students and critics that are scored, in the order of the recipe: critics where labelled steps are all that is asked,
+        and the student before training only where some student is trained."""
+        settings = self.recipe.evaluate
+        if settings.models:
+            return list(settings.models)
+        students = ["base", *(name for name in self.recipe.train if name not in self.critics)]
+        if not all(benchmark.has_step_labels for benchmark in settings.benchmarks):
+            return students
+        heads = [name for name in self.recipe.train if needs_scores(self.objectives[name])]
+        return [*(students if students != ["base"] or not heads else ()), *heads]
 
 
 def make_plan(recipe: Recipe) -> Plan:

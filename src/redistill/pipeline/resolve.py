@@ -317,11 +317,14 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
             for key, other in named.items()
             if isinstance(other, str) and other in critics
         ]
-    wrong += [
-        f"evaluate.models: {model} is a critic, which answers no problem; leave it out."
-        for model in recipe.evaluate.models or ()
-        if model in critics
-    ]
+    for model in recipe.evaluate.models or ():
+        if model in critics and recipe.train[model].objective.name == "implicit":
+            wrong.append(f"evaluate.models: {model} is an implicit critic, which answers no problem; leave it out.")
+        elif model in critics and not all(b.has_step_labels for b in recipe.evaluate.benchmarks):
+            wrong.append(
+                f"evaluate.models: {model} is a critic, which answers no problem; leave it out, or name only benchmarks of "
+                "labelled steps that are files."
+            )
     for name, settings in recipe.train.items():
         critic, place = settings.critic_named, f"train.{name}.{settings.critic_key}"
         if critic in recipe.train and critic not in critics:

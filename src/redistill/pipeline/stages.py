@@ -36,6 +36,7 @@ from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_s
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import draws_traces, score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
+from redistill.pipeline.step_heads import head_stages
 from redistill.pipeline.step_judging import asked_of_critic, probability_stages, scored_by, student_of
 from redistill.pipeline.student_identity import student_identity
 from redistill.pipeline.students import critic_loader, load_start, load_student, model_card, run_model_cards
@@ -466,20 +467,19 @@ def evaluate_stages(plan: Plan) -> list[Stage]:
     """Answers of each student on each benchmark, scores of the answers, comparisons of the scores."""
     stages = [Stage("cards", inputs=tuple(f"train/{name}" for name in plan.recipe.train), run=run_model_cards,
                     command="train", cached=False)]  # fmt: skip
-    scored = list(plan.scored)
-    started_from = (s.start for name, s in plan.recipe.train.items() if name not in plan.critics)
-    diagnosed = [start for start in started_from if start != "base"] if plan.diagnosis is not None else []
+    started = [s.start for name, s in plan.recipe.train.items() if name not in plan.critics and s.start != "base"]
     for benchmark in plan.recipe.evaluate.benchmarks:
-        for name in dict.fromkeys([*scored, *(diagnosed if benchmark.is_held_out else [])]):
-            stages += evaluation_of(plan, name, benchmark)
-    names = [f"evaluate/{name}/{b.name}/scores" for b in plan.recipe.evaluate.benchmarks for name in scored]
+        for name in dict.fromkeys(
+            [*plan.scored, *(started if plan.diagnosis is not None and benchmark.is_held_out else [])]
+        ):
+            stages += (head_stages if name in plan.critics else evaluation_of)(plan, name, benchmark)
+    names = [f"evaluate/{name}/{b.name}/scores" for b in plan.recipe.evaluate.benchmarks for name in plan.scored]
     return [*stages, Stage("comparisons", inputs=tuple(names), run=run_comparisons, command="evaluate", cached=False)]
 
 
 def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[Stage]:
     """The answers of one student on one benchmark, and their scores."""
-    recipe = plan.recipe
-    dev = benchmark.is_held_out
+    recipe, dev = plan.recipe, benchmark.is_held_out
     served = TRANSPORT if recipe.evaluate.engine.name == "openai" else ()
     transport = [f"engine.options.{option}" for option in served]
     unset = () if recipe.evaluate.self_correction else ("self_correction",)  # it then names no other answers

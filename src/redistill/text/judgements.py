@@ -21,7 +21,7 @@ QUESTION, PREVIOUS, NOW = "Question:\n", "\n\nPrevious Steps:\n", "\n\nNow Step:
 
 def step_statement(question: str, previous: Sequence[str], now: str, *, join: str = "blank-line") -> str:
     """The statement of the problem "is this step correct?"; `join` is a name of JOINS. Source: R-PRM's three inputs."""
-    before = JOINS[join](list(previous)) if previous else FIRST_STEP
+    before = joined_steps(previous, join)[0] if previous else FIRST_STEP
     return f"{QUESTION}{question}{PREVIOUS}{before}{NOW}{now}"
 
 
@@ -60,27 +60,40 @@ def _first_word(rest: str) -> str | None:
     return None
 
 
-def blank_line(steps: list[str]) -> str:
+def joined_steps(steps: Sequence[str], join: str) -> tuple[str, list[tuple[int, int]]]:
+    """(the steps as one text, where each of them stands in it: [start, end) in characters); `join` is a name of JOINS."""
+    pieces, ranges, at = list[str](), list[tuple[int, int]](), 0
+    for place, step in enumerate(steps):
+        opening = JOINS[join](place)
+        start = at + len(opening)
+        at = start + len(step)
+        pieces += [opening, step]
+        ranges.append((start, at))
+    return "".join(pieces), ranges
+
+
+def blank_line(place: int) -> str:
     """A blank line between two steps."""
-    return "\n\n".join(steps)
+    return "\n\n" if place else ""
 
 
-def line(steps: list[str]) -> str:
+def line(place: int) -> str:
     """A line for each step."""
-    return "\n".join(steps)
+    return "\n" if place else ""
 
 
-def numbered(steps: list[str]) -> str:
+def numbered(place: int) -> str:
     """`Step 1: ...` and so on, a line for each."""
-    return "\n".join(f"Step {place}: {step}" for place, step in enumerate(steps, 1))
+    return f"{line(place)}Step {place + 1}: "
 
 
-def plain(steps: list[str]) -> str:
+def plain(place: int) -> str:
     """Nothing between them: of steps that bring what parts them."""
-    return "".join(steps)
+    return ""
 
 
-JOINS: dict[str, Callable[[list[str]], str]] = {
+# What stands before a step, by its place from 0.
+JOINS: dict[str, Callable[[int], str]] = {
     "blank-line": blank_line,
     "line": line,
     "numbered": numbered,

@@ -51,7 +51,8 @@ def check_usable(found: Survey, traces: str) -> None:
     if layout.source == "step-judgements":
         raise OperatorError(
             f"{traces} holds labelled steps and no written judgement of them (it reads as `step-judgements`); copy the recipe r-prm, "
-            "which trains a critic on such steps, and name this file in corpus.sources."
+            "which trains a critic that writes on such steps, or read them with `labelled-steps` and train a critic with the objective "
+            "process (docs/how-to/where-is-the-error.md)."
         )
     if not layout.traces:
         raise OperatorError(

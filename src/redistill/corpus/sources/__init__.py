@@ -13,6 +13,7 @@ from redistill.corpus.sources.am import am_deepseek_r1
 from redistill.corpus.sources.chat import messages, preference
 from redistill.corpus.sources.completions import completions
 from redistill.corpus.sources.drawn_shapes import drawn_shapes
+from redistill.corpus.sources.labelled_steps import labelled_steps
 from redistill.corpus.sources.openr1 import openr1_math_raw
 from redistill.corpus.sources.openr1_220k import openr1_math_220k
 from redistill.corpus.sources.openthoughts import openthoughts
@@ -40,6 +41,7 @@ SOURCES: dict[str, Callable[..., Iterator[Group | Dropped]]] = {
     "completions": completions,
     "problems": problems,
     "step-judgements": step_judgements,
+    "labelled-steps": labelled_steps,
     "two-habits": two_habits,
     "two-habits-judgements": two_habits_judgements,
     "queries": queries,

@@ -98,6 +98,10 @@ class Survey:
     whole: bool  # the sample is all there is
 
 
+# Sources that read the rows of another one for another use: a file is recognised as that one's.
+SECOND = ("labelled-steps",)
+
+
 def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
     """The layout of a file, folder or glob on this machine that keeps most of it. OperatorError as `survey`."""
     return survey(path, sources).best
@@ -117,7 +121,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
     golds = [name for name in names if not _holds_labels(rows, name)]
     with sample_instead(rows):
         for name, source in sources.items():
-            if "path" in options_of(source):
+            if "path" in options_of(source) and name not in SECOND:
                 found += [_look(name, source, str(first), options) for options in _variants(source, names, golds)]
         for dataset, one in known.candidates(names):
             found.append(_look(one.source, sources[one.source], str(first), one.options, dataset))
