@@ -75,3 +75,40 @@ def test_a_recipe_alone_imports_nothing_and_faults_of_own_code_are_sentences(her
     done = tool(here, "verify", "rows.jsonl", "--gold", "gold", "--prediction", "said", "--code", "mine.py",
                 "--verifier", "mine:last_digit", "--workers", "1", "--json")  # fmt: skip
     assert json.loads(done.stdout)["outcomes"] == {"mine:last_digit": {"correct": 1, "incorrect": 1}}
+
+
+WRONG = """\
+def verdict(problem, trace):
+    return True
+
+def drops(side):
+    return True
+
+def score(groups):
+    return [1.0 for _ in groups]
+
+def pairs(group):
+    return True
+
+def loss(chosen_logps, rejected_logps):
+    return (rejected_logps - chosen_logps).mean()
+"""
+WRONG_KINDS = {
+    "verdict": ["verify={verifiers: ['wrong:verdict'], workers: 1}"],
+    "drops": ["select.filters=[{name: 'wrong:drops'}]"],
+    "score": ["score=[{name: 'wrong:score', into: mine}]"],
+    "pairs": ["select.pairing=wrong:pairs"],
+    "loss": ["train={redi: {objective: 'wrong:loss', batch_size: 4, steps: 1, learning_rate: 1e-3}}"],
+}
+
+
+def test_a_plug_in_that_returns_something_else_ends_the_run_with_a_sentence(here, tool):
+    """Whatever its kind; one run folder, so each goes on from what the last one has finished."""
+    (here / "wrong.py").write_text(WRONG)
+    for name, changes in WRONG_KINDS.items():
+        settings = ["diagnosis=null", "corpus.shards=1", "verify.workers=1", *changes]
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        done = tool(here, "run", "mini.yaml", "--code", "wrong.py", "--overwrite", *arguments)
+        said = done.stderr.splitlines()[-1]
+        assert done.returncode == 2 and "Traceback" not in done.stderr, (name, done.stderr[-2000:])
+        assert f"wrong:{name} returned " in said and "it should return " in said, (name, said)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from redistill.config.own_plugin import OwnPlugin, returned_by
 from redistill.config.tables import Plugin
 from redistill.config.user_plugins import find_own, is_own
 from redistill.config.validation_messages import did_you_mean, sentence_of
@@ -38,7 +39,7 @@ def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
 def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[..., Any]:
     """The function of a plug-in: of the table, or of the user's own file (config/user_plugins.py). OperatorError for an unknown one."""
     if is_own(name):
-        return find_own(name, table, where)
+        return OwnPlugin(find_own(name, table, where), name, returned_by(table))
     if name not in table:
         raise OperatorError(f"{where}: there is no {name!r}{did_you_mean(name, table)}")
     return table[name]

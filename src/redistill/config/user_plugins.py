@@ -99,12 +99,13 @@ def code_folders() -> list[str]:
     return sorted({str(path.parent) for path, _ in _LOADED.values()})
 
 
-def last_words(error: BaseException, path: Path) -> str:
-    """What went wrong and in which line of the person's file: `ZeroDivisionError: division by zero (line 12)`."""
+def last_words(error: BaseException, path: Path, named: bool = False) -> str:
+    """What went wrong and in which line of the person's file: `ZeroDivisionError: division by zero (line 12)`; named: `(line 12 of
+    mine.py)`."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path]
     if isinstance(error, SyntaxError):
         lines.append(error.lineno)
-    place = f" (line {lines[-1]})" if lines else ""
+    place = f" (line {lines[-1]}{f' of {path.name}' if named else ''})" if lines else ""
     words = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {words}{place}" if words else f"{type(error).__name__}{place}"
 

@@ -24,16 +24,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 from pydantic import TypeAdapter
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, without, without_in_text
-from redistill.io.atomic import mark, sentence, unmarked
+from redistill.io.atomic import sentence
+from redistill.io.kept import Kept as Kept
 from redistill.io.progress import say
 from redistill.io.replies import Reply as Reply
 from redistill.io.replies import read_reply as read_reply
@@ -82,62 +82,6 @@ class Ask:
         return hashlib.sha256(json.dumps([self.path, self.body], sort_keys=True).encode()).hexdigest()
 
 
-class Kept:
-    """Replies in a file, a line each, appended as they come; without a path, in memory only.
-
-    A line that a kill cut short, or that has changed since, is passed over and asked again. Several processes may append to one file.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.path, self._replies = path, dict[str, Reply]()
-        self._file: Any = None
-        if path is None:
-            return
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-            damaged = 0
-            for line in file:
-                if not line.strip():
-                    continue
-                try:
-                    row = unmarked(line) or {}
-                    given = row["reply"]
-                    given |= {name: tuple(given[name]) for name in ("token_ids", "logprobs") if name in given}
-                    given |= {"top": tuple((token, value) for token, value in given["top"])} if "top" in given else {}
-                    self._replies[row["key"]] = Reply(**given)
-                except (TypeError, KeyError):
-                    damaged += 1
-            if damaged:
-                say(f"damaged  {path}: {damaged} lines were cut short or have changed since, and are passed over")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def get(self, key: str) -> Reply | None:
-        """The reply that was given to this request, or None."""
-        return self._replies.get(key)
-
-    def put(self, key: str, reply: Reply) -> None:
-        """Remember a reply, here and in the file."""
-        self._replies[key] = reply
-        if self.path is None:
-            return
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - held open until __exit__
-            if self._file.tell():
-                self._file.write("\n")  # the last line may be a torn one; an empty line is passed over
-        given = {
-            name: value for name, value in asdict(reply).items()
-            if value != () and (name, value) != ("stop", None) and name not in ("refused", "model")
-        }  # fmt: skip
-        self._file.write(json.dumps(mark({"key": key, "reply": given})) + "\n")
-        self._file.flush()  # into the kernel's hands: a killed process loses nothing
-
-
 Refusal = Callable[[Ask, str], Reply | None]
 Reader = Callable[[Ask, Any], Reply]  # what was asked, and the body of the answer; `read_reply` where none is named
 
@@ -169,8 +113,7 @@ def ask(
         def put(asked: Ask, reply: Reply) -> None:
             if reply.refused:
                 unanswered[asked.key] = reply
-            else:
-                kept.put(asked.key, reply)
+            kept.put(asked.key, reply)
             for place in missing[asked.key]:
                 told(place, reply)
 

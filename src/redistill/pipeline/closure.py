@@ -93,7 +93,7 @@ def code_of(roots: Iterable[Root], root: Path = ROOT) -> Code:
             start += [(item, name) for name in package.module(item).names()]
             continue
         if item.__module__.partition(".")[0] != PACKAGE:  # a plug-in of the user's own: its whole file
-            file = inspect.getsourcefile(item)
+            file = inspect.getsourcefile(inspect.unwrap(item))
             own[item.__module__] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:24] if file else ""
             continue
         start.append((item.__module__, item.__qualname__.partition(".")[0]))

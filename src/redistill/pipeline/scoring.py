@@ -16,6 +16,7 @@ from redistill.config.binding import bind
 from redistill.config.tables import BenchmarkSettings, Recipe, ScorerSettings
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file
+from redistill.io.kept import order_lines
 from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do
 from redistill.io.stage_folder import StageFolder
@@ -38,6 +39,7 @@ NON_RESULT_OPTIONS = (
 )
 
 
+REPLIES = ".replies.jsonl"  # after a scorer's name, in the run's folder: what a server was paid for
 JOURNAL = "samples.jsonl"  # in a scorer's folder: samples of the shard at work
 
 
@@ -173,7 +175,7 @@ def given(
         "_is_dev": lambda: split_of(recipe, partial(corpus_problems, run.folder)),
         "_journal": lambda: folder / JOURNAL,
         "_tick": lambda: tick,
-        "_cache": lambda: run.folder / f"{settings.folder}.replies.jsonl",
+        "_cache": lambda: run.folder / f"{settings.folder}{REPLIES}",
         "_held": dict,
     }
     return partial(function, **{name: makers[name]() for name in needs_of(function)})
@@ -217,6 +219,8 @@ def score_shards(
             count = score_part(folder, scorer, part)
             (folder.folder / JOURNAL).unlink(missing_ok=True)  # its samples lie in the shard now
             progress.update(0 if ticks else count)
+    for kept in (REPLIES, REPLIES.replace(".jsonl", ".samples.jsonl")):
+        order_lines(run.folder / f"{name}{kept}")
     ledger = folder.finish(before.ledger()["num_shards"])
     cost = ", ".join(f"{number:,} {what}" for what, number in sorted(ledger["tallies"].get("cost", {}).items()))
     say(f"score    {account_text(ledger, f'scored:{name}')}" + (f"; drawn: {cost}" if cost else ""))

@@ -9,7 +9,6 @@ one: a function that makes it, and a line in BUILDERS.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from redistill.config.tables import STAGES, BenchmarkSettings, StudentSettings
@@ -183,7 +182,7 @@ def run_verify(run: Run) -> None:
         _apply_verifiers(run, rules, heard)
     if judge is not None:
         rules.finish(corpus["num_shards"])
-        extra["judge"] = apply_llm_judge(folder, rules, judge, cache=Path(judge.cache or run.folder / "judge.jsonl"))
+        extra["judge"] = apply_llm_judge(folder, rules, judge, own_cache=run.folder / "judge.jsonl")
     write_json(folder.folder / "label_noise.json", label_noise(folder, seed=run.recipe.seed))
     differ = compare_labels(folder, labels=heard or present, verifiers=list(run.plan.verifiers), policy=settings.policy)
     write_json(folder.folder / "label_agreement.json", {"tables": differ})

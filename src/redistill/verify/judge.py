@@ -11,7 +11,7 @@ exactly what was asked for decides nothing.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -119,7 +119,8 @@ NON_RESULT_OPTIONS = (
 
 @dataclass(slots=True)
 class JudgeCost:
-    """What the judge costs: calls, how many of them were asked before, tokens, and dollars where prices are known."""
+    """What the judge costs: calls, how many of them were answered before the stage began, tokens, and dollars where prices are
+    known. Before anything is asked tokens and dollars are of what is missing; afterwards of all calls, whenever they were paid."""
 
     calls: int = 0
     kept: int = 0
@@ -131,11 +132,8 @@ class JudgeCost:
         """A line for people; `before`: tokens are guessed from the text, and answers counted at their longest."""
         about, most = ("about ", "at most ") if before else ("", "")
         cost = "price unknown" if self.dollars is None else f"{most}${self.dollars:,.2f}"
-        doing = "to ask" if before else "asked"
-        return (
-            f"{self.calls - self.kept:,} calls {doing} ({self.kept:,} answered before), {about}{self.tokens_in:,.0f} tokens in, "
-            f"{most}{self.tokens_out:,.0f} out, {cost}"
-        )
+        calls = f"{self.calls - self.kept:,} calls to ask" if before else f"{self.calls:,} calls"
+        return f"{calls} ({self.kept:,} answered before), {about}{self.tokens_in:,.0f} tokens in, {most}{self.tokens_out:,.0f} out, {cost}"
 
 
 def question(problem: Problem, trace: Trace) -> str | None:
@@ -193,13 +191,19 @@ def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Ve
     return Verdict(outcome, extracted, f"{reason}: {why}" if why else reason, JUDGE, f"{JUDGE_VERSION}, {judge.model}")
 
 
-def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> JudgeCost:
-    """What hearing the judge on these groups would cost at most; asks nothing."""
-    bill, seen = JudgeCost(), set[str]()
+def distinct_asks(judge: Judge, groups: Iterable[Group]) -> Iterator[Ask]:
+    """The requests about these groups, each once."""
+    seen = set[str]()
     for asked in (asking(judge, group.problem, trace) for group in groups for trace in group.traces):
-        if asked is None or asked.key in seen:
-            continue
-        seen.add(asked.key)
+        if asked is not None and asked.key not in seen:
+            seen.add(asked.key)
+            yield asked
+
+
+def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> JudgeCost:
+    """What asking the judge about these groups would cost at most; asks nothing."""
+    bill = JudgeCost()
+    for asked in distinct_asks(judge, groups):
         bill.calls += 1
         if kept.get(asked.key) is not None:
             bill.kept += 1
@@ -209,6 +213,13 @@ def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> JudgeCost:
         bill.tokens_out += judge.max_tokens
     bill.dollars = judge.cost(bill.tokens_in, bill.tokens_out)
     return bill
+
+
+def paid_bill(judge: Judge, groups: Iterable[Group], kept: Kept, answered_before: int) -> JudgeCost:
+    """What the judge's verdicts on these groups have cost, in this process or in one that was killed."""
+    keys = [asked.key for asked in distinct_asks(judge, groups)]
+    tokens_in, tokens_out = kept.paid(keys)
+    return JudgeCost(len(keys), answered_before, tokens_in, tokens_out, judge.cost(tokens_in, tokens_out))
 
 
 def heard(

@@ -1,9 +1,10 @@
 """The judge in the verify stage: first the bill, then the opinions, shard by shard.
 
-    apply_llm_judge(stage_dir, rules, judge, cache=Path("runs/demo/judge.jsonl"))
+    apply_llm_judge(stage_dir, rules, judge, own_cache=Path("runs/demo/judge.jsonl"))
 
-`rules` is the finished stage of the rules' verdicts; `stage_dir` gets the same groups with the judge's. Replies lie in `cache`,
-which no change of a recipe removes: what is paid for is paid for once.
+`rules` is the finished stage of the rules' verdicts; `stage_dir` gets the same groups with the judge's. Replies lie in
+`own_cache`, or where the judge's `cache` says, which no change of a recipe removes: what is paid for is paid for once. The bill in the ledger is of all replies that the
+verdicts rest on, whenever they came, and of those that were billed and refused.
 """
 
 from collections import Counter
@@ -12,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from redistill.errors import OnlyCounted, OperatorError
-from redistill.io.atomic import read_json
-from redistill.io.client import Kept, Reply
+from redistill.io.atomic import read_json, write_json
+from redistill.io.kept import Kept, order_lines
 from redistill.io.parquet import read_records
 from redistill.io.progress import bar, say
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Problem
-from redistill.verify.judge import JUDGE_VERSION, Judge, JudgeCost, dry_count, heard
+from redistill.verify.judge import JUDGE_VERSION, Judge, dry_count, heard, paid_bill
 from redistill.verify.stage import verified_shard
 
 
-def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *, cache: Path) -> dict[str, Any]:
+def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *, own_cache: Path) -> dict[str, Any]:
     """Fill `stage_dir`, and return the ledger's facts about the judge. OperatorError before anything is asked when more calls
     are needed than `max_calls` allows."""
     shards = rules.shard_files("groups")
-    with Kept(cache) as kept:
+    with Kept(Path(judge.cache) if judge.cache else own_cache) as kept:
         expected = dry_count(judge, rules.read("groups"), kept)
         say(f"judge    {judge.model}, {judge.policy}: {expected.words(before=True)}")
         asked_now = expected.calls - expected.kept
@@ -40,19 +41,14 @@ def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *,
                 f"verify.judge: {asked_now:,} calls are needed and max_calls is {judge.max_calls:,}; nothing was asked. Raise it, "
                 "or take fewer traces."
             )
-        paid = JudgeCost(expected.calls, expected.kept)
-
-        def told(reply: Reply) -> None:
-            paid.tokens_in += reply.prompt_tokens or 0
-            paid.tokens_out += reply.completion_tokens or 0
-            progress.update(1)
-
+        answered_before = _answered_before(stage_dir, expected.kept)
         with bar(label="judge", unit="call", total=asked_now) as progress:
             for index, path in enumerate(shards):
                 if not stage_dir.is_done(index):
-                    groups = heard(judge, list(read_records(path)), kept, told=told)
+                    groups = heard(judge, list(read_records(path)), kept, told=lambda reply: progress.update(1))
                     stage_dir.finish_shard(index, _shard(rules, index, groups))
-    paid.dollars = judge.cost(paid.tokens_in, paid.tokens_out)
+        paid = paid_bill(judge, rules.read("groups"), kept, answered_before)
+    order_lines(own_cache)  # a file that several runs share keeps the order in which replies came
     changed = changes_of(rules.read("groups"), stage_dir.read("groups"))
     words = ", ".join(f"{count:,} {before} -> {after}" for (before, after), count in changed.most_common())
     say(f"judge    {paid.words(before=False)}; it changed {changed.total():,} verdicts{f' ({words})' if words else ''}")
@@ -67,6 +63,14 @@ def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *,
         "dollars": paid.dollars,
         "changed": {f"{before} -> {after}": count for (before, after), count in changed.most_common()},
     }
+
+
+def _answered_before(stage_dir: StageFolder, kept: int) -> int:
+    """How many calls were answered before this stage began, which a run that goes on after a kill can no longer count."""
+    path = stage_dir.folder / "judge.json"
+    if not path.exists():
+        write_json(path, {"answered_before": kept})
+    return int(read_json(path)["answered_before"])
 
 
 def changes_of(before: Iterable[Group], after: Iterable[Group]) -> Counter[tuple[str, str]]:

@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
-from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.code_tests import code_tests, wall_seconds
@@ -119,8 +118,8 @@ class VerifierPool:
     ) -> Iterator[dict[str, Verdict]]:
         """Verdicts by verifier name for each item, in input order. Reads ahead a bounded number of items.
 
-        names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace (OperatorError
-        where the verifier is the user's own).
+        names: which of the verifiers judge (default: all). RuntimeError names the trace on which a verifier raised: that is a bug of the verifier, not of the trace. OperatorError where a
+        verifier cannot work, or is the user's own and at fault (config/own_plugin.py).
         """
         names = list(self._verifiers) if names is None else names
         incoming = enumerate(items)
@@ -229,8 +228,6 @@ class VerifierPool:
                     yield worker.units.popleft(), verdict
             else:
                 name, trace_id, report = message
-                if is_own(name):
-                    raise OperatorError(_own_fault(name, trace_id, report))
                 raise RuntimeError(f"verifier {name!r} failed on trace {trace_id}:\n{report}")
 
     def _bury(self, worker: _Worker) -> None:
@@ -267,12 +264,3 @@ class VerifierPool:
             return
         seconds = {"cpu_time": self._timeout_seconds, "wall_clock": self._wall_seconds}.get(reason, 0.0)
         yield lost, Verdict(Outcome.timeout, reason=reason, verifier=lost.name, seconds=round(seconds, 1))
-
-
-def _own_fault(name: str, trace_id: str, report: str) -> str:
-    """A traceback of the user's own verifier as a sentence: what was raised, and in which line of their file."""
-    lines = report.strip().splitlines()
-    file = f'{name.partition(":")[0]}.py", line '
-    at = [line.partition(", line ")[2].partition(",")[0] for line in lines if file in line]
-    place = f" (line {at[-1]} of {name.partition(':')[0]}.py)" if at else ""
-    return f"{name} failed on trace {trace_id}: {lines[-1].strip()}{place}; correct it and run the same command again."
