@@ -367,12 +367,14 @@ def test_messages_are_one_correct_trace(tmp_path: Path) -> None:
         {"messages": []},
         {},
     ]
-    group, *reasons = read(tmp_path, "messages", rows, answer_column="gold", author="teacher-7b")
+    group, several, *reasons = read(tmp_path, "messages", rows, answer_column="gold", author="teacher-7b")
     assert (group.problem.statement, group.problem.answer) == ("2+2?", "4")
     assert [(t.completion, t.author) for t in group.traces] == [("It is 4", "teacher-7b")]
     assert outcomes(group, "teacher_label") == ["correct"]
+    assert several.problem.statement == "User: 2+2?\n\nAssistant: 4\n\nUser: 3+3?"
+    assert [t.completion for t in several.traces] == ["6"]
+    assert read(tmp_path, "messages", rows, conversations=False)[1] == "several_turns"
     assert reasons == [
-        "several_turns",  # the first question and the last answer do not belong together
         "empty_statement",
         "no_generations",
         "wrong_type",
@@ -589,8 +591,8 @@ def test_openthoughts_in_its_variants(tmp_path: Path) -> None:
     cases: list[tuple[Any, str]] = [
         ({"conversations": [user]}, "no_generations"),
         ({"conversations": [said]}, "empty_statement"),
-        ({"conversations": [user, said, user, said]}, "several_turns"),
-        ({"conversations": [user, {"from": "tool", "value": "4"}]}, "tool_calls"),
+        ({"conversations": [user, said, said, user, said]}, "several_turns"),
+        ({"conversations": [user, {"from": "function_call", "value": "4"}]}, "tool_calls"),
         ({"conversations": [user, {"from": "narrator", "value": "4"}]}, "unknown_role"),
         ({"conversations": [{"from": "user"}, said]}, "wrong_type"),
         ({"conversations": [{"from": "user", "value": None}, said]}, "empty_statement"),

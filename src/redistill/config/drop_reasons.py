@@ -95,8 +95,18 @@ REASONS: dict[str, tuple[str, str]] = {
         "corpus.sources",
         "write one gold answer into the column; of several that are all asked for, one text",
     ),
-    "several_turns": ("corpus.sources", "write a row for each question and its answer"),
-    "tool_calls": ("corpus.sources", "write the whole answer as one assistant message, or leave the row out"),
+    "several_turns": (
+        "corpus.sources",
+        "write a row for each question and its answer, or read the file with a source that keeps conversations (messages, openthoughts)",
+    ),
+    "tool_calls": (
+        "corpus.sources",
+        "write the whole answer as one assistant message, or a conversation that ends with an answer in text, or leave the row out",
+    ),
+    "template_rewrites_turns": (
+        "select.turns",
+        "set select.turns to last: the chat template writes earlier turns otherwise once others follow",
+    ),
     "unknown_role": ("corpus.sources", "write user, assistant or system as the role of a message"),
     "two_thinkings": ("corpus.sources", "keep the reasoning in its field or in the text, not in both"),
     "bad_csv": (

@@ -266,6 +266,8 @@ class SelectSettings(Settings):
     examples: Literal["first", "last", "all"] | SelfCorrectionSettings = "all"
     # right traces that are flagged as cut off by their length limit; default: drop, and keep under the pairing redi-paper
     truncated_correct: Literal["drop", "keep"] = "drop"
+    # of a conversation: every answer of the assistant is learned, or the last one alone; pairs are of the last one
+    turns: Literal["all", "last"] = "all"
     max_prompt_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
     limits_on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)  # parts of rows these two limit

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from redistill.config.tables import Recipe
+from redistill.errors import OperatorError
 from redistill.io.progress import say
 from redistill.pipeline.plan import Plan, stage_stream
 from redistill.text.figures import power_words
@@ -48,3 +49,17 @@ def say_prospects(plan: Plan, ledger: Mapping[str, Any]) -> None:
     has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
     for line in lines(plan.recipe, dev=ledger["accounts"]["dev"]["kept"], rows=rows, has_dev=has_dev):
         say(f"select   {line}")
+
+
+def check_held_out(recipe: Recipe, account: Mapping[str, Any]) -> None:
+    """OperatorError where students are to be scored on dev and select held nothing out. account: select's, of dev."""
+    if account["kept"] or not any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks):
+        return
+    held = account["in"]
+    few = "no problem was held out for dev; bring more problems with gold answers, or write corpus.dev_problems."
+    raise OperatorError(
+        f"evaluate: {few}" if not held else
+        f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
+        "bring gold answers, name a file that has them ({name: mine, file: my_problems.jsonl}), or write "
+        "evaluate.benchmarks: [] and corpus.dev_fraction: 0 to train without scores."
+    )  # fmt: skip

@@ -26,11 +26,12 @@ from redistill.model import loading
 from redistill.pipeline import rollouts
 from redistill.pipeline.benchmarks import asked, corpus_problems, problems_of, subset_key
 from redistill.pipeline.choosing import score_answers, scorer_stages
+from redistill.pipeline.conversations import every_turn, modifiers_of
 from redistill.pipeline.extra_stages import extra_stages
 from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
-from redistill.pipeline.prospects import say_prospects
+from redistill.pipeline.prospects import check_held_out, say_prospects
 from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import draws_traces, score_stages
@@ -236,7 +237,7 @@ def select_stage(plan: Plan) -> list[Stage]:
         **student_identity(recipe.student),
     )
     own = recipe.select.pairing.name
-    uses = (*_prompt_uses(plan.render), *(bound.judge for bound in plan.filters))
+    uses = (*_prompt_uses(plan.render), *(bound.judge for bound in plan.filters), *filter(None, [every_turn(plan)]))
     unpaired = shared.also(select=table(recipe.select, "pairing", "labelled"))
     whole = shared.also(select=table(recipe.select, "labelled"))
     critics = reads_labelled(plan)
@@ -284,6 +285,7 @@ def run_select(run: Run) -> None:
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
         policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
+        policies["every_turn"] = every_turn(plan)
         policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         parts = parts_to_do(before, folder)
@@ -396,19 +398,7 @@ def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None
 def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnRows | None = None) -> None:
     """Train one student on select's rows, or on those that are drawn."""
     recipe, settings = run.recipe, run.recipe.train[name]
-    dev = any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks)
-    account = StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"]
-    if dev and account["kept"] == 0:
-        held, few = (
-            account["in"],
-            "no problem was held out for dev; bring more problems with gold answers, or write corpus.dev_problems.",
-        )
-        raise OperatorError(
-            f"evaluate: {few}" if not held else
-            f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
-            "bring gold answers, name a file that has them ({name: mine, file: my_problems.jsonl}), or write "
-            "evaluate.benchmarks: [] and corpus.dev_fraction: 0 to train without scores."
-        )  # fmt: skip
+    check_held_out(recipe, StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"])
     folder, fingerprint = run.folder / "train" / name, run.fingerprints[f"train/{name}"]
     if is_finished(folder, fingerprint):
         tidy(folder, fingerprint)
@@ -423,7 +413,7 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             fingerprint=fingerprint,
             seed=recipe.seed,
             card=model_card(run, name),
-            modifiers=run.plan.modifiers[name],
+            modifiers=modifiers_of(run, name),
             describe=settings.model_dump(mode="json"),
             pause_at=pause_at,
         )

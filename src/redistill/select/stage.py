@@ -54,6 +54,7 @@ def select_shard(
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
     choice: Choice | None = None,
     labelled: LabelledSettings | None = None,
+    every_turn: Callable[..., Any] | None = None,
     seed: int = 0,
 ) -> Shard:
     """Streams `examples`, `pairs`, `dev`, `groups` and `candidates` of these groups, whose traces carry the joined verdict.
@@ -64,7 +65,7 @@ def select_shard(
     `filters` are tried in their order and the first reason counts; `policies` are compared offline, under the same filters;
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
     `labelled`: where a critic is trained, its rows are a further stream of that name, of all traces of the sample; `seed`
-    draws them.
+    draws them. `every_turn`: text/conversations.all_turns bound, where examples of conversations learn all turns of the assistant.
     With a sample there are the stream `problems`, those of it that are trained on, with or without a right trace, and their account.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
@@ -87,7 +88,7 @@ def select_shard(
         if isinstance(examples, SelfCorrectionSettings):
             rows += _self_corrections(group, prompt, chosen, examples, judge, encode, seed, books)
         else:
-            rows += _examples(group, prompt, chosen, books)
+            rows += _examples(group, prompt, chosen, books, every_turn)
         if labelled is not None:
             left_out = choice.problem_reason(group) if choice is not None else None
             why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
@@ -289,14 +290,24 @@ def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | No
     return _Chosen({id: why or gone.get(id) for id, why in reasons.items()}, rest, times)
 
 
-def _examples(group: Group, prompt: str, chosen: _Chosen, books: "_Ledger") -> Iterable[Example]:
+def _examples(
+    group: Group, prompt: str, chosen: _Chosen, books: "_Ledger", every_turn: Callable[..., Any] | None
+) -> Iterable[Example]:
     """A row for each trace that has no reason against it, written as often as its problem is repeated."""
     for trace in group.traces:
-        if reason := chosen.reasons[trace.id]:
+        reason = chosen.reasons[trace.id]
+        row = (prompt, trace.completion, ())
+        if not reason and every_turn is not None:
+            found = every_turn(group.problem, prompt, trace.completion)
+            reason, row = (found, row) if isinstance(found, str) else (None, found or row)
+        if reason:
             books.drop("examples", trace.id, reason)
-        else:
-            books.keep("examples")
-            yield from [Example(group.problem.id, trace.id, prompt, trace.completion)] * chosen.times
+            continue
+        books.keep("examples")
+        if row[2]:
+            books.tallies.setdefault("conversations", Counter())["every_turn"] += 1
+        asked, completion, spans = row
+        yield from [Example(group.problem.id, trace.id, asked, completion, spans=spans)] * chosen.times
 
 
 def _self_corrections(

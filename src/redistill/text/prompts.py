@@ -12,6 +12,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.records import Problem
+from redistill.text.conversations import conversation_of, conversation_prompt
 from redistill.text.image_marks import image_mark, unmarked
 from redistill.text.judgements import VERDICT_LINE
 
@@ -24,13 +25,16 @@ PAPER_INSTRUCTION = (
 )
 
 
-def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None = None, images: bool = False) -> str:
+def render(problem: Problem, template: str, *, chat: Callable[..., str] | None = None, images: bool = False) -> str:
     """The prompt text of a problem: the template, then the chat template where given.
 
     Only the first `{problem}` of the template is replaced, and nothing inside the statement is interpreted, so braces
     and template marks in a problem stay what they are. images: the student reads them; their marks (text/image_marks.py)
-    then stand where the template says `{image}`, and before everything else where it does not.
+    then stand where the template says `{image}`, and before everything else where it does not. A conversation of several turns is
+    written by the chat template alone (text/conversations.py).
     """
+    if (conversation := conversation_of(problem)) is not None:
+        return conversation_prompt(problem, conversation, chat)
     before, found, after = template.partition("{problem}")
     shown = "".join(image_mark(image.sha256) for image in problem.images) if images else ""
     if IMAGE not in before + after:
@@ -43,12 +47,16 @@ def render(problem: Problem, template: str, *, chat: Callable[[str], str] | None
 IMAGE = "{image}"  # in a template: the place of a problem's images
 
 
-def as_chat(tokenizer: Any, text: str) -> str:
-    """A user's message in the tokenizer's chat template, ready for the assistant's turn."""
-    return rendered_chat(tokenizer, [{"role": "user", "content": text}], add_generation_prompt=True)
+def as_chat(
+    tokenizer: Any, said: str | list[dict[str, Any]], *, tools: Any = None, add_generation_prompt: bool = True
+) -> str:
+    """A user's message, or the messages of a conversation, in the tokenizer's chat template, ready for the assistant's turn."""
+    messages = [{"role": "user", "content": said}] if isinstance(said, str) else said
+    names = {"tools": tools} if tools else {}
+    return rendered_chat(tokenizer, messages, add_generation_prompt=add_generation_prompt, **names)
 
 
-def rendered_chat(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool, **names: Any) -> str:
+def rendered_chat(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool, **names: Any) -> str:
     """Messages as the tokenizer's chat template writes them, in transformers' sandbox; `names` are known to the template.
 
     OperatorError where the template breaks off: it is a program, and may raise anything.

@@ -22,6 +22,7 @@ from redistill.io.atomic import make_folder, read_json, write_json
 from redistill.io.fingerprints import fingerprint
 from redistill.io.progress import say
 from redistill.io.stage_folder import StageFolder
+from redistill.pipeline.conversations import modifiers_of
 from redistill.pipeline.graph import OnCodeChange
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import make_plan, stage_stream
@@ -173,7 +174,7 @@ def _try(run: Run, stage: str, settings: StageSettings, objective: Any, stage_fi
         fingerprint=stage_fingerprint,
         seed=run.recipe.seed,
         card="",
-        modifiers=run.plan.modifiers[stage],
+        modifiers=modifiers_of(run, stage),
         trial=True,
     )
     with run.plan.probe(stage, settings, run.folder) as probe:

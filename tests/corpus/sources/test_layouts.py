@@ -114,7 +114,7 @@ def test_a_large_file_is_only_looked_into(tmp_path: Path) -> None:
     ("rows", "words"),
     [
         ([{"messages": [said("Hello"), turn]} for turn in USER], r"`messages` comes nearest .*\(no_generations\).*column `messages` ends without an assistant"),
-        ([{"messages": [turn, said(None, tool_calls=[{"id": 1}])]} for turn in USER], r"6 of 6 rows \(tool_calls\).*write the whole answer as one assistant message"),
+        ([{"messages": [turn, said(None, tool_calls=[{"id": 1}])]} for turn in USER], r"6 of 6 rows \(tool_calls\).*write the tool's result and the answer after it"),
         ([{"messages": [turn, said("")]} for turn in USER], "every completion in column `messages` is empty"),
         ([{"prompt": q, "completion": "x", "label": 0.7} for q in Q], r"column `label` holds 0\.7, which is neither right nor wrong; write true or false"),
         ([{"problem": q, "answer": ["1", "2"], "generations": ["x"]} for q in Q], r"\(several_answers\).*column `answer` holds 2 answers"),

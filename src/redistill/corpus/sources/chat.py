@@ -4,16 +4,17 @@
     {"messages": [...], "label": false}                                  KTO of ms-swift: a wrong completion
     {"prompt": "What is 2+2?", "chosen": "4", "rejected": "5"}           or each a message or a list of messages
 
-The source's claim becomes the verdict `teacher_label`: of a row with a label that one, of a row without any right. System
-messages are left out: the recipe's template speaks in their place. What makes one text of a conversation, and what does
-not, is in turns.py.
+The source's claim becomes the verdict `teacher_label`: of a row with a label that one, of a row without any right. Of one question
+and its answer system messages are left out: the recipe's template speaks in their place. Conversations of several turns, with
+tools or without, are kept as they are (several_turns.py).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from redistill.corpus.sources import fields, generations, tags, turns
+from redistill.corpus.sources import fields, generations, several_turns, tags, turns
 from redistill.corpus.sources.rows import Row, RowError, each, read_groups
+from redistill.corpus.sources.several_turns import Asked
 from redistill.records import Dropped, Group, Problem, Trace, make_problem
 
 
@@ -27,8 +28,10 @@ def messages(
     label_column: str | None = None,
     author: str = "",
     open_thinking: bool = False,
+    conversations: bool = True,
 ) -> Iterator[Group | Dropped]:
-    """Groups of one trace: the user message is the statement, the assistant message after it the completion.
+    """Groups of one trace: the user message is the statement, the assistant message after it the completion. Of a conversation
+    of several turns all before its last answer is the problem, and a label is of that answer; `conversations: false` drops them.
 
     label_column: true or false (also 1, "True", "correct"), whether the completion is right; by default the first column
     that is called a label (`label`, `correct`, `kto_tag` ...), and where there is none every completion is right. Reasoning
@@ -38,8 +41,8 @@ def messages(
 
     def parse(row_id: str, row: Row) -> Group:
         _check_list(row, messages_column)
-        said = turns.conversation(row[messages_column], row, messages_column)
-        problem = _problem(said.question, row, answer_column, "messages", row_id, messages_column)
+        asked, said = several_turns.conversation(row[messages_column], row, messages_column, keep=conversations)
+        problem = _problem(asked, row, answer_column, "messages", row_id, messages_column)
         if said.completion is None:
             raise RowError(
                 "no_generations", f"column `{messages_column}` ends without an assistant message after the question"
@@ -74,19 +77,32 @@ def preference(
     answer_column: str | None = None,
     author: str = "",
     open_thinking: bool = False,
+    conversations: bool = True,
 ) -> Iterator[Group | Dropped]:
     """Groups of two traces: chosen, labelled correct, and rejected, labelled incorrect; of a list of texts each is one.
 
     Without a prompt column the user message of both conversations is the statement; if they differ: `prompts_differ`. A
-    side that is null or blank is left out alone. input_column and open_thinking: as in `completions`.
+    side that is null or blank is left out alone. input_column and open_thinking: as in `completions`. Both sides may answer a
+    conversation of several turns; `conversations: false` drops those.
     """
 
     def parse(row_id: str, row: Row) -> Group:
         sides = [(chosen_column, True), (rejected_column, False)]
-        read = [(column, right, *_side(row, column)) for column, right in sides]
-        prompts = list(dict.fromkeys(question for _, _, question, _ in read if question is not None))
+        read = [(column, right, *_side(row, column, conversations)) for column, right in sides]
+        prompts = list(dict.fromkeys(asked.statement for _, _, asked, _ in read if asked.statement is not None))
+        metadata = next((asked.metadata for _, _, asked, _ in read if asked.metadata), {})
         question: str | None
-        if row.get(prompt_column) is not None:
+        before = several_turns.asked(row.get(prompt_column), row, prompt_column, keep=conversations)
+        if before is not None:
+            question, metadata = before.statement, before.metadata
+            if any(prompt.split() != (question or "").split() for prompt in prompts):
+                raise RowError(
+                    "prompts_differ",
+                    f"column `{prompt_column}` and the messages beside it hold different conversations",
+                )
+        elif metadata and len(prompts) == 1:
+            question = prompts[0]
+        elif row.get(prompt_column) is not None:
             question = turns.prompt_of(row, prompt_column, input_column)
             if any(prompt.split() != question.split() for prompt in prompts) and prompt_column not in (
                 chosen_column,
@@ -101,7 +117,7 @@ def preference(
             )
         else:
             question = prompts[0]
-        problem = _problem(question, row, answer_column, "preference", row_id, prompt_column)
+        problem = _problem(Asked(question, metadata), row, answer_column, "preference", row_id, prompt_column)
         said = [(column, right, text) for column, right, _, texts in read for text in texts]
 
         def trace(index: int, side: tuple[str, bool, Any]) -> Trace:
@@ -139,27 +155,26 @@ def _in_column(verdicts: dict[str, Any], column: str) -> dict[str, Any]:
     return verdicts
 
 
-def _problem(
-    question: str | None, row: Row, answer_column: str | None, source: str, row_id: str, column: str
-) -> Problem:
+def _problem(asked: Asked, row: Row, answer_column: str | None, source: str, row_id: str, column: str) -> Problem:
     return make_problem(
-        fields.asked(question, column),
+        fields.asked(asked.statement, column),
         answer=fields.answer(row.get(answer_column), answer_column) if answer_column else None,
         source=fields.text(row.get("source"), "source") or source,
         source_row=row_id,
+        metadata=asked.metadata,
     )
 
 
-def _side(row: Row, column: str) -> tuple[str | None, list[Any]]:
-    """(user message, completions) of one side of a preference; a generation that is a table or text is read later."""
+def _side(row: Row, column: str, conversations: bool) -> tuple[Asked, list[Any]]:
+    """(what was asked, completions) of one side of a preference; a generation that is a table or text is read later."""
     if column not in row:
         raise fields.missing(column)
     value = row[column]
     if isinstance(value, str) and value.lstrip().startswith(("[{", "{")):
         value = fields.decoded(value)
     if turns.is_turns(value):
-        said = turns.conversation(value, row, column)
-        return said.question, [said.completion]
+        asked, said = several_turns.conversation(value, row, column, keep=conversations)
+        return asked, [said.completion]
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return None, list(value)
-    return None, [value]
+        return Asked(None), list(value)
+    return Asked(None), [value]

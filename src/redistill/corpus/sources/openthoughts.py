@@ -12,7 +12,7 @@ a column of labels says so.
 from collections.abc import Iterator
 from typing import Literal
 
-from redistill.corpus.sources import fields, generations, tags, turns
+from redistill.corpus.sources import fields, generations, several_turns, tags, turns
 from redistill.corpus.sources.rows import Row, RowError, read_groups
 from redistill.records import Dropped, Group, make_problem
 
@@ -27,8 +27,10 @@ def openthoughts(
     label: Literal["all", "none"] = "none",
     label_column: str | None = None,
     author: str = "DeepSeek-R1",
+    conversations: bool = True,
 ) -> Iterator[Group | Dropped]:
-    """Groups of one trace: the user's value is the statement, the assistant's the completion.
+    """Groups of one trace: the user's value is the statement, the assistant's the completion; conversations of several turns as
+    in `messages`.
 
     answer_column: a column with gold answers, where a set has one; label: `all` gives every trace the verdict
     `teacher_label` correct, but for rows that a column of labels (label_column, or one called so) calls wrong. Reasons:
@@ -37,12 +39,14 @@ def openthoughts(
 
     def parse(row_id: str, row: Row) -> Group:
         fields.items(row, conversations_column)
-        said = turns.conversation(row[conversations_column], row, conversations_column)
+        value = row[conversations_column]
+        asked, said = several_turns.conversation(value, row, conversations_column, keep=conversations)
         problem = make_problem(
-            fields.asked(said.question, conversations_column),
+            fields.asked(asked.statement, conversations_column),
             answer=fields.answer(row.get(answer_column), answer_column) if answer_column else None,
             source=fields.text(row.get("source") or row.get("domain"), "source") or "openthoughts",
             source_row=row_id,
+            metadata=asked.metadata,
         )
         if said.completion is None:
             raise RowError("no_generations", f"column `{conversations_column}` ends without an answer to the question")

@@ -5,8 +5,8 @@
         ->  Conversation("2+2?", "<think>\\n2+2\\n</think>\\n\\n4")
 
 What counts is one question and the answer after it. System text is left out: the recipe's template speaks in its place. An
-assistant that speaks first greets and answers nothing. Several questions, tools that are called, and answers in several
-turns are refused, each for its reason: no single text of them is what the model said.
+assistant that speaks first greets and answers nothing. Several questions and tools that are called are refused, each for its
+reason, unless the source keeps conversations (several_turns.py).
 """
 
 from collections.abc import Mapping
@@ -37,12 +37,14 @@ def _is_turn(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
         and any(name in value for name in columns.ROLE)
-        and any(name in value for name in columns.TURN_TEXT)
+        and any(name in value for name in (*columns.TURN_TEXT, *columns.TOOL_CALLS))
     )
 
 
 @dataclass(slots=True)
-class _Turn:
+class Turn:
+    """One message as it was read; `calls`: it calls tools."""
+
     role: str
     text: str
     thinking: str | None
@@ -56,6 +58,11 @@ def conversation(value: Any, row: Row, column: str) -> Conversation:
 
     RowError: `several_turns`, `tool_calls`, `unknown_role`, `wrong_type`.
     """
+    return one_answer(read_turns(value, row, column), column)
+
+
+def read_turns(value: Any, row: Row, column: str) -> list[Turn]:
+    """The messages of a list, of one message, or of either as JSON text. RowError `unknown_role`, `wrong_type`."""
     value = fields.decoded(value) if isinstance(value, str) else value
     if isinstance(value, Mapping):
         value = [value]
@@ -63,7 +70,11 @@ def conversation(value: Any, row: Row, column: str) -> Conversation:
         raise RowError(
             "wrong_type", f"column `{column}` holds {shown(value)}; write a list of messages with role and content"
         )
-    turns = [_turn(turn, row, column) for turn in value]
+    return [read_turn(turn, row, column) for turn in value]
+
+
+def one_answer(turns: list[Turn], column: str) -> Conversation:
+    """The one question of these messages and the answer to it. RowError: `several_turns`, `tool_calls`."""
     spoken = [turn for turn in turns if turn.role != "system"]
     first = next((place for place, turn in enumerate(spoken) if turn.role == "user"), None)
     questions = [turn.text for turn in spoken if turn.role == "user"]
@@ -78,13 +89,13 @@ def conversation(value: Any, row: Row, column: str) -> Conversation:
             "tool_calls",
             f"column `{column}` holds tool calls, which are no text of the model's; write the whole answer as one assistant message, or leave the row out",
         )
-    completion, finish, author = _answer(said, column)
+    completion, finish, author = answer_in(said, column)
     for turn in turns:
         turn.row.note_unread(f"{column}[].")
     return Conversation(questions[0] if questions else None, completion, finish, author)
 
 
-def _answer(said: list[_Turn], column: str) -> tuple[str | None, str | None, str]:
+def answer_in(said: list[Turn], column: str) -> tuple[str | None, str | None, str]:
     """(text with thinking, finish reason, author) of the turns after the question; turns that only think (harmony's channel
     `analysis`) belong to the one after them."""
     if not said:
@@ -110,7 +121,7 @@ def _answer(said: list[_Turn], column: str) -> tuple[str | None, str | None, str
     )
 
 
-def _turn(value: Any, row: Row, column: str) -> _Turn:
+def read_turn(value: Any, row: Row, column: str) -> Turn:
     if not _is_turn(value):
         raise RowError("wrong_type", f"column `{column}` holds {shown(value)} as a message; write role and content")
     turn = row.inner(value)
@@ -122,12 +133,12 @@ def _turn(value: Any, row: Row, column: str) -> _Turn:
             "unknown_role",
             f"column `{column}` has a message of the {role} {shown(said)}; write user, assistant or system",
         )
-    name = next(name for name in columns.TURN_TEXT if name in value)
-    text, inner = parts(turn[name], f"{column}[].{name}")
+    name = next((name for name in columns.TURN_TEXT if name in value), "content")
+    text, inner = parts(turn.get(name), f"{column}[].{name}")
     field = thinking_of(turn, f"{column}[].")
     called = turn.first(columns.TOOL_CALLS)
     channel = turn.get("channel")
-    return _Turn(
+    return Turn(
         known, text, field or inner, bool(called and called[1]), channel if isinstance(channel, str) else "", turn
     )
 
