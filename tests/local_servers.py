@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--name", default=None)  # as whom it answers
     parser.add_argument("--bytes", type=int, default=0)  # of filling in each reply
     parser.add_argument("--listings", type=int, default=1_000_000)  # GET /models fails after so many
+    parser.add_argument("--blips", type=int, default=0)  # so many of the first GET /models fail
     parser.add_argument("--models", default="m")
     parser.add_argument("--context", type=int, default=1_000_000)
     parser.add_argument("--answers", type=json.loads, default={})
@@ -130,7 +131,7 @@ def main() -> None:
 
         def do_GET(self) -> None:
             counts["listings"] += 1
-            if counts["listings"] > options.listings:
+            if not options.blips < counts["listings"] <= options.listings:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return

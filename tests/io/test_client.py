@@ -263,6 +263,25 @@ def test_a_server_that_has_answered_once_may_fail_to_list_its_models_later(tmp_p
             assert [r.text for r in ask(Server(server.base_url), asks(2), kept=Kept())] == texts(2)
 
 
+def test_a_blip_of_the_list_of_models_ends_nothing(tmp_path):
+    """The first question of every shard is which models there are; the connection may be lost on that one too."""
+    with scripted_server(tmp_path, blips=2) as server:
+        assert served_models(Server(server.base_url)) == ["m"]
+    with scripted_server(tmp_path, blips=2) as server:
+        assert [r.text for r in ask(Server(server.base_url), asks(2), kept=Kept())] == texts(2)
+
+
+def test_a_server_that_comes_back_is_waited_for_where_it_has_answered_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.2)
+    with scripted_server(tmp_path) as server:
+        ask(Server(server.base_url), asks(2), kept=Kept())
+        address = server.base_url
+    began = time.monotonic()
+    with pytest.raises(OperatorError, match="no server answers"):
+        served_models(Server(address, retries=2))
+    assert time.monotonic() - began > 0.5  # 0.2 and 0.4 seconds at the least
+
+
 def test_a_reply_much_longer_than_the_tokens_asked_for_is_not_read_to_its_end(tmp_path):
     most = client.BYTES_PER_ANSWER + 4 * client.BYTES_PER_TOKEN  # asks() want 4 tokens
     with scripted_server(tmp_path, bytes=most - 1_000) as server:

@@ -6,7 +6,8 @@
 
 Every reply is written to `kept` the moment it comes, so a run that is killed asks, and pays for, only what is missing.
 Troubles that pass (429, 5xx, a lost connection, a time-out, an answer that cannot be read) are tried again with growing
-waits, or after as long as the server's Retry-After says. One request that the server goes on refusing while it answers
+waits (tenacity over httpx2), or after as long as the server's Retry-After says. What no library does stands here: one pause and one
+stop for all requests, a bound on what is read at a time, and the outcomes of a request that is never answered. One request that the server goes on refusing while it answers
 others (400, a content filter, 500 after every try) costs that one answer: its Reply says so under `refused`, and a share
 of them above MOST_REFUSED ends the run. What concerns all requests is one sentence. The key comes from the environment
 alone and is in nothing that this file writes or raises.
@@ -19,16 +20,17 @@ import email.utils
 import hashlib
 import json
 import os
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import httpx2
 from pydantic import TypeAdapter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, without, without_in_text
@@ -41,10 +43,11 @@ from redistill.io.replies import read_reply as read_reply
 FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
 LONGEST_WAIT_SECONDS = 300.0  # a server that asks for more is one to come back to later
 SHOWN_CHARS = 300  # of a server's own words in a sentence of ours
-# Decompressed, per reply, so that many connections at once stay small too: a token with its log-probability and id takes about
-# 100 bytes of JSON, and some servers send alternatives.
+# Decompressed: a token with its log-probability and id takes about 100 bytes of JSON, and some servers send alternatives. Of answers
+# over BYTES_PER_ANSWER so many are read at a time, whatever the concurrency; the others wait in the network.
 MAX_ANSWER_BYTES = 64 * 2**20
 BYTES_PER_ANSWER, BYTES_PER_TOKEN = 2**20, 4 * 2**10
+LARGE_AT_ONCE = 2
 MOST_REFUSED = 0.1  # of the requests of a call, where FEW_REFUSED or more were refused
 FEW_REFUSED = 5
 _ADDRESS = TypeAdapter(BaseUrl)
@@ -108,7 +111,6 @@ def ask(
         if kept.get(asked.key) is None:
             missing.setdefault(asked.key, []).append(place)
     if missing:
-        _check_url(server)
 
         def put(asked: Ask, reply: Reply) -> None:
             if reply.refused:
@@ -126,8 +128,7 @@ def ask(
 
 def served_models(server: Server) -> list[str]:
     """The names that the server lists under /models. OperatorError when nothing answers there."""
-    _check_url(server)
-    answer = _run(lambda: _Asking(server, lambda a, r: None, lambda a, w: None).models())
+    answer = _run(lambda: _Asking(server).models())
     rows = answer.get("data") if isinstance(answer, dict) else None
     return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
 
@@ -136,8 +137,7 @@ def post(server: Server, path: str, body: Mapping[str, Any], hint: str) -> dict[
     """What the server answers to one POST that is no completion, such as a command to load weights: its JSON table, {} where
     it answers none. path: below base_url, or below the server's root where it begins with a slash. OperatorError in one sentence
     that ends with `hint` where it refuses, and where it is gone after the retries."""
-    _check_url(server)
-    found = _run(lambda: _Asking(server, lambda a, r: None, lambda a, w: None).command(path, body, hint))
+    found = _run(lambda: _Asking(server).command(path, body, hint))
     return found if isinstance(found, dict) else {}
 
 
@@ -163,29 +163,24 @@ def _check_url(server: Server) -> None:
         )
 
 
-class _Passing(Exception):
-    """A trouble that may pass; `wait_seconds` is the server's own wish, None for ours; lost: there was no connection."""
+LATE = "late"
 
-    def __init__(self, what: str, wait_seconds: float | None = None, lost: bool = False) -> None:
+
+class _Passing(Exception):
+    """A trouble that may pass. kind: what the library calls it where there was no answer, LATE where there was none in time."""
+
+    def __init__(self, what: str, kind: str = "") -> None:
         super().__init__(what)
-        self.wait_seconds, self.lost = wait_seconds, lost
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a server answered, read to its end."""
+    """What a server answered: its JSON, None where it is none, and what it says for people, short and on one line."""
 
-    status_code: int
-    headers: Mapping[str, str]
-    data: bytes
-
-    @property
-    def text(self) -> str:
-        return self.data.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        """ValueError or RecursionError where the body is no JSON."""
-        return json.loads(self.data)
+    status: int
+    body: Any
+    words: str
 
 
 def _most_bytes(asked: Ask) -> int:
@@ -201,18 +196,25 @@ class _Asking:
     """The requests of one call of `ask`: shared pace, shared stop."""
 
     def __init__(
-        self, server: Server, put: Callable[[Ask, Reply], None], refused: Refusal, read: Reader | None = None
+        self,
+        server: Server,
+        put: Callable[[Ask, Reply], None] = lambda asked, reply: None,
+        refused: Refusal = lambda asked, words: None,
+        read: Reader | None = None,
     ) -> None:
+        _check_url(server)
         self.server, self.put, self.refused = server, put, refused
         self.read = read or (lambda asked, body: read_reply(body))
         self.secret = os.environ.get(server.key_env, "").strip()
         if not self.secret.isascii() or not self.secret.replace(" ", "x").isprintable():
             raise OperatorError(f"the key in the environment variable {server.key_env} holds characters no key has.")
-        self.stopped = asyncio.Event()
+        self.stopped, self.large = asyncio.Event(), asyncio.Semaphore(LARGE_AT_ONCE)
         self.next_slot = self.paused_until = 0.0  # by the loop's clock
         self.answered = self.total = 0
         self.refusals: list[str] = []
         self.names: Counter[str] = Counter()
+
+    # --- one request -------------------------------------------------------------------------------------------------
 
     def client(self) -> httpx2.AsyncClient:
         host = httpx2.URL(self.server.base_url).host
@@ -223,51 +225,106 @@ class _Asking:
             trust_env=host not in LOOPBACK,  # a proxy of the environment has no business between us and this machine
         )
 
+    def _tries(self) -> AsyncRetrying:
+        """Troubles that pass are tried again, after waits of 1, 2, 4 ... seconds; the last one is raised."""
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _Passing) and self._may_pass(error)),
+            stop=stop_after_attempt(self.server.retries + 1),
+            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS / 2),
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    def _may_pass(self, trouble: _Passing) -> bool:
+        """Where nobody has ever listened, nobody will: that is said at once."""
+        return trouble.kind != "ConnectError" or self.server.base_url in _MET
+
+    async def _answer(
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        path: str,
+        most_bytes: int,
+        body: Any = None,
+        seconds: float = inf,
+    ) -> _Answer:
+        """One try: the whole answer without our key in it. _Passing for what may pass; OperatorError where the key is refused."""
+        base, seconds = self.server.base_url.rstrip("/"), min(seconds, self.server.timeout_seconds)
+        url = f"{base.removesuffix('/v1')}{path}" if path.startswith("/") else f"{base}/{path}"
+        # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
+        sent: dict[str, Any] = (
+            {"content": json.dumps(body), "headers": {"Content-Type": "application/json"}} if body is not None else {}
+        )
+        data = bytearray()
+        try:
+            async with asyncio.timeout(seconds), contextlib.AsyncExitStack() as turn:
+                async with client.stream(method, url, **sent) as response:
+                    async for part in response.aiter_bytes():
+                        if len(data) <= BYTES_PER_ANSWER < len(data) + len(part):
+                            await turn.enter_async_context(self.large)
+                        data += part
+                        if len(data) > most_bytes:
+                            raise _Passing(f"an answer of over {most_bytes >> 20} MiB")
+                answer = self._read(response.status_code, without(self.secret, bytes(data)))
+        except TimeoutError:
+            raise _Passing(f"no answer within {seconds:g} seconds", LATE) from None
+        except httpx2.TransportError as error:
+            name = type(error).__name__
+            raise _Passing(self._plain(f"{name} {error}".strip()), name) from None
+        if answer.status in (401, 403):
+            there = "the key in" if self.secret else "no key is in"
+            raise OperatorError(
+                f"the server at {self.server.base_url} refuses the caller ({answer.status}: {answer.words}); {there} the environment "
+                f"variable {self.server.key_env}{' is not the one it wants' if self.secret else ''}."
+            )
+        if answer.status in (408, 425, 429) or answer.status >= 500:
+            self._pause(_retry_after(response.headers) or 0.0, f"{answer.status}: {answer.words}")
+            raise _Passing(f"{answer.status}: {answer.words}")
+        return answer
+
+    def _read(self, status: int, data: bytes) -> _Answer:
+        body, words = None, data[: 4 * SHOWN_CHARS].decode("utf-8", "replace")
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            body = json.loads(data)
+            error = body.get("error") or body.get("detail") or body.get("message")
+            words = error if isinstance(error, str) else str(error["message"])
+        return _Answer(status, body, self._plain(words))
+
+    def _plain(self, text: str) -> str:
+        text = text.replace(self.secret, "***") if self.secret else text
+        return " ".join(text.split())[:SHOWN_CHARS]
+
     async def models(self) -> Any:
         """What GET /models answers; any other answer than JSON counts as {}."""
         async with self.client() as client:
             try:
-                async with asyncio.timeout(min(30.0, self.server.timeout_seconds)):
-                    response = await self._send(client, "GET", "models", MAX_ANSWER_BYTES)
-            except (httpx2.TransportError, TimeoutError, _Passing) as error:
+                listed: _Answer = await self._tries()(
+                    self._answer, client, "GET", "models", MAX_ANSWER_BYTES, None, 30.0
+                )
+                return listed.body or {}
+            except _Passing as trouble:
+                if not trouble.kind:
+                    return {}  # it is there, and does not know /models
                 raise OperatorError(
-                    f"no server answers at {self.server.base_url} ({self._why(error)}); start one (`redistill serve MODEL` "
-                    "shows how) or correct base_url."
-                ) from error
-        self._check_key(response)
-        try:
-            return response.json()
-        except (ValueError, RecursionError):
-            return {}
+                    f"no server answers at {self.server.base_url} ({trouble}); start one (`redistill serve MODEL` shows how) or "
+                    "correct base_url."
+                ) from trouble
 
     async def command(self, path: str, body: Mapping[str, Any], hint: str) -> Any:
         """What one POST is answered; troubles that pass are tried again."""
-        content, last = json.dumps(dict(body)).encode(), ""
         async with self.client() as client:
-            for attempt in range(self.server.retries + 1):
-                try:
-                    async with asyncio.timeout(self.server.timeout_seconds):
-                        response = await self._send(
-                            client, "POST", path, content=content, headers={"Content-Type": "application/json"}
-                        )
-                except TimeoutError:
-                    last = f"no answer within {self.server.timeout_seconds:g} seconds"
-                except (httpx2.TransportError, _Passing) as error:
-                    last = self._why(error)
-                else:
-                    self._check_key(response)
-                    if response.status_code == 200:
-                        with contextlib.suppress(ValueError, RecursionError):
-                            return response.json()
-                        return {}
-                    last = f"{response.status_code}: {self._words(response)}"
-                    if response.status_code < 500:
-                        break
-                if attempt < self.server.retries:
-                    await self._sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25))
+            try:
+                answer: _Answer = await self._tries()(self._answer, client, "POST", path, BYTES_PER_ANSWER, dict(body))
+                if answer.status == 200:
+                    return answer.body or {}
+                last = f"{answer.status}: {answer.words}"
+            except _Passing as trouble:
+                last = str(trouble)
         raise OperatorError(
             f"the server at {self.server.base_url} does not do what /{path.lstrip('/')} asks ({last}); {hint}."
         )
+
+    # --- all of them -------------------------------------------------------------------------------------------------
 
     async def all(self, asks: Sequence[Ask], before: int) -> None:
         """Ask everything; `before` others are answered already. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
@@ -344,55 +401,26 @@ class _Asking:
 
     async def _one(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
         """A reply, after as many tries as it takes; None when another request has stopped us all."""
-        for attempt in range(self.server.retries + 1):
-            await self._turn()
-            if self.stopped.is_set():
-                return None
-            try:
-                return await self._try(client, asked)
-            except _Passing as trouble:
-                last = trouble
-            wish = last.wait_seconds or 0.0
-            if wish > LONGEST_WAIT_SECONDS:
-                raise OperatorError(
-                    f"the server at {self.server.base_url} asks to come back in {wish:.0f} seconds ({last}); run the same "
-                    f"command again then. {KEPT}"
-                )
-            self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + wish)  # for all of us
-            if attempt < self.server.retries:
-                await self._sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25))
-        if not last.lost:
-            await self.models()  # OperatorError where it answers nobody; else it is this request that it cannot do
-            return Reply("", None, None, None, refused=f"{last} after {self.server.retries + 1} tries")
-        raise OperatorError(
-            f"the server at {self.server.base_url} gives no usable answer after {self.server.retries + 1} tries ({last}); "
-            f"see that it is well and run the same command again. {KEPT}"
-        )
-
-    async def _try(self, client: httpx2.AsyncClient, asked: Ask) -> Reply:
         try:
-            async with asyncio.timeout(self.server.timeout_seconds):
-                # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
-                body = json.dumps(dict(asked.body)).encode()
-                response = await self._send(
-                    client,
-                    "POST",
-                    asked.path,
-                    _most_bytes(asked),
-                    content=body,
-                    headers={"Content-Type": "application/json"},
-                )
-        except TimeoutError:
-            raise _Passing(f"no answer within {self.server.timeout_seconds:g} seconds") from None
-        except httpx2.TransportError as error:
-            raise _Passing(self._why(error), lost=True) from None
-        status, words = response.status_code, self._words(response)
-        if status in (408, 425, 429) or status >= 500:
-            raise _Passing(f"{status}: {words}", _retry_after(response.headers))
-        self._check_key(response)
+            return await self._tries()(self._try, client, asked)
+        except _Passing as trouble:
+            tries = f"after {self.server.retries + 1} tries"
+            if trouble.kind in ("", LATE):
+                await self.models()  # OperatorError where it answers nobody; else it is this request that it cannot do
+                return Reply("", None, None, None, refused=f"{trouble} {tries}")
+            raise OperatorError(
+                f"the server at {self.server.base_url} gives no usable answer {tries} ({trouble}); see that it is well and run the "
+                f"same command again. {KEPT}"
+            ) from None
+
+    async def _try(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
+        await self._turn()
+        if self.stopped.is_set():
+            return None
+        answer = await self._answer(client, "POST", asked.path, _most_bytes(asked), dict(asked.body))
+        status, words = answer.status, answer.words
         if status in (400, 413, 422):
-            reply = self.refused(asked, words)
-            return reply or Reply("", None, None, None, refused=f"{status}: {words}")
+            return self.refused(asked, words) or Reply("", None, None, None, refused=f"{status}: {words}")
         if status == 404:
             raise OperatorError(
                 f"the server at {self.server.base_url} has no /{asked.path} or no model {asked.body.get('model')!r} (404: {words}); "
@@ -401,23 +429,21 @@ class _Asking:
         if status != 200:
             raise OperatorError(f"the server at {self.server.base_url} refuses a request ({status}: {words}). {KEPT}")
         try:
-            reply = self.read(asked, response.json())
+            reply = self.read(asked, answer.body)
             return dataclasses.replace(reply, text=without_in_text(self.secret, reply.text))
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             raise _Passing(f"not a completion: {words}") from None
 
-    async def _send(
-        self, client: httpx2.AsyncClient, method: str, path: str, most_bytes: int = BYTES_PER_ANSWER, **more: Any
-    ) -> "_Answer":
-        """A server's whole answer without our key in it; _Passing where it is larger than any answer to this is."""
-        async with client.stream(method, self._url(path), **more) as response:
-            parts, size = [], 0
-            async for part in response.aiter_bytes():
-                size += len(part)
-                if size > most_bytes:
-                    raise _Passing(f"an answer of over {most_bytes >> 20} MiB")
-                parts.append(part)
-        return _Answer(response.status_code, response.headers, without(self.secret, b"".join(parts)))
+    # --- the pace ----------------------------------------------------------------------------------------------------
+
+    def _pause(self, seconds: float, what: str) -> None:
+        """The server asks to be left alone: all of us wait, or come back later where that is too long."""
+        if seconds > LONGEST_WAIT_SECONDS:
+            raise OperatorError(
+                f"the server at {self.server.base_url} asks to come back in {seconds:.0f} seconds ({what}); run the same command "
+                f"again then. {KEPT}"
+            )
+        self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + seconds)
 
     async def _turn(self) -> None:
         """Wait for a slot of the pace, and for the end of a pause that the server has asked for."""
@@ -435,35 +461,6 @@ class _Asking:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopped.wait(), seconds)
-
-    def _url(self, path: str) -> str:
-        base = self.server.base_url.rstrip("/")
-        return f"{base.removesuffix('/v1')}{path}" if path.startswith("/") else f"{base}/{path}"
-
-    def _check_key(self, response: _Answer) -> None:
-        if response.status_code in (401, 403):
-            there = "the key in" if self.secret else "no key is in"
-            raise OperatorError(
-                f"the server at {self.server.base_url} refuses the caller ({response.status_code}: {self._words(response)}); {there} "
-                f"the environment variable {self.server.key_env}"
-                + (" is not the one it wants." if self.secret else ".")
-            )
-
-    def _words(self, response: _Answer) -> str:
-        """What the server says, short, on one line, and without the key, which some servers say back."""
-        text = response.text
-        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
-            body = response.json()
-            error = body.get("error") or body.get("detail") or body.get("message")
-            text = error if isinstance(error, str) else str(error["message"])
-        return self._plain(text)
-
-    def _why(self, error: BaseException) -> str:
-        return self._plain(f"{type(error).__name__} {error}".strip())
-
-    def _plain(self, text: str) -> str:
-        text = text.replace(self.secret, "***") if self.secret else text
-        return " ".join(text.split())[:SHOWN_CHARS]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

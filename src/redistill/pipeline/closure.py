@@ -64,6 +64,7 @@ NEUTRAL = {
     "markupsafe",
     "ray",
     "httpx2",
+    "tenacity",
 }
 # What a library computes with, where our own code does not import it.
 BELOW = {"math_verify": ("latex2sympy2_extended", "sympy"), "transformers": ("tokenizers",)}
