@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redistill.errors import OperatorError
@@ -165,7 +165,9 @@ def test_a_base_that_is_gone_or_damaged_is_one_sentence(places, tmp_path):
     with pytest.raises(OperatorError, match=r"corpus/groups/part-00000.parquet is damaged \(its checksum differs\)"):
         list(read_records(verify))
     corpus.unlink()
-    with pytest.raises(OperatorError, match=r"holds only what its stage added to .*corpus/groups/part-00000\.parquet, which is not"):
+    with pytest.raises(
+        OperatorError, match=r"holds only what its stage added to .*corpus/groups/part-00000\.parquet, which is not"
+    ):
         list(read_records(verify))  # fmt: skip
 
 
@@ -178,6 +180,7 @@ def test_only_a_stage_that_may_leaves_traces_out(places):
     assert [trace["completion"] for row in pq.read_table(verify).to_pylist() for trace in row["traces"]] == [None]
 
 
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_whatever_a_stage_makes_of_groups_is_read_as_it_was(data, tmp_path_factory):
     """A stage of the recipe's own may change what it likes; a changed text is stored, an unchanged one is not."""
@@ -231,6 +234,6 @@ def test_additions_stay_on_the_disk_beyond_a_batch(tmp_path):
 
 
 def test_a_run_of_before_whose_stages_wrote_every_text_is_read(places):
-    corpus, verify = places
+    _, verify = places
     write_records(verify, Group, by_hand())
     assert list(read_records(verify)) == by_hand() and len(list(read_outcomes(verify))) == 4

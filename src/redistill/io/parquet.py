@@ -77,6 +77,13 @@ _WITHOUT_TEXT = [
 ]  # fmt: skip
 
 
+def with_bases(path: Path) -> Iterator[Path]:
+    """A record file, the one that it adds to, and so on to the one that holds the texts."""
+    yield path
+    if (base := base_of(path, pq.read_schema(path).metadata)) is not None:
+        yield from with_bases(base.path)
+
+
 def _rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """The rows of a record file, joined with those of its base; all columns where none is named."""
     try:
