@@ -1,9 +1,9 @@
 """Bytes, seconds and peak memory of the stages before training, on the quickstart's recipe and on made long traces.
 
-    python benchmarks/stage_bytes.py --traces 500 2000 --characters 30000
+    python benchmarks/stage_bytes.py --traces 0 1000 2000 --characters 30000
 
 Traces are made: sentences of random words with numbers, eight to a problem, half of them right; a shard holds 250, whatever their
-number, so that memory can be compared. Each stage is a `redistill run --until STAGE` in a process of its own; to measure
+number, so that memory can be compared; 0 is the quickstart. Each stage is a `redistill run --until STAGE` in a process of its own; to measure
 another version, run this file with PYTHONPATH=ITS/src. Memory as in corpus_scale.py: the largest sum of RSS over
 the tool and its processes. Text bytes: of the completions in the input, before compression.
 """
@@ -58,7 +58,7 @@ def of_folder(folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--traces", type=int, nargs="+", default=[500, 2000])
+    parser.add_argument("--traces", type=int, nargs="+", default=[0, 1000, 2000])
     parser.add_argument("--characters", type=int, default=30_000)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the runs lie meanwhile")
     options = parser.parse_args()
@@ -66,7 +66,7 @@ def main() -> None:
     print(
         "| input | text | stage | groups/ | whole folder | wall s | CPU s | peak memory |\n|---|---|---|---|---|---|---|---|"
     )
-    for count in (0, *options.traces):
+    for count in options.traces:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             folder, text, recipe, run = Path(name), 0, "quickstart", Path(name) / "quickstart"
             if count:
