@@ -1,7 +1,9 @@
 """Record files: zstd Parquet, written whole or not at all, checked against the done-marker before it is read.
 
-write_records(path, Pair, pairs)    ->  how many
-read_records(path)                  ->  the records, a batch in memory at a time
+write_records(path, Pair, pairs)                ->  how many
+write_records(path, Group, groups, base=Base(corpus))   ->  how many; only what they add to the file `corpus` is written
+read_records(path)                              ->  the records, a batch in memory at a time; additions are joined with their base
+read_without_text(path)                         ->  groups whose statements and completions stay on the disk
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,17 +15,26 @@ import pyarrow.parquet as pq
 
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, sha256_file
+from redistill.io.joined import TEXTS, Base, Row, added_rows, base_of, join_rows, with_keys
 from redistill.io.schemas import _SCHEMAS, from_row, to_row
+from redistill.records import Group
 
 
-def write_records(path: Path, kind: type, records: Iterable[Any]) -> int:
-    """Write records of one kind as zstd Parquet, 1,000 a row group; returns how many. Written beside, then renamed."""
-    schema = _SCHEMAS[kind].with_metadata({"redistill.record": kind.__name__})
+def write_records(path: Path, kind: type, records: Iterable[Any], *, base: Base | None = None) -> int:
+    """Write records of one kind as zstd Parquet, 1,000 a row group; returns how many. Written beside, then renamed.
+
+    base: where the rest of these groups stands; only what they add to it is written."""
+    facts = {b"redistill.record": kind.__name__.encode()}
+    rows: Iterable[Row] = map(to_row, records)
+    if base is not None:
+        facts |= base.metadata(path)
+        rows = added_rows(_rows(base.path, None if base.leaves_out else _WITHOUT_TEXT), rows)
+    schema = _SCHEMAS[kind].with_metadata(facts)
     count = 0
     with atomic_write(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        batch: list[dict[str, Any]] = []
-        for record in records:
-            batch.append(to_row(record))
+        batch: list[Row] = []
+        for row in rows:
+            batch.append(row)
             if len(batch) == 1000:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
                 count, batch = count + len(batch), []
@@ -45,15 +56,52 @@ def read_outcomes(path: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
             yield row["problem"]["id"], trace["author"], outcomes
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Some columns of a shard's rows, as dicts. OperatorError as of read_records."""
+def read_columns(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Some columns of a shard's rows, as dicts; of groups that add to others, of the whole. OperatorError as of read_records."""
     check_shard(path)
+    yield from _rows(path, columns)
+
+
+def read_without_text(path: Path) -> Iterator[Group]:
+    """The groups of a file as read_records gives them, but for statements and completions, which are empty."""
+    for row in read_columns(path, _WITHOUT_TEXT):
+        traces = [{"completion": "", **trace} for trace in row["traces"]]
+        yield from_row(Group, {"problem": {"statement": "", **row["problem"]}, "traces": traces})
+
+
+_WITHOUT_TEXT = [
+    name
+    for prefix, struct in (("problem.", _SCHEMAS[Group].field("problem").type), ("traces.list.element.", _SCHEMAS[Group].field("traces").type.value_type))
+    for name in (f"{prefix}{field.name}" for field in struct)
+    if name not in TEXTS
+]  # fmt: skip
+
+
+def with_bases(path: Path) -> Iterator[Path]:
+    """A record file, the one that it adds to, and so on to the one that holds the texts."""
+    yield path
+    if (base := base_of(path, pq.read_schema(path).metadata)) is not None:
+        yield from with_bases(base.path)
+
+
+def _rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of a record file, joined with those of its base; all columns where none is named."""
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
-                yield from batch.to_pylist()
+            base = base_of(path, file.schema_arrow.metadata)
+            if base is None:
+                yield from _own_rows(file, columns)
+                return
+            columns = columns if columns is None else with_keys(columns)
+            check_shard(base.path)
+            yield from join_rows(path, base, _own_rows(file, columns), _rows(base.path, columns))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _own_rows(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[Row]:
+    for batch in file.iter_batches(batch_size=256, columns=None if columns is None else list(columns)):
+        yield from batch.to_pylist()
 
 
 def check_shard(path: Path) -> None:
@@ -81,17 +129,18 @@ def read_records(path: Path) -> Iterator[Any]:
     """The records of one Parquet file that `write_records` wrote, a batch in memory at a time; checked against its
     done-marker before the first is given (hashing is far cheaper than decoding)."""
     check_shard(path)
+    kind = _kind_of(path)
     try:
-        file = pq.ParquetFile(path)
-        kind = _KINDS[(file.schema_arrow.metadata or {})[b"redistill.record"].decode()]
+        for row in _rows(path):
+            yield from_row(kind, row)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def _kind_of(path: Path) -> type:
+    try:
+        return _KINDS[(pq.read_schema(path).metadata or {})[b"redistill.record"].decode()]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise OperatorError(
             f"{path} is not a record file of redistill ({error}). Name a part-*.parquet of a run."
         ) from error
-    with file:
-        try:
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    yield from_row(kind, row)
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise _damaged(path, error) from error

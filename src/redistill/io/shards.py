@@ -11,6 +11,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.io.executors import Executor
+from redistill.io.parquet import with_bases
 from redistill.io.stage_folder import StageFolder
 
 
@@ -29,8 +30,8 @@ def parts_to_do(before: StageFolder, stage_dir: StageFolder) -> list[ShardInput]
 
 
 def size_bytes(parts: Sequence[ShardInput]) -> int:
-    """Of the files that these shards are made from."""
-    return sum(part.path.stat().st_size for part in parts)
+    """Of the files that these shards are made from, those that they add to included."""
+    return sum(path.stat().st_size for part in parts for path in with_bases(part.path))
 
 
 def make_parts(

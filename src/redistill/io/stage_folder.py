@@ -5,6 +5,7 @@ done-marker names every file with its SHA-256. The ledger comes last and holds t
 
     runs/demo/select/pairs/part-00000.parquet      records, zstd Parquet
     runs/demo/select/dropped/part-00000.parquet    what was filtered out, with reasons
+    runs/demo/select/groups/part-00000.parquet     what select adds to the groups of the stage before (joined.py)
     runs/demo/select/part-00000.done               {"files": {...}, "accounts": {...}}
     runs/demo/select/ledger.json                   {"accounts": {"pairs": {"in": 9, "kept": 7, "dropped": {...}}}}
 
@@ -20,20 +21,29 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file, write_bytes, write_json
-from redistill.io.parquet import read_records, write_records
+from redistill.io.joined import Base
+from redistill.io.parquet import read_records, read_without_text, write_records
 from redistill.io.progress import say
-from redistill.records import Dropped
+from redistill.records import Dropped, Group
 
-LAYOUT_FILE, LAYOUT_VERSION = "layout.json", 2
+LAYOUT_FILE = "layout.json"
+LAYOUT_VERSION = 3  # 2: verify, score and select wrote every text again; read as it stands
 
 
 def check_layout(folder: Path) -> None:
-    """OperatorError for a run's folder that an older version laid out: its stages have no keys, so nothing there can be trusted
-    to be what a recipe asks for."""
+    """OperatorError for a run's folder that a version from before layout 2 laid out: its stages have no keys, so nothing there can
+    be trusted to be what a recipe asks for; and for one of a later version than this."""
     if (folder / "recipe.yaml").exists() and not (folder / LAYOUT_FILE).exists():
         raise OperatorError(
             f"{folder} was made by an older version of redistill, whose layout this one does not read; use that version for it, "
             "or run its recipe again under another --name."
+        )
+    facts = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {}
+    layout = facts.get("layout", LAYOUT_VERSION)
+    if layout > LAYOUT_VERSION:
+        raise OperatorError(
+            f"{folder} was made by a later version of redistill (layout {layout}; this one reads up to {LAYOUT_VERSION}); install that "
+            "version to read it."
         )
 
 
@@ -175,15 +185,16 @@ class StageFolder:
         marker = self._verify_checksums(self.marker(index))
         return marker is not None and self._holds(self.marker(index), marker)
 
-    def finish_shard(self, index: int, shard: Shard) -> None:
-        """Write the shard's files, check its accounts, then set its done-marker."""
+    def finish_shard(self, index: int, shard: Shard, *, base: Base | None = None) -> None:
+        """Write the shard's files, check its accounts, then set its done-marker. base: the file whose groups the shard's add to, so
+        that only what they add is written."""
         for name, account in shard.accounts.items():
             account.check(f"{self.folder.name}/{name}")
         files: dict[str, Any] = {}
         streams = {**shard.records, "dropped": (Dropped, shard.dropped)}
         for stream, (kind, records) in streams.items():
             relative = f"{stream}/part-{index:05d}.parquet"
-            rows = write_records(self.folder / relative, kind, records)
+            rows = write_records(self.folder / relative, kind, records, base=base if stream == "groups" else None)
             files[relative] = {"sha256": sha256_file(self.folder / relative), "rows": rows}
         marker = {
             "files": files,
@@ -232,3 +243,8 @@ class StageFolder:
         """All records of one stream, in shard order."""
         for path in self.shard_files(stream):
             yield from read_records(path)
+
+    def read_without_text(self, stream: str) -> Iterator[Group]:
+        """The groups of one stream, in shard order, with empty statements and completions: those stay on the disk."""
+        for path in self.shard_files(stream):
+            yield from read_without_text(path)

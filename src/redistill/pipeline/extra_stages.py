@@ -12,6 +12,7 @@ from typing import Any
 
 from redistill.config.tables import ExtraStage, Recipe
 from redistill.evaluate.score_csv import score_csv
+from redistill.io.joined import Base, can_add
 from redistill.io.parquet import read_records
 from redistill.io.progress import say
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
@@ -83,7 +84,8 @@ def apply_to_shard(
         else:
             account.drop(name)
             dropped.append(Dropped(trace.id, name, name))
-    folder.finish_shard(part.index, Shard({"groups": (Group, after)}, {"traces": account}, dropped))
+    base = Base(part.path, leaves_out=True) if can_add(before, after) else None
+    folder.finish_shard(part.index, Shard({"groups": (Group, after)}, {"traces": account}, dropped), base=base)
     return 1
 
 

@@ -292,7 +292,7 @@ def run_select(run: Run) -> None:
         with bar(label="select", unit="shard", total=len(parts)) as progress:
             make_parts(run.executor, folder, partial(select_part, folder, choose), parts, progress.update)
         compared = compare(folder.read("candidates"), own=settings.pairing.name, policies=plan.policies)
-        write_json(statistics, {**compared, "traces": describe(folder.read("groups"))})
+        write_json(statistics, {**compared, "traces": describe(folder.read_without_text("groups"))})
         ledger = folder.finish(before.ledger()["num_shards"])
         accounts = [name for name in ("examples", "pairs", "labelled", "problems") if name in ledger["accounts"]]
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")

@@ -18,6 +18,7 @@ from typing import Any
 
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
+from redistill.io.joined import Base
 from redistill.io.parquet import read_records
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
@@ -145,7 +146,7 @@ def join_part(folder: StageFolder, scorers: Mapping[str, StageFolder], part: Sha
         tallies["drawn"].update(marker["tallies"].get("drawn", {}))
     for _trace in (trace for group in groups for trace in group.traces):
         accounts["traces"].keep()
-    folder.finish_shard(part.index, Shard({"groups": (Group, groups)}, accounts, (), tallies))
+    folder.finish_shard(part.index, Shard({"groups": (Group, groups)}, accounts, (), tallies), base=Base(part.path))
     return sum(len(group.traces) for group in groups)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSettings
 from redistill.io.executors import Executor
+from redistill.io.joined import Base
 from redistill.io.parquet import read_records
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
@@ -475,7 +476,7 @@ def _rank_all(
 
 def select_part(stage_dir: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
     """Choose from one shard into the stage; returns 1. choose: select_shard with all but the groups bound."""
-    stage_dir.finish_shard(part.index, choose(read_records(part.path)))
+    stage_dir.finish_shard(part.index, choose(read_records(part.path)), base=Base(part.path))
     return 1
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from redistill.errors import OnlyCounted, OperatorError
 from redistill.io.atomic import read_json, write_json
+from redistill.io.joined import Base
 from redistill.io.kept import Kept, order_lines
 from redistill.io.parquet import read_records
 from redistill.io.progress import bar, say
@@ -46,10 +47,10 @@ def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *,
             for index, path in enumerate(shards):
                 if not stage_dir.is_done(index):
                     groups = heard(judge, list(read_records(path)), kept, told=lambda reply: progress.update(1))
-                    stage_dir.finish_shard(index, _shard(rules, index, groups))
+                    stage_dir.finish_shard(index, _shard(rules, index, groups), base=Base(path))
         paid = paid_bill(judge, rules.read("groups"), kept, answered_before)
     order_lines(own_cache)  # a file that several runs share keeps the order in which replies came
-    changed = changes_of(rules.read("groups"), stage_dir.read("groups"))
+    changed = changes_of(rules.read_without_text("groups"), stage_dir.read_without_text("groups"))
     words = ", ".join(f"{count:,} {before} -> {after}" for (before, after), count in changed.most_common())
     say(f"judge    {paid.words(before=False)}; it changed {changed.total():,} verdicts{f' ({words})' if words else ''}")
     return {

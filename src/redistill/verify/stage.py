@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redistill.io.joined import Base
 from redistill.io.parquet import read_outcomes, read_records
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
@@ -60,7 +61,7 @@ def verify_part(stage_dir: StageFolder, judges: VerifyTask, part: ShardInput) ->
     # labels alone need no gold answer, nor does who judges by other facts
     golds = check_golds(pool, held) if judges.verifiers.keys() - READS_NO_ANSWER else None
     groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
-    stage_dir.finish_shard(part.index, verified_shard(groups, golds))
+    stage_dir.finish_shard(part.index, verified_shard(groups, golds), base=Base(part.path))
     return sum(len(group.traces) for group in groups)
 
 

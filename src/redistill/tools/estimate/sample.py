@@ -13,7 +13,7 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from redistill.pipeline.extra_stages import apply_to_shard
 from redistill.pipeline.images import keeping_images, look_for_images
 from redistill.pipeline.plan import Plan, reads_labelled
 from redistill.pipeline.stages import stages_of
-from redistill.records import Dropped, Example, Group, Problem, content_id
+from redistill.records import Dropped, Example, Group, Pair, Problem, content_id
 from redistill.select import select_shard, split_of
 from redistill.select.bind import reads_scores
 from redistill.select.stage import encode
@@ -273,12 +273,20 @@ def _sampled(plan: Plan) -> Look:
         streams=streams,
         dropped={name: dict(shard.accounts[name].dropped.most_common()) for name in streams},
         outcomes=dict(Counter(t.verdict.outcome.value for g in groups for t in g.traces).most_common()),
-        disk_bytes=int(2 * size * (1 if exact else total / len(groups))),  # select: about as much as the other two
+        disk_bytes=int(size * (1 + _text_of_rows(records, groups)) * (1 if exact else total / len(groups))),
         asked={
             name: _asked(lengths, _just(round(not_held * share_asked[name])))
             for name, lengths in asking.lengths.items()
         },
     )
+
+
+def _text_of_rows(records: Mapping[str, Sequence[Any]], groups: Sequence[Group]) -> float:
+    """The completions that select writes again in examples and pairs, as a multiple of those of the groups."""
+    whole = sum(len(trace.completion) for group in groups for trace in group.traces)
+    kinds = {Example: ("completion",), Pair: ("chosen", "rejected")}
+    rows = (record for stream in records.values() for record in stream if type(record) in kinds)
+    return sum(len(getattr(row, side)) for row in rows for side in kinds[type(row)]) / max(1, whole)
 
 
 def _by_a_score(plan: Plan) -> bool:
