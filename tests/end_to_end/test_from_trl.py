@@ -44,7 +44,11 @@ UNUSED = set(
 )  # fmt: skip
 
 CHAT = [{"role": "user", "content": "2+2?"}]
-ROW = {"prompt": CHAT, "chosen": [{"role": "assistant", "content": "4"}], "rejected": [{"role": "assistant", "content": "5"}]}
+ROW = {
+    "prompt": CHAT,
+    "chosen": [{"role": "assistant", "content": "4"}],
+    "rejected": [{"role": "assistant", "content": "5"}],
+}
 
 
 @pytest.fixture
@@ -180,9 +184,7 @@ def test_trl_and_the_recipe_end_with_the_same_student(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(redistill.__file__).parents[1]), "HF_HUB_OFFLINE": "1",
                    "HF_DATASETS_CACHE": str(tmp_path / "cache"), "TRL_EXPERIMENTAL_SILENCE": "1"}  # fmt: skip
     for command in (["train.py"], [str(SCRIPT), "--config", "dpo.json", "--out", "recipe.yaml"]):
-        done = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
     recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
     recipe["student"]["model"] = str(tmp_path / "student")
