@@ -25,23 +25,24 @@ SPEC.loader.exec_module(from_trl)
 
 # Arguments of TRL 1.16 and transformers 5.23, read one by one: devices, speed, logging, evaluation during training, saving, the hub, and
 # the details of losses that the script refuses by another argument.
-UNUSED = set(
-    """accelerator_config activation_checkpointing activation_checkpointing_kwargs activation_offloading auto_find_batch_size
-    average_tokens_across_devices batch_eval_metrics bf16_full_eval bnb_4bit_quant_storage bnb_4bit_quant_type data_seed
-    dataloader_in_order dataloader_multiprocessing_context dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory
-    dataloader_prefetch_factor dataset_num_proc dataset_test_split ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb
-    ddp_find_unused_parameters ddp_static_graph ddp_timeout debug disable_tqdm discopop_tau do_eval do_predict do_train
-    enable_jit_checkpoint eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start eval_steps eval_strategy
-    eval_use_gather_object f_alpha_divergence_coef fp16_full_eval fsdp_config full_determinism gradient_checkpointing
-    gradient_checkpointing_kwargs greater_is_better hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy hub_token
-    ignore_bias_buffers ignore_data_skip include_for_metrics include_num_input_tokens_seen label_names length_column_name
-    liger_kernel_config local_rank log_level log_level_replica log_on_each_node logging_first_step logging_nan_inf_filter logging_steps
-    logging_strategy lora_task_type metric_for_best_model output_dir pad_to_multiple_of pad_token padding_free
-    per_device_eval_batch_size precompute_ref_batch_size precompute_ref_log_probs prediction_loss_only project ref_model_mixup_alpha
-    ref_model_sync_steps remove_unused_columns restore_callback_states_from_checkpoint save_on_each_node save_only_model save_total_limit
-    skip_memory_metrics tf32 torch_compile_backend torch_compile_mode torch_empty_cache_steps trackio_bucket_id trackio_space_id
-    trackio_static_space_id use_bnb_nested_quant use_cache use_cpu use_liger_kernel""".split()
-)  # fmt: skip
+UNUSED_ARGUMENTS = """
+accelerator_config activation_checkpointing activation_checkpointing_kwargs activation_offloading auto_find_batch_size
+average_tokens_across_devices batch_eval_metrics bf16_full_eval bnb_4bit_quant_storage bnb_4bit_quant_type data_seed
+dataloader_in_order dataloader_multiprocessing_context dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory
+dataloader_prefetch_factor dataset_num_proc dataset_test_split ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb
+ddp_find_unused_parameters ddp_static_graph ddp_timeout debug disable_tqdm discopop_tau do_eval do_predict do_train
+enable_jit_checkpoint eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start eval_steps eval_strategy
+eval_use_gather_object f_alpha_divergence_coef fp16_full_eval fsdp_config full_determinism gradient_checkpointing
+gradient_checkpointing_kwargs greater_is_better hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy hub_token
+ignore_bias_buffers ignore_data_skip include_for_metrics include_num_input_tokens_seen label_names length_column_name
+liger_kernel_config local_rank log_level log_level_replica log_on_each_node logging_first_step logging_nan_inf_filter logging_steps
+logging_strategy lora_task_type metric_for_best_model output_dir pad_to_multiple_of pad_token padding_free
+per_device_eval_batch_size precompute_ref_batch_size precompute_ref_log_probs prediction_loss_only project ref_model_mixup_alpha
+ref_model_sync_steps remove_unused_columns restore_callback_states_from_checkpoint save_on_each_node save_only_model save_total_limit
+skip_memory_metrics tf32 torch_compile_backend torch_compile_mode torch_empty_cache_steps trackio_bucket_id trackio_space_id
+trackio_static_space_id use_bnb_nested_quant use_cache use_cpu use_liger_kernel
+"""
+UNUSED = set(UNUSED_ARGUMENTS.split())
 
 CHAT = [{"role": "user", "content": "2+2?"}]
 ROW = {
