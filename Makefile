@@ -42,8 +42,8 @@ gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(FLAGS)
 
 check: $(VENV)/.dev
-	$(BIN)/ruff check --no-cache src tests benchmarks experiments docs/generate.py
-	$(BIN)/ruff format --no-cache --check src tests benchmarks experiments docs/generate.py
+	$(BIN)/ruff check --no-cache src tests benchmarks experiments docs/*.py examples/*.py
+	$(BIN)/ruff format --no-cache --check src tests benchmarks experiments docs/*.py examples/*.py
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/contracts -q --durations=0
 	$(MAKE) --no-print-directory vulnerabilities

@@ -124,3 +124,9 @@ def test_every_setting_and_every_plug_in_option_is_on_the_recipes_page() -> None
             names |= {name, *options_of(function)}
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
     assert not sorted(name for name in names if f"`{name}`" not in page)
+
+
+def test_the_glossary_is_the_table_of_contributing() -> None:
+    glossary, contributing = ((ROOT / name).read_text("utf-8") for name in ("docs/glossary.md", "CONTRIBUTING.md"))
+    words = re.findall(r"^\| .*", contributing.partition("## Words")[2], re.MULTILINE)
+    assert len(words) > 30 and re.findall(r"^\| .*", glossary, re.MULTILINE) == words

@@ -286,7 +286,7 @@ def test_openr1_labels_become_verdicts_and_unknown_is_none(tmp_path: Path) -> No
     assert (group.problem.source, group.problem.answer_type) == ("olympiads", "math-word-problem")
     assert outcomes(group, "llama_verification") == ["correct", None, "incorrect"]
     assert outcomes(group, "math_verify") == ["correct", "incorrect", None]  # the reparsed list, null included
-    assert group.traces[0].verdicts["math_verify"].reason == "math_verify_reparsed_answer"
+    assert group.traces[0].verdicts["math_verify"].reason == "column `math_verify_reparsed_answer`"
     assert [t.finish_reason for t in group.traces] == ["stop", "stop", "length"]
     assert {t.author for t in group.traces} == {"DeepSeek-R1"}
 
@@ -533,7 +533,7 @@ def test_am_keeps_the_notes_and_labels_only_what_was_checked(tmp_path: Path) -> 
     ]
     assert [outcomes(g, "teacher_label") for g in (checked, tested, neither)] == [["correct"], ["correct"], [None]]
     assert [dict(g.problem.metadata) for g in (checked, tested, neither)] == [{}, {"tests": tests}, {}]
-    assert checked.traces[0].verdicts["teacher_label"].reason == "reference_answer"
+    assert checked.traces[0].verdicts["teacher_label"].reason == "column `reference_answer`"
     assert read(tmp_path, "am-deepseek-r1", rows, test_cases="as_answer")[1].problem.answer == tests
     assert [outcomes(g, "teacher_label") for g in read(tmp_path, "am-deepseek-r1", rows, label="none")] == [[None]] * 3
     assert outcomes(read(tmp_path, "am-deepseek-r1", rows, label="all")[2], "teacher_label") == ["correct"]

@@ -25,7 +25,7 @@ from redistill.model.loading import character_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NEEDS = {"gpu", "gpus", "cluster", "network", "hours", "minutes", "server", "browser", "ray"}
+NEEDS = {"gpu", "gpus", "cluster", "network", "hours", "minutes", "server", "browser", "ray", "files"}
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -206,7 +206,47 @@ def prepare_evaluation(page: Path, world: Path, tool) -> None:
     shutil.copytree(world / "runs/smollm2-t0.6", world / "runs/smollm2-t1.2")
 
 
-PREPARED = {"own-verifier": prepare_own_verifier, "evaluation": prepare_evaluation}
+def prepare_own_objective(page: Path, world: Path, tool) -> None:
+    """The page's own file, and mine.yaml with the page's stages, a step each."""
+    (world / "my_objectives.py").write_text(blocks(page, "python")[0])
+    recipe = (
+        yaml.safe_load((world / "mine.yaml").read_text()) | yaml.safe_load(blocks(page, "yaml")[0]) | {"name": "own"}
+    )
+    for stage in recipe["train"].values():
+        stage.pop("epochs", None)
+        stage |= {"batch_size": 4, "steps": 1}
+    (world / "own.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+
+
+def test_the_objective_of_the_page_is_what_its_hand_arithmetic_says(tmp_path, monkeypatch):
+    first, check = blocks(ROOT / "docs/how-to/own-objective.md", "python")
+    (tmp_path / "my_objectives.py").write_text(first)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    exec(compile(check, "own-objective", "exec"), {})
+
+
+def prepare_labels(page: Path, world: Path, tool) -> None:
+    """my_traces.jsonl with labels, two of them wrong, and the recipe that init writes for it."""
+    rows = [json.loads(line) for line in (world / "my_traces.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows):
+        for right, generation in zip((True, False), row["generations"], strict=True):
+            generation["correct"] = right == (i > 1)
+    put(world / "my_traces.jsonl", rows)
+    (world / "mine.yaml").unlink()
+    shutil.rmtree(world / "runs/mine")
+    done = tool(
+        world, "init", "--traces", "my_traces.jsonl", "--model", "HuggingFaceTB/SmolLM2-135M-Instruct", "--name", "mine"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+PREPARED = {
+    "label-conflicts": prepare_labels,
+    "label-noise": prepare_labels,
+    "own-verifier": prepare_own_verifier,
+    "own-objective": prepare_own_objective,
+    "evaluation": prepare_evaluation,
+}
 
 
 def test_the_verifier_of_the_page_judges_as_the_page_says(tmp_path, monkeypatch):

@@ -98,6 +98,22 @@ def test_the_card_says_data_verdicts_scores_and_how_to_do_it_again(folder):
     assert "not of this student" not in text
 
 
+def test_the_control_stands_beside_the_student_that_starts_where_it_does(folder):
+    control = {"objective": {"name": "redi", "rejected_weight": 0.0}, "start": "sft", "learning_rate": 1e-6}
+    other = {"objective": "sft", "start": "redi", "learning_rate": 1e-6}  # starts elsewhere: not in the table
+    for name, value in (("control", 0.35), ("later", 0.9)):
+        (folder / f"evaluate/{name}/dev").mkdir(parents=True)
+        (folder / f"evaluate/{name}/dev/scores.json").write_text(json.dumps(scores(value)))
+    recipe = parse_recipe({**TREE, "train": {**TREE["train"], "control": control, "later": other}}, "x")
+    rows = [line for line in card(folder, recipe, "redi", "pairs", INPUTS).splitlines() if line.startswith("| dev |")]
+    assert [row.split(" | ")[1:3] for row in rows] == [
+        ["base", "10.0"],
+        ["sft", "30.0"],
+        ["control", "35.0"],
+        ["**redi**", "55.0"],
+    ]
+
+
 def test_nobodys_folders_and_servers_are_on_the_card(folder):
     text = card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
     assert "somebody" not in text and "inner.host" not in text and str(folder) not in text

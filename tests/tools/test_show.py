@@ -44,6 +44,12 @@ def test_a_group_is_shown_with_its_traces_verdicts_and_reasons(tmp_path):
     assert "score prm: 0.25" in text
 
 
+def test_a_table_that_counts_traces_is_no_group(tmp_path):
+    write_json(tmp_path / "label_noise.json", {"graders": ["cascade"], "traces": 468, "estimate": None})
+    text = readable(one_record(tmp_path / "label_noise.json", 0))
+    assert "traces: 468" in text and "graders" in text
+
+
 def test_spans_notes_scores_pictures_and_metadata_are_shown(tmp_path):
     problem = make_problem("What is shown?", images=(Image("a.png", "0" * 64),), metadata={"tests": [1, "x"]})
     spans = (Span(0, 3, 1.0), Span(4, 9, -0.25), Span(8, 9, 0.0), Span(0, 99, 1.0), Span(5, 2, 1.0), Span(-1, 3, 1.0))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -135,9 +136,10 @@ def test_killed_with_9_and_run_again_it_repeats_nothing_that_is_finished(here: P
 
 
 def test_trials_share_what_they_have_in_common_and_a_second_command_repeats_nothing(
-    here: Path, request: pytest.FixtureRequest
+    here: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one redi point of two: six trials. What one process finished another one leaves alone."""
+    """With one redi point of two: six trials. What one process finished another one leaves alone, also under the command that the
+    page gives."""
     folder, one = here / "runs" / "mini-sweep", "variants.redi.axes={train.redi.objective.rejected_weight: [0.8]}"
     sweep(here, "--set", one)
     found = json.loads((folder / "sweep.json").read_text())
@@ -146,6 +148,10 @@ def test_trials_share_what_they_have_in_common_and_a_second_command_repeats_noth
     assert len(before) >= 18  # six times corpus, verify and select
     request.getfixturevalue("in_this_process")
     sweep(here, "--set", one)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    monkeypatch.chdir(here)
+    (command,) = set(re.findall(r"redistill (sweep \S+ --runs-dir \w+)", (folder / "report.html").read_text()))
+    assert main(command.split()) in (0, None)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

@@ -232,8 +232,12 @@ def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]
 
 def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
     lines, said = [], []
+    start = recipe.train[stage].start
+    beside = [
+        name for name, other in recipe.train.items() if other.start == start and name != stage
+    ]  # the control among them
     for benchmark in recipe.evaluate.benchmarks:
-        for name in dict.fromkeys(["base", recipe.train[stage].start, stage]):
+        for name in dict.fromkeys(["base", start, *beside, stage]):
             path = folder / "evaluate" / name / benchmark.name / "scores.json"
             if not path.exists():
                 continue

@@ -248,10 +248,13 @@ def _seconds(trial: Path) -> float | None:
 def _again(found: Found, folder: Path) -> list[Block]:
     lines = [f"{axis}: {', '.join(map(str, values))}" for axis, values in found["axes"].items()]
     lines.append(f"seeds: {', '.join(map(str, found['seeds']))}")
+    here = folder.resolve().parent.name
     blocks: list[Block] = [
         Text(
-            "The same command goes on where it stopped and repeats nothing that is finished; sweep.yaml in this folder is what ran."
+            "In the folder where the sweep was started (the paths of its recipe are relative to it) this command resumes it; "
+            "finished trials are not repeated."
         ),
+        Code("command", f"redistill sweep {here}/{folder.name}/sweep.yaml --runs-dir {here}"),
         Sentences(lines),
     ]
     written = folder / "sweep.yaml"

@@ -93,6 +93,8 @@ def recipe_text(
         *(f"#   {line}" for line in filter(None, (choices.power, *choices.warnings))),
         f"# Check it:   redistill validate {name}.yaml      The rows a student would see:   redistill doctor --recipe {name}.yaml",
         f"# Look at the pairs before training:   redistill run {name}.yaml --until select      Every setting: docs/recipes.md",
+        "# Completion in an editor:   redistill validate --schema > recipe.schema.json      and this line:",
+        "# yaml-language-server: $schema=recipe.schema.json",
         f"name: {_quoted(name)}",
         "seed: 0",
         "",

@@ -95,7 +95,7 @@ def _place(path: Path, number: int, count: int) -> int:
 
 def readable(record: dict[str, Any]) -> str:
     """A group as problem, traces and verdicts with reasons; anything else as a heading a field."""
-    if "traces" not in record:
+    if not isinstance(record.get("traces"), list):  # label_noise.json counts traces under this name
         return "\n".join(_field(name, value, record.get(_TEXT_OF.get(name, ""))) for name, value in record.items())
     problem = record["problem"]
     lines = [f"problem {problem['id']}  ({problem['source']} {problem['source_row']})", "", problem["statement"], ""]

@@ -184,12 +184,13 @@ def as_bool(value: Any, column: str) -> bool | None:
 
 
 def label(value: Any, *, name: str, column: str, extracted: str | None = None) -> dict[str, Verdict]:
-    """{name: Verdict} for right or wrong, nothing for null; `column` is kept as the verdict's reason."""
+    """{name: Verdict} for right or wrong, nothing for null; the reason names the column: "column `correct`"."""
     right = as_bool(value, column)
     if right is None:
         return {}
     outcome = Outcome.correct if right else Outcome.incorrect
-    return {name: Verdict(outcome, extracted=extracted, reason=column, verifier=name)}
+    reason = f"column `{column}`" if column else ""
+    return {name: Verdict(outcome, extracted=extracted, reason=reason, verifier=name)}
 
 
 def label_of(row: Row, column: str | None, *, default: bool | None = None) -> dict[str, Verdict]:
