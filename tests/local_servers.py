@@ -61,9 +61,7 @@ def scripted_server(folder: Path, **options: object) -> Iterator[Local]:
 @contextlib.contextmanager
 def transformers_server(model: Path, folder: Path, seconds: float = 120.0) -> Iterator[Local]:
     """`redistill serve --engine transformers` of a model folder on a free port, ready to answer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "redistill", "serve", str(model), "--engine=transformers", f"--port={port}"]
     with open(folder / "serve.log", "w") as log:
         process = subprocess.Popen(
@@ -81,6 +79,43 @@ def transformers_server(model: Path, folder: Path, seconds: float = 120.0) -> It
     finally:
         process.kill()
         process.wait()
+
+
+LLAMA_CPP = """
+import sys, time
+import xllamacpp
+options = xllamacpp.CommonParams()
+options.model.path, options.port, options.n_ctx, options.n_parallel = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 4
+options.kv_unified, options.ui, options.warmup, options.verbosity = True, False, False, 0
+options.cpuparams.n_threads = options.cpuparams_batch.n_threads = options.n_threads_http = 1
+server = xllamacpp.Server(options)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextlib.contextmanager
+def llama_cpp_server(gguf: Path, folder: Path, *, port: int | None = None, context: int = 1024) -> Iterator[Local]:
+    """llama.cpp's own server of a GGUF file, out of the package xllamacpp; with `port` a server comes back where it was."""
+    command = [sys.executable, "-c", LLAMA_CPP, str(gguf), str(port or free_port()), str(context)]
+    with open(folder / "llama.log", "a") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        assert address, (folder / "llama.log").read_text()[-2000:]
+        yield Local(f"{address}/v1", process, folder / "none")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
 
 
 def words_of(prompt: str, seed: object) -> str:

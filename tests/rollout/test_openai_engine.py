@@ -76,6 +76,21 @@ def test_a_server_without_token_ids_or_log_probabilities_leaves_them_empty_and_t
         client.read_reply(body)
 
 
+def test_the_ids_that_llama_cpp_writes_beside_log_probs_count_where_they_are_all_there():
+    """It leaves out the tokens that spell a stop string or end inside a character; then what was sampled is not known."""
+    content = [{"id": 7, "token": "a", "logprob": -0.5}, {"id": 2, "token": "", "logprob": -1}]
+    body = {"choices": [{"text": "a", "finish_reason": "stop", "logprobs": {"content": content}}]}
+    body["usage"] = {"prompt_tokens": 1, "completion_tokens": 2}
+    reply = client.read_reply(body)
+    assert (reply.token_ids, reply.logprobs) == ((7, 2), (-0.5, -1.0))
+    body["usage"]["completion_tokens"] = 3
+    reply = client.read_reply(body)
+    assert (reply.token_ids, reply.logprobs, reply.text) == ((), (), "a")
+    del content[0]["id"]  # another server's chat answer: log-probs without ids
+    reply = client.read_reply(body)
+    assert (reply.token_ids, reply.logprobs) == ((), (-0.5, -1.0))
+
+
 def test_replies_in_a_file_keep_token_ids_and_have_no_fields_for_what_is_missing(tmp_path):
     whole, plain = client.Reply("a", "stop", 1, 2, (7, 2), (-0.1, -1e-9)), client.Reply("a", "stop", 1, 2)
     with client.Kept(tmp_path / "kept.jsonl") as kept:

@@ -59,7 +59,7 @@ def read_reply(body: Any) -> Reply:
     prompt_tokens, completion_tokens = (_count_in(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     reason = choice.get("finish_reason")
     refused = str(reason) if reason in NO_ANSWER else "" if text is not None else f"no content ({reason})"
-    token_ids, logprobs = _tokens(choice)
+    token_ids, logprobs = _tokens(choice, completion_tokens)
     return Reply(
         text or "",
         reason if isinstance(reason, str) else None,
@@ -99,13 +99,18 @@ def _alternatives(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple((str(token), float(value)) for token, value in first.items())
 
 
-def _tokens(choice: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """(token ids, log-probabilities) of a choice. vLLM returns both where `return_token_ids` and `logprobs` ask for them;
-    servers that do not know them leave them out. ValueError where both are there and differ in number."""
+def _tokens(choice: Mapping[str, Any], counted: int | None) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """(token ids, log-probabilities) of a choice. vLLM returns both where `return_token_ids` and `logprobs` ask for them, llama.cpp
+    an `id` beside each log-probability, but not for the tokens that spell a stop string: then what was sampled is not known. Servers
+    that do not know them leave them out. ValueError where both are there and differ in number."""
     token_ids = tuple(int(id) for id in choice.get("token_ids") or ())
     found = choice.get("logprobs") or {}
-    if found.get("content") is not None:  # chat
+    if found.get("content") is not None:  # chat; of llama.cpp also /completions
         logprobs = tuple(float(token["logprob"]) for token in found["content"])
+        if not token_ids and all("id" in token for token in found["content"]):
+            if counted is not None and counted > len(logprobs):
+                return (), ()
+            token_ids = tuple(int(token["id"]) for token in found["content"])
     else:
         logprobs = tuple(float(value) for value in found.get("token_logprobs") or ())
     if token_ids and logprobs and len(token_ids) != len(logprobs):

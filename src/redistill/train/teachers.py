@@ -243,7 +243,7 @@ class AskedTeacher:
     """A server with log-probs, asked for one token after the sampled ids.
 
     reads: `prompt-logprobs`, the field of that name with which vLLM returns the prompt's log-probs by token id; or `echo`, where
-    the prompt is said back with its tokens and log-probs (OpenAI's older completions; SGLang, llama.cpp's successors of it).
+    the prompt is said back with its tokens and log-probs (OpenAI's older completions; SGLang; llama.cpp ignores `echo`).
     """
 
     server: Server
