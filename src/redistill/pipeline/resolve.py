@@ -292,7 +292,9 @@ def check_cues(recipe: Recipe) -> None:
 def _check_policy(recipe: Recipe) -> None:
     heard = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
     if not heard:
-        raise OperatorError("verify: nothing judges the traces: name at least one of verify.verifiers or verify.labels.")
+        raise OperatorError(
+            "verify: nothing judges the traces: name at least one of verify.verifiers or verify.labels."
+        )
     check_policy(recipe.verify.policy, heard)
     check_verifiers(v.name for v in recipe.verify.verifiers)
 
