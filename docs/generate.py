@@ -93,10 +93,10 @@ def verbs_page() -> str:
     """Every verb: what `--help` says, its arguments as a table."""
     parts = [
         WRITTEN,
-        "# Verbs",
-        "`redistill VERB --help` says the same. Exit codes: 0 done, 2 a mistake in one sentence, 130 stopped by Ctrl-C. `--json` prints for programs.\n"
-        "Every verb takes `--log-level error|warning|info|debug`: what is said on stderr; `error` leaves out progress, `info` and `debug` add what the libraries log, `debug` also the traceback of a mistake.\n"
-        "Every verb is a [function](python.md) too.",
+        "# Commands",
+        "`redistill COMMAND --help` prints the same. Exit codes: 0 done, 2 an error that the printed sentence explains, 130 stopped by Ctrl-C. `--json` prints for programs.\n"
+        "Every command takes `--log-level error|warning|info|debug`: what is printed on stderr; `error` leaves out progress, `info` and `debug` add what the libraries log, `debug` also the traceback of a mistake.\n"
+        "Every command is a [function](python.md) too.",
     ]
     for name, verb in VERBS.items():
         parser = argparse.ArgumentParser(f"redistill {name}", add_help=False)

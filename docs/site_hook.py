@@ -9,9 +9,10 @@ becomes a list of its files. Of a file that is too large to show, or no text, th
 import posixpath
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(\[[^\]]*\])\(([^()\s#]*)(#[^()\s]*)?\)")
@@ -21,8 +22,10 @@ IMAGES = (".png", ".svg", ".jpg")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "bash", ".json": "json"}
 
 
-def on_files(files: Files, *, config: Any) -> Files:
+def on_files(files: "Files", *, config: Any) -> "Files":
     """The files of docs/ and, as generated pages below files/, everything in the repository that they lead to."""
+    from mkdocs.structure.files import File
+
     waiting = {target for file in files if file.src_uri.endswith(".md") for target in targets(f"docs/{file.src_uri}")}
     done: set[str] = set()
     while waiting:

@@ -2,8 +2,13 @@
 
 import importlib.util
 import inspect
+import posixpath
 import re
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
 
 from redistill import api
 from redistill.cli import VERBS
@@ -71,11 +76,51 @@ def test_the_index_and_the_site_name_every_page() -> None:
     assert not [name for name in pages if f": {name}\n" not in site], "add a line to `nav` of mkdocs.yml"
 
 
-def test_the_reference_is_what_the_code_says() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def module_of_docs(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec and spec.loader
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_link_leads_out_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the hook of mkdocs, without mkdocs: every relative link of every page leads to a page that the hook makes or docs/ has."""
+    hook, made = module_of_docs("site_hook"), {}
+
+    class Files(list):
+        """What mkdocs hands to the hook."""
+
+    stand_in = SimpleNamespace(
+        File=SimpleNamespace(generated=lambda config, uri, **content: SimpleNamespace(src_uri=uri, **content))
+    )
+    monkeypatch.setitem(sys.modules, "mkdocs.structure.files", stand_in)
+    pages = Files(SimpleNamespace(src_uri=str(path.relative_to(ROOT / "docs"))) for path in DOCS)
+    for file in hook.on_files(pages, config=None):
+        text = (
+            getattr(file, "content", None) or (ROOT / "docs" / file.src_uri).read_text("utf-8")
+            if file.src_uri.endswith(".md")
+            else ""
+        )
+        made[file.src_uri] = text
+    assert "files/src/redistill/train/step.py.md" in made and "def " in made["files/src/redistill/train/step.py.md"]
+    lost = []
+    for uri, text in made.items():
+        moved = hook.on_page_markdown(text, page=SimpleNamespace(file=SimpleNamespace(src_uri=uri)))
+        for link in LINK.findall(re.sub(r"^```.*?^```", "", moved, flags=re.MULTILINE | re.DOTALL)):
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(uri), link.partition("#")[0]))
+            if (
+                "://" not in link
+                and not link.startswith(("#", "mailto:"))
+                and target not in made
+                and not (ROOT / "docs" / target).is_file()
+            ):
+                lost.append(f"{uri}: {link}")
+    assert not lost
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    generate = module_of_docs("generate")
     stale = [path.name for path, text in generate.pages().items() if path.read_text("utf-8") != text]
     assert not stale, "write them anew: python docs/generate.py"
 

@@ -96,7 +96,7 @@ SLIPS = {
         {"rows.jsonl": rows(ROW)},
         "no trace of the corpus has the label 'teacher_labl'; did you mean 'teacher_label'?",
     ),
-    "nobody who judges": (["--set", "verify.verifiers=[]"], {}, "verify: nobody judges"),
+    "nobody who judges": (["--set", "verify.verifiers=[]"], {}, "verify: nothing judges"),
     "no dev problem": (
         ["--set", "corpus.dev_fraction=0.0001"],
         {},

@@ -75,7 +75,7 @@ def test_a_harmed_shard_marker_or_ledger_is_named_and_made_again(tmp_path: Path,
             assert not stage_dir.is_finished()
             whole = [f"part-{index:05d}" not in name for index in range(2)]
             assert [stage_dir.is_done(0), stage_dir.is_done(1)] == whole
-            assert f"damaged  {path}: it is made again" in capsys.readouterr().err
+            assert f"damaged  {path}: rebuilding it" in capsys.readouterr().err
 
 
 def test_a_table_reads_as_it_was_written_or_not_at_all(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_harmed_files_between_the_passes_of_the_corpus_are_made_again(tmp_path: 
     again = StageFolder(cut.folder, "f")
     again.open()
     assert collect(again, [source], **options) == expected
-    assert f"damaged  {path}: it is made again" in capsys.readouterr().err
+    assert f"damaged  {path}: rebuilding it" in capsys.readouterr().err
 
 
 # --- training -----------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_a_template_that_does_not_end_or_grows_is_refused_when_the_folder_is_rea
     monkeypatch.setattr("redistill.model.chat_template_check.TRIAL_SECONDS", 1)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
-    with pytest.raises(OperatorError, match=f"chat template of .* wants more than .*{words}"):
+    with pytest.raises(OperatorError, match=f"chat template of .* needs more than .*{words}"):
         loading.load_tokenizer(StudentSettings(model=str(folder)))
 
 

@@ -26,7 +26,7 @@ def test_the_components_of_a_step_by_hand():
     assert need["weights"] == need["gradients"] == 4 * 1272 and need["optimizer"] == 8 * 1272
     assert need["activations"] == 100 * 2 * 4 * 144
     assert estimate(SHAPE, Setup(tokens=100, checkpointed_layers=1))["activations"] == 100 * (4 * 144 + 4 * 8)
-    # the first layers are made again when the last are gone: only without any of those is there one layer more
+    # the first layers are recomputed when the last are gone: only without any of those is there one layer more
     plain, every = (estimate(SHAPE, Setup(tokens=100, checkpointed_layers=k))["working"] for k in (1, 2))
     assert every - plain == 100 * 4 * 144
 
@@ -63,7 +63,7 @@ def test_the_fewest_layers_that_suffice_are_checkpointed():
         found = choose(BIG, Setup(tokens=8192), available=int(free / 0.92) + 1)
         count = found.setup.checkpointed_layers
         assert found.fits and 0 < count < 20 and found.total <= free < total(checkpointed_layers=count - 1)
-        assert f"activations of {count} of 20 layers are made again" in found.sentence
+        assert f"activations of {count} of 20 layers are recomputed" in found.sentence
 
 
 def test_moments_move_to_the_host_only_where_checkpointing_is_not_enough_and_there_is_one():

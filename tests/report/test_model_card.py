@@ -172,7 +172,7 @@ def test_a_stage_on_its_own_answers_says_rounds_answers_reward_and_objective(fol
         "on its own answers, sampled and judged while it trained",
         "| own answers | 60 rounds of 16 training problems, 8 answers each, T 1, top-p 1, at most 96 tokens |",
         "| judged by | `cascade` |",
-        "| reward | `accuracy`, `length` (each=-0.01) x 0.5; an answer whose reward nobody can say is left out |",
+        "| reward | `accuracy`, `length` (each=-0.01) x 0.5; an answer whose reward is unknown is left out |",
         "| teacher | log-probs of `big`, token by token |",
         "| outcomes of its answers | 6,780 correct, 900 incorrect |",
         "| rows | 7,660 of 7,680 sampled answers (20 undecided) |",

@@ -109,7 +109,7 @@ def test_an_answer_is_found_in_every_round_that_sampled_it(run):
 def test_a_dropped_answer_says_why_and_which_setting_decides(run):
     lines = said(run, of("who knows"))
     step = "\n".join(block(lines, "train     grpo"))
-    assert "disagree, no reward (nobody can say)" in step and "dropped: undecided" in step
+    assert "disagree, no reward (unknown)" in step and "dropped: undecided" in step
     assert "setting train.grpo.rollouts.undecided = drop" in step and "advantage" not in step
 
 

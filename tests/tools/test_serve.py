@@ -47,7 +47,7 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypa
     assert "has no config.json" in refused(capsys, tmp_path)
     assert "is no port" in refused(capsys, model, "--port", 0)
     assert "there is no " in refused(capsys, model, "--env", tmp_path)
-    assert "wants its own environment" in refused(capsys, model, "--env", sys.prefix)
+    assert "needs its own environment" in refused(capsys, model, "--env", sys.prefix)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "uvx, which is not here" in refused(capsys, model)
 

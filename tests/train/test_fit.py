@@ -19,12 +19,12 @@ def changed(**changes):
 
 def test_a_student_that_would_not_fit_makes_some_activations_again_and_takes_the_same_steps(tmp_path, capsys):
     plain = stage(tmp_path / "plain", changed())
-    assert plain["memory"]["checkpointed_layers"] == 0 and "made again" not in capsys.readouterr().err
+    assert plain["memory"]["checkpointed_layers"] == 0 and "recomputed" not in capsys.readouterr().err
     need = sum(plain["memory"]["bytes"].values())
     ledger = stage(tmp_path / "tight", changed(memory_gib=need / 0.92 / 2**30 * 0.9))
     assert ledger["memory"]["checkpointed_layers"] in (1, 2)
     assert (
-        f"activations of {ledger['memory']['checkpointed_layers']} of 2 layers are made again"
+        f"activations of {ledger['memory']['checkpointed_layers']} of 2 layers are recomputed"
         in capsys.readouterr().err
     )
     assert weights(tmp_path / "tight") == weights(tmp_path / "plain")

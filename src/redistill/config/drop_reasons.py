@@ -128,7 +128,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "missing_image": ("corpus.sources", "put the picture where its path says, from the folder of the data file"),
     "unlabelled_step": (
         "corpus.sources",
-        "nothing is wrong: nobody has judged the step, such as those behind the first error",
+        "nothing is wrong: the step has no label, as those after the first error",
     ),
     "too_many_steps": ("corpus.sources", "raise `max_previous` of the source"),
     "task_excluded": ("corpus.sources", "list the row's task in the source's `tasks`"),
@@ -199,7 +199,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_the_one_drawn": ("select.labelled.per_problem", "set per_problem to all"),
     "undecided": (
         "evaluate.verifier",
-        "look at the verdicts of the answers drawn: none could be judged, so nobody knows how hard the problem is",
+        "look at the verdicts of the answers drawn: none could be judged, so the difficulty of the problem is unknown",
     ),
     # select: examples of self-correction
     "no_verification": (
@@ -229,7 +229,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_the_last_attempt": ("", "nothing is wrong: a problem has one row, which ends with one right trace"),
     "not_needed": (
         "select.examples.attempts",
-        "nothing is wrong: the row has as many attempts as the problem's difficulty wants",
+        "nothing is wrong: the row has as many attempts as the problem's difficulty asks for",
     ),
     "not_drawn": ("select.examples.keep", "raise the rates of select.examples.keep"),
     # train

@@ -56,7 +56,7 @@ def lines(path: Path) -> Iterator[bytes]:
         with io.BufferedReader(pa.input_stream(str(path), compression="zstd"), 2**20) as file:
             yield from file
     except OSError as error:
-        raise OperatorError(f"{path} is damaged ({error}). Run its recipe again, and it is made again.") from error
+        raise OperatorError(f"{path} is damaged ({error}). Run its recipe again to rebuild it.") from error
 
 
 # --- one shard's problems -> their signs --------------------------------------------------------------------------

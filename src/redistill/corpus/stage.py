@@ -158,7 +158,7 @@ def _is_whole(spill: Path, stamp: Path) -> bool:
         name = stamp.name
     if name is None:
         return True
-    say(f"damaged  {spill / name}: it is made again")
+    say(f"damaged  {spill / name}: rebuilding it")
     stamp.unlink()
     return False
 

@@ -43,7 +43,7 @@ TROUBLES = {  # what the system says -> what a user can do
     errno.ENFILE: f"too many open files on this machine; close some programs, and {_GO_ON}",
     errno.EIO: f"the disk fails to read or write; copy the run to another one, and {_GO_ON}",
     errno.ESTALE: f"the network disk has lost the file; mount it again, and {_GO_ON}",
-    errno.ENOLCK: "this file system has no locks, so nobody could tell whether another process uses the run; choose another --runs-dir",
+    errno.ENOLCK: "this file system has no locks, so another process using the run could not be detected; choose another --runs-dir",
     errno.EAGAIN: f"the system starts no more processes for this user; raise `ulimit -u`, or end some, and {_GO_ON}",
     errno.ENOMEM: f"the system has no memory left; end some programs or take fewer workers, and {_GO_ON}",
 }

@@ -146,7 +146,7 @@ class StageFolder:
         try:
             return read_json(path)
         except OperatorError:
-            say(f"damaged  {path}: it is made again")
+            say(f"damaged  {path}: rebuilding it")
             path.unlink()
             return None
 
@@ -154,7 +154,7 @@ class StageFolder:
         """True when every file that the ledger or marker at `path` names has its checksum; else it is no longer true."""
         for name, facts in vouched["files"].items():
             if not (self.folder / name).exists() or sha256_file(self.folder / name) != facts["sha256"]:
-                say(f"damaged  {self.folder / name}: it is made again")
+                say(f"damaged  {self.folder / name}: rebuilding it")
                 path.unlink()
                 return False
         return True

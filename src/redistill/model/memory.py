@@ -206,7 +206,7 @@ def _choice(shape: Shape, setup: Setup, available: int, fits: bool) -> Choice:
     need = estimate(shape, setup)
     said = f"about {_gib(sum(need.values()))} of memory needed, {_gib(available)} free"
     if setup.checkpointed_layers:
-        said += f"; activations of {setup.checkpointed_layers} of {shape.layers} layers are made again"
+        said += f"; activations of {setup.checkpointed_layers} of {shape.layers} layers are recomputed"
     if setup.offload_optimizer:
         said += "; optimizer states live in the host's memory"
     if not fits:

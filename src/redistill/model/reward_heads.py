@@ -98,7 +98,7 @@ def load_ours(origin: Origin) -> Reader:
     kind, labels = architecture_of(origin, where)
     if not kind.endswith("ForTokenClassification") or labels != 1:
         raise OperatorError(
-            f"{origin.where}: {origin.model} is no critic (it is a {kind or 'model of unknown kind'} with {labels} labels, and layout ours wants "
+            f"{origin.where}: {origin.model} is no critic (it is a {kind or 'model of unknown kind'} with {labels} labels, and layout ours needs "
             "a token classifier with one); train one with the objective process, or name the layout of a released model."
         )
     critic = load_weights(AutoModelForTokenClassification, origin, where, exact=True)

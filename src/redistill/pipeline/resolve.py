@@ -285,14 +285,16 @@ def check_cues(recipe: Recipe) -> None:
         first, other = next(iter(named.items()))
         if cues != other:
             raise OperatorError(
-                f"{place}: attempts and verifications are parted by {cues} here and by {other} in {first}; write one."
+                f"{place}: attempts and verifications are separated by {cues} here and by {other} in {first}; write one."
             )
 
 
 def _check_policy(recipe: Recipe) -> None:
     heard = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
     if not heard:
-        raise OperatorError("verify: nobody judges: name at least one of verify.verifiers or verify.labels.")
+        raise OperatorError(
+            "verify: nothing judges the traces: name at least one of verify.verifiers or verify.labels."
+        )
     check_policy(recipe.verify.policy, heard)
     check_verifiers(v.name for v in recipe.verify.verifiers)
 

@@ -147,7 +147,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         by = reward.keywords.get("by", "") if reward.func is REWARDS["score"] else None
         if by is not None and not any(by == folder or by.startswith(f"{folder}_") for folder in folders):
             raise OperatorError(
-                f"{where}.reward: nobody gives the answers a score {by!r}; name its scorer in {where}.score"
+                f"{where}.reward: no scorer gives the answers a score {by!r}; name one in {where}.score"
                 + (f" (there: {', '.join(folders)})." if folders else ".")
             )
     if len(set(folders)) < len(folders):

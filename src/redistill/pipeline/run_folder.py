@@ -97,7 +97,7 @@ def put_aside(folder: Path, states: Mapping[str, State], forced: Iterable[Stage]
             continue
         if "" not in stored:
             say(
-                f"replaced {name}: its {key_file(state.stage)} is missing or damaged, so nobody knows what it was made from"
+                f"replaced {name}: its {key_file(state.stage)} is missing or damaged, so it is unknown what it was made from"
             )
         elif state.changes:
             said = "; ".join([*state.changes.settings, *state.changes.code][:4]) or "what it reads has changed"

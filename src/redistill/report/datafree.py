@@ -171,5 +171,5 @@ def _line(history: Sequence[Found], unit: str, key: str) -> tuple[list[int], lis
 def _again(found: Found) -> list[Block]:
     import yaml
 
-    text = "The same command goes on where it stopped and repeats nothing that is finished: redistill datafree, with this recipe."
+    text = "The same command resumes where it stopped and repeats nothing that is finished: redistill datafree, with this recipe."
     return [Text(text), Code("recipe", yaml.safe_dump(found["recipe"], sort_keys=False, allow_unicode=True))]

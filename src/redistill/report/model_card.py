@@ -214,7 +214,7 @@ def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]
         ("own answers", f"{drawn.rounds} rounds of {drawn.problems} training problems, {drawn.n} answers each, T {drawn.temperature:g}, "
          f"top-p {drawn.top_p:g}, at most {length:,} tokens"),
         ("judged by", _plugin(drawn.verifier or evaluate.verifier)),
-        ("reward", f"{rewards}; an answer whose reward nobody can say {_UNDECIDED[drawn.undecided]}"),
+        ("reward", f"{rewards}; an answer whose reward is unknown {_UNDECIDED[drawn.undecided]}"),
     ]  # fmt: skip
     if drawn.critic is not None:
         rows.append(("critic", f"learned beside the student ({drawn.critic.objective.name}), {drawn.critic.warm_rounds} rounds before its first step; "

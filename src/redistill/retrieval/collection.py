@@ -172,7 +172,7 @@ def _qrels(path: Path) -> dict[str, dict[str, float]]:
                 judged[query][document] = float(grade)
             except ValueError as error:
                 raise OperatorError(
-                    f"{path.name} line {number}: expected query-id, corpus-id and score, parted by tabs (here: {row!r})."
+                    f"{path.name} line {number}: expected query-id, corpus-id and score, separated by tabs (here: {row!r})."
                 ) from error
     return judged
 

@@ -85,7 +85,7 @@ def check_index(place: Path) -> None:
         if not (place / name).is_file() or sha256_file(place / name) != digest:
             raise OperatorError(
                 f"{place / name} is not what it was when the index was made, and a retriever must not change while a student learns "
-                "from it; put the file back, or start the run anew."
+                "from it; put the file back, or start a new run."
             )
 
 

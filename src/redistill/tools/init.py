@@ -61,7 +61,7 @@ def check_usable(found: Survey, traces: str) -> None:
         )
     if not layout.answers and not layout.labels:
         raise OperatorError(
-            f"{traces} has neither gold answers nor labels, so nobody can tell a right trace from a wrong one; add a column "
+            f"{traces} has neither gold answers nor labels, so right traces cannot be told from wrong ones; add a column "
             "`answer` with the gold answer of each problem, or a label for each trace (docs/datasets.md, Layouts)."
             f"{_unread_text(found)}"
         )

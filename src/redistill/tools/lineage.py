@@ -201,7 +201,7 @@ def _sampled(here: _Run, id: str) -> list[Step]:
         if count > MAX_LISTED:
             continue
         judged = _verdicts("train", found.trace)
-        reward = "no reward (nobody can say)" if found.reward is None else f"reward {found.reward:g}"
+        reward = "no reward (unknown)" if found.reward is None else f"reward {found.reward:g}"
         what = f"{found.stage}: round {found.round}, answer {found.sample} of {found.n} to {found.group.problem.id}: {judged.what}"
         first, last = found.steps
         likely = (

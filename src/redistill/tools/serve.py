@@ -54,7 +54,7 @@ def command(engine: str, model: str, *, env: Path | None, host: str, port: int, 
 def check_runnable(engine: str, program: str, env: Path | None) -> None:
     if engine == "vllm" and env is not None and env.resolve() == Path(sys.prefix).resolve():
         raise OperatorError(
-            "serve: --env is the environment of redistill itself; vLLM pins a torch of its own and wants its own environment."
+            "serve: --env is the environment of redistill itself; vLLM pins another torch and needs its own environment."
         )
     if env is not None and not Path(program).is_file():
         raise OperatorError(
@@ -69,7 +69,7 @@ def check_runnable(engine: str, program: str, env: Path | None) -> None:
         missing = [name for name in ("fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]
         if missing:
             raise OperatorError(
-                f"serve: transformers serve wants {', '.join(missing)}: pip install -c constraints.txt -e '.[serve]'."
+                f"serve: transformers serve needs {', '.join(missing)}: pip install -c constraints.txt -e '.[serve]'."
             )
 
 

@@ -253,7 +253,7 @@ def _array_rows(file: io.BufferedReader, shown: str) -> Iterator[tuple[int, Row]
             depth, values.at = 0, values.at + 1
         elif depth == 0:
             raise OperatorError(
-                f"{shown} begins as a JSON array and goes on as something else; write one row a line (.jsonl)."
+                f"{shown} begins as a JSON array and continues as something else; write one row per line (.jsonl)."
             )
         else:
             value = values.next()

@@ -58,7 +58,7 @@ def diagnose(groups: Iterable[Group]) -> dict[str, Any]:
     else:
         verdict = (
             f"the careful habit is broken ({steps:.1%} of single steps and {copies:.1%} of copies are right, below {SOUND:.0%}): "
-            "negatives cannot mend that and may do harm; train stage 1 better first."
+            "negatives cannot repair that and may make it worse; train stage 1 better first."
         )
     return {"title": "Habits of the student before negatives", "sentence": verdict, "rows": rows, "sound": sound}
 

@@ -43,7 +43,7 @@ def scored_steps(run: RunFiles, scorers: Sequence[str]) -> list[Block]:
                 )
             )
     if blocks:
-        words = "Orange and underlined: a step that is more likely wrong than right; blue: more likely right. The score is said on hover."
+        words = "Orange and underlined: a step that is more likely wrong than right; blue: more likely right. Hover over a step to see its score."
         blocks.insert(0, Text(words, "quiet"))
     return blocks
 

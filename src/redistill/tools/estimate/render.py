@@ -107,7 +107,7 @@ def _rollouts(name: str, rounds: Mapping[str, Any]) -> str:
 
 
 def _memory(found: Mapping[str, Any], gpu: str) -> str:
-    header = ["stage", "GPUs", "layout", "total", *COMPONENTS, "made again", "fits", "longest that fits"]
+    header = ["stage", "GPUs", "layout", "total", *COMPONENTS, "recomputed", "fits", "longest that fits"]
     alike: dict[str, list[str]] = {}  # stages that need the same are told once
     for name, stage in found["stages"].items():
         if gpu in stage["memory"]:
