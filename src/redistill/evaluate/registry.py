@@ -11,7 +11,7 @@ where a benchmark cannot be asked or judged like the others.
 import hashlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -35,6 +35,7 @@ class Benchmark:
     verifier: str | None = None
     read: Callable[[Row], tuple[Any, Any]] | None = None
     is_gated: bool = False
+    splits: Mapping[str, str] = field(default_factory=dict)  # files of other splits, for worked examples
     unverified: str = ""
 
 
@@ -159,6 +160,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         citation="Cobbe et al. 2021, arXiv 2110.14168",
         licence="MIT",
         read=read_gsm8k,
+        splits={"train": "main/train-00000-of-00001.parquet"},
     ),
     "gpqa-diamond": Benchmark(
         hub="Idavidrein/gpqa",
@@ -189,6 +191,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         template="choice",
         verifier="choice",
         read=read_mmlu_pro,
+        splits={"validation": "data/validation-00000-of-00001.parquet"},
         unverified="the licence that the hub's page states",
     ),
     "olymmath-en-easy": Benchmark(

@@ -22,6 +22,7 @@ from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file
 from redistill.evaluate.choose import bind_choices, scorers_of
+from redistill.evaluate.few_shot import shots_of
 from redistill.evaluate.stage import (
     EvalConfig,
     benchmark_problems,
@@ -144,9 +145,10 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     exams: dict[str, EvalConfig] = {}
     for benchmark in settings.evaluate.benchmarks:
         template, verifier, where, anchors = eval_settings_for(benchmark, settings)
-        render, _ = renderer(settings.prompt.model_copy(update={"template": template}), tokenizer)
+        asked = settings.prompt.model_copy(update={"template": template})
+        render, _ = renderer(asked, tokenizer, shots_of(benchmark, template))
         judges = verifiers_of(verifier, where, anchors)
-        sampling = sampling_of(settings.evaluate, benchmark)
+        sampling = sampling_of(settings.evaluate, benchmark, template)
         exams[benchmark.name] = EvalConfig(
             engine,
             render,
@@ -155,6 +157,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             sampling,
             settings.seed,
             settings.verify,
+            benchmark.kind == "choices",
             cues_of(settings.evaluate, benchmark),
         )
     folder = runs_dir / settings.name
