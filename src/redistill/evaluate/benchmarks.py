@@ -108,7 +108,7 @@ def _fetch(name: str, known: Benchmark, revision: str) -> Path:
         ) from error
 
 
-_Read = Callable[[dict[str, Any]], tuple[Any, Any]]
+_Read = Callable[[dict[str, Any]], tuple[Any, ...]]  # (statement, answer), and metadata where there is any
 
 
 def _reader(settings: BenchmarkSettings, first: dict[str, Any]) -> tuple[_Read, tuple[str, str]]:
@@ -142,10 +142,10 @@ def _problems(
 ) -> Iterator[Problem]:
     seen: set[str] = set()
     for at, row in rows:
-        statement, answer = read(row)
+        statement, answer, *more = read(row)
         if not isinstance(statement, str) or not statement.strip():
             raise OperatorError(f"{path} row {at}: {column!r} must be text (here: {statement!r}).")
-        metadata: dict[str, Any] = {}
+        metadata: dict[str, Any] = more[0] if more else {}
         if settings.kind == "choices":
             found = read_choices(row, settings)
             if isinstance(found, str):

@@ -86,7 +86,7 @@ def eval_settings_for(
         template = QUESTION_ANSWER
     verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
     if known and known.verifier:
-        verifier = Plugin(name=known.verifier)
+        verifier = Plugin(name=known.verifier, options=dict(known.verifier_options))
     if benchmark.verifier:
         verifier, where = benchmark.verifier, f"evaluate.benchmarks ({benchmark.name}): verifier"
     strict = recipe.evaluate.strict_anchors
