@@ -9,6 +9,7 @@ from redistill.errors import OperatorError
 from redistill.evaluate.few_shot import shots_of, stops_of
 from redistill.records import make_problem
 from redistill.text.prompts import TEMPLATES, render
+from redistill.tools.evaluate import benchmark_entry
 
 ASKED = [{"question": f"{i}+{i}?", "answer": f"Twice {i}. #### {2 * i}"} for i in range(4)]
 OTHERS = [{"question": f"{i}+1?", "answer": f"One more than {i}. #### {i + 1}"} for i in range(10, 20)]
@@ -103,3 +104,13 @@ def test_what_has_no_examples_says_so(folder, benchmark, words):
     file = {} if benchmark["name"] == "dev" else {"file": str(folder)}
     with pytest.raises(OperatorError, match=words):
         shots_of(BenchmarkSettings.model_validate({**benchmark, **file, "few_shot": {"count": 1}}), "plain")
+
+
+def test_the_commands_word_for_them():
+    assert benchmark_entry("gsm8k", None, "5:train") == {"name": "gsm8k", "few_shot": {"count": 5, "split": "train"}}
+    assert benchmark_entry("gsm8k", 7, "3:a/shown.jsonl")["few_shot"] == {"count": 3, "file": "a/shown.jsonl"}
+    own = "{name: gsm8k, few_shot: {count: 1, split: train}}"
+    assert benchmark_entry(own, None, "5:train")["few_shot"] == {"count": 1, "split": "train"}
+    for word in ("5", "train", "five:train", "5:"):
+        with pytest.raises(OperatorError, match=r"5:train or 5:examples\.jsonl"):
+            benchmark_entry("gsm8k", None, word)
