@@ -87,3 +87,25 @@ def test_a_slip_is_one_sentence(place, tool, words, said):
     done = tool(place, "evaluate", *words)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
     assert not list(place.glob("runs/*/evaluate"))
+
+
+def test_examples_stand_before_the_problem_and_options_are_chosen_by_log_likelihood(place, tool):
+    (place / "shown.jsonl").write_text('{"question": "9+9*2=", "gold": "7"}\n')
+    few = "{name: sums, file: sums.jsonl, problem_column: question, answer_column: gold, template: bare, few_shot: {count: 1, file: shown.jsonl}}"
+    done = tool(place, "evaluate", "student", "--benchmark", few, "--n", "1", "--max-new-tokens", "4", "--name", "few")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((place / "runs/few/evaluate/student/sums/scores.json").read_text())
+    assert scores["prompt_sent"].startswith("9+9*2= The answer is 7.\n\n") and scores["prompt_sent"].endswith("=")
+    assert scores["settings"]["few_shot"] == [["9+9*2=", "The answer is 7."]]
+    rows = [{"problem": row["question"], "choices": [str(row["gold"]), "##"], "answer": 0} for row in PROBLEMS]
+    (place / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = "{name: sums, file: choices.jsonl, kind: choices, template: bare}"
+    done = tool(place, "evaluate", "student", "--benchmark", asked, "--name", "choices")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((place / "runs/choices/evaluate/student/sums/scores.json").read_text())
+    assert scores["choices"]["acc"]["value"] == scores["pass_at_1"]["value"] and scores["num_samples"] == 1
+    assert "by log-likelihood" in done.stderr and (place / "runs/choices/report.html").exists()
+    refused = tool(
+        place, "evaluate", "m", "--benchmark", asked, "--engine", "openai", "--base-url", "http://127.0.0.1:9/v1"
+    )
+    assert refused.returncode == 2 and "kind choices reads the student's log-probabilities" in refused.stderr

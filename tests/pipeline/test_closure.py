@@ -196,6 +196,8 @@ GLUE = {
 }
 # What turns a recipe into bound functions and settings: a key holds what they return, as values.
 VALUES = {
+    ("redistill.evaluate.by_likelihood", "check_engine"),  # refuses a run, and decides nothing else
+    ("redistill.evaluate.few_shot", "shots_of"),  # the examples are values of the key (pipeline/benchmarks.asked)
     ("redistill.config.binding", "bind"),
     ("redistill.config.binding", "function_of"),
     ("redistill.config.binding", "options_model"),

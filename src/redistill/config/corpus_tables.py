@@ -18,6 +18,17 @@ _FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
 STEP_BENCHMARKS = ("processbench", "prmbench", "bigbench-mistake")  # names of benchmarks of labelled steps
 
 
+class FewShotSettings(Settings):
+    """Worked examples before each problem, from a split of the same benchmark or a file; never one of the scored problems."""
+
+    count: int = Field(gt=0)
+    split: str | None = None  # of a benchmark of the registry
+    file: str | None = None
+    problem_column: str | None = None  # default: the benchmark's
+    answer_column: str | None = None  # what is shown as the answer, such as a column of worked solutions
+    seed: int = 0  # which of them, and in which order
+
+
 class BenchmarkSettings(Settings):
     """Problems to score on: `dev` (the held-out problems of the corpus), a benchmark of the registry by its name, or a
     file with problem and answer columns."""
@@ -31,8 +42,10 @@ class BenchmarkSettings(Settings):
     max_problems: int | None = Field(None, gt=0)
     template: str | None = None  # instead of the template that prompt names for evaluation
     verifier: Plugin | None = None  # instead of evaluate.verifier
-    # steps: labelled steps, of which a critic is to find the wrong ones; default: by the name
-    kind: Literal["answers", "steps"] | None = None
+    # steps: labelled steps, of which a critic is to find the wrong ones; choices: the likeliest of given options; default: by the name
+    kind: Literal["answers", "steps", "choices"] | None = None
+    choices_column: str | None = None  # of kind choices; default: `choices`, `options` or `endings`
+    few_shot: FewShotSettings | None = None  # worked examples before each problem
     layout: str = "auto"  # of labelled steps
 
     @property

@@ -10,6 +10,7 @@ pass here.
 """
 
 import csv
+import dataclasses
 import gzip
 import json
 import zlib
@@ -25,6 +26,7 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 from redistill.config.tables import BenchmarkSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
+from redistill.evaluate.by_likelihood import CHOICES, RIGHT, read_choices
 from redistill.evaluate.registry import BENCHMARKS, Benchmark
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
@@ -49,7 +51,8 @@ def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
         raise OperatorError(f"{path} holds no rows; benchmark {settings.name!r} needs at least one problem.")
     read, columns = _reader(settings, rows[0][1])
     wanted = ["benchmark"] if settings.benchmark is not None else []
-    for column in (*columns, *wanted):
+    needed = columns[:1] if settings.kind == "choices" else columns  # the answer's column may have other names there
+    for column in (*needed, *wanted):
         if all(column not in row for _, row in rows):
             raise OperatorError(f"{path} has no column {column!r}{did_you_mean(column, rows[0][1])}")
     if settings.benchmark is not None:
@@ -57,12 +60,15 @@ def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
         rows = [(at, row) for at, row in rows if str(row.get("benchmark")) == settings.benchmark]
         if not rows:
             raise OperatorError(f"{path} has no benchmark {settings.benchmark!r}; it holds {', '.join(present)}")
-    return iter(list(_problems(rows, path, settings.name, read, columns[0])))
+    return iter(list(_problems(rows, path, settings, read, columns[0])))
 
 
-def benchmark_file(settings: BenchmarkSettings) -> Path:
-    """The file of a benchmark: the one that `settings` names, the registry's file in a folder, or fetched from the hub."""
+def benchmark_file(settings: BenchmarkSettings, split_file: str | None = None) -> Path:
+    """The file of a benchmark: the one that `settings` names, the registry's file in a folder, or fetched from the hub. split_file:
+    that of another split, in the place of the registry's."""
     known = BENCHMARKS.get(settings.name)
+    if known and split_file:
+        known = dataclasses.replace(known, file=split_file)
     if settings.file is None:
         if known is None:
             raise OperatorError(
@@ -72,6 +78,10 @@ def benchmark_file(settings: BenchmarkSettings) -> Path:
         return _fetch(settings.name, known, settings.revision or known.revision)
     path = Path(settings.file).expanduser()
     if not path.is_dir():
+        if split_file:
+            raise OperatorError(
+                f"benchmark {settings.name!r} is read from the file {path}, which holds no other split; name few_shot.file."
+            )
         return path
     if known is None:
         raise OperatorError(f"{path} is a folder; name the file of benchmark {settings.name!r} in it.")
@@ -98,7 +108,7 @@ def _fetch(name: str, known: Benchmark, revision: str) -> Path:
         ) from error
 
 
-_Read = Callable[[dict[str, Any]], tuple[Any, Any]]
+_Read = Callable[[dict[str, Any]], tuple[Any, ...]]  # (statement, answer), and metadata where there is any
 
 
 def _reader(settings: BenchmarkSettings, first: dict[str, Any]) -> tuple[_Read, tuple[str, str]]:
@@ -128,19 +138,27 @@ def subsample(problems: Iterable[Problem], max_problems: int | None, seed: int) 
 
 
 def _problems(
-    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, name: str, read: _Read, column: str
+    rows: Iterable[tuple[int, dict[str, Any]]], path: Path, settings: BenchmarkSettings, read: _Read, column: str
 ) -> Iterator[Problem]:
     seen: set[str] = set()
     for at, row in rows:
-        statement, answer = read(row)
+        statement, answer, *more = read(row)
         if not isinstance(statement, str) or not statement.strip():
             raise OperatorError(f"{path} row {at}: {column!r} must be text (here: {statement!r}).")
+        metadata: dict[str, Any] = more[0] if more else {}
+        if settings.kind == "choices":
+            found = read_choices(row, settings)
+            if isinstance(found, str):
+                raise OperatorError(f"{path} row {at}: {found}; benchmark {settings.name!r} is of kind choices.")
+            metadata = {CHOICES: found[0], RIGHT: found[1]}
+            answer = found[0][found[1]]
         problem = make_problem(
             statement,
             answer=_answer_text(answer),
-            source=name,
+            source=settings.name,
             source_row=f"{path.name}:{at}",
             images=_images(row, path, at),
+            metadata=metadata,
         )
         if problem.id not in seen:
             seen.add(problem.id)

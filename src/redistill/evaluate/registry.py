@@ -11,15 +11,18 @@ where a benchmark cannot be asked or judged like the others.
 import hashlib
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from redistill.evaluate import public_rows
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One benchmark: its place, its columns, its manners. `read`: a row -> (statement, answer), where columns do not do."""
+    """One benchmark: its place, its columns, its manners. `read`: a row -> (statement, answer) or (statement, answer,
+    metadata), where columns do not do."""
 
     hub: str
     file: str
@@ -33,8 +36,10 @@ class Benchmark:
     config: str = ""
     template: str | None = None
     verifier: str | None = None
-    read: Callable[[Row], tuple[Any, Any]] | None = None
+    verifier_options: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[Row], tuple[Any, ...]] | None = None
     is_gated: bool = False
+    splits: Mapping[str, str] = field(default_factory=dict)  # files of other splits, for worked examples
     unverified: str = ""
 
 
@@ -64,6 +69,34 @@ def read_mmlu_pro(row: Row) -> tuple[Any, Any]:
     listed = "\n".join(f"{letter}) {option}" for letter, (_, option) in zip(LETTERS, kept))
     answer = next((letter for letter, (place, _) in zip(LETTERS, kept) if place == right), None)
     return f"{str(row.get('question')).strip()}\n\n{listed}", answer
+
+
+# tasks of BIG-Bench Hard whose answer is no letter
+_BBH_TEXT = (
+    "boolean_expressions", "causal_judgement", "dyck_languages", "formal_fallacies", "multistep_arithmetic_two", "navigate",
+    "object_counting", "sports_understanding", "web_of_lies", "word_sorting",
+)  # fmt: skip
+
+
+def _bbh(task: str, problems: int = 250) -> Benchmark:
+    """One task of BIG-Bench Hard: letters are judged as a choice, words, numbers and brackets in answer tags as they stand."""
+    text = task in _BBH_TEXT
+    return Benchmark(
+        hub="SaylorTwift/bbh",
+        file=f"{task}/test-00000-of-00001.parquet",
+        revision="b5306be6f827cfafbb545ff5a51f96916029b0fd",
+        split="test",
+        config=task,
+        problem_column="input",
+        answer_column="target",
+        num_problems=problems,
+        citation="Suzgun et al. 2022, arXiv 2210.09261",
+        licence="MIT (of BIG-Bench Hard)",
+        template="answer-tag" if text else "choice",
+        verifier="exact" if text else "choice",
+        read=public_rows.read_bbh_text if text else public_rows.read_bbh_choice,
+        unverified="the file's path, and the licence of this copy",
+    )
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -159,6 +192,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         citation="Cobbe et al. 2021, arXiv 2110.14168",
         licence="MIT",
         read=read_gsm8k,
+        splits={"train": "main/train-00000-of-00001.parquet"},
     ),
     "gpqa-diamond": Benchmark(
         hub="Idavidrein/gpqa",
@@ -189,6 +223,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         template="choice",
         verifier="choice",
         read=read_mmlu_pro,
+        splits={"validation": "data/validation-00000-of-00001.parquet"},
         unverified="the licence that the hub's page states",
     ),
     "olymmath-en-easy": Benchmark(
@@ -203,6 +238,64 @@ BENCHMARKS: dict[str, Benchmark] = {
         citation="Sun et al. 2025, arXiv 2503.21380",
         licence="MIT",
     ),
+    "ifeval": Benchmark(
+        hub="google/IFEval",
+        file="ifeval_input_data.jsonl",
+        revision="966cd89545d6b6acfd7638bc708b98261ca58e84",
+        split="train",
+        problem_column="prompt",
+        answer_column="instruction_id_list",
+        num_problems=541,
+        citation="Zhou et al. 2023, arXiv 2311.07911",
+        licence="Apache-2.0",
+        template="bare",
+        verifier="instructions",
+        read=public_rows.read_ifeval,
+    ),
+    "livecodebench-v6": Benchmark(
+        hub="livecodebench/code_generation_lite",
+        file="test6.jsonl",
+        revision="0fe84c3912ea0c4d4a78037083943e8f0c4dd505",
+        split="test",
+        config="v6",
+        problem_column="question_content",
+        answer_column="public_test_cases",
+        num_problems=175,
+        citation="Jain et al. 2024, arXiv 2403.07974; the problems that release v6 added",
+        licence="CC on the hub, without a version; problems of AtCoder and LeetCode",
+        template="bare",
+        verifier="code-tests",
+        verifier_options={"max_tests": 1000, "cpu_seconds": 6.0, "preamble": public_rows.PREAMBLE},
+        read=public_rows.read_livecodebench,
+        unverified="the licence that the hub's page states",
+    ),
+    "bbh-boolean-expressions": _bbh("boolean_expressions"),
+    "bbh-causal-judgement": _bbh("causal_judgement", 187),
+    "bbh-date-understanding": _bbh("date_understanding"),
+    "bbh-disambiguation-qa": _bbh("disambiguation_qa"),
+    "bbh-dyck-languages": _bbh("dyck_languages"),
+    "bbh-formal-fallacies": _bbh("formal_fallacies"),
+    "bbh-geometric-shapes": _bbh("geometric_shapes"),
+    "bbh-hyperbaton": _bbh("hyperbaton"),
+    "bbh-logical-deduction-five-objects": _bbh("logical_deduction_five_objects"),
+    "bbh-logical-deduction-seven-objects": _bbh("logical_deduction_seven_objects"),
+    "bbh-logical-deduction-three-objects": _bbh("logical_deduction_three_objects"),
+    "bbh-movie-recommendation": _bbh("movie_recommendation"),
+    "bbh-multistep-arithmetic-two": _bbh("multistep_arithmetic_two"),
+    "bbh-navigate": _bbh("navigate"),
+    "bbh-object-counting": _bbh("object_counting"),
+    "bbh-penguins-in-a-table": _bbh("penguins_in_a_table", 146),
+    "bbh-reasoning-about-colored-objects": _bbh("reasoning_about_colored_objects"),
+    "bbh-ruin-names": _bbh("ruin_names"),
+    "bbh-salient-translation-error-detection": _bbh("salient_translation_error_detection"),
+    "bbh-snarks": _bbh("snarks", 178),
+    "bbh-sports-understanding": _bbh("sports_understanding"),
+    "bbh-temporal-sequences": _bbh("temporal_sequences"),
+    "bbh-tracking-shuffled-objects-five-objects": _bbh("tracking_shuffled_objects_five_objects"),
+    "bbh-tracking-shuffled-objects-seven-objects": _bbh("tracking_shuffled_objects_seven_objects"),
+    "bbh-tracking-shuffled-objects-three-objects": _bbh("tracking_shuffled_objects_three_objects"),
+    "bbh-web-of-lies": _bbh("web_of_lies"),
+    "bbh-word-sorting": _bbh("word_sorting"),
     "olymmath-en-hard": Benchmark(
         hub="RUC-AIBOX/OlymMATH",
         file="data/OlymMATH-EN-HARD.jsonl",

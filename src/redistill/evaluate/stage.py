@@ -18,7 +18,9 @@ from redistill.config.binding import bind, options_of
 from redistill.config.tables import BenchmarkSettings, CriticSettings, EvaluateSettings, Evaluation, Plugin, Recipe
 from redistill.errors import OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark, score, subsample
+from redistill.evaluate.by_likelihood import answered_by_likelihood, check_engine, choice_scores, measure_of
 from redistill.evaluate.choose import bind_choices, reads_logprobs
+from redistill.evaluate.few_shot import shots_of, stops_of
 from redistill.evaluate.scores import STRICT
 from redistill.evaluate.step_benchmarks import questions_of, sentence_of, solutions_asked, step_problems, step_scores
 from redistill.io.atomic import read_json, write_json
@@ -37,18 +39,24 @@ from redistill.verify import VERIFIERS, check_bound, check_verifiers
 from redistill.verify.segments import with_segments
 from redistill.verify.stage import judged, verified_shard
 
+QUESTION_ANSWER = "question-answer"  # the template of worked examples and of options, where the benchmark names none
 ROLLOUTS_PER_SHARD = 512  # completions between two done-markers; what is drawn before one is in the journal
 
 
 def samples_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None = None) -> int:
-    """How many samples a problem gets: of a labelled step as many as the critic has analyses."""
+    """How many samples a problem gets: of a labelled step as many as the critic has analyses, of options one choice."""
+    if benchmark is not None and benchmark.kind == "choices":
+        return 1
     return settings.critic.analyses if benchmark is not None and benchmark.asks_steps else settings.n
 
 
-def sampling_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None = None) -> Sampling:
-    """How a recipe draws its samples, on a benchmark; with log-probabilities where it chooses by them."""
+def sampling_of(settings: EvaluateSettings, benchmark: BenchmarkSettings | None = None, template: str = "") -> Sampling:
+    """How a recipe draws its samples, on a benchmark; with log-probabilities where it chooses by them. template: of the prompt, where
+    worked examples stand before the problem: a model that goes on with them is stopped."""
     n = samples_of(settings, benchmark)
     sampling = Sampling(n, settings.temperature, settings.top_p, settings.max_new_tokens, settings.prefill)
+    if benchmark is not None and benchmark.few_shot is not None:
+        sampling = replace(sampling, stop=stops_of(benchmark, template))
     return replace(sampling, logprobs=any(map(reads_logprobs, settings.choose)))
 
 
@@ -69,11 +77,16 @@ def eval_settings_for(
     registry says of a benchmark that cannot be asked like others, then the recipe."""
     if benchmark.asks_steps:
         return _steps_asked(benchmark, recipe)
+    check_engine(benchmark, recipe.evaluate)
     known = None if benchmark.is_held_out else BENCHMARKS.get(benchmark.name)
     template = benchmark.template or (known and known.template) or recipe.prompt.for_evaluation.template
+    if benchmark.template is None and (
+        benchmark.kind == "choices" or (benchmark.few_shot and not (known and known.template))
+    ):
+        template = QUESTION_ANSWER
     verifier, where = recipe.evaluate.verifier, "evaluate.verifier"
     if known and known.verifier:
-        verifier = Plugin(name=known.verifier)
+        verifier = Plugin(name=known.verifier, options=dict(known.verifier_options))
     if benchmark.verifier:
         verifier, where = benchmark.verifier, f"evaluate.benchmarks ({benchmark.name}): verifier"
     strict = recipe.evaluate.strict_anchors
@@ -120,7 +133,13 @@ def step_facts(
     recipe: Recipe | Evaluation,
     problems: Sequence[Problem],
 ) -> dict[str, Any]:
-    """{"steps": ...} for the scores of a benchmark of labelled steps, from its stored analyses and their P(Yes); {} of any other."""
+    """{"steps": ...} for the scores of a benchmark of labelled steps, from its stored analyses and their P(Yes), {"choices": ...} of
+    one of options; {} of any other."""
+    if benchmark.kind == "choices":
+        choices = choice_scores(stage_dir.read("groups"))
+        shares = ", ".join(f"{name} {percent(choices[name]['value'])}%" for name in choices)
+        say(f"evaluate {benchmark.name}: {shares} by log-likelihood")
+        return {"choices": choices}
     if not benchmark.asks_steps:
         return {}
     solutions = solutions_asked(benchmark, problems, seed=recipe.seed, join=join_of(recipe))
@@ -167,6 +186,11 @@ def description(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> di
             "n": samples_of(recipe.evaluate, benchmark),
             "critic": recipe.evaluate.critic.model_dump(mode="json"),
         }
+    if benchmark.kind == "choices":
+        settings |= {"n": 1, "kind": "choices", "verifier": None}
+        settings = {name: settings[name] for name in settings if name not in ("temperature", "top_p", "max_new_tokens")}
+    if benchmark.few_shot is not None:
+        settings["few_shot"] = [list(shot) for shot in shots_of(benchmark, template)]
     if settings["self_correction"] is None:
         del settings["self_correction"]
     asked = {"template": template, "chat": recipe.prompt.for_evaluation.chat, "seed": recipe.seed}
@@ -202,6 +226,7 @@ def run_evaluation(
     shards = [problems[i : i + size] for i in range(0, len(problems), size)]
     journal = stage_dir.folder / "samples.jsonl"
     load = student if isinstance(student, Student) else Student(student)
+    measure = measure_of(load.load)
     total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if stage_dir.is_done(i))]
     say(f"{label}: {total - stored[0]:,} of {total:,} answers to draw; each is stored when it is finished")
     try:
@@ -209,6 +234,10 @@ def run_evaluation(
             for index, part in enumerate(shards):
                 if stage_dir.is_done(index):
                     bar_.update(len(part) * n)
+                    continue
+                if config.by_likelihood:
+                    chosen = answered_by_likelihood(part, config.render, measure, author=author)
+                    stage_dir.finish_shard(index, verified_shard(chosen))
                     continue
                 answers = answered(config, load, part, author=author, journal=journal, tell=_counted(bar_, stored))
                 groups = list(judged(pool, answers, config.verifier))

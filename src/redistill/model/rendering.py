@@ -3,7 +3,7 @@
 render, chat = renderer(recipe.prompt.for_training, tokenizer);  render(problem)  ->  "<|im_start|>user\\nWhat is 2+2?..."
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -38,13 +38,16 @@ def check_prompts(prompt: PromptSettings, tokenizer: PreTrainedTokenizerFast) ->
 
 
 def renderer(
-    prompt: PromptText, tokenizer: PreTrainedTokenizerFast
+    prompt: PromptText, tokenizer: PreTrainedTokenizerFast, shots: Sequence[tuple[str, str]] = ()
 ) -> tuple[partial[str], Callable[[str], str] | None]:
-    """(problem -> prompt text, the chat function or None). OperatorError for a template that is none."""
+    """(problem -> prompt text, the chat function or None); shots: worked examples before each problem. OperatorError for a template
+    that is none."""
     check_template(prompt.template, "prompt.template")
     chat = loading.chat_function(tokenizer) if prompt.chat else None
     text = TEMPLATES.get(prompt.template, prompt.template)
     if chat:
         text = CHAT_TEMPLATES.get(prompt.template, text)
     seen: dict[str, Any] = {"images": True} if pictures_of(tokenizer) is not None else {}
+    if shots:
+        seen["shots"] = tuple(shots)
     return partial(render, template=text, chat=chat, **seen), chat  # pickles, for processes that select

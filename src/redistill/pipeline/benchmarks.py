@@ -39,4 +39,11 @@ def problems_of(run: Run, benchmark: BenchmarkSettings) -> list[Problem]:
 def asked(config: EvalConfig) -> dict[str, Any]:
     """How students are asked and judged, as values: so the key does not need the code that works them out."""
     verifiers = {name: [verifier.func.__qualname__, verifier.keywords] for name, verifier in config.judge.items()}
-    return {"sampling": asdict(config.sampling), "template": config.render.keywords["template"], "verifiers": verifiers}
+    shots = {"few_shot": found} if (found := config.render.keywords.get("shots")) else {}
+    shots |= {"by_likelihood": True} if config.by_likelihood else {}
+    return {
+        "sampling": asdict(config.sampling),
+        "template": config.render.keywords["template"],
+        "verifiers": verifiers,
+        **shots,
+    }

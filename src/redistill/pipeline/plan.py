@@ -25,6 +25,7 @@ from redistill.corpus import benchmark_leaks
 from redistill.errors import ErrorCollector
 from redistill.evaluate import BENCHMARKS, benchmark_file
 from redistill.evaluate.benchmarks import subsample
+from redistill.evaluate.few_shot import shots_of
 from redistill.evaluate.stage import (
     EvalConfig,
     cues_of,
@@ -80,11 +81,14 @@ class Plan:
         """How students are examined on a benchmark."""
         template, verifier, where, anchors = eval_settings_for(benchmark, self.recipe)
         asked = self.recipe.prompt.for_evaluation.model_copy(update={"template": template})
-        render, _ = renderer(asked, self.tokenizer)
+        render, _ = renderer(asked, self.tokenizer, shots_of(benchmark, template))
         judges = verifiers_of(verifier, where, anchors)
-        sampling = sampling_of(self.recipe.evaluate, benchmark)
+        sampling = sampling_of(self.recipe.evaluate, benchmark, template)
         recipe, cues = self.recipe, cues_of(self.recipe.evaluate, benchmark)
-        return EvalConfig(self.engine, render, judges, verifier.name, sampling, recipe.seed, recipe.verify, cues)
+        chosen = benchmark.kind == "choices"
+        return EvalConfig(
+            self.engine, render, judges, verifier.name, sampling, recipe.seed, recipe.verify, chosen, cues
+        )
 
     def probe_config(self) -> EvalConfig:
         """How a guard's probe asks, on dev. It chooses among no samples, so nothing that is trained depends on `evaluate.choose`."""

@@ -28,6 +28,7 @@ class EvalConfig:
     sampling: Sampling
     seed: int
     limits: LimitSettings
+    by_likelihood: bool = False  # of problems with options: nothing is drawn, the likeliest option is the answer
     cues: str | None = None  # a name of CUES: answers are cut into attempts and verifications, each attempt judged
 
     def pool(self, workers: int | None = None) -> VerifierPool:

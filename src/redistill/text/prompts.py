@@ -7,7 +7,7 @@ A template is text with one `{problem}`; the chat template of the tokenizer, whe
 as a function, for this file knows no tokenizer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redistill.errors import OperatorError
@@ -25,13 +25,21 @@ PAPER_INSTRUCTION = (
 )
 
 
-def render(problem: Problem, template: str, *, chat: Callable[..., str] | None = None, images: bool = False) -> str:
+def render(
+    problem: Problem,
+    template: str,
+    *,
+    chat: Callable[..., str] | None = None,
+    images: bool = False,
+    shots: Sequence[tuple[str, str]] = (),
+) -> str:
     """The prompt text of a problem: the template, then the chat template where given.
 
     Only the first `{problem}` of the template is replaced, and nothing inside the statement is interpreted, so braces
     and template marks in a problem stay what they are. images: the student reads them; their marks (text/image_marks.py)
     then stand where the template says `{image}`, and before everything else where it does not. A conversation of several turns is
-    written by the chat template alone (text/conversations.py).
+    written by the chat template alone (text/conversations.py). shots: worked examples that stand before the problem in the same
+    template; in a chat they are earlier turns.
     """
     if (conversation := conversation_of(problem)) is not None:
         return conversation_prompt(problem, conversation, chat)
@@ -41,7 +49,13 @@ def render(problem: Problem, template: str, *, chat: Callable[..., str] | None =
         before = shown + before
     before, after = before.replace(IMAGE, shown, 1), after.replace(IMAGE, shown, 1)
     text = before + unmarked(problem.statement) + after if found else before
-    return chat(text) if chat else text
+    if not shots:
+        return chat(text) if chat else text
+    asked = [(f"{before}{question}{after}", answer) for question, answer in shots]
+    if chat:
+        turns = [turn for question, answer in asked for turn in (("user", question), ("assistant", answer))]
+        return chat([{"role": role, "content": said} for role, said in [*turns, ("user", text)]])
+    return "".join(f"{question}{' ' * (not question[-1:].isspace())}{answer}\n\n" for question, answer in asked) + text
 
 
 IMAGE = "{image}"  # in a template: the place of a problem's images
@@ -122,6 +136,7 @@ TEMPLATES: dict[str, str] = {
     "json": '{problem}\n\nReason step by step. Answer as JSON: {"reasoning": "...", "answer": "..."}\n\n',
     "answer-tag": "{problem}\n\nReason step by step and put the final answer in <answer> </answer> tags.\n\n",
     "hashes": "{problem}\n\nReason step by step. Write the final answer alone on the last line, after ####.\n\n",
+    "question-answer": "Question: {problem}\nAnswer:",
     "choice": "{problem}\n\nReason step by step and put the letter of the right answer in \\boxed{}.\n\n",
     "step-judgement": f"{STEP_JUDGEMENT}{VERDICT_LINE}\n\n{{problem}}\n\n",
     "query-rewrite": QUERY_REWRITE + QUERY_FORM,

@@ -22,6 +22,7 @@ from redistill.config.yaml_text import apply_override, read_value
 from redistill.errors import OperatorError
 from redistill.evaluate import benchmark_file
 from redistill.evaluate.choose import bind_choices, scorers_of
+from redistill.evaluate.few_shot import shots_of
 from redistill.evaluate.stage import (
     EvalConfig,
     benchmark_problems,
@@ -76,6 +77,7 @@ def evaluate_model(
     runs_dir: Path,
     overrides: Sequence[str],
     choose: Sequence[str] = (),
+    few_shot: str | None = None,
 ) -> Path:
     """The folder of `redistill evaluate` with these arguments; what is None takes its default of a recipe."""
     if base_url is not None and engine != "openai":
@@ -93,7 +95,7 @@ def evaluate_model(
         "prompt": {key: value for key, value in prompt.items() if value is not None},
         "evaluate": {
             "engine": chosen,
-            "benchmarks": [benchmark_entry(text, max_problems) for text in benchmarks],
+            "benchmarks": [benchmark_entry(text, max_problems, few_shot) for text in benchmarks],
             **{key: value for key, value in sampling.items() if value is not None},
             **({"choose": [read_value(text, f"--choose {text!r}") for text in choose]} if choose else {}),
         },
@@ -112,8 +114,9 @@ def evaluate_model(
     return evaluate(settings, runs_dir=runs_dir, who=student_name)
 
 
-def benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
-    """`math-500`, `file:PATH` or a table -> an entry of evaluate.benchmarks."""
+def benchmark_entry(text: str, max_problems: int | None, few_shot: str | None = None) -> dict[str, Any]:
+    """`math-500`, `file:PATH` or a table -> an entry of evaluate.benchmarks. few_shot: `5:train` or `5:PATH`, worked examples of a split
+    or a file; a table's own goes first."""
     if text.startswith("file:"):
         path = text.removeprefix("file:")
         entry: Any = {"name": Path(path).name.partition(".")[0] or "file", "file": path}
@@ -123,6 +126,14 @@ def benchmark_entry(text: str, max_problems: int | None) -> dict[str, Any]:
         entry = {"name": text}
     if max_problems is not None and isinstance(entry, dict):
         entry.setdefault("max_problems", max_problems)
+    if few_shot is not None and isinstance(entry, dict):
+        count, _, source = few_shot.partition(":")
+        if not count.isdecimal() or not source:
+            raise OperatorError(
+                f"--few-shot {few_shot!r}: write the number of examples and where they are, 5:train or 5:examples.jsonl."
+            )
+        place = "file" if Path(source).suffix or Path(source).exists() else "split"
+        entry.setdefault("few_shot", {"count": int(count), place: source})
     return entry
 
 
@@ -144,9 +155,10 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     exams: dict[str, EvalConfig] = {}
     for benchmark in settings.evaluate.benchmarks:
         template, verifier, where, anchors = eval_settings_for(benchmark, settings)
-        render, _ = renderer(settings.prompt.model_copy(update={"template": template}), tokenizer)
+        asked = settings.prompt.model_copy(update={"template": template})
+        render, _ = renderer(asked, tokenizer, shots_of(benchmark, template))
         judges = verifiers_of(verifier, where, anchors)
-        sampling = sampling_of(settings.evaluate, benchmark)
+        sampling = sampling_of(settings.evaluate, benchmark, template)
         exams[benchmark.name] = EvalConfig(
             engine,
             render,
@@ -155,6 +167,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             sampling,
             settings.seed,
             settings.verify,
+            benchmark.kind == "choices",
             cues_of(settings.evaluate, benchmark),
         )
     folder = runs_dir / settings.name

@@ -16,6 +16,7 @@ from redistill.verify.cascade import CASCADE_VERSION, cascade, compare_cascade, 
 from redistill.verify.code_tests import check_code_tests, code_tests
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, choice, compare_choice, compare_exact, exact
 from redistill.verify.gold import GOLD, answer_type, as_ungradable, check_gold
+from redistill.verify.instructions import instructions
 from redistill.verify.judge import Judge, llm
 from redistill.verify.judging import RULES_VERSION, gold_answer
 from redistill.verify.math_verify import MATH_VERIFY_VERSION, compare_math_verify, math_verify
@@ -55,6 +56,7 @@ __all__ = [
     "compare_math_verify",
     "exact",
     "gold_answer",
+    "instructions",
     "judge_answer",
     "math_verify",
     "reasoning_gym",
@@ -72,11 +74,12 @@ VERIFIERS: dict[str, Callable[..., Verdict]] = {
     "retrieval": retrieval,
     "verdict-line": verdict_line,
     "code-tests": code_tests,
+    "instructions": instructions,
 }
 
 # these read more than a gold answer, and judge also where there is none to compare with
-OWN_GOLD = frozenset({"reasoning-gym", "retrieval", "code-tests"})
-READS_NO_ANSWER = frozenset({"retrieval", "code-tests"})  # and these read none at all
+OWN_GOLD = frozenset({"reasoning-gym", "retrieval", "code-tests", "instructions"})
+READS_NO_ANSWER = frozenset({"retrieval", "code-tests", "instructions"})  # and these read none at all
 
 
 def check_verifiers(names: Iterable[str]) -> None:

@@ -71,12 +71,13 @@ def code_tests(
     compare: Compare = "tokens",
     block: Literal["last", "first", "all"] = "last",
     packages: bool = False,
+    preamble: str = "",
 ) -> Verdict:
     """Whether the answer's program passes the tests of its problem's metadata, and which share of them.
 
     max_tests: the first ones. cpu_seconds, memory_mb: of one test. compare: words of the output (those with a decimal point as
     numbers), whole lines, or all as numbers, so that 18.0 is 18. block: which fenced block is the program. packages: whether it may
-    import what is installed beside this package. Reasons: `all_passed`; `wrong_output`, `raised`, `exit_code`, `ended_early` (before
+    import what is installed beside this package. preamble: lines that stand before the program, such as imports. Reasons: `all_passed`; `wrong_output`, `raised`, `exit_code`, `ended_early` (before
     the asserts) are wrong; undecided are the limits `cpu_time`, `memory`, `processes`, `disk`, `output`, `idle`, `wall_clock`, and
     `missing_module`, `no_access`, `no_code`, `other_language`, `no_tests`, `tests_unreadable`, `one_of_several`. The first test that
     meets a limit is the last that runs.
@@ -95,6 +96,7 @@ def code_tests(
         cut = missed == "cut" or trace.finish_reason == "length"
         return verdict(Outcome.truncated if cut else Outcome.no_answer, None, "no_code")
     kept = program[:MAX_EXTRACTED]
+    program = f"{preamble}\n{program}" if preamble else program
     limits = Limits(cpu_seconds=cpu_seconds, memory_mb=memory_mb)
     reasons: list[str] = []
     for test in tests:
