@@ -453,7 +453,7 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
         value = _LEAD_IN.sub("", written, count=1) if _LEAD_IN.match(written) else written
         place = _place(offset + anchor.start(), offset + end, value, line=line)
         if place.text is not None:
-            bullet = _BULLET.match(tail, anchor.end()) or _BULLET.search(anchor.group())  # or a minus: never wrong
+            bullet = _BULLET.match(tail, anchor.start() + len(anchor.group().rstrip()))  # or a minus: never wrong
             yield place._replace(weak=bool(bullet) or (not line and not _is_value(place.text)))
 
 

@@ -142,5 +142,5 @@ def compare_congruences(gold: str, answer: str) -> Finding | None:
         )
     named = all(side.stated or "=" in text for side, text in ((ours, gold), (theirs, answer)))
     family = named and (ours.stated or theirs.stated)  # beside x \equiv 1 \pmod 4, x = 4k + 2 is a class as well
-    sure = (Reading("congruence", side.stated or pi or family) for side in (ours, theirs))
-    return different(*sure, "different_class")
+    sure = [Reading("congruence", side.stated or pi or family) for side in (ours, theirs)]
+    return different(sure[0], sure[1], "different_class")

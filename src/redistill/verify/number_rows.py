@@ -71,25 +71,25 @@ def compare_number_rows(gold: str, answer: str, compare: Compare) -> Finding | N
 MAX_SYMBOLS = 8  # different ones in a grid
 
 
-def symbol_rows(text: str) -> list[str] | None:
-    """The rows of a grid of pictures, such as ✅❌ over ❌✅; None for anything else."""
+def symbol_rows(text: str, *, even: bool = True) -> list[str] | None:
+    """The rows of a grid of pictures, such as ✅❌ over ❌✅, all of one length if `even`; None for anything else."""
     if text.isascii():
         return None
     rows = [
         "".join(line.split()).replace("\ufe0f", "") for line in text.strip().strip("`").splitlines() if line.strip()
     ]
     symbols = set("".join(rows))
-    even = len(rows) > 1 and len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows)
-    return (
-        rows if even and len(symbols) <= MAX_SYMBOLS and all(unicodedata.category(s) == "So" for s in symbols) else None
-    )
+    if len(rows) < 2 or len(symbols) > MAX_SYMBOLS or any(unicodedata.category(s) != "So" for s in symbols):
+        return None
+    same_length = len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows)
+    return rows if same_length or not even else None
 
 
 def compare_symbol_rows(gold: str, answer: str) -> Finding | None:
     """Two grids of pictures, row by row; None where the gold answer is none. A picture that the gold answer does not have may say
     that nothing is known there: undecided."""
     ours = symbol_rows(gold)
-    theirs = symbol_rows(answer) if ours else None
+    theirs = symbol_rows(answer, even=False) if ours else None
     if ours is None or theirs is None:
         return None
     if ours == theirs:
@@ -97,7 +97,7 @@ def compare_symbol_rows(gold: str, answer: str) -> Finding | None:
     if set("".join(theirs)) - set("".join(ours)):
         return Outcome.disagree, "different_kinds"
     read = Reading("grid", complete=True)
-    return different(read, read, "different_item" if len(ours) == len(theirs) else "different_length")
+    return different(read, read, "different_item" if [*map(len, ours)] == [*map(len, theirs)] else "different_length")
 
 
 _NUMBER = r"[-+]?\d+(?:\.\d*)?"

@@ -45,7 +45,7 @@ arc_degree = [degrees]; plane_radian = [radians]; degree_kelvin = [kelvins]
 degree_fahrenheit_ = [fahrenheits]; degree_celsius_ = [celsiuses]
 """
 _PINT_NAMES = {"degree_fahrenheit": "degree_fahrenheit_", "degree_celsius": "degree_celsius_"}
-MAGNITUDES = {
+MAGNITUDES: dict[str, int | Fraction] = {
     "hundred": 10**2, "thousand": 10**3, "k": 10**3, "lakh": 10**5, "lac": 10**5, "million": 10**6, "mn": 10**6, "mln": 10**6, "mil": 10**6,
     "crore": 10**7, "billion": 10**9, "bn": 10**9, "bil": 10**9, "trillion": 10**12, "tn": 10**12, "quadrillion": 10**15, "dozen": 12,
     "gross": 144, "score": 20, "wan": 10**4, "yi": 10**8, "qian": 10**3, "bai": 10**2,

@@ -134,7 +134,7 @@ def _clean(text: str) -> str:
     text = _strip_star(text)
     if vector := _ANGLED.fullmatch(text):
         text = f"({vector[1].strip()})"
-    elif text[:1] == "[" and ("'" in text or '"' in text) and _QUOTED_NUMBERS.fullmatch(text):
+    elif text[:1] == "[" and ("'" in text or '"' in text) and QUOTED_NUMBERS.fullmatch(text):
         text = text.replace("'", "").replace('"', "")
     elif inside := _AMOUNT_IN_TEXT.fullmatch(text):
         text = f"{inside[1]}\\text{{ {inside[2]}}}"
@@ -144,7 +144,7 @@ def _clean(text: str) -> str:
 
 
 _ANGLED = re.compile(r"(?:\\langle(?![A-Za-z])|<)([^<>=|]*,[^<>=|]*?)(?:\\rangle|>)")  # <1, 2>, a vector
-_QUOTED_NUMBERS = re.compile(
+QUOTED_NUMBERS = re.compile(
     r"""\[\s*(['"])-?\d+(?:\.\d+)?\1(?:\s*,\s*(['"])-?\d+(?:\.\d+)?\2)*\s*\]"""
 )  # ['75.3', '-8'] of Python
 _AMOUNT_IN_TEXT = re.compile(r"\\text\s*\{\s*(-?\d[\d,]*(?:\.\d+)?)\s*([A-Za-z][^{}]*?)\s*\}")  # \text{2 million}

@@ -537,9 +537,11 @@ def _told_with_and(text: str) -> str | None:
             else (int((match[2] or match[4])[:9]), int((match[3] or match[5])[:9]))
         )
         return f"{match[1]} {top}/{below}" if 0 < top < below else None
-    if (match := _AND_MORE.fullmatch(text)) and (number := read_number(match[1])) and (unit := read_unit(number.unit)):
-        if unit.empty and unit.magnitude > int(match[2]):
-            return str(number.value * unit.magnitude + int(match[2]))
+    match = _AND_MORE.fullmatch(text)
+    number = read_number(match[1]) if match else None
+    unit = read_unit(number.unit) if number else None
+    if match and number and unit and unit.empty and unit.magnitude > int(match[2]):
+        return str(number.value * unit.magnitude + int(match[2]))
     return None
 
 

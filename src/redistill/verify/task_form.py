@@ -14,7 +14,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
-from redistill.verify.reading import clean, read_number
+from redistill.verify.reading import QUOTED_NUMBERS, clean, read_number
 
 # --- what the statement asks for -----------------------------------------------------------------------------------
 
@@ -63,6 +63,7 @@ def _divided(above: str, below: str) -> str:
     return "/".join(part if re.fullmatch(r"\w+", part) else f"({part})" for part in (above, below))
 
 
+_FIGURES = re.compile(r"-?\d+(?:\.\d+)?")
 _WHOLE = re.compile(r"[$\s]*-?\d[\d,]*(?:\.0+)?[$\s.]*")  # a whole number has one form
 
 
@@ -78,6 +79,8 @@ def form_missed(statement: str, gold: str, answer: str) -> str | None:
     ours, theirs = plain(gold).rpartition("=")[2], plain(answer).rpartition("=")[2]
     if ours == theirs:
         return None
+    if QUOTED_NUMBERS.fullmatch(gold.strip()) and _FIGURES.findall(gold) != _FIGURES.findall(answer):
+        return "other_figures"  # ['27.00'] holds text, which '27' is not
     if _repeats(plain(statement, " "), ours, theirs):
         return "repeats_question"
     for asked, word, keeps in _FORMS:
