@@ -130,6 +130,8 @@ _GROWTH = re.compile(r"(?:[Oo]|\\?(?:Theta|Omega))\s*\((.+)\)")
 
 def _compare_growth(gold: str, answer: str) -> Finding | None:
     """O(n^2) against n^2: undecided; None where both sides or neither are of that kind."""
+    if gold[-1:] != ")" and answer[-1:] != ")":
+        return None
     ours, theirs = _GROWTH.fullmatch(gold), _GROWTH.fullmatch(answer)
     return (Outcome.disagree, "different_kinds") if bool(ours) != bool(theirs) else None
 
@@ -296,7 +298,8 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         )
         if finding[0] == Outcome.incorrect and (gold.lower() == answer.lower() or _hyphened(gold, answer)):
             return Outcome.disagree, "two_readings"  # e and E; 2-3/4 and 11/4
-        if finding[0] == Outcome.incorrect and (_are_one_angle(ours, theirs) or equal_in_degrees(ours, theirs)):
+        angles = finding[0] == Outcome.incorrect and _ANGLE.search(gold + answer)
+        if angles and (_are_one_angle(ours, theirs) or equal_in_degrees(ours, theirs)):
             return Outcome.disagree, "degrees_or_radians"
         return finding
     if ("=" in _SUBSCRIPT.sub("", gold)) != ("=" in _SUBSCRIPT.sub("", answer)):
@@ -326,6 +329,7 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     return Outcome.correct, "math_verify_equal"
 
 
+_ANGLE = re.compile(r"\\pi|\\degree|arc|sin|cos|tan|cot|sec|csc")  # where degrees may be meant, or radians
 _HYPHENED = re.compile(r"(\d+)-(\d+)/(\d+)")
 
 

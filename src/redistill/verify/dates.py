@@ -13,6 +13,7 @@ from typing import NamedTuple
 from redistill.records import Outcome
 from redistill.verify.judging import Finding, Reading, different
 
+MAX_DATE = 40  # characters
 DATE = Reading("date", complete=True)
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")  # fmt: skip
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -68,6 +69,12 @@ def _readings(text: str) -> Iterator[Date]:
 def compare_dates(gold: str, answer: str) -> Finding | None:
     """Two dates; None where neither side is one. A part that one side leaves out is undecided, and so is a date in figures
     against anything else: it is no subtraction."""
+    if (
+        len(gold) > MAX_DATE
+        or len(answer) > MAX_DATE
+        or not (gold[-1:].isdigit() or answer[-1:].isdigit() or " " in gold)
+    ):
+        return None  # a date ends in a figure, or has several words
     ours, theirs = read_dates(gold), read_dates(answer)
     if not ours or not theirs:
         figures = (_YEAR_FIRST, _YEAR_LAST)

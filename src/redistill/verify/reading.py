@@ -49,31 +49,44 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [  # in this order; each pattern is 
     (re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}"), ""),
     (re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})"), ","),
     (re.compile(r"(?<!\\)\\[,!;: ]"), " "),
+    (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(e|i)\s*\}(?![A-Za-z])"), r" \1"),
+    (re.compile(r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox|mathrm|mathbf|rm)\s*(?=\{)"), r"\\text"),
+    (re.compile(r"\\text\s*\{\s*,?\s*(and|or)\s*\}"), r" \1 "),
+    (re.compile(r"\\(?:text|mbox)(?=[a-z]{2})(?!\w*\s*\{)"), " "),  # 864\mboxinches: braces lost on the way
+    (re.compile(r"(?<=[\d)}])(and|or)(?=[A-Z\\(\d-])"), r" \1 "),  # W(x)=1orW(x)=-1
+    (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
+]
+_RARE_RULES: list[
+    tuple[str, re.Pattern[str], Any]
+] = [  # the same, each tried only where its text before the pattern stands
+    ("\\choose", re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    ("\\SI", re.compile(r"\\SI\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1\\text{ \2}"),
+    ("\\qty", re.compile(r"\\qty\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1\\text{ \2}"),
     (
+        "\\Omega",
         re.compile(r"(?<=[\d}])\s*(?:\\(?:text|mathrm)\s*\{\s*)?([kM]?)\\(?:Omega|ohm)(?![A-Za-z])\s*\}?$"),
         r"\\text{ \1ohm}",
     ),
-    (re.compile(r"(?<=\d)\s*\\mu\s*(?:\\(?:text|mathrm|rm)\s*\{\s*)?([mgsLlAF])\s*\}?$"), r"\\text{ u\1}"),
-    (re.compile(r"(?<=\d)\s?([kcdm]?m|in|ft|yd|mi)([23])$"), r" \1^\2"),  # 12 cm2
-    (re.compile(r"(?<=[a-z])\s*\^\s*\{(-?\d)\}(?=[^{}]*\})"), r"^\1"),  # \mathrm{m s^{-1}}
+    (
+        "\\ohm",
+        re.compile(r"(?<=[\d}])\s*(?:\\(?:text|mathrm)\s*\{\s*)?([kM]?)\\(?:Omega|ohm)(?![A-Za-z])\s*\}?$"),
+        r"\\text{ \1ohm}",
+    ),
+    ("\\mu", re.compile(r"(?<=\d)\s*\\mu\s*(?:\\(?:text|mathrm|rm)\s*\{\s*)?([mgsLlAF])\s*\}?$"), r"\\text{ u\1}"),
+    ("^{", re.compile(r"(?<=[a-z])\s*\^\s*\{(-?\d)\}(?=[^{}]*\})"), r"^\1"),  # \mathrm{m s^{-1}}
+    (" half", re.compile(r"^(?:an?|one) ([a-z]+) and (?:an?|one) half$"), r"1.5 \1"),
+    ("...", re.compile(r",\s*\.\.\.$"), r", \\ldots "),
+]
+_WORD_RULES: list[tuple[re.Pattern[str], Any]] = [  # where the text begins with a, h or o
     (re.compile(r"^(?:(?:an?|one) )?half (?:of )?(?:an? )?(?=[a-z]+$)"), "1/2 "),  # half an hour, half a million
-    (re.compile(r"^(?:an?|one) ([a-z]+) and (?:an?|one) half$"), r"1.5 \1"),
     (
         re.compile(
             r"^an? (?=(?:dozen|hundred|thousand|million|billion|hour|minute|second|day|week|month|year|mile|foot|kilometer|meter|dollar|pound)\b)"
         ),
         "1 ",
     ),
-    (re.compile(r",\s*\.\.\.$"), r", \\ldots "),
-    (re.compile(r"\\(?:mathrm|mathbf|mathit|operatorname)\s*\{\s*(e|i)\s*\}(?![A-Za-z])"), r" \1"),
-    (re.compile(r"\\(?:textbf|textit|textrm|textsf|textnormal|mbox|hbox|mathrm|mathbf|rm)\s*(?=\{)"), r"\\text"),
-    (re.compile(r"\\text\s*\{\s*,?\s*(and|or)\s*\}"), r" \1 "),
-    (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1\\text{ \2}"),
-    (re.compile(r"\\(?:text|mbox)(?=[a-z]{2})(?!\w*\s*\{)"), " "),  # 864\mboxinches: braces lost on the way
-    (re.compile(r"(?<=[\d)}])(and|or)(?=[A-Z\\(\d-])"), r" \1 "),  # W(x)=1orW(x)=-1
-    (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
 ]
+_SQUARED = re.compile(r"(?<=\d)\s?([kcdm]?m|in|ft|yd|mi)([23])$")  # 12 cm2
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
 _SPECIAL_TOKEN = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # end marks of chat templates left in the text
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -114,6 +127,14 @@ def _clean(text: str) -> str:
         text = _currency(text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
+    for mark, pattern, replacement in _RARE_RULES:
+        if mark in text:
+            text = pattern.sub(replacement, text)
+    if text[:1] in ("a", "h", "o"):
+        for pattern, replacement in _WORD_RULES:
+            text = pattern.sub(replacement, text)
+    elif text[-1:] in ("2", "3"):
+        text = _SQUARED.sub(r" \1^\2", text)
     text = _LEAD.sub("", " ".join(text.split()))
     if text.count("$") >= 2:
         text = text.replace("$", " ").strip()
@@ -132,13 +153,14 @@ def _clean(text: str) -> str:
     if text.startswith("{") and _closes_at(text, 0) < 0:
         text = text[1:].strip()  # of a box that was never closed
     text = _strip_star(text)
-    if vector := _ANGLED.fullmatch(text):
+    first = text[:1]
+    if first in ("<", "\\") and (vector := _ANGLED.fullmatch(text)):
         text = f"({vector[1].strip()})"
-    elif text[:1] == "[" and ("'" in text or '"' in text) and QUOTED_NUMBERS.fullmatch(text):
+    elif first == "[" and ("'" in text or '"' in text) and QUOTED_NUMBERS.fullmatch(text):
         text = text.replace("'", "").replace('"', "")
-    elif inside := _AMOUNT_IN_TEXT.fullmatch(text):
+    elif first == "\\" and (inside := _AMOUNT_IN_TEXT.fullmatch(text)):
         text = f"{inside[1]}\\text{{ {inside[2]}}}"
-    elif text[:6].lower() == "minus " and text[6:7].isdigit():
+    elif first in ("m", "M") and text[:6].lower() == "minus " and text[6:7].isdigit():
         text = f"-{text[6:]}"
     return " ".join(text.split())
 
