@@ -239,3 +239,23 @@ def test_an_invented_turn_under_a_heading_is_not_part_of_the_trace(heading):
     """With or without a colon; before any answer the task told again opens the solution."""
     assert extract(f"\\boxed{{5}}\n\n{heading}\nWhat is 3*3?\n### Answer\n\\boxed{{9}}") == "5"
     assert extract("### Problem\nWhat is 3*3?\n### Solution\n\\boxed{9}") == "9"
+
+
+@pytest.mark.parametrize(
+    ("completion", "gold", "outcome"),
+    [
+        ("Final answer:\n- 7", "7", "correct"),  # a bullet
+        ("Final answer:\n- 7", "-7", "ungradable"),  # or a minus
+        ("Final answer: -7", "-7", "correct"),
+        ("Final answer: -7", "7", "incorrect"),
+        ("### Answer\n\n**7**", "7", "correct"),
+        ("<internal_monologue>\\boxed{7}", "7", "truncated"),
+        ("\\boxed{C}", "12", "disagree"),  # the letter of an option whose value is the gold answer?
+    ],
+)
+def test_a_bullet_a_heading_and_a_letter(completion, gold, outcome):
+    from redistill.records import make_problem, make_trace
+    from redistill.verify.cascade import cascade
+
+    problem = make_problem("?", answer=gold)
+    assert str(cascade(problem, make_trace(problem.id, completion)).outcome) == outcome

@@ -4,7 +4,7 @@ import pytest
 
 from redistill.records import Outcome, make_problem, make_trace
 from redistill.verify import cascade
-from redistill.verify.task_form import form_missed
+from redistill.verify.task_form import form_missed, rounded_as_asked
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,33 @@ def test_what_keeps_it_or_was_asked_for_nothing(statement, gold, answer):
 def test_the_verdict_is_undecided_where_the_form_is_missed(answer, outcome):
     problem = make_problem("Simplify 10/14.", answer="5/7")
     assert cascade(problem, make_trace(problem.id, f"\\boxed{{{answer}}}")).outcome == Outcome(outcome)
+
+
+@pytest.mark.parametrize(
+    ("statement", "gold", "answer", "asked"),
+    [
+        ("Compute it, correct to 3 significant figures.", "6.768052e-06", "6.77e-6", True),
+        ("Compute it, correct to 3 significant figures.", "6.768052e-06", "6.8e-6", False),  # two figures are shown
+        ("Compute it, correct to 3 significant figures.", "6.768052e-06", "6.76e-6", False),  # rounds to 6.77
+        ("Round to two decimal places.", "3.14159", "3.14", True),
+        ("Round to two decimal places.", "3.14159", "3.1", False),
+        ("Give it to the nearest tenth.", "2.71828", "2.7", True),
+        ("Give it to the nearest tenth.", "2.71828", "2.72", False),
+        ("What is pi?", "3.14159", "3.14", False),
+    ],
+)
+def test_an_answer_rounded_as_the_statement_asks_is_right(statement, gold, answer, asked):
+    assert rounded_as_asked(statement, gold, answer) == asked
+    problem = make_problem(statement, answer=gold)
+    verdict = cascade(problem, make_trace(problem.id, f"<answer>{answer}</answer>"))
+    assert (verdict.outcome == Outcome.correct) == asked
+
+
+def test_numbers_quoted_as_text_keep_their_figures():
+    problem = make_problem("Remove all numbers above 30. Answer in the same format.", answer="['-20.00', '27.00']")
+    told = {
+        answer: cascade(problem, make_trace(problem.id, f"<answer>{answer}</answer>"))
+        for answer in ("['-20.00', '27.00']", "[-20.00, 27.00]", "['-20.00', '27']", "['27.00', '-20.00']")
+    }
+    assert [str(verdict.outcome) for verdict in told.values()] == ["correct", "correct", "disagree", "incorrect"]
+    assert told["['-20.00', '27']"].reason == "other_figures"

@@ -107,6 +107,7 @@ REASONS: dict[str, tuple[str, str]] = {
         "select.turns",
         "set select.turns to last: the chat template writes earlier turns otherwise once others follow",
     ),
+    "templated_prompt": ("corpus.sources", "write the question alone, without the marks of a chat template"),
     "unknown_role": ("corpus.sources", "write user, assistant or system as the role of a message"),
     "two_thinkings": ("corpus.sources", "keep the reasoning in its field or in the text, not in both"),
     "bad_csv": (

@@ -29,7 +29,10 @@ class Thinking(NamedTuple):
 
 # Tags by name, in pointed brackets: <think> (DeepSeek-R1, Qwen3), <seed:think>, <longcat_think>, <thinking> and
 # <reflection> (Anthropic's prompts, Reflection), <thought> (EXAONE), <reasoning> (GRPO recipes); <|think|> too.
-_NAME = r"(?:\w{1,20}[:_])?think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|rationale|chain_of_thought|inner_monologue"
+_NAME = (
+    r"(?:\w{1,20}[:_-])?think(?:ing)?(?:[_-]\w{1,20})?|(?:\w{1,20}[_-])?(?:thoughts?|thought[_-]process|reasoning|reflections?|monologue|scratchpad"
+    r"|rationale|deliberation)|chain[_-]of[_-]thought|cot|analysis|brainstorm(?:ing)?"
+)
 # One pattern for each first character: a pattern that begins with plain text is found many times quicker.
 _POINTED_TAG = re.compile(
     r"<(?:\|\s?(?:(?P<d>begin|start)|(?P<d_end>end))_(?:of_)?(?:thoughts?|think(?:ing)?|reasoning)\s?\|>"  # OpenThoughts, Command

@@ -453,7 +453,8 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
         value = _LEAD_IN.sub("", written, count=1) if _LEAD_IN.match(written) else written
         place = _place(offset + anchor.start(), offset + end, value, line=line)
         if place.text is not None:
-            yield place._replace(weak=not line and not _is_value(place.text))
+            bullet = _BULLET.match(tail, anchor.start() + len(anchor.group().rstrip()))  # or a minus: never wrong
+            yield place._replace(weak=bool(bullet) or (not line and not _is_value(place.text)))
 
 
 def _sentences(tail: str) -> Iterator[re.Match[str]]:
@@ -473,10 +474,17 @@ def _is_value(text: str) -> bool:
     return bool(_VALUE.match(text)) or (text.lstrip("\"'*( ")[:1].isupper() and not _REMARK.match(text))
 
 
+# What stands before a value and is no part of it: blanks, the marks of bold type, a bullet on the line below.
+_DRESS = re.compile(r"\s*(?:(?<=\n)[-*•+][ \t]+(?=\S))?(?:[*_]{1,3}(?=[^\s*_]))?")
+
+
+_BULLET = re.compile(r"[^\S\n]*\n\s*-[ \t]+(?=[\d.$\\])")
+
+
 def _stated(tail: str, start: int) -> tuple[str | None, int, bool]:
     """(value, where it ends, whether it is a question) of what follows an anchor."""
-    skipped = len(tail[start:]) - len(tail[start:].lstrip())
-    start += skipped
+    dressed = _DRESS.match(tail, start)
+    start = dressed.end() if dressed else start
     rest = tail[start : start + MAX_LINE]
     maths = _MATHS.match(rest)
     if maths and not _LIST_GOES_ON.match(rest, maths.end()):

@@ -19,7 +19,7 @@ from typing import Any
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
 from redistill.verify.congruences import compare_congruences
-from redistill.verify.evaluation import compare_formulas
+from redistill.verify.evaluation import compare_formulas, equal_in_degrees
 from redistill.verify.evaluation import value_of as formula_value
 from redistill.verify.exact import RELATIVE_TOLERANCE, Percent, compare_exact
 from redistill.verify.formula import Formula, read_formula
@@ -35,9 +35,9 @@ from redistill.verify.judging import (
 )
 from redistill.verify.math_verify import MATH_VERIFY_VERSION
 from redistill.verify.notation import MAX_NOTED
-from redistill.verify.number_rows import compare_number_rows
+from redistill.verify.number_rows import compare_number_rows, compare_symbol_rows
 from redistill.verify.prose import maths_in_prose
-from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit
+from redistill.verify.quantities import LETTER_UNITS, Unit, factor_between, may_be_conversion, read_unit
 from redistill.verify.reading import clean, is_wordy, read_number, split_unit
 from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
@@ -77,7 +77,7 @@ def compare_cascade(
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:
         return finding
-    if rows := compare_number_rows(gold, answer, compare):
+    if rows := compare_number_rows(gold, answer, compare) or compare_symbol_rows(gold, answer):
         return rows
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
@@ -104,9 +104,9 @@ def compare_cascade(
 
 def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) -> Finding | None:
     """Parts, vectors, ranges, classes, sets, shown arithmetic: None where the two are none of these."""
-    if (endless := _compare_infinite(gold, answer)) is not None:
+    if (endless := _compare_infinite(gold, answer) or _compare_growth(gold, answer)) is not None:
         return endless
-    if "," in gold + answer and (ours := read_formula(gold)) and (theirs := read_formula(answer)):  # C(6,2) is no list
+    if _COMMA_INSIDE.search(gold + " " + answer) and (ours := read_formula(gold)) and (theirs := read_formula(answer)):
         return compare_formulas(
             ours, theirs, relative_tolerance=compare.keywords["relative_tolerance"], ignore_case=ignore_case
         )
@@ -121,7 +121,19 @@ def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) 
     return found or compare_shown(gold, answer, compare)
 
 
+_COMMA_INSIDE = re.compile(r"[A-Za-z]\s*[({][^(){}]*,(?!\d{3}(?!\d))")  # of C(6,2) and max(1, 2), which are no lists
 _INFINITE = re.compile(r"([-+]?)\s*(?:\\infty|infinity|inf|\\text\{\s*infinity\s*\})", re.IGNORECASE)
+
+
+_GROWTH = re.compile(r"(?:[Oo]|\\?(?:Theta|Omega))\s*\((.+)\)")
+
+
+def _compare_growth(gold: str, answer: str) -> Finding | None:
+    """O(n^2) against n^2: undecided; None where both sides or neither are of that kind."""
+    if gold[-1:] != ")" and answer[-1:] != ")":
+        return None
+    ours, theirs = _GROWTH.fullmatch(gold), _GROWTH.fullmatch(answer)
+    return (Outcome.disagree, "different_kinds") if bool(ours) != bool(theirs) else None
 
 
 def _compare_infinite(gold: str, answer: str) -> Finding | None:
@@ -147,9 +159,16 @@ def _compare_units(gold: str, answer: str, compare: Any) -> Finding | None:
             return Outcome.disagree, "degrees_or_radians"
         loose_side = gold_rest if answer_unit else answer_rest
         if loose := _LOOSE_UNIT.fullmatch(loose_side):  # 5\pi m against 500\pi cm
-            marked = f"{loose[1]}\\text{{ {loose[2]}}}{loose[3] or ''}"
+            name = loose[2] if loose[2] in LETTER_UNITS else _LETTERS_OF_UNITS.get(loose[2], "")
+            if not name:
+                return Outcome.disagree, "perhaps_a_unit"
+            marked = f"{loose[1]}\\text{{ {name}}}{loose[3] or ''}"
             finding: Finding = compare(marked, answer) if loose_side is gold_rest else compare(gold, marked)
-            return finding
+            return (
+                finding
+                if finding[0] == Outcome.correct or loose[2] in LETTER_UNITS
+                else (Outcome.disagree, "perhaps_a_unit")
+            )
     ours, theirs = read_unit(gold_unit), read_unit(answer_unit)
     if ours is None or theirs is None:
         return Outcome.disagree, "unit_unreadable"
@@ -203,7 +222,18 @@ def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
 
 
 # One letter after a value: metres or a variable. Nobody can say without the question.
-_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([mgslhLNJWVAKCF])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
+_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
+_LETTERS_OF_A_UNIT = re.compile(
+    r"-?[\d.,]*\d\s*((?:[mgslhNJWVAKC](?:\s*\^\s*\{?-?\d\}?)?(?:\s|\\cdot(?![A-Za-z])|/)*){1,4})"
+)
+_USUAL_UNITS = frozenset("mgslhLNJWVAKCF")
+_LETTERS_OF_UNITS = {
+    "p": "pence",
+    "c": "cents",
+    "d": "days",
+    "w": "weeks",
+    "y": "years",
+}  # beside a unit of the same kind only
 
 
 # Letters after a value that may be a unit nobody here knows (5 GB, 10 dB, 3 u), and no product of the usual unknowns (5xy).
@@ -224,19 +254,31 @@ def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None
         known = [split_unit(side, known=True)[1] or side if read_number(side) else None for side in (gold, answer)]
         if all(found or name for found, name in zip(known, letters)):
             return Outcome.disagree, "perhaps_a_unit"
+    units = [_LETTERS_OF_A_UNIT.fullmatch(side) for side in (gold, answer)]
+    if units[0] and units[1] and (len(units[0][1]) > 1 or len(units[1][1]) > 1) and units[0][1] != units[1][1]:
+        return Outcome.disagree, "perhaps_a_unit"  # 5 N m and 5 J
     ours, theirs = _LOOSE_UNIT.fullmatch(gold), _LOOSE_UNIT.fullmatch(answer)
-    if ours and theirs and ours[2] == theirs[2] and _power(ours[3]) != _power(theirs[3]):
+    if ours and theirs and ours[2] in _USUAL_UNITS and ours[2] == theirs[2] and _power(ours[3]) != _power(theirs[3]):
         return Outcome.disagree, "perhaps_a_unit"  # 4 m^2 and 4 m^3: two dimensions, or two terms in m
     for side, other in ((gold, answer), (answer, gold)):
         if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
             same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)
             return (Outcome.correct, "equal_number") if same else (Outcome.disagree, "perhaps_a_magnitude")
         letter = _LOOSE_UNIT.fullmatch(side)
-        if letter and not re.search(rf"(?<![\\A-Za-z]){letter.group(2)}(?![A-Za-z])", other):
+        if (
+            letter
+            and letter[2] in _USUAL_UNITS
+            and not re.search(rf"(?<![\\A-Za-z]){letter.group(2)}(?![A-Za-z])", other)
+        ):
             marked = f"{letter[1].strip()}\\text{{ {letter[2]}}}{letter[3] or ''}"
             finding: Finding = compare(marked, other) if side is gold else compare(other, marked)
             if split_unit(other, known=True)[1]:
                 return finding  # where the other side has a unit, the letter is one
+            if finding[0] == Outcome.correct and _LOOSE_UNIT.fullmatch(other):
+                return finding  # 0.5 m^3 and 500 L
+            as_letter = read_formula(side), read_formula(other)
+            if as_letter[0] and as_letter[1] and as_letter[1].symbols:
+                return None  # the other side has unknowns, so the letter is one: 6n + 1 and 1 + 6m
             return finding if finding[0] == Outcome.incorrect else (Outcome.disagree, "perhaps_a_unit")
     return None
 
@@ -254,7 +296,10 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         finding = compare_formulas(
             _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
         )
-        if finding[0] == Outcome.incorrect and ("\\pi" in gold) != ("\\pi" in answer) and _are_one_angle(ours, theirs):
+        if finding[0] == Outcome.incorrect and (gold.lower() == answer.lower() or _hyphened(gold, answer)):
+            return Outcome.disagree, "two_readings"  # e and E; 2-3/4 and 11/4
+        angles = finding[0] == Outcome.incorrect and _ANGLE.search(gold + answer)
+        if angles and (_are_one_angle(ours, theirs) or equal_in_degrees(ours, theirs)):
             return Outcome.disagree, "degrees_or_radians"
         return finding
     if ("=" in _SUBSCRIPT.sub("", gold)) != ("=" in _SUBSCRIPT.sub("", answer)):
@@ -284,9 +329,22 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
     return Outcome.correct, "math_verify_equal"
 
 
+_ANGLE = re.compile(r"\\pi|\\degree|arc|sin|cos|tan|cot|sec|csc")  # where degrees may be meant, or radians
+_HYPHENED = re.compile(r"(\d+)-(\d+)/(\d+)")
+
+
+def _hyphened(gold: str, answer: str) -> bool:
+    """Whether 2-3/4 on one side, read as two and three quarters, is the other side's value."""
+    for side, other in ((gold, answer), (answer, gold)):
+        number = read_number(other, words=False)
+        if number and (match := _HYPHENED.fullmatch(side)) and 0 < int(match[2]) < int(match[3]):
+            return number.value == int(match[1]) + Fraction(int(match[2]), int(match[3]))
+    return False
+
+
 # What the library's parser drops or reads as a product: a text with it is never called equal by that parser alone.
 _NEVER_TRUSTED = re.compile(
-    r"\\int(?!.*\bd\s*[A-Za-z]\b)|\d\s+\d|\\p?mod|\\bmod|!|\\overline|\\dot(?![A-Za-z])|=[^;]*=|[^\x00-\x7f]|\\text|\\choose|[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?\s*_"
+    r"\\int(?!.*\bd\s*[A-Za-z]\b)|:|\d\s+\d|\\p?mod|\\bmod|!|\\overline|\\dot(?![A-Za-z])|=[^;]*=|[^\x00-\x7f]|\\text|\\choose|[A-Za-z]\s*\^\s*\{?\s*\d+\s*\}?\s*_"
 )
 _SUBSCRIPT = re.compile(r"_\s*\{[^{}]*\}")
 

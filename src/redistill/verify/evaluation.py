@@ -13,6 +13,7 @@ half a unit of its last place.
 import itertools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -242,6 +243,33 @@ def _with_log10(formula: Formula) -> Formula:
         return (node[0], *(walk(part) if isinstance(part, tuple) else part for part in node[1:]))
 
     return Formula(walk(formula.node), formula.symbols, formula.decimals, formula.doubts, formula.imaginary)
+
+
+_TURNED = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
+
+
+def equal_in_degrees(gold: Formula, answer: Formula) -> bool:
+    """Whether the two are equal where the numbers inside trigonometric functions are degrees: \\sin(90 - x) for \\cos x."""
+    if not any(_has_large_angle(formula.node, False) for formula in (gold, answer)):
+        return False
+    pairs = itertools.product(*((formula, replace(formula, node=_turned(formula.node))) for formula in (gold, answer)))
+    return any(_compare(left, right, 0.0)[0] == Outcome.correct for left, right in pairs)
+
+
+def _has_large_angle(node: Node, inside: bool) -> bool:
+    """Whether a number of ten or more stands inside \\sin or its like."""
+    if node[0] == "num":
+        return inside and abs(node[1]) >= 10
+    inside = inside or (node[0] == "fn" and node[1] in _TURNED)
+    return any(isinstance(part, tuple) and _has_large_angle(part, inside) for part in node[1:])
+
+
+def _turned(node: Node) -> Node:
+    """The arguments of \\sin and its like read in degrees."""
+    parts = [_turned(part) if isinstance(part, tuple) else part for part in node[1:]]
+    if node[0] == "fn" and node[1] in _TURNED:
+        return ("fn", node[1], ("mul", parts[1], ("div", ("const", "pi"), ("num", Fraction(180)))))
+    return (node[0], *parts)
 
 
 def constant_ratio(gold: Formula, answer: Formula) -> Any | None:

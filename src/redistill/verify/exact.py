@@ -18,11 +18,19 @@ from typing import Literal
 
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor
-from redistill.verify.durations import compare_durations
-from redistill.verify.judging import RULES_VERSION, Finding, Reading, conventions, different, judge
+from redistill.verify.clocks import compare_clock
+from redistill.verify.dates import compare_dates, is_one_name
+from redistill.verify.judging import NUMBER, RULES_VERSION, Finding, Reading, conventions, different, judge
 from redistill.verify.numberwords import NUMBER_WORDS
+from redistill.verify.numerals import (
+    compare_based,
+    compare_decimal_comma,
+    compare_mixed_digits,
+    compare_point_of_thousands,
+    compare_roman,
+)
 from redistill.verify.prose import choice_in_prose
-from redistill.verify.quantities import Unit, factor_between, may_be_conversion, read_unit, singular
+from redistill.verify.quantities import LETTER_UNITS, Unit, factor_between, may_be_conversion, read_unit, singular
 from redistill.verify.reading import (
     Number,
     clean,
@@ -32,6 +40,7 @@ from redistill.verify.reading import (
     read_choices,
     read_compound,
     read_number,
+    split_unit,
     word_key,
 )
 
@@ -44,7 +53,6 @@ ROUNDED_DIGITS = 4
 ROUNDED_APART = Fraction(2, 100)
 DOUBLE_DIGITS = 15  # what a double holds: beyond them, the digits of two decimals are noise
 
-NUMBER = Reading("number", complete=True)
 CHOICE = Reading("choice", complete=True)
 WORD = Reading("word", complete=True)
 NO_NUMBER = Reading("words without a number", complete=True)
@@ -89,10 +97,15 @@ def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float,
         factor = factor_between(theirs.factors, ours.factors)
         if factor is None or not _same_nouns(ours, theirs):
             return Outcome.disagree, "units_differ"
-        return compare(left, _times(right, factor))
+        finding = compare(left, _times(right, factor))
+        if finding[0] == Outcome.incorrect and not _is_plain(factor):
+            near = abs(left.value - right.value * factor) <= ROUNDED_APART * abs(left.value)
+            return (Outcome.disagree, "only_rounded") if near else finding  # 5 miles and 8 km
+        return finding
     if (ours.empty or theirs.empty) or (not ours.factors and not theirs.factors and _same_nouns(ours, theirs)):
         finding = compare(left, right)
-        unit = Unit(ours.factors or theirs.factors, magnitude=ours.magnitude * theirs.magnitude)
+        nouns = ours.nouns ^ theirs.nouns  # what both sides count is no magnitude
+        unit = Unit(ours.factors or theirs.factors, nouns, ours.magnitude * theirs.magnitude)
         if finding[0] == Outcome.incorrect and right.value and may_be_conversion(left.value / right.value, unit):
             return Outcome.disagree, "perhaps_converted"
         if finding[0] == Outcome.incorrect and gold.percent != answer.percent:
@@ -119,6 +132,15 @@ def _times(number: Number, factor: Fraction) -> Number:
         else number.decimals - _size(factor)
     )
     return Number(number.value * factor, decimals, number.percent)
+
+
+def _is_plain(factor: Fraction) -> bool:
+    """Whether the units are of one system, such as feet and inches: a small whole number, or a power of ten."""
+    return (
+        min(factor.numerator, factor.denominator) == 1
+        or _power_of_ten(factor) is not None
+        or max(factor.numerator, factor.denominator) < 100
+    )
 
 
 def _power_of_ten(factor: Fraction) -> int | None:
@@ -152,11 +174,14 @@ def compare_compounds(gold: str, answer: str, relative_tolerance: float) -> Find
         return None
     numbers = []
     for text, parts in zip((gold, answer), sides):
-        number = _sum_of(parts) if parts else read_number(text)
+        number = _sum_of(parts) if parts else read_number(_LETTER_BEHIND.sub(r"\1\\text{ \2}", text))
         if number is None or not number.unit:
             return Outcome.disagree, "unit_missing"
         numbers.append(number)
     return compare_numbers(numbers[0], numbers[1], relative_tolerance=relative_tolerance, percent="either")
+
+
+_LETTER_BEHIND = re.compile(rf"^([\d.,]*\d)\s*([{LETTER_UNITS}])$")  # 125 s, beside 2 min 5 s
 
 
 def _sum_of(parts: list[tuple[Fraction, str]]) -> Number | None:
@@ -218,139 +243,6 @@ def _bare(text: str) -> str:
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
 
 
-_BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?|\((-?[0-9A-Fa-f]+)\)\s*_\s*\{?\s*(\d+)\s*\}?")
-
-
-def compare_based(gold: str, answer: str) -> Finding | None:
-    """Integers with their base, 204_5: by value. A base on one side only is undecided."""
-    ours, theirs = _BASED.fullmatch(gold), _BASED.fullmatch(answer)
-    if ours and theirs:
-        left, right = _based(ours), _based(theirs)
-        if left is None or right is None:
-            return Outcome.disagree, "base_unreadable"
-        if left == right:
-            return Outcome.correct, "equal_number"
-        if left[1] == right[1]:
-            return different(NUMBER, NUMBER, "different_number")
-        same = int(left[0], left[1]) == int(right[0], right[1])
-        return (Outcome.disagree, "base_missing") if same else different(NUMBER, NUMBER, "different_number")
-    if (ours and read_number(answer)) or (theirs and read_number(gold)):
-        return Outcome.disagree, "base_missing"
-    return None
-
-
-_MIXED_DIGITS = re.compile(
-    r"(-?)(?:0[xX])?(\d[0-9a-fA-F]*[a-fA-F]\d[0-9a-fA-F]*|(?<=[xX])[0-9a-fA-F]+)|(-)([a-fA-F0-9]*[a-fA-F]\d[a-fA-F0-9]*)"
-)
-
-
-def compare_mixed_digits(gold: str, answer: str) -> Finding | None:
-    """A whole number against digits and letters that may be one in another base, 277 and 2c7: undecided where some base makes
-    them equal, else different, for as a product of unknowns it is no number either. None for anything else."""
-    for side, other in ((gold, answer), (answer, gold)):
-        number = read_number(other, words=False)
-        if number is None or number.decimals != 0 or number.unit or number.percent or read_number(side, words=False):
-            continue
-        if not (match := _MIXED_DIGITS.fullmatch(side)) or len(side) > MAX_BASED:
-            continue
-        if (chosen := _CHOOSE.fullmatch(side)) and int(chosen[1]) >= int(chosen[2]):
-            continue
-        digits = (match[2] or match[4]).lower()
-        sign = -1 if match[1] or match[3] else 1
-        plain = other.lstrip("-").lower()
-        bases = range(max(int(digit, 36) for digit in digits) + 1, 37)
-        if any(sign * int(digits, base) == number.value for base in bases) or plain == digits:
-            return Outcome.disagree, "base_missing"
-        return different(NUMBER, NUMBER, "different_number")
-    return None
-
-
-_CHOOSE = re.compile(r"(\d+)[cC](\d+)")  # 5C2, ways to choose; formula.py reads it
-MAX_BASED = 60  # characters of a number in another base
-
-
-def _based(match: re.Match[str]) -> tuple[str, int] | None:
-    """(digits without leading zeros, base) of a number whose digits are all below its base."""
-    digits, base = match[1] or match[3], int((match[2] or match[4])[:3])
-    sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
-    if not 2 <= base <= 36 or any(int(d, 36) >= base for d in digits):
-        return None
-    return sign + (digits.lower().lstrip("0") or "0"), base
-
-
-_CLOCK = re.compile(r"(\d+)\s*(?::\s*(\d+))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*(?:hours|hrs|h))?", re.IGNORECASE)
-_WITH_SECONDS = re.compile(r"(\d{1,4})\s*:\s*([0-5]\d)\s*:\s*([0-5]\d(?:\.\d{1,9})?)")
-_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|\bto\b)\s*(\d+(?:\.\d+)?)")
-_NAMED_TIMES = {"noon": "12:00 pm", "midday": "12:00 pm", "midnight": "12:00 am"}
-
-
-def compare_clock(gold: str, answer: str) -> Finding | None:
-    """Times and ratios, 3:30 PM and 6:8. The same digits are equal, also where the answer leaves out AM or PM; 20:34 is 8:34
-    PM. One ratio written with other numbers, 3:4 for 6:8, is undecided: it would be another time of day."""
-    sides = [_NAMED_TIMES.get(text.lower(), text) for text in (plain_words(gold), plain_words(answer))]
-    if "day" in (sides[0] + sides[1]).lower() and (duration := compare_durations(sides[0], sides[1])):
-        return duration
-    ours, theirs = (_CLOCK.fullmatch(side) for side in sides)
-    if (
-        ours
-        and theirs
-        and (ours[2] or theirs[2] or (ours[3] and theirs[3]))
-        and (ours[2] or ours[3])
-        and (theirs[2] or theirs[3])
-    ):
-        return _compare_times(ours, theirs)
-    if (long_ours := _WITH_SECONDS.fullmatch(sides[0])) and (long_theirs := _WITH_SECONDS.fullmatch(sides[1])):
-        first_time, second_time = (3600 * int(m[1]) + 60 * int(m[2]) + Fraction(m[3]) for m in (long_ours, long_theirs))
-        if first_time == second_time:
-            return Outcome.correct, "equal_number"
-        return (
-            different(NUMBER, NUMBER, "different_number")
-            if abs(first_time - second_time) >= 1
-            else (Outcome.disagree, "only_rounded")
-        )
-    left, right = (_RATIO.fullmatch(side) for side in sides)
-    if not (left or right):
-        return None
-    first, second = (_ratio(match, side) for match, side in zip((left, right), sides))
-    if first is None or second is None:
-        return None
-    if first == second:
-        return (
-            (Outcome.correct, "equal_ratio")
-            if (left and right and left.groups() == right.groups()) or not (left and right)
-            else (Outcome.disagree, "same_ratio")
-        )
-    return Outcome.disagree, "ratio_or_time"
-
-
-def _ratio(match: re.Match[str] | None, side: str) -> Fraction | None:
-    if match:
-        return Fraction(match[1]) / Fraction(match[2]) if Fraction(match[2]) else None
-    number = read_number(side)
-    return number.value if number and not number.unit and not number.percent else None
-
-
-def _compare_times(ours: re.Match[str], theirs: re.Match[str]) -> Finding:
-    (a, b), (c, d) = ((int(m[1][:6]), int((m[2] or "0")[:6])) for m in (ours, theirs))
-    noon, other_noon = (m[3] and m[3].lower() for m in (ours, theirs))
-    if noon or other_noon:
-        left, right = _of_day(a, b, noon), _of_day(c, d, other_noon)
-        if (noon and other_noon) or (not noon and (a > 12 or a == 0)) or (not other_noon and (c > 12 or c == 0)):
-            return (Outcome.correct, "equal_number") if left == right else different(NUMBER, NUMBER, "different_number")
-        if (a, b) == (c, d):
-            return (Outcome.correct, "equal_number") if noon else (Outcome.disagree, "half_of_day_missing")
-        return different(NUMBER, NUMBER, "different_number")
-    if (a, b) == (c, d):
-        return (Outcome.correct, "equal_number") if len(ours[2]) == len(theirs[2]) else (Outcome.disagree, "same_ratio")
-    if a * d == b * c:
-        return Outcome.disagree, "same_ratio"
-    return different(NUMBER, NUMBER, "different_number")
-
-
-def _of_day(hour: int, minute: int, noon: str | None) -> int:
-    return ((hour % 12 + 12 * (noon == "p")) if noon else hour) * 60 + minute
-
-
 def compare_words(gold: str, answer: str) -> Finding | None:
     """Two clean texts of which the gold is words; None where it is not, or nothing can be said."""
     gold_key, answer_key = word_key(gold), word_key(answer)
@@ -364,8 +256,6 @@ def compare_words(gold: str, answer: str) -> Finding | None:
         return (Outcome.correct, "equal_words") if ours == theirs else different(WORD, WORD, "different_word")
     if _says_none(gold_key) and _says_none(answer_key):
         return Outcome.correct, "equal_words"
-    if _DATE.fullmatch(gold_key) and sorted(gold_key.split()) == sorted(answer_key.split()):
-        return Outcome.correct, "equal_words"  # July 4 and 4 July
     if gold_key.isalpha() and ours is None:
         reading, other = _word(gold_key, gold), NUMBER if read_number(answer) else _word(answer_key, answer)
         if other is NUMBER and gold_key in _NONE:
@@ -384,10 +274,6 @@ _FIGURE = re.compile(rf"\\(?!(?:{_LAYOUT})(?![A-Za-z]))[A-Za-z]+|[-+*/^_=<>!%](?
 def _figures(text: str) -> list[str]:
     """Digits, signs before them and commands of a text, in their order: what a comparison of words leaves out."""
     return _FIGURE.findall(plain_words(text))
-
-
-_MONTH = "(?:january|february|march|april|may|june|july|august|september|october|november|december)"
-_DATE = re.compile(rf"{_MONTH} \d{{1,2}}(?: \d{{4}})?|\d{{1,2}} {_MONTH}(?: \d{{4}})?")
 
 
 def _yes_or_no(key: str) -> bool | None:
@@ -418,7 +304,7 @@ def _related(word: str, other: str) -> bool:
     """Whether two words may be one in two forms: cat and cats, grey and gray, colour and color; or both say none."""
     if word in _NONE and other in _NONE:
         return True
-    if min(len(word), len(other)) > 2 and singular(word) == singular(other):
+    if min(len(word), len(other)) > 2 and (singular(word) == singular(other) or is_one_name(word, other)):
         return True
     if (
         2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4
@@ -428,61 +314,6 @@ def _related(word: str, other: str) -> bool:
         return False
     shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(word, other))))
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
-
-
-_POINT_OF_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
-
-
-def compare_point_of_thousands(gold: str, answer: str) -> Finding | None:
-    """1.234 and 1234: the point may mark thousands. Undecided; None where the digits are not the same."""
-    for side, other in ((gold, answer), (answer, gold)):
-        if _POINT_OF_THOUSANDS.fullmatch(side) and side.replace(".", "") == other.replace(",", ""):
-            return Outcome.disagree, "perhaps_thousands"
-    return None
-
-
-_ROMAN = re.compile(r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-_ROMAN_DIGITS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-
-
-def compare_roman(gold: str, answer: str) -> Finding | None:
-    """Roman numerals of two letters or more, against one another or a number: equal values are equal, all else is undecided, for
-    CD may be a side of a square. None where neither side is one, or both are the same letters."""
-    sides = [plain_words(side) for side in (gold, answer)]
-    values = [_roman(side) if len(side) > 1 and _ROMAN.fullmatch(side) else None for side in sides]
-    if values == [None, None]:
-        return None
-    for place, side in enumerate(sides):
-        if values[place] is None:
-            number = read_number(side, words=False)
-            if number is None or number.unit or number.percent:
-                return None
-            values[place] = number.value
-    return (Outcome.correct, "equal_number") if values[0] == values[1] else (Outcome.disagree, "perhaps_roman")
-
-
-def _roman(text: str) -> Fraction:
-    digits = [_ROMAN_DIGITS[letter] for letter in text]
-    return Fraction(sum(-d if d < after else d for d, after in itertools.zip_longest(digits, digits[1:], fillvalue=0)))
-
-
-_COMMA = re.compile(r"([-+]?\d+),(\d+)")
-
-
-def compare_decimal_comma(gold: str, answer: str) -> Finding | None:
-    """The same digits with a comma on one side and a point on the other. 2,74 for the gold 2.74 is the same number; so is
-    a gold 0,111, which is neither a list nor thousands. Otherwise 1,5 may be two numbers and 1,234 thousands."""
-    for side, other in ((gold, answer), (answer, gold)):
-        if not (comma := _COMMA.fullmatch(side)):
-            continue
-        if "." not in other or not (number := read_number(other)) or not number.decimals:
-            return None
-        if number.value != Fraction(f"{comma.group(1)}.{comma.group(2)}"):
-            return None
-        whole, part = comma.group(1).lstrip("+-"), comma.group(2)
-        certain = len(part) != 3 or whole.startswith("0") if side is answer else whole == "0" and len(part) > 2
-        return (Outcome.correct, "equal_number") if certain else (Outcome.disagree, "decimal_comma")
-    return None
 
 
 def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent: Percent, units: bool) -> Finding:
@@ -498,9 +329,14 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     if units and (compound := compare_compounds(gold, answer, relative_tolerance)):
         return compound
     if gold_number and answer_number:
-        return compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
+        finding = compare_numbers(gold_number, answer_number, relative_tolerance=relative_tolerance, percent=percent)
+        if finding[0] == Outcome.incorrect and (gold_number.unit or answer_number.unit) and "." in gold + answer:
+            rests = [split_unit(side)[0] for side in (gold, answer)]  # €1.234 and 1234
+            return compare_point_of_thousands(rests[0], rests[1]) or finding
+        return finding
     if (
-        finding := compare_based(gold, answer)
+        finding := compare_dates(plain_words(gold), plain_words(answer))
+        or compare_based(gold, answer)
         or compare_mixed_digits(gold, answer)
         or compare_clock(gold, answer)
         or compare_words(gold, answer)

@@ -267,7 +267,7 @@ class _Reader:
                 self.take()
                 node, slash = ("div", node, self.signed()), True
             elif self._starts_atom(token):
-                if (token[0].isdigit() or token[0] == ".") and not self._after_power():
+                if (token[0].isdigit() or token[0] == ".") and not (self._after_power() or self._after_factorial()):
                     raise _Unreadable  # 3 4 is no product, nor is x2; 2^6 3^5 is one
                 if slash:
                     self.doubts.add("slash")  # 1/2x
@@ -280,6 +280,10 @@ class _Reader:
         return self.peek(1) == "^" and bool(
             re.search(r"(?<![A-Za-z])\d+\^(?:\d+|\{\d+\})$", "".join(self.tokens[: self.position]))
         )
+
+    def _after_factorial(self) -> bool:
+        """3!7! is a product."""
+        return self.tokens[self.position - 1] == "!"
 
     def signed(self) -> Node:
         if self.peek() in ("+", "-"):

@@ -12,12 +12,13 @@ import re
 from functools import partial
 
 from redistill.records import Outcome, Problem, Trace, Verdict
+from redistill.verify.clocks import compare_clock
 from redistill.verify.congruences import read_congruence
 from redistill.verify.evaluation import value_of as formula_value
-from redistill.verify.exact import compare_based, compare_clock
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import MAX_COMPARED, RULES_VERSION, Finding, gold_answer
-from redistill.verify.number_rows import number_rows
+from redistill.verify.number_rows import number_rows, symbol_rows
+from redistill.verify.numerals import compare_based
 from redistill.verify.reading import (
     brackets,
     clean,
@@ -118,7 +119,7 @@ def readable(gold: str, depth: int = 0) -> bool:
     text = clean(gold)
     if not text or depth > MAX_DEPTH:
         return bool(text)
-    if number_rows(gold):
+    if number_rows(gold) or symbol_rows(gold):
         return True
     simple = read_number(text) or is_choice(text) or read_choices(text) or is_wordy(text)
     if simple or compare_clock(text, text) or compare_based(text, text):

@@ -13,7 +13,7 @@ from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.verify.answers import Anchor, find_answer, stated, weigh
 from redistill.verify.policy import labels_of
 from redistill.verify.several import is_one_of_several
-from redistill.verify.task_form import form_missed
+from redistill.verify.task_form import form_missed, rounded_as_asked
 
 Finding = tuple[Outcome, str]
 
@@ -28,6 +28,7 @@ class Reading:
 
 
 UNREAD = Reading("unread", complete=False)
+NUMBER = Reading("number", complete=True)
 
 
 def different(gold: Reading, answer: Reading, reason: str) -> Finding:
@@ -37,7 +38,7 @@ def different(gold: Reading, answer: Reading, reason: str) -> Finding:
     return Outcome.disagree, "not_read_completely"
 
 
-RULES_VERSION = "redistill-rules 8"  # raise the number when a rule of reading or comparing changes
+RULES_VERSION = "redistill-rules 9"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 WALL_PER_CPU = 10.0  # of a time limit: a machine with ten times as many busy processes as cores is still waited for
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length
@@ -85,6 +86,8 @@ def judge(
     outcome, reason = weigh(found, partial(compare_bounded, compare, gold))
     if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, found.answer)):
         outcome, reason = Outcome.disagree, missed
+    if reason == "only_rounded" and rounded_as_asked(problem.statement, gold, found.answer):
+        outcome, reason = Outcome.correct, "equal_rounded"
     if outcome is Outcome.incorrect and is_one_of_several(problem) and not _labelled_wrong(trace):
         outcome, reason = Outcome.disagree, "one_of_several"
     return verdict(outcome, reason, found.answer)

@@ -19,14 +19,16 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ",
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₓₖₘ", "0123456789+-()nixkm")
 _RAISED = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ]+)")
 _LOWERED = re.compile("([₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙᵢₓₖₘ]+)")
+_CIRCLED = {ord("①") + n: f" ({n + 1}) " for n in range(20)}
 _VULGAR = re.compile(r"(\d?)(\s?)([¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞↉])")
 
+_SEVERAL_CIRCLED = re.compile("①.*②", re.DOTALL)  # labels; a single one is its number
 _GLYPHS = str.maketrans(
     {"−": "-", "–": "-", "—": " - ", "‒": "-", "‐": "-", "‑": "-", "―": " - ", "﹣": "-", "×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ",
      "∙": "\\cdot ", "•": "\\cdot ", "÷": "/", "∕": "/", "⁄": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "⩽": "\\le ",
      "⩾": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}",
      "ℕ": "\\mathbb{N}", "±": "\\pm ", "∓": "\\mp ", "≡": "\\equiv ", "≈": "\\approx ", "∼": "\\sim ", "°": "^\\circ ", "℃": "^\\circ C",
-     "℉": "^\\circ F", "º": "^\\circ ", "∘": "^\\circ ", "’": "'", "‘": "'", "′": "'", "“": '"', "”": '"', "″": '"', "\u00a0": " ", "\u2009": " ",
+     "℉": "^\\circ F", "‰": "\\text{ permille}", "º": "^\\circ ", "∘": "^\\circ ", "’": "'", "‘": "'", "′": "'", "“": '"', "”": '"', "″": '"', "\u00a0": " ", "\u2009": " ",
      "\u202f": " ", "\u2007": " ", "\u2008": " ", "\u200a": " ", "\u200b": "", "\u200e": "", "\u200f": "", "\u2060": "", "\ufeff": "", "\0": " ",
      "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "δ": "\\delta ", "θ": "\\theta ", "λ": "\\lambda ", "μ": "\\mu ", "φ": "\\phi ",
      "ω": "\\omega ", "σ": "\\sigma ", "ρ": "\\rho ", "Ω": "\\Omega ", "Δ": "\\Delta ", "Θ": "\\Theta ", "µ": "\\mu ", "ε": "\\epsilon ", "τ": "\\tau ",
@@ -64,13 +66,15 @@ _CJK_WORDS = [
     (re.compile(r"(?<=[\d}])\s*天"), r"\\text{ days}"),
     (re.compile(r"(?<=[\d}])\s*年"), r"\\text{ years}"),
     (re.compile(r"(?<=[\d}])\s*度"), r"^\\circ "),
+    (re.compile(r"(?<=\d)\s*千(?![克瓦])"), r"\\text{ qian}"),
+    (re.compile(r"(?<=\d)\s*百"), r"\\text{ bai}"),
     (re.compile(r"(?<=\d)\s*万"), r"\\text{ wan}"),
     (re.compile(r"(?<=\d)\s*亿"), r"\\text{ yi}"),
     (re.compile(r"(?<=[\d}])\s*([\u4e00-\u9fff]{1,3})(?=$|[,;.)\s])"), r"\\text{ \1}"),  # a counted thing: 12个
 ]
 _JOINTS = [  # words that join a list in other languages, between two values only
-    (re.compile(r"(?<=[\d}$)])\s+(?:et|und|en|og|och)\s+(?=[-+$\\({\d])"), " and "),
-    (re.compile(r"(?<=[\d}$)])\s+(?:ou|oder)\s+(?=[-+$\\({\d])"), " or "),
+    (re.compile(r"(?<=[\d}$)])\s+(?:et|und|en|og|och|и|ja|ve|dan|और|و)\s+(?=[-+$\\({\d])"), " and "),
+    (re.compile(r"(?<=[\d}$)])\s+(?:ou|oder|или|lub|eller|veya|atau|या|أو)\s+(?=[-+$\\({\d])"), " or "),
     (re.compile(r"(?<=[\d}$)A-Za-z])\s+(?:as well as|and also|&|\\&)\s+(?=[-+$\\({\dA-Za-z])"), " and "),
     (re.compile(r"\\text\s*\{\s*(?:y|et|und)\s*\}"), " and "),
     (re.compile(r"\\text\s*\{\s*(?:o|ou|oder)\s*\}"), " or "),
@@ -94,6 +98,11 @@ _DOTTED = re.compile(rf"(?<![\d.])(\d*)\.(\d*)\s*{_DOT}(?:\s*(\d*)\s*{_DOT})?(?!
 _TRAILING_DOTS = re.compile(r"(?<![\d.,])(\d*)\.(\d+?)\s*(?:\\ldots|\\dots|\\cdots|\.\.\.|…)(?!\s*[\d,])")
 
 
+_SIZED_BRACKET = re.compile(r"\\(?:left|right)(?![A-Za-z])\s*(?=[\[\]])")
+_OR = re.compile(r"\\(?:vee|lor)(?![A-Za-z])")
+_TIE = re.compile(r"(?<!\\)~")  # LaTeX's space that does not break: 5 \mathrm{~cm}
+
+
 def plain_notation(text: str) -> str:
     """The text in plain notation: see the examples above."""
     if "&" in text:
@@ -103,6 +112,8 @@ def plain_notation(text: str) -> str:
         text = _unicode(text)
     if "\f" in text or "\b" in text or "\t" in text:  # JSON that ate a backslash: form feed + rac, tab + heta
         text = re.sub(r"\f(?=rac)|\x08(?=oxed|inom|ar)|\t(?=heta|imes|ext|an|o\b)", lambda m: "\\" + {"\f": "f", "\b": "b", "\t": "t"}[m[0]], text)  # fmt: skip
+    if "~" in text:
+        text = _TIE.sub(" ", text)
     if len(text) > MAX_NOTED:
         return text
     if " " in text and "\\begin" not in text:
@@ -113,7 +124,10 @@ def plain_notation(text: str) -> str:
                 joined = pattern.sub(replacement, text)
                 # every letter was a joint: nothing of its name is left, nor any other unknown
                 text = text if len(_UNKNOWN.findall(text)) > len(joints) else joined
+    if "=" in text and "\\" in text:
+        text = _OR.sub(" or ", text)
     if "]" in text or "[" in text:
+        text = _SIZED_BRACKET.sub("", text)
         text = _FOREIGN_INTERVAL.sub(_interval, text)
     if "." in text:
         text = _repeating(text)
@@ -124,7 +138,7 @@ def _unicode(text: str) -> str:
     text = _RAISED.sub(lambda m: f"^{{{m[1].translate(_SUPERSCRIPTS)}}}", text)
     text = _LOWERED.sub(lambda m: f"_{{{m[1].translate(_SUBSCRIPTS)}}}", text)
     text = _VULGAR.sub(_vulgar, text)
-    text = text.translate(_GLYPHS)
+    text = text.translate(_CIRCLED if _SEVERAL_CIRCLED.search(text) else {}).translate(_GLYPHS)
     text = _ROOT.sub(lambda m: f"\\sqrt{_ROOT_INDEX[m[1]]}{{{m[2] or m[3] or m[4]}}}", text)
     text = unicodedata.normalize("NFKC", text)
     if text.isascii():

@@ -9,6 +9,7 @@ Each function gives a Finding, or None where the two answers are not of this kin
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -65,6 +66,38 @@ def compare_number_rows(gold: str, answer: str, compare: Compare) -> Finding | N
             return Outcome.disagree, "different_layout"  # 3 under 4, and 4 3
         return different(read, read, "different_item")
     return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_layout")
+
+
+MAX_SYMBOLS = 8  # different ones in a grid
+
+
+def symbol_rows(text: str, *, even: bool = True) -> list[str] | None:
+    """The rows of a grid of pictures, such as ✅❌ over ❌✅, all of one length if `even`; None for anything else."""
+    if text.isascii():
+        return None
+    rows = [
+        "".join(line.split()).replace("\ufe0f", "") for line in text.strip().strip("`").splitlines() if line.strip()
+    ]
+    symbols = set("".join(rows))
+    if len(rows) < 2 or len(symbols) > MAX_SYMBOLS or any(unicodedata.category(s) != "So" for s in symbols):
+        return None
+    same_length = len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows)
+    return rows if same_length or not even else None
+
+
+def compare_symbol_rows(gold: str, answer: str) -> Finding | None:
+    """Two grids of pictures, row by row; None where the gold answer is none. A picture that the gold answer does not have may say
+    that nothing is known there: undecided."""
+    ours = symbol_rows(gold)
+    theirs = symbol_rows(answer, even=False) if ours else None
+    if ours is None or theirs is None:
+        return None
+    if ours == theirs:
+        return Outcome.correct, "equal_items"
+    if set("".join(theirs)) - set("".join(ours)):
+        return Outcome.disagree, "different_kinds"
+    read = Reading("grid", complete=True)
+    return different(read, read, "different_item" if [*map(len, ours)] == [*map(len, theirs)] else "different_length")
 
 
 _NUMBER = r"[-+]?\d+(?:\.\d*)?"

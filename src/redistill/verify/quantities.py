@@ -28,13 +28,13 @@ nanosecond: ns; microsecond: us; millisecond: ms; second: s sec; minute: min min
 calendar_month: month; calendar_year: year yr yrs; calendar_decade: decade; calendar_century: century centuries
 newton: N; kilonewton: kN; joule: J; kilojoule: kJ; calorie: cal; kilocalorie: kcal; watt: W; kilowatt: kW; megawatt: MW; gigawatt: GW
 watt_hour: Wh wh; kilowatt_hour: kWh kwh; megawatt_hour: MWh mwh; electron_volt: eV; kiloelectron_volt: keV; megaelectron_volt: MeV
-volt: V; millivolt: mV; kilovolt: kV; ampere: A amp; milliampere: mA; ohm: ohm; hertz: Hz hz; kilohertz: kHz khz; megahertz: MHz mhz; gigahertz: GHz ghz; pascal: Pa
-kilopascal: kPa kpa; megapascal: MPa; bar: bar; millibar: mbar; psi: psi; atmosphere: atm; mole: mol; farad: farad; coulomb: coulomb; tesla: tesla
+volt: V; millivolt: mV; kilovolt: kV; ampere: A amp; milliampere: mA; microampere: uA; ohm: ohm; kiloohm: kohm; megaohm: Mohm; hertz: Hz hz; kilohertz: kHz khz; megahertz: MHz mhz; gigahertz: GHz ghz; pascal: Pa
+kilopascal: kPa kpa; megapascal: MPa; bar: bar; millibar: mbar; psi: psi; atmosphere: atm; mole: mol; farad: farad F; microfarad: uF; nanofarad: nF; microliter: uL ul; coulomb: coulomb; tesla: tesla
 arc_degree: degree deg; plane_radian: radian rad; degree_celsius: celsius degc; degree_fahrenheit: fahrenheit degf; degree_kelvin: kelvin K
 dollar: dollar usd USD buck; cent: cent cts penny pennies; euro: euro eur EUR; sterling: sterling gbp GBP quid; pence: pence; yen: yen jpy JPY
 yuan: yuan rmb RMB CNY cny; jiao: jiao; rupee: rupee inr INR rs Rs; paisa: paisa paise; peso: peso; won: KRW krw; franc: franc chf CHF
 """
-_SPEEDS = {"mph": "mile/hour", "kph": "kilometer/hour", "kmh": "kilometer/hour", "kmph": "kilometer/hour", "fps": "foot/second", "mps": "meter/second"}  # fmt: skip
+_SPEEDS = {"mph": "mile/hour", "kph": "kilometer/hour", "kmh": "kilometer/hour", "kmph": "kilometer/hour", "fps": "foot/second", "mps": "meter/second", "mpg": "mile/gallon"}  # fmt: skip
 # What pint lacks, or knows otherwise than a reader: the month and year of the calendar have no fixed number of days, and
 # an angle in degrees or a temperature is not converted at all (pi, offsets).
 _DEFINITIONS = """
@@ -45,12 +45,21 @@ arc_degree = [degrees]; plane_radian = [radians]; degree_kelvin = [kelvins]
 degree_fahrenheit_ = [fahrenheits]; degree_celsius_ = [celsiuses]
 """
 _PINT_NAMES = {"degree_fahrenheit": "degree_fahrenheit_", "degree_celsius": "degree_celsius_"}
-MAGNITUDES = {
+MAGNITUDES: dict[str, int | Fraction] = {
     "hundred": 10**2, "thousand": 10**3, "k": 10**3, "lakh": 10**5, "lac": 10**5, "million": 10**6, "mn": 10**6, "mln": 10**6, "mil": 10**6,
     "crore": 10**7, "billion": 10**9, "bn": 10**9, "bil": 10**9, "trillion": 10**12, "tn": 10**12, "quadrillion": 10**15, "dozen": 12,
-    "gross": 144, "score": 20, "wan": 10**4, "yi": 10**8,
+    "gross": 144, "score": 20, "wan": 10**4, "yi": 10**8, "qian": 10**3, "bai": 10**2,
+    "tenth": Fraction(1, 10), "hundredth": Fraction(1, 100), "thousandth": Fraction(1, 1000), "millionth": Fraction(1, 10**6),
+    # German, French, Spanish, Portuguese, Italian, Russian
+    "hundert": 10**2, "tausend": 10**3, "mille": 10**3, "mila": 10**3, "тысяча": 10**3, "тысячи": 10**3, "тысяч": 10**3, "тыс": 10**3,
+    "millionen": 10**6, "millones": 10**6, "millón": 10**6, "millon": 10**6, "milhões": 10**6, "milhão": 10**6, "milioni": 10**6,
+    "milione": 10**6, "миллион": 10**6, "миллиона": 10**6, "миллионов": 10**6, "млн": 10**6, "milliarde": 10**9, "milliarden": 10**9,
+    "milliard": 10**9, "milliards": 10**9, "miliardi": 10**9, "миллиард": 10**9, "миллиарда": 10**9, "миллиардов": 10**9, "млрд": 10**9,
+    "dutzend": 12, "permille": Fraction(1, 1000),
 }  # fmt: skip
-_PLURALS = frozenset(("hundred", "thousand", "lakh", "million", "crore", "billion", "trillion", "dozen"))
+_PLURALS = frozenset(
+    ("hundred", "thousand", "lakh", "million", "crore", "billion", "trillion", "dozen", "tenth", "hundredth", "thousandth", "millionth")
+)  # fmt: skip
 _GENERIC = frozenset(("unit", "units", "sq", "square", "cubic", "of", "the", "in", "total", "is", "are", "and", "each", "approximately", "about"))  # fmt: skip
 _PER = frozenset(("per", "a", "an", "every", "each", "/"))
 _POWER_BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
@@ -96,13 +105,18 @@ def unit_name(word: str) -> str | None:
     return None
 
 
-def magnitude_of(word: str) -> int | None:
+def magnitude_of(word: str) -> int | Fraction | None:
     """1000000 of `million`; None for any other word, and for K, which is kelvin behind a space."""
     if word == "K":
         return None
     small = word.lower()
     singular = small.removesuffix("s")
     return MAGNITUDES.get(small) or (MAGNITUDES.get(singular) if singular in _PLURALS else None)
+
+
+_ONE_WORDS = {"fl oz": "floz", "fl. oz": "floz", "metric ton": "tonne", "mil millones": "milliard", "mil milhões": "milliard", "per mille": "permille",
+              "per thousand": "permille", "per mil": "permille"}  # fmt: skip
+_ONE_WORD = re.compile("|".join(map(re.escape, _ONE_WORDS)), re.IGNORECASE)
 
 
 @lru_cache(maxsize=4_096)
@@ -113,9 +127,7 @@ def read_unit(text: str) -> Unit | None:
     magnitude, sign, next_power, last = Fraction(1), 1, 1, ""
     plain = re.sub(r"\\(?:text|currency)", " ", text).replace("{", " ").replace("}", " ")
     plain = re.sub(r"\^\s*(-?\d)", r"^\1", plain)
-    for token in _TOKEN.findall(
-        plain.replace("fl oz", "floz").replace("fl. oz", "floz").replace("metric ton", "tonne")
-    ):
+    for token in _TOKEN.findall(_ONE_WORD.sub(lambda m: _ONE_WORDS[m[0].lower()], plain)):
         word = "arc_degree" if token == "\\degree" else "ohm" if token == "\\Omega" else token
         small = word.lower()
         if word[0] == "^":
@@ -127,7 +139,7 @@ def read_unit(text: str) -> Unit | None:
             powers[last] *= _POWER_AFTER[small]
         elif word in ("(", ")", ".", "*", "-", "\\cdot"):
             continue
-        elif small in _PER:
+        elif small in _PER and word != "A":
             sign, last = -1, ""
         elif small in _POWER_BEFORE:
             next_power = _POWER_BEFORE[small]
@@ -137,6 +149,8 @@ def read_unit(text: str) -> Unit | None:
             "thousand",
         ):
             magnitude *= factor or MAGNITUDES[small]
+            if small == "mil":
+                nouns.add(small)  # a million, or Spanish for a thousand
         elif small in _SPEEDS:
             distance, _, time = _SPEEDS[small].partition("/")
             powers[distance], powers[time], last = powers.get(distance, 0) + sign, powers.get(time, 0) - sign, ""
@@ -156,8 +170,14 @@ def read_unit(text: str) -> Unit | None:
     return Unit(tuple(sorted((n, p) for n, p in powers.items() if p)), frozenset(nouns), magnitude)
 
 
+_IRREGULAR = {"people": "person", "children": "child", "men": "man", "women": "woman", "mice": "mouse", "geese": "goose", "teeth": "tooth",
+              "leaves": "leaf", "loaves": "loaf", "knives": "knife", "shelves": "shelf", "halves": "half", "wolves": "wolf"}  # fmt: skip
+
+
 def singular(word: str) -> str:
     """`boxes` as `box`, `berries` as `berry`: the same for both numbers, not a word of English."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
     for ending, stem in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss"), ("s", "")):
         if word.endswith(ending) and len(word) > len(ending) + 1:
             return word[: -len(ending)] + stem
@@ -233,12 +253,29 @@ FAMILIES: tuple[dict[str, int], ...] = (
 MAX_CONVERSIONS = 400
 
 
+# Nouns that may be a number of something: three quarters are 0.75, or 75 cents.
+_COUNTED_IN = {
+    noun: frozenset(factor for size in sizes for factor in (Fraction(size), 1 / Fraction(size)))
+    for noun, sizes in {"quarter": (4, 25), "half": (2,), "third": (3,), "fifth": (5,), "pair": (2,), "couple": (2,), "dime": (10,), "nickel": (5,), "ten": (10,),
+                        "mil": (1_000,)}.items()
+}  # fmt: skip
+
+
+def _is_round(ratio: Fraction) -> bool:
+    """100, 1000, 10000 ..."""
+    return ratio.denominator == 1 and ratio >= 100 and bool(re.fullmatch(r"10+", str(ratio.numerator)))
+
+
 def may_be_conversion(ratio: Fraction, unit: Unit) -> bool:
     """Whether two numbers with this ratio may be one quantity, the unit of one of them left out: 5 and 5000 m."""
     if ratio <= 0:
         return False
     larger = max(ratio, 1 / ratio)
-    if unit.magnitude != 1 and larger == unit.magnitude:
+    if larger in (unit.magnitude, 1 / unit.magnitude) and larger != 1:
+        return True
+    if unit.nouns and _is_round(larger):
+        return True  # a word that nobody here knows may be one for a magnitude: 6 Millionen
+    if any(ratio in factors for noun, factors in _COUNTED_IN.items() if noun in unit.nouns):
         return True
     if (larger.denominator != 1 and larger.denominator > 3_600) or not _smooth(larger.numerator * larger.denominator):
         return False

@@ -56,10 +56,41 @@ _RULES: list[tuple[re.Pattern[str], Any]] = [  # in this order; each pattern is 
     (re.compile(r"(?<=[\d)}])(and|or)(?=[A-Z\\(\d-])"), r" \1 "),  # W(x)=1orW(x)=-1
     (re.compile(r"(?<=\d)\s*(?:\^\s*)?\{?\s*\\text\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b"), ""),
 ]
+_RARE_RULES: list[
+    tuple[str, re.Pattern[str], Any]
+] = [  # the same, each tried only where its text before the pattern stands
+    ("\\choose", re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    ("\\SI", re.compile(r"\\SI\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1\\text{ \2}"),
+    ("\\qty", re.compile(r"\\qty\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1\\text{ \2}"),
+    (
+        "\\Omega",
+        re.compile(r"(?<=[\d}])\s*(?:\\(?:text|mathrm)\s*\{\s*)?([kM]?)\\(?:Omega|ohm)(?![A-Za-z])\s*\}?$"),
+        r"\\text{ \1ohm}",
+    ),
+    (
+        "\\ohm",
+        re.compile(r"(?<=[\d}])\s*(?:\\(?:text|mathrm)\s*\{\s*)?([kM]?)\\(?:Omega|ohm)(?![A-Za-z])\s*\}?$"),
+        r"\\text{ \1ohm}",
+    ),
+    ("\\mu", re.compile(r"(?<=\d)\s*\\mu\s*(?:\\(?:text|mathrm|rm)\s*\{\s*)?([mgsLlAF])\s*\}?$"), r"\\text{ u\1}"),
+    ("^{", re.compile(r"(?<=[a-z])\s*\^\s*\{(-?\d)\}(?=[^{}]*\})"), r"^\1"),  # \mathrm{m s^{-1}}
+    (" half", re.compile(r"^(?:an?|one) ([a-z]+) and (?:an?|one) half$"), r"1.5 \1"),
+    ("...", re.compile(r",\s*\.\.\.$"), r", \\ldots "),
+]
+_WORD_RULES: list[tuple[re.Pattern[str], Any]] = [  # where the text begins with a, h or o
+    (re.compile(r"^(?:(?:an?|one) )?half (?:of )?(?:an? )?(?=[a-z]+$)"), "1/2 "),  # half an hour, half a million
+    (
+        re.compile(
+            r"^an? (?=(?:dozen|hundred|thousand|million|billion|hour|minute|second|day|week|month|year|mile|foot|kilometer|meter|dollar|pound)\b)"
+        ),
+        "1 ",
+    ),
+]
+_SQUARED = re.compile(r"(?<=\d)\s?([kcdm]?m|in|ft|yd|mi)([23])$")  # 12 cm2
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")  # `\\frac` from doubly written JSON; a line break only in a matrix
 _SPECIAL_TOKEN = re.compile(r"(?<=.)(?:<\|\w+\|>|</s>)", re.DOTALL)  # end marks of chat templates left in the text
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_AMOUNT = r"([-+]?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+))"
+_AMOUNT = r"([-+]?\s*(?:\d[\d,.]*\d|\d|\.\d+))"
 _SIGN_FIRST = re.compile(
     rf"(?:(?<![A-Za-z])(?:US)?([$€£¥₹₩])|\b(USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d]))\s*{_AMOUNT}(?:\s?([kKMB])(?![A-Za-z]))?"
 )
@@ -96,6 +127,14 @@ def _clean(text: str) -> str:
         text = _currency(text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
+    for mark, pattern, replacement in _RARE_RULES:
+        if mark in text:
+            text = pattern.sub(replacement, text)
+    if text[:1] in ("a", "h", "o"):
+        for pattern, replacement in _WORD_RULES:
+            text = pattern.sub(replacement, text)
+    elif text[-1:] in ("2", "3"):
+        text = _SQUARED.sub(r" \1^\2", text)
     text = _LEAD.sub("", " ".join(text.split()))
     if text.count("$") >= 2:
         text = text.replace("$", " ").strip()
@@ -114,7 +153,23 @@ def _clean(text: str) -> str:
     if text.startswith("{") and _closes_at(text, 0) < 0:
         text = text[1:].strip()  # of a box that was never closed
     text = _strip_star(text)
+    first = text[:1]
+    if first in ("<", "\\") and (vector := _ANGLED.fullmatch(text)):
+        text = f"({vector[1].strip()})"
+    elif first == "[" and ("'" in text or '"' in text) and QUOTED_NUMBERS.fullmatch(text):
+        text = text.replace("'", "").replace('"', "")
+    elif first == "\\" and (inside := _AMOUNT_IN_TEXT.fullmatch(text)):
+        text = f"{inside[1]}\\text{{ {inside[2]}}}"
+    elif first in ("m", "M") and text[:6].lower() == "minus " and text[6:7].isdigit():
+        text = f"-{text[6:]}"
     return " ".join(text.split())
+
+
+_ANGLED = re.compile(r"(?:\\langle(?![A-Za-z])|<)([^<>=|]*,[^<>=|]*?)(?:\\rangle|>)")  # <1, 2>, a vector
+QUOTED_NUMBERS = re.compile(
+    r"""\[\s*(['"])-?\d+(?:\.\d+)?\1(?:\s*,\s*(['"])-?\d+(?:\.\d+)?\2)*\s*\]"""
+)  # ['75.3', '-8'] of Python
+_AMOUNT_IN_TEXT = re.compile(r"\\text\s*\{\s*(-?\d[\d,]*(?:\.\d+)?)\s*([A-Za-z][^{}]*?)\s*\}")  # \text{2 million}
 
 
 _MONEY = re.compile(r"[€£¥₹₩¢]|\b(?:USD|EUR|GBP|INR|CAD|AUD|Rs\.?)(?=[\s\d])")
@@ -184,6 +239,7 @@ _LOCALE: list[
 ] = [  # marks of thousands and decimals of which there is one reading only
     (re.compile(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+"), str.maketrans({".": None, ",": "."})),
     (re.compile(r"\d{1,3}(?:'\d{3})+(?:\.\d+)?"), str.maketrans({"'": None})),
+    (re.compile(r"\d{1,3}(?: \d{3})+,\d+"), str.maketrans({" ": None, ",": "."})),
     (re.compile(r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"), str.maketrans({",": None})),  # 12,34,567
 ]
 _PERCENT = re.compile(
@@ -228,9 +284,12 @@ def read_number(text: str, *, units: bool = True, words: bool = True) -> Number 
     if text.startswith("(") and _closes_at(text, 0) == len(text) - 1:
         inside = read_number(text[1:-1].strip(), units=False, words=False)
         return inside and Number(sign * inside.value, inside.decimals, percent or inside.percent, unit)
-    if re.fullmatch(r"0[xX][0-9A-Fa-f]+", text):  # math-verify reads 0 times x, and calls all of them equal
-        return Number(Fraction(sign * int(text, 16)), 0, percent, unit)
-    text = re.sub(r"(?<=\d) (?=\d{3}(?: \d{3})*$)", "", text)  # 1 000 000
+    if re.fullmatch(
+        r"0(?:[xX][0-9A-Fa-f]+|[bB][01]+|[oO][0-7]+)", text
+    ):  # math-verify reads 0 times x, and calls all of them equal
+        return Number(Fraction(sign * int(text, 0)), 0, percent, unit)
+    if " " in text:
+        text = re.sub(r"(?<=\d) (?=\d{3}(?: \d{3})*$)", "", text)  # 1 000 000
     for marks, table in _LOCALE:
         if marks.fullmatch(text):
             text = text.translate(table)
@@ -264,6 +323,8 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     head = text[:start]
     if head.count("(") != head.count(")") or (tail.startswith("\\degree") and _ANGLE.search(head)):
         return False  # \sin 30^\circ is a value, and no 30 degrees of something
+    if "\\degree" in head and _TERMS.search(head):
+        return False  # 60^\circ + 360^\circ k is no number of degrees
     marked = tail[0] == "\\"
     words = _WORD.findall(tail.replace("\\text", "").replace("\\currency", "").replace("\\degree", "").lower())
     if (set(words) & MATHS_WORDS) - {"mu", "min"} or set(words) & _NO_UNITS or read_unit(tail) is None:
@@ -272,6 +333,8 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
         return True
     first = _FIRST_ATOM.match(tail)
     word = first[0] if first else ""
+    if word in _PARTS_OF_ONE and head.rstrip()[-1:].isalpha():
+        return False  # two and a half million
     bare = re.findall(r"[A-Za-z]+", re.sub(r"\\(?:text|currency)\s*\{[^{}]*\}|\\degree", " ", tail))
     if known and not all(unit_name(w) or magnitude_of(w) or w.lower() in _UNIT_WORDS for w in bare):
         return False
@@ -282,6 +345,8 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     return not known and len(word) >= 3 and text[start - 1 : start].isspace()
 
 
+_PARTS_OF_ONE = frozenset(("half", "third", "quarter", "fourth", "fifth", "halves", "thirds", "quarters"))
+_TERMS = re.compile(r"[\w)}]\s*[-+]")
 _ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _UNIT_WORDS = frozenset(
     ("square", "sq", "cubic", "cu", "mph", "kph", "kmh", "kmph", "per", "unit", "units", "squared", "cubed")
@@ -349,10 +414,15 @@ def brackets(text: str) -> tuple[str, str]:
     return "", text
 
 
+_THOUSANDS = re.compile(
+    r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?:\s*(?!and\b|or\b)[A-Za-z\\%](?:(?!\band\b|\bor\b)[^,;=])*)?"
+)  # 1,500 and 1,500 m
+
+
 def split_items(text: str) -> list[str]:
     """The items of a list, cut at `,` `and` `or` outside all brackets, or at `;` alone where there is one. "1,234" is one
     number, and where items are set apart by ", " or ";", a comma between digits marks thousands."""
-    if re.fullmatch(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", text):
+    if _THOUSANDS.fullmatch(text):
         return [text]
     spaced = bool(re.search(r",\s|;|\band\b|\bor\b", text))
     marks = ";" if _has_outside(text, ";") else ",;"
@@ -388,10 +458,10 @@ def _has_outside(text: str, mark: str) -> bool:
 
 
 _CHOICE = re.compile(
-    r"(?:option|choice|answer)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*",
+    r"(?:option|choice|answer:?)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*",
     re.IGNORECASE | re.DOTALL,
 )
-_BARE_CHOICE = re.compile(r"\(?([A-J])\)?[.:]?|\(([a-j])\)")
+_BARE_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer:?)\s+)?\(?([A-J])\)?[.:]?|\(([a-j])\)")
 
 
 def plain_words(text: str) -> str:

@@ -47,6 +47,9 @@ _EMPTY = re.compile(
     r"\\(?:emptyset|varnothing|empty)(?![A-Za-z])|\\?\{\s*\\?\}|\\text\{\s*no solutions?\s*\}|no solutions?|no real solutions?"
 )
 _BUILDER = re.compile(r"\\?\{\s*([A-Za-z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:|\\mid)\s*(.+?)\s*\\?\}")
+_SEVERAL_NOT = re.compile(r"([A-Za-z])\s*\\ne(?![A-Za-z])\s*([^,\\=<>]+),\s*([^,\\=<>A-Za-z]+)$")  # x \ne 1, 2
+_IN_REALS = re.compile(r"^[A-Za-z]\s*\\in\s*\\mathbb\s*\{?\s*R\s*\}?\s*,\s*")
+_BUT_NOT = re.compile(r"\s*,\s*(?=[A-Za-z]\s*\\ne(?![A-Za-z]))")  # 1 < x < 5, x \ne 3
 _MEMBER = re.compile(r"([A-Za-z])\s*\\in\s*(.+)")
 WHOLE_LETTERS = frozenset("nkmlj")  # usual for whole numbers
 MAX_PARTS = 12
@@ -115,6 +118,8 @@ def _is_unsolved(tree: tuple[Any, ...]) -> bool:
 def read_solutions(text: str) -> Solutions | None:
     """The set that all of a clean text is; None where it is none, or a part of it cannot be read."""
     text = re.sub(r"\\text\s*\{\s*(and|or)\s*\}", r" \1 ", text).strip(" ,.")
+    if "\\ne" in text and "," in text:
+        text = _BUT_NOT.sub(" and ", _IN_REALS.sub("", _SEVERAL_NOT.sub(r"\1\\ne \2 and \1\\ne \3", text)))
     if len(text) > 400 or not re.search(
         r"[<>=|(\[{]|\\(?:in|le|ge|ne|mathbb|R|emptyset|varnothing|cup|setminus)(?![A-Za-z])|solution|real", text
     ):

@@ -17,6 +17,7 @@ from redistill.records import Outcome
 from redistill.verify.exact import compare_choice
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import UNREAD, Finding, Reading, different
+from redistill.verify.quantities import read_unit
 from redistill.verify.reading import (
     brackets,
     clean,
@@ -37,11 +38,15 @@ MAX_ITEMS = 200  # of a list or a matrix compared item by item
 
 # The name in front of an answer: x = , f(x) = , S_{ABC} = , (p, q) = , \angle APC = , x \in . It holds no digit outside
 # a subscript and no operator, so that `2x + z = 1` and `7 = 11a + c` stay equations.
-_NAME = re.compile(r"(?:[A-Za-z\\':,()\s]|_(?:\{[^{}]*\}|\w)|\\frac\{[A-Za-z]+\}\{[A-Za-z]+\})+")
+_NAME = re.compile(
+    r"(?:[A-Za-z\\':,()\s]|_(?:\{[^{}]*\}|\w)|\\frac\{[A-Za-z]+\}\{[A-Za-z]+\}|(?<=d[a-z])/(?=d[a-z])"
+    r"|\\(?:vec|overrightarrow|overline|hat|bar|bm|boldsymbol|mathbf|text)\s*\{[A-Za-z]{1,3}\})+"
+)
 _FUNCTION = re.compile(r"[A-Za-z]\w*'*\s*\(([A-Za-z])\)|y")
 _RELATION = re.compile(r"[<>=|]|\\(?:le|ge|ne|in|cup|cap|setminus|mid|ldots|dots|pm|mp)(?![A-Za-z])")
 _OPEN_LIST = re.compile(r"\\(?:[lc]?dots)(?![A-Za-z])|\.\.\.")
 _POINT = re.compile(r"^[A-Z](?:_\{?\w\}?|')?\s*(?=\([^()=]*,[^()=]*\)$)")  # A(3, 4)
+_CHOSEN = re.compile(r"C\s*\(\s*\d+\s*,\s*\d+\s*\)$")
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MATRIX = re.compile(
     r"[(\[]?\s*\\begin\s*\{\s*(?:[pbBs]?matrix|smallmatrix|array)\s*\}(?:\s*\{[lcr|\s]*\})?"
@@ -97,7 +102,7 @@ def _all_read(gold: Sequence[str], answer: Sequence[str]) -> tuple[Reading, Read
 # --- several answers in other notations -----------------------------------------------------------------------------
 
 _LABEL = re.compile(
-    r"(?:^|(?<=[\s,;.}]))(?:\\text\s*\{\s*)?(?:(?:part|question)\s+\(?([A-Za-z]|\d)\)?\s*[:.)]|\(([a-z]|\d|i{1,3}|iv|vi{0,3})\)|([a-z]|\d|i{1,3}|iv|vi{0,3})\))\s*(?:\})?\s*[:.]?\s*",
+    r"(?:^|(?<=[\s,;.}]))(?:\\text\s*\{\s*)?(?:(?:part|question)\s+\(?([A-Za-z]|\d)\)?\s*[:.)]|\(([a-z]|\d|i{1,3}|iv|vi{0,3})\)|([a-z]|\d|i{1,3}|iv|vi{0,3})\)|([a-h])[.:](?=\s))\s*(?:\})?\s*[:.]?\s*",
     re.IGNORECASE,
 )
 _SERIES = [
@@ -120,14 +125,15 @@ def read_parts(text: str) -> list[str] | None:
     if len(labels) < 2 or labels[0].start() != 0:
         return None
     names = [next(group for group in label.groups() if group).lower() for label in labels]
-    if not any(names == series[: len(names)] for series in _SERIES):
+    series = next((series for series in _SERIES if sorted(names) == sorted(series[: len(names)])), None)
+    if series is None:
         return None
     ends = [*(label.start() for label in labels[1:]), len(text)]
     items = [
         re.sub(r"\s*(?:[,;.]|\band\b|\\text\s*\{\s*(?:and)?\s*$)\s*$", "", text[label.end() : end]).strip(" ,;.")
         for label, end in zip(labels, ends)
     ]
-    return items if all(items) else None
+    return [item for _, item in sorted(zip(map(series.index, names), items))] if all(items) else None
 
 
 def compare_parts(gold: str, answer: str, compare: Compare) -> Finding | None:
@@ -175,6 +181,8 @@ def compare_ranges(gold: str, answer: str) -> Finding | None:
 
 def read_assignments(text: str) -> dict[str, str] | None:
     """{"x": "1", "y": "2"} of `x = 1, y = 2` and of `(x, y) = (1, 2)`; None for anything else."""
+    if "=" not in text and text.count(":") > 1 and re.match(r"[A-Za-z]\s*:(?!.*\d\s*:)", text):
+        text = text.replace(":", "=")  # x: 3, y: 5
     left, sign, right = text.partition("=")
     names, values = (
         split_items(brackets(side)[1]) if brackets(side)[0] == "()" else [] for side in (left.strip(), right.strip())
@@ -314,7 +322,16 @@ def compare_choices(gold: str, answer: str, compare: Compare) -> Finding | None:
         return compare_choice(letter, answer) if read_choice(clean(answer)) else compare(text, answer)
     if (option := read_option(clean(answer))) and not is_wordy(bare):
         return compare(gold, option[1])
+    if len(answer) <= MAX_LETTER and _CAPITAL.search(answer) and is_choice(clean(answer)) and _VALUE.search(bare):
+        return (
+            None if _CAPITAL.search(bare) else (Outcome.disagree, "letter_for_value")
+        )  # of which option, only the question says
     return None
+
+
+MAX_LETTER = 24  # characters of an option's letter with what dresses it
+_CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
+_VALUE = re.compile(r"\d|[A-Za-z]{2}")
 
 
 def compare_named(gold: str, answer: str, compare: Compare) -> Finding | None:
@@ -400,6 +417,7 @@ def read_matrix(text: str) -> list[list[str]] | None:
 def _vector(text: str) -> list[list[str]] | None:
     """(1, 2), [1, 2] or \\langle 1, 2 \\rangle as one row."""
     text = re.sub(r"\\langle(?![A-Za-z])", "(", re.sub(r"\\rangle(?![A-Za-z])", ")", text)).strip()
+    text = _TRANSPOSED.sub("", text).strip()
     kind, inside = brackets(text)
     items = split_items(inside)
     return [items] if kind in ("()", "[]") and len(items) > 1 else None
@@ -411,12 +429,17 @@ def _vector(text: str) -> list[list[str]] | None:
 def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     """Two lists item by item, or None where neither side is one. Without brackets and in braces order does not count,
     in round and square brackets it does; a list without brackets matches any tuple or set in brackets."""
+    if any(_CHOSEN.match(side) for side in (gold, answer)) and brackets(gold)[0] + brackets(answer)[0] == "()":
+        return Outcome.disagree, "perhaps_a_point"  # C(10, 3) and (10, 3)
     gold, answer = (_POINT.sub("", _lines(side)) for side in (gold, answer))
     if "\\pm" in gold or "\\pm" in answer:
         gold, answer = _both_signs(gold), _both_signs(answer)
     (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
     gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
     most, fewest = max(len(gold_items), len(answer_items)), min(len(gold_items), len(answer_items))
+    single, several = (gold, answer) if len(gold_items) < 2 else (answer, gold)
+    if fewest == 1 and most == 2 and (one_number := _compare_as_one_number(single, several, compare)):
+        return one_number
     if most < 2 or fewest == 0 or any(len(_WORDS.findall(item)) > 3 for item in (*gold_items, *answer_items)):
         return None  # not lists, or prose with commas
     if is_wordy(gold) != is_wordy(answer):
@@ -437,9 +460,6 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
             return (Outcome.correct, "equal_items") if same else (Outcome.disagree, "different_grouping")
         if _RELATION.search(gold + answer) and (fewest == 1 or "\\pm" in gold + answer):
             return None  # 0 < x < 1 against (0, 1), 1 \pm 2 against 3, -1
-        if fewest == 1 and _decimal_comma(gold) == _decimal_comma(answer):
-            return Outcome.disagree, "decimal_comma"
-        single, several = (gold, answer) if len(gold_items) < 2 else (answer, gold)
         if fewest == 1 and (number := read_number(several)):  # 12,34,567 may be one number with India's marks
             same = compare(single, str(number.value))[0] == Outcome.correct
             return (Outcome.correct, "equal_value") if same else (Outcome.disagree, "perhaps_thousands")
@@ -487,8 +507,42 @@ def _bare(item: str) -> str:
     return "".join(item.replace("\\cdots", "\\ldots").replace("\\dots", "\\ldots").split())
 
 
-def _decimal_comma(text: str) -> str:
-    return text.replace(",", ".") if re.fullmatch(r"[-+]?\d+,\d+", text) else text
+_WITH_A_PART = re.compile(
+    r"(-?\d+)\s+and\s+(?:(\d+)\s*/\s*(\d+)|\\frac\s*\{?(\d+)\}?\s*\{?(\d+)\}?|(?:(?:an?|one)\s+)?(half|third|quarter|fourth|fifth|eighth))"
+)
+_PARTS_OF_ONE = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "eighth": 8}
+_AND_MORE = re.compile(r"(.*[A-Za-z}])\s+and\s+(\d{1,5})")
+_COMMA_AND_UNIT = re.compile(r"([-+]?\d+),(\d+)(\s*(?:\\(?:text|currency)|[A-Za-z]).*)?", re.DOTALL)
+
+
+def _compare_as_one_number(single: str, several: str, compare: Compare) -> Finding | None:
+    """What looks like two items and may be one number: 3 and a half, 1 million and 5, 12,50 euros, 0,5. None where it is not equal to
+    the other side as a number: then it is a list, or another number, and differs."""
+    if total := _told_with_and(several):
+        return (Outcome.correct, "equal_value") if compare(single, total)[0] == Outcome.correct else None
+    if not (comma := _COMMA_AND_UNIT.fullmatch(several)):
+        return None
+    finding = compare(single, f"{comma[1]}.{comma[2]}{comma[3] or ''}")
+    if finding[0] == Outcome.correct and comma[3] and len(comma[2]) != 3:
+        return finding
+    return None if finding[0] == Outcome.incorrect else (Outcome.disagree, "decimal_comma")
+
+
+def _told_with_and(text: str) -> str | None:
+    """3 1/2 of `3 and 1/2` and `3 and a half`, 1000005 of `1 million and 5`; None for anything else."""
+    if match := _WITH_A_PART.fullmatch(text):
+        top, below = (
+            (1, _PARTS_OF_ONE[match[6]])
+            if match[6]
+            else (int((match[2] or match[4])[:9]), int((match[3] or match[5])[:9]))
+        )
+        return f"{match[1]} {top}/{below}" if 0 < top < below else None
+    match = _AND_MORE.fullmatch(text)
+    number = read_number(match[1]) if match else None
+    unit = read_unit(number.unit) if number else None
+    if match and number and unit and unit.empty and unit.magnitude > int(match[2]):
+        return str(number.value * unit.magnitude + int(match[2]))
+    return None
 
 
 def compare_items(gold: Sequence[str], answer: Sequence[str], compare: Compare, ordered: bool) -> Finding:

@@ -11,7 +11,10 @@ answer shows what is meant: nothing is asked of an answer that the gold answer d
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
+
+from redistill.verify.reading import QUOTED_NUMBERS, clean, read_number
 
 # --- what the statement asks for -----------------------------------------------------------------------------------
 
@@ -60,6 +63,7 @@ def _divided(above: str, below: str) -> str:
     return "/".join(part if re.fullmatch(r"\w+", part) else f"({part})" for part in (above, below))
 
 
+_FIGURES = re.compile(r"-?\d+(?:\.\d+)?")
 _WHOLE = re.compile(r"[$\s]*-?\d[\d,]*(?:\.0+)?[$\s.]*")  # a whole number has one form
 
 
@@ -75,6 +79,8 @@ def form_missed(statement: str, gold: str, answer: str) -> str | None:
     ours, theirs = plain(gold).rpartition("=")[2], plain(answer).rpartition("=")[2]
     if ours == theirs:
         return None
+    if QUOTED_NUMBERS.fullmatch(gold.strip()) and _FIGURES.findall(gold) != _FIGURES.findall(answer):
+        return "other_figures"  # ['27.00'] holds text, which '27' is not
     if _repeats(plain(statement, " "), ours, theirs):
         return "repeats_question"
     for asked, word, keeps in _FORMS:
@@ -197,3 +203,37 @@ _FORMS: list[tuple[re.Pattern[str], str, Callable[[str, str], bool]]] = [
     (_PERCENT, "not_percent", lambda text, _: "%" in text or "percent" in text),
     (_SCIENTIFIC, "not_scientific", lambda text, _: bool(_POWER_OF_TEN.search(text))),
 ]
+
+
+# --- rounded as the statement asks ----------------------------------------------------------------------------------
+
+_HOW_MANY = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+_SIGNIFICANT = re.compile(r"\b(\d{1,2}|one|two|three|four|five|six)\s+significant\s+(?:figures|digits)", re.IGNORECASE)
+_PLACES = re.compile(
+    r"\b(\d{1,2}|one|two|three|four|five|six)\s+(?:decimal\s+(?:places?|digits?)|digits? after the decimal)",
+    re.IGNORECASE,
+)
+_NEAREST = re.compile(r"\bnearest\s+(whole number|integer|tenth|hundredth|thousandth|cent)\b", re.IGNORECASE)
+_NEAREST_PLACES = {"whole number": 0, "integer": 0, "tenth": 1, "hundredth": 2, "thousandth": 3, "cent": 2}
+
+
+@lru_cache(maxsize=1_024)
+def rounded_as_asked(statement: str, gold: str, answer: str) -> bool:
+    """Whether the answer is the gold answer, rounded to as many figures or places as the statement asks for, which it shows."""
+    ours, theirs = read_number(clean(gold)), read_number(clean(answer))
+    if not ours or not theirs or ours.decimals is None or theirs.decimals is None or ours.decimals <= theirs.decimals:
+        return False
+    step = Fraction(10) ** -theirs.decimals
+    if abs(ours.value - theirs.value) > step / 2:
+        return False
+    if match := _PLACES.search(statement):
+        return theirs.decimals == _count(match[1])
+    if match := _NEAREST.search(statement):
+        return theirs.decimals == _NEAREST_PLACES[match[1].lower()]
+    if match := _SIGNIFICANT.search(statement):
+        return len(str(abs(round(theirs.value / step)))) == _count(match[1])
+    return False
+
+
+def _count(word: str) -> int:
+    return _HOW_MANY[word.lower()] if word.isalpha() else int(word)

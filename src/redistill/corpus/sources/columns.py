@@ -3,6 +3,8 @@
 The names are compared as they stand, the words in lower case. Order counts: of several the first is taken.
 """
 
+import re
+
 # --- which column is what (layouts.py tries these; the first word of an option's name is the key) --------------------
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -13,15 +15,17 @@ NAMES: dict[str, tuple[str, ...]] = {
     "input": ("input",),
     "answer": (
         "answer", "gold", "gold_answer", "ground_truth", "reference_answer", "expected_answer", "final_answer", "target",
-        "gold_solution", "gts", "reward_model", "Answer", "label", "solution",
+        "gold_solution", "gts", "gt", "correct_answer", "reward_model", "gold_standard_solution", "verification_info", "Answer", "label", "solution",
     ),
     "generations": ("generations", "responses", "completions", "outputs", "samples", "candidates", "choices", "traces"),
     "completions": (
         "completions", "responses", "generations", "outputs", "samples", "candidates", "choices", "completion", "response",
-        "generation", "output", "generated_solution", "generated_text", "model_output", "prediction", "Response", "text",
+        "generation", "output", "generated_solution", "generated_text", "model_output", "prediction", "llm_response", "model_response", "Response", "text",
     ),
     "thinking": ("reasoning_content", "reasoning", "thinking", "Reasoning"),
-    "labels": ("labels", "label", "correct", "is_correct", "kto_tag", "acc"),
+    "labels": (
+        "labels", "label", "correct", "is_correct", "kto_tag", "acc", "correctness", "rewards", "reward", "verifier_scores", "score",
+    ),
     "label": ("label", "labels", "correct", "is_correct", "kto_tag", "acc"),
     "messages": ("messages", "contents", "conversation", "chat", "dialog", "dialogue"),
     "conversations": ("conversations", "conversation"),
@@ -30,6 +34,15 @@ NAMES: dict[str, tuple[str, ...]] = {
         "rejected", "rejected_response", "rejected_messages", "response_rejected", "dispreferred", "non_preferred_output",
     ),
 }  # fmt: skip
+# A column of another name holds completions where its texts look like what a model wrote, unless it is called the reference.
+MODEL_TEXT = re.compile(
+    r"\\boxed\s*\{|</?think(?:ing)?>|<\|begin_of_thought|<answer>|^#### \S|\bthe (?:final )?answer is\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+REFERENCE = re.compile(
+    r"gold|solution|answer|reference|truth|expected|target|prompt|question|problem|instruction|reflection|critique|judge",
+    re.IGNORECASE,
+)
 TRACE_COLUMNS = frozenset(
     name for word in ("generations", "completions", "messages", "conversations", "chosen", "rejected") for name in NAMES[word]
 )  # fmt: skip

@@ -65,7 +65,31 @@ def asked(found: str | None, column: str) -> str:
         raise RowError(
             "empty_statement", f"column `{column}` holds no question; write the problem as text or as a user message"
         )
-    return found
+    return _unrendered(found, column) if _TEMPLATED.search(found) else found
+
+
+# A prompt that was rendered by a chat template: each opens the user's turn and ends it.
+_TEMPLATED = re.compile(
+    r"<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|user\|>|<｜User｜>|\[INST\]|<\|User\|>"
+)
+_USER_TURN = re.compile(
+    r"(?:<\|im_start\|>\s*user\s*\n|<\|start_header_id\|>\s*user\s*<\|end_header_id\|>\s*|<start_of_turn>\s*user\s*\n|<\|user\|>\s*|<｜User｜>|<\|User\|>|\[INST\])"
+    r"(.*?)(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<\|end\|>|</s>|\[/INST\]|<｜Assistant｜>|<\|assistant\|>|<\|Assistant\|>|<\|im_start\|>|<\|endoftext\|>|\Z)",
+    re.DOTALL,
+)
+
+
+def _unrendered(prompt: str, column: str) -> str:
+    """The user's words of a prompt that a chat template has rendered: the student's own template will render them again."""
+    turns = [match[1].strip() for match in _USER_TURN.finditer(prompt)]
+    if len(turns) > 1:
+        raise RowError("several_turns", f"column `{column}` holds {len(turns)} turns of a user; write one question")
+    if not turns or not turns[0]:
+        raise RowError(
+            "templated_prompt",
+            f"column `{column}` holds {shown(prompt)}, marks of a chat template around no question; write the question alone",
+        )
+    return re.sub(r"^<<SYS>>.*?<</SYS>>\s*", "", turns[0], flags=re.DOTALL)
 
 
 def answer(value: Any, column: str = "answer") -> str | None:

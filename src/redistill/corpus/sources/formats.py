@@ -305,7 +305,11 @@ def _wrapped(value: dict[str, Any], shown: str, split: str | None) -> list[Any] 
     as_columns = [
         inner for inner in value.values() if isinstance(inner, dict) and inner and all(key.isdigit() for key in inner)
     ]
-    if as_columns and len(as_columns) == len(value):
+    sizes = {
+        len(inner) if isinstance(inner, list) and not any(isinstance(one, dict) for one in inner) else 0
+        for inner in value.values()
+    }
+    if (as_columns and len(as_columns) == len(value)) or (len(value) > 1 and len(sizes) == 1 and sizes != {0}):
         raise OperatorError(
             f"{shown} holds columns and no rows; write one row a line (pandas: to_json(path, orient='records', lines=True))."
         )

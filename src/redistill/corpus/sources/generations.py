@@ -68,6 +68,9 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
         raise RowError(
             "wrong_type", f"column `{column}` holds {shown(value)}; write the completion as text or as messages"
         )
+    value = _reply_of(value)
+    if not isinstance(value, Mapping):
+        return _read(value, row, column)
     table = row.inner(value)
     name = next((name for name in columns.GENERATION_TEXT if name in value), None)
     if name is None:
@@ -93,6 +96,13 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
     found = {**found, **_notes_on(table)}
     table.note_unread(f"{column}[].")
     return found
+
+
+def _reply_of(value: Mapping[str, Any]) -> Any:
+    """The one message of an API's reply, `{"choices": [{"message": ...}]}`, in a batch's `body` too; any other table as it is."""
+    inner = value.get("body") if isinstance(value.get("body"), Mapping) else value
+    choices = inner.get("choices") if isinstance(inner, Mapping) else None
+    return choices[0] if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], Mapping) else value
 
 
 def _sampling(value: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from redistill.text.statements import answer_key
 
 SAMPLE_ROWS = 200
 SAMPLE_FILES = 8  # of a folder, evenly spaced: files of other columns are seen
+LOOKED_AT = 4_000  # characters of either end of a text that may be a completion
 MAX_NAMES = 3  # of the usual names of a column, those present that are tried
 Source = Callable[..., Iterator[Group | Dropped]]
 
@@ -119,10 +120,12 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
     if not names:
         raise OperatorError(_unreadable(path, rows))
     golds = [name for name in names if not _holds_labels(rows, name)]
+    written = [name for name in names if _holds_completions(rows, name)][:MAX_NAMES]
     with sample_instead(rows):
         for name, source in sources.items():
             if "path" in options_of(source) and name not in SECOND:
-                found += [_look(name, source, str(first), options) for options in _variants(source, names, golds)]
+                variants = _variants(source, names, golds, written)
+                found += [_look(name, source, str(first), options) for options in variants]
         for dataset, one in known.candidates(names):
             found.append(_look(one.source, sources[one.source], str(first), one.options, dataset))
     tried = [layout for layout in found if layout.groups]
@@ -203,6 +206,19 @@ def _holds_labels(rows: list[tuple[str, Any]], name: str) -> bool:
         return False
 
 
+def _holds_completions(rows: list[tuple[str, Any]], name: str) -> bool:
+    """True for a column of another name whose texts, or lists of texts, look like what a model wrote in most rows."""
+    if name in columns.TRACE_COLUMNS or name in columns.THINKING or columns.REFERENCE.search(name):
+        return False
+    values = [row[name] for _, row in rows if isinstance(row, dict) and row.get(name) is not None]
+    texts = [value[0] if isinstance(value, list) and value else value for value in values]
+    seen = sum(
+        isinstance(text, str) and bool(columns.MODEL_TEXT.search(text[:LOOKED_AT] + text[-LOOKED_AT:]))
+        for text in texts
+    )
+    return 2 * seen > len(rows)
+
+
 def _has_answers(rows: list[tuple[str, Any]]) -> bool:
     """True where conversations hold what an assistant said: the file is of traces, even if none can be read."""
     for _, row in rows:
@@ -243,8 +259,9 @@ def _is_vague(word: str) -> int:
     return {"": 3, "missing_column": 2, "no_image": 2, "wrong_type": 1}.get(word, 0)
 
 
-def _variants(source: Source, present: list[str], golds: list[str]) -> Iterator[dict[str, Any]]:
-    """The options that name columns, as the file may mean them; {} first, the source's own names."""
+def _variants(source: Source, present: list[str], golds: list[str], written: list[str]) -> Iterator[dict[str, Any]]:
+    """The options that name columns, as the file may mean them; {} first, the source's own names. written: columns of unusual
+    names that hold completions."""
     choices: list[list[tuple[str, str | None]]] = []
     for option, parameter in options_of(source).items():
         word, _, kind = option.partition("_")
@@ -255,6 +272,7 @@ def _variants(source: Source, present: list[str], golds: list[str]) -> Iterator[
         ):
             fitting = golds if word == "answer" else present
             names = [name for name in columns.NAMES.get(word, ()) if name in fitting][:MAX_NAMES]
+            names += written if word in ("completions", "generations") else []
             choices.append([(option, None), *((option, name) for name in names)])
     labelled: list[dict[str, Any]] = [{}, {"label": "all"}] if "label" in options_of(source) else [{}]
     for extra in labelled:
