@@ -57,6 +57,12 @@ def row(n: int, right: bool, **more: Any) -> dict[str, Any]:
     }
 
 
+def test_the_recipe_has_the_line_that_editors_take_their_schema_from(tmp_path: Path, models: dict[str, str]) -> None:
+    found = look(tmp_path, [row(n, right) for n in NUMBERS for right in (True, False)])
+    text = recipe_text(found, judge(found.best), traces="rows.jsonl", model=models["plain"], name="mine")
+    assert "# yaml-language-server: $schema=recipe.schema.json" in text.splitlines()
+
+
 def test_the_table_shows_every_source_and_two_examples_and_what_is_left_out(tmp_path: Path) -> None:
     rows = [row(n, right, uuid=n) for n in NUMBERS for right in (True, False)]
     rows += [{"problem": "?", "answer": "1", "response": 5}]
