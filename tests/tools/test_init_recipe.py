@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from redistill.config.binding import options_of
 from redistill.config.yaml_text import read_text
 from redistill.corpus import SOURCES
-from redistill.corpus.sources.layouts import Survey, survey
+from redistill.corpus.sources.layouts import SECOND, Survey, survey
 from redistill.errors import OperatorError
 from redistill.model.loading import character_tokenizer
 from redistill.tools.init import Judged, judge, recipe_text, table
@@ -57,6 +57,12 @@ def row(n: int, right: bool, **more: Any) -> dict[str, Any]:
     }
 
 
+def test_the_recipe_has_the_line_that_editors_take_their_schema_from(tmp_path: Path, models: dict[str, str]) -> None:
+    found = look(tmp_path, [row(n, right) for n in NUMBERS for right in (True, False)])
+    text = recipe_text(found, judge(found.best), traces="rows.jsonl", model=models["plain"], name="mine")
+    assert "# yaml-language-server: $schema=recipe.schema.json" in text.splitlines()
+
+
 def test_the_table_shows_every_source_and_two_examples_and_what_is_left_out(tmp_path: Path) -> None:
     rows = [row(n, right, uuid=n) for n in NUMBERS for right in (True, False)]
     rows += [{"problem": "?", "answer": "1", "response": 5}]
@@ -68,7 +74,7 @@ def test_the_table_shows_every_source_and_two_examples_and_what_is_left_out(tmp_
     assert lines[0].split() == ["source", "rows", "traces", "right", "wrong", "dropped"]
     assert lines[1].split()[:7] == ["completions", "12", "of", "13", "12", "6", "6"]
     assert "wrong_type 1 (rows.jsonl:12: column `response` holds 5" in lines[1]
-    readers = {name for name, source in SOURCES.items() if "path" in options_of(source)}
+    readers = {name for name, source in SOURCES.items() if "path" in options_of(source)} - set(SECOND)
     assert {line.split()[0] for line in lines[1 : len(readers) + 1]} == readers
     assert lines.count("  What is 2+2?") == lines.count("  so \\boxed{4}") == 1 and "  What is 3+3?" in lines
     assert lines[-2:] == ["columns that are not read: uuid", "no source reads the columns: uuid"]
