@@ -68,13 +68,14 @@ def evaluate(
     name: str | None = None,
     runs_dir: str | Path = "runs",
     choose: Sequence[str] = (),
+    few_shot: str | None = None,
     overrides: Sequence[str] = (),
     code: Sequence[str | Path] = (),
 ) -> Path:
     """Score a finished model and return the run's folder. benchmarks: names, `file:PATH` or tables as in a recipe.
 
     who: the model's name in folders and tables. choose: ways to choose one of the n samples (`majority`, or tables as in a
-    recipe), each scored. What is None is as of `redistill evaluate`. OperatorError where the folder
+    recipe), each scored. few_shot: worked examples before each problem, `5:train` (of a split) or `5:FILE`. What is None is as of `redistill evaluate`. OperatorError where the folder
     holds answers that were drawn in another way.
     """
     _load(code)
@@ -83,7 +84,7 @@ def evaluate(
     return evaluate_model(
         str(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
         template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=who,
-        name=name, runs_dir=Path(runs_dir), choose=choose, overrides=overrides,
+        name=name, runs_dir=Path(runs_dir), choose=choose, few_shot=few_shot, overrides=overrides,
     )  # fmt: skip
 
 

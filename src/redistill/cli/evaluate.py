@@ -13,7 +13,8 @@ Score a finished model on benchmarks: n samples a problem, both standard errors,
 
 MODEL is a folder that save_pretrained wrote, a hub id, a .gguf file, package:NAME (a .gguf in an installed package), or
 with --engine openai the name by which a server knows it. A benchmark is a name (math-500, aime24, aime25, amc23, amc83, minerva,
-olympiadbench, gsm8k, gpqa-diamond, mmlu-pro, olymmath-en-easy, olymmath-en-hard), file:PATH, or a table as in a recipe.
+olympiadbench, gsm8k, gpqa-diamond, mmlu-pro, olymmath-en-easy, olymmath-en-hard, ifeval, livecodebench-v6, bbh-navigate and
+26 other tasks of BBH), file:PATH, or a table as in a recipe.
 
 Every finished sample is stored at once: stop it, kill it, run the same command again, and it goes on. Other settings
 make another folder, so nothing that was drawn is lost.
@@ -43,6 +44,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy (default: 0.6)")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="of an answer (default: 512)")
     parser.add_argument("--max-problems", type=int, metavar="N", help="of each benchmark, the same ones every time")
+    parser.add_argument("--few-shot", metavar="N:FROM", help="worked examples before each problem, 5:train or 5:FILE")
     parser.add_argument(
         "--template",
         metavar="NAME",
@@ -77,7 +79,7 @@ def do(options: argparse.Namespace) -> None:
         options.model, options.benchmark, n=options.n, temperature=options.temperature, max_new_tokens=options.max_new_tokens,
         max_problems=options.max_problems, template=options.template, prefill=options.prefill, chat=options.chat,
         engine=options.engine, base_url=options.base_url, seed=options.seed or 0, student_name=options.who, name=options.name,
-        runs_dir=options.runs_dir, overrides=options.set, choose=options.choose,
+        runs_dir=options.runs_dir, overrides=options.set, choose=options.choose, few_shot=options.few_shot,
     )  # fmt: skip
     if options.json:
         print(json.dumps(score_table(folder), indent=2))

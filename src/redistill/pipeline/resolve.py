@@ -17,7 +17,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerFast
 
 from redistill.config.binding import bind
-from redistill.config.extras import check_installed
+from redistill.config.extras import check_installed, is_installed
 from redistill.config.tables import BenchmarkSettings, ExtraStage, Recipe, ScorerSettings, StudentSettings
 from redistill.corpus import FOLDERS, SOURCES, VISUAL, benchmark_leaks, resolve
 from redistill.corpus.two_habits.diagnosis import diagnose
@@ -39,6 +39,7 @@ from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
 from redistill.train import MODIFIERS, OBJECTIVES, check_stage, needs_reference, needs_teacher
+from redistill.train.adapters import lora_config
 from redistill.train.modifiers import in_full, reads_critic
 from redistill.train.objectives import name_of, needs_behaviour, trains_critic, without_reference
 from redistill.train.preflight import check_before_run
@@ -141,6 +142,8 @@ def find_parts(
         ):
             if wanted:
                 collector.try_call(check_installed, module, f"train.{name}.{what}")
+        if stage.lora is not None and is_installed("peft"):
+            collector.try_call(lora_config, stage.lora, f"train.{name}.lora")
     critics = {name for name, objective in objectives.items() if objective is not None and trains_critic(objective)}
     collector.try_call(check_critics, recipe, critics)
     engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
