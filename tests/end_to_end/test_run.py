@@ -42,6 +42,29 @@ def test_a_run_leaves_a_page_a_score_for_every_student_and_balanced_accounts(who
     assert not [p.name for p in (run / "train/redi").iterdir() if p.name in ("checkpoints", "rows")]
 
 
+def test_texts_stand_in_the_corpus_alone_and_every_stage_shows_them(whole):
+    import pyarrow.parquet as pq
+
+    from redistill.io.parquet import read_records
+
+    run = whole / "runs" / "mini"
+    texts = {}
+    for path in sorted(run.glob("corpus/groups/*.parquet")):
+        for group in read_records(path):
+            texts |= {trace.id: trace.completion for trace in group.traces}
+    assert texts
+    for stage in ("verify", "select"):
+        found, files = {}, sorted(run.glob(f"{stage}/groups/*.parquet"))
+        for path in files:
+            rows = pq.read_table(path).to_pylist()
+            assert {trace["completion"] for row in rows for trace in row["traces"]} <= {None}
+            assert {row["problem"]["statement"] for row in rows} <= {None}
+            for group in read_records(path):
+                assert all("final" in trace.verdicts for trace in group.traces)
+                found |= {trace.id: trace.completion for trace in group.traces}
+        assert found == texts
+
+
 def test_the_tokens_of_the_pairs_shown_carry_what_training_did_to_them(whole):
     import torch
 

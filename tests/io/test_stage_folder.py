@@ -14,7 +14,7 @@ from redistill.io.atomic import read_json, write_bytes
 from redistill.io.fingerprints import fingerprint
 from redistill.io.parquet import read_records, write_records
 from redistill.io.schemas import to_row
-from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.io.stage_folder import LAYOUT_VERSION, Account, Shard, StageFolder, check_layout
 from redistill.records import Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
 
 # any text there is, with the marks that break files: NUL, lone surrogates, bidi marks, line ends that are not \n
@@ -235,3 +235,13 @@ def test_a_files_bytes_are_on_the_disk_before_it_has_its_name_and_its_name_after
     (first, part), named, folder = done
     assert first == "on the disk" and part.startswith(f"{tmp_path}/ledger.json.") and part.endswith(".part")
     assert named == ("named", f"{tmp_path}/ledger.json") and folder == ("on the disk", str(tmp_path))
+
+
+def test_a_run_of_a_later_layout_is_one_sentence(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("name: x")
+    for layout in (2, LAYOUT_VERSION):
+        (tmp_path / "layout.json").write_text(json.dumps({"layout": layout}))
+        check_layout(tmp_path)
+    (tmp_path / "layout.json").write_text(json.dumps({"layout": LAYOUT_VERSION + 1}))
+    with pytest.raises(OperatorError, match="made by a later version of redistill"):
+        check_layout(tmp_path)

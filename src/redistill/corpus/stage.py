@@ -16,7 +16,7 @@ import itertools
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from redistill.corpus.decontaminate import Benchmarks
 from redistill.corpus.shard import merge_shard
 from redistill.corpus.sources.files import note_on, resolve
 from redistill.corpus.sources.formats import TEXT_SUFFIXES
-from redistill.corpus.sources.rows import taking_notes
+from redistill.corpus.sources.rows import LostTrace, taking_notes
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
 from redistill.io.executors import Executor, LocalProcesses
@@ -35,7 +35,7 @@ from redistill.io.images import ImageStore, storing_images
 from redistill.io.progress import say
 from redistill.io.schemas import to_row
 from redistill.io.stage_folder import StageFolder
-from redistill.records import Dropped, Group, Trace, content_id
+from redistill.records import Dropped, Group, Problem, Trace, content_id
 
 Source = Callable[[], Iterator[Group | Dropped]]
 
@@ -80,64 +80,90 @@ def collect(
     source does not read are said, and stand in the ledger as `unread_columns`, name -> rows. OperatorError when no row
     at all can be read.
     """
-    executor = executor or LocalProcesses(1)
     for source in sources:
         if note := note_on(getattr(source, "keywords", {})):
             say(f"corpus   {note}")
     readings = _readings(sources)
     size_bytes = sum(reading.size_bytes for reading in readings)
     num_shards = num_shards or max(4, -(-size_bytes // SHARD_BYTES))
-    settings = {
-        "num_shards": num_shards,
-        "seed": seed,
-        "max_problems": max_problems,
-        "max_chars": max_chars,
-        "readings": len(readings),
-    }
-    spill = stage_dir.folder / "spill"
-    if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
-        stage_dir.clear()  # shards that were cut otherwise
-        stage_dir.open()
-        write_json(spill / "settings.json", settings)
-
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
+    passes = _Passes(executor or LocalProcesses(1), bars, size_bytes)
+    spill = _open_spill(
+        stage_dir,
+        {
+            "num_shards": num_shards,
+            "seed": seed,
+            "max_problems": max_problems,
+            "max_chars": max_chars,
+            "readings": len(readings),
+        },
+    )
     work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars, images)
-    unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
-    if unread:
-        (spill / "related.json").unlink(missing_ok=True)
-    if executor.spreads(len(unread), size_bytes):
-        with bars(unit="file", total=len(readings), initial=len(readings) - len(unread)) as bar:
-            for _ in executor.map(work, unread, label="corpus", size_bytes=size_bytes):
-                bar.update(1)
-    else:
-        with bars(unit="row") as bar:
-            for reading in unread:
-                work(reading, tick=bar.update)
-    summaries = [read_json(_summary(spill, reading.index)) for reading in readings]
+    summaries = _read_all(spill, readings, work, passes)
     largest = _largest(summaries, max_problems)
     for line in _fruitless(summaries):
         say(f"corpus   {line}")
     if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
         sign = functools.partial(_sign, spill, benchmarks, admitted, leaks, images is not None)
-        with bars(unit="shard", total=num_shards, initial=0) as bar:
-            for _ in executor.map(sign, range(num_shards), label="corpus", size_bytes=size_bytes):
-                bar.update(1)
-        moves = relate.relate(spill, num_shards, near=near, threshold=near_threshold)
-        for _ in executor.map(
-            functools.partial(relate.move, spill), list(moves), label="corpus", size_bytes=size_bytes
-        ):
-            pass
-        files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
-        write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
-    work = functools.partial(_merge_into, stage_dir, spill, seed, largest)
-    unmade = [index for index in range(num_shards) if not stage_dir.is_done(index)]
-    with bars(unit="shard", total=num_shards, initial=num_shards - len(unmade)) as bar:
-        for _ in executor.map(work, unmade, label="corpus", size_bytes=size_bytes):
-            bar.update(1)
+        passes.over("shard", sign, range(num_shards), num_shards)
+        _relate(spill, num_shards, near, near_threshold, passes)
+    merge = functools.partial(_merge_into, stage_dir, spill, seed, largest)
+    passes.over("shard", merge, [index for index in range(num_shards) if not stage_dir.is_done(index)], num_shards)
     ledger = stage_dir.finish(num_shards, **_unread(summaries))
     remove_shuffle(stage_dir)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """Where the passes over the input are done, and who hears how far they are."""
+
+    executor: Executor
+    bars: Callable[..., AbstractContextManager[Any]]
+    size_bytes: int  # of the input
+
+    def over(self, unit: str, work: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> None:
+        """Do the tasks that are left of `total`, in any order."""
+        with self.bars(unit=unit, total=total, initial=total - len(tasks)) as bar:
+            for _ in self.executor.map(work, tasks, label="corpus", size_bytes=self.size_bytes):
+                bar.update(1)
+
+
+def _open_spill(stage_dir: StageFolder, settings: Mapping[str, Any]) -> Path:
+    """The folder of what lies between the passes, emptied together with all shards where those were cut otherwise."""
+    spill = stage_dir.folder / "spill"
+    if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
+        stage_dir.clear()
+        stage_dir.open()
+        write_json(spill / "settings.json", settings)
+    return spill
+
+
+def _read_all(
+    spill: Path, readings: Sequence["IngestTask"], work: Callable[..., None], passes: _Passes
+) -> list[dict[str, Any]]:
+    """The first pass: every reading that is not whole is read again; the summaries of all."""
+    unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
+    if unread:
+        (spill / "related.json").unlink(missing_ok=True)
+    if passes.executor.spreads(len(unread), passes.size_bytes):
+        passes.over("file", work, unread, len(readings))
+    else:
+        with passes.bars(unit="row") as bar:
+            for reading in unread:
+                work(reading, tick=bar.update)
+    return [read_json(_summary(spill, reading.index)) for reading in readings]
+
+
+def _relate(spill: Path, num_shards: int, near: relate.Near, threshold: float, passes: _Passes) -> None:
+    """Find the problems that are stated again, and move the rows of those that are merged into another shard's."""
+    moves = relate.relate(spill, num_shards, near=near, threshold=threshold)
+    move = functools.partial(relate.move, spill)
+    for _ in passes.executor.map(move, list(moves), label="corpus", size_bytes=passes.size_bytes):
+        pass
+    files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
+    write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
 
 
 def remove_shuffle(stage_dir: StageFolder) -> None:
@@ -241,77 +267,105 @@ def _spill(
     name = f"{reading.index:05d}"
     for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
         half.unlink()
-    smallest = _TopK(max_problems)
-    reasons: Counter[str] = Counter()
-    kept, held_bytes = 0, 0
+    smallest, books = _TopK(max_problems), _Books()
+    held_bytes = 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
-    examples: dict[str, str] = {}
-    files_read: dict[str, dict[str, Any]] = {}
     with taking_notes() as notes, storing_images(images):
         for path, item in itertools.chain.from_iterable(map(_with_file, reading.sources)):
-            group, reason, detail = None, None, ""
-            dropped: list[tuple[str, str, str]] = []
-            if isinstance(item, Dropped):
-                row, key, reason, detail = item.id, content_id("p", item.id), item.reason, item.detail
-                examples.setdefault(reason, f"{row}: {detail}" if detail else row)
-            else:
-                row, key = item.problem.source_row, item.problem.id
-                traces, dropped = _usable(item.traces, max_chars)
-                dropped += [(lost.id, lost.reason, lost.detail) for lost in notes.lost]
-                if item.traces and not traces:
-                    reason = "no_generations"
-                elif len(item.problem.statement) > max_chars:
-                    reason, detail = "problem_too_long", f"{len(item.problem.statement):,} characters"
-                    dropped += [(trace.id, reason, "") for trace in traces]
-                elif not smallest.admits(_selection_key(seed, key)):
-                    reason = "beyond_max_problems"  # decided already: its text need not be carried further
-                    dropped += [(trace.id, reason, "") for trace in traces]
-                else:
-                    group = to_row(Group(item.problem, traces))
-                    told = relate.told(item.problem)
-                    held[f"{_bucket(key, num_shards):05d}/{name}.told"].append(told)
+            row = _row_of(item, notes.lost, max_chars, lambda id: smallest.admits(_selection_key(seed, id)))
             notes.lost.clear()
             if tick:
                 tick(1)
-            read = files_read.setdefault(path, {"rows": 0, "kept": 0, "dropped": {}, "example": ""})
-            read["rows"] += 1
-            if reason is None:
-                kept += 1
-                read["kept"] += 1
-            else:
-                reasons[reason] += 1
-                read["dropped"][reason] = read["dropped"].get(reason, 0) + 1
-                read["example"] = read["example"] or (f"{row}: {detail}" if detail else row)
-            fields = {
-                "id": key,
-                "file": path,
-                "row": row,
-                "reason": reason,
-                "detail": detail,
-                "dropped": dropped,
-                "group": group,
-            }
-            line = json.dumps(fields).encode() + b"\n"
-            held[f"{_bucket(key, num_shards):05d}/{name}.zst"].append(line)
+            books.enter(path, row)
+            folder = f"{_bucket(row.id, num_shards):05d}"
+            if row.problem is not None:
+                held[f"{folder}/{name}.told"].append(relate.told(row.problem))
+            line = row.line(path)
+            held[f"{folder}/{name}.zst"].append(line)
             held_bytes += len(line)
             if held_bytes > BUFFER_BYTES:
                 _append(spill, held)
                 held_bytes = 0
     _append(spill, held)
     files = sums_of(spill, spill.glob(f"*/{name}.*"))
-    keys = sorted(smallest.members)
-    write_json(
-        _summary(spill, reading.index),
-        {
-            "kept": kept,
-            "dropped": reasons,
-            "keys": keys,
-            "unread": notes.unread,
-            "examples": examples,
-            "files": files,
-            "read": files_read,
-        },
-    )
+    facts = {"keys": sorted(smallest.members), "unread": notes.unread, "files": files}
+    write_json(_summary(spill, reading.index), {**books.to_json(), **facts})
+
+
+@dataclass(frozen=True, slots=True)
+class _SpilledRow:
+    """A row as the first pass writes it down: whose it is, and its problem with the traces that stay, or why there is none."""
+
+    id: str  # of its problem
+    place: str  # "file:row"
+    reason: str | None = None
+    detail: str = ""
+    dropped: Sequence[tuple[str, str, str]] = ()  # (trace id, reason, sentence)
+    problem: Problem | None = None
+    traces: tuple[Trace, ...] = ()
+    unreadable: bool = False  # its source dropped it
+
+    def line(self, path: str) -> bytes:
+        """Its line in the spill; see _spill."""
+        fields = {
+            "id": self.id,
+            "file": path,
+            "row": self.place,
+            "reason": self.reason,
+            "detail": self.detail,
+            "dropped": self.dropped,
+            "group": None if self.problem is None else to_row(Group(self.problem, self.traces)),
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+
+def _row_of(
+    item: Group | Dropped, lost: Sequence[LostTrace], max_chars: int, admits: Callable[[str], bool]
+) -> _SpilledRow:
+    """What becomes of a row. lost: traces that its source could not read; admits: whether a problem is among the smallest so far."""
+    if isinstance(item, Dropped):
+        return _SpilledRow(content_id("p", item.id), item.id, item.reason, item.detail, unreadable=True)
+    problem, place = item.problem, item.problem.source_row
+    traces, dropped = _usable(item.traces, max_chars)
+    dropped += [(one.id, one.reason, one.detail) for one in lost]
+    if item.traces and not traces:
+        return _SpilledRow(problem.id, place, "no_generations", "", dropped)
+    if len(problem.statement) > max_chars:
+        reason, detail = "problem_too_long", f"{len(problem.statement):,} characters"
+    elif not admits(problem.id):
+        reason, detail = "beyond_max_problems", ""  # decided already: its text need not be carried further
+    else:
+        return _SpilledRow(problem.id, place, None, "", dropped, problem, traces)
+    return _SpilledRow(problem.id, place, reason, detail, [*dropped, *((trace.id, reason, "") for trace in traces)])
+
+
+class _Books:
+    """How many rows of a reading were kept and dropped, in all and by file, with an example of each reason."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.reasons: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}  # of rows that the source could not read
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def enter(self, path: str, row: _SpilledRow) -> None:
+        """Count a row of the file at `path`."""
+        file = self.files.setdefault(path, {"rows": 0, "kept": 0, "dropped": {}, "example": ""})
+        file["rows"] += 1
+        if row.reason is None:
+            self.kept += 1
+            file["kept"] += 1
+            return
+        example = f"{row.place}: {row.detail}" if row.detail else row.place
+        self.reasons[row.reason] += 1
+        file["dropped"][row.reason] = file["dropped"].get(row.reason, 0) + 1
+        file["example"] = file["example"] or example
+        if row.unreadable:
+            self.examples.setdefault(row.reason, example)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the reading's summary."""
+        return {"kept": self.kept, "dropped": self.reasons, "examples": self.examples, "read": self.files}
 
 
 def _unread(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

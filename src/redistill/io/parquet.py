@@ -80,7 +80,11 @@ _WITHOUT_TEXT = [
 def with_bases(path: Path) -> Iterator[Path]:
     """A record file, the one that it adds to, and so on to the one that holds the texts."""
     yield path
-    if (base := base_of(path, pq.read_schema(path).metadata)) is not None:
+    try:
+        metadata = pq.read_schema(path).metadata
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+    if (base := base_of(path, metadata)) is not None:
         yield from with_bases(base.path)
 
 

@@ -8,7 +8,7 @@ check is a function that raises OperatorError, and a line in `find_parts`.
 """
 
 import glob
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -98,93 +98,32 @@ class Parts:
 def find_parts(
     recipe: Recipe, collector: ErrorCollector, *, fetch: bool = True, doubtful: Set[str] = frozenset()
 ) -> Parts:
-    """Bind, find and check everything a recipe names; mistakes go to `slips`.
+    """Bind, find and check everything a recipe names; mistakes go to the collector.
 
     fetch False: what lies on the hub is not looked at. doubtful: tables that had mistakes and hold stand-ins now, of which
     nothing further is said.
     """
-
-    def bound(place: str, plugin: Any, where: str) -> Any:
-        found = collector.try_call(bind, PLUGINS[place], plugin, where)
-        if found is not None and PLUGINS[place] is VERIFIERS:
-            collector.try_call(check_bound, found, where)
-        return found
-
-    def bound_list(place: str, plugins: Iterable[Any], where: str) -> list[Any]:
-        return [bound(place, plugin, f"{where}.{i}") for i, plugin in enumerate(plugins)]
-
-    sources = bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
-    verifiers = bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
-    bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
-    second = bound("verify.judge", recipe.verify.judge, "verify.judge") if recipe.verify.judge else None
-    bound_list("select.filters", recipe.select.filters, "select.filters")
+    finder = _Finder(recipe, collector, fetch, doubtful)
+    sources = finder.bound_list("corpus.sources", recipe.corpus.sources, "corpus.sources")
+    verifiers = finder.bound_list("verify.verifiers", recipe.verify.verifiers, "verify.verifiers")
+    finder.bound("evaluate.verifier", recipe.evaluate.verifier, "evaluate.verifier")
+    second = finder.bound("verify.judge", recipe.verify.judge, "verify.judge") if recipe.verify.judge else None
+    finder.bound_list("select.filters", recipe.select.filters, "select.filters")
     scorers = [collector.try_call(scoring.bind_scorer, one, f"score.{i}") for i, one in enumerate(recipe.score)]
     policies = collector.try_call(bind_pairings, recipe)
-    objectives: dict[str, Any] = {}
-    modifiers: dict[str, list[Any]] = {}
-    drawn: dict[str, rollouts.BoundRollouts] = {}
-    for name, stage in recipe.train.items():
-        objective = bound("train.*.objective", stage.objective, f"train.{name}.objective")
-        objectives[name] = objective if objective is None else cast(Any, without_reference(objective))
-        listed = bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
-        modifiers[name] = [cast(Any, m and collector.try_call(in_full, m)) for m in listed]
-        if objectives[name] is not None and None not in modifiers[name] and "train" not in doubtful:
-            collector.try_call(check_one_stage, recipe, name, objectives[name], modifiers[name])
-            if bound_rollouts := collector.try_call(rollouts.bind_rollouts, recipe, name, objectives[name]):
-                drawn[name] = bound_rollouts
-                if bound_rollouts.settings.verifier is not None:
-                    bound(
-                        "train.*.rollouts.verifier", bound_rollouts.settings.verifier, f"train.{name}.rollouts.verifier"
-                    )
-        for wanted, module, what in (
-            (stage.lora is not None, "peft", "lora"),
-            (stage.optimizer == "adamw_8bit", "bitsandbytes", "optimizer (adamw_8bit)"),
-        ):
-            if wanted:
-                collector.try_call(check_installed, module, f"train.{name}.{what}")
-        if stage.lora is not None and is_installed("peft"):
-            collector.try_call(lora_config, stage.lora, f"train.{name}.lora")
+    objectives, modifiers, drawn = finder.train_stages()
     critics = {name for name, objective in objectives.items() if objective is not None and trains_critic(objective)}
     collector.try_call(check_critics, recipe, critics)
-    engine = bound("evaluate.engine", recipe.evaluate.engine, "evaluate.engine")
-    if engine is not None:
-        collector.try_call(_check_engine, recipe, critics)
-    collector.try_call(bind_choices, recipe.evaluate.choose, "evaluate.choose")
-    for scorer in collector.try_call(scorers_of, recipe.evaluate.choose, recipe.score) or ():
-        collector.try_call(bind_answer_scorer, scorer)
-    diagnosis = bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
-    trackers = bound_list("tracking", recipe.tracking, "tracking")
-    for settings, tracker in zip(recipe.tracking, trackers):
-        if tracker is not None:
-            collector.try_call(check_tracker, settings.name, tracker)
+    engine = finder.evaluation(critics)
+    diagnosis = finder.bound("diagnosis", recipe.diagnosis, "diagnosis") if recipe.diagnosis else None
+    trackers = finder.trackers()
     extra = [collector.try_call(_bind_extra, stage, f"stages.{i}") for i, stage in enumerate(recipe.stages)]
     if "verify" not in doubtful:
         collector.try_call(_check_policy, recipe)
     if not {"select", "score", "train", "evaluate"} & doubtful:
         collector.try_call(check_cues, recipe)
-    files: list[Path] = []
-    for place, source in enumerate(sources):
-        options = source.keywords if source is not None else {}
-        if "path" in options and (fetch or not is_on_the_hub(options["path"])):
-            files += collector.try_call(_resolve, options, f"corpus.sources.{place}") or []
-        if source is not None and source.func in FOLDERS:
-            files += collector.try_call(_files_of_folder, source, f"corpus.sources.{place}") or []
-    for benchmark in recipe.evaluate.benchmarks:
-        collector.try_call(_check_benchmark, recipe, benchmark, fetch)
-    for benchmark in benchmark_leaks.further(recipe):
-        collector.try_call(_check_benchmark, recipe, benchmark, fetch)
-    if not {"train", "corpus"} & doubtful:
-        collector.try_call(_check_probes, recipe, critics)
-    tokenizer: Any = None
-    if not {"student", "prompt"} & doubtful and (fetch or not loading.is_on_hub(recipe.student)):
-        tokenizer = collector.try_call(loading.load_tokenizer, recipe.student)
-        if tokenizer is not None:
-            collector.try_call(check_before_run, recipe, tokenizer)
-            collector.try_call(_check_images, recipe, tokenizer)
-            for name, stage in recipe.train.items():
-                if stage.critic_named is not None and stage.critic_named not in recipe.train:
-                    of_critic = f"train.{name}.{stage.critic_key}"
-                    collector.try_call(_check_critics_folder, stage.critic_named, tokenizer, of_critic)
+    files = finder.files(sources)
+    finder.check_benchmarks(critics)
     return Parts(
         sources=sources,
         verifiers={settings.name: v for settings, v in zip(recipe.verify.verifiers, verifiers)},
@@ -199,8 +138,110 @@ def find_parts(
         trackers={settings.name: tracker for settings, tracker in zip(recipe.tracking, trackers)},
         extra=list(zip(recipe.stages, extra, strict=True)),
         files=files,
-        tokenizer=tokenizer,
+        tokenizer=finder.tokenizer(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    """The steps of find_parts, in the order in which mistakes are said; see there for the fields."""
+
+    recipe: Recipe
+    collector: ErrorCollector
+    fetch: bool
+    doubtful: Set[str]
+
+    def bound(self, place: str, plugin: Any, where: str) -> Any:
+        """The plug-in with its options; None where it has a mistake."""
+        found = self.collector.try_call(bind, PLUGINS[place], plugin, where)
+        if found is not None and PLUGINS[place] is VERIFIERS:
+            self.collector.try_call(check_bound, found, where)
+        return found
+
+    def bound_list(self, place: str, plugins: Iterable[Any], where: str) -> list[Any]:
+        """Each plug-in of a list with its options."""
+        return [self.bound(place, plugin, f"{where}.{i}") for i, plugin in enumerate(plugins)]
+
+    def train_stages(self) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, rollouts.BoundRollouts]]:
+        """(objectives, modifiers, rollouts) of the training stages by their names."""
+        objectives, modifiers = dict[str, Any](), dict[str, list[Any]]()
+        drawn: dict[str, rollouts.BoundRollouts] = {}
+        for name, stage in self.recipe.train.items():
+            objective = self.bound("train.*.objective", stage.objective, f"train.{name}.objective")
+            objectives[name] = objective if objective is None else cast(Any, without_reference(objective))
+            listed = self.bound_list("train.*.modifiers", stage.modifiers, f"train.{name}.modifiers")
+            modifiers[name] = [cast(Any, m and self.collector.try_call(in_full, m)) for m in listed]
+            if objectives[name] is not None and None not in modifiers[name] and "train" not in self.doubtful:
+                self.collector.try_call(check_one_stage, self.recipe, name, objectives[name], modifiers[name])
+                if found := self.collector.try_call(rollouts.bind_rollouts, self.recipe, name, objectives[name]):
+                    drawn[name] = found
+                    if found.settings.verifier is not None:
+                        where = f"train.{name}.rollouts.verifier"
+                        self.bound("train.*.rollouts.verifier", found.settings.verifier, where)
+            for wanted, module, what in (
+                (stage.lora is not None, "peft", "lora"),
+                (stage.optimizer == "adamw_8bit", "bitsandbytes", "optimizer (adamw_8bit)"),
+            ):
+                if wanted:
+                    self.collector.try_call(check_installed, module, f"train.{name}.{what}")
+            if stage.lora is not None and is_installed("peft"):
+                self.collector.try_call(lora_config, stage.lora, f"train.{name}.lora")
+        return objectives, modifiers, drawn
+
+    def evaluation(self, critics: set[str]) -> Any:
+        """The engine, once what chooses among answers was looked at too."""
+        settings = self.recipe.evaluate
+        engine = self.bound("evaluate.engine", settings.engine, "evaluate.engine")
+        if engine is not None:
+            self.collector.try_call(_check_engine, self.recipe, critics)
+        self.collector.try_call(bind_choices, settings.choose, "evaluate.choose")
+        for scorer in self.collector.try_call(scorers_of, settings.choose, self.recipe.score) or ():
+            self.collector.try_call(bind_answer_scorer, scorer)
+        return engine
+
+    def trackers(self) -> list[Any]:
+        """The trackers, in the order of the recipe."""
+        found = self.bound_list("tracking", self.recipe.tracking, "tracking")
+        for settings, tracker in zip(self.recipe.tracking, found):
+            if tracker is not None:
+                self.collector.try_call(check_tracker, settings.name, tracker)
+        return found
+
+    def files(self, sources: Sequence[Any]) -> list[Path]:
+        """The files of the sources, in their order."""
+        files: list[Path] = []
+        for place, source in enumerate(sources):
+            options, where = source.keywords if source is not None else {}, f"corpus.sources.{place}"
+            if "path" in options and (self.fetch or not is_on_the_hub(options["path"])):
+                files += self.collector.try_call(_resolve, options, where) or []
+            if source is not None and source.func in FOLDERS:
+                files += self.collector.try_call(_files_of_folder, source, where) or []
+        return files
+
+    def check_benchmarks(self, critics: set[str]) -> None:
+        """Look at the benchmarks, those that are only kept out of the corpus, and the guard's probes."""
+        for benchmark in self.recipe.evaluate.benchmarks:
+            self.collector.try_call(_check_benchmark, self.recipe, benchmark, self.fetch)
+        for benchmark in benchmark_leaks.further(self.recipe):
+            self.collector.try_call(_check_benchmark, self.recipe, benchmark, self.fetch)
+        if not {"train", "corpus"} & self.doubtful:
+            self.collector.try_call(_check_probes, self.recipe, critics)
+
+    def tokenizer(self) -> Any:
+        """The student's tokenizer, and what is known only with it; None where it is not looked for or has a mistake."""
+        recipe = self.recipe
+        if {"student", "prompt"} & self.doubtful or (not self.fetch and loading.is_on_hub(recipe.student)):
+            return None
+        tokenizer = self.collector.try_call(loading.load_tokenizer, recipe.student)
+        if tokenizer is None:
+            return None
+        self.collector.try_call(check_before_run, recipe, tokenizer)
+        self.collector.try_call(_check_images, recipe, tokenizer)
+        for name, stage in recipe.train.items():
+            if stage.critic_named is not None and stage.critic_named not in recipe.train:
+                of_critic = f"train.{name}.{stage.critic_key}"
+                self.collector.try_call(_check_critics_folder, stage.critic_named, tokenizer, of_critic)
+        return tokenizer
 
 
 # --- the checks -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from redistill.train.coefficients import (
     token_coefficients,
     vanishes_without_advantage,
 )
-from redistill.train.measures import Distribution, figures_of, measures_of
+from redistill.train.measures import Distribution, Measure, figures_of, measures_of
 from redistill.train.modifiers import Modifier, reads_logps
 from redistill.train.objectives import (
     Objective,
@@ -114,98 +114,166 @@ def backward_step(
     the divisor and are not run: their gradient is 0 (but for one row where all of them are such, so that every parameter has
     a gradient, as in any step).
     """
-    ranks = ranks or Ranks()
-    device = device or torch.device("cpu")
-    sequences = [rows.sequence(n) for row in row_numbers for n in rows.sequences_of(row)]
+    task = _Task(
+        policy, objective, tuple(modifiers), rows, row_numbers, tokens_per_micro_batch,
+        device or torch.device("cpu"), ranks or Ranks(), others or {}, measures_of([objective, *modifiers]),
+    )  # fmt: skip
     batch = token_batch(rows, row_numbers, needs_values([objective, *modifiers]), reference, behaviour)
-    measures = measures_of([objective, *modifiers])
-    batch = dataclasses.replace(batch, measures=dict.fromkeys(measures, torch.zeros(len(batch.ids)).double()))
+    sequences = [rows.sequence(n) for row in row_numbers for n in rows.sequences_of(row)]
+    before = _before_the_packs(task, batch, sequences)
+    idle = _idle(task, before)
+    run = [number for number in range(len(sequences)) if number // rows.per_row not in idle]
+    together = rows.per_row if before.late else 1
+    plan = PackPlan(sequences, tokens_per_micro_batch, task.ranks, task.device, together, run)
+    measured = task.ranks.sum(_run_packs(task, before, plan)).cpu()
+    return _figures(task, before, measured, run, sum(len(sequences[number][0]) for number in run), len(idle))
 
-    def first_pass(wanted: Sequence[TokenSequence]) -> Tensor:
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a step is asked to do, and with what; see backward_step."""
+
+    policy: nn.Module
+    objective: Objective
+    modifiers: tuple[Modifier, ...]
+    rows: Rows
+    row_numbers: Sequence[int]
+    tokens_per_micro_batch: int
+    device: torch.device
+    ranks: Ranks
+    others: Mapping[str, Distribution]
+    measures: Mapping[str, Measure]  # over the vocabulary, by name
+
+    def first_pass(self, wanted: Sequence[TokenSequence]) -> Tensor:
+        """The log-probs of these sequences' completion tokens, end to end, without gradient."""
         return find_token_logps(
-            policy, wanted, tokens_per_micro_batch=tokens_per_micro_batch, device=device, ranks=ranks
+            self.policy,
+            wanted,
+            tokens_per_micro_batch=self.tokens_per_micro_batch,
+            device=self.device,
+            ranks=self.ranks,
         )
 
+    def filled(self, batch: TokenBatch, outputs: Tensor) -> TokenBatch:
+        """The batch with what the policy says of its tokens: log-probs, or the scores of a critic."""
+        return batch.with_scores(outputs) if needs_scores(self.objective) else batch.with_logps(outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What is known before any pack is run."""
+
+    batch: TokenBatch
+    linear: bool  # no coefficient depends on a log-prob
+    late: bool  # each micro-batch, of whole rows, finds the coefficients of its own between body and head
+    known: Tensor  # (T,): log-probs at which the coefficients are found; any where they are not looked at
+    coefficients: Tensor  # (T,); zeros where late
+    of_measures: Mapping[str, Tensor]  # (T,) each: coefficients of what is measured
+
+
+def _before_the_packs(task: _Task, batch: TokenBatch, sequences: Sequence[TokenSequence]) -> _Before:
+    """How the step's coefficients are found, and those that can be found now; a first pass where they depend on log-probs."""
+    objective, modifiers, rows, measures = task.objective, task.modifiers, task.rows, task.measures
+    batch = dataclasses.replace(batch, measures=dict.fromkeys(measures, torch.zeros(len(batch.ids)).double()))
     if needs_mismatched(objective):
-        strangers = [rows.mismatched(row) for row in row_numbers]
-        lengths = [len(ids) - max(prompt, 1) for ids, prompt in strangers]
-        sums = torch.stack([part.sum() for part in first_pass(strangers).split(lengths)])
-        batch = dataclasses.replace(batch, mismatched_logps=sums)
+        batch = dataclasses.replace(batch, mismatched_logps=_mismatched_logps(task))
     linear = is_linear(objective) and not any(map(reads_logps, modifiers))
-    whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in row_numbers]
+    whole_rows = [sum(rows.length(n) for n in rows.sequences_of(row)) for row in task.row_numbers]
     late = (
         not linear
-        and max(whole_rows) <= tokens_per_micro_batch
-        and gradient_is_row_local(objective, tuple(modifiers))
-        and (not measures or measures_stand_alone(objective, tuple(modifiers)))
+        and max(whole_rows) <= task.tokens_per_micro_batch
+        and gradient_is_row_local(objective, modifiers)
+        and (not measures or measures_stand_alone(objective, modifiers))
     )
     # where the log-probs are not looked at, any point has the same gradient
-    known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else first_pass(sequences)
-    fill = batch.with_scores if needs_scores(objective) else batch.with_logps
-
-    def coefficients_at(outputs: Tensor) -> Tensor:
-        return token_coefficients(objective, modifiers, fill(outputs))
-
+    known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else task.first_pass(sequences)
     coefficients, of_measures = torch.zeros_like(known), dict[str, Tensor]()
     if measures or not late:
         found, of_measures = all_coefficients(objective, modifiers, batch.with_logps(known))
         coefficients = coefficients if late else found
-    # by token: the log-prob, the likeliest token's probability, the coefficient that a micro-batch found for itself, and what
-    # is measured over the vocabulary
-    measured = torch.zeros(3 + len(measures), len(batch.ids), dtype=torch.float64, device=device)
-    in_rows = _places_in_rows(rows, row_numbers) if measures else np.zeros(0, np.int64)
+    return _Before(batch, linear, late, known, coefficients, of_measures)
 
-    def measured_in(pack: Pack, places: Tensor, mine: bool) -> list[Measured]:
-        """What the policy is to measure on a pack, with its coefficients; a rank's filler has coefficients of zero."""
-        here = places.cpu()
-        said = {name: other.at(pack, in_rows[here.numpy()]) for name, other in (others or {}).items()}
-        return [
-            Measured(
-                functools.partial(measure.values, other=said.get(measure.of)),
-                (of_measures[name][here] * float(mine)).float().to(device),
-            )
-            for name, measure in measures.items()
-        ]
 
-    idle = set[int]()
-    if (linear or late) and not measures and vanishes_without_advantage(objective, tuple(modifiers)):
-        idle = rows_without_signal(rows, row_numbers)
-    run = [number for number in range(len(sequences)) if number // rows.per_row not in idle]
-    plan = PackPlan(sequences, tokens_per_micro_batch, ranks, device, rows.per_row if late else 1, run)
+def _mismatched_logps(task: _Task) -> Tensor:
+    """(rows,): the log-prob of each row's mismatched sequence."""
+    strangers = [task.rows.mismatched(row) for row in task.row_numbers]
+    lengths = [len(ids) - max(prompt, 1) for ids, prompt in strangers]
+    return torch.stack([part.sum() for part in task.first_pass(strangers).split(lengths)])
+
+
+def _idle(task: _Task, before: _Before) -> set[int]:
+    """Places of the rows that need not be run, for their advantages are all 0."""
+    if not (before.linear or before.late) or task.measures:
+        return set()
+    if not vanishes_without_advantage(task.objective, task.modifiers):
+        return set()
+    return rows_without_signal(task.rows, task.row_numbers)
+
+
+def _run_packs(task: _Task, before: _Before, plan: "PackPlan") -> Tensor:
+    """One forward and backward pass for each of this rank's packs. (3 + measures, T), zeros where other ranks run: by token the
+    log-prob, the likeliest token's probability, the coefficient that a micro-batch found for itself, and what is measured."""
+    measures, ranks = task.measures, task.ranks
+    measured = torch.zeros(3 + len(measures), len(before.batch.ids), dtype=torch.float64, device=task.device)
+    in_rows = _places_in_rows(task.rows, task.row_numbers) if measures else np.zeros(0, np.int64)
     for turn in range(plan.turns):
-        pack, places, mine = plan.pack(turn, coefficients)
+        pack, places, mine = plan.pack(turn, before.coefficients)
 
         def weigh(logps: Tensor, places: Tensor = places, mine: bool = mine) -> Tensor:
             if not mine:
                 return torch.zeros_like(logps)
             here = places.cpu()
-            own = coefficients_at(known.index_copy(0, here, logps.double().cpu()))[here].to(device)
+            outputs = before.known.index_copy(0, here, logps.double().cpu())
+            batch = task.filled(before.batch, outputs)
+            own = token_coefficients(task.objective, task.modifiers, batch)[here].to(task.device)
             measured[2, places] = own
             return own.float()
 
         with nullcontext() if turn == plan.turns - 1 else ranks.no_sync():
-            more = [measured_in(pack, places, mine)] if measures else []
-            loss, logps, top_logps, *values = policy(pack, weigh if late else None, *more)
+            more = [_measured_in(task, before, pack, places.cpu(), in_rows, mine)] if measures else []
+            loss, logps, top_logps, *values = task.policy(pack, weigh if before.late else None, *more)
             ranks.backward(loss * ranks.count)  # DDP averages over ranks; the step is a sum
         if mine:
             measured[0, places], measured[1, places] = logps.detach().double(), top_logps.detach().double().exp()
             for place, value in enumerate(values, 3):
                 measured[place, places] = value.double()
-    token_logps, top_probs, own, *values = ranks.sum(measured).cpu()
-    coefficients = own if late else coefficients
-    batch = dataclasses.replace(fill(token_logps), measures=dict(zip(measures, values, strict=True)))
+    return measured
+
+
+def _measured_in(
+    task: _Task, before: _Before, pack: Pack, here: Tensor, in_rows: np.ndarray, mine: bool
+) -> list[Measured]:
+    """What the policy is to measure on a pack, with its coefficients; a rank's filler has coefficients of zero."""
+    said = {name: other.at(pack, in_rows[here.numpy()]) for name, other in task.others.items()}
+    return [
+        Measured(
+            functools.partial(measure.values, other=said.get(measure.of)),
+            (before.of_measures[name][here] * float(mine)).float().to(task.device),
+        )
+        for name, measure in task.measures.items()
+    ]
+
+
+def _figures(
+    task: _Task, before: _Before, measured: Tensor, run: Sequence[int], packed_tokens: int, idle: int
+) -> StepFigures:
+    """The step's figures from what its packs have measured on all ranks."""
+    token_logps, top_probs, own, *values = measured
+    coefficients = own if before.late else before.coefficients
+    found = dict(zip(task.measures, values, strict=True))
+    batch = dataclasses.replace(task.filled(before.batch, token_logps), measures=found)
     firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
-        float(step_loss(objective, modifiers, batch)),
+        float(step_loss(task.objective, task.modifiers, batch)),
         batch.by_sequence(token_logps)[run],
         batch.counts[run],
-        sum(len(sequences[number][0]) for number in run),
+        packed_tokens,
         coefficients[firsts][run],
         (batch.by_sequence(top_probs) / batch.counts)[run],
         batch.row[run],
         batch.side[run],
-        len(idle),
-        figures_of_critic(objective, batch) if trains_critic(objective) else None,
+        idle,
+        figures_of_critic(task.objective, batch) if trains_critic(task.objective) else None,
         figures_of(batch.measures),
     )
 
