@@ -4,11 +4,13 @@ import string
 
 import pytest
 
+from redistill.corpus.sources.rows import RowError
 from redistill.errors import OperatorError
 from redistill.model.loading import character_tokenizer, chat_function
 from redistill.records import make_problem
 from redistill.text.conversations import CONVERSATION, NOT_APPEND_ONLY, all_turns, transcript
 from redistill.text.prompts import render
+from redistill.tools.export.am import row_of
 
 PLAIN = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<eos>\n{% endfor %}"
@@ -129,3 +131,10 @@ def test_turns_that_do_not_end_with_the_students_token_are_refused():
     chat = chat_of(PLAIN)
     with pytest.raises(OperatorError, match=r"student.end_of_turn.*select.turns to last"):
         all_turns(problem, render(problem, "{problem}", chat=chat), "6", chat=chat, end="<other>")
+
+
+def test_the_layout_of_am_has_no_place_for_one():
+    talk = problem_of(("user", "2+2?"), ("assistant", "4"), ("user", "3+3?"))
+    with pytest.raises(RowError, match="several_turns"):
+        row_of(talk, "6")
+    assert row_of(make_problem("2+2?"), "4")["messages"][0]["content"] == "2+2?"

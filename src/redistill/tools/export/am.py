@@ -27,6 +27,7 @@ from redistill.io.atomic import read_json, sha256_file, write_bytes, write_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.records import Example, Group, Problem
+from redistill.text.conversations import conversation_of
 from redistill.verify.relevance import TESTS
 
 INFO = ("source", "reference_answer", "test_case", "think_content", "answer_content")
@@ -97,7 +98,10 @@ def _rows(selected: StageFolder, dropped: Counter[str]) -> Iterator[dict[str, An
 
 
 def row_of(problem: Problem, completion: str) -> dict[str, Any]:
-    """One row. RowError where thinking and answer cannot be told apart, so that the row would read back as another text."""
+    """One row. RowError where thinking and answer cannot be told apart, so that the row would read back as another text, and for a
+    conversation of several turns, for which the layout has no place."""
+    if conversation_of(problem) is not None:
+        raise RowError("several_turns", "the layout holds one question and its answer")
     thinking, answer = tags.split(completion)
     content = answer if thinking is None else f"<think>{thinking}</think><answer>{answer}</answer>"
     if tags.split(content) != (thinking, answer):
