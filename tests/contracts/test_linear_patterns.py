@@ -3,6 +3,7 @@
 import re
 import time
 
+import pytest
 from linear_patterns import Pattern, attacks, patterns
 
 SHORT, FACTOR = 800, 4
@@ -46,17 +47,30 @@ def test_the_measurement_knows_a_slow_pattern_from_a_fast_one():
     assert not growth(Pattern("m", 1, "fast", re.compile(r"\s+$"), "match"))
 
 
-# verify reads answers of at most MAX_COMPARED characters in workers with a limit of CPU time, and its own tests grow what
-# extraction is given; the others match names of files and what matplotlib wrote.
-ELSEWHERE = ("redistill.verify.", "redistill.report.charts", "redistill.tools.init")
+# These match what matplotlib wrote and the name of a file, of at most 255 bytes.
+ELSEWHERE = ("redistill.report.charts", "redistill.tools.init")
+VERIFY = "redistill.verify."  # hundreds of patterns: minutes of CPU
 
 
-def test_every_pattern_on_text_of_any_length_takes_linear_time():
-    found = [pattern for pattern in patterns() if not pattern.module.startswith(ELSEWHERE)]
-    assert len(found) > 80 and {"redistill.text.thinking", "redistill.text.statements"} <= {p.module for p in found}
-    slow = [
+def slow_ones(found: list[Pattern]) -> list[str]:
+    return [
         f"{pattern.module}:{pattern.line} {pattern.name} ({pattern.use}): {taken:.3f} s, x{ratio:.0f}, {piece[:40]!r} repeated"
         for pattern in found
         for piece, taken, ratio in growth(pattern)[:1]
     ]
+
+
+def test_every_pattern_on_text_of_any_length_takes_linear_time():
+    found = [pattern for pattern in patterns() if not pattern.module.startswith((*ELSEWHERE, VERIFY))]
+    assert len(found) > 80 and {"redistill.text.thinking", "redistill.text.statements"} <= {p.module for p in found}
+    slow = slow_ones(found)
+    assert not slow, "\n".join(slow)
+
+
+@pytest.mark.soak
+def test_so_does_every_pattern_of_the_verifiers():
+    """They read answers of at most MAX_COMPARED characters in workers with a limit of CPU time: a slow one would cost verdicts."""
+    found = [pattern for pattern in patterns() if pattern.module.startswith(VERIFY)]
+    assert len(found) > 100 and {"redistill.verify.anchors", "redistill.verify.exact"} <= {p.module for p in found}
+    slow = slow_ones(found)
     assert not slow, "\n".join(slow)

@@ -1,6 +1,8 @@
 """`redistill serve`: the command that it prints, what it refuses, and the environment it gives a server.
 A server that it really starts stands in tests/rollout/test_openai_engine.py."""
 
+import hashlib
+import json
 import os
 import shlex
 import stat
@@ -50,6 +52,19 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypa
     assert "needs its own environment" in refused(capsys, model, "--env", sys.prefix)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "uvx, which is not here" in refused(capsys, model)
+
+
+def test_a_damaged_student_is_not_served(capsys, model):
+    (model / "model.safetensors").write_bytes(b"the weights")
+    sums = {
+        name: hashlib.sha256((model / name).read_bytes()).hexdigest() for name in ("config.json", "model.safetensors")
+    }
+    (model / "checksums.json").write_text(json.dumps(sums))
+    main(["serve", str(model), "--print"])
+    capsys.readouterr()
+    (model / "model.safetensors").write_bytes(b"the w3ights")
+    for arguments in ((), ("--print",), ("--engine", "transformers")):
+        assert "model.safetensors is not the file that was saved" in refused(capsys, model, *arguments)
 
 
 def test_vllm_gets_its_own_environment_and_the_key_by_no_command_line(tmp_path, model):

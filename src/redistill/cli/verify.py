@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verifier", action="append", metavar="NAME", help="who judges (repeatable; default: cascade)")
     add_code(parser)
     parser.add_argument("--workers", type=int, help="worker processes (default: CPU cores); does not change results")
-    parser.add_argument("--timeout-seconds", type=float, default=5.0, help="wall clock for one answer (default: 5)")
+    parser.add_argument("--timeout-seconds", type=float, default=5.0, help="processor time for one answer (default: 5)")
     add_json(parser, "the counts")
 
 

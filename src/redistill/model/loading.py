@@ -35,9 +35,12 @@ from transformers.utils import logging as transformers_logging
 from redistill.config.tables import StudentSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.io.atomic import read_json, sha256_file, sync_file, sync_folder, writing
+from redistill.io.atomic import sha256_file, sync_file, sync_folder, writing
 from redistill.model import pictures
 from redistill.model.chat_template_check import try_template
+from redistill.model.checksums import CHECKSUMS as CHECKSUMS
+from redistill.model.checksums import check_folder as check_folder
+from redistill.model.checksums import check_unchanged as check_unchanged
 from redistill.model.hub import hub_options
 from redistill.safety.paths import HUB_ID
 from redistill.text.prompts import as_chat, rendered_chat
@@ -367,46 +370,6 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
     settings = StudentSettings(model=str(folder))
     tokenizer = load_tokenizer(settings)
     return load_model(settings, tokenizer, seed=0), tokenizer
-
-
-CHECKSUMS = "checksums.json"  # {file name: SHA-256} of a folder that `save_model` wrote
-
-
-def check_folder(folder: Path) -> None:
-    """OperatorError when a checkpoint is missing or a file of it is not what was saved."""
-    sums = folder / CHECKSUMS
-    if not sums.exists():
-        raise OperatorError(f"there is no finished checkpoint in {folder}; run the stage that makes it.")
-    check_unchanged(folder)
-
-
-def check_unchanged(folder: Path, *, weights: bool = True) -> None:
-    """OperatorError when a file of a folder that `save_model` wrote is not what was saved; folders of others pass.
-
-    weights: also the weights, which takes a second per gigabyte or so; files that have not changed since the last call in this
-    process are not read again.
-    """
-    path = folder / CHECKSUMS
-    sums = read_json(path) if path.is_file() else {}
-    for name, expected in sums.items() if isinstance(sums, dict) else ():
-        if weights or not name.endswith(".safetensors"):
-            file = folder / str(name)
-            found = _sha256(file, *_stamp(file)) if file.is_file() else None
-            if found != expected:
-                raise OperatorError(
-                    f"{file} is not the file that was saved (its checksum differs): copy the folder again, or delete {folder} and run "
-                    f"the stage that made it; if the change is yours, delete {CHECKSUMS} in it."
-                )
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    facts = file.stat()
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
-
-
-@functools.lru_cache(maxsize=4096)
-def _sha256(file: Path, size: int, changed: int, inode: int) -> str:
-    return sha256_file(file)
 
 
 def save_model(

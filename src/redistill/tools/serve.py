@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from redistill.errors import OperatorError
+from redistill.model.checksums import check_unchanged
 from redistill.safety.child_processes import python, safe_environment
 from redistill.safety.paths import HUB_ID
 from redistill.safety.telemetry_off import switched_off
@@ -25,13 +26,14 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def model_name(model: str) -> str:
-    """A folder's whole path, or the hub id. OperatorError for what a server cannot load."""
+    """A folder's whole path, or the hub id. OperatorError for what a server cannot load, and for a student that is not what was saved."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise OperatorError(
                 f"serve: {model} has no config.json; name the folder of a student, such as RUN/train/STAGE/model."
             )
+        check_unchanged(folder)  # the server itself would read whatever lies there
         return str(folder.resolve())
     if not HUB_ID.fullmatch(model) or model.endswith(".gguf"):
         raise OperatorError(
