@@ -166,3 +166,18 @@ def test_each_pair_has_the_verdict_that_its_sign_says(kind):
         if not right[sign]:
             wrong.append((gold, sign, answer, verdict.outcome, verdict.reason))
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("gold", "sign", "answer"),
+    [
+        (r"x\equiv5\pmod9", "=", r"x \equiv 14 \ (\mathrm{mod}\ 9)"),
+        (r"x\equiv5\pmod9", "!", r"x \equiv 13 \ (\text{mod } 9)"),
+        ("06:05", "=", "6:05 a.m."),
+        ("08:34 PM", "=", "08:34"),
+        ("8:34", "?", "8:34 PM"),
+    ],
+)
+def test_residues_and_hours(gold, sign, answer):
+    outcome = judge_answer(gold, answer).outcome
+    assert {"=": outcome == Outcome.correct, "!": outcome == Outcome.incorrect, "?": outcome not in DECIDED}[sign]

@@ -74,6 +74,7 @@ _RARE_RULES: list[
     ),
     ("\\mu", re.compile(r"(?<=\d)\s*\\mu\s*(?:\\(?:text|mathrm|rm)\s*\{\s*)?([mgsLlAF])\s*\}?$"), r"\\text{ u\1}"),
     ("^{", re.compile(r"(?<=[a-z])\s*\^\s*\{(-?\d)\}(?=[^{}]*\})"), r"^\1"),  # \mathrm{m s^{-1}}
+    ("mod", re.compile(r"\\(?:text|mathrm|operatorname)\s*\{\s*mod\s*\}"), " mod "),
     (" half", re.compile(r"^(?:an?|one) ([a-z]+) and (?:an?|one) half$"), r"1.5 \1"),
     ("...", re.compile(r",\s*\.\.\.$"), r", \\ldots "),
 ]

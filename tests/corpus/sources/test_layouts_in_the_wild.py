@@ -39,6 +39,14 @@ IN_THE_WILD = {
          for text, right in ((RIGHT, 1.0), (WRONG, 0.0))],
         {"prompt_column": "input", "completions_column": "output", "answer_column": "gts"},
     ),
+    "solutions with a label for each": (
+        [{"problem": "2+2?", "ref_answer": "4", "solutions": [RIGHT, WRONG], "correct": [True, False], "pass_rate": 0.5}],
+        {"prompt_column": "problem", "completions_column": "solutions", "answer_column": "ref_answer"},
+    ),
+    "grades in words": (
+        [{"question": "2+2?", "answer": "4", "response": text, "grade": grade} for text, grade in ((RIGHT, "CORRECT"), (WRONG, "INCORRECT"))],
+        {"prompt_column": "question", "completions_column": "response", "labels_column": "grade"},
+    ),
     "a reply of an API": (
         [{"question": "2+2?", "gold": 4, "response": {"choices": [{"message": {"role": "assistant", "content": text}}]}, "correct": right}
          for text, right in ((RIGHT, "yes"), (WRONG, "no"))],

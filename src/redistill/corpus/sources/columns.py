@@ -15,7 +15,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "input": ("input",),
     "answer": (
         "answer", "gold", "gold_answer", "ground_truth", "reference_answer", "expected_answer", "final_answer", "target",
-        "gold_solution", "gts", "gt", "correct_answer", "reward_model", "gold_standard_solution", "verification_info", "Answer", "label", "solution",
+        "gold_solution", "gts", "gt", "correct_answer", "ref_answer", "reward_model", "gold_standard_solution", "verification_info", "Answer", "label", "solution",
     ),
     "generations": ("generations", "responses", "completions", "outputs", "samples", "candidates", "choices", "traces"),
     "completions": (
@@ -24,7 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "thinking": ("reasoning_content", "reasoning", "thinking", "Reasoning"),
     "labels": (
-        "labels", "label", "correct", "is_correct", "kto_tag", "acc", "correctness", "rewards", "reward", "verifier_scores", "score",
+        "labels", "label", "correct", "is_correct", "kto_tag", "acc", "correctness", "grade", "rewards", "reward", "verifier_scores", "score",
     ),
     "label": ("label", "labels", "correct", "is_correct", "kto_tag", "acc"),
     "messages": ("messages", "contents", "conversation", "chat", "dialog", "dialogue"),

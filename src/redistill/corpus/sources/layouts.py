@@ -208,9 +208,14 @@ def _holds_labels(rows: list[tuple[str, Any]], name: str) -> bool:
 
 def _holds_completions(rows: list[tuple[str, Any]], name: str) -> bool:
     """True for a column of another name whose texts, or lists of texts, look like what a model wrote in most rows."""
-    if name in columns.TRACE_COLUMNS or name in columns.THINKING or columns.REFERENCE.search(name):
+    if name in columns.TRACE_COLUMNS or name in columns.THINKING:
         return False
     values = [row[name] for _, row in rows if isinstance(row, dict) and row.get(name) is not None]
+    several = any(
+        isinstance(value, list) and len(value) > 1 for value in values
+    )  # `solutions` of one problem are no reference
+    if columns.REFERENCE.search(name) and not (several and name == "solutions"):
+        return False
     texts = [value[0] if isinstance(value, list) and value else value for value in values]
     seen = sum(
         isinstance(text, str) and bool(columns.MODEL_TEXT.search(text[:LOOKED_AT] + text[-LOOKED_AT:]))
