@@ -9,6 +9,7 @@ meanings are written by hand, and only the cells of defaults are set from the co
 
 import argparse
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -18,10 +19,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 import yaml
+from cyclopts import Group, Parameter
+from cyclopts.help import HelpEntry, create_parameter_help_panel
 
 from redistill import api, records
-from redistill.cli import VERBS
+from redistill.api import parameters
+from redistill.cli import COMMANDS
+from redistill.cli.generate import docstring, make_app
+from redistill.cli.help_format import with_notes
 from redistill.config import tables
 from redistill.config.binding import options_of
 from redistill.tools.schema import recipe_schema
@@ -47,7 +54,7 @@ def pages() -> dict[Path, str]:
     """Every page that the code decides, with its text."""
     recipes = DOCS / "recipes.md"
     return {
-        DOCS / "reference" / "verbs.md": verbs_page(),
+        DOCS / "reference" / "verbs.md": commands_page(),
         DOCS / "reference" / "python.md": python_page(),
         DOCS / "reference" / "records.md": records_page(),
         DOCS / "reference" / "modules.md": modules_page(),
@@ -86,54 +93,103 @@ def _first_sentence(path: Path) -> str:
     return _escaped(" ".join(text.split("\n\n")[0].split()))
 
 
-# --- verbs ----------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------------------------
 
 
-def verbs_page() -> str:
-    """Every verb: what `--help` says, its arguments as a table."""
+def commands_page() -> str:
+    """Every command: what `--help` says, its arguments and options as a table."""
     parts = [
         WRITTEN,
         "# Commands",
         "`redistill COMMAND --help` prints the same. Exit codes: 0 done, 2 an error that the printed sentence explains, 130 stopped by Ctrl-C. `--json` prints for programs.\n"
         "Every command takes `--log-level error|warning|info|debug`: what is printed on stderr; `error` leaves out progress, `info` and `debug` add what the libraries log, `debug` also the traceback of a mistake.\n"
-        "Every command is a [function](python.md) too.",
+        "Every command is a [function](python.md) too. `redistill --install-completion` [completes](../install.md#completion) commands, options and choices in your shell.",
     ]
-    for name, verb in VERBS.items():
-        parser = argparse.ArgumentParser(f"redistill {name}", add_help=False)
-        verb.add(parser)
-        text, _, examples = inspect.cleandoc(verb.TEXT).partition("\nexample")
-        parts += [f"## redistill {name}", _escaped(text.strip())]
-        parts += [_table(("argument", "meaning"), [_argument(action) for action in parser._actions])]
-        if examples:
-            body = "\n".join(line[2:] if line.startswith("  ") else line for line in examples.split("\n")[1:])
-            parts += [f"```text\n{body.strip()}\n```"]
-    return "\n\n".join(parts) + "\n"
+    app = make_app(COMMANDS, "")
+    for name, command in COMMANDS.items():
+        made = app
+        for word in name.split():
+            made = made[word]
+        text = docstring(command.function)
+        collection = made.assemble_argument_collection(parse_docstring=True)
+        entries = create_parameter_help_panel(Group("all"), collection, "plaintext").entries
+        rows = [(f"`{', '.join(one.display_labels_with_metavar)}`", _meaning(one)) for one in entries]
+        parts += [f"## redistill {name}", _escaped(text[""])]
+        parts += [_table(("argument", "meaning"), [row for row in rows if not row[0].startswith("`--log-level")])]
+        parts += [f"```text\n{text['Examples']}\n```"]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _argument(action: argparse.Action) -> tuple[str, str]:
-    words = action.metavar or (
-        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
-    )
-    takes = "" if action.nargs == 0 else f" {words}"
-    flag = ", ".join(action.option_strings) + takes if action.option_strings else str(words)
-    needed = "; required" if action.option_strings and action.required else ""
-    choices = f" ({', '.join(map(str, action.choices))})" if action.choices and action.metavar else ""
-    return f"`{flag}`", _escaped(f"{action.help or ''}{choices}{needed}")
+def _meaning(entry: HelpEntry) -> str:
+    """What an argument or option means, as --help says it."""
+    help = getattr(entry.description, "primary_renderable", "")
+    return _escaped(with_notes(entry, " ".join(str(help).split())))
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
 
 
 def python_page() -> str:
-    """Every function of redistill.api: its signature as it stands in the file, and its docstring."""
-    source = inspect.getsource(api)
+    """Every function of redistill.api: its signature, and its docstring with the parameters as a list."""
     parts = [WRITTEN, "# From Python: redistill.api", _escaped((inspect.getdoc(api) or "").split("\n\n", 2)[-1])]
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            end = node.body[0].lineno - 1
-            head = "\n".join(source.splitlines()[node.lineno - 1 : end]).rstrip(":")
-            parts += [f"## {node.name}", f"```text\n{head}\n```", _escaped(ast.get_docstring(node) or "")]
+    for name in api.__all__:
+        function = getattr(api, name)
+        text = docstring(function)
+        parts += [f"## {name}", f"```text\n{_signature(function)}\n```", _escaped(text[""])]
+        meanings = {one.arg_name: one.description for one in docstring_parser.parse(inspect.getdoc(function)).params}
+        bullets = []
+        for parameter, hint in inspect.get_annotations(function).items():
+            shared = next((one.help for one in getattr(hint, "__metadata__", ()) if isinstance(one, Parameter)), None)
+            if help := meanings.get(parameter) or shared:
+                bullets.append(f"- `{parameter}`: {_escaped(' '.join(help.split()))}")
+        parts += ["\n".join(bullets)] if bullets else []
+        if "Returns" in text:
+            parts.append(f"Returns: {_escaped(' '.join(text['Returns'].split()))}")
     return "\n\n".join(parts) + "\n"
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """The head of the function as it stands in its file, without what belongs to the command line."""
+    tree = ast.parse(inspect.getsource(function)).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    lines, star = [], False
+    defaults = [None] * (len(tree.args.args) - len(tree.args.defaults)) + list(tree.args.defaults)
+    aliases = _aliases()
+    both = [*zip(tree.args.args, defaults), *zip(tree.args.kwonlyargs, tree.args.kw_defaults)]
+    for parameter, default in both:
+        if parameter in tree.args.kwonlyargs and not star:
+            lines, star = [*lines, "*"], True
+        hint = parameter.annotation
+        if (
+            isinstance(hint, ast.Subscript)
+            and ast.unparse(hint.value) == "Annotated"
+            and isinstance(hint.slice, ast.Tuple)
+        ):
+            hint = hint.slice.elts[0]
+        kind = aliases.get(ast.unparse(hint), ast.unparse(hint)) if hint is not None else ""
+        lines.append(f"{parameter.arg}: {kind}" + ("" if default is None else f" = {ast.unparse(default)}"))
+    inner = "".join(f"    {line},\n" for line in lines)
+    returns = ast.unparse(tree.returns).strip("'") if tree.returns is not None else "None"
+    return f"def {function.__name__}({chr(10) if inner else ''}{inner}) -> {returns}"
+
+
+@functools.cache
+def _aliases() -> dict[str, str]:
+    """The types of api/parameters.py in plain words of Python: alias -> what a type checker sees."""
+    found: dict[str, str] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(parameters))):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            hint = node.value
+            if (
+                isinstance(hint, ast.Subscript)
+                and ast.unparse(hint.value) == "Annotated"
+                and isinstance(hint.slice, ast.Tuple)
+            ):
+                text = ast.unparse(hint.slice.elts[0])
+                found[node.targets[0].id] = found.get(text, text)
+            elif isinstance(hint, ast.BinOp | ast.Subscript):
+                found[node.targets[0].id] = ast.unparse(hint)
+    return found
 
 
 # --- records --------------------------------------------------------------------------------------------------------

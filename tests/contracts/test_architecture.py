@@ -71,7 +71,7 @@ PLUG_INS = (  # a recipe names their members, and gives them options
     "TRACKERS",
 )
 FUNCTIONS = (*PLUG_INS, "METRICS", "SPLITTERS", "SECTIONS", "CHECKS", "EXECUTORS")
-REGISTRIES = (*FUNCTIONS, "EXPORTS", "BENCHMARKS", "GPUS", "TEMPLATES", "VERBS")
+REGISTRIES = (*FUNCTIONS, "EXPORTS", "BENCHMARKS", "GPUS", "TEMPLATES", "COMMANDS")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,7 +1,6 @@
 """What README.md and docs/*.md point at is there: links, headings, files of the repository, settings of a recipe."""
 
 import importlib.util
-import inspect
 import posixpath
 import re
 import sys
@@ -10,8 +9,6 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from redistill import api
-from redistill.cli import VERBS
 from redistill.config import tables
 from redistill.config.binding import options_of
 from redistill.corpus import SOURCES
@@ -123,15 +120,6 @@ def test_the_reference_is_what_the_code_says() -> None:
     generate = module_of_docs("generate")
     stale = [path.name for path, text in generate.pages().items() if path.read_text("utf-8") != text]
     assert not stale, "write them anew: python docs/generate.py"
-
-
-def test_every_verb_is_a_documented_function_too() -> None:
-    for name in VERBS:
-        function = getattr(api, name.replace("-", "_"), None)
-        assert function is not None, f"add a function to src/redistill/api.py for the verb {name}"
-        assert len((inspect.getdoc(function) or "").split()) >= 8, name
-        parameters = inspect.signature(function).parameters.values()
-        assert all(p.annotation is not p.empty for p in parameters) and "return" in function.__annotations__, name
 
 
 def test_every_file_in_the_map_of_the_layout_exists() -> None:

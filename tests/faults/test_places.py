@@ -138,12 +138,13 @@ def test_a_second_process_is_told_who_holds_the_folder_and_a_dead_one_holds_nobo
 @pytest.mark.parametrize("number", [5, 13, 28, 30, 24])
 def test_a_refusal_nobody_foresaw_is_one_sentence_too(number: int, monkeypatch: Any, capsys: Any) -> None:
     """EIO, EACCES, ENOSPC, EROFS, EMFILE from anywhere: the door knows them."""
-    from redistill.cli import main, show
+    from redistill.cli import main
+    from redistill.tools import show
 
-    def refuse(options: object) -> None:
+    def refuse(path: object, number_: object) -> None:
         raise OSError(number, os.strerror(number), "/x/y")
 
-    monkeypatch.setattr(show, "do", refuse)
+    monkeypatch.setattr(show, "one_record", refuse)
     with pytest.raises(SystemExit) as end:
         main(["show", "x.parquet"])
     said = capsys.readouterr().err

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from redistill.cli.scores import print_scores
+from redistill.cli.scores import scores_text
 from redistill.report.blocks import Table
 from redistill.report.files import RunFiles
 from redistill.report.page import render
 from redistill.report.sections.steps import steps
+from redistill.tools.scores import score_table
 
 MEASURES = {
     "error_accuracy": {"value": 0.25, "interval95": [0.2, 0.3]},
@@ -53,7 +54,6 @@ def test_both_accuracies_stand_beside_f1_and_the_coin(folder: Path) -> None:
     assert "Labelled steps" in render(run)
 
 
-def test_the_verb_scores_says_it_in_a_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    print_scores(folder)
-    line = next(line for line in capsys.readouterr().out.splitlines() if "2 of 40" in line)
+def test_the_command_scores_says_it_in_a_line(folder: Path) -> None:
+    line = next(line for line in scores_text(score_table(folder)).splitlines() if "2 of 40" in line)
     assert line.split()[2:] == ["25.0", "75.0", "37.5", "31.0", "to", "44.0", "16.7", "2", "of", "40"]

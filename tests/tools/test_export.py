@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 import types
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +15,6 @@ import torch
 
 from exported import PROBLEMS, exported, modules_of, recipe_of, run_of
 from redistill import api
-from redistill.cli import export as verb
 from redistill.cli import main
 from redistill.errors import OperatorError
 from redistill.model import loading
@@ -59,12 +58,8 @@ def padded(parts):
     return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
 
 
-def test_the_verbs_engines_are_those_that_can_be_exported_to():
-    assert (
-        set(verb.ENGINES) == set(EXPORTS)
-        and set(verb.LAYOUTS) == set(CORPORA)
-        and set(verb.PROGRAMS) == set(STUDENT_EXPORTS)
-    )
+def test_the_choices_of_the_command_are_those_that_can_be_exported_to():
+    assert set(get_args(api.export.__annotations__["to"])) == {*EXPORTS, *CORPORA, *STUDENT_EXPORTS}
 
 
 # --- verl -------------------------------------------------------------------------------------------------------------

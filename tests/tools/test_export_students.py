@@ -60,10 +60,12 @@ def test_a_folder_names_the_student_and_only_commands_that_parse(run, tmp_path, 
 def test_the_commands_of_ours_are_options_that_we_have(run, tmp_path):
     text = (export(run, to="vllm", out=tmp_path / "out") / "README.md").read_text("utf-8")
     line = next(line for line in text.splitlines() if line.startswith("redistill evaluate"))
-    from redistill.cli import _parser
+    from redistill.cli import COMMANDS
+    from redistill.cli.generate import make_app
 
-    options = _parser().parse_args(shlex.split(line)[1:])
-    assert options.engine == "openai" and options.base_url == "http://127.0.0.1:8000/v1"
+    _, bound, _ = make_app(COMMANDS, "").parse_args(shlex.split(line)[1:])
+    options = bound.arguments
+    assert options["engine"] == "openai" and options["base_url"] == "http://127.0.0.1:8000/v1"
 
 
 def test_the_hub_gets_the_checkpoint_with_its_card(run, tmp_path):

@@ -94,7 +94,7 @@ def test_vllm_gets_its_own_environment_and_the_key_by_no_command_line(tmp_path, 
 
 
 def test_the_key_has_one_name():
-    from redistill.cli import serve
     from redistill.io.api_keys import KEY_ENV
+    from redistill.tools import serve
 
     assert serve.KEY_ENV == KEY_ENV and Path(serve.__file__).exists()

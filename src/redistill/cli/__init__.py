@@ -1,144 +1,115 @@
-"""The door: one command per thing a user wants, one file per command. The user's mistakes are one sentence and exit code 2.
+"""The command line: one command per function of redistill.api, which declares it; here stands what each prints.
 
 redistill run quickstart --set seed=1
 redistill show runs/quickstart/select/pairs/part-00000.parquet 3
 
-A verb's file has TEXT (its help), add(parser) (its arguments) and do(options); heavy imports wait inside `do`, so that
---help answers at once.
+A user's mistake is one sentence and exit code 2. Heavy imports wait inside the functions, so that --help answers at once.
 """
 
-import argparse
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Any, ClassVar, NoReturn
 
-from redistill import __version__
-from redistill.cli import (
-    audit,
-    compare,
-    datafree,
-    doctor,
-    evaluate,
-    export,
-    init,
-    lr_find,
-    plan,
-    recipes,
-    regrade,
-    report,
-    rollout,
-    run,
-    score,
-    scores,
-    serve,
-    show,
-    sweep,
-    validate,
-    verify,
-    why,
-)
-from redistill.cli.common import add_log_level
-from redistill.cli.help_text import Formatter, first_sentence, slip
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
+
+from redistill import api
+from redistill.cli import printing
+from redistill.cli.compare import compare_text
+from redistill.cli.generate import Command, make_app
+from redistill.cli.regrade import regrade_text
+from redistill.cli.scores import scores_text
+from redistill.cli.serve import serve_text
+from redistill.cli.verify import verify_text
 from redistill.errors import OnlyCounted, OperatorError
-from redistill.io.atomic import sentence
-from redistill.io.progress import set_level
 from redistill.safety.terminal import guard, plain
 
 ABOUT = """\
 redistill: right and wrong teacher traces in, a better student and an honest report out.
 
-A recipe (a YAML file) says where the traces are, who judges them, which become examples and pairs, how the student is
-trained in stages, and what it is scored on. `redistill run` walks through the stages
+A recipe (a YAML file) says where the traces are, who judges them, which become examples and pairs, how the student is \
+trained in stages, and what it is scored on. `redistill run` walks through the stages \
 corpus > verify > select > train > evaluate > report and leaves one folder with everything in it.
+
+`redistill --install-completion` completes commands, options and choices in your shell.
 """
 
-VERBS: dict[str, ModuleType] = {
-    "run": run,
-    "evaluate": evaluate,
-    "show": show,
-    "why": why,
-    "scores": scores,
-    "compare": compare,
-    "regrade": regrade,
-    "plan": plan,
-    "lr-find": lr_find,
-    "sweep": sweep,
-    "serve": serve,
-    "doctor": doctor,
-    "recipes": recipes,
-    "validate": validate,
-    "init": init,
-    "audit": audit,
-    "verify": verify,
-    "score": score,
-    "rollout": rollout,
-    "datafree": datafree,
-    "export": export,
-    "report": report,
+COMMANDS: dict[str, Command] = {
+    "run": Command(api.run, printing.run_text, printing.run_data),
+    "evaluate": Command(api.evaluate, printing.evaluate_text, printing.run_scores),
+    "show": Command(api.show, printing.show_text, printing.show_data),
+    "why": Command(api.why, printing.why_text, printing.why_data),
+    "scores": Command(api.scores, scores_text),
+    "compare": Command(api.compare, compare_text),
+    "regrade": Command(api.regrade, regrade_text),
+    "plan": Command(api.plan, printing.plan_text),
+    "lr-find": Command(api.lr_find, printing.lr_find_text),
+    "sweep": Command(api.sweep, printing.sweep_text),
+    "serve": Command(api.serve, serve_text, data=None),
+    "doctor": Command(
+        api.doctor, printing.doctor_text, printing.doctor_data, error=lambda found, _: "\n  ".join(found.sentences)
+    ),
+    "recipes": Command(api.recipes, printing.recipes_text),
+    "validate": Command(api.validate, printing.validate_text, printing.validate_data, error=printing.validate_error),
+    "validate --schema": Command(api.schema, printing.schema_text, data=None),
+    "init": Command(api.init, printing.init_text, printing.init_data, call=printing.init_recipe),
+    "audit": Command(api.audit, printing.audit_text),
+    "verify": Command(api.verify, verify_text),
+    "score": Command(api.score, printing.score_text),
+    "rollout": Command(api.rollout, printing.rollout_text),
+    "datafree": Command(api.datafree, printing.datafree_text, printing.datafree_data),
+    "export": Command(api.export, printing.export_text, printing.path_data("exported")),
+    "report": Command(api.report, printing.path_text, printing.path_data("report")),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the command line, do the verb, exit 0, or 2 with one sentence on stderr."""
+    """Parse the command line, do the command, exit 0, or 2 with one sentence on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without é shows \xe9 instead of a traceback
-    options = _parser().parse_args(arguments)
     guard()
-    set_level(options.log_level)
     # a thread pool of the tokenizers' own does not survive a fork
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if files := getattr(options, "code", None):
-            from redistill.config.user_plugins import load_code
-
-            for file in files:
-                load_code(file)
-        VERBS[options.verb].do(options)
+        if not words:
+            raise OperatorError("name a command; `redistill --help` lists them.")
+        first = words[0]
+        used = [name for name in COMMANDS if name.split()[0] == first] or ([] if first in ("--help", "-h") else None)
+        app = make_app(COMMANDS, ABOUT, used)
+        app(words, print_error=False, exit_on_error=False, result_action="return_value")
     except OnlyCounted as counted:
-        print(f"redistill: {plain(str(counted))}", file=sys.stderr)
+        _say(str(counted))
     except OperatorError as error:
-        if options.log_level == "debug":
-            print(plain("".join(traceback.format_exception(error))), file=sys.stderr)
-        print(f"redistill: {plain(str(error))}", file=sys.stderr)
+        _say(str(error))
+        sys.exit(2)
+    except CycloptsError as error:
+        _say(_slip(error, words[0]))
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: no complaint at exit
     except OSError as error:
+        from redistill.io.atomic import sentence
+
         said = sentence(error)
         if said is None:  # none of those that a user can mend
             raise
-        print(f"redistill: {plain(said)}", file=sys.stderr)
+        _say(said)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\nredistill: stopped; run the same command again to go on from here.", file=sys.stderr)
         sys.exit(130)
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse, which says back what it does not know, shown as plain text."""
-
-    verbs: ClassVar[dict[str, argparse.ArgumentParser]] = {}
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message(plain(message), file)
-
-    def error(self, message: str) -> NoReturn:
-        """One sentence, with the nearest word that is known, and exit code 2."""
-        self.exit(2, f"redistill: {slip(message, self.verbs, sys.argv[1:])}\n")
+def _slip(error: CycloptsError, command: str) -> str:
+    """The sentence on words that do not parse, with where to read on."""
+    said = " ".join(str(error).split())
+    if isinstance(error, UnknownCommandError):
+        said = said.partition(" Available commands:")[0]
+        return said if "Did you mean" in said else f"{said} `redistill --help` lists the commands."
+    return f"{said} `redistill {command} --help` says more." if isinstance(error, MissingArgumentError) else said
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("redistill", description=ABOUT, formatter_class=Formatter)
-    parser.add_argument("--version", action="version", version=f"redistill {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
-    for name, verb in VERBS.items():
-        short = first_sentence(verb.TEXT).replace("%", "%%")
-        _Parser.verbs[name] = verbs.add_parser(name, help=short, description=verb.TEXT, formatter_class=Formatter)
-        verb.add(_Parser.verbs[name])
-        add_log_level(_Parser.verbs[name])
-    return parser
+def _say(sentence_: str) -> None:
+    print(f"redistill: {plain(sentence_)}", file=sys.stderr)

@@ -1,65 +1,22 @@
-"""`redistill compare RUN_A RUN_B`: is one student better than another, on the same problems?"""
+"""What `redistill compare` prints: a paragraph for each benchmark."""
 
-import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_json, plain
 from redistill.config.differences import differing_words
 from redistill.text.figures import between, p_value, percent, points
-
-TEXT = """\
-Compare two students on the same problems, from their stored answers: no model is needed.
-
-Prints the difference of pass@1 with a 95% interval over the problems and what may be claimed, McNemar's exact test on the problems
-that one side alone solves, the difference on hard and easy problems and among short and long answers, the settings in which
-the two differ, and the problems that flipped. All of it, with both answers of each flip, goes into compare/ of RUN_A, and
-onto its page.
-
-examples:
-  redistill compare runs/redi-seed0 runs/redi-seed1 --student redi
-  redistill compare runs/mine runs/mine --student redi:control
-  redistill compare runs/smollm2-t0.6 runs/smollm2-t1.0 --benchmark gsm8k --json
-"""
 
 MAX_FLIPS = 12  # lines on the screen; all of them are in the file
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The verb's own arguments."""
-    parser.add_argument("run_a", metavar="RUN_A", type=Path, help="a run's folder")
-    parser.add_argument("run_b", metavar="RUN_B", type=Path, help="another, or the same one for two of its students")
-    parser.add_argument("--student", metavar="NAME", help="whose answers, where a run has several; A:B for two names")
-    parser.add_argument("--benchmark", action="append", metavar="NAME", help="only this one (repeatable)")
-    parser.add_argument("--verifier", metavar="NAME", help="by the verdicts of `redistill regrade` instead")
-    parser.add_argument("--common", action="store_true", help="only the problems that both answered")
-    add_json(parser, "the findings")
+def compare_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """The findings, and the file that keeps them."""
+    from redistill.tools.compare import kept_in
 
-
-def do(options: argparse.Namespace) -> None:
-    """Compare, print, and keep the findings on RUN_A's page."""
-    from redistill.report import write_report
-    from redistill.tools.compare import compare_runs, keep
-
-    first, _, second = (options.student or "").partition(":")
-    found = compare_runs(
-        options.run_a,
-        options.run_b,
-        students=(first or None, second or first or None),
-        benchmarks=options.benchmark,
-        verifier=options.verifier,
-        common=options.common,
-    )
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(plain("\n\n".join(_readable(one) for one in found)))
-    path = keep(options.run_a, found)
-    if not options.json:
-        print(plain(f"\nkept in {path}"))
-    if (options.run_a / "report.html").exists():
-        write_report(options.run_a)
+    kept = kept_in(Path(options["run_a"]), found)
+    return "\n\n".join([*(_readable(one) for one in found), f"kept in {kept}"])
 
 
 def _readable(found: dict[str, Any]) -> str:

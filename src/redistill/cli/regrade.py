@@ -1,65 +1,15 @@
-"""`redistill regrade RUN --verifier NAME`: the same answers, judged again."""
+"""What `redistill regrade` prints: a table for each two verifiers, and examples of where they disagree."""
 
-import argparse
-import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
-
-from redistill.cli.common import add_code, add_json, add_run, plain
-
-TEXT = """\
-Judge the stored answers of a run with other verifiers, without drawing them again, and print where they disagree.
-
-The new verdicts and scores are written beside, in regraded/VERIFIER/STUDENT/BENCHMARK/; the run's own stay as they are.
-A verifier is written as in a recipe: a name, or a table with its options. `--benchmark _rollouts` judges the answers that a
-training stage sampled itself.
-
-examples:
-  redistill regrade runs/smollm2 --verifier math-verify --verifier exact
-  redistill regrade runs/grpo-quickstart --verifier exact --student grpo --benchmark _rollouts
-  redistill regrade runs/smollm2 --verifier '{name: cascade, percent: strip}' --benchmark gsm8k
-"""
 
 MAX_EXAMPLES = 6  # on the screen; more are in regraded/agreement.json
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The verb's own arguments."""
-    add_run(parser)
-    parser.add_argument(
-        "--verifier", action="append", required=True, metavar="NAME", help="a name or {table} (repeatable)"
-    )
-    add_code(parser)
-    parser.add_argument("--student", action="append", metavar="NAME", help="only this student (repeatable)")
-    parser.add_argument("--benchmark", action="append", metavar="NAME", help="only this benchmark (repeatable)")
-    parser.add_argument("--workers", type=int, metavar="N", help="judges side by side (default: CPU cores)")
-    add_json(parser, "the tables")
-
-
-def do(options: argparse.Namespace) -> None:
-    """Regrade, print the tables, and write the page again where there is one."""
-    from redistill.config.parsing import read_plugin
-    from redistill.config.tables import LimitSettings
-    from redistill.errors import OperatorError
-    from redistill.report import write_report
-    from redistill.tools.regrade import label_of, regrade
-
-    plugins = [read_plugin(text, f"--verifier {text!r}") for text in options.verifier]
-    if options.workers is not None and options.workers < 1:
-        raise OperatorError("regrade: --workers must be 1 or more.")
-    found = regrade(
-        options.run,
-        {label_of(plugin): plugin for plugin in plugins},
-        students=options.student,
-        benchmarks=options.benchmark,
-        limits=LimitSettings(workers=options.workers),
-    )
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(plain("\n\n".join(map(_readable, found))))
-        print(plain(f"\nkept in {options.run / 'regraded'}"))
-    if (options.run / "report.html").exists():
-        write_report(options.run)
+def regrade_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """The tables, and where they are kept."""
+    return "\n\n".join([*map(_readable, found), f"kept in {Path(options['run']) / 'regraded'}"])
 
 
 def _readable(found: dict[str, Any]) -> str:

@@ -1,58 +1,18 @@
-"""`redistill scores RUN`: the table of a run's scores."""
+"""What `redistill scores`, `run` and `evaluate` print of scores."""
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from redistill.cli.common import add_code, add_json, add_run, plain
 from redistill.text.figures import between, percent, points
 from redistill.text.unread_answers import shares_words, what_to_change
-from redistill.tools.scores import score_table
-
-TEXT = """\
-Print the scores of a run: pass@1 of every student with both standard errors, and what may be claimed of each pair.
-
-"columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how far
-other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how far
-other problems would. They answer different questions and can differ several-fold.
-
-examples:
-  redistill scores runs/quickstart
-  redistill scores runs/quickstart --json
-  redistill scores runs/quickstart --choose majority --choose '{name: best-of-n, by: process}'
-"""
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The verb's own arguments."""
-    add_run(parser)
-    parser.add_argument(
-        "--choose", action="append", default=[], metavar="NAME",
-        help="also score a way to choose one of a problem's stored samples (repeatable)",
-    )  # fmt: skip
-    add_code(parser)
-    add_json(parser, "the scores")
-
-
-def do(options: argparse.Namespace) -> None:
-    """Print the table."""
-    if options.json:
-        print(json.dumps(score_table(options.run, options.choose), indent=2))
-    else:
-        print_scores(options.run, options.choose)
-
-
-def print_scores(folder: Path, choose: Sequence[str] = ()) -> None:
-    """The table on stdout, a line a student and a sentence a comparison; in a run without benchmarks the sentence why not."""
-    table = score_table(folder, choose)
+def scores_text(table: Mapping[str, Any], _: object = None) -> str:
+    """A line a student and a sentence a comparison; of a run without benchmarks the sentence why not."""
     if "points" in table:
-        print(plain(table["text"]))
-        return
+        return str(table["text"])
     if why := table.get("unscored"):
-        print(plain(f"{why[0].upper()}{why[1:]}"))
-        return
+        return f"{why[0].upper()}{why[1:]}"
     lines = [
         f"{'student':<14}{'benchmark':<14}{'pass@1, %':>10}  {'95% interval':<16}{'SEM columns':>12}{'SEM problems':>14}{'cut, %':>8}"
     ]
@@ -71,7 +31,7 @@ def print_scores(folder: Path, choose: Sequence[str] = ()) -> None:
     lines += _choosing(table["scores"])
     lines += _steps(table["scores"])
     lines += [f"- {line['benchmark']}: {line['sentence']}" for line in table["comparisons"]]
-    print(plain("\n".join(lines)))
+    return "\n".join(lines)
 
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -75,11 +75,15 @@ def compare_runs(
     return [_compared(a, b, name, common=common) for name in benchmarks or both]
 
 
+def kept_in(run_a: Path, found: list[dict[str, Any]]) -> Path:
+    """The file in the first run's folder `compare/` for these findings."""
+    name = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{found[0]['a']}--{found[0]['b']}")
+    return run_a / "compare" / f"{name}.json"
+
+
 def keep(run_a: Path, found: list[dict[str, Any]]) -> Path:
     """Write the findings into the first run's folder `compare/` and return the file."""
-    a, b = found[0]["a"], found[0]["b"]
-    name = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{a}--{b}")
-    path = run_a / "compare" / f"{name}.json"
+    path = kept_in(run_a, found)
     try:
         write_json(path, found)
     except OSError as error:

@@ -84,6 +84,11 @@ def score_file(
     ledger = groups.ledger()
     scored = {name: folder.ledger()["accounts"][f"scored:{name}"] for name, folder in zip(names, found, strict=True)}
     shutil.rmtree(asked.work)
+    say(f"written  {out}")
+    if (replies := _replies(out)).exists():
+        say(
+            f"kept     {replies}: replies that were paid for; another command with the same --out does not ask them again"
+        )
     return {
         "problems": ledger["accounts"]["problems"]["kept"],
         "traces": ledger["accounts"]["traces"]["kept"],
@@ -156,12 +161,3 @@ def summary(counts: Mapping[str, Any]) -> str:
         )
     lines += [f"unreadable rows, left out: {count:,} {reason}" for reason, count in counts["unreadable"].items()]
     return "\n".join(lines)
-
-
-def tell_replies(out: Path) -> None:
-    """Name the file of replies that were paid for, where there is one."""
-    replies = _replies(out)
-    if replies.exists():
-        say(
-            f"kept     {replies}: replies that were paid for; another command with the same --out does not ask them again"
-        )

@@ -5,6 +5,7 @@ command("vllm", model_name("runs/x/train/redi/model"), env=None, host="127.0.0.1
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,39 @@ def command(engine: str, model: str, *, env: Path | None, host: str, port: int, 
         return [*program, "serve", model, "--generation-config", "vllm", *where]
     program = [str(env / "bin" / "transformers")] if env else [*python(), "-m", "transformers.cli.transformers"]
     return [*program, "serve", model, *where]
+
+
+def check_address(host: str, port: int) -> None:
+    """OperatorError for what is no port, or no host."""
+    if not 0 < port < 65536:
+        raise OperatorError(f"serve: --port {port} is no port; take one from 1 to 65535.")
+    if not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9.:-]*", host):
+        raise OperatorError(f"serve: --host {host!r} is no address; take one such as 127.0.0.1 or a host's name.")
+
+
+def rewards_command(
+    recipe: str | Path, *, host: str, port: int, stage: str | None, overrides: Sequence[str], workers: int | None,
+    ends: Sequence[str], code: Sequence[str | Path],
+) -> list[str]:  # fmt: skip
+    """The command line of a server of rewards: this program's own."""
+    options: list[tuple[str, object]] = [("--stage", stage), ("--workers", workers)]
+    options += (
+        [("--set", one) for one in overrides] + [("--end", one) for one in ends] + [("--code", one) for one in code]
+    )
+    given = [f"{name}={value}" for name, value in options if value is not None]
+    return [
+        *python(),
+        "-m",
+        "redistill",
+        "serve",
+        "--rewards",
+        str(recipe),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        *given,
+    ]
 
 
 def check_runnable(engine: str, program: str, env: Path | None) -> None:

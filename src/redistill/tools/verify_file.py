@@ -25,7 +25,7 @@ from redistill.config.binding import function_of
 from redistill.corpus.sources.files import read_rows, resolve
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, check_output, trouble
-from redistill.io.progress import bar
+from redistill.io.progress import bar, say
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
 from redistill.verify import VERIFIERS, VerifierPool, check_verifiers
 
@@ -86,6 +86,13 @@ def verify_file(
                 outcomes[name][verdict.outcome.value] += 1
                 reasons[name][verdict.reason] += 1
             write({**waiting.popleft(), **_columns(found)})
+    if out is not None:
+        say(f"written  {out}")
+    no_answer = max((counter["no_answer"] for counter in outcomes.values()), default=0)
+    if not bare and no_answer * 2 > count:
+        say(
+            f"note     {no_answer} of {count} predictions hold no anchored answer; if they are bare answers, add --bare"
+        )
     return {
         "file": str(path),
         "rows": count,

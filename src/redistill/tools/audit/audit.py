@@ -20,6 +20,7 @@ from redistill.config.tables import BenchmarkSettings
 from redistill.errors import OperatorError
 from redistill.evaluate import BENCHMARKS, load_benchmark
 from redistill.io.atomic import check_output, make_folder, read_json, write_bytes, write_json
+from redistill.io.progress import say
 from redistill.records import Problem
 from redistill.report.audit_page import audit_page
 from redistill.tools.audit.findings import findings
@@ -65,6 +66,7 @@ def audit(
             audit_page(title, folder, facts, suspects=texts.suspects, golds=texts.golds, flaws=texts.flaws),
         )
     write_json(out / RECORD, facts)
+    say(f"written  {out / 'audit.html'}, {out / 'verdicts.parquet'}")
     return {**facts, "page": str(out / "audit.html"), "verdicts_file": str(out / "verdicts.parquet")}
 
 

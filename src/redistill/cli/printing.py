@@ -1,0 +1,250 @@
+"""What commands print of their results, where that is a few lines; tables are in the files of their commands."""
+
+import dataclasses
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redistill.cli.scores import scores_text
+from redistill.safety.terminal import plain
+
+if TYPE_CHECKING:
+    from redistill.tools.doctor import Findings
+    from redistill.tools.init_answers import WrittenRecipe
+    from redistill.tools.lineage import Step
+
+Options = Mapping[str, Any]
+WIDTH = 120  # of the list of recipes
+
+
+def run_text(folder: Path, options: Options) -> str | None:
+    """Scores and the page of a whole run; of one that stopped early, where, and after select the pairs of every pairing. None in all
+    processes of a launch but the first."""
+    from redistill.io.progress import is_main
+
+    if not is_main():
+        return None
+    until = options["until"]
+    if (folder / "report.html").exists() and until in (None, "report"):
+        return evaluate_text(folder, options)
+    stopped = f"stopped after {until}: {folder.resolve()}"
+    if until != "select":
+        return stopped
+    from redistill.io.atomic import read_json
+    from redistill.select import table_text
+
+    return f"{table_text(read_json(folder / 'select' / 'statistics.json'))}\n\n{stopped}"
+
+
+def run_data(folder: Path, options: Options) -> Any:
+    """The scores, empty where the run stopped before them; None in all processes of a launch but the first."""
+    from redistill.io.progress import is_main
+
+    if not is_main():
+        return None
+    if options["until"] in (None, "evaluate", "report"):
+        return run_scores(folder)
+    return {"run": str(folder), "scores": [], "comparisons": []}
+
+
+def run_scores(folder: Path, _: object = None) -> Any:
+    """The scores of a run's folder."""
+    from redistill.tools.scores import score_table
+
+    return score_table(folder)
+
+
+def evaluate_text(folder: Path, _: Options) -> str:
+    """The scores, and where the page is."""
+    return f"{scores_text(run_scores(folder))}\n\nreport: {(folder / 'report.html').resolve()}"
+
+
+def show_text(record: Any, _: Options) -> str:
+    """The record, readably."""
+    from redistill.tools.show import readable
+
+    return readable(record)
+
+
+def show_data(record: Any, _: Options) -> Any:
+    """The record with what JSON does not know as text."""
+    return json.loads(json.dumps(record, default=str))
+
+
+def why_text(steps: "Sequence[Step]", _: Options) -> str:
+    """The steps, a paragraph each."""
+    from redistill.tools.lineage import as_text
+
+    return as_text(steps)
+
+
+def why_data(steps: "Sequence[Step]", _: Options) -> Any:
+    """The steps as tables."""
+    return [dataclasses.asdict(step) for step in steps]
+
+
+def plan_text(found: Mapping[str, Any], _: Options) -> str:
+    """The forecast as tables."""
+    from redistill.tools.estimate.render import text
+
+    return text(found)
+
+
+def lr_find_text(found: dict[str, Any], _: Options) -> str:
+    """The trials as a table."""
+    from redistill.tools.lr_find import table_text
+
+    return table_text(found)
+
+
+def sweep_text(found: Mapping[str, Any], options: Options) -> str:
+    """The trials as a table, and where the page is; of a dry run their names."""
+    if options["dry_run"]:
+        return "\n".join(found["trials"])
+    from redistill.tools.sweep.table import table_text
+
+    return f"{table_text(found)}\n{Path(options['runs_dir']) / found['name'] / 'report.html'}"
+
+
+def recipes_text(found: Mapping[str, str], _: Options) -> str:
+    """A line each, filled to WIDTH."""
+    margin = max(map(len, found)) + 2
+    return "\n".join(
+        f"\n{' ' * margin}".join([f"{name.ljust(margin)}{first}", *rest])
+        for name, line in found.items()
+        for first, *rest in [textwrap.wrap(line, WIDTH - margin, break_on_hyphens=False)]
+    )
+
+
+def schema_text(found: Mapping[str, Any], _: Options) -> str:
+    """JSON, whatever else is asked for."""
+    return json.dumps(found, indent=1)
+
+
+def doctor_text(found: "Findings", _: Options) -> None:
+    """The rows, with colour in a terminal, and a line a check."""
+    from redistill.tools.doctor import picture
+
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(picture(found, colour=colour, clean=plain))
+
+
+def doctor_data(found: "Findings", _: Options) -> Any:
+    """The rows and checks as tables."""
+    from redistill.tools.doctor import as_json
+
+    return as_json(found)
+
+
+def validate_text(found: Sequence[str], options: Options) -> str | None:
+    """That the recipe is fine, with notes; its mistakes are an error."""
+    if found:
+        return None
+    return "\n".join([*(f"note: {note}" for note in _notes(found, options)), f"{options['recipe']} is fine"])
+
+
+def validate_data(found: Sequence[str], options: Options) -> Any:
+    """Mistakes and notes."""
+    return {"recipe": options["recipe"], "fine": not found, "mistakes": found, "notes": _notes(found, options)}
+
+
+def validate_error(found: Sequence[str], options: Options) -> str:
+    """All mistakes, a line each."""
+    count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+    return "\n  ".join([f"{options['recipe']} has {count}:", *found]) if found else ""
+
+
+def _notes(found: Sequence[str], options: Options) -> list[str]:
+    from redistill.tools.validate import notes
+
+    return [] if found else notes(options["recipe"], options["overrides"])
+
+
+def init_recipe(**options: Any) -> "WrittenRecipe":
+    """api.init, and what it has seen on the way."""
+    from redistill.tools.init_answers import init_recipe
+
+    return init_recipe(**options)
+
+
+def init_text(written: "WrittenRecipe", _: Options) -> str:
+    """What was seen, where the recipe is, and what to do next."""
+    from redistill.tools.init import table
+
+    layout, out = written.survey.best, written.path
+    notes = [written.choices.power, *(f"warning: {one}" for one in written.choices.warnings)]
+    return "\n".join(
+        [
+            table(written.survey, written.judged),
+            *filter(None, notes),
+            f"{written.traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen",
+            f"wrote {out}; next: redistill doctor --recipe {out}, then redistill run {out} --until select",
+        ]
+    )
+
+
+def init_data(written: "WrittenRecipe", _: Options) -> Any:
+    """What was seen, and where the recipe is."""
+    from redistill.tools.init import as_facts
+
+    return {"recipe": str(written.path), **as_facts(written.survey)}
+
+
+def audit_text(found: Mapping[str, Any], _: Options) -> str:
+    """The result, and notes."""
+    return "\n".join([found["sentence"], *(f"- {note}" for note in found["notes"])])
+
+
+def score_text(counts: Mapping[str, Any], _: Options) -> str:
+    """The counts."""
+    from redistill.tools.score_file import summary
+
+    return summary(counts)
+
+
+def rollout_text(counts: Mapping[str, Any], options: Options) -> str:
+    """The counts, and where the traces are."""
+    outcomes = ", ".join(f"{count:,} {word}" for word, count in counts["outcomes"].items())
+    return (
+        f"{counts['answers']:,} answers to {counts['problems']:,} problems ({outcomes}); {counts['solved']:,} problems have a "
+        f"right one\ntraces: {Path(options['out']).resolve()}"
+    )
+
+
+def datafree_data(folder: Path, _: Options) -> Any:
+    """The scores of teacher and arms."""
+    from redistill.tools.datafree import summary
+
+    return summary(folder)
+
+
+def datafree_text(folder: Path, options: Options) -> str:
+    """A line an arm, and where the page is."""
+    found, lines = datafree_data(folder, options), []
+    if "accuracy" in found["teacher"]:
+        teacher = found["teacher"]
+        lines.append(f"teacher: {100 * teacher['accuracy']:.1f}% right of {teacher['n']:,} test images")
+    for name, arm in found["arms"].items():
+        right = f"{100 * arm['accuracy']:.1f}% right, " if "accuracy" in arm else ""
+        varied = f", diversity {arm['diversity']:.3f}" if arm["diversity"] is not None else ""
+        lines.append(f"{name}: {right}{arm['images']:,} images{varied}")
+    return "\n".join([*lines, f"\nreport: {(folder / 'report.html').resolve()}"])
+
+
+def export_text(folder: Path, _: Options) -> str:
+    """The folder, and where its commands are."""
+    return f"exported: {folder.resolve()}\nhow to go on: {(folder / 'README.md').resolve()}"
+
+
+def path_text(path: Path, _: Options) -> str:
+    """The path that was written."""
+    return str(path.resolve())
+
+
+def path_data(key: str) -> Callable[[Path, Options], dict[str, str]]:
+    """The path that was written, under its key."""
+    return lambda path, _: {key: str(path.resolve())}
