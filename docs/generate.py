@@ -54,7 +54,7 @@ def pages() -> dict[Path, str]:
     """Every page that the code decides, with its text."""
     recipes = DOCS / "recipes.md"
     return {
-        DOCS / "reference" / "verbs.md": commands_page(),
+        DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "python.md": python_page(),
         DOCS / "reference" / "records.md": records_page(),
         DOCS / "reference" / "modules.md": modules_page(),

@@ -1,4 +1,4 @@
-"""The verbs as functions: light to import, and with the answers of the command line."""
+"""The commands as functions: light to import, and with the answers of the command line."""
 
 import json
 import subprocess

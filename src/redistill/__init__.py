@@ -1,6 +1,6 @@
 """redistill: right and wrong teacher traces in, a better student and an honest report out.
 
-`from redistill import api`: every verb of the command line as a function, which brings torch only when it is called.
+`from redistill import api`: every command of the command line as a function, which brings torch only when it is called.
 """
 
 from redistill.safety.telemetry_off import switch_off

@@ -277,7 +277,7 @@ class RunRecord:
     packages: Mapping[str, str]
     inputs: Mapping[str, str]  # file -> sha256
     hardware: Mapping[str, Any]
-    seconds: Mapping[str, float]  # room -> wall seconds
+    seconds: Mapping[str, float]  # stage -> wall seconds
 
 
 def content_id(prefix: str, *parts: str) -> str:

@@ -1,4 +1,4 @@
-"""The Python on the pages runs: verbs as functions, only the objective, only the verifier, the examples of extend.md, and the
+"""The Python on the pages runs: commands as functions, only the objective, only the verifier, the examples of extend.md, and the
 notebook, whose cells are run in their order in one process (no kernel: nothing of Jupyter is installed here)."""
 
 import ast

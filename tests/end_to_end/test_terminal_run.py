@@ -1,4 +1,4 @@
-"""Every verb, on a terminal, over traces that try to drive it: the raw bytes that reach the terminal hold no command but our
+"""Every command, on a terminal, over traces that try to drive it: the raw bytes that reach the terminal hold no command but our
 own colours and the bar's carriage return."""
 
 import dataclasses

@@ -25,7 +25,7 @@ from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make
 from redistill.rollout import ENGINES, Request, Sampling, draw
 from redistill.rollout.transformers_engine import transformers_engine
 from redistill.tools.export.gguf_file import write_gguf
-from redistill.verify.judge import heard, llm
+from redistill.verify.judge import llm, with_llm_verdicts
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None, reason="llama.cpp's server: pip install --no-deps xllamacpp"
@@ -246,7 +246,7 @@ def test_a_judge_by_chat_is_counted_and_asked_once(smollm, tmp_path, capsys):
     for base_url in (smollm.base_url, "http://127.0.0.1:9/v1"):  # the second time from the file
         judge = llm(base_url=base_url, model="some-judge", max_tokens=16)
         with Kept(tmp_path / "judge.jsonl") as kept:
-            verdicts = heard(judge, groups, kept)[0].traces[0].verdicts
+            verdicts = with_llm_verdicts(judge, groups, kept)[0].traces[0].verdicts
             tokens_in, tokens_out = kept.paid(
                 json.loads(line)["key"] for line in (tmp_path / "judge.jsonl").open() if line.strip()
             )

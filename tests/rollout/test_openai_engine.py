@@ -16,7 +16,7 @@ from redistill.model import loading
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.rollout import ENGINES, Request, Sampling, Student, draw, requests_for, traces_of
 from redistill.rollout.transformers_engine import transformers_engine
-from redistill.verify.judge import heard, llm
+from redistill.verify.judge import llm, with_llm_verdicts
 
 WARM = Sampling(n=2, temperature=0.6, top_p=0.95, max_new_tokens=12)
 GREEDY = Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=12)
@@ -230,5 +230,5 @@ def test_a_judge_that_cannot_judge_decides_nothing_and_is_asked_once(saved, real
     for base_url in (real_server.base_url, "http://127.0.0.1:9/v1"):  # the second time from the file
         judge = llm(base_url=base_url, model=str(saved), api="completions", max_tokens=8)
         with client.Kept(tmp_path / "judge.jsonl") as kept:
-            verdicts = heard(judge, groups, kept)[0].traces[0].verdicts
+            verdicts = with_llm_verdicts(judge, groups, kept)[0].traces[0].verdicts
         assert (verdicts["judge"].outcome, verdicts[FINAL].outcome) == ("ungradable", "incorrect")

@@ -521,7 +521,7 @@ def test_an_opening_token_that_stands_twice_in_the_evaluation_prompt_alone(folde
     assert "<bos> stands in an evaluation prompt 2 times" in failing(examine(student, recipe))["bos"]
 
 
-# --- the verb ----------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_verb_lists_every_failure_on_stderr_and_exits_with_2(folder, capsys):

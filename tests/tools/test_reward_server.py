@@ -22,7 +22,7 @@ KEY = "sk-of-the-test"
 
 @contextlib.contextmanager
 def serving(recipe_file, log, *more, key=KEY):
-    """The verb as a process of its own, ready to answer; its address."""
+    """The command as a process of its own, ready to answer; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

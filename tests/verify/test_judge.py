@@ -1,4 +1,4 @@
-"""The judge: asked about doubtful traces only, read strictly, heard by policy, paid once, and never a source of negatives."""
+"""The judge: asked about doubtful traces only, read strictly, counted by policy, paid once, and never a source of negatives."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from redistill.io import client
 from redistill.io.client import Kept, Reply
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import JUDGES
-from redistill.verify.judge import JUDGE, PROMPT, asking, dry_count, heard, question, read_opinion
+from redistill.verify.judge import JUDGE, PROMPT, asking, dry_count, question, read_opinion, with_llm_verdicts
 
 llm = JUDGES["llm"]
 SAME, OTHER = "They agree.\nVERDICT: same", "They differ.\nVERDICT: different"
@@ -110,7 +110,7 @@ def test_the_opinion_stands_beside_the_rules_verdict_and_is_paid_once(tmp_path):
             assert bill.dollars == pytest.approx((bill.tokens_in * 2 + 200 * 4) / 1e6) and bill.tokens_in > 400
             assert server.asked() == []
             new = []
-            found = heard(judge, GROUPS, kept, told=new.append)
+            found = with_llm_verdicts(judge, GROUPS, kept, on_reply=new.append)
         assert sorted(r.text for r in new) == [SAME, OTHER] and len(server.asked()) == 2
         assert server.asked()[0]["temperature"] == 0
     verdicts = [group.traces[0].verdicts for group in found]
@@ -120,7 +120,7 @@ def test_the_opinion_stands_beside_the_rules_verdict_and_is_paid_once(tmp_path):
     assert verdicts[0][FINAL].reason == "rescued: different_number"
     assert verdicts[0][FINAL].verifier == "policy:cascade, judge:rescue"
     with Kept(tmp_path / "judge.jsonl") as kept:  # the server is gone: what was paid for is there
-        assert heard(judge, GROUPS, kept, told=new.append) == found and len(new) == 2
+        assert with_llm_verdicts(judge, GROUPS, kept, on_reply=new.append) == found and len(new) == 2
         assert dry_count(judge, GROUPS, kept).kept == 2
         another = llm(base_url=judge.server.base_url, model="n")
         assert dry_count(another, GROUPS, kept).kept == 0  # another model is another opinion
@@ -128,7 +128,7 @@ def test_the_opinion_stands_beside_the_rules_verdict_and_is_paid_once(tmp_path):
 
 def test_garbage_for_an_answer_leaves_the_rules_verdict(tmp_path):
     with scripted_server(tmp_path) as server:  # says words of its own
-        (found,) = heard(llm(base_url=server.base_url, model="m", policy="veto"), GROUPS[:1], Kept())
+        (found,) = with_llm_verdicts(llm(base_url=server.base_url, model="m", policy="veto"), GROUPS[:1], Kept())
     verdicts = found.traces[0].verdicts
     assert (verdicts[JUDGE].outcome, verdicts[FINAL].outcome) == ("ungradable", "incorrect")
 
@@ -141,10 +141,10 @@ KILLED = """
 import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from test_judge import heard, llm, many
+from test_judge import with_llm_verdicts, llm, many
 from redistill.io.client import Kept
 with Kept(Path(sys.argv[2])) as kept:
-    heard(llm(base_url=sys.argv[1], model="m", concurrency=2), many(), kept)
+    with_llm_verdicts(llm(base_url=sys.argv[1], model="m", concurrency=2), many(), kept)
 """
 
 
@@ -165,13 +165,13 @@ def test_a_judge_killed_half_way_is_paid_once(tmp_path):
             judge = llm(base_url=server.base_url, model="m")
             held = dry_count(judge, many(), kept).kept
             assert 8 <= held < 40
-            heard(judge, many(), kept)
+            with_llm_verdicts(judge, many(), kept)
         assert len(server.asked()) <= 40 + 2  # at most the two that were on their way are asked again
 
 
 def test_a_server_that_is_gone_is_one_sentence():
     with pytest.raises(OperatorError, match="no server answers"):
-        heard(llm(base_url="http://127.0.0.1:9/v1", model="m"), GROUPS, Kept())
+        with_llm_verdicts(llm(base_url="http://127.0.0.1:9/v1", model="m"), GROUPS, Kept())
 
 
 def test_a_request_says_what_it_must_to_chat_and_to_completions():

@@ -8,7 +8,7 @@ import pytest
 from redistill.errors import OperatorError
 from redistill.records import DECIDED, FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import check_policy, combine, verify_group
-from redistill.verify.policy import MISSING, labels_heard, labels_of, second_opinion
+from redistill.verify.policy import MISSING, counted_labels, labels_of, second_opinion
 
 
 def joined(policy: str, *outcomes: str) -> str:
@@ -242,7 +242,7 @@ def test_a_label_that_a_row_lacks_is_silent_under_agree() -> None:
     ],
 )
 def test_which_labels_count(written, policy: str, heard: list[str]) -> None:
-    assert labels_heard(written, policy, ["a", "b"]) == heard
+    assert counted_labels(written, policy, ["a", "b"]) == heard
 
 
 def test_labels_are_told_from_verdicts() -> None:

@@ -42,8 +42,8 @@ def validate(
 ) -> list[str]:
     """List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written.
 
-    Of a recipe that is fine it is said what its sources leave out of a sample of the rows: columns, splits, rows with a
-    reason. Looked at: keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers
+    For a recipe without mistakes it lists what its sources leave out of a sample of the rows: columns, splits, rows with a
+    reason. Checked are keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers
     need, the student's tokens and context. Exit code 2 where there is a mistake. What lies on the hub is left alone.
 
     --schema instead of a recipe shows the JSON schema of recipes.
@@ -121,7 +121,7 @@ def doctor(
     rows: Annotated[int, Parameter(metavar="N")] = 2,
     code: Code = (),
 ) -> "Findings":
-    r"""Show the rows that training would see, what carries loss in colour, and look for the usual traps of tokens.
+    r"""Show the rows that training would see, the tokens with loss in colour, and check for common tokenizer mistakes.
 
     Checked: the chat template keeps the question, the thinking and the answer, and opens the assistant's turn; no space of
     the tokenizer's own before a completion; one opening token; the end token is there, carries loss and is the template's

@@ -185,7 +185,7 @@ def plan(
     runs_dir: RunsDir = "runs",
     code: Code = (),
 ) -> dict[str, Any]:
-    r"""Say what a run will come to before it costs anything: rows, tokens, steps, memory, operations, hours, money, disk.
+    r"""Estimate the cost of a run before it starts: rows, tokens, steps, memory, operations, hours, money, disk.
 
     From the data and the student's config alone, on a CPU; no weight is loaded and nothing is written. Where the run has
     its pairs already (`redistill run RECIPE --until select`) rows and steps are counted; else they are estimated from a

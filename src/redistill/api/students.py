@@ -103,14 +103,14 @@ def evaluate(
 
 
 def scores(run: RunFolder, *, choose: Choose = (), code: Code = ()) -> dict[str, Any]:
-    r"""Show the scores of a run: pass@1 of every student with both standard errors, and what may be claimed of each pair.
+    r"""Show the scores of a run: pass@1 of every student with both standard errors, and which differences are significant.
 
     "columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how
     far other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how
     far other problems would. They answer different questions and can differ several-fold. Nothing is drawn or written.
 
     Returns:
-        `scores`, one for each student and benchmark, and `comparisons`: what may be claimed of each two.
+        `scores`, one for each student and benchmark, and `comparisons`: a sentence on each two students.
 
     Examples:
         redistill scores runs/quickstart

@@ -152,9 +152,9 @@ class VerifySettings(LimitSettings):
         """Where the labels are written and a single one counts, it is that one's word unless a policy is written too."""
         if not isinstance(value, Mapping) or "policy" in value or value.get("labels") is None:
             return value
-        heard = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
-        name = heard[0].get("name") if len(heard) == 1 and isinstance(heard[0], Mapping) else (heard or [None])[0]
-        return {**value, "policy": name} if len(heard) == 1 and isinstance(name, str) else value
+        judges = [*(value.get("labels") or []), *(value.get("verifiers", ["cascade"]) or [])]
+        name = judges[0].get("name") if len(judges) == 1 and isinstance(judges[0], Mapping) else (judges or [None])[0]
+        return {**value, "policy": name} if len(judges) == 1 and isinstance(name, str) else value
 
     @field_validator("verifiers")
     @classmethod

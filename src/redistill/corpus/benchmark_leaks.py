@@ -26,7 +26,7 @@ def avoided(recipe: Recipe, load: Callable[[BenchmarkSettings], Iterable[Problem
 
 
 def further(recipe: Recipe) -> list[BenchmarkSettings]:
-    """The extra files; a bare path is called by its name: data/exam.jsonl.gz is `exam`."""
+    """The extra files; a bare path is called by its name: data/held.jsonl.gz is `held`."""
     return [
         BenchmarkSettings(name=re.sub(r"[^A-Za-z0-9_-].*", "", Path(file).name) or "file", file=file)
         if isinstance(file, str)

@@ -62,7 +62,7 @@ def collect(
     progress: Callable[..., AbstractContextManager[Any]] | None = None,
     images: ImageStore | None = None,
 ) -> dict[str, Any]:
-    """Read all sources into the opened room and return its ledger.
+    """Read all sources into the opened stage and return its ledger.
 
     Rows of the same problem become one Group, its traces in the order of the sources. `seed` and `max_problems`: keep the
     problems with the smallest hash of (seed, id), whatever the order they come in. max_chars: longer statements and traces

@@ -1,4 +1,4 @@
-"""A student sits an config: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
+"""A student on a benchmark: problems -> samples -> verdicts -> scores. One code for a stage's dev score, the guard's probe and
 `redistill evaluate`.
 
     config = EvalConfig(engine, render, judge, "cascade", sampling, seed=0, limits=recipe.verify)

@@ -334,12 +334,12 @@ def check_cues(recipe: Recipe) -> None:
 
 
 def _check_policy(recipe: Recipe) -> None:
-    heard = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
-    if not heard:
+    judges = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
+    if not judges:
         raise OperatorError(
             "verify: nothing judges the traces: name at least one of verify.verifiers or verify.labels."
         )
-    check_policy(recipe.verify.policy, heard)
+    check_policy(recipe.verify.policy, judges)
     check_verifiers(v.name for v in recipe.verify.verifiers)
 
 

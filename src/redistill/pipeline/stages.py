@@ -57,7 +57,7 @@ from redistill.train.token_changes import write_token_changes
 from redistill.verify.judge import NON_RESULT_OPTIONS
 from redistill.verify.judge_stage import apply_llm_judge
 from redistill.verify.label_agreement import compare_labels, example_lines
-from redistill.verify.policy import labels_heard
+from redistill.verify.policy import counted_labels
 from redistill.verify.segments import with_segments
 from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
 
@@ -173,21 +173,23 @@ def run_verify(run: Run) -> None:
             raise OperatorError(
                 f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
             )
-    heard = labels_heard(settings.labels, settings.policy, present)
+    counted = counted_labels(settings.labels, settings.policy, present)
     folder.open()
     judge, extra = run.plan.second_opinion, dict[str, Any]()
     rules = folder if judge is None else StageFolder(folder.folder / "rules", folder.fingerprint)
     if judge is None or not rules.is_finished():
         if judge is not None:
             rules.open()
-        _apply_verifiers(run, rules, heard)
+        _apply_verifiers(run, rules, counted)
     if judge is not None:
         rules.finish(corpus["num_shards"])
         extra["judge"] = apply_llm_judge(folder, rules, judge, own_cache=run.folder / "judge.jsonl")
     write_json(folder.folder / "label_noise.json", label_noise(folder, seed=run.recipe.seed))
-    differ = compare_labels(folder, labels=heard or present, verifiers=list(run.plan.verifiers), policy=settings.policy)
+    differ = compare_labels(
+        folder, labels=counted or present, verifiers=list(run.plan.verifiers), policy=settings.policy
+    )
     write_json(folder.folder / "label_agreement.json", {"tables": differ})
-    extra["labels"] = {"heard": heard, "agreement": [table["sentence"] for table in differ]}
+    extra["labels"] = {"counted": counted, "agreement": [table["sentence"] for table in differ]}
     ledger = folder.finish(corpus["num_shards"], **extra)
     by_count = sorted(ledger["tallies"]["outcomes"].items(), key=lambda item: -item[1])
     say(f"verify   {account_text(ledger, 'traces')}: {', '.join(f'{n} {word}' for word, n in by_count)}")

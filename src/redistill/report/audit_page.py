@@ -295,11 +295,11 @@ def _pairs(facts: Facts) -> list[Block]:
 
 def _made(facts: Facts) -> list[Block]:
     """How traces were judged, and the rest of the facts in words."""
-    heard = ", ".join(facts["labels"]["heard"]) or "none"
+    counted = ", ".join(facts["labels"]["counted"]) or "none"
     judged = facts["judged"]
     lines = [
         f"redistill {facts['version']}",
-        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels that count beside them: {heard}; policy: {facts['policy']}",
+        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels that count beside them: {counted}; policy: {facts['policy']}",
         f"judged: {judged['traces']:,} of {judged['of']:,} traces",
         *(f"file: {file}" for file in list(facts["files"])[:MAX_ROWS]),
     ]

@@ -244,7 +244,7 @@ def has_pictures(blocks: Sequence[Block]) -> bool:
 
 
 def not_run(stage_dir: str, what: str) -> list[Block]:
-    """The one plain line of a section whose room has not finished."""
+    """The one plain line of a section whose stage has not finished."""
     return [
         Text(f"Left out: the stage {stage_dir} has not run in this folder, so there is no {what} to show.", "missing")
     ]

@@ -297,13 +297,13 @@ def _data(folder: Path, recipe: Recipe, inputs: Mapping[str, str]) -> str:
 
 def _verdicts(folder: Path, recipe: Recipe) -> str:
     verify, ledger = recipe.verify, _json(folder / "verify" / "ledger.json") or {}
-    labels = ledger.get("labels", {}).get("heard", verify.labels or ())
-    heard = ", ".join([*map(_plugin, verify.verifiers), *(f"label `{name}`" for name in labels)])
+    labels = ledger.get("labels", {}).get("counted", verify.labels or ())
+    judges = ", ".join([*map(_plugin, verify.verifiers), *(f"label `{name}`" for name in labels)])
     outcomes = ledger.get("tallies", {}).get("outcomes", {})
     counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
     filters = ", ".join(map(_plugin, recipe.select.filters)) or "none"
     lines = [
-        f"- judged by: {heard}; policy `{verify.policy}`"
+        f"- judged by: {judges}; policy `{verify.policy}`"
         + (f"; second opinion: {_plugin(verify.judge)}" if verify.judge else ""),
         f"- outcomes of the traces: {counts or 'none yet'}",
         f"- examples: `{getattr(recipe.select.examples, 'name', recipe.select.examples)}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",

@@ -67,7 +67,7 @@ def render(run: RunFiles) -> str:
     """The page's HTML. Every value passes `visible` and is escaped, but for the charts' SVG and our own style sheet."""
     shown = {t: s for t, s in SECTIONS.items() if not run.is_evaluation or t in OF_AN_EVALUATION}
     found = [(title, section(run)) for title, section in shown.items()]
-    sections = [one for one in found if one[1]]  # nothing was asked of the verbs beside the run: no heading
+    sections = [one for one in found if one[1]]  # nothing was asked of the commands beside the run: no heading
     title = run.setting("report", "title") or run.facts.name or run.folder.name
     return render_page(title, sections, kind="run report", is_toy=run.is_toy, is_folded=lambda name: name not in OPEN)
 

@@ -1,4 +1,4 @@
-"""Texts coloured by what training did to their tokens: the change of each token's log-prob, from a file that a verb with
+"""Texts coloured by what training did to their tokens: the change of each token's log-prob, from a file that a command with
 a model has left (train/token_changes.py).
 
     coloured([("shared", 0, 4), ("", 4, 9)], "2+2=5;#5", changes)  ->  [("shared", "2+2="), ("down3", "5"), ...]

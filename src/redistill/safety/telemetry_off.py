@@ -19,7 +19,7 @@ SWITCHES: dict[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",  # trackio's pages
     "WANDB_ERROR_REPORTING": "false",
-    "DO_NOT_TRACK": "1",  # https://donottrack.sh, heard by huggingface_hub and vLLM
+    "DO_NOT_TRACK": "1",  # https://donottrack.sh, read by huggingface_hub and vLLM
 }
 
 

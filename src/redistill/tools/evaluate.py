@@ -152,14 +152,14 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         bind_answer_scorer(scorer)
     wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
     tokenizer: Any = loading.load_tokenizer(settings.student) if wants_tokenizer else None
-    exams: dict[str, EvalConfig] = {}
+    configs: dict[str, EvalConfig] = {}
     for benchmark in settings.evaluate.benchmarks:
         template, verifier, where, anchors = eval_settings_for(benchmark, settings)
         asked = settings.prompt.model_copy(update={"template": template})
         render, _ = renderer(asked, tokenizer, shots_of(benchmark, template))
         judges = verifiers_of(verifier, where, anchors)
         sampling = sampling_of(settings.evaluate, benchmark, template)
-        exams[benchmark.name] = EvalConfig(
+        configs[benchmark.name] = EvalConfig(
             engine,
             render,
             judges,
@@ -178,7 +178,9 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         RunOrigin("", settings.name).write(folder)
         with keeping_images_of(tokenizer, ImageSettings(), image_folders(folder)[1]):
             problems, inputs = _problems(settings)
-        stage_dirs = {b.name: _room(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks}
+        stage_dirs = {
+            b.name: _stage_of(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks
+        }
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         student = Student(
             lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer),
@@ -189,15 +191,15 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         for name, stage_dir in stage_dirs.items():
             began = time.perf_counter()
             run_evaluation(
-                stage_dir, exams[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
+                stage_dir, configs[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
             )
             seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
             benchmark = benchmark_of[name]
             if benchmark.asks_steps:
-                find_probabilities(stage_dir, exams[name], student, settings.evaluate.critic)
+                find_probabilities(stage_dir, configs[name], student, settings.evaluate.critic)
             _find_scores(stage_dir, settings)
             steps = step_facts(stage_dir, benchmark, settings, problems[name])
-            score_answers(stage_dir, settings, benchmark, model=who, render=exams[name].render, **steps)
+            score_answers(stage_dir, settings, benchmark, model=who, render=configs[name].render, **steps)
         run_record(folder, settings, inputs, seconds)
         write_report(folder)
     return folder
@@ -222,7 +224,7 @@ def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str,
     return problems, inputs
 
 
-def _room(
+def _stage_of(
     folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, who: str, problems: list[Problem]
 ) -> StageFolder:
     """The stage of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""

@@ -234,11 +234,11 @@ def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
 
 
 def _verify(layout: Layout) -> list[str]:
-    names = heard_labels(layout)
+    names = labels_to_count(layout)
     listed = ", ".join(names)
     if layout.answers:
         lines = ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer"]
-        return [*lines, *_labels_heard(listed, any(layout.labels[name] > 0 for name in names))]
+        return [*lines, *_lines_on_labels(listed, any(layout.labels[name] > 0 for name in names))]
     policy = names[0] if len(names) == 1 else "all"
     return [
         "verify:",
@@ -248,8 +248,8 @@ def _verify(layout: Layout) -> list[str]:
     ]
 
 
-def _labels_heard(names: str, some_wrong: bool) -> list[str]:
-    """The lines of `verify` about the labels that the data brings: heard beside the verifier, where they call any trace wrong.
+def _lines_on_labels(names: str, some_wrong: bool) -> list[str]:
+    """The lines of `verify` about the labels that the data brings: counted beside the verifier, where they call any trace wrong.
     Labels that call every trace right would only make undecided what the verifier finds wrong."""
     if not names:
         return ["  policy: cascade"]
@@ -264,10 +264,10 @@ def _labels_heard(names: str, some_wrong: bool) -> list[str]:
     ]
 
 
-def heard_labels(layout: Layout) -> list[str]:
+def labels_to_count(layout: Layout) -> list[str]:
     """The labels that nearly every trace has; where none is on so many, the commonest: one that is missing decides nothing."""
-    common = [name for name in layout.labels if layout.heard[name] >= 0.9]
-    return common or sorted(layout.labels, key=lambda name: -layout.heard[name])[:1]
+    common = [name for name in layout.labels if layout.label_shares[name] >= 0.9]
+    return common or sorted(layout.labels, key=lambda name: -layout.label_shares[name])[:1]
 
 
 def _select(choices: Choices) -> list[str]:

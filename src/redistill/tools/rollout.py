@@ -1,4 +1,4 @@
-"""A model or a server answers problems; what comes back is a file of traces: the verb `rollout`.
+"""A model or a server answers problems; what comes back is a file of traces: the command `rollout`.
 
     rollout(settings, Path("problems.jsonl"), out=Path("answers.jsonl"), author="teacher", until_right=4)
         -> {"problems": 200, "answers": 512, "outcomes": {"correct": 187, ...}, "solved": 187}

@@ -1,4 +1,4 @@
-"""Any file of traces -> the same traces with scores, spans and notes: the verb `score`.
+"""Any file of traces -> the same traces with scores, spans and notes: the command `score`.
 
     score_file(Path("traces.jsonl"), [{"name": "perplexity", "model": "gpt2"}], out=Path("scored.jsonl"))
         -> {"problems": 200, "traces": 512, "scored": {"perplexity": {"in": 512, "kept": 509, "dropped": {"too_long": 3}}}, ...}

@@ -20,7 +20,9 @@ from redistill.safety.telemetry_off import switched_off
 ENGINES = ("vllm", "transformers")
 
 
-KEY_ENV = "REDISTILL_API_KEY"  # as in io/api_keys.py, which is not imported here: this verb becomes the server at once
+KEY_ENV = (
+    "REDISTILL_API_KEY"  # as in io/api_keys.py, which is not imported here: this command becomes the server at once
+)
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -1,4 +1,4 @@
-"""Any file of gold answers and predictions -> the same rows with verdicts, and counts: the verb `verify`.
+"""Any file of gold answers and predictions -> the same rows with verdicts, and counts: the command `verify`.
 
     verify_file(Path("answers.jsonl"), gold="answer", prediction="text", verifiers=["cascade"], out=Path("judged.jsonl"))
         -> {"rows": 500, "outcomes": {"cascade": {"correct": 312, ...}}, ...}

@@ -222,16 +222,16 @@ def paid_bill(judge: Judge, groups: Iterable[Group], kept: Kept, answered_before
     return JudgeCost(len(keys), answered_before, tokens_in, tokens_out, judge.cost(tokens_in, tokens_out))
 
 
-def heard(
+def with_llm_verdicts(
     judge: Judge,
     groups: Sequence[Group],
     kept: Kept,
     *,
-    told: Callable[[Reply], object] = lambda reply: None,
+    on_reply: Callable[[Reply], object] = lambda reply: None,
 ) -> list[Group]:
     """The groups with the judge's verdict on every doubtful trace, and the final verdict that the policy makes of it.
 
-    told: called with each reply that was not kept before.
+    on_reply: called with each reply that was not kept before.
     """
     asks = {
         (group.problem.id, trace.id): found
@@ -244,7 +244,7 @@ def heard(
     for key in dict.fromkeys(found.key for found in asks.values() if found.key not in before):
         reply = kept.get(key)
         if reply is not None:
-            told(reply)
+            on_reply(reply)
 
     def again(problem: Problem, trace: Trace) -> Trace:
         reply = replies.get((problem.id, trace.id))

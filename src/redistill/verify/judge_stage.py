@@ -20,7 +20,7 @@ from redistill.io.parquet import read_records
 from redistill.io.progress import bar, say
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Problem
-from redistill.verify.judge import JUDGE_VERSION, Judge, dry_count, heard, paid_bill
+from redistill.verify.judge import JUDGE_VERSION, Judge, dry_count, paid_bill, with_llm_verdicts
 from redistill.verify.stage import verified_shard
 
 
@@ -46,7 +46,9 @@ def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *,
         with bar(label="judge", unit="call", total=asked_now) as progress:
             for index, path in enumerate(shards):
                 if not stage_dir.is_done(index):
-                    groups = heard(judge, list(read_records(path)), kept, told=lambda reply: progress.update(1))
+                    groups = with_llm_verdicts(
+                        judge, list(read_records(path)), kept, on_reply=lambda reply: progress.update(1)
+                    )
                     stage_dir.finish_shard(index, _shard(rules, index, groups), base=Base(path))
         paid = paid_bill(judge, rules.read("groups"), kept, answered_before)
     order_lines(own_cache)  # a file that several runs share keeps the order in which replies came

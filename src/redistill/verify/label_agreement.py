@@ -28,7 +28,7 @@ _COLUMNS = [
     "problem.id", "problem.source", "problem.metadata",
     *(f"traces.list.element.{leaf}" for leaf in ("id", "verdicts.list.element.name", "verdicts.list.element.outcome")),
 ]  # fmt: skip
-_HEARD = {
+_COUNTED = {
     "agree": "they count as neither right nor wrong",
     "all": "they count as neither right nor wrong",
     "decided": "they count as neither right nor wrong",
@@ -146,10 +146,12 @@ def sentence(table: Mapping[str, Any], policy: str) -> str:
     right, wrong = table["label_says_wrong"], table["label_says_right"]
     if not right["traces"] and not wrong["traces"]:
         return f"{label} and {verifier} agree on all {table['called_correct'] + table['called_incorrect']:,} traces that both decide."
-    heard = _HEARD.get(policy, f"verify.policy {policy} counts only one of the two: write policy agree to count both")
+    counted = _COUNTED.get(
+        policy, f"verify.policy {policy} counts only one of the two: write policy agree to count both"
+    )
     return (
         f"{label} says wrong of {right['traces']:,} of the {table['called_correct']:,} traces that {verifier} calls correct{_named(right)}, "
-        f"and right of {wrong['traces']:,} of the {table['called_incorrect']:,} that it calls incorrect{_named(wrong)}; {heard}."
+        f"and right of {wrong['traces']:,} of the {table['called_incorrect']:,} that it calls incorrect{_named(wrong)}; {counted}."
     )
 
 

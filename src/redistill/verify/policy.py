@@ -66,7 +66,7 @@ def _join(verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
     return Verdict(outcome, speaker.extracted, reason, "", versions, seconds, score)
 
 
-def labels_heard(written: Sequence[str] | None, policy: str, present: Sequence[str]) -> list[str]:
+def counted_labels(written: Sequence[str] | None, policy: str, present: Sequence[str]) -> list[str]:
     """The labels that count: those of the recipe, or where it writes none all that the data brings, under `agree`."""
     if written is not None:
         return list(written)
@@ -90,8 +90,8 @@ def verify_group(
     for trace, by_name in zip(group.traces, verdicts, strict=True):
         for name, verdict in by_name.items():
             trace = trace.with_verdict(name, verdict)
-        heard = {**{label: trace.verdicts.get(label, MISSING) for label in labels}, **by_name}
-        traces.append(trace.with_verdict(FINAL, combine(heard, policy)))
+        verdicts_by_name = {**{label: trace.verdicts.get(label, MISSING) for label in labels}, **by_name}
+        traces.append(trace.with_verdict(FINAL, combine(verdicts_by_name, policy)))
     return dataclasses.replace(group, traces=tuple(traces))
 
 

@@ -47,7 +47,7 @@ class Layout:
     said: tuple[tuple[Problem, Trace], ...]  # every trace with its problem
     answers: float  # share of problems with a gold answer
     labels: dict[str, float]  # verdict of the data -> share of traces that it calls wrong
-    heard: dict[str, float]  # verdict of the data -> share of traces that have it
+    label_shares: dict[str, float]  # verdict of the data -> share of traces that have it
     paired: bool  # some problem has traces that differ in their label, or several traces that a verifier may tell apart
     right: int  # traces that no label of theirs calls wrong, of those that have any
     wrong: int
@@ -308,10 +308,10 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
     refused = [item for item in sample if isinstance(item, Dropped)]
     traces = [trace for group in groups for trace in group.traces]
     wrong: Counter[str] = Counter()
-    heard: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     said = [trace for trace in traces if trace.completion.strip()]
     for trace in said:
-        heard.update(list(trace.verdicts))
+        counts.update(list(trace.verdicts))
         wrong.update(label for label, verdict in trace.verdicts.items() if verdict.outcome == Outcome.incorrect)
     outcomes = [{verdict.outcome for verdict in trace.verdicts.values()} for trace in said if trace.verdicts]
     golds: defaultdict[str, set[str]] = defaultdict(set)
@@ -338,8 +338,8 @@ def _look(name: str, source: Source, path: str, options: dict[str, Any], dataset
         rows=len(sample),
         said=tuple((group.problem, trace) for group in groups for trace in group.traces),
         answers=answered / max(1, len(groups)),
-        labels={label: wrong[label] / count for label, count in sorted(heard.items())},
-        heard={label: count / len(said) for label, count in heard.items()},
+        labels={label: wrong[label] / count for label, count in sorted(counts.items())},
+        label_shares={label: count / len(said) for label, count in counts.items()},
         paired=(several and bool(answered)) or told_apart,
         right=sum(Outcome.incorrect not in found for found in outcomes),
         wrong=sum(Outcome.incorrect in found for found in outcomes),

@@ -10,7 +10,7 @@ from redistill.report.shapes import AccountShape, Ledger
 from redistill.report.text import join, percent, short, top
 
 _TONES = {"correct": "right", "incorrect": "wrong"}
-_STEPS = (  # room, account, what its bar is called
+_STEPS = (  # stage, account, what its bar is called
     ("corpus", "rows", "rows of the sources"),
     ("corpus", "traces", "traces"),
     ("verify", "traces", "verdicts on the traces"),

@@ -136,7 +136,7 @@ def _facts(judged: Judged, limits: Limits) -> dict[str, Any]:
         "accounts": corpus["accounts"],
         "unread_columns": corpus.get("unread_columns", {}),
         "verifiers": list(judged.verifiers),
-        "labels": {"present": list(judged.present), "heard": list(judged.labels)},
+        "labels": {"present": list(judged.present), "counted": list(judged.labels)},
         "policy": judged.policy,
         "judged": {"traces": judged.judged, "of": whole, "limit": limits.traces},
         "not_read_to_the_end": list(judged.unread_rest),

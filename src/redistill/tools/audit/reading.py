@@ -23,7 +23,7 @@ from redistill.io.progress import bar
 from redistill.io.shards import make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Problem
-from redistill.tools.init import heard_labels
+from redistill.tools.init import labels_to_count
 from redistill.verify import VERIFIERS
 from redistill.verify.label_agreement import compare_labels
 from redistill.verify.stage import VerifyTask, closing_pool, label_noise, verify_part
@@ -165,12 +165,12 @@ def _how_judged(surveys: Mapping[str, Survey], present: Sequence[str]) -> tuple[
     """(verifiers, labels, policy), as `init` writes them: gold answers by the cascade, beside labels that call any trace
     wrong; labels alone where no file has gold answers."""
     layouts = [found.best for found in surveys.values()]
-    heard = dict.fromkeys(name for layout in layouts for name in heard_labels(layout) if name in present)
+    counted = dict.fromkeys(name for layout in layouts for name in labels_to_count(layout) if name in present)
     if not any(layout.answers for layout in layouts) and present:
-        names = list(heard) or list(present[:1])
+        names = list(counted) or list(present[:1])
         return [], names, names[0] if len(names) == 1 else "all"
     doubting = {name for layout in layouts for name, wrong in layout.labels.items() if wrong > 0}
-    labels = list(heard) if doubting & set(heard) else []
+    labels = list(counted) if doubting & set(counted) else []
     return ["cascade"], labels, "agree" if labels else "cascade"
 
 

@@ -1,4 +1,4 @@
-"""Verb `plan`: what a recipe will come to, before any GPU hour: rows, steps, memory, operations, hours, money, disk.
+"""Command `plan`: the cost of a recipe before any GPU hour: rows, steps, memory, operations, hours, money, disk.
 
     found = forecast(recipe, runs_dir=Path("runs"), gpus=["H100"], utilisation=0.35)
     found["stages"]["redi"]["steps"], found["stages"]["redi"]["memory"]["H100"]["8"]["total"]

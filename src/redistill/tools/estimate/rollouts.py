@@ -1,4 +1,4 @@
-"""What a stage that draws its own rows will come to at most: answers, rows, steps, tokens; and its speed, where it was measured.
+"""The most that a stage with rollouts can cost: answers, rows, steps, tokens; and its speed, where it was measured.
 
     ahead = rounds_ahead(plan, "grpo", look.asked["grpo"], look.sentence)
     ahead.answers, ahead.generated_tokens       7680, 737280: 60 rounds of 16 problems, 8 answers each of 96 tokens at most

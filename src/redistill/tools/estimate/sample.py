@@ -41,7 +41,7 @@ from redistill.records import Dropped, Example, Group, Pair, Problem, content_id
 from redistill.select import select_shard, split_of
 from redistill.select.bind import reads_scores
 from redistill.select.stage import encode
-from redistill.verify.policy import labels_heard
+from redistill.verify.policy import counted_labels
 from redistill.verify.relevance import has_gold
 from redistill.verify.stage import VerifyTask, closing_pool, verify_part
 
@@ -363,7 +363,7 @@ def _walk(plan: Plan, folder: Path, items: Sequence[Group | Dropped]) -> list[Gr
     settings = recipe.verify
     workers = settings.workers or recipe.execution.workers or cores()
     present = sorted({word.partition("=")[0] for word in corpus.ledger()["tallies"]["labels"]})
-    labels = labels_heard(settings.labels, settings.policy, present)
+    labels = counted_labels(settings.labels, settings.policy, present)
     judges = VerifyTask(
         plan.verifiers, workers, settings.timeout_seconds, settings.memory_mb, settings.policy, tuple(labels)
     )
