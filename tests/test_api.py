@@ -8,6 +8,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+import redistill
 from redistill import api
 from redistill.cli import main
 from redistill.errors import OperatorError
@@ -26,7 +27,7 @@ RECIPE = {
 
 def test_importing_the_verbs_brings_nothing_slow():
     code = "import sys; from redistill import api; print([m for m in ('torch', 'transformers', 'pyarrow') if m in sys.modules])"
-    environment = {"PYTHONPATH": str(Path(api.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(Path(redistill.__file__).parents[1]), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == "[]\n", done.stderr
 

@@ -17,6 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import redistill
 from gpu_checks.table import Bench, Row, below, between, holds
 from redistill import api
 from redistill.config.tables import StudentSettings
@@ -206,7 +207,7 @@ def killed(bench: Bench) -> int:
 
 def child_environment() -> dict[str, str]:
     """This environment, offline, with this source tree first."""
-    source = str(Path(api.__file__).parents[1])
+    source = str(Path(redistill.__file__).parents[1])
     path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "CI": "1"}
 
