@@ -129,9 +129,10 @@ def _damaged(path: Path, why: object) -> OperatorError:
 _KINDS = {kind.__name__: kind for kind in _SCHEMAS}
 
 
-def read_records(path: Path) -> Iterator[Any]:
+def read_records(path: str | Path) -> Iterator[Any]:
     """The records of one Parquet file that `write_records` wrote, a batch in memory at a time; checked against its
     done-marker before the first is given (hashing is far cheaper than decoding)."""
+    path = Path(path)
     check_shard(path)
     kind = _kind_of(path)
     try:
