@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from redistill.corpus.two_habits.teacher import solve
+from redistill.evaluate.intervals import t_interval
 from redistill.io.parquet import read_records
 from redistill.model.score_heads import PackedScores, load_critic
 from redistill.records import Outcome
@@ -20,6 +21,7 @@ from redistill.train.token_credit import credit
 
 ARMS = ("reinforce", "shaping", "cloning", "weights", "grpo", "rft")
 LINE = re.compile(r"(\d)((?:[-+*]\d)+)=(\d)")
+STEP = 1 / 2560  # 20 rounds of 128 answers: the smallest amount by which a mean reward can change
 LAST = 5  # rounds whose wrong answers the critic is asked about
 
 
@@ -30,10 +32,20 @@ def main() -> None:
     print(f"{'arm':<10}{'mean reward of 20 rounds':>28}{'pass@1':>18}{'pass@4':>18}")
     for arm, rows in table.items():
         print(f"{arm:<10}" + "".join(f"{spread(column):>{width}}" for column, width in zip(zip(*rows), (28, 18, 18))))
-    print("\npaired by seed, reward of 20 rounds less that of grpo")
-    for arm in ARMS:
-        apart = [mine[0] - theirs[0] for mine, theirs in zip(table[arm], table["grpo"])]
-        print(f"{arm:<10}{spread(apart):>28}")
+    start = [pass_at_1(run, "sft") for run in runs]
+    print(
+        "\npaired by seed, with 95% t-intervals: reward of 20 rounds less that of rft; pass@1 less that of the SFT student"
+    )
+    for arm, rows in table.items():
+        rewards = [mine[0] - theirs[0] for mine, theirs in zip(rows, table["rft"])]
+        first = interval(rewards) if arm != "rft" else ""
+        print(f"{arm:<10}{first:>28}{interval([mine[1] - sft for mine, sft in zip(rows, start)]):>28}")
+    for one, other in (("shaping", "reinforce"), ("weights", "cloning")):
+        rewards = [mine[0] - theirs[0] for mine, theirs in zip(table[one], table[other])]
+        print(f"reward of {one} less that of {other}: {interval(rewards)}")
+    print(f"\npass@1 by seed\n{'':<10}" + "".join(f"{run.name:>10}" for run in runs))
+    for arm, values in {"sft": start, **{arm: [row[1] for row in rows] for arm, rows in table.items()}}.items():
+        print(f"{arm:<10}" + "".join(f"{value:>10.3f}" for value in values))
     before, at, after, answers = [], [], [], 0
     for run in runs:
         for weights, fault in weighed(run):
@@ -54,6 +66,17 @@ def numbers(run: Path, arm: str) -> tuple[float, float, float]:
     rewards = [line["reward"] for line in lines if line.get("reward") is not None]
     scores = json.loads((run / "evaluate" / arm / "dev" / "scores.json").read_text())
     return statistics.fmean(rewards), scores["pass_at_1"]["value"], scores["pass_at_k"]["4"]["value"]
+
+
+def pass_at_1(run: Path, arm: str) -> float:
+    scores = json.loads((run / "evaluate" / arm / "dev" / "scores.json").read_text())
+    return float(scores["pass_at_1"]["value"])
+
+
+def interval(values: list[float]) -> str:
+    """The mean with its t-interval over seeds, where there are three or more."""
+    mean, ends = t_interval(values, step=STEP, lowest=-1.0)
+    return f"{mean:+.3f}" if ends is None else f"{mean:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
 
 
 def spread(values: tuple[float, ...] | list[float]) -> str:

@@ -13,6 +13,7 @@ from redistill.config.tables import CriticSettings
 from redistill.errors import OperatorError
 from redistill.evaluate.step_benchmarks import step_scores
 from redistill.evaluate.step_heads import P_YES, head_judgements
+from redistill.io.parquet import read_records
 from redistill.model.score_heads import load_critic
 from redistill.pipeline.plan import make_plan
 from redistill.pipeline.run import run
@@ -118,7 +119,12 @@ def test_the_scores_are_those_of_the_model_read_one_unpadded_row_at_a_time(done)
     with torch.no_grad():
         logits = critic.double()(torch.tensor([ids])).logits[0, :, 0]
     expected = [1 / (1 + math.exp(-logits[place].item())) for place in (len("61+11+3=") - 1, len(ids) - 1)]
-    assert all(min(abs(value - one) for value in stored.values()) < 1e-5 for one in expected)
+    groups = [
+        g for part in sorted(folder.glob("evaluate/prm/bigbench-mistake/groups/*.parquet")) for g in read_records(part)
+    ]
+    asked = [g for g in groups if g.problem.statement.startswith("Question:\n61+1\n")]
+    found = {g.problem.metadata["step"]: stored[g.traces[0].id] for g in asked}
+    assert [found[0], found[1]] == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_implicit_critic_and_a_benchmark_without_steps_are_one_sentence(done) -> None:

@@ -70,7 +70,7 @@ def audit(
     Examples:
         redistill audit my_traces.jsonl
         redistill audit traces/*.parquet --benchmark all --out audits/traces
-        redistill audit my_traces.jsonl --benchmark file:exam.jsonl --json
+        redistill audit my_traces.jsonl --benchmark file:held-out.jsonl --json
     """
     from redistill.tools.audit.audit import audit as audit_files
     from redistill.tools.audit.audit import limits_of

@@ -58,7 +58,7 @@ def image_folder(
 ) -> ImageSet:
     """A folder per class, in the order of names, with image files; grey or colour by images.channels, resized to images.size.
 
-    invert: black becomes white, for ink on paper. OperatorError names the first file that is not an image.
+    invert: black becomes white, for dark strokes on a light ground. OperatorError names the first file that is not an image.
     """
     root = Path(path)
     classes = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []

@@ -93,10 +93,7 @@ def select_shard(
         if labelled is not None:
             left_out = choice.problem_reason(group) if choice is not None else None
             why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
-            why = why if left_out is None else {id: reason or left_out for id, reason in why.items()}
-            for trace in group.traces:
-                books.put("labelled", trace.id, why[trace.id])
-            for_critics += labelled_rows(group, prompt, labelled, why)
+            for_critics += _labelled(group, prompt, labelled, why, left_out, books)
         if isinstance(chosen.rest, str):
             books.drop("pairs", group.problem.id, chosen.rest)
             continue
@@ -118,12 +115,26 @@ def select_shard(
         del books.accounts["labelled"]
     else:
         streams["labelled"] = (Example, for_critics)
-        held = (trace for group in there.groups if is_dev(group.problem) for trace in group.traces)
-        for trace in held:
+        for trace in (trace for group in there.groups if is_dev(group.problem) for trace in group.traces):
             books.drop("labelled", trace.id, "held_out_for_dev")
     if choice is not None and choice.sample is not None:
         streams["problems"] = (Problem, _in_sample(there, choice, is_dev, books))
     return Shard(streams, books.accounts, books.dropped, books.tallies)
+
+
+def _labelled(
+    group: Group,
+    prompt: str,
+    settings: LabelledSettings,
+    why: Mapping[str, str | None],
+    left_out: str | None,
+    books: "_Ledger",
+) -> Iterator[Example]:
+    """A critic's rows of a group, whose traces are counted; left_out: why the sample leaves its problem out."""
+    reasons = {id: reason or left_out for id, reason in why.items()}
+    for trace in group.traces:
+        books.put("labelled", trace.id, reasons[trace.id])
+    return labelled_rows(group, prompt, settings, reasons)
 
 
 def _in_sample(

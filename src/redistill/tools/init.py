@@ -255,7 +255,7 @@ def _lines_on_labels(names: str, some_wrong: bool) -> list[str]:
         return ["  policy: cascade"]
     if not some_wrong:
         return [
-            f"  labels: []      # {names} calls every trace right; write its name here to hear it",
+            f"  labels: []      # {names} calls every trace right; write its name here to count it",
             "  policy: cascade",
         ]
     return [

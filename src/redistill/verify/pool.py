@@ -11,7 +11,7 @@ more in a fresh one, so that what came before it has no say; so is one that outl
 suspended, or a process that was stopped, says nothing about an answer. Workers are forked from a fresh interpreter (nothing of the caller's memory,
 no torch; see fork_server.py) with one hash seed, so results depend neither on their number nor on the order of the work.
 
-Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can sit in one
+Python's own timeouts do not do: a signal handler runs between bytecodes only, and a comparison can stay in one
 multiplication for hours.
 """
 

@@ -8,15 +8,14 @@ text/labelled_steps.py.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from redistill.corpus.sources.rows import Row, RowError, read_lists
-from redistill.corpus.sources.step_judgements import Layout, Splitter
+from redistill.corpus.sources.step_judgements import Join, Layout, Splitter, each_solution
 from redistill.records import Dropped, Group, Outcome, Span, Verdict, make_problem, make_trace
 from redistill.text.judgements import joined_steps
-from redistill.text.labelled_steps import BadSteps, Neutral, Reading, Solution, read_solutions
+from redistill.text.labelled_steps import Neutral, Reading, Solution
 
 LABEL = "step_labels"  # the verdict that the labels give the whole solution
 SPANS = "steps"
@@ -29,7 +28,7 @@ def labelled_steps(
     split: str | None = None,
     layout: Layout = "auto",
     steps: Splitter = "blank-line",
-    join: Literal["blank-line", "line", "numbered", "none"] = "blank-line",
+    join: Join = "blank-line",
     neutral: Neutral = "right",
     originals: bool = False,
     spans: str = "steps",
@@ -43,17 +42,9 @@ def labelled_steps(
     `empty_step`, `bad_label`, `unlabelled_step` (no step of the solution is judged).
     """
     reading = Reading(steps, neutral, originals, spans, threshold)
-
-    def parse(row_id: str, row: Row) -> Iterator[Group | Dropped]:
-        try:
-            found = read_solutions(row, layout, reading)
-        except BadSteps as refusal:
-            raise RowError(str(refusal), refusal.detail) from refusal
-        if not found:
-            raise RowError("no_steps", f"no generation has spans called `{spans}`")
-        return (_group(f"{row_id}#{number}", solution, join) for number, solution in enumerate(found))
-
-    return read_lists(path, parse, revision=revision, split=split)
+    return each_solution(
+        path, layout, reading, lambda row, one: [_group(row, one, join)], revision=revision, split=split
+    )
 
 
 def _group(row: str, solution: Solution, join: str) -> Group | Dropped:

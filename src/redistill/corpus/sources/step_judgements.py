@@ -7,7 +7,7 @@ Each labelled step becomes a Group without a trace; analyses are its traces, mad
 rollouts. Source of the method: R-PRM, arXiv 2503.21295. Layouts: text/labelled_steps.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,6 +21,7 @@ Layout = Literal[
     "auto", "prm800k", "processbench", "processbench-traces", "bigbench-mistake", "prmbench", "stepwise", "spans"
 ]
 Splitter = Literal["blank-line", "line", "sentence", "numbered", "tag"]
+Join = Literal["blank-line", "line", "numbered", "none"]
 
 
 def step_judgements(
@@ -30,7 +31,7 @@ def step_judgements(
     split: str | None = None,
     layout: Layout = "auto",
     steps: Splitter = "blank-line",
-    join: Literal["blank-line", "line", "numbered", "none"] = "blank-line",
+    join: Join = "blank-line",
     neutral: Neutral = "right",
     originals: bool = False,
     spans: str = "steps",
@@ -47,6 +48,21 @@ def step_judgements(
     error), `empty_step`, `no_steps`, `bad_label`.
     """
     reading = Reading(steps, neutral, originals, spans, threshold)
+    return each_solution(
+        path, layout, reading, lambda row, one: _items(row, one, join, max_previous), revision=revision, split=split
+    )
+
+
+def each_solution(
+    path: str,
+    layout: Layout,
+    reading: Reading,
+    make: Callable[[str, Solution], Iterable[Group | Dropped]],
+    *,
+    revision: str | None,
+    split: str | None,
+) -> Iterator[Group | Dropped]:
+    """What `make` gives for each labelled solution, called file:row#number, or the reason why a row has none."""
 
     def parse(row_id: str, row: Row) -> Iterator[Group | Dropped]:
         try:
@@ -54,10 +70,8 @@ def step_judgements(
         except BadSteps as refusal:
             raise RowError(str(refusal), refusal.detail) from refusal
         if not found:
-            raise RowError("no_steps", f"no generation has spans called `{spans}`")
-        return (
-            item for number, one in enumerate(found) for item in _items(f"{row_id}#{number}", one, join, max_previous)
-        )
+            raise RowError("no_steps", f"no generation has spans called `{reading.spans}`")
+        return (item for number, one in enumerate(found) for item in make(f"{row_id}#{number}", one))
 
     return read_lists(path, parse, revision=revision, split=split)
 
