@@ -136,7 +136,7 @@ def test_the_folder_of_a_sweep_gives_the_sweeps_page(tmp_path: Path, capsys: pyt
         "trials": [],
         "points": points,
     }
-    write_json(tmp_path / "sweep.json", {**found, "chosen": [], "halving": []})
+    write_json(tmp_path / "sweep.json", {**found, "chosen": []})
     main(["report", str(tmp_path)])
     html = (tmp_path / "report.html").read_text("utf-8")
     assert html == write_sweep_page(tmp_path).read_text("utf-8") and "pass@1 on dev: redi" in html

@@ -202,21 +202,16 @@ def _mean_line(curves: list[list[list[float]]]) -> tuple[list[int], list[float]]
 
 
 def _ended(found: Found) -> list[Block]:
-    ended = [t for t in found["trials"] if t["state"] in ("stopped", "failed")]
+    ended = [t for t in found["trials"] if t["state"] not in ("done", "waiting")]
     if not ended:
         return []
-    rungs = [
-        f"At step {rung['rung']} {len(rung['kept'])} of {len(rung['kept']) + len(rung['stopped'])} points went on, by the mean of "
-        "their seeds' probes on dev problems."
-        for rung in found.get("halving", [])
-    ]
     table = Table(
         "Trials that did not go to their end",
         ("trial", "state", "why"),
         [(t["id"], t["state"], t["why"]) for t in ended],
         (1, 2),
     )
-    return [*([Sentences(rungs)] if rungs else []), Details(plural(len(ended), "trial"), [table])]
+    return [Details(plural(len(ended), "trial"), [table])]
 
 
 def _trials(found: Found, folder: Path) -> list[Block]:

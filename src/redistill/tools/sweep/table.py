@@ -180,7 +180,7 @@ def _agree(control: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
 
 
 def table_text(found: Mapping[str, Any]) -> str:
-    """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what ended early."""
+    """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what failed."""
     lines = [f"# {found['name']}", ""]
     benchmarks = list(dict.fromkeys(name for row in found["points"] for name in row["benchmarks"]))
     head = "| variant | settings | seeds | problems | pass@1, % | 95% over seeds | minus control, points | 95% over seeds | 95% over problems |"
@@ -199,9 +199,9 @@ def table_text(found: Mapping[str, Any]) -> str:
             ]
             lines += [_line(row, row, "done", took=row["took"]) for row in chosen]
         lines.append("")
-    ended = [t for t in found["trials"] if t["state"] in ("stopped", "failed")]
+    ended = [t for t in found["trials"] if t["state"] == "failed"]
     if ended:
-        lines += ["## Stopped and failed", "", *(f"- {t['id']}: {t['state']}, {t['why']}" for t in ended), ""]
+        lines += ["## Failed", "", *(f"- {t['id']}: {t['why']}" for t in ended), ""]
     return "\n".join(lines)
 
 
