@@ -12,9 +12,8 @@ from redistill.evaluate.stage import write_scores
 from redistill.io.atomic import read_json
 from redistill.io.stage_folder import StageFolder
 from redistill.records import FINAL, Group, make_problem, make_trace
-from redistill.tools import regrade as module
-from redistill.tools.compare import compare_runs, keep
-from redistill.tools.regrade import label_of, regrade
+from redistill.tools import cross_run as module
+from redistill.tools.cross_run import compare_runs, keep, label_of, regrade
 from redistill.verify import exact
 from redistill.verify.stage import verified_shard
 

@@ -11,8 +11,8 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import FINAL, Dropped, Group, Outcome, Sampled, Verdict, make_problem, make_trace
+from redistill.tools.cross_run import ROLLOUTS, regrade
 from redistill.tools.lineage import as_text, way
-from redistill.tools.regrade import ROLLOUTS, regrade
 from redistill.tools.sampled_answers import occurrences, rounds, streams
 from redistill.tools.show import one_record, readable
 from tiny_recipe import write_layout

@@ -22,9 +22,11 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import check_layout
-from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
+    Against,
+    Agreement,
     BenchmarkBaselines,
+    Comparison,
     Diagnosis,
     Gain,
     LabelAgreements,

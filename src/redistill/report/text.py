@@ -9,7 +9,7 @@ not see (controls, bidi overrides, zero-width characters) become signs.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -118,7 +118,7 @@ def percent(value: float | None, digits: int = 1) -> str | None:
     return None if value is None or value != value else f"{100 * value:.{digits}f}".replace("-", "−")
 
 
-def interval(value: tuple[float, float] | None) -> str | None:
+def interval(value: Sequence[float] | None) -> str | None:
     """(0.801, 0.875) -> '80.1 to 87.5' (percent, kept on one line)."""
     return None if value is None else f"{percent(value[0])}\u00a0to\u00a0{percent(value[1])}"
 

@@ -23,8 +23,7 @@ from redistill.report.blocks import (
     not_run,
 )
 from redistill.report.files import RunFiles
-from redistill.report.pair_shapes import Comparison
-from redistill.report.shapes import Scores
+from redistill.report.shapes import Comparison, Scores
 from redistill.report.text import count, interval, join, number, percent, plural, prompt_words, short
 from redistill.text.figures import power_words
 from redistill.text.unread_answers import shares_words, what_to_change

@@ -13,6 +13,7 @@ from typing import Any
 from redistill.evaluate.intervals import t_interval
 from redistill.evaluate.seeds import compare_over_seeds, smallest_step
 from redistill.io.atomic import read_json
+from redistill.report.sweep import settings_text
 from redistill.text.figures import NO_INTERVAL, between, percent, points
 from redistill.tools.sweep.grid import SweepSettings, Trial
 
@@ -229,14 +230,6 @@ def _line(row: Mapping[str, Any], column: Mapping[str, Any], state: str, took: M
         between(against["interval95_over_problems"], signed=True) if against else "",
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """{"train.redi.learning_rate": 1e-4} -> "learning_rate 0.0001"."""
-    return ", ".join(
-        f"{axis.split('.')[-1]} {value:g}" if isinstance(value, float) else f"{axis.split('.')[-1]} {value}"
-        for axis, value in settings.items()
-    )
 
 
 def over_seeds(interval: Sequence[float] | None, each: Sequence[str], *, signed: bool = False) -> str:
