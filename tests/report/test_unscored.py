@@ -65,5 +65,5 @@ def test_every_verb_that_wants_scores_says_it(run):
     }
     with pytest.raises(OperatorError, match=f"holds no scores: {NO_GOLD}"):
         compare_runs(folder, folder)
-    with pytest.raises(OperatorError, match=f"holds no scored answers: {NO_GOLD}"):
+    with pytest.raises(OperatorError, match=f"holds no scores: {NO_GOLD}"):
         regrade(folder, {"exact": Plugin(name="exact")})

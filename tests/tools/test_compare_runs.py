@@ -143,7 +143,7 @@ def test_a_verifier_with_options_has_a_name_of_its_own():
         (["regrade", "{run}", "--verifier", "[1, 2]"], "write a name, or a table"),
         (["regrade", "{run}", "--verifier", "exact", "--student", "sft"], "no answers of student 'sft'"),
         (["regrade", "{run}", "--verifier", "exact", "--benchmark", "x"], "no answers of benchmark 'x'"),
-        (["regrade", "nowhere", "--verifier", "exact"], "nowhere holds no scored answers"),
+        (["regrade", "nowhere", "--verifier", "exact"], "there is no run folder at nowhere"),
         (["compare", "{run}", "nowhere"], "there is no run folder at nowhere"),
     ],
 )

@@ -166,7 +166,7 @@ def test_show_prints_a_sampled_group_with_rewards_and_its_tokens_in_one_line_and
 def test_sampled_answers_are_judged_again_where_they_are_asked_for(run):
     limits = LimitSettings(workers=1)
     plugins = {"choice": read_plugin("choice", "here")}
-    with pytest.raises(OperatorError, match="holds no scored answers"):
+    with pytest.raises(OperatorError, match="holds no scores"):
         regrade(run, plugins, limits=limits)
     (table,) = regrade(run, plugins, students=["grpo"], benchmarks=[ROLLOUTS], limits=limits)
     assert (table["student"], table["benchmark"], table["a"], table["b"]) == ("grpo", ROLLOUTS, "exact", "choice")

@@ -232,6 +232,10 @@ class RunFiles:
             found[path.parent.parent.name, path.parent.name] = _check(path, Scores, read_json(path))
         return found
 
+    def scores_on(self, benchmark: str) -> dict[str, Scores]:
+        """Model -> its scores on a benchmark, in the page's order of models."""
+        return {model: self.scores[model, benchmark] for model in self.models if (model, benchmark) in self.scores}
+
     @cached_property
     def benchmarks(self) -> list[str]:
         """The benchmarks that have scores, in the recipe's order."""

@@ -10,10 +10,11 @@ not see (controls, bidi overrides, zero-width characters) become signs.
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+T = TypeVar("T")
 Spans = list[tuple[str, str]]
 Ranges = list[tuple[str, int, int]]
 MAX_REASONS = 12  # rows of a table of reasons; a verifier may write free text
@@ -99,6 +100,11 @@ def short(text: str, length: int = 120) -> str:
     """One line of at most about `length` characters, its middle replaced by an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length * 2 // 3]} … {line[-length // 4 :]}"
+
+
+def both_ends(items: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many of a sorted sequence: the first half from its beginning, the rest from its end."""
+    return items if len(items) <= most else [*items[: (most + 1) // 2], *items[len(items) - most // 2 :]]
 
 
 def top(tally: Mapping[str, int], limit: int = MAX_REASONS) -> list[tuple[str, int]]:

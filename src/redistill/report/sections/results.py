@@ -231,7 +231,7 @@ def scores(run: RunFiles) -> list[Block]:
         return not_scored(run, "score")
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
+        rows = run.scores_on(benchmark)
         blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
         blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
         blocks += _prompt_sent(benchmark, rows)
