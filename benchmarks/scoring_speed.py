@@ -24,7 +24,7 @@ from typing import Any
 
 from redistill.evaluate import paired_difference
 from redistill.evaluate import scores as scores_module
-from redistill.evaluate.effects import by_difficulty, by_length, read_table
+from redistill.evaluate.compare import by_difficulty, by_length, read_table
 from redistill.evaluate.scores import STRICT, score
 from redistill.io.parquet import read_records, write_records
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace

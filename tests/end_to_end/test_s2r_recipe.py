@@ -10,7 +10,7 @@ from redistill.config.yaml_text import SHIPPED
 from redistill.io.stage_folder import StageFolder
 from redistill.pipeline.run import run
 from redistill.text.segments import CUES, segments
-from redistill.tools.compare import compare_runs
+from redistill.tools.cross_run import compare_runs
 
 pytestmark = pytest.mark.recipes
 COMPACT = CUES["compact"]

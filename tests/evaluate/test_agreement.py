@@ -1,6 +1,6 @@
 """Two verifiers on the same answers, counted by hand."""
 
-from redistill.evaluate.agreement import MAX_EXAMPLES, Agreement
+from redistill.evaluate.compare import MAX_EXAMPLES, Agreement
 from redistill.records import FINAL, Outcome, Verdict, make_problem, make_trace
 
 PROBLEM = make_problem("2+2?", answer="4")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from redistill.errors import OperatorError
-from redistill.evaluate.effects import Row, by_difficulty, by_length, flipped, in_common, read_table
+from redistill.evaluate.compare import Row, by_difficulty, by_length, flipped, in_common, read_table
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 
 

@@ -120,7 +120,7 @@ def test_several_hostile_runs_and_a_hostile_sweep_fit_and_run_nothing(
         for i in (1, 2)
     ]
     sweep = {"name": BAD, "control": None, "axes": {"b": [1, 2]}, "seeds": [0], "trials": [], "points": points}
-    write_json(tmp_path / "sweep.json", {**sweep, "chosen": [], "halving": []})
+    write_json(tmp_path / "sweep.json", {**sweep, "chosen": []})
     for path in (side_by_side, write_sweep_page(tmp_path)):
         page = browser.open(path, width=width)
         assert_it_fits(page)

@@ -16,7 +16,8 @@ from redistill.records import Group, Pair
 from redistill.report import SECTIONS, write_report
 from redistill.report.blocks import Text
 from redistill.report.files import RunFiles
-from redistill.report.page import MAX_BYTES, render
+from redistill.report.page import render
+from redistill.report.render import MAX_BYTES
 
 
 class Tags(HTMLParser):
@@ -157,7 +158,7 @@ def test_a_page_with_too_many_long_texts_shows_fewer_of_them(
         return html
 
     monkeypatch.setattr("redistill.report.page.render", measured)
-    monkeypatch.setattr("redistill.report.page.MAX_BYTES", 500_000)
+    monkeypatch.setattr("redistill.report.render.MAX_BYTES", 500_000)
     page = write_report(run).read_text("utf-8")
     assert page.count('name="pairs"') == 4 and sizes[0] > 500_000 >= sizes[1] == len(page.encode())
     each = (sizes[0] - sizes[1]) / 4

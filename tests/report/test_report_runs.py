@@ -12,10 +12,9 @@ from redistill.io.atomic import write_json
 from redistill.io.parquet import read_records, write_records
 from redistill.records import Group
 from redistill.report.blocks import Figure, Table
+from redistill.report.cross_run import _settings, run_names
 from redistill.report.files import RunFiles
-from redistill.report.runs import _settings, run_names
-from redistill.report.sweep import write_sweep_page
-from redistill.report.sweep_heatmap import heat
+from redistill.report.sweep import heat, write_sweep_page
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_a_heat_map_has_the_longer_axis_across_and_a_hole_where_nothing_is_finis
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = []
-    monkeypatch.setattr("redistill.report.sweep_heatmap.heat_map", lambda *given: drawn.append(given))
+    monkeypatch.setattr("redistill.report.sweep.heat_map", lambda *given: drawn.append(given))
     means = {(1e-4, 0.5): 0.5, (1e-4, 0.8): 0.6, (3e-4, 0.5): 0.7, (1e-3, 0.8): 0.2}
     points = [point("redi", m, lr=lr, weight=w) for (lr, w), m in means.items()]
     points += [point("sft", 0.4), point("dpo", 0.3, lr=1e-4, kind="b"), point("dpo", 0.35, lr=3e-4, kind="b")]
@@ -136,7 +135,7 @@ def test_the_folder_of_a_sweep_gives_the_sweeps_page(tmp_path: Path, capsys: pyt
         "trials": [],
         "points": points,
     }
-    write_json(tmp_path / "sweep.json", {**found, "chosen": [], "halving": []})
+    write_json(tmp_path / "sweep.json", {**found, "chosen": []})
     main(["report", str(tmp_path)])
     html = (tmp_path / "report.html").read_text("utf-8")
     assert html == write_sweep_page(tmp_path).read_text("utf-8") and "pass@1 on dev: redi" in html

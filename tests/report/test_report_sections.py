@@ -14,8 +14,8 @@ from redistill.io.parquet import write_records
 from redistill.records import Group
 from redistill.report import charts, write_report
 from redistill.report.blocks import Bars, Browser, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
+from redistill.report.cross_run import other_runs, other_verifiers
 from redistill.report.files import RunFiles
-from redistill.report.sections.cross_run import other_runs, other_verifiers
 from redistill.report.sections.funnel import funnel
 from redistill.report.sections.label_noise import label_noise
 from redistill.report.sections.pair_lengths import _edges, gaps

@@ -6,7 +6,7 @@ from redistill.io.parquet import write_records
 from redistill.records import FINAL, Group, Outcome, Span, Verdict, make_problem, make_trace
 from redistill.report.blocks import Browser, MarkedText, Sentences, Text
 from redistill.report.files import RunFiles
-from redistill.report.page import render_page
+from redistill.report.render import render_page
 from redistill.report.sections.scored_steps import first_below_half, pieces_of, scored_steps, tone
 from tiny_recipe import write_layout
 

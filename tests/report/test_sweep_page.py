@@ -45,7 +45,7 @@ def found() -> dict[str, Any]:
     trials = [trial("control.seed-0", "control", {}), trial("redi.a.seed-0", "redi", {AXIS: 1e-4})]
     trials.append(trial("redi.b.seed-0", "redi", {AXIS: 3e-4}))
     return {"name": "rates", "control": "control", "axes": {AXIS: [1e-4, 3e-4]}, "seeds": [0, 1], "trials": trials,
-            "points": points, "chosen": [], "halving": []}  # fmt: skip
+            "points": points, "chosen": []}  # fmt: skip
 
 
 def test_two_seeds_are_shown_themselves_and_claim_nothing(found: dict[str, Any]) -> None:

@@ -8,8 +8,7 @@ from redistill.errors import OperatorError
 from redistill.io.parquet import write_records
 from redistill.records import Group, make_problem
 from redistill.report.unscored import why_unscored
-from redistill.tools.compare import compare_runs
-from redistill.tools.regrade import regrade
+from redistill.tools.cross_run import compare_runs, regrade
 from redistill.tools.scores import score_table
 
 
@@ -66,5 +65,5 @@ def test_every_verb_that_wants_scores_says_it(run):
     }
     with pytest.raises(OperatorError, match=f"holds no scores: {NO_GOLD}"):
         compare_runs(folder, folder)
-    with pytest.raises(OperatorError, match=f"holds no scored answers: {NO_GOLD}"):
+    with pytest.raises(OperatorError, match=f"holds no scores: {NO_GOLD}"):
         regrade(folder, {"exact": Plugin(name="exact")})

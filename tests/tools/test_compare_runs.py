@@ -12,9 +12,8 @@ from redistill.evaluate.stage import write_scores
 from redistill.io.atomic import read_json
 from redistill.io.stage_folder import StageFolder
 from redistill.records import FINAL, Group, make_problem, make_trace
-from redistill.tools import regrade as module
-from redistill.tools.compare import compare_runs, keep
-from redistill.tools.regrade import label_of, regrade
+from redistill.tools import cross_run as module
+from redistill.tools.cross_run import compare_runs, keep, label_of, regrade
 from redistill.verify import exact
 from redistill.verify.stage import verified_shard
 
@@ -144,7 +143,7 @@ def test_a_verifier_with_options_has_a_name_of_its_own():
         (["regrade", "{run}", "--verifier", "[1, 2]"], "write a name, or a table"),
         (["regrade", "{run}", "--verifier", "exact", "--student", "sft"], "no answers of student 'sft'"),
         (["regrade", "{run}", "--verifier", "exact", "--benchmark", "x"], "no answers of benchmark 'x'"),
-        (["regrade", "nowhere", "--verifier", "exact"], "nowhere holds no scored answers"),
+        (["regrade", "nowhere", "--verifier", "exact"], "there is no run folder at nowhere"),
         (["compare", "{run}", "nowhere"], "there is no run folder at nowhere"),
     ],
 )

@@ -11,8 +11,8 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, write_json
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import FINAL, Dropped, Group, Outcome, Sampled, Verdict, make_problem, make_trace
+from redistill.tools.cross_run import ROLLOUTS, regrade
 from redistill.tools.lineage import as_text, way
-from redistill.tools.regrade import ROLLOUTS, regrade
 from redistill.tools.sampled_answers import occurrences, rounds, streams
 from redistill.tools.show import one_record, readable
 from tiny_recipe import write_layout
@@ -166,7 +166,7 @@ def test_show_prints_a_sampled_group_with_rewards_and_its_tokens_in_one_line_and
 def test_sampled_answers_are_judged_again_where_they_are_asked_for(run):
     limits = LimitSettings(workers=1)
     plugins = {"choice": read_plugin("choice", "here")}
-    with pytest.raises(OperatorError, match="holds no scored answers"):
+    with pytest.raises(OperatorError, match="holds no scores"):
         regrade(run, plugins, limits=limits)
     (table,) = regrade(run, plugins, students=["grpo"], benchmarks=[ROLLOUTS], limits=limits)
     assert (table["student"], table["benchmark"], table["a"], table["b"]) == ("grpo", ROLLOUTS, "exact", "choice")

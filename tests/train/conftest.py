@@ -1,6 +1,8 @@
 """A student small enough to be checked by hand: two layers, grouped attention, a character tokenizer."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -25,6 +27,20 @@ TINY = StudentSettings(
     },
     alphabet="0123456789+-*=;#",
 )
+
+
+@contextmanager
+def interrupted(*, after: int) -> Iterator[None]:
+    """Ctrl-C during the step of this number, counted from where the stage begins or goes on: its state is saved, and it ends."""
+    steps = iter(range(1, after + 1))
+
+    @contextmanager
+    def at_that_step() -> Iterator[object]:
+        yield lambda: next(steps) == after
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("redistill.train.stage.at_the_next_step", at_that_step)
+        yield
 
 
 def tiny_student(settings: StudentSettings = TINY, seed: int = 0):

@@ -88,7 +88,7 @@ def stage(
     **more,
 ):
     """One stage on its own answers, under the name "own"."""
-    of_job = {name: more.pop(name) for name in ("modifiers", "trial", "pause_at") if name in more}
+    of_job = {name: more.pop(name) for name in ("modifiers", "trial") if name in more}
     stage_job = StageJob(Path(folder), "own", settings, objective, fingerprint, seed=0, card="a card", **of_job)
     spec = LoadedTeacher(teacher) if callable(teacher) else teacher
     return train_stage(

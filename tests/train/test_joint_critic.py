@@ -23,11 +23,10 @@ from redistill.train.modifiers import kl, token_credit
 from redistill.train.objectives.policy import grpo, oreal, reinforce
 from redistill.train.rollouts import draw_round, rows_of_round
 from redistill.train.step import Ranks, find_token_logps
-from redistill.train.stopping import Paused
 from redistill.train.token_credit import credit
 from redistill.train.trainer import Trainer
 
-from .conftest import TINY, tiny_critic, tiny_student
+from .conftest import TINY, interrupted, tiny_critic, tiny_student
 from .rollout_cases import SETTINGS, job_of, stage
 from .test_rollout_supply import metrics, stored, weights
 
@@ -263,8 +262,8 @@ def test_a_process_killed_between_the_critics_step_and_the_students_ends_with_th
 
 
 def test_a_checkpoint_holds_the_critic_and_its_moments(tmp_path):
-    with pytest.raises(Paused):
-        train(tmp_path / "a", pause_at=6)
+    with interrupted(after=6):
+        train(tmp_path / "a")
     (table,) = (tmp_path / "a" / "checkpoints").glob("step-000006/tensors.json")
     names = set(json.loads(table.read_text()))
     assert {"critic.weights.score.weight", "critic.optimizer.score.weight.exp_avg", "weights.lm_head.weight"} <= names

@@ -25,9 +25,8 @@ from redistill.train import rollout_supply as supply_module
 from redistill.train.objectives import redi, sft
 from redistill.train.objectives.policy import grpo
 from redistill.train.rollouts import draw_round
-from redistill.train.stopping import Paused
 
-from .conftest import tiny_student
+from .conftest import interrupted, tiny_student
 from .rollout_cases import PROBLEMS, SETTINGS, job_of, stage
 from .test_rollout_supply import ONLINE, metrics, same_end
 
@@ -120,8 +119,8 @@ def test_rounds_that_are_written_twice_are_written_alike(tmp_path, whole):
     """Paused before its fifth step, the stage has drawn two rounds. A copy that has lost the third goes on and draws it; so does
     the copy of that copy, which is given the third round's files back and finds them done."""
     folder, again = tmp_path / "own", tmp_path / "again"
-    with pytest.raises(Paused):
-        stage(folder, grpo, ONLINE, pause_at=4)
+    with interrupted(after=4):
+        stage(folder, grpo, ONLINE)
     shutil.copytree(folder, again)
     stage(folder, grpo, ONLINE)
     for path in (folder / "rollouts").glob("**/*00002.*"):
@@ -136,8 +135,8 @@ def test_rounds_that_are_written_twice_are_written_alike(tmp_path, whole):
 
 def test_a_round_that_is_lost_after_the_student_has_learned_from_it_is_not_drawn_by_another_student(tmp_path):
     folder = tmp_path / "own"
-    with pytest.raises(Paused):
-        stage(folder, grpo, ONLINE, pause_at=5)
+    with interrupted(after=5):
+        stage(folder, grpo, ONLINE)
     (folder / "rollouts" / "part-00001.done").unlink()
     with pytest.raises(OperatorError, match=r"round 2 is not there as it was written.*delete .*own to train"):
         stage(folder, grpo, ONLINE)

@@ -18,10 +18,9 @@ from redistill.train.modifiers import kl
 from redistill.train.objectives import redi, sft
 from redistill.train.objectives.policy import grpo, reinforce
 from redistill.train.rollout_supply import RolloutSupply
-from redistill.train.stopping import Paused
 from redistill.train.trainer import Trainer
 
-from .conftest import tiny_student
+from .conftest import interrupted, tiny_student
 from .rollout_cases import SETTINGS, job_of, stage
 
 
@@ -110,8 +109,8 @@ def test_killed_between_any_two_writes_of_a_round_it_ends_with_the_same_bytes(tm
 
 
 def test_a_finished_round_is_read_and_not_drawn_again(tmp_path, monkeypatch):
-    with pytest.raises(Paused):
-        stage(tmp_path / "a", grpo, ONLINE, pause_at=5)
+    with interrupted(after=5):
+        stage(tmp_path / "a", grpo, ONLINE)
     drawn, real = [], supply_module.draw_round
     monkeypatch.setattr(
         supply_module, "draw_round", lambda job, n, *rest, **more: drawn.append(n) or real(job, n, *rest, **more)
@@ -122,8 +121,8 @@ def test_a_finished_round_is_read_and_not_drawn_again(tmp_path, monkeypatch):
 
 def test_a_damaged_round_that_has_not_been_trained_on_is_drawn_again(tmp_path):
     stage(tmp_path / "whole", grpo, ONLINE)
-    with pytest.raises(Paused):
-        stage(tmp_path / "a", grpo, ONLINE, pause_at=4)
+    with interrupted(after=4):
+        stage(tmp_path / "a", grpo, ONLINE)
     path = tmp_path / "a" / "rollouts" / "samples" / "part-00002.parquet"
     assert not path.exists()
     stage(tmp_path / "a", grpo, ONLINE)
@@ -275,8 +274,8 @@ def test_after_a_rollback_later_rounds_are_drawn_anew(tmp_path, monkeypatch):
 
 
 def test_rewinding_removes_only_what_another_student_drew(tmp_path):
-    with pytest.raises(Paused):
-        stage(tmp_path / "a", grpo, job_of(rounds=6, updates=1), pause_at=4)
+    with interrupted(after=4):
+        stage(tmp_path / "a", grpo, job_of(rounds=6, updates=1))
     from redistill.io.stage_folder import StageFolder
 
     store = StageFolder(tmp_path / "a" / "rollouts", "f")

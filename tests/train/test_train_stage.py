@@ -15,10 +15,9 @@ from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.objectives import Losses, redi
 from redistill.train.rollout_supply import TIMES
 from redistill.train.stage import is_finished
-from redistill.train.stopping import Paused
 from redistill.train.trainer import Trainer, learning_rate
 
-from .conftest import TINY, some_examples, some_pairs, tiny_student
+from .conftest import TINY, interrupted, some_examples, some_pairs, tiny_student
 
 SETTINGS = StageSettings(
     objective="redi", learning_rate=1e-3, batch_size=4, steps=9, save_every=2, tokens_per_micro_batch=200
@@ -27,7 +26,7 @@ SETTINGS = StageSettings(
 
 def stage(folder, settings=SETTINGS, objective=redi, records=None, fingerprint="f", student=tiny_student, **more):
     """One stage under the name "redi"; `more` goes to the job and to train_stage, by the names of their parameters."""
-    of_job = {name: more.pop(name) for name in ("modifiers", "trial", "pause_at") if name in more}
+    of_job = {name: more.pop(name) for name in ("modifiers", "trial") if name in more}
     job = StageJob(Path(folder), "redi", settings, objective, fingerprint, seed=0, card="a card", **of_job)
     return train_stage(job, records=some_pairs(20) if records is None else records, student=student, **more)
 
@@ -61,16 +60,16 @@ def test_a_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkey
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
-def test_a_stage_that_pauses_twice_takes_the_same_steps_and_pauses_no_more_when_it_is_over(tmp_path):
+def test_a_stage_that_is_interrupted_twice_takes_the_same_steps(tmp_path):
     stage(tmp_path / "whole")
-    for step in (3, 3, 5):
-        with pytest.raises(Paused):
-            stage(tmp_path / "paused", pause_at=step)
-        assert len(metrics(tmp_path / "paused")) == step
-        assert not (tmp_path / "paused" / "model").exists()
-    stage(tmp_path / "paused", pause_at=9)  # the stage has 9 steps
-    assert weights(tmp_path / "paused") == weights(tmp_path / "whole")
-    assert metrics(tmp_path / "paused") == metrics(tmp_path / "whole")
+    for steps, done in ((3, 3), (2, 5)):
+        with interrupted(after=steps):
+            stage(tmp_path / "cut")
+        assert len(metrics(tmp_path / "cut")) == done
+        assert not (tmp_path / "cut" / "model").exists()
+    stage(tmp_path / "cut")
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, monkeypatch):

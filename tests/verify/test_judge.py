@@ -12,10 +12,11 @@ import pytest
 from local_servers import SOURCE, scripted_server
 from redistill.errors import OperatorError
 from redistill.io import client
+from redistill.io.asked_model import cost_of
 from redistill.io.client import Kept, Reply
 from redistill.records import FINAL, Group, Outcome, Verdict, make_problem, make_trace
 from redistill.verify import JUDGES
-from redistill.verify.judge import JUDGE, PROMPT, asking, dry_count, question, read_opinion, with_llm_verdicts
+from redistill.verify.judge import JUDGE, PROMPT, asking, asks_of, question, read_opinion, with_llm_verdicts
 
 llm = JUDGES["llm"]
 SAME, OTHER = "They agree.\nVERDICT: same", "They differ.\nVERDICT: different"
@@ -105,7 +106,7 @@ def test_the_opinion_stands_beside_the_rules_verdict_and_is_paid_once(tmp_path):
     with scripted_server(tmp_path, answers=ANSWERS) as server:
         judge = llm(base_url=server.base_url, model="m", price_in=2.0, price_out=4.0, max_tokens=100)
         with Kept(tmp_path / "judge.jsonl") as kept:
-            bill = dry_count(judge, GROUPS * 2, kept)  # the same trace twice is one call
+            bill = cost_of(judge, asks_of(judge, GROUPS * 2), kept)  # the same trace twice is one call
             assert (bill.calls, bill.kept, bill.tokens_out) == (2, 0, 200)
             assert bill.dollars == pytest.approx((bill.tokens_in * 2 + 200 * 4) / 1e6) and bill.tokens_in > 400
             assert server.asked() == []
@@ -121,9 +122,9 @@ def test_the_opinion_stands_beside_the_rules_verdict_and_is_paid_once(tmp_path):
     assert verdicts[0][FINAL].verifier == "policy:cascade, judge:rescue"
     with Kept(tmp_path / "judge.jsonl") as kept:  # the server is gone: what was paid for is there
         assert with_llm_verdicts(judge, GROUPS, kept, on_reply=new.append) == found and len(new) == 2
-        assert dry_count(judge, GROUPS, kept).kept == 2
+        assert cost_of(judge, asks_of(judge, GROUPS), kept).kept == 2
         another = llm(base_url=judge.server.base_url, model="n")
-        assert dry_count(another, GROUPS, kept).kept == 0  # another model is another opinion
+        assert cost_of(another, asks_of(another, GROUPS), kept).kept == 0  # another model is another opinion
 
 
 def test_garbage_for_an_answer_leaves_the_rules_verdict(tmp_path):
@@ -163,7 +164,7 @@ def test_a_judge_killed_half_way_is_paid_once(tmp_path):
         time.sleep(0.3)
         with Kept(path) as kept:
             judge = llm(base_url=server.base_url, model="m")
-            held = dry_count(judge, many(), kept).kept
+            held = cost_of(judge, asks_of(judge, many()), kept).kept
             assert 8 <= held < 40
             with_llm_verdicts(judge, many(), kept)
         assert len(server.asked()) <= 40 + 2  # at most the two that were on their way are asked again

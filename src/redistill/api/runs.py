@@ -104,8 +104,7 @@ def sweep(
     What trials have in common (corpus, verdicts, pairs, an SFT student, a reference's log-probs) is made once. Killed in any
     way, the same command goes on and repeats nothing that is finished. It leaves sweep.json, table.md and report.html: for
     every point n, seeds, the mean with a t-interval over seeds, and the difference from the named control, paired by
-    problem. With `halving` in the file the worse points end early, by the guard's probe on dev problems. The file's
-    settings: docs/sweep.md.
+    problem. The file's settings: docs/sweep.md.
 
     Args:
         sweep: a YAML file that names a recipe and what varies

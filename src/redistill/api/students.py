@@ -157,7 +157,7 @@ def compare(
         redistill compare runs/mine runs/mine --student redi:control
         redistill compare runs/smollm2-t0.6 runs/smollm2-t1.0 --benchmark gsm8k --json
     """
-    from redistill.tools.compare import compare_runs, keep
+    from redistill.tools.cross_run import compare_runs, keep
 
     chosen = list(benchmarks) if benchmarks is not None else None
     found = compare_runs(
@@ -196,8 +196,8 @@ def regrade(
     load_code(code)
     from redistill.config.parsing import read_plugin
     from redistill.config.tables import LimitSettings
-    from redistill.tools.regrade import label_of
-    from redistill.tools.regrade import regrade as regrade_run
+    from redistill.tools.cross_run import label_of
+    from redistill.tools.cross_run import regrade as regrade_run
 
     plugins = [read_plugin(text, f"--verifier {text!r}") for text in verifiers]
     check(workers is None or workers >= 1, "regrade: --workers must be 1 or more.")

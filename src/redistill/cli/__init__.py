@@ -15,9 +15,8 @@ from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
 
 from redistill import api
 from redistill.cli import printing
-from redistill.cli.compare import compare_text
+from redistill.cli.cross_run import compare_text, regrade_text
 from redistill.cli.generate import Command, make_app
-from redistill.cli.regrade import regrade_text
 from redistill.cli.scores import scores_text
 from redistill.cli.serve import serve_text
 from redistill.cli.verify import verify_text

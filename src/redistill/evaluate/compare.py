@@ -5,21 +5,41 @@
 
 Problems differ far more than students do, so the comparison is problem by problem: the interval of the difference is
 much narrower than two intervals side by side suggest.
+
+    a, b = read_table(groups_a), read_table(groups_b)         {problem id: Row(hits, tokens)}, light enough for any run
+    by_difficulty(a, b)["bins"]     ->  [{"label": "hard (below a third solved)", "difference": 0.02, ...}, ...]
+    flipped(a, b)                   ->  (["p1f0..."], ["p77a..."])       problems that only a, only b solves
+
+A problem's difficulty and length are pooled over both students, so neither is favoured, and are read off the samples with
+even numbers while the effect is measured on those with odd numbers: the same samples in both places would make the hard
+problems show no effect by construction.
+
+    table = Agreement("cascade", "exact")         two verifiers on the same answers
+    table.add(problem, answer_judged_by_cascade, answer_judged_by_exact)
+    table.to_json()     {"a": "cascade", "b": "exact", "agree": 0.97, "table": {"correct": {"ungradable": 3, ...}}, ...}
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from redistill.errors import OperatorError
 from redistill.evaluate.intervals import difference_interval
+from redistill.evaluate.metrics import is_correct
 from redistill.evaluate.self_correction import PER_PROBLEM, difference_in_self_correction
+from redistill.records import Group, Outcome, Problem, Trace, Verdict
 from redistill.text.figures import between, percent, points, smallest_difference
+from redistill.verify.relevance import has_gold
 
 # With fewer problems that differ, even a sign test where all point one way cannot reach 5%: 2 * 0.5**5 = 0.0625.
 _MIN_DIFFERING = 6
+ENOUGH = 2  # samples a problem of each student, one half to sort the problems and one to measure
+MAX_EXAMPLES = 20  # disagreements kept with their answers; the first of each kind go first
+MAX_CHARS = 200
 
 
 def paired_difference(
@@ -173,3 +193,156 @@ def _different_problems(only_a: set[str], only_b: set[str], names: tuple[str, st
         f"{names[0]} and {names[1]} were not scored on the same problems: {'; '.join(parts)}. "
         "Score both on one benchmark with the same max_problems and seed."
     )
+
+
+# --- where two students differ ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One student's samples of one problem in the order of their numbers: 1 or 0 each, and their lengths in tokens."""
+
+    hits: tuple[int, ...]
+    tokens: tuple[int | None, ...]
+
+
+def read_table(groups: Iterable[Group]) -> dict[str, Row]:
+    """The rows of the problems that have a gold answer, by id; the texts are let go."""
+    table = {}
+    for group in groups:
+        if has_gold(group.problem):
+            traces = sorted(group.traces, key=lambda t: t.sampling["sample_index"])
+            table[group.problem.id] = Row(tuple(map(is_correct, traces)), tuple(t.num_tokens for t in traces))
+    return table
+
+
+Tables = tuple[Mapping[str, Row], Mapping[str, Row]]
+
+
+def by_difficulty(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
+    """The difference of pass@1, a minus b, on problems of which below a third, up to two thirds, and more of the even
+    samples are right."""
+    if not _enough((a, b)):
+        return {"bins": [], "note": "needs two samples a problem of both: one half says how hard a problem is."}
+    shares = {id: float(np.mean(a[id].hits[::2] + b[id].hits[::2])) for id in a}
+    labels = ("hard (below a third solved)", "middling", "easy (above two thirds solved)")
+    place = {id: 0 if share < 1 / 3 else 1 if share <= 2 / 3 else 2 for id, share in shares.items()}
+    return {"bins": _bins((a, b), labels, place), "note": _SPLIT}
+
+
+def by_length(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
+    """The same on three equal parts of the problems by the mean length of the even samples' answers, in tokens."""
+    known = {id for id in a if None not in a[id].tokens and None not in b[id].tokens}
+    if len(known) < len(a) or len(a) < 3:
+        return {"bins": [], "note": "needs the length of every answer in tokens, and three problems."}
+    step = 2 if _enough((a, b)) else 1
+    lengths = {id: float(np.mean([*a[id].tokens[::step], *b[id].tokens[::step]])) for id in a}
+    ranked = sorted(lengths, key=lambda id: (lengths[id], id))
+    place = {id: 3 * rank // len(ranked) for rank, id in enumerate(ranked)}
+    parts = [[lengths[id] for id in ranked if place[id] == part] for part in range(3)]
+    names = ("short", "middling", "long")
+    labels = [f"{name} ({min(part):,.0f} to {max(part):,.0f} tokens)" for name, part in zip(names, parts)]
+    note = _SPLIT if step == 2 else "With one sample a problem, length and effect are those of the same answers."
+    return {"bins": _bins((a, b), labels, place), "note": note}
+
+
+def flipped(a: Mapping[str, Row], b: Mapping[str, Row]) -> tuple[list[str], list[str]]:
+    """Ids of problems that only a, and that only b, solves in more than half of its samples."""
+    solved = [{id for id, row in table.items() if 2 * sum(row.hits) > len(row.hits)} for table in (a, b)]
+    return sorted(solved[0] - solved[1]), sorted(solved[1] - solved[0])
+
+
+def in_common(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
+    """Ids of the problems that both have. OperatorError where there is none."""
+    ids = sorted(a.keys() & b.keys())
+    if not ids:
+        raise OperatorError(f"{names[0]} and {names[1]} share no problem; compare them on the same benchmark.")
+    return ids
+
+
+_SPLIT = "Sorted by the samples with even numbers, measured on those with odd numbers."
+
+
+def _enough(tables: Tables) -> bool:
+    return all(len(row.hits) >= ENOUGH for table in tables for row in table.values())
+
+
+def _bins(tables: Tables, labels: Sequence[str], place: Mapping[str, int]) -> list[dict[str, Any]]:
+    """One line a bin; empty bins are left out. Measured on odd samples where there are enough, else on all."""
+    a, b = tables
+    odd = slice(1, None, 2) if _enough(tables) else slice(None)
+    found = []
+    for bin, label in enumerate(labels):
+        ids = sorted(id for id in a if place[id] == bin)
+        if not ids:
+            continue
+        means = np.array([[np.mean(a[id].hits[odd]), np.mean(b[id].hits[odd])] for id in ids])
+        differences = means[:, 0] - means[:, 1]
+        interval = difference_interval(differences)
+        line = {
+            "label": label,
+            "num_problems": len(ids),
+            "a": float(means[:, 0].mean()),
+            "b": float(means[:, 1].mean()),
+        }
+        found.append({**line, "difference": float(differences.mean()), "interval95": interval})
+    return found
+
+
+# --- two verifiers on the same answers ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Counts of (outcome by a, outcome by b) over the answers added, and some disagreements with what was read and why."""
+
+    a: str
+    b: str
+    counts: Counter[tuple[Outcome, Outcome]] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, problem: Problem, one: Trace, other: Trace) -> None:
+        """One answer with the joined verdict of either side."""
+        pair = (one.verdict.outcome, other.verdict.outcome)
+        self.counts[pair] += 1
+        seen = sum(tuple(example["outcomes"]) == pair for example in self.examples)
+        if pair[0] != pair[1] and seen < 3 and len(self.examples) < MAX_EXAMPLES:
+            self.examples.append(
+                {
+                    "problem_id": problem.id,
+                    "trace_id": one.id,
+                    "statement": problem.statement[:MAX_CHARS],
+                    "gold": problem.answer,
+                    "outcomes": [str(outcome) for outcome in pair],
+                    self.a: _said(one.verdict),
+                    self.b: _said(other.verdict),
+                }
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Shares of all answers; `only_a_correct` counts those that a alone calls correct."""
+        total = sum(self.counts.values())
+        same = sum(count for (one, other), count in self.counts.items() if one == other)
+        right = [
+            sum(n for pair, n in self.counts.items() if pair[side] is Outcome.correct is not pair[1 - side])
+            for side in (0, 1)
+        ]
+        table: dict[str, dict[str, int]] = {}
+        for one in Outcome:
+            row = {str(other): self.counts[one, other] for other in Outcome if self.counts[one, other]}
+            if row:
+                table[str(one)] = row
+        return {
+            "a": self.a,
+            "b": self.b,
+            "num_samples": total,
+            "agree": same / total if total else None,
+            "only_a_correct": right[0],
+            "only_b_correct": right[1],
+            "table": table,
+            "examples": self.examples,
+        }
+
+
+def _said(verdict: Verdict) -> dict[str, Any]:
+    return {"outcome": str(verdict.outcome), "read": verdict.extracted, "reason": verdict.reason}

@@ -22,7 +22,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
@@ -105,30 +105,30 @@ def ask(
     reply is not kept: another run asks again. OperatorError in one sentence when the server is gone, refuses the caller,
     cannot be understood, or refuses too many; the replies that came before are kept.
     """
-    unanswered: dict[str, Reply] = {}
+    replies = {asked.key: kept.get(asked.key) for asked in asks}
     missing: dict[str, list[int]] = {}  # key -> places
     for place, asked in enumerate(asks):
-        if kept.get(asked.key) is None:
+        if replies[asked.key] is None:
             missing.setdefault(asked.key, []).append(place)
+
+    def put(asked: Ask, reply: Reply) -> None:
+        replies[asked.key] = reply
+        kept.put(asked.key, reply)
+        for place in missing[asked.key]:
+            told(place, reply)
+
     if missing:
-
-        def put(asked: Ask, reply: Reply) -> None:
-            if reply.refused:
-                unanswered[asked.key] = reply
-            kept.put(asked.key, reply)
-            for place in missing[asked.key]:
-                told(place, reply)
-
-        before = len({asked.key for asked in asks}) - len(missing)
-        _run(lambda: _Asking(server, put, refused, read).all([asks[places[0]] for places in missing.values()], before))
-    found = [unanswered.get(a.key) or kept.get(a.key) for a in asks]
-    assert all(reply is not None for reply in found), "a request was neither answered nor refused"
-    return [reply for reply in found if reply is not None]
+        asking, firsts = _Asking(server, put, refused, read), [asks[places[0]] for places in missing.values()]
+        _run(lambda: asking.connected(lambda: asking.all(firsts, before=len(replies) - len(missing))))
+    found = [reply for asked in asks if (reply := replies[asked.key]) is not None]
+    assert len(found) == len(asks), "a request was neither answered nor refused"
+    return found
 
 
 def served_models(server: Server) -> list[str]:
     """The names that the server lists under /models. OperatorError when nothing answers there."""
-    answer = _run(lambda: _Asking(server).models())
+    asking = _Asking(server)
+    answer = _run(lambda: asking.connected(asking.models))
     rows = answer.get("data") if isinstance(answer, dict) else None
     return [str(row["id"]) for row in rows or () if isinstance(row, dict) and "id" in row]
 
@@ -137,7 +137,8 @@ def post(server: Server, path: str, body: Mapping[str, Any], hint: str) -> dict[
     """What the server answers to one POST that is no completion, such as a command to load weights: its JSON table, {} where
     it answers none. path: below base_url, or below the server's root where it begins with a slash. OperatorError in one sentence
     that ends with `hint` where it refuses, and where it is gone after the retries."""
-    found = _run(lambda: _Asking(server).command(path, body, hint))
+    asking = _Asking(server)
+    found = _run(lambda: asking.connected(lambda: asking.command(path, body, hint)))
     return found if isinstance(found, dict) else {}
 
 
@@ -216,14 +217,16 @@ class _Asking:
 
     # --- one request -------------------------------------------------------------------------------------------------
 
-    def client(self) -> httpx2.AsyncClient:
-        host = httpx2.URL(self.server.base_url).host
-        return httpx2.AsyncClient(
+    async def connected(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` returns, done with connections to the server."""
+        async with httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {self.secret}"} if self.secret else {},
             timeout=None,  # asyncio.timeout holds the whole try, also a body that drips
             limits=httpx2.Limits(max_connections=self.server.concurrency),
-            trust_env=host not in LOOPBACK,  # a proxy of the environment has no business between us and this machine
-        )
+            # a proxy of the environment has no business between us and this machine
+            trust_env=httpx2.URL(self.server.base_url).host not in LOOPBACK,
+        ) as self.http:
+            return await work()
 
     def _tries(self) -> AsyncRetrying:
         """Troubles that pass are tried again, after waits of 1, 2, 4 ... seconds; the last one is raised."""
@@ -239,26 +242,16 @@ class _Asking:
         """Where nobody has ever listened, nobody will: that is said at once."""
         return trouble.kind != "ConnectError" or self.server.base_url in _MET
 
-    async def _answer(
-        self,
-        client: httpx2.AsyncClient,
-        method: str,
-        path: str,
-        most_bytes: int,
-        body: Any = None,
-        seconds: float = inf,
-    ) -> _Answer:
+    async def _answer(self, method: str, path: str, most_bytes: int, body: Any = None, seconds: float = inf) -> _Answer:
         """One try: the whole answer without our key in it. _Passing for what may pass; OperatorError where the key is refused."""
         base, seconds = self.server.base_url.rstrip("/"), min(seconds, self.server.timeout_seconds)
         url = f"{base.removesuffix('/v1')}{path}" if path.startswith("/") else f"{base}/{path}"
         # escaped by json itself: httpx would stumble over the lone surrogates that broken texts can hold
-        sent: dict[str, Any] = (
-            {"content": json.dumps(body), "headers": {"Content-Type": "application/json"}} if body is not None else {}
-        )
+        content, kind = (None, {}) if body is None else (json.dumps(body), {"Content-Type": "application/json"})
         data = bytearray()
         try:
             async with asyncio.timeout(seconds), contextlib.AsyncExitStack() as turn:
-                async with client.stream(method, url, **sent) as response:
+                async with self.http.stream(method, url, content=content, headers=kind) as response:
                     async for part in response.aiter_bytes():
                         if len(data) <= BYTES_PER_ANSWER < len(data) + len(part):
                             await turn.enter_async_context(self.large)
@@ -278,7 +271,7 @@ class _Asking:
                 f"variable {self.server.key_env}{' is not the one it wants' if self.secret else ''}."
             )
         if answer.status in (408, 425, 429) or answer.status >= 500:
-            self._pause(_retry_after(response.headers) or 0.0, f"{answer.status}: {answer.words}")
+            self._pause(_retry_after(response.headers), f"{answer.status}: {answer.words}")
             raise _Passing(f"{answer.status}: {answer.words}")
         return answer
 
@@ -296,30 +289,26 @@ class _Asking:
 
     async def models(self) -> Any:
         """What GET /models answers; any other answer than JSON counts as {}."""
-        async with self.client() as client:
-            try:
-                listed: _Answer = await self._tries()(
-                    self._answer, client, "GET", "models", MAX_ANSWER_BYTES, None, 30.0
-                )
-                return listed.body or {}
-            except _Passing as trouble:
-                if not trouble.kind:
-                    return {}  # it is there, and does not know /models
-                raise OperatorError(
-                    f"no server answers at {self.server.base_url} ({trouble}); start one (`redistill serve MODEL` shows how) or "
-                    "correct base_url."
-                ) from trouble
+        try:
+            listed: _Answer = await self._tries()(self._answer, "GET", "models", MAX_ANSWER_BYTES, None, 30.0)
+            return listed.body or {}
+        except _Passing as trouble:
+            if not trouble.kind:
+                return {}  # it is there, and does not know /models
+            raise OperatorError(
+                f"no server answers at {self.server.base_url} ({trouble}); start one (`redistill serve MODEL` shows how) or "
+                "correct base_url."
+            ) from trouble
 
     async def command(self, path: str, body: Mapping[str, Any], hint: str) -> Any:
         """What one POST is answered; troubles that pass are tried again."""
-        async with self.client() as client:
-            try:
-                answer: _Answer = await self._tries()(self._answer, client, "POST", path, BYTES_PER_ANSWER, dict(body))
-                if answer.status == 200:
-                    return answer.body or {}
-                last = f"{answer.status}: {answer.words}"
-            except _Passing as trouble:
-                last = str(trouble)
+        try:
+            answer: _Answer = await self._tries()(self._answer, "POST", path, BYTES_PER_ANSWER, dict(body))
+            if answer.status == 200:
+                return answer.body or {}
+            last = f"{answer.status}: {answer.words}"
+        except _Passing as trouble:
+            last = str(trouble)
         raise OperatorError(
             f"the server at {self.server.base_url} does not do what /{path.lstrip('/')} asks ({last}); {hint}."
         )
@@ -335,12 +324,12 @@ class _Asking:
         queue, self.total, self.answered = iter(asks), len(asks) + before, before
         troubles: list[BaseException] = []
 
-        async def work(client: httpx2.AsyncClient) -> None:
+        async def work() -> None:
             for asked in queue:  # shared: each worker takes the next
                 if self.stopped.is_set():
                     return
                 try:
-                    reply = await self._one(client, asked)
+                    reply = await self._one(asked)
                     if reply is None:
                         return
                     self.put(asked, reply)
@@ -350,9 +339,7 @@ class _Asking:
                     self.stopped.set()
                     return
 
-        async with self.client() as client:
-            tasks = [asyncio.create_task(work(client)) for _ in range(min(self.server.concurrency, len(asks)))]
-            await self._finish(tasks)
+        await self._finish([asyncio.create_task(work()) for _ in range(min(self.server.concurrency, len(asks)))])
         if troubles and isinstance(troubles[0], OSError):
             said = sentence(troubles[0], "the file of replies") or f"{troubles[0]}; run the same command again."
             raise OperatorError(f"cannot keep a reply: {said} {KEPT}") from troubles[0]
@@ -399,10 +386,10 @@ class _Asking:
             _NAMED.add(name)
             say(f"warning  {self.server.base_url} answers as {name!r}, {asks[0].body.get('model')!r} was asked for")
 
-    async def _one(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
+    async def _one(self, asked: Ask) -> Reply | None:
         """A reply, after as many tries as it takes; None when another request has stopped us all."""
         try:
-            return await self._tries()(self._try, client, asked)
+            return await self._tries()(self._try, asked)
         except _Passing as trouble:
             tries = f"after {self.server.retries + 1} tries"
             if trouble.kind in ("", LATE):
@@ -413,11 +400,11 @@ class _Asking:
                 f"same command again. {KEPT}"
             ) from None
 
-    async def _try(self, client: httpx2.AsyncClient, asked: Ask) -> Reply | None:
+    async def _try(self, asked: Ask) -> Reply | None:
         await self._turn()
         if self.stopped.is_set():
             return None
-        answer = await self._answer(client, "POST", asked.path, _most_bytes(asked), dict(asked.body))
+        answer = await self._answer("POST", asked.path, _most_bytes(asked), dict(asked.body))
         status, words = answer.status, answer.words
         if status in (400, 413, 422):
             return self.refused(asked, words) or Reply("", None, None, None, refused=f"{status}: {words}")
@@ -463,19 +450,16 @@ class _Asking:
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from a Retry-After header: a number, or a date; None where there is none that can be read.
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds from a Retry-After header: a number, or a date; 0 where there is none that can be read.
 
     A date is read by the server's own clock where it tells it: ours may be wrong, or jump.
     """
-    header = headers.get("retry-after")
-    if header is None:
-        return None
-    now = time.time()
-    with contextlib.suppress(ValueError, TypeError):
-        now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else now
+    said = headers.get("retry-after", "")
     with contextlib.suppress(ValueError):
-        return max(0.0, float(header))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
-    return None
+        return max(0.0, float(said))
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        then, now = (email.utils.parsedate_tz(text) for text in (said, headers.get("date", "")))
+        if then is not None:
+            return max(0.0, email.utils.mktime_tz(then) - (email.utils.mktime_tz(now) if now else time.time()))
+    return 0.0

@@ -13,14 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from redistill.io.atomic import mark, unmarked, write_bytes
 from redistill.io.progress import say
 from redistill.io.replies import Reply
 
 
-class Kept:
+class Kept(contextlib.AbstractContextManager["Kept"]):
     """Replies in a file, or in memory only where there is no path. A refused request has no reply here and is asked again; what
     it cost is kept.
 
@@ -31,16 +31,16 @@ class Kept:
         self.path, self._replies = path, dict[str, Reply]()
         self._refused = defaultdict[str, list[Reply]](list)
         self._file: Any = None
-        if path is None:
-            return
-        rows, damaged = _read_rows(path)
-        for key, reply in rows:
-            self._remember(key, reply)
+        damaged = 0
+        with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
+            for line in filter(bytes.strip, stack.enter_context(open(path, "rb")) if path else ()):
+                try:
+                    row = unmarked(line) or {}
+                    self._remember(row["key"], Reply(**{name: _frozen(value) for name, value in row["reply"].items()}))
+                except (TypeError, KeyError, AttributeError):
+                    damaged += 1
         if damaged:
             say(f"damaged  {path}: {damaged} lines were cut short or have changed since, and are passed over")
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
@@ -79,20 +79,9 @@ class Kept:
             self._replies[key] = reply
 
 
-def _read_rows(path: Path) -> tuple[list[tuple[str, Reply]], int]:
-    """The (key, reply) of each whole line, and how many lines are damaged."""
-    found, damaged = [], 0
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        for line in filter(bytes.strip, file):
-            try:
-                row = unmarked(line) or {}
-                given = row["reply"]
-                given |= {name: tuple(given[name]) for name in ("token_ids", "logprobs") if name in given}
-                given |= {"top": tuple((token, value) for token, value in given["top"])} if "top" in given else {}
-                found.append((row["key"], Reply(**given)))
-            except (TypeError, KeyError):
-                damaged += 1
-    return found, damaged
+def _frozen(value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def order_lines(path: Path) -> None:

@@ -391,13 +391,13 @@ def _probe_settings(plan: Plan) -> dict[str, Any]:
     return {**probed, "probe": sampling, "limits": limits, "asked": {**asked(plan.probe_config()), **chat}}
 
 
-def run_train_on_own_answers(run: Run, *, name: str, pause_at: int | None = None) -> None:
+def run_train_on_own_answers(run: Run, *, name: str) -> None:
     """Train one student on rows that it samples itself."""
     with rollouts.rollouts_of(run, name, partial(load_student, run)) as drawn:
-        run_train(run, name=name, pause_at=pause_at, drawn=drawn)
+        run_train(run, name=name, drawn=drawn)
 
 
-def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnRows | None = None) -> None:
+def run_train(run: Run, *, name: str, drawn: DrawnRows | None = None) -> None:
     """Train one student on select's rows, or on those that are drawn."""
     recipe, settings = run.recipe, run.recipe.train[name]
     check_held_out(recipe, StageFolder(run.folder / "select", "").ledger()["accounts"]["dev"])
@@ -417,7 +417,6 @@ def run_train(run: Run, *, name: str, pause_at: int | None = None, drawn: DrawnR
             card=model_card(run, name),
             modifiers=modifiers_of(run, name),
             describe=settings.model_dump(mode="json"),
-            pause_at=pause_at,
         )
         teacher = settings.teacher and loader_of(settings.teacher, recipe, partial(load_student, run))
         ledger = train_stage(

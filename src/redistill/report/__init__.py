@@ -7,9 +7,9 @@ make them of plain blocks (blocks.py); charts.py and pictures.py draw; page.py j
 from pathlib import Path
 
 from redistill.records import Pair
+from redistill.report.cross_run import write_runs_page
 from redistill.report.files import RunFiles
 from redistill.report.page import SECTIONS, write_report
-from redistill.report.runs import write_runs_page
 from redistill.report.sections import traces
 from redistill.report.sections.results import main_model
 

@@ -28,7 +28,7 @@ from redistill.report.blocks import (
     Text,
 )
 from redistill.report.files import RunFiles
-from redistill.report.page import MAX_BYTES, render_page
+from redistill.report.render import fitted, render_page
 from redistill.report.sections.label_noise import label_noise
 from redistill.report.sections.traces import answer_leaf
 from redistill.report.sections.verdicts import lengths, verdicts
@@ -39,6 +39,7 @@ Shown = Sequence[tuple[Group, Trace]]
 TONES = (("right", "right"), ("wrong", "wrong"), ("undecided", "other"))
 MAX_ROWS = 20  # of a table
 MAX_KINDS = 12  # of texts in one browser
+MOST_OF_A_KIND = 3  # texts
 
 
 def audit_page(
@@ -55,8 +56,8 @@ def audit_page(
     Where it would be larger than MAX_BYTES, fewer texts are shown. RuntimeError when it is too large without any.
     """
     run = RunFiles(folder)
-    most = 3
-    while True:
+
+    def page(most: int) -> str:
         sections = [
             ("Result", _result(facts)),
             ("What was read", _read(facts)),
@@ -71,13 +72,9 @@ def audit_page(
             ("Pairs", _pairs(facts)),
             ("How it was made", _made(facts)),
         ]
-        found = [(heading, blocks) for heading, blocks in sections if blocks]
-        page = render_page(title, found, kind="audit of traces").encode("utf-8")
-        if len(page) <= MAX_BYTES:
-            return page
-        if most == 0:
-            raise RuntimeError(f"the audit of {title} has {len(page):,} bytes without a single trace")
-        most -= 1
+        return render_page(title, sections, kind="audit of traces")
+
+    return fitted(page, MOST_OF_A_KIND, f"the audit of {title}")
 
 
 def _result(facts: Facts) -> list[Block]:

@@ -123,7 +123,7 @@ def svg(figure: Figure, label: str) -> Markup:
 
 
 def intervals(
-    rows: Sequence[tuple[str, int, float, tuple[float, float] | None]],
+    rows: Sequence[tuple[str, int, float, Sequence[float] | None]],
     xlabel: str,
     label: str,
     *,

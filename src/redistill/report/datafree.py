@@ -13,7 +13,8 @@ import numpy as np
 from redistill.io.atomic import read_json, write_bytes
 from redistill.report import charts
 from redistill.report.blocks import Block, Code, Figure, Picture, Pictures, Table, Tag, Text
-from redistill.report.page import MAX_BYTES, render_page
+from redistill.report.cross_run import line_figure
+from redistill.report.render import fitted, render_page
 from redistill.report.text import interval, percent
 
 MOST_SHOWN = 100  # images per arm
@@ -25,13 +26,8 @@ Found = Mapping[str, Any]
 def write_datafree_page(folder: Path) -> Path:
     """Write `<folder>/report.html` and return its path. With too many or too large images for a page, fewer are shown."""
     found = read_json(folder / "datafree.json")
-    shown = MOST_SHOWN
-    while len(html := _page(found, folder, shown).encode("utf-8")) > MAX_BYTES:
-        if shown == 0:
-            raise RuntimeError(f"the report of {folder} has {len(html):,} bytes without a single image")
-        shown //= 2
     path = folder / "report.html"
-    write_bytes(path, html)
+    write_bytes(path, fitted(lambda shown: _page(found, folder, shown), MOST_SHOWN, f"the report of {folder}"))
     return path
 
 
@@ -42,9 +38,7 @@ def _page(found: Found, folder: Path, shown: int) -> str:
         ("Losses", _losses(found, folder)),
         ("To do it again", _again(found)),
     ]
-    return render_page(
-        found["name"], [(title, blocks) for title, blocks in sections if blocks], kind="data-free distillation"
-    )
+    return render_page(found["name"], sections, kind="data-free distillation")
 
 
 def _result(found: Found) -> list[Block]:
@@ -55,7 +49,7 @@ def _result(found: Found) -> list[Block]:
     if scored:
         said = f"The teacher is right on {percent(teacher['accuracy'])}% of {teacher['n']:,} test images"
         blocks.append(Text(f"{said}; it has {teacher['parameters']:,} parameters.", "lead"))
-        drawn = [(name, i, arm["accuracy"], _pair(arm["interval95"])) for name, i, arm in scored]
+        drawn = [(name, i, arm["accuracy"], arm["interval95"]) for name, i, arm in scored]
         picture = charts.intervals(drawn, "accuracy, %", "Accuracy of every arm's student")
         blocks.append(Figure([("", picture)], "Students on test images, with 95% intervals over images.", single=True))
     else:
@@ -89,17 +83,13 @@ def _row(name: str, series: int, arm: Found) -> list[str | Tag | None]:
         percent(arm["as_asked"]),
         f"{arm['parameters']:,}",
         percent(arm.get("accuracy")),
-        interval(_pair(arm.get("interval95"))),
+        interval(arm.get("interval95")),
         percent(arm.get("agreement")),
     ]
 
 
 def _digits(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (value[0], value[1])
 
 
 def _images(found: Found, folder: Path, shown: int) -> list[Block]:
@@ -155,12 +145,11 @@ def _losses(found: Found, folder: Path) -> list[Block]:
         ("student", "distill", "loss"),
     ):
         lines = [charts.Line(i, *_line(history, unit, key)) for i, history in enumerate(histories.values())]
-        lines = [line for line in lines if len(line.steps) > 1]
-        if lines:
-            panels.append((title, charts.curves(lines, f"{title} over {'batches' if unit == 'invert' else 'epochs'}")))
+        over = "batches" if unit == "invert" else "epochs"
+        panels.append((title, f"{title} over {over}", [line for line in lines if len(line.steps) > 1], False))
     legend = [Tag(name, i) for i, name in enumerate(histories)]
     caption = "Losses of the kept images over batches, without their weights; the student's over epochs."
-    return [Figure(panels, caption, legend)] if panels else []
+    return line_figure(panels, caption, legend)
 
 
 def _line(history: Sequence[Found], unit: str, key: str) -> tuple[list[int], list[float]]:

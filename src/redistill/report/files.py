@@ -22,9 +22,11 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import check_layout
-from redistill.report.pair_shapes import Against, Agreement, Comparison
 from redistill.report.shapes import (
+    Against,
+    Agreement,
     BenchmarkBaselines,
+    Comparison,
     Diagnosis,
     Gain,
     LabelAgreements,
@@ -229,6 +231,10 @@ class RunFiles:
         for path in sorted(self.folder.glob("evaluate/*/*/scores.json")):
             found[path.parent.parent.name, path.parent.name] = _check(path, Scores, read_json(path))
         return found
+
+    def scores_on(self, benchmark: str) -> dict[str, Scores]:
+        """Model -> its scores on a benchmark, in the page's order of models."""
+        return {model: self.scores[model, benchmark] for model in self.models if (model, benchmark) in self.scores}
 
     @cached_property
     def benchmarks(self) -> list[str]:

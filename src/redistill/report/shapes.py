@@ -6,9 +6,9 @@ runs/x/verify/label_noise.json                              LabelNoise
 runs/x/verify/label_agreement.json                          LabelAgreements
 runs/x/train/STAGE/metrics.jsonl, ledger.json               Step, StageLedger
 runs/x/evaluate/STUDENT/BENCHMARK/scores.json               Scores
+runs/x/evaluate/comparisons.json, compare/*.json            Comparison, Against
+runs/x/regraded/agreement.json                              Agreement
 runs/x/run.json                                             RunFacts
-
-Files about two students or two verifiers are in pair_shapes.py.
 """
 
 from typing import Any
@@ -489,3 +489,107 @@ class RunFacts(Shape):
     inputs: dict[str, str] = {}
     hardware: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+
+
+# --- two students, two verifiers ---------------------------------------------------------------------------------------
+
+
+class MetricDifference(Shape):
+    """The difference in one metric of attempts and verifications."""
+
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+    sentence: str = ""
+
+
+class Comparison(Shape):
+    """Two models on the same problems: difference = a - b."""
+
+    a: str
+    b: str
+    benchmark: str = ""
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+    smallest_difference: float | None = None
+    is_claimed: bool | None = None
+    num_above: int | None = None
+    num_below: int | None = None
+    num_equal: int | None = None
+    sentence: str = ""
+    self_correction: dict[str, MetricDifference] = {}
+
+
+class Bin(Shape):
+    """The difference on a part of the problems."""
+
+    label: str
+    num_problems: int | None = None
+    a: float | None = None
+    b: float | None = None
+    difference: float | None = None
+    interval95: tuple[float, float] | None = None
+
+
+class Bins(Shape):
+    """The difference part by part, or a note why there is none."""
+
+    bins: list[Bin] = []
+    note: str = ""
+
+
+class FlipSide(Shape):
+    """One side's answer to a problem that flipped."""
+
+    statement: str = ""
+    gold: str | None = None
+    correct: int | None = None
+    samples: int | None = None
+    outcome: str = ""
+    read: str | None = None
+    completion_end: str = ""
+
+
+class Flip(Shape):
+    """A problem that only one of two students solves."""
+
+    problem_id: str
+    solved_by: str
+    a: FlipSide
+    b: FlipSide
+
+
+class Against(Comparison):
+    """A comparison with another run's student (`redistill compare`)."""
+
+    verifier: str | None = None
+    left_out: list[int] = []
+    settings_differ: dict[str, list[Any]] = {}
+    flips: dict[str, int] = {}
+    mcnemar_p: float | None = None
+    by_difficulty: Bins = Bins()
+    by_length: Bins = Bins()
+    flipped: list[Flip] = []
+
+
+class Disagreement(BaseModel):
+    """One answer on which two verifiers part; what each said stands under its name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    trace_id: str
+    gold: str | None = None
+
+
+class Agreement(Shape):
+    """Two verifiers on the same answers (`redistill regrade`)."""
+
+    student: str
+    benchmark: str
+    a: str
+    b: str
+    num_samples: int = 0
+    agree: float | None = None
+    only_a_correct: int | None = None
+    only_b_correct: int | None = None
+    table: dict[str, dict[str, int]] = {}
+    examples: list[Disagreement] = []

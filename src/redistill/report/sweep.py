@@ -11,16 +11,19 @@ from typing import Any
 
 import yaml
 
-from redistill.io.atomic import read_json, write_bytes
+from redistill.config.differences import distinct
+from redistill.io.atomic import read_json
 from redistill.report import charts
 from redistill.report.blocks import Block, Code, Details, Figure, Link, Sentences, Table, Tag, Text
-from redistill.report.page import render_page
-from redistill.report.sweep_heatmap import heat
-from redistill.report.text import duration, interval, percent, plural
+from redistill.report.cross_run import line_figure
+from redistill.report.pictures import heat_map
+from redistill.report.render import write_page
+from redistill.report.text import duration, interval, number, percent, plural, short
 from redistill.safety.paths import FOLDER_NAME
 from redistill.text.figures import between, points
 
 MAX_DRAWN = 24  # points in the picture of intervals
+MAX_MAPS = 12
 MAX_TEXT = 40_000  # characters of a file that is shown
 Found = Mapping[str, Any]
 
@@ -36,20 +39,18 @@ def write_sweep_page(folder: Path) -> Path:
         ("Trials", _trials(found, folder)),
         ("To do it again", _again(found, folder)),
     ]
-    html = render_page(found["name"], [(title, blocks) for title, blocks in sections if blocks], kind="sweep")
-    path = folder / "report.html"
-    write_bytes(path, html.encode("utf-8"))
-    return path
+    return write_page(folder / "report.html", found["name"], sections, kind="sweep")
 
 
 def point_name(point: Found) -> str:
     """The variant and the values of its axes: redi, rejected_weight 0.8."""
-    words = [f"{axis.split('.')[-1]} {_value(value)}" for axis, value in point["settings"].items()]
-    return ", ".join([point["variant"], *words])
+    return ", ".join(filter(None, [point["variant"], settings_text(point["settings"])]))
 
 
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """{"train.redi.learning_rate": 1e-4} -> "learning_rate 0.0001"."""
+    values = {axis: f"{value:g}" if isinstance(value, float) else str(value) for axis, value in settings.items()}
+    return ", ".join(f"{_word(axis)} {value}" for axis, value in values.items())
 
 
 def _colours(found: Found) -> dict[str, int]:
@@ -67,7 +68,7 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     best = ranked[:MAX_DRAWN]
     columns = [p["benchmarks"][benchmark] for p in best]
     drawn = [
-        (point_name(p), series[p["variant"]], c["mean"], _pair(c["interval95_over_seeds"]))
+        (point_name(p), series[p["variant"]], c["mean"], c["interval95_over_seeds"])
         for p, c in zip(best, columns, strict=True)
     ]
     few = any(c["interval95_over_seeds"] is None for c in columns)
@@ -104,6 +105,84 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     return blocks
 
 
+# --- heat maps --------------------------------------------------------------------------------------------------------
+
+
+def heat(points: Sequence[Found], benchmark: str, axes: Mapping[str, Sequence[Any]]) -> list[Block]:
+    """pass@1 over the two axes that vary most, a map for each variant and for each value of the other axes, all on one scale of colour. The
+    number stands in every cell and the table stands below, so no colour has to be read. Nothing where no variant has two values of an axis."""
+    maps: dict[str, list[Found]] = {}
+    shown: dict[str, tuple[str, str | None]] = {}
+    for variant in dict.fromkeys(point["variant"] for point in points):
+        mine = [point for point in points if point["variant"] == variant]
+        across, down = _two_axes(mine)
+        if across is None:
+            continue
+        for point in mine:
+            rest = [
+                f"{_word(axis)} {short(number(v) or '–', 18)}"
+                for axis, v in point["settings"].items()
+                if axis not in (across, down)
+            ]
+            title = ", ".join([variant, *rest])
+            maps.setdefault(title, []).append(point)
+            shown[title] = (across, down)
+    means = [point["benchmarks"][benchmark]["mean"] for some in maps.values() for point in some]
+    panels = []
+    for title, some in list(maps.items())[:MAX_MAPS]:
+        across, down = shown[title]
+        columns, rows = _values(some, across, axes), _values(some, down, axes) if down else [""]
+        cells = {(_at(p, down), _at(p, across)): p["benchmarks"][benchmark]["mean"] for p in some}
+        grid = [[cells.get((_key(row) if down else "", _key(column))) for column in columns] for row in rows]
+        words = (
+            distinct([number(c) or "–" for c in columns], 18),
+            distinct([number(r) or "–" for r in rows], 18) if down else [""],
+            _word(across),
+            _word(down) if down else "",
+        )
+        panels.append((title, heat_map(grid, *words, (min(means), max(means)), f"pass@1 on {benchmark}: {title}")))
+    if not panels:
+        return []
+    caption = f"pass@1 on {benchmark} in percent, mean over seeds; the stronger the colour the higher, from {percent(min(means))} to {percent(max(means))} "
+    caption += "on all maps alike. An empty cell has no finished trial."
+    more = f" {MAX_MAPS} of {len(maps)} maps." if len(maps) > MAX_MAPS else ""
+    return [Figure(panels, caption + more, single=len(panels) == 1)]
+
+
+def _two_axes(points: Sequence[Found]) -> tuple[str | None, str | None]:
+    """The axis with most values, across, and the one with most after it, down; None where an axis has one value only."""
+    values: dict[str, dict[str, None]] = {}
+    for point in points:
+        for axis, value in point["settings"].items():
+            values.setdefault(axis, {})[_key(value)] = None
+    ranked = [axis for axis in sorted(values, key=lambda a: -len(values[a])) if len(values[axis]) > 1]
+    return (ranked[0] if ranked else None, ranked[1] if len(ranked) > 1 else None)
+
+
+def _values(points: Sequence[Found], axis: str, axes: Mapping[str, Sequence[Any]]) -> list[Any]:
+    """The values of an axis that occur: numbers by size, others in the order of the sweep, else of the points."""
+    found = {_key(p["settings"][axis]): p["settings"][axis] for p in points if axis in p["settings"]}
+    if all(isinstance(v, int | float) for v in found.values()):
+        return sorted(found.values())
+    order = [_key(v) for v in axes.get(axis, [])]
+    return [found[k] for k in sorted(found, key=lambda k: order.index(k) if k in order else len(order))]
+
+
+def _at(point: Found, axis: str | None) -> str:
+    return _key(point["settings"].get(axis)) if axis else ""
+
+
+def _key(value: Any) -> str:
+    return repr(value)
+
+
+def _word(axis: str) -> str:
+    return axis.split(".")[-1]
+
+
+# --- the result in words ------------------------------------------------------------------------------------------------
+
+
 def _sentence(found: Found, ranked: Sequence[Found], benchmark: str) -> str:
     """The best point, and whether it is above the control for sure."""
     best, column = ranked[0], ranked[0]["benchmarks"][benchmark]
@@ -133,12 +212,12 @@ def _row(name: str, series: int, column: Found, state: str) -> list[str | Tag | 
         Tag(name, series),
         str(len(column["seeds"])) + ("" if state == "done" else f" ({state})"),
         percent(column["mean"]),
-        interval(_pair(column["interval95_over_seeds"])) or _each([percent(v) or "–" for v in column["each"]]),
+        interval(column["interval95_over_seeds"]) or _each([percent(v) or "–" for v in column["each"]]),
         _signed(against["difference"]) if against else None,
-        (interval(_pair(against["interval95_over_seeds"])) or _each([_signed(v) for v in against["each"]]))
+        (interval(against["interval95_over_seeds"]) or _each([_signed(v) for v in against["each"]]))
         if against
         else None,
-        interval(_pair(against["interval95_over_problems"])) if against else None,
+        interval(against["interval95_over_problems"]) if against else None,
     ]
 
 
@@ -149,10 +228,6 @@ def _each(values: Sequence[str]) -> str:
 
 def _signed(share: float) -> str:
     return points(share).replace("-", "−")
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (value[0], value[1])
 
 
 def _curves(found: Found, benchmark: str) -> list[Block]:
@@ -174,22 +249,11 @@ def _curves(found: Found, benchmark: str) -> list[Block]:
         ("log-prob of rejected, nats per token", lambda t: t["log_probs"].get("rejected", [])),
     ):
         drawn = [(v, *_mean_line([values(t) for t in trials[name]])) for v, name in chosen.items()]
-        lines = [
-            charts.Line(series.get(variant, 0), steps, means_) for variant, steps, means_ in drawn if len(steps) > 2
-        ]
-        if lines:
-            panels.append((title, charts.curves(lines, title)))
-    if not panels:
-        return []
+        lines = [charts.Line(series.get(variant, 0), steps, line) for variant, steps, line in drawn if len(steps) > 2]
+        panels.append((title, title, lines, False))
     legend = [Tag(name, series.get(variant, 0)) for variant, name in chosen.items()]
-    return [
-        Figure(
-            panels,
-            "The best point of each variant; each line is the mean over the seeds of its point.",
-            legend,
-            single=len(panels) == 1,
-        )
-    ]
+    words = "The best point of each variant; each line is the mean over the seeds of its point."
+    return line_figure(panels, words, legend)
 
 
 def _mean_line(curves: list[list[list[float]]]) -> tuple[list[int], list[float]]:
@@ -202,21 +266,16 @@ def _mean_line(curves: list[list[list[float]]]) -> tuple[list[int], list[float]]
 
 
 def _ended(found: Found) -> list[Block]:
-    ended = [t for t in found["trials"] if t["state"] in ("stopped", "failed")]
+    ended = [t for t in found["trials"] if t["state"] not in ("done", "waiting")]
     if not ended:
         return []
-    rungs = [
-        f"At step {rung['rung']} {len(rung['kept'])} of {len(rung['kept']) + len(rung['stopped'])} points went on, by the mean of "
-        "their seeds' probes on dev problems."
-        for rung in found.get("halving", [])
-    ]
     table = Table(
         "Trials that did not go to their end",
         ("trial", "state", "why"),
         [(t["id"], t["state"], t["why"]) for t in ended],
         (1, 2),
     )
-    return [*([Sentences(rungs)] if rungs else []), Details(plural(len(ended), "trial"), [table])]
+    return [Details(plural(len(ended), "trial"), [table])]
 
 
 def _trials(found: Found, folder: Path) -> list[Block]:

@@ -9,11 +9,12 @@ not see (controls, bidi overrides, zero-width characters) become signs.
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+T = TypeVar("T")
 Spans = list[tuple[str, str]]
 Ranges = list[tuple[str, int, int]]
 MAX_REASONS = 12  # rows of a table of reasons; a verifier may write free text
@@ -101,6 +102,11 @@ def short(text: str, length: int = 120) -> str:
     return line if len(line) <= length else f"{line[: length * 2 // 3]} … {line[-length // 4 :]}"
 
 
+def both_ends(items: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many of a sorted sequence: the first half from its beginning, the rest from its end."""
+    return items if len(items) <= most else [*items[: (most + 1) // 2], *items[len(items) - most // 2 :]]
+
+
 def top(tally: Mapping[str, int], limit: int = MAX_REASONS) -> list[tuple[str, int]]:
     """The most frequent words of a tally, ties by name; the rest summed in one line."""
     ranked = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
@@ -118,7 +124,7 @@ def percent(value: float | None, digits: int = 1) -> str | None:
     return None if value is None or value != value else f"{100 * value:.{digits}f}".replace("-", "−")
 
 
-def interval(value: tuple[float, float] | None) -> str | None:
+def interval(value: Sequence[float] | None) -> str | None:
     """(0.801, 0.875) -> '80.1 to 87.5' (percent, kept on one line)."""
     return None if value is None else f"{percent(value[0])}\u00a0to\u00a0{percent(value[1])}"
 

@@ -17,9 +17,9 @@ from pydantic import Field
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
-from redistill.io.client import Ask, Kept, Reply, Server, ask
+from redistill.io.asked_model import AskedModel, filled, kept_replies
+from redistill.io.client import Ask, Reply, Server, ask
 from redistill.records import Group, Problem
-from redistill.score.asking import AskedModel, announce, filled
 from redistill.score.marks import scored, unscored
 from redistill.text.thinking import split_thinking
 
@@ -132,12 +132,12 @@ def label(
     asked = question_of(question, labels, _into)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     told = AskedModel(server, model, max_tokens, api, price_in, price_out, max_calls, dict(extra or {}))
-    if "kept" not in _held:
-        _held["kept"] = Kept(_cache)
-        whole = (told.ask(prompt_of(asked, group.problem)) for group in _all_groups())
-        announce(_into, told, whole, _held["kept"])
-    asks: list[Ask] = [told.ask(prompt_of(asked, group.problem)) for group in groups]
-    replies = ask(server, asks, kept=_held["kept"])
+
+    def asks_of(some: Iterable[Group]) -> list[Ask]:
+        return [told.ask(prompt_of(asked, group.problem)) for group in some]
+
+    kept = kept_replies(_held, _cache, _into, told, lambda: asks_of(_all_groups()))
+    replies = ask(server, asks_of(groups), kept=kept)
     return [_labelled(group, reply, asked, _into) for group, reply in zip(groups, replies, strict=True)]
 
 

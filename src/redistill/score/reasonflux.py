@@ -28,10 +28,10 @@ from pydantic import Field
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, KeyEnv
-from redistill.io.client import Kept, Reply, Server, ask
+from redistill.io.asked_model import AskedModel, filled, kept_replies
+from redistill.io.client import Ask, Reply, Server, ask
 from redistill.records import Group, Problem, Span, Trace, content_id
 from redistill.rollout.requests import Student
-from redistill.score.asking import AskedModel, announce, filled
 from redistill.score.encoders import Encode, open_encoder
 from redistill.score.marks import scored, unscored
 from redistill.text.steps import steps as split_steps
@@ -320,14 +320,13 @@ def _judged(
                 if not isinstance(way, str):
                     yield trace, way, prompt_of(group.problem, way)
 
-    if "kept" not in held:
-        held["kept"] = Kept(cache)
-        whole = (told.ask(prompt) for _, _, prompt in asked(all_groups()) if len(prompt) <= SHOWN_CHARS)
-        announce(into, told, whole, held["kept"])
-    rows = list(asked(groups))
-    found: dict[str, list[float] | str] = {trace.id: "too_long" for trace, _, _ in rows}
-    short = [(trace, way, told.ask(prompt)) for trace, way, prompt in rows if len(prompt) <= SHOWN_CHARS]
-    replies = ask(told.server, [request for _, _, request in short], kept=held["kept"])
+    def fitting(some: Iterable[Group]) -> Iterable[tuple[Trace, Trajectory, Ask]]:
+        return ((trace, way, told.ask(text)) for trace, way, text in asked(some) if len(text) <= SHOWN_CHARS)
+
+    kept = kept_replies(held, cache, into, told, lambda: (request for _, _, request in fitting(all_groups())))
+    found: dict[str, list[float] | str] = {trace.id: "too_long" for trace, _, _ in asked(groups)}
+    short = list(fitting(groups))
+    replies = ask(told.server, [request for _, _, request in short], kept=kept)
     for (trace, way, _), reply in zip(short, replies, strict=True):
         found[trace.id] = read_quality(reply, len(way.ranges))
     return found

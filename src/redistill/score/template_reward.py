@@ -19,10 +19,10 @@ from pydantic import Field
 
 from redistill.errors import OperatorError
 from redistill.io.api_keys import KEY_ENV, BaseUrl, KeyEnv
+from redistill.io.asked_model import AskedModel, filled, kept_replies
 from redistill.io.client import Ask, Kept, Reply, Server, ask
 from redistill.records import FINAL, Group, Outcome, Problem, Span, Trace, content_id, make_trace
 from redistill.rollout.answer import EvalConfig
-from redistill.score.asking import AskedModel, announce, filled
 from redistill.score.marks import scored, unscored
 from redistill.text.thinking import split_thinking
 from redistill.verify.relevance import has_gold
@@ -91,12 +91,11 @@ def template_reward(
         raise OperatorError(f"score ({_into}): the answers are judged as a recipe says; use it in a recipe.")
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     expert = AskedModel(server, model, max_tokens, "chat", price_in, price_out, max_calls)
-    if "kept" not in _held:
-        _held["kept"] = Kept(_cache)
-        whole = (expert.ask(text) for _, _, text in _asked(_all_groups()))
-        announce(_into, expert, whole, _held["kept"])
+    kept = kept_replies(
+        _held, _cache, _into, expert, lambda: (expert.ask(text) for _, _, text in _asked(_all_groups()))
+    )
     rows = list(_asked(groups))
-    replies = ask(server, [expert.ask(text) for _, _, text in rows], kept=_held["kept"])
+    replies = ask(server, [expert.ask(text) for _, _, text in rows], kept=kept)
     found: dict[str, str | tuple[str, float]] = {}
     strategies: list[tuple[Problem, Trace, str]] = []
     for (problem, trace, _), reply in zip(rows, replies, strict=True):
@@ -106,7 +105,7 @@ def template_reward(
         else:
             strategies.append((problem, trace, strategy))
     answering = AskedModel(replace(server, base_url=policy_url or base_url), policy or model, answer_tokens)
-    found |= _rates(strategies, answering, n, temperature, _seed, _config, _held["kept"])
+    found |= _rates(strategies, answering, n, temperature, _seed, _config, kept)
     return [
         replace(
             group, traces=tuple(_marked(group.problem, trace, found.get(trace.id), _into) for trace in group.traces)

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
-from redistill.io.client import Ask, Kept, Reply, Server, ask
+from redistill.io.asked_model import AskedModel, filled, kept_replies
+from redistill.io.client import Ask, Reply, Server, ask
 from redistill.records import DECIDED, Group, Outcome, Problem, Span, Trace, content_id
-from redistill.score.asking import AskedModel, announce, filled
 from redistill.score.marks import scored, unscored
 from redistill.text.segments import CUES, Cues, Said, ends_in_one_verdict, has_cue, read_verdict
 from redistill.text.thinking import split_thinking
@@ -116,11 +116,11 @@ def verification(
         chosen = {id for id, reason in reasons_of(group, answers, _seed).items() if reason is None}
         return {t.id: asked.ask(prompt_of(group.problem, t, manner, cues)) for t in group.traces if t.id in chosen}
 
-    if "kept" not in _held:
-        _held["kept"] = Kept(_cache)
-        announce(_into, asked, (one for g in _all_groups() for one in asks_of(g).values()), _held["kept"])
+    kept = kept_replies(
+        _held, _cache, _into, asked, lambda: (one for g in _all_groups() for one in asks_of(g).values())
+    )
     asks = [asks_of(group) for group in groups]
-    replies = iter(ask(server, [one for of in asks for one in of.values()], kept=_held["kept"]))
+    replies = iter(ask(server, [one for of in asks for one in of.values()], kept=kept))
     found = []
     for group, of in zip(groups, asks, strict=True):
         reasons, said = reasons_of(group, answers, _seed), {id: next(replies) for id in of}

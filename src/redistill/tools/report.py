@@ -12,7 +12,7 @@ from redistill.errors import OperatorError
 from redistill.report import main_student, pairs_shown, stage_of_tokens, write_report, write_runs_page
 from redistill.report.datafree import write_datafree_page
 from redistill.report.sweep import write_sweep_page
-from redistill.tools.compare import compare_runs
+from redistill.tools.cross_run import compare_runs
 from redistill.tools.scores import runs_in
 
 ALL_PAIRS = 4  # runs of which every two are compared; of more, each is compared with the first

@@ -68,7 +68,7 @@ from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_ref
 from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
 from redistill.train.step import Reference, suspects
-from redistill.train.stopping import Paused, at_the_next_step
+from redistill.train.stopping import at_the_next_step
 from redistill.train.supply import DrawnRows, FileSupply, Supply
 from redistill.train.token_weights import credited, write_token_weights
 from redistill.train.trainer import StepResult, Trainer
@@ -93,9 +93,6 @@ class StageJob:
     modifiers: Sequence[Modifier] = ()
     describe: Mapping[str, Any] = field(default_factory=dict)  # copied into the ledger
     trial: bool = False  # ends at the guard's first alarm and leaves no student
-    pause_at: int | None = (
-        None  # Paused is raised, with the state saved, after so many steps unless the stage is over by then
-    )
 
 
 def train_stage(
@@ -211,7 +208,7 @@ class _StageRun:
             self.trainer.supply.rewind(self.trainer.steps_done, gone_back_to)
 
     def train(self) -> None:
-        """All steps that are left. Paused or KeyboardInterrupt where the stage is to stop early, with its state saved."""
+        """All steps that are left. KeyboardInterrupt where the stage is to stop early, with its state saved."""
         trainer = self.trainer
         skipped = agreed(self.accelerator, self.guard.skipped)
         self._before_the_first_step()
@@ -254,8 +251,6 @@ class _StageRun:
             self.guard.judge({"step": 0, **measured})
         if done == 0 and self.guard.should_save(0, total):
             self._save()
-        if self.job.pause_at is not None and self.job.pause_at <= done < total:
-            raise Paused
 
     def _step(self) -> StepResult:
         try:
@@ -302,20 +297,15 @@ class _StageRun:
     def _act(self, decision: str) -> bool:
         """Save, roll back or leave, as was decided after this step; True where training ends here."""
         step, total = self.trainer.steps_done, self.trainer.total
-        waits = step == self.job.pause_at and step < total
         if decision == "rollback":
             self._roll_back()
         elif decision == "leave":
             if self.guard.should_save(step, total) or not self.guard.acts:  # else a rollback would find one too many
                 self._save()
             raise KeyboardInterrupt
-        elif not decision and (self.guard.should_save(step, total) or waits):
+        elif not decision and self.guard.should_save(step, total):
             self._save()
-        if decision == "stop" or (self.job.trial and agreed(self.accelerator, self.guard.is_alarmed)):
-            return True
-        if waits and not decision:
-            raise Paused
-        return False
+        return decision == "stop" or (self.job.trial and agreed(self.accelerator, self.guard.is_alarmed))
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:

@@ -6,8 +6,6 @@
 
 Without it a stop would cost the steps since the last checkpoint. Elsewhere Ctrl-C stops at once: what is finished lies on
 disk already, a shard or a sample at a time.
-
-A stage can also be told beforehand to wait after a step (`Paused`), so that several can be looked at and only some go on.
 """
 
 import signal
@@ -17,10 +15,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from redistill.io.progress import say
-
-
-class Paused(Exception):
-    """A stage stands, saved, after the step at which it was told to wait; asked again without that step, it goes on."""
 
 
 @contextmanager

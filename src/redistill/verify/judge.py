@@ -10,14 +10,14 @@ exactly what was asked for decides nothing.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from redistill.io.api_keys import KEY_ENV, BaseUrl, Extra, KeyEnv
+from redistill.io.asked_model import AskedModel, CallCost, filled
 from redistill.io.client import Ask, Kept, Reply, Server, ask
 from redistill.records import FINAL, Group, Outcome, Problem, Trace, Verdict
 from redistill.text.thinking import split_thinking
@@ -29,7 +29,6 @@ JUDGE_VERSION = "redistill-judge 1"  # raise the number with any change of the p
 DOUBTFUL = frozenset({Outcome.incorrect, Outcome.disagree})  # only these are asked about
 SHOWN_CHARS = 3_000  # of the question, and of the end of the answer
 REASON_CHARS = 200
-CHARS_PER_TOKEN = 3.5  # a guess, for the bill before anything is asked; what was paid is counted by the server
 
 PROMPT = """\
 You compare a student's final answer to a question with the reference answer. Do not solve the question and do not \
@@ -62,25 +61,11 @@ VERDICT: unsure
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Who is asked, and how the answer counts. Prices are dollars for a million tokens; None: unknown."""
+class Judge(AskedModel):
+    """Who is asked, and how the answer counts. cache: the file of replies; None: the run's own."""
 
-    server: Server
-    model: str
-    policy: Literal["rescue", "veto"]
-    api: Literal["chat", "completions"]
-    max_tokens: int
-    price_in: float | None
-    price_out: float | None
-    max_calls: int | None
-    cache: str | None
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def cost(self, tokens_in: float, tokens_out: float) -> float | None:
-        """Dollars, or None where a price is unknown."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+    policy: Literal["rescue", "veto"] = "rescue"
+    cache: str | None = None
 
 
 def llm(
@@ -107,7 +92,7 @@ def llm(
     stop before anything is asked when more calls are needed. cache: the file of replies; default: the run's own.
     """
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
-    return Judge(server, model, policy, api, max_tokens, price_in, price_out, max_calls, cache, dict(extra or {}))
+    return Judge(server, model, max_tokens, api, price_in, price_out, max_calls, dict(extra or {}), policy, cache)
 
 
 # What cannot change a verdict: a change of these judges nothing again.
@@ -117,52 +102,24 @@ NON_RESULT_OPTIONS = (
 )
 
 
-@dataclass(slots=True)
-class JudgeCost:
-    """What the judge costs: calls, how many of them were answered before the stage began, tokens, and dollars where prices are
-    known. Before anything is asked tokens and dollars are of what is missing; afterwards of all calls, whenever they were paid."""
-
-    calls: int = 0
-    kept: int = 0
-    tokens_in: float = 0
-    tokens_out: float = 0
-    dollars: float | None = None
-
-    def words(self, before: bool) -> str:
-        """A line for people; `before`: tokens are guessed from the text, and answers counted at their longest."""
-        about, most = ("about ", "at most ") if before else ("", "")
-        cost = "price unknown" if self.dollars is None else f"{most}${self.dollars:,.2f}"
-        calls = f"{self.calls - self.kept:,} calls to ask" if before else f"{self.calls:,} calls"
-        return f"{calls} ({self.kept:,} answered before), {about}{self.tokens_in:,.0f} tokens in, {most}{self.tokens_out:,.0f} out, {cost}"
-
-
 def question(problem: Problem, trace: Trace) -> str | None:
     """The prompt about one trace; None where it is not to be asked about: not doubtful, or without a gold answer."""
     gold = gold_answer(problem.answer)
     if trace.verdict.outcome not in DOUBTFUL or gold is None:
         return None
     answer = split_thinking(trace.completion)[1]
-    data = {
-        "question": problem.statement[:SHOWN_CHARS],
-        "reference": gold[:SHOWN_CHARS],
-        "student": answer[-SHOWN_CHARS:],  # the final answer stands at the end
-    }
-    data = {
-        name: re.sub(r"<\s*/?\s*(question|reference|student)\s*>", " ", text, flags=re.IGNORECASE).strip()
-        for name, text in data.items()
-    }
-    return re.sub(r"\{(question|reference|student)\}", lambda match: data[match[1]], PROMPT)
+    return filled(
+        PROMPT,
+        question=problem.statement[:SHOWN_CHARS],
+        reference=gold[:SHOWN_CHARS],
+        student=answer[-SHOWN_CHARS:],  # the final answer stands at the end
+    )
 
 
 def asking(judge: Judge, problem: Problem, trace: Trace) -> Ask | None:
     """The request about one trace, or None."""
     prompt = question(problem, trace)
-    if prompt is None:
-        return None
-    common = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": 0.0, **judge.extra}
-    if judge.api == "chat":
-        return Ask("chat/completions", {**common, "messages": [{"role": "user", "content": prompt}]})
-    return Ask("completions", {**common, "prompt": prompt})
+    return None if prompt is None else judge.ask(prompt)
 
 
 def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Verdict:
@@ -191,35 +148,16 @@ def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Ve
     return Verdict(outcome, extracted, f"{reason}: {why}" if why else reason, JUDGE, f"{JUDGE_VERSION}, {judge.model}")
 
 
-def distinct_asks(judge: Judge, groups: Iterable[Group]) -> Iterator[Ask]:
-    """The requests about these groups, each once."""
-    seen = set[str]()
-    for asked in (asking(judge, group.problem, trace) for group in groups for trace in group.traces):
-        if asked is not None and asked.key not in seen:
-            seen.add(asked.key)
-            yield asked
+def asks_of(judge: Judge, groups: Iterable[Group]) -> Iterator[Ask]:
+    """The requests about these groups."""
+    return (found for g in groups for trace in g.traces if (found := asking(judge, g.problem, trace)) is not None)
 
 
-def dry_count(judge: Judge, groups: Iterable[Group], kept: Kept) -> JudgeCost:
-    """What asking the judge about these groups would cost at most; asks nothing."""
-    bill = JudgeCost()
-    for asked in distinct_asks(judge, groups):
-        bill.calls += 1
-        if kept.get(asked.key) is not None:
-            bill.kept += 1
-            continue
-        text = asked.body.get("prompt") or asked.body["messages"][0]["content"]
-        bill.tokens_in += len(text) / CHARS_PER_TOKEN
-        bill.tokens_out += judge.max_tokens
-    bill.dollars = judge.cost(bill.tokens_in, bill.tokens_out)
-    return bill
-
-
-def paid_bill(judge: Judge, groups: Iterable[Group], kept: Kept, answered_before: int) -> JudgeCost:
+def paid_bill(judge: Judge, groups: Iterable[Group], kept: Kept, answered_before: int) -> CallCost:
     """What the judge's verdicts on these groups have cost, in this process or in one that was killed."""
-    keys = [asked.key for asked in distinct_asks(judge, groups)]
+    keys = {asked.key for asked in asks_of(judge, groups)}
     tokens_in, tokens_out = kept.paid(keys)
-    return JudgeCost(len(keys), answered_before, tokens_in, tokens_out, judge.cost(tokens_in, tokens_out))
+    return CallCost(len(keys), answered_before, tokens_in, tokens_out, judge.dollars(tokens_in, tokens_out))
 
 
 def with_llm_verdicts(

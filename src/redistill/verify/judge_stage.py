@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from redistill.errors import OnlyCounted, OperatorError
+from redistill.io.asked_model import check_calls, cost_of
 from redistill.io.atomic import read_json, write_json
 from redistill.io.joined import Base
 from redistill.io.kept import Kept, order_lines
@@ -20,7 +20,7 @@ from redistill.io.parquet import read_records
 from redistill.io.progress import bar, say
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Problem
-from redistill.verify.judge import JUDGE_VERSION, Judge, dry_count, paid_bill, with_llm_verdicts
+from redistill.verify.judge import JUDGE_VERSION, Judge, asks_of, paid_bill, with_llm_verdicts
 from redistill.verify.stage import verified_shard
 
 
@@ -29,19 +29,9 @@ def apply_llm_judge(stage_dir: StageFolder, rules: StageFolder, judge: Judge, *,
     are needed than `max_calls` allows."""
     shards = rules.shard_files("groups")
     with Kept(Path(judge.cache) if judge.cache else own_cache) as kept:
-        expected = dry_count(judge, rules.read("groups"), kept)
+        expected = cost_of(judge, asks_of(judge, rules.read("groups")), kept)
         say(f"judge    {judge.model}, {judge.policy}: {expected.words(before=True)}")
-        asked_now = expected.calls - expected.kept
-        if judge.max_calls == 0 and asked_now:
-            raise OnlyCounted(
-                f"verify.judge: {asked_now:,} calls are needed and max_calls is 0; nothing was asked. They were counted, as max_calls: 0 "
-                "wants it; raise it to ask."
-            )
-        if judge.max_calls is not None and asked_now > judge.max_calls:
-            raise OperatorError(
-                f"verify.judge: {asked_now:,} calls are needed and max_calls is {judge.max_calls:,}; nothing was asked. Raise it, "
-                "or take fewer traces."
-            )
+        asked_now = check_calls("verify.judge", judge, expected, "traces")
         answered_before = _answered_before(stage_dir, expected.kept)
         with bar(label="judge", unit="call", total=asked_now) as progress:
             for index, path in enumerate(shards):

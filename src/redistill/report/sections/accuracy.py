@@ -9,7 +9,7 @@ import math
 from redistill.report import charts
 from redistill.report.blocks import Block, Figure, Table, Tag, Text, not_run
 from redistill.report.files import RunFiles
-from redistill.report.sections.training import stage_start
+from redistill.report.sections.training import by_start
 from redistill.report.shapes import Step
 from redistill.report.text import count, join, percent
 
@@ -21,10 +21,8 @@ def accuracy(run: RunFiles) -> list[Block]:
     if not run.stages:
         return not_run("train", "accuracy over steps")
     benchmark = next(iter(run.benchmarks), None)
-    starts: dict[str, list[str]] = {}
-    for stage in run.stages:
-        starts.setdefault(stage_start(run, stage), []).append(stage)
-    blocks = [figure for start, stages in starts.items() if (figure := _figure(run, start, stages, benchmark))]
+    starts = by_start(run, run.stages).items()
+    blocks = [figure for start, stages in starts if (figure := _figure(run, start, stages, benchmark))]
     if not blocks and not run.scores:
         return [Text("No stage was probed and no student was scored, so there is no accuracy to show.", "missing")]
     probed = {
@@ -67,11 +65,7 @@ def _last_step(run: RunFiles, stage: str) -> int:
 
 def _probes(rows: list[Step]) -> list[Point]:
     """(step, accuracy, standard error) of each probe."""
-    found = []
-    for row in rows:
-        if row.probe_accuracy is not None:
-            found.append((float(row.step), row.probe_accuracy, probe_error(row)))
-    return found
+    return [(float(row.step), row.probe_accuracy, probe_error(row)) for row in rows if row.probe_accuracy is not None]
 
 
 def probe_error(row: Step) -> float:

@@ -18,8 +18,7 @@ def choosing(run: RunFiles) -> list[Block]:
     """Nothing for a run that chooses among no samples: the heading is left out with it."""
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
-        rows = {model: scores for model, scores in rows.items() if scores.choose}
+        rows = {model: scores for model, scores in run.scores_on(benchmark).items() if scores.choose}
         if not rows:
             continue
         labels = list(dict.fromkeys(label for scores in rows.values() for label in scores.choose))

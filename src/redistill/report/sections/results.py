@@ -23,8 +23,7 @@ from redistill.report.blocks import (
     not_run,
 )
 from redistill.report.files import RunFiles
-from redistill.report.pair_shapes import Comparison
-from redistill.report.shapes import Scores
+from redistill.report.shapes import Comparison, Scores
 from redistill.report.text import count, interval, join, number, percent, plural, prompt_words, short
 from redistill.text.figures import power_words
 from redistill.text.unread_answers import shares_words, what_to_change
@@ -232,7 +231,7 @@ def scores(run: RunFiles) -> list[Block]:
         return not_scored(run, "score")
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
+        rows = run.scores_on(benchmark)
         blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
         blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
         blocks += _prompt_sent(benchmark, rows)

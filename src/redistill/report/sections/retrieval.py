@@ -14,7 +14,7 @@ from redistill.report.files import RunFiles
 from redistill.report.sections.rollouts import rounds_of
 from redistill.report.sections.traces import tone_of, verdict_lines
 from redistill.report.shapes import BenchmarkBaselines
-from redistill.report.text import count, cut, percent, short
+from redistill.report.text import both_ends, count, cut, percent, short
 from redistill.text.figures import between, points
 
 SHOWN = 8  # problems with their queries
@@ -40,7 +40,7 @@ def _scores(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> Tab
         name: str | Tag = NAMES[row.query_by] if row.query_by in NAMES else Tag(row.query_by, run.series(row.query_by))
         own = (name, percent(row.mean), _interval(row.interval95))
         gain = points(row.gain) if row.gain is not None else None
-        body.append((*own, gain, _interval(row.gain_interval95, signed=True), _count(row.better), _count(row.worse)))
+        body.append((*own, gain, _interval(row.gain_interval95, signed=True), count(row.better), count(row.worse)))
     head = (
         "query by",
         f"{baselines.measure}, %",
@@ -51,10 +51,6 @@ def _scores(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> Tab
         "worse",
     )
     return Table(f"{benchmark}: what the queries retrieve, {count(len(baselines.problems))} problems", head, body)
-
-
-def _count(number: int | None) -> str | None:
-    return count(number) if number is not None else None
 
 
 def _interval(found: Sequence[float] | None, *, signed: bool = False) -> str | None:
@@ -73,7 +69,7 @@ def _variance(run: RunFiles) -> Text | None:
 
 def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> list[Block]:
     """Problems with the first query of the last student that was scored, those with the largest gains and losses."""
-    students = [model for model in run.models if (model, benchmark) in run.scores]
+    students = list(run.scores_on(benchmark))
     if not students:
         return []
     student, wanted = students[-1], min(SHOWN, run.most_texts)
@@ -83,9 +79,8 @@ def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> li
         if found and group.traces and group.traces[0].verdict.score is not None:
             held.append((group.traces[0].verdict.score - found["raw"], group))
     held.sort(key=lambda item: (-item[0], item[1].problem.id))
-    ends = held if len(held) <= wanted else [*held[: (wanted + 1) // 2], *held[len(held) - wanted // 2 :]]
     leaves = []
-    for number, (gain, group) in enumerate(ends, 1):
+    for number, (gain, group) in enumerate(both_ends(held, wanted), 1):
         trace, raw = group.traces[0], baselines.problems[group.problem.id]["raw"]
         facts = [
             f"raw query {percent(raw)}%, rewrite {percent(raw + gain)}% ({points(gain)} points)",

@@ -19,7 +19,7 @@ from redistill.report.files import RunFiles
 from redistill.report.remarks import tone
 from redistill.report.sections.accuracy import probe_error
 from redistill.report.sections.traces import tone_of, verdict_lines
-from redistill.report.sections.training import stage_start
+from redistill.report.sections.training import by_start, stage_start
 from redistill.report.shapes import Step, WeighedAnswer
 from redistill.report.text import count, cut, join, percent, short
 
@@ -67,7 +67,7 @@ def rollouts(run: RunFiles) -> list[Block]:
             "A problem whose answers all earn the same teaches an objective of advantages nothing."
         )
         blocks.append(Figure(panels, caption, legend))
-    for start in dict.fromkeys(stage_start(run, stage) for stage in stages):
+    for start in by_start(run, list(stages)):
         blocks += _at_equal_cost(run, start)
     for stage in stages:
         blocks += _samples(run, stage)

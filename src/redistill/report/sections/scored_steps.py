@@ -11,7 +11,7 @@ from redistill.records import Group, Span, Trace
 from redistill.report.blocks import Block, Browser, Leaf, MarkedText, Piece, Sentences, Text
 from redistill.report.files import RunFiles
 from redistill.report.sections.traces import tone_of
-from redistill.report.text import short, visible
+from redistill.report.text import both_ends, short, visible
 
 MAX_SHARDS, MAX_GROUPS = 4, 400
 SHOWN = 6  # traces of a scorer
@@ -34,14 +34,9 @@ def scored_steps(run: RunFiles, scorers: Sequence[str]) -> list[Block]:
     for name, traces in found.items():
         wanted = min(SHOWN, run.most_texts)
         traces.sort(key=lambda one: (one[0], one[2].id))
-        ends = traces if len(traces) <= wanted else [*traces[: (wanted + 1) // 2], *traces[len(traces) - wanted // 2 :]]
-        if ends:
-            leaves = [_leaf(number, name, *one) for number, one in enumerate(ends, 1)]
-            blocks.append(
-                Browser(
-                    f"Steps scored by {short(name, 60)}: the traces with the weakest and the strongest steps", leaves
-                )
-            )
+        if leaves := [_leaf(name, *one) for one in both_ends(traces, wanted)]:
+            words = f"Steps scored by {short(name, 60)}: the traces with the weakest and the strongest steps"
+            blocks.append(Browser(words, leaves))
     if blocks:
         words = "Orange and underlined: a step that is more likely wrong than right; blue: more likely right. Hover over a step to see its score."
         blocks.insert(0, Text(words, "quiet"))
@@ -82,7 +77,7 @@ def first_below_half(spans: Sequence[Span]) -> tuple[int, Span] | None:
     return next(((number, span) for number, span in enumerate(sorted(spans), 1) if span.value < 0.5), None)
 
 
-def _leaf(number: int, name: str, weakest: float, group: Group, trace: Trace) -> Leaf:
+def _leaf(name: str, weakest: float, group: Group, trace: Trace) -> Leaf:
     spans = trace.spans[name]
     found = first_below_half(spans)
     said = f"No step of {len(spans)} is below one half." if found is None else (

@@ -23,8 +23,7 @@ def self_correction(run: RunFiles) -> list[Block]:
     """Nothing for a run whose answers are not cut into attempts: the heading is left out with it."""
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        rows = {m: run.scores[m, benchmark] for m in run.models if (m, benchmark) in run.scores}
-        rows = {model: scores for model, scores in rows.items() if scores.self_correction is not None}
+        rows = {m: scores for m, scores in run.scores_on(benchmark).items() if scores.self_correction is not None}
         if not rows:
             continue
         blocks += [_metrics(run, benchmark, rows), _attempts(run, benchmark, rows)]

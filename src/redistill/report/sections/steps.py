@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from redistill.report.blocks import Block, Table, Tag, Text
 from redistill.report.files import RunFiles
-from redistill.report.shapes import Estimate, StepMeasures, StepScores
+from redistill.report.shapes import StepMeasures, StepScores
 from redistill.report.text import count, interval, percent
 
 
@@ -18,9 +18,7 @@ def steps(run: RunFiles) -> list[Block]:
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
         rows = {
-            model: found
-            for model in run.models
-            if (model, benchmark) in run.scores and (found := run.scores[model, benchmark].steps) is not None
+            model: found for model, scores in run.scores_on(benchmark).items() if (found := scores.steps) is not None
         }
         if not rows:
             continue
@@ -42,19 +40,19 @@ def _measures(run: RunFiles, benchmark: str, rows: Mapping[str, StepScores]) -> 
     body: list[tuple[str | Tag | None, ...]] = []
     for model, found in rows.items():
         unjudged = count(found.unjudged)
-        body.append((Tag(model, run.series(model)), *_cells(found), _share(found.coin.get("f1")), unjudged))
+        body.append((Tag(model, run.series(model)), *_cells(found), percent(found.coin.get("f1")), unjudged))
         for name, subset in found.subsets.items():
-            body.append((f"{model}, {name}", *_cells(subset), _share(subset.coin.get("f1")), None))
+            body.append((f"{model}, {name}", *_cells(subset), percent(subset.coin.get("f1")), None))
     head = ("critic", "error accuracy", "correct accuracy", "F1", "95% interval", "a coin's F1", "unjudged")
     return Table(f"{benchmark}: the first wrong step, %", head, body)
 
 
 def _cells(found: StepMeasures) -> tuple[str | None, ...]:
     return (
-        _value(found.error_accuracy),
-        _value(found.correct_accuracy),
-        _value(found.f1),
-        interval(found.f1.interval95) or None,
+        percent(found.error_accuracy.value),
+        percent(found.correct_accuracy.value),
+        percent(found.f1.value),
+        interval(found.f1.interval95),
     )
 
 
@@ -63,7 +61,7 @@ def _by_analyses(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
     if len(counts) < 2:
         return None
     body = [
-        (Tag(model, run.series(model)), *(_share(found.by_analyses.get(k, {}).get("f1")) for k in counts))
+        (Tag(model, run.series(model)), *(percent(found.by_analyses.get(k, {}).get("f1")) for k in counts))
         for model, found in rows.items()
     ]
     return Table("F1 by the number of analyses, %", ("critic", *counts), body)
@@ -75,9 +73,9 @@ def _prmbench(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
     for model, found in rows.items():
         if found.prmbench is None:
             continue
-        body.append((Tag(model, run.series(model)), *(_share(getattr(found.prmbench, name)) for name in names)))
+        body.append((Tag(model, run.series(model)), *(percent(getattr(found.prmbench, name)) for name in names)))
         for kind, subset in found.prmbench.subsets.items():
-            body.append((f"{model}, {kind}", *(_share(getattr(subset, name)) for name in names)))
+            body.append((f"{model}, {kind}", *(percent(getattr(subset, name)) for name in names)))
     head = (
         "critic",
         "PRM score",
@@ -87,11 +85,3 @@ def _prmbench(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
         "wrong steps rejected",
     )
     return Table("PRMBench's measures, every step a decision, %", head, body) if body else None
-
-
-def _value(estimate: Estimate) -> str | None:
-    return _share(estimate.value)
-
-
-def _share(value: float | None) -> str | None:
-    return None if value is None else percent(value)

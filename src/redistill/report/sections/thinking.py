@@ -18,11 +18,10 @@ def thinking(run: RunFiles) -> list[Block]:
     """Tables per benchmark; nothing where no answer thinks and no parse is strict."""
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        models = [model for model in run.models if (model, benchmark) in run.scores]
-        found = {model: thoughts(_answers(run, model, benchmark)) for model in models}
+        found = {model: thoughts(_answers(run, model, benchmark)) for model in run.scores_on(benchmark)}
         if any(one.thinking for one in found.values()):
             blocks += _tables(run, benchmark, found)
-        blocks += _by_form(run, benchmark, models)
+        blocks += _by_form(run, benchmark)
     if blocks:
         words = "Words are counted, not understood: a student may write “wait” and look at nothing. Compare how often such answers are right."
         blocks.insert(0, Text(words, "quiet"))
@@ -67,11 +66,10 @@ def _tables(run: RunFiles, benchmark: str, found: dict[str, Thoughts]) -> list[B
     ]
 
 
-def _by_form(run: RunFiles, benchmark: str, models: list[str]) -> list[Block]:
+def _by_form(run: RunFiles, benchmark: str) -> list[Block]:
     """Strict and lenient scores, each with its gain over the first model: where the strict gain is larger, the difference is form."""
     both: list[tuple[str, float, float]] = []
-    for model in models:
-        scores = run.scores[model, benchmark]
+    for model, scores in run.scores_on(benchmark).items():
         lenient, strict = scores.pass_at_1.value, scores.strict.pass_at_1.value if scores.strict else None
         if lenient is not None and strict is not None:
             both.append((model, lenient, strict))

@@ -178,7 +178,6 @@ def answers(run: RunFiles) -> list[Block]:
 
 
 _ANSWERS = {"right": 4, "wrong": 6, "other": 2}  # of each kind
-MAX_ANSWERS = max(_ANSWERS.values())
 _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 

@@ -72,11 +72,7 @@ def training(run: RunFiles) -> list[Block]:
               if (ledger := run.stage_ledger(stage)) and ledger.guard.sentence and run.setting("train", stage, "guard")]  # fmt: skip
     if guards:
         blocks += [Text("What the guard saw and did:"), Sentences(guards)]
-    starts: dict[str, list[str]] = {}
-    for stage in run.stages:
-        if steps[stage]:
-            starts.setdefault(stage_start(run, stage), []).append(stage)
-    for start, stages in starts.items():
+    for start, stages in by_start(run, [stage for stage in run.stages if steps[stage]]).items():
         figure = _curves(run, start, {stage: steps[stage] for stage in stages})
         few = f"{join(stages)} took fewer than {MIN_POINTS} steps, so there is no curve to draw."
         blocks.append(figure if figure.panels else Text(few, "quiet"))
@@ -95,6 +91,14 @@ def stage_start(run: RunFiles, stage: str) -> str:
     """The student that a stage began with: `base`, or another stage."""
     ledger = run.stage_ledger(stage)
     return (ledger and ledger.start) or run.setting("train", stage, "start") or "base"
+
+
+def by_start(run: RunFiles, stages: Sequence[str]) -> dict[str, list[str]]:
+    """What stages started from -> those stages."""
+    starts: dict[str, list[str]] = {}
+    for stage in stages:
+        starts.setdefault(stage_start(run, stage), []).append(stage)
+    return starts
 
 
 def trained_steps(rows: Sequence[Step]) -> list[Step]:

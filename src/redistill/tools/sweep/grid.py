@@ -43,13 +43,6 @@ class VariantSettings(Settings):
     axes: dict[str, list[Any]] = Field(default_factory=dict)
 
 
-class HalvingSettings(Settings):
-    """Early ends: at each rung (a step of the stage) the better `keep` of the points go on, by the guard's dev probe."""
-
-    rungs: list[int] = Field(min_length=1)
-    keep: float = Field(0.5, gt=0, lt=1)
-
-
 class SweepSettings(Settings):
     """A sweep's file."""
 
@@ -62,7 +55,6 @@ class SweepSettings(Settings):
     variants: dict[str, VariantSettings] = Field(default_factory=dict)
     control: str | None = None
     choose: list[str] = Field(default_factory=list)  # axes whose best value each seed takes from the other seeds
-    halving: HalvingSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +107,6 @@ def _check(sweep: SweepSettings, where: str) -> None:
         wrong.append("seeds: one stands there twice")
     if sweep.choose and len(sweep.seeds) < 2:
         wrong.append("choose: a seed takes what was best on the other seeds; write two seeds or more")
-    if sweep.halving and sorted(set(sweep.halving.rungs)) != sweep.halving.rungs:
-        wrong.append("halving.rungs: steps must rise")
     if wrong:
         raise OperatorError(f"{where}: " + "\n  ".join(wrong))
 
@@ -193,20 +183,7 @@ def _trial(
     train = {key: value for key, value in recipe.train.items() if key in needed or stage == "base"}
     evaluate = recipe.evaluate.model_copy(update={"models": [stage]})
     recipe = recipe.model_copy(update={"train": train, "evaluate": evaluate, "diagnosis": None})
-    if sweep.halving and stage == sweep.stage:
-        _check_rungs(sweep, recipe, stage)
     return Trial(id, name, settings, seed, stage, recipe)
-
-
-def _check_rungs(sweep: SweepSettings, recipe: Recipe, stage: str) -> None:
-    guard, halving = recipe.train[stage].guard, sweep.halving
-    every = guard.probe_every if guard else 0
-    assert halving is not None
-    if not every or any(rung % every for rung in halving.rungs):
-        raise OperatorError(
-            f"{sweep.name}: halving asks the guard's probe at steps {', '.join(map(str, halving.rungs))}; give train.{stage} a "
-            f"guard whose probe_every divides them (here: {every or 'no probe'}), for example {{probe_every: {halving.rungs[0]}}}."
-        )
 
 
 def _label(value: Any) -> str:

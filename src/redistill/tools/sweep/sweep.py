@@ -4,14 +4,11 @@
     found["points"]          the table's rows;  runs/weights/ holds sweep.json, table.md, report.html, trials/
 
 A trial is an ordinary run folder without a page. Stages, stages and reference log-probs that several trials need are made by
-the one that comes first, of this sweep or of another in the same --runs-dir (sweep_trial.py). Successive halving is synchronous: all trials reach a rung before any goes on, so
-what is stopped depends neither on the number of workers nor on which was faster, and a sweep that was killed decides the same
-again. A trial that fails is written down, the others go on.
+the one that comes first, of this sweep or of another in the same --runs-dir (trial.py). A trial that fails is written down, the
+others go on.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +47,11 @@ def run_sweep(
     with alone(folder):
         write_bytes(folder / "sweep.yaml", yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False).encode())
         say(f"sweep    {sweep.name}: {len(trials)} trials, {workers} at a time")
-        go = partial(_go, trials=trials, folder=folder, workers=workers, on_code_change=on_code_change)
         found: Found = {}
-        halving: list[dict[str, Any]] = []
         try:
-            going = _halved(sweep, trials, found, go, halving) if sweep.halving else list(trials)
-            go(going, found=found)
+            _go(trials, found, folder, workers, on_code_change)
         finally:
-            table = _write(sweep, trials, found, folder, halving)
+            table = _write(sweep, trials, found, folder)
     failed = [trial.id for trial in trials if found[trial.id]["state"] == "failed"]
     if failed:
         first = found[failed[0]]["why"]
@@ -82,16 +76,8 @@ def _check(trials: Sequence[Trial]) -> None:
         raise OperatorError("\n".join(seen))
 
 
-def _go(
-    going: Sequence[Trial],
-    trials: Sequence[Trial],
-    found: Found,
-    folder: Path,
-    workers: int,
-    on_code_change: OnCodeChange,
-    pause_at: int | None = None,
-) -> None:
-    """Trials to their end, or to a rung."""
+def _go(trials: Sequence[Trial], found: Found, folder: Path, workers: int, on_code_change: OnCodeChange) -> None:
+    """All trials to their end; what each found goes into `found` as it comes."""
     started_from = {_start_key(t, name) for t in trials for name in t.recipe.train if name != t.stage}
     jobs = [
         Job(
@@ -101,10 +87,9 @@ def _go(
             folder=str((folder / "trials" / trial.id).absolute()),
             shared=str((folder.parent / SHARED).absolute()),
             share_stage=_start_key(trial, trial.stage) in started_from,
-            pause_at=pause_at,
             on_code_change=on_code_change,
         )
-        for trial in going
+        for trial in trials
     ]
     done = 0
 
@@ -134,63 +119,14 @@ def _start_key(trial: Trial, stage: str) -> str:
 def _in_words(result: Mapping[str, Any]) -> str:
     if result["state"] == "failed":
         return f"failed, {result['why']}"
-    if result["state"] == "paused":
-        return "no probe" if result["probe"] is None else f"probe {percent(result['probe'])}%"
     return ", ".join(f"{name} {percent(score['mean'])}%" for name, score in result["scores"].items())
-
-
-# --- successive halving ---------------------------------------------------------------------------------------------
-
-
-def _halved(
-    sweep: SweepSettings,
-    trials: Sequence[Trial],
-    found: Found,
-    go: Callable[..., None],
-    decisions: list[dict[str, Any]],
-) -> list[Trial]:
-    """The trials that may go to their end. Points are ranked by the mean probe of their seeds; the control and variants that
-    score another stage always go on. go: `_go` with the rest bound. What was decided goes into `decisions`. Source: Jamieson and Talwalkar 2016,
-    arXiv 1502.07943, with the learning rate's schedule left as it is."""
-    assert sweep.halving is not None
-    judged = [t for t in trials if t.stage == sweep.stage and t.variant != sweep.control]
-    spared = [t for t in trials if t not in judged]
-    for rung in sweep.halving.rungs:
-        go(judged, found=found, pause_at=rung)
-        scores: dict[str, list[float]] = {}
-        for trial in judged:
-            scores.setdefault(trial.point, []).append(_probe(found[trial.id], rung))
-        ranked = sorted(scores, key=lambda point: -sum(scores[point]) / len(scores[point]))
-        stays = set(ranked[: max(1, math.ceil(sweep.halving.keep * len(ranked)))])
-        means = {point: sum(values) / len(values) for point, values in scores.items()}
-        lowest = min(means[point] for point in stays)
-        decisions.append(
-            {"rung": rung, "probe": means, "kept": [p for p in ranked if p in stays], "stopped": [p for p in ranked if p not in stays]}
-        )  # fmt: skip
-        for trial in judged:
-            if trial.point not in stays and found.get(trial.id, {}).get("state") != "failed":
-                why = f"probe {percent(means[trial.point])}% at step {rung}; the {len(stays)} of {len(ranked)} points that went on had {percent(lowest)}% or more"
-                curve = found.get(trial.id, {}).get("curve", [])
-                found[trial.id] = {"state": "stopped", "why": why, "curve": curve}
-        say(f"halving  rung {rung}: {len(stays)} of {len(ranked)} points go on")
-        judged = [t for t in judged if t.point in stays]
-    return [*spared, *judged]
-
-
-def _probe(known: Mapping[str, Any], rung: int) -> float:
-    """The probe at a rung, or the last before it where the stage is shorter; -1 for a trial that failed."""
-    scores = [score for step, score in known.get("curve", []) if step <= rung]
-    return scores[-1] if scores else -1.0
 
 
 # --- what it leaves --------------------------------------------------------------------------------------------------
 
 
-def _write(
-    sweep: SweepSettings, trials: Sequence[Trial], found: Found, folder: Path, halving: list[dict[str, Any]]
-) -> dict[str, Any]:
-    known = {id: result for id, result in found.items() if result["state"] != "paused"}
-    table = {**tabulate(sweep, trials, known, folder), "halving": halving}
+def _write(sweep: SweepSettings, trials: Sequence[Trial], found: Found, folder: Path) -> dict[str, Any]:
+    table = tabulate(sweep, trials, found, folder)
     write_json(folder / "sweep.json", table)
     write_bytes(folder / "table.md", table_text(table).encode())
     write_sweep_page(folder)

@@ -13,6 +13,7 @@ from typing import Any
 from redistill.evaluate.intervals import t_interval
 from redistill.evaluate.seeds import compare_over_seeds, smallest_step
 from redistill.io.atomic import read_json
+from redistill.report.sweep import settings_text
 from redistill.text.figures import NO_INTERVAL, between, percent, points
 from redistill.tools.sweep.grid import SweepSettings, Trial
 
@@ -180,7 +181,7 @@ def _agree(control: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
 
 
 def table_text(found: Mapping[str, Any]) -> str:
-    """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what ended early."""
+    """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what failed."""
     lines = [f"# {found['name']}", ""]
     benchmarks = list(dict.fromkeys(name for row in found["points"] for name in row["benchmarks"]))
     head = "| variant | settings | seeds | problems | pass@1, % | 95% over seeds | minus control, points | 95% over seeds | 95% over problems |"
@@ -199,9 +200,9 @@ def table_text(found: Mapping[str, Any]) -> str:
             ]
             lines += [_line(row, row, "done", took=row["took"]) for row in chosen]
         lines.append("")
-    ended = [t for t in found["trials"] if t["state"] in ("stopped", "failed")]
+    ended = [t for t in found["trials"] if t["state"] == "failed"]
     if ended:
-        lines += ["## Stopped and failed", "", *(f"- {t['id']}: {t['state']}, {t['why']}" for t in ended), ""]
+        lines += ["## Failed", "", *(f"- {t['id']}: {t['why']}" for t in ended), ""]
     return "\n".join(lines)
 
 
@@ -229,14 +230,6 @@ def _line(row: Mapping[str, Any], column: Mapping[str, Any], state: str, took: M
         between(against["interval95_over_problems"], signed=True) if against else "",
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """{"train.redi.learning_rate": 1e-4} -> "learning_rate 0.0001"."""
-    return ", ".join(
-        f"{axis.split('.')[-1]} {value:g}" if isinstance(value, float) else f"{axis.split('.')[-1]} {value}"
-        for axis, value in settings.items()
-    )
 
 
 def over_seeds(interval: Sequence[float] | None, each: Sequence[str], *, signed: bool = False) -> str:

@@ -31,7 +31,6 @@ from redistill.pipeline.stage import Run, stage_folder
 from redistill.pipeline.stages import run_train, run_train_on_own_answers, stages_of
 from redistill.train.guard_state import read_lines
 from redistill.train.stage import is_finished
-from redistill.train.stopping import Paused
 
 CURVE_POINTS = 25  # of the log-prob curves: means over as many equal parts of the stage
 WAIT_SECONDS = 30.0  # for a process of a sweep that was killed just now to let go of a trial's folder
@@ -44,13 +43,11 @@ def do_trial(
     folder: Path,
     shared: Path,
     share_stage: bool = False,
-    pause_at: int | None = None,
     on_code_change: OnCodeChange = "ask",
 ) -> dict[str, Any]:
     """Make what is missing of one trial and return what it found; a finished one answers from its files.
 
-    share_stage: other trials start from this student. `pause_at`: stop after so many steps; the state is then `paused`
-    and `probe` the guard's dev probe there. OperatorError as of `run`.
+    share_stage: other trials start from this student. OperatorError as of `run`.
     """
     plan = make_plan(recipe)
     states = resolve(ordered(stages_of(plan)), folder, on_code_change=on_code_change, elsewhere=trash_folders(folder))
@@ -67,15 +64,11 @@ def do_trial(
         for name in ("corpus", "verify", *scored, "select"):
             _share(shared, run, name, partial(make, run, name))
         for earlier in _before(recipe, stage):
-            _share(shared, run, f"train/{earlier}", partial(_train, shared, run, earlier, None))
-        try:
-            if share_stage:
-                _share(shared, run, f"train/{stage}", partial(_train, shared, run, stage, None))
-            elif stage != "base":
-                _train(shared, run, stage, pause_at)
-        except Paused:
-            assert pause_at is not None
-            return {"state": "paused", "probe": probe_at(folder, stage, pause_at), "curve": _curve(folder, stage)}
+            _share(shared, run, f"train/{earlier}", partial(_train, shared, run, earlier))
+        if share_stage:
+            _share(shared, run, f"train/{stage}", partial(_train, shared, run, stage))
+        elif stage != "base":
+            _train(shared, run, stage)
         for benchmark in recipe.evaluate.benchmarks:
             make(run, f"evaluate/{stage}/{benchmark.name}")
             make(run, f"evaluate/{stage}/{benchmark.name}/scores")
@@ -154,14 +147,14 @@ def _shared(entry: Path, target: Path, make: Callable[[], None], whole: Callable
             os.replace(partial_entry, entry)
 
 
-def _train(shared: Path, run: Run, stage: str, pause_at: int | None) -> None:
+def _train(shared: Path, run: Run, stage: str) -> None:
     """One stage; a reference's log-probs, whose names say what they are, come from the other trials and go to them."""
     mine, theirs = run.folder / "train" / ".references", shared / "references"
     link_tree(theirs, mine)
     try:
         prepare(run.folder, run.states[f"train/{stage}"])
         train = run_train_on_own_answers if stage in run.plan.rollouts else run_train
-        train(run, name=stage, pause_at=pause_at)
+        train(run, name=stage)
     finally:
         link_tree(mine, theirs)
 
@@ -193,17 +186,8 @@ def curves(folder: Path, stage: str) -> dict[str, Any]:
         points = [(line["step"], line[f"{side}_logp"]) for line in lines if line.get(f"{side}_logp") is not None]
         if points:
             drawn[side] = _thinned(points)
-    return {"curve": _curve(folder, stage), "log_probs": drawn}
-
-
-def _curve(folder: Path, stage: str) -> list[list[float]]:
-    lines = read_lines(folder / "train" / stage / "metrics.jsonl")
-    return [[line["step"], line["probe_accuracy"]] for line in lines if "probe_accuracy" in line]
-
-
-def probe_at(folder: Path, stage: str, step: int) -> float | None:
-    """The guard's probe after this step, where the stage has come so far."""
-    return next((score for at, score in _curve(folder, stage) if at == step), None)
+    curve = [[line["step"], line["probe_accuracy"]] for line in lines if "probe_accuracy" in line]
+    return {"curve": curve, "log_probs": drawn}
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[list[float]]:

@@ -33,7 +33,6 @@ class Job:
     folder: str
     shared: str
     share_stage: bool
-    pause_at: int | None
     on_code_change: Literal["ask", "keep", "remake"] = "ask"
 
 
@@ -151,7 +150,6 @@ def _attempt(job: Job) -> dict[str, Any]:
             folder=folder,
             shared=Path(job.shared),
             share_stage=job.share_stage,
-            pause_at=job.pause_at,
             on_code_change=job.on_code_change,
         )
     except OperatorError as error:

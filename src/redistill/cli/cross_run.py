@@ -1,4 +1,4 @@
-"""What `redistill compare` prints: a paragraph for each benchmark."""
+"""What `redistill compare` and `redistill regrade` print: a paragraph for each benchmark; a table for each two verifiers."""
 
 import json
 from collections.abc import Mapping
@@ -9,17 +9,18 @@ from redistill.config.differences import differing_words
 from redistill.text.figures import between, p_value, percent, points
 
 MAX_FLIPS = 12  # lines on the screen; all of them are in the file
+MAX_EXAMPLES = 6  # on the screen; more are in regraded/agreement.json
 
 
 def compare_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """The findings, and the file that keeps them."""
-    from redistill.tools.compare import kept_in
+    from redistill.tools.cross_run import kept_in
 
     kept = kept_in(Path(options["run_a"]), found)
-    return "\n\n".join([*(_readable(one) for one in found), f"kept in {kept}"])
+    return "\n\n".join([*map(_difference, found), f"kept in {kept}"])
 
 
-def _readable(found: dict[str, Any]) -> str:
+def _difference(found: dict[str, Any]) -> str:
     a, b = found["a"], found["b"]
     lines = [f"{found['benchmark']}: {found['sentence']}"]
     lines.append(f"  pass@1 of {a} {percent(found['pass_at_1'][0])}%, of {b} {percent(found['pass_at_1'][1])}%")
@@ -58,3 +59,34 @@ def _read(side: dict[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def regrade_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """The tables, and where they are kept."""
+    return "\n\n".join([*map(_agreement, found), f"kept in {Path(options['run']) / 'regraded'}"])
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    a, b = found["a"], found["b"]
+    share = "-" if found["agree"] is None else f"{found['agree']:.1%}"
+    lines = [
+        f"{found['student']} on {found['benchmark']}: {a} and {b} agree on {share} of {found['num_samples']:,} answers; "
+        f"correct by {a} alone: {found['only_a_correct']}, by {b} alone: {found['only_b_correct']}."
+    ]
+    columns = sorted({word for row in found["table"].values() for word in row})
+    lines.append(f"  {a + ' down, ' + b + ' across':<36}" + "".join(f"{word:>12}" for word in columns))
+    for word, row in found["table"].items():
+        lines.append(f"  {word:<36}" + "".join(f"{row.get(column, 0):>12,}" for column in columns))
+    for example in found["examples"][:MAX_EXAMPLES]:
+        one, other = example[a], example[b]
+        lines.append(f"  {example['trace_id']} gold {_cut(example['gold'])}: {a} {_said(one)}; {b} {_said(other)}")
+    return "\n".join(lines)
+
+
+def _said(verdict: dict[str, Any]) -> str:
+    return f"{verdict['outcome']} ({verdict['reason']}, read {_cut(verdict['read'])})"
+
+
+def _cut(text: str | None) -> str:
+    line = "nothing" if text is None else " ".join(text.split())
+    return line if len(line) <= 40 else f"{line[:37]}..."
