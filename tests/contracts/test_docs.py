@@ -4,6 +4,7 @@ import importlib.util
 import posixpath
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -64,6 +65,26 @@ def test_every_path_of_the_repository_that_a_page_names_exists() -> None:
         if not (ROOT / path).exists()
     ]
     assert not gone
+
+
+def test_every_row_of_a_table_stands_below_a_header() -> None:
+    """A blank line within a table ends it: what follows is then shown as text with bars."""
+    cut = []
+    for page in LINKING:
+        lines = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL).split("\n")
+        begins = [i for i, line in enumerate(lines) if line.startswith("|") and not lines[i - 1].startswith("|")]
+        cut += [
+            f"{page.relative_to(ROOT)}: {lines[i][:60]}" for i in begins if not re.match(r"\|[ :|-]+\|$", lines[i + 1])
+        ]
+    assert not cut
+
+
+def test_every_extra_and_every_make_target_is_on_the_install_page() -> None:
+    page = (ROOT / "docs/install.md").read_text("utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (targets,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert not [name for name in extras if f"| `{name}` |" not in page]
+    assert not [name for name in targets.split() if f"`{name}`" not in page.partition("## Locks")[0]]
 
 
 def test_the_index_and_the_site_name_every_page() -> None:

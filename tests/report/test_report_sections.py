@@ -16,6 +16,7 @@ from redistill.report import charts, write_report
 from redistill.report.blocks import Bars, Browser, Details, Figure, KeyNumbers, Passages, Sentences, Table, Tag, Text
 from redistill.report.cross_run import other_runs, other_verifiers
 from redistill.report.files import RunFiles
+from redistill.report.render import with_code
 from redistill.report.sections.funnel import funnel
 from redistill.report.sections.label_noise import label_noise
 from redistill.report.sections.pair_lengths import _edges, gaps
@@ -112,6 +113,26 @@ def test_the_rates_table_has_pass_at_k_and_majority(run: RunFiles) -> None:
     assert list(table.head) == ["model", "pass@2", "pass@4", "maj@4"]
     # redi: pass@2 = 1 - 0.16^1.6 = 0.9467, pass@4 = 1 - 0.16^2.8 = 0.9941
     assert cells(table)[3] == ["redi", "94.7", "99.4", "87.0"]
+
+
+def test_pass_at_k_that_is_0_throughout_is_not_drawn(run_folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    drawn = next(b for b in scores(RunFiles(run)) if isinstance(b, Figure))
+    assert [title for title, _ in drawn.panels] == ["pass@1, %", "pass@k, %"]
+    for path in run.glob("evaluate/**/scores.json"):
+        value = json.loads(path.read_text("utf-8"))
+        del value["checksum"]  # written anew
+        for estimate in value["pass_at_k"].values():
+            estimate["value"] = 0.0
+        write_json(path, value)
+    drawn = next(b for b in scores(RunFiles(run)) if isinstance(b, Figure))
+    assert [title for title, _ in drawn.panels] == ["pass@1, %"]
+    assert "pass@k" not in drawn.caption
+
+
+def test_commands_in_a_sentence_are_set_as_code_and_everything_is_escaped() -> None:
+    assert with_code("see `redistill show <b>`, <i>") == "see <code>redistill show &lt;b&gt;</code>, &lt;i&gt;"
+    assert with_code("5` long <i>") == "5` long <i>"  # text still, which the page escapes
 
 
 def test_comparisons_are_drawn_and_said(run: RunFiles) -> None:

@@ -204,6 +204,9 @@ def plan(
         redistill plan my.yaml --set train.redi.tokens_per_micro_batch=32768 --json
     """
     tables = read_recipe(recipe, overrides, name, code)
+    from redistill.io.progress import say
+
+    say("plan     loading the libraries")  # seconds, before anything else can be said
     from redistill.model.flops import GPUS
     from redistill.tools.estimate.estimate import forecast
 

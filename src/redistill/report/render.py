@@ -56,6 +56,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["with_code"] = with_code
     return environment.get_template("page.html").render(
         title=title,
         style=Markup((_HERE / "style.css").read_text("utf-8")),
@@ -64,6 +65,14 @@ def render_page(
         is_toy=is_toy,
         has_pictures=any(has_pictures(blocks) for _, blocks in sections),
     )
+
+
+def with_code(text: str) -> str | Markup:
+    """A sentence with what stands between two backticks set as code, everything escaped."""
+    parts = [visible(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # an odd backtick belongs to the text
+        return text
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def anchor(title: str) -> str:

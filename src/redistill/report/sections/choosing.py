@@ -23,7 +23,7 @@ def choosing(run: RunFiles) -> list[Block]:
             continue
         labels = list(dict.fromkeys(label for scores in rows.values() for label in scores.choose))
         series = {label: number for number, label in enumerate([CEILING, *labels])}
-        blocks += [_figure(benchmark, rows, series, main_model(run)), _table(run, benchmark, rows)]
+        blocks += [*_figures(benchmark, rows, series, main_model(run)), _table(run, benchmark, rows)]
         main = rows.get(main_model(run) or "") or next(iter(rows.values()))
         blocks.append(Sentences(_sentences(main)))
         blocks += [
@@ -42,7 +42,7 @@ _HOW = (
 )
 
 
-def _figure(benchmark: str, rows: dict[str, Scores], series: dict[str, int], main: str | None) -> Figure:
+def _figures(benchmark: str, rows: dict[str, Scores], series: dict[str, int], main: str | None) -> list[Figure]:
     shown = sorted(rows, key=lambda model: model != main)[:MAX_PANELS]
     panels = []
     for model in [model for model in rows if model in shown]:
@@ -51,11 +51,13 @@ def _figure(benchmark: str, rows: dict[str, Scores], series: dict[str, int], mai
             label: _points({k: p.value for k, p in found.curve.items()}) for label, found in rows[model].choose.items()
         }
         drawn = {label: points for label, points in curves.items() if points}
+        if not any(share for points in drawn.values() for _, share in points):  # flat lines on the axis show nothing
+            continue
         chart = charts.pass_at_k(drawn, series, f"choices among k samples of {model} on {benchmark}", from_zero=False)
         panels.append((f"{short(model, 40)}, % right", chart))
     caption = f"{benchmark}: the share of problems with a right answer when one of k samples is chosen."
     legend = [Tag(short(label, 60), number % charts.NUM_SERIES) for label, number in series.items()]
-    return Figure(panels, caption, legend, single=len(panels) == 1)
+    return [Figure(panels, caption, legend, single=len(panels) == 1)] if panels else []
 
 
 def _points(curve: dict[str, float | None]) -> list[tuple[int, float]]:

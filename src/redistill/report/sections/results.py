@@ -316,6 +316,8 @@ def _score_figure(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Fig
         for m, s in rows.items()
     }
     curves = {m: points for m, points in curves.items() if len(points) > 1}
+    if not any(share for points in curves.values() for _, share in points):  # flat lines on the axis show nothing
+        curves = {}
     legend = []
     if curves:
         series = {m: run.series(m) for m in curves}

@@ -20,6 +20,7 @@ import torch
 from redistill.config.tables import Recipe, StageSettings
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
+from redistill.io.progress import say
 from redistill.model import flops, loading, memory
 from redistill.model.flops import GPUS, Gpu, Work
 from redistill.model.pictures import freeze, model_class
@@ -61,6 +62,7 @@ def forecast(
         )
     plan = make_plan(recipe)
     found = look(plan, runs_dir / recipe.name)
+    say("plan     steps, memory and operations of each stage")
     model = _skeleton(plan)
     parameters = sum(p.numel() for p in model.parameters())
     stages = {

@@ -28,6 +28,7 @@ from redistill.config.tables import LabelledSettings
 from redistill.corpus import benchmark_leaks, collect, resolve
 from redistill.errors import OperatorError
 from redistill.io.executors import LocalProcesses, cores
+from redistill.io.progress import say
 from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
@@ -108,6 +109,7 @@ def look(plan: Plan, folder: Path) -> Look:
     stage_dir = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
     if _is_made(stage_dir):
         look_for_images(folder)
+        say(f"plan     counting the rows of {folder}/select")
         return _finished(plan, folder, stage_dir)
     with tempfile.TemporaryDirectory(prefix="redistill-images-") as scratch, keeping_images(plan, Path(scratch)):
         return _sampled(plan)
@@ -216,6 +218,7 @@ def _sampled(plan: Plan) -> Look:
     with tempfile.TemporaryDirectory(prefix="redistill-plan-") as scratch:
         items, share = _read(plan, Path(scratch))
         in_input, seen, chosen, rows = _choose(plan, items)
+        say(f"plan     corpus, verify and select on a sample of {sum(len(row.traces) for row in rows):,} traces")
         stage_dirs = Path(scratch) / "stages"
         groups = _walk(plan, stage_dirs, [*rows] or items)
         rows_of = sorted((i for i in items if not isinstance(i, Dropped)), key=lambda item: has_gold(item.problem))
@@ -392,9 +395,13 @@ def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
     pieces: list[tuple[partial[Any], Path | None]] = []
     for source in plan.sources:
         options = source.keywords
-        files = resolve(options["path"], options.get("revision"), options.get("split")) if "path" in options else [None]
-        pieces += [(source, file) for file in files]
-    budget = READ_BYTES // max(1, sum(file is not None for _, file in pieces))
+        found = resolve(options["path"], options.get("revision"), options.get("split")) if "path" in options else [None]
+        pieces += [(source, file) for file in found]
+    files = [file for _, file in pieces if file is not None]
+    if files:
+        megabytes = sum(min(file.stat().st_size, READ_BYTES) for file in files) / 1e6
+        say(f"plan     reading the sources: {megabytes:,.1f} MB")
+    budget = READ_BYTES // max(1, len(files))
     items: list[Group | Dropped] = []
     read = whole = 0.0
     for number, (source, file) in enumerate(pieces):
