@@ -26,6 +26,8 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "model2vec": ("retrieval", "model2vec>=0.10"),
     "fastapi": ("serve", "fastapi>=0.120"),
     "uvicorn": ("serve", "uvicorn>=0.35"),
+    "s3fs": ("s3", "s3fs>=2025.5"),
+    "gcsfs": ("gcs", "gcsfs>=2025.5"),
 }
 
 

@@ -35,6 +35,7 @@ from redistill.io.images import ImageStore, storing_images
 from redistill.io.progress import say
 from redistill.io.schemas import to_row
 from redistill.io.stage_folder import StageFolder
+from redistill.io.stores import address_of
 from redistill.records import Dropped, Group, Problem, Trace, content_id
 
 Source = Callable[[], Iterator[Group | Dropped]]
@@ -431,8 +432,9 @@ def _selection_key(seed: int, problem_id: str) -> int:
 
 
 def _with_file(source: Source) -> Iterator[tuple[str, Group | Dropped]]:
-    """The source's items, each with the path of the file it comes from, "" where the source reads none."""
-    return zip(itertools.repeat(str(getattr(source, "keywords", {}).get("path", ""))), source())
+    """The source's items, each with the path or address of the file it comes from, "" where the source reads none."""
+    path = getattr(source, "keywords", {}).get("path", "")
+    return zip(itertools.repeat(address_of(path) if path else ""), source())
 
 
 def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:

@@ -28,6 +28,7 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.evaluate.by_likelihood import CHOICES, RIGHT, read_choices
 from redistill.evaluate.registry import BENCHMARKS, Benchmark
+from redistill.io import stores
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
@@ -76,6 +77,8 @@ def benchmark_file(settings: BenchmarkSettings, split_file: str | None = None) -
                 f"{did_you_mean(settings.name, BENCHMARKS)}"
             )
         return _fetch(settings.name, known, settings.revision or known.revision)
+    if stores.is_address(settings.file):
+        return stores.fetch_one(settings.file)
     path = Path(settings.file).expanduser()
     if not path.is_dir():
         if split_file:

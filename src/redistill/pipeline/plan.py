@@ -36,6 +36,7 @@ from redistill.evaluate.stage import (
 )
 from redistill.io.atomic import sha256_file
 from redistill.io.stage_folder import StageFolder
+from redistill.io.stores import address_of
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
@@ -142,7 +143,7 @@ def make_plan(recipe: Recipe) -> Plan:
     collector = ErrorCollector()
     parts = find_parts(recipe, collector)
     collector.raise_if_any()
-    files = {str(path): path for path in parts.files}
+    files = {address_of(path): path for path in parts.files}
     files |= {input_name(b): benchmark_file(b) for b in recipe.evaluate.benchmarks if not b.is_held_out}
     files |= {input_name(b): benchmark_file(b) for b in benchmark_leaks.further(recipe)}
     context = loading.context_length(loading.load_config(recipe.student, len(parts.tokenizer)))

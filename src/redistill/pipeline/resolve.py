@@ -26,6 +26,7 @@ from redistill.evaluate import BENCHMARKS, load_benchmark
 from redistill.evaluate.choose import CHOICES, bind_choices, scorers_of
 from redistill.evaluate.stage import eval_settings_for, verifiers_of
 from redistill.evaluate.step_benchmarks import load_solutions
+from redistill.io.stores import check_readable, is_address
 from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.pictures import pictures_of
@@ -212,8 +213,10 @@ class _Finder:
         files: list[Path] = []
         for place, source in enumerate(sources):
             options, where = source.keywords if source is not None else {}, f"corpus.sources.{place}"
-            if "path" in options and (self.fetch or not is_on_the_hub(options["path"])):
+            if "path" in options and (self.fetch or not is_elsewhere(options["path"])):
                 files += self.collector.try_call(_resolve, options, where) or []
+            elif "path" in options and is_address(options["path"]):
+                self.collector.try_call(check_readable, options["path"], f"{where}.path")
             if source is not None and source.func in FOLDERS:
                 files += self.collector.try_call(_files_of_folder, source, where) or []
         return files
@@ -448,6 +451,8 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
             raise OperatorError(
                 "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
             )
+    elif not fetch and benchmark.file is not None and is_address(benchmark.file):
+        check_readable(benchmark.file, f"evaluate.benchmarks ({benchmark.name}): file")
     elif benchmark.asks_steps:
         load_solutions(benchmark)
     elif benchmark.file is not None or benchmark.name not in BENCHMARKS or fetch:
@@ -477,8 +482,11 @@ def _files_of_folder(source: partial[Any], where: str) -> list[Path]:
         raise OperatorError(f"{where}: {error}") from error
 
 
-def is_on_the_hub(path: str) -> bool:
-    """True for what is no path here and reads like a dataset of the hub: `org/name`, `org/name:pattern`."""
+def is_elsewhere(path: str) -> bool:
+    """True for an address of object storage, and for what is no path here and reads like a dataset of the hub: `org/name`,
+    `org/name:pattern`."""
+    if is_address(path):
+        return True
     here = Path(path).expanduser()
     if here.exists() or glob.glob(path, recursive=True):
         return False

@@ -4,7 +4,7 @@
                               "train.redi.objective: there is no 'reddi'; did you mean 'redi'?"]
 
 A table with a mistake in it would hide those behind it, so what cannot be read is said, put aside for a stand-in, and the
-rest is looked at as `redistill run` would. What lies on the hub is left alone: `run` finds it or says so.
+rest is looked at as `redistill run` would. What lies on the hub or in object storage is left alone: `run` finds it or says so.
 """
 
 import copy
@@ -22,7 +22,7 @@ from redistill.config.yaml_text import read_text, read_tree
 from redistill.corpus.sources.files import note_on
 from redistill.corpus.sources.rows import sample_rows, taking_notes
 from redistill.errors import ErrorCollector, OperatorError
-from redistill.pipeline.resolve import PLUGINS, find_parts, is_on_the_hub
+from redistill.pipeline.resolve import PLUGINS, find_parts, is_elsewhere
 from redistill.records import Dropped
 
 _STAGE = {"objective": "sft", "learning_rate": 1e-6}
@@ -64,7 +64,7 @@ def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
     for place, plugin in enumerate(recipe.corpus.sources if recipe is not None else []):
         source = bind(PLUGINS["corpus.sources"], plugin, f"corpus.sources.{place}")
         options = source.keywords
-        if "path" not in options or is_on_the_hub(options["path"]):
+        if "path" not in options or is_elsewhere(options["path"]):
             continue
         where = f"corpus.sources.{place}"
         if note := note_on(options):

@@ -1,6 +1,7 @@
 """Paths and dataset ids -> files -> rows, streamed: what comes in is a `path` option, what goes out are plain dicts.
 
     resolve("data/")                    -> [data/a.jsonl.gz, data/b.parquet]       every data file below, sorted
+    resolve("s3://bucket/data/")        -> the files there, fetched (io/stores.py)
     resolve("open-r1/OpenR1-Math-Raw")  -> the files of that dataset, fetched from the Hugging Face hub
     read_rows(Path("data/a.jsonl.gz"))  -> ("a.jsonl.gz:0", {"problem": ...}), ("a.jsonl.gz:1", "bad_json"), ...
 
@@ -21,6 +22,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from redistill.corpus.sources import archives, splits
 from redistill.corpus.sources.formats import ROW_SUFFIXES, read_file
 from redistill.errors import OperatorError
+from redistill.io import stores
 from redistill.safety.paths import REVISION
 
 SUFFIXES = (*ROW_SUFFIXES, *archives.SUFFIXES)
@@ -45,15 +47,17 @@ class Selection:
 def resolve(path: str, revision: str | None = None, split: str | None = None) -> list[Path]:
     """The data files that `path` names, in a fixed order; `select_files` says what was left out.
 
-    `path` is a file, a folder, a glob, or a Hugging Face dataset `org/name`, where `org/name:data/train-*` takes only
-    some of its files; what exists here wins. `revision` is a branch, tag or commit of the dataset; `split` is the split to
-    read of several. OperatorError where nothing is found.
+    `path` is a file, a folder, a glob, the same in object storage (`s3://bucket/data/*.jsonl`; its files are fetched), or a
+    Hugging Face dataset `org/name`, where `org/name:data/train-*` takes only some of its files; what exists here wins.
+    `revision` is a branch, tag or commit of the dataset; `split` is the split to read of several. OperatorError where nothing is found.
     """
     return select_files(path, revision, split).files
 
 
 def select_files(path: str, revision: str | None = None, split: str | None = None) -> Selection:
     """The same, with a sentence on the splits and the side files that are left out."""
+    if stores.is_address(path):
+        return _in_store(stores.address(path), split)
     here = Path(path).expanduser()
     if here.is_dir():
         return _in_folder(here, path, split)
@@ -109,17 +113,36 @@ def revision_of(path: str) -> str:
     return found[1] if found else ""
 
 
+def _in_store(address: str, split: str | None) -> Selection:
+    """The data files at an address, chosen by their names as those of a folder are, then fetched."""
+    found = {stores.place_of(one): one for one in stores.find(address) if one.address.lower().endswith(SUFFIXES)}
+    if not found:
+        raise OperatorError(f"there is no data file at {address}; the corpus reads {KINDS}.")
+    if [one.address for one in found.values()] == [address]:
+        return Selection([stores.fetch(one) for one in found.values()])
+    asked = stores.is_glob(address)
+    root = len(stores.root_of(address)) + 1
+    inside = {file: Path(file.name if asked else one.address[root:]) for file, one in found.items()}
+    chosen = _choose(inside, address, address, split, asked=asked)
+    return Selection([stores.fetch(found[file]) for file in chosen.files], chosen.note)
+
+
 def _in_folder(folder: Path, name: str, split: str | None, pattern: str | None = None) -> Selection:
     found = (file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(SUFFIXES) and file.is_file())
     inside = {file: file.relative_to(folder) for file in found}
-    inside = {file: rest for file, rest in inside.items() if not any(part.startswith(".") for part in rest.parts)}
     if pattern:
         inside = {file: rest for file, rest in inside.items() if rest.match(pattern)}
+    return _choose(inside, str(folder), name, split, asked=bool(pattern))
+
+
+def _choose(inside: Mapping[Path, Path], where: str, name: str, split: str | None, *, asked: bool) -> Selection:
+    """What is read of the files of a folder, told by their paths inside it."""
+    inside = {file: rest for file, rest in inside.items() if not any(part.startswith(".") for part in rest.parts)}
     files = [file for file in inside if file.name not in _SIDE_FILES]
     if not files:
-        raise OperatorError(f"there is no data file in {folder}; the corpus reads {KINDS}.")
+        raise OperatorError(f"there is no data file in {where}; the corpus reads {KINDS}.")
     beside = sorted({file.name for file in inside if file.name in _SIDE_FILES and not _is_of_datasets(file.name)})
-    chosen, note = splits.choose(files, inside, name, split, asked=bool(pattern))
+    chosen, note = splits.choose(files, inside, name, split, asked=asked)
     if beside:
         note = " ".join(filter(None, [note, f"{name}: {', '.join(beside)} holds no rows by its name and is not read."]))
     return Selection(chosen, note)

@@ -26,6 +26,7 @@ from redistill.corpus.sources import columns, fields, known, tags
 from redistill.corpus.sources.files import note_on
 from redistill.corpus.sources.rows import RowError, sample_instead, spread_rows, taking_notes
 from redistill.errors import OperatorError
+from redistill.io.stores import is_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
 from redistill.text.statements import answer_key
 
@@ -109,8 +110,8 @@ def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
 
 
 def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -> Survey:
-    """Every layout of a file, folder or glob on this machine. OperatorError where no source makes anything of it."""
-    if not (Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
+    """Every layout of a file, folder or glob, on this machine or in object storage. OperatorError where no source makes anything of it."""
+    if not (is_address(path) or Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
         raise OperatorError(
             f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
         )
