@@ -184,7 +184,7 @@ def test_a_tracker_that_fails_is_said_once_and_the_others_go_on(tmp_path, capsys
         "tracking never failed and gets nothing more of redi: half installed",
         "tracking bad failed and gets nothing more of redi: the server is\\x1b[2J gone",
     ]
-    part.sign()  # what failed is to be sent another time; so is what is made anew from other settings
+    part.mark_synced()  # what failed is to be sent another time; so is what is made anew from other settings
     assert list(part.unsynced().trackers) == ["never", "bad"]
     assert list(mirror(tmp_path, trackers=part.trackers, print="g").unsynced().trackers) == [*part.trackers]
 

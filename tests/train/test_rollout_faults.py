@@ -116,7 +116,7 @@ def test_a_disk_that_is_full_when_a_round_is_written_is_one_sentence_and_the_end
 
 
 def test_rounds_that_are_written_twice_are_written_alike(tmp_path, whole):
-    """Paused before its fifth step, the stage has drawn two rounds. A copy that has lost the third goes on and draws it; so does
+    """Interrupted after its fourth step, the stage has drawn two rounds. A copy that has lost the third goes on and draws it; so does
     the copy of that copy, which is given the third round's files back and finds them done."""
     folder, again = tmp_path / "own", tmp_path / "again"
     with interrupted(after=4):

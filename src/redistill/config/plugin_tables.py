@@ -9,7 +9,7 @@ effect cannot be written.
 """
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,7 +24,8 @@ class Settings(BaseModel):
 
 
 class Plugin(Settings):
-    """A member of a registry and its options, from `name` or `{name: ..., option: value}`."""
+    """A member of a registry and its options, from `name` or `{name: ..., option: value}`. What a subclass adds (`on`, `weight`, `into`)
+    is a key of the table beside the options."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -32,13 +33,20 @@ class Plugin(Settings):
     @model_validator(mode="before")
     @classmethod
     def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, Mapping) and "name" in value:
-            if set(value) == {"name", "options"} and isinstance(value["options"], Mapping):
-                return value
-            return {"name": value["name"], "options": {k: v for k, v in value.items() if k != "name"}}
-        raise ValueError("write a name, or a table with `name` and its options")
+        return _options_apart(value, cls.model_fields)
+
+
+def _options_apart(value: Any, fields: Collection[str]) -> Any:
+    """A plug-in as it may be written in a recipe -> its name and the other fields of its table, and its options by themselves."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, Mapping) and "name" in value:
+        own = {key: inner for key, inner in value.items() if key == "name" or (key in fields and key != "options")}
+        options = {key: inner for key, inner in value.items() if key not in own}
+        if set(options) == {"options"} and isinstance(options["options"], Mapping):
+            return value
+        return {**own, "options": options}
+    raise ValueError("write a name, or a table with `name` and its options")
 
 
 Part = Literal["completion", "chosen", "rejected"]  # of a row: an example has the first, a pair the other two
@@ -49,14 +57,6 @@ class FilterSettings(Plugin):
     """A filter of the select stage, its options, and `on`: the parts of a row that it looks at."""
 
     on: list[Part] = Field(default_factory=lambda: list(PARTS), min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "on" in value and "name" in value:
-            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "on"})
-            return {"name": plugin.name, "options": plugin.options, "on": value["on"]}
-        return Plugin.model_validate(value).model_dump()
 
 
 STAGES = ("corpus", "verify", "score", "select", "train", "evaluate", "report")  # of a recipe, in order
@@ -72,8 +72,7 @@ class ExtraStage(Plugin):
     def _from_short_form(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or "after" not in value:
             raise ValueError("write a table with `name`, `after` and its options")
-        plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "after"})
-        return {"name": plugin.name, "options": plugin.options, "after": value["after"]}
+        return _options_apart(value, cls.model_fields)
 
     @property
     def folder(self) -> str:
@@ -86,28 +85,12 @@ class RewardSettings(Plugin):
 
     weight: float = 1.0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "weight" in value and "name" in value:
-            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "weight"})
-            return {"name": plugin.name, "options": plugin.options, "weight": value["weight"]}
-        return Plugin.model_validate(value).model_dump()
-
 
 class ScorerSettings(Plugin):
     """A scorer of the score stage, its options, and `into`: the name of what it writes. Two scorers of one name (two reward
     models) need two."""
 
     into: str | None = Field(None, pattern=f"^{FOLDER_NAME.pattern}$")  # default: the scorer's name
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "into" in value and "name" in value:
-            plugin = Plugin.model_validate({key: inner for key, inner in value.items() if key != "into"})
-            return {"name": plugin.name, "options": plugin.options, "into": value["into"]}
-        return Plugin.model_validate(value).model_dump()
 
     @property
     def folder(self) -> str:

@@ -4,7 +4,7 @@
     runs/x/tracking/trackio/sums.db                             what it leaves, readable by `trackio show`
 
     logger = TrackerLogger(Place(Path("runs/x/tracking"), "x", "redi", "f00d"), {"tensorboard": bound}, {"batch_size": 32})
-    mirror.begin(history); mirror.send({"step": 7, "loss": 0.69, "guard": "steady"}); mirror.close()
+    logger.begin(history); logger.send({"step": 7, "loss": 0.69, "guard": "steady"}); logger.close()
 
 metrics.jsonl and scores.json are the truth and a tracker holds a copy: it gets a line after the truth has it, and `begin`
 gives it the whole history anew, so that a stage that was killed or rolled back does not stand in it twice. A tracker that
@@ -261,7 +261,7 @@ class TrackerLogger:
                 tracker.close()
         self._open = {}
 
-    def sign(self) -> None:
+    def mark_synced(self) -> None:
         """Note which trackers have all of this part, so that no later run sends it again."""
         if self._begun and self.trackers:
             path = self.place.folder / "sent.json"
@@ -270,7 +270,7 @@ class TrackerLogger:
             write_json(path, {**sent, self.place.part: {**sent.get(self.place.part, {}), **whole}})
 
     def unsynced(self) -> "TrackerLogger":
-        """The same for those trackers alone that have not had all of this part, according to `sign`."""
+        """The same for those trackers alone that have not had all of this part, according to `mark_synced`."""
         path = self.place.folder / "sent.json"
         sent = (read_json(path) if path.exists() else {}).get(self.place.part, {})
         left = {name: opener for name, opener in self.trackers.items() if sent.get(name) != self.place.print}

@@ -1,4 +1,4 @@
-"""What a run gives its trackers (redistill/tracking.py): each stage's metrics as they come, and the scores at the end.
+"""What a run gives its trackers (io/tracking.py): each stage's metrics as they come, and the scores at the end.
 
     with stage_mirror(run, "redi") as mirror: train_stage(..., mirror=mirror)
 
@@ -20,13 +20,13 @@ from redistill.train.guard_state import read_lines
 
 @contextmanager
 def stage_mirror(run: Run, stage: str) -> Iterator[TrackerLogger]:
-    """The trackers of a stage that trains; closed however it ends, and signed where it ends well."""
+    """The trackers of a stage that trains; closed however it ends, and marked as synced where it ends well."""
     mirror = _of_stage(run, stage)
     try:
         yield mirror
     finally:
         mirror.close()
-    mirror.sign()
+    mirror.mark_synced()
 
 
 def mirror_finished(run: Run, stage: str) -> None:
@@ -54,7 +54,7 @@ def _send(mirror: TrackerLogger, lines: Sequence[Line], attempt: int) -> None:
     if left.trackers and os.environ.get("RANK", "0") == "0":
         left.begin(lines, attempt)
         left.close()
-        left.sign()
+        left.mark_synced()
 
 
 def _of_stage(run: Run, stage: str) -> TrackerLogger:
