@@ -1,9 +1,10 @@
-"""What holds for every test: one thread, no waiting for a disk, temporary files that vanish, and which tests wait for
-`make recipes` and `make soak`.
+"""What holds for every test: one thread, no waiting for a disk, temporary files that vanish, no collection of garbage among what
+all tests share, and which tests wait for `make recipes` and `make soak`.
 
 One thread: the models are tiny, and OpenMP threads that wait for a busy core slow a test tenfold.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -27,6 +28,10 @@ SCRATCH = "REDISTILL_TESTS_SCRATCH"
 def pytest_configure(config):
     """Give every process of this session a temporary folder of its own: torchrun's logs and whatever a process that was
     killed had begun lie there, and leave with it. pytest's own folders stay where they are, with the last three sessions."""
+    if (
+        config.getoption("dist", "no") == "no"
+    ):  # a process that collects: each pass would go over all of torch again, for nothing
+        gc.disable()
     if SCRATCH in os.environ:  # a worker of xdist, or pytest within a test: the session that made it removes it
         return
     usual = tempfile.gettempdir()
@@ -34,6 +39,13 @@ def pytest_configure(config):
     os.environ.setdefault("RAY_TMPDIR", usual)  # Ray puts sockets there, whose paths must be short
     config.scratch = os.environ[SCRATCH] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="tests-")
     tempfile.tempdir = None  # looked up again
+
+
+def pytest_collection_finish(session):
+    """What is there before the first test stays to the end, a million objects: collections of garbage pass over it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config):

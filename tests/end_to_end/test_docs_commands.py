@@ -52,6 +52,12 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 
 RUNNABLE = [page for page in PAGES if page != TUTORIAL and any(commands(page))]
+# Pages that run the tutorial's recipe again under other settings, which have tests of their own: `make recipes` follows them.
+# That their commands and settings are read is cli/test_declarations.py.
+RUN_AGAIN = {
+    "choosing-answers", "collapsed", "eight-gpus", "evaluation", "label-conflicts", "label-noise", "objective", "out-of-memory",
+    "publishing", "resume",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
@@ -152,7 +158,11 @@ def test_the_tutorial_leads_from_nothing_to_a_report_of_ones_own(after_tutorial)
     assert (after_tutorial / "runs/mine/train/redi/model/README.md").exists()
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.recipes if page.stem in RUN_AGAIN else ()) for page in RUNNABLE],
+    ids=[page.stem for page in RUNNABLE],
+)
 def test_the_commands_of_a_page_run_as_they_stand(page, base, after_tutorial, tmp_path, tool):
     world = tmp_path / "world"
     shutil.copytree(after_tutorial, world)

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import redistill
 from exported import exported, recipe_of
 
 
+@pytest.mark.recipes  # TRL and datasets start for half a minute; what the export holds is tools/test_export.py
 def test_a_real_grpo_trainer_trains_on_the_export(tmp_path):
     folder = exported(tmp_path, "trl", recipe_of("grpo", reward=[{"name": "length", "each": 0.1}]))
     environment = {**os.environ, "PYTHONPATH": str(Path(redistill.__file__).parents[1]), "HF_HUB_OFFLINE": "1",

@@ -108,7 +108,9 @@ if __name__ == "__main__":
     [
         pytest.param(POOL, "correct incorrect\n", id="verifier-workers"),
         pytest.param(SHARDS.format(executor="local", first=[""]), "[(0, 15), (1, 18)]\n", id="local-processes"),
-        pytest.param(SHARDS.format(executor="ray", first=[]), "[(0, 15), (1, 18)]\n", id="ray-tasks"),
+        pytest.param(  # half a minute to start a cluster
+            SHARDS.format(executor="ray", first=[]), "[(0, 15), (1, 18)]\n", id="ray-tasks", marks=pytest.mark.recipes
+        ),
         pytest.param(TRIAL, "None True\n", id="trials-of-untrusted-work"),
         pytest.param(SWEEP, "0\n", id="sweep-workers"),
     ],

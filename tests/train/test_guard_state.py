@@ -327,6 +327,7 @@ stage({folder!r}, probe=good_while_near({reach!r}), guard=acting("rollback"), mi
 """
 
 
+@pytest.mark.recipes  # a launch of its own; guards of two ranks, without a rollback, are in test_ranks.py
 def test_two_processes_roll_back_together(tmp_path, reach):
     stage(tmp_path / "one", probe=good_while_near(reach), guard=acting("rollback"))
     script = tmp_path / "two.py"
