@@ -152,9 +152,6 @@ def doctor(
     student = tables.student if tables is not None else StudentSettings(model=model)
     if tables is not None and model is not None:
         student = student.model_copy(update={"model": model, "from_config": None, "alphabet": None})
-    from redistill.io.progress import say
-
-    say("doctor   loading the libraries and the student's tokenizer")  # seconds, before anything else can be said
     from redistill.tools.doctor import examine
 
     return examine(student, tables, num_rows=max(0, rows))
