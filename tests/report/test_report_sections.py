@@ -127,7 +127,17 @@ def test_pass_at_k_that_is_0_throughout_is_not_drawn(run_folder: Path, tmp_path:
         write_json(path, value)
     drawn = next(b for b in scores(RunFiles(run)) if isinstance(b, Figure))
     assert [title for title, _ in drawn.panels] == ["pass@1, %"]
-    assert "pass@k" not in drawn.caption
+    assert "pass@k" not in drawn.caption and drawn.single
+
+
+def test_of_one_sample_no_table_of_k_samples_is_shown(run_folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    for path in run.glob("evaluate/**/scores.json"):
+        value = json.loads(path.read_text("utf-8"))
+        del value["checksum"]  # written anew
+        value["num_samples"] = 1
+        write_json(path, value)
+    assert not [b for b in scores(RunFiles(run)) if isinstance(b, Table) and "k at a time" in b.caption]
 
 
 def test_commands_in_a_sentence_are_set_as_code_and_everything_is_escaped() -> None:
@@ -418,7 +428,7 @@ def test_how_the_answers_went_stands_strict_beside_lenient(run: RunFiles) -> Non
     redi = next(row for row in cells(table) if row[0] == "redi")
     # made up: strict .9 * .84, 10% lenient alone; rates of the wrong .16: .06, .04, .02, .01
     assert redi[1:] == ["75.6", "10.0", "1.0", "0.6", "0.3", "0.2"]
-    tokens = next(b for b in scores(run) if isinstance(b, Table) and "tokens an answer" in b.caption)
+    tokens = next(b for b in scores(run) if isinstance(b, Table) and "tokens per answer" in b.caption)
     assert next(r for r in cells(tokens) if r[0] == "redi")[1:] == [
         "42",
         "40",
@@ -426,7 +436,4 @@ def test_how_the_answers_went_stands_strict_beside_lenient(run: RunFiles) -> Non
         "39",
         "38",
         "60",
-        None,
-        None,
-        None,
-    ]
+    ]  # and no columns for the others, of which nothing is known

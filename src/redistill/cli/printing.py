@@ -166,6 +166,9 @@ def _notes(found: Sequence[str], options: Options) -> list[str]:
 
 def init_recipe(**options: Any) -> "WrittenRecipe":
     """api.init, and what it has seen on the way."""
+    from redistill.io.progress import say
+
+    say("init     loading the libraries")  # seconds, before anything else can be said
     from redistill.tools.init_answers import init_recipe
 
     return init_recipe(**options)

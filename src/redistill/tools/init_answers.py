@@ -10,6 +10,7 @@ from pathlib import Path
 from redistill.corpus import SOURCES
 from redistill.corpus.sources.layouts import Survey, survey
 from redistill.errors import OperatorError
+from redistill.io.progress import say
 from redistill.safety.terminal import plain
 from redistill.tools.init import Judged, check_usable, choices_for, judge, name_of, write_recipe
 from redistill.tools.init_choices import Choices
@@ -33,12 +34,15 @@ def init_recipe(
     from the file."""
     asked = not (traces and model)
     file = str(traces) if traces else _ask("Your traces (file, folder or glob)", None, "--traces FILE")
+    say(f"init     trying every layout on the first rows of {file}")
     found = survey(file, SOURCES, split)
     model = model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
     name = name or (_ask("Name of the recipe", name_of(file), "") if asked else name_of(file))
     path = Path(out or (_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml"))
+    say("init     judging a sample of the traces")
     judged = judge(found.best)
     check_usable(found, file)
+    say("init     choosing settings that fit the data and the student")
     choices = choices_for(found, judged, file, model)
     path = write_recipe(found, judged, file, model, name, path, choices)
     return WrittenRecipe(path, file, found, judged, choices)

@@ -233,7 +233,9 @@ def scores(run: RunFiles) -> list[Block]:
     for benchmark in run.benchmarks:
         rows = run.scores_on(benchmark)
         blocks += [Text(_how(benchmark, rows)), _score_figure(run, benchmark, rows), _pass_table(run, benchmark, rows)]
-        blocks += [_rates_table(run, benchmark, rows), _manner_table(run, benchmark, rows)]
+        if any(s.num_samples != 1 for s in rows.values()):  # of one sample every column would be pass@1 again
+            blocks.append(_rates_table(run, benchmark, rows))
+        blocks.append(_manner_table(run, benchmark, rows))
         blocks += _prompt_sent(benchmark, rows)
         blocks += [_tokens_table(run, benchmark, rows), _outcomes(run, benchmark, rows)]
     blocks.append(
@@ -325,7 +327,7 @@ def _score_figure(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Fig
         legend = [Tag(m, run.series(m)) for m in curves]
     caption = f"{benchmark}. pass@1: the line through a dot is its 95% interval over problems."
     caption += " pass@k: the share of problems with at least one right answer among k samples." if curves else ""
-    return Figure(panels, caption, legend)
+    return Figure(panels, caption, legend, single=len(panels) == 1)
 
 
 def _pass_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
@@ -379,15 +381,17 @@ _TOKENS = {"all": "all", "correct": "correct", "not_correct": "others"}
 
 
 def _tokens_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
-    head = ("model", *(f"{word}: {what}" for word in _TOKENS.values() for what in ("mean", "median", "90%")))
+    means = {key: [s.tokens[key].mean for s in rows.values() if s.tokens and key in s.tokens] for key in _TOKENS}
+    known = [key for key in _TOKENS if key == "all" or any(mean is not None for mean in means[key])]
+    head = ("model", *(f"{_TOKENS[key]}: {what}" for key in known for what in ("mean", "median", "90%")))
     body = []
     for m, s in rows.items():
-        cells = [s.tokens.get(key) if s.tokens else None for key in _TOKENS]
+        cells = [s.tokens.get(key) if s.tokens else None for key in known]
         values = [count(v) for c in cells for v in ((c.mean, c.p50, c.p90) if c else (None, None, None))]
         if s.tokens is None:
             values[0] = count(s.mean_tokens)
         body.append([Tag(m, run.series(m)), *values])
-    return Table(f"{benchmark}: tokens an answer", head, body)
+    return Table(f"{benchmark}: tokens per answer", head, body)
 
 
 def _outcomes(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Details:
