@@ -161,14 +161,20 @@ PYTHON
 run 0 run from-trl.yaml --name own --code mine_too.py --set 'train.dpo.objective={name: "mine_too:hinge", margin: 2.0}'
 
 # --- 5: ways out -----------------------------------------------------------------------------------------------------------------------
-errand "a student goes to the hub's layout, to GGUF and to vLLM"
+errand "a student goes to the hub's layout, to vLLM and to lm-eval; where GGUF cannot hold its tokenizer a sentence names llama.cpp's converter"
 run 0 export runs/mine --to hub -o hub --stage redi
 is_there hub/model/README.md
 run 0 export runs/mine --to vllm -o vllm --stage redi
 is_there vllm/README.md
+run 0 export runs/mine --to lm-eval -o lm-eval --stage redi
+is_there lm-eval/README.md
+run 2 export runs/mine --to gguf -o gguf --stage redi
+says "llama.cpp's own converter"
 
-errand "a plain folder in place of a run is a sentence"
+errand "a plain folder in place of a run is a sentence, and a folder of runs names them"
 run 2 scores .
 says "run"
+run 2 report runs
+says "runs/mine"
 
 echo "$count errands done in $here"
