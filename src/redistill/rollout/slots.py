@@ -63,18 +63,21 @@ class _Room(DynamicLayer):
         ]
         self._show(keys.shape[-2])
 
-    def _show(self, width: int) -> None:
-        self.keys, self.values = (room[:, :, :width] for room in self.rooms)
+    def _show(self, width: int) -> tuple[Tensor, Tensor]:
+        """The first columns are what there is."""
+        self.width = width
+        keys, values = (room[:, :, :width] for room in self.rooms)
+        self.keys, self.values = keys, values
+        return keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add the columns of a step, and give all."""
-        old, width = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        old, width = self.width, self.width + key_states.shape[-2]
         if width > self.rooms[0].shape[-2]:
-            self.hold(self.keys, self.values)
+            self.hold(*self._show(old))
         for room, new in zip(self.rooms, (key_states, value_states), strict=True):
             room[:, :, old:width] = new
-        self._show(width)
-        return self.keys, self.values
+        return self._show(width)
 
 
 class _Batch:
