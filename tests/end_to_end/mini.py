@@ -49,6 +49,7 @@ class Done:
     returncode: int
     stdout: str
     stderr: str
+    peak_kib: int = 0  # most resident memory of the process, or of one that it waited for
 
 
 class Tool:
@@ -86,9 +87,9 @@ class Tool:
 
     def wait(self, started: tuple[int, Path]) -> Done:
         pid, output = started
-        code = self.ask({"wait": pid})["returncode"]
+        ended = self.ask({"wait": pid})
         texts = (Path(f"{output}.{name}").read_bytes().decode() for name in ("stdout", "stderr"))
-        return Done(code, *texts)
+        return Done(ended["returncode"], *texts, ended["peak_kib"])
 
     def __call__(self, cwd: Path, *arguments: str, **more: Any) -> Done:
         return self.wait(self.start(cwd, *arguments, **more))

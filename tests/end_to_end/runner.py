@@ -2,8 +2,9 @@
 importing torch takes. A child can be cut: killed (or stopped) at the k-th call of one function, from outside the code.
 
     stdin   {"arguments": ["run", "mini.yaml"], "cwd": "...", "output": "/tmp/out", "cut": null | {...}}   -> {"pid": 71}
-            {"wait": 71}                                                                    -> {"returncode": -9}
+            {"wait": 71}                                                         -> {"returncode": -9, "peak_kib": 412000}
 
+peak_kib is the most resident memory of the child, or of a process that it waited for.
 A cut is {"target": "redistill.io.stage_folder:StageFolder.finish_shard", "only": "verify", "call": 2, "when": "after", "signal": 9}:
 at the second call whose arguments name a path with "verify" in it.
 """
@@ -146,8 +147,8 @@ def serve() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if "wait" in command:
-            code = os.waitstatus_to_exitcode(os.waitpid(command["wait"], 0)[1])
-            answer = {"returncode": code}
+            _, status, used = os.wait4(command["wait"], 0)
+            answer = {"returncode": os.waitstatus_to_exitcode(status), "peak_kib": used.ru_maxrss}
         else:
             pid = os.fork()
             if pid == 0:

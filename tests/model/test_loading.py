@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import shutil
 
 import gguf
@@ -15,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
-from redistill.model import loading
+from redistill.model import gguf_copies, loading
 from redistill.tools.doctor import examine
 
 SHAPE = {
@@ -455,6 +456,62 @@ def test_a_gguf_becomes_an_ordinary_folder_with_the_same_weights(tmp_path):
     expected = np.random.default_rng(0).standard_normal((len(VOCABULARY), 16)).astype(np.float32)
     assert np.array_equal(model.get_input_embeddings().weight.detach().numpy(), expected)
     assert tokenizer("12", add_special_tokens=False)["input_ids"] == [VOCABULARY.index("12")]
+
+
+def test_a_gguf_is_read_once_and_another_file_or_another_library_is_another_copy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "tiny.gguf")
+    first = load(tmp_path / "tiny.gguf")
+    assert "tiny.gguf was read, and is kept as" in capsys.readouterr().err
+    shutil.copy(tmp_path / "tiny.gguf", tmp_path / "renamed.gguf")
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "_convert", None)  # nobody may read a GGUF now
+        again = load(tmp_path / "renamed.gguf")
+    assert all(torch.equal(again.state_dict()[name], weights) for name, weights in first.state_dict().items())
+    write_gguf(tmp_path / "tiny.gguf", np.random.default_rng(1))
+    assert not torch.equal(load(tmp_path / "tiny.gguf").lm_head.weight, first.lm_head.weight)
+    assert len(list((tmp_path / "cache/gguf").iterdir())) == 2
+    monkeypatch.setattr(gguf_copies, "version", lambda name: "another")
+    load(tmp_path / "tiny.gguf")
+    assert len(list((tmp_path / "cache/gguf").iterdir())) == 3
+
+
+def test_a_damaged_copy_of_a_gguf_is_refused_by_name_and_made_again_once_it_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    write_gguf(tmp_path / "tiny.gguf")
+    load(tmp_path / "tiny.gguf")
+    (weights,) = tmp_path.glob("cache/gguf/*/model.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-4:] = b"\0\0\0\0"
+    weights.write_bytes(data)
+    with pytest.raises(OperatorError, match=re.escape(str(weights))):
+        load(tmp_path / "tiny.gguf")
+    shutil.rmtree(weights.parent)
+    load(tmp_path / "tiny.gguf")
+
+
+def test_a_gguf_without_a_place_for_its_copy_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "file"))
+    write_gguf(tmp_path / "tiny.gguf")
+    with pytest.raises(OperatorError, match=r"no place for it: .* Set REDISTILL_CACHE"):
+        load(tmp_path / "tiny.gguf")
+
+
+def test_two_processes_that_read_one_gguf_at_once_leave_one_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    path, turns = tmp_path / "tiny.gguf", []
+
+    def make(folder):
+        folder.mkdir()
+        (folder / "checksums.json").write_text("{}")
+        if not turns:
+            turns.append(1)
+            gguf_copies.copy_of(path, make)  # the other one is quicker
+
+    path.write_bytes(b"GGUF")
+    place = gguf_copies.copy_of(path, make)
+    assert [p.name for p in place.parent.iterdir()] == [place.name]
 
 
 def test_a_gguf_cut_short_is_a_sentence(tmp_path):

@@ -8,7 +8,7 @@ from redistill.config.tables import StudentSettings
 from redistill.model import loading
 from redistill.records import make_problem
 from redistill.rollout import ENGINES, Request, Sampling, requests_for, traces_of
-from redistill.rollout.local_sampling import SeededSampler
+from redistill.rollout.local_sampling import SeededSampler, draw_tokens
 from redistill.rollout.transformers_engine import transformers_engine
 
 CONTEXT = 48
@@ -114,6 +114,37 @@ def test_many_draws_have_the_right_frequencies_by_chi_square():
 def test_a_vocabulary_wider_than_the_first_look_is_sorted_whole():
     flat = torch.zeros((1, 5000), dtype=torch.float64)  # 1,024 tokens hold a fifth of the mass
     assert len(set(drawn(flat, np.linspace(0, 0.9999, 2000).tolist(), 1.0, 0.95))) > 1900
+
+
+def test_a_row_that_is_sorted_whole_draws_what_it_draws_beside_others():
+    """Rows that the first look is enough for draw from it, the others from all their tokens."""
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.randn((6, 5000), generator=generator, dtype=torch.float64)
+    scores[::2] *= 8  # every other row has its mass on a few tokens
+    uniforms = torch.rand(6, generator=generator, dtype=torch.float64)
+    expected = []
+    for row, uniform in zip(scores.numpy(), uniforms.tolist(), strict=True):
+        masses = np.exp(row) / np.exp(row).sum()
+        order = np.argsort(-masses)
+        sums = np.cumsum(masses[order])
+        kept = int(np.searchsorted(sums, 0.9)) + 1
+        expected.append(int(order[np.searchsorted(sums[:kept], uniform * sums[kept - 1], side="right")]))
+    assert draw_tokens(scores, uniforms, 1.0, 0.9).tolist() == expected
+
+
+def test_of_a_wide_vocabulary_without_top_p_nothing_is_sorted_and_every_token_has_its_share():
+    """By the inverse of the cumulative distribution in the vocabulary's order."""
+    generator = torch.Generator().manual_seed(6)
+    scores = torch.randn((400, 3000), generator=generator) * 3
+    uniforms = torch.rand(400, generator=generator, dtype=torch.float64)
+    scores[:, 7] = -torch.inf  # a token that is never said
+    found = draw_tokens(scores, uniforms, 0.7, 1.0).tolist()
+    for row, uniform, token in zip(scores.double().numpy(), uniforms.tolist(), found, strict=True):
+        masses = np.exp(row / 0.7) / np.exp(row / 0.7).sum()
+        below, above = masses[:token].sum(), masses[: token + 1].sum()
+        assert below - 1e-5 <= uniform <= above + 1e-5 and token != 7  # masses are fp32
+    edges = draw_tokens(scores[:2], torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64), 1.0, 1.0).tolist()
+    assert edges == [0, 2999]
 
 
 def always(student, token):

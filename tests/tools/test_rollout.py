@@ -10,7 +10,7 @@ from redistill.corpus import SOURCES
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.records import Outcome
-from redistill.rollout import ENGINES
+from redistill.rollout import ENGINES, local_sampling
 from redistill.rollout.requests import Sample
 from tiny_recipe import RECIPE
 
@@ -97,6 +97,29 @@ def test_stopped_in_the_middle_it_asks_only_what_is_missing(problems, tmp_path, 
     assert [r.prompt for r in again] == ["3+3=", "4+4="]
     texts = [json.loads(line)["generations"][0]["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert texts == ["####0", "####3", "####4", "####6", "####8"]
+
+
+def test_ctrl_c_says_how_many_answers_are_stored_and_a_half_drawn_one_is_none_of_them(
+    model, problems, tmp_path, monkeypatch, capsys
+):
+    """In process: it comes while the third of five answers is being drawn."""
+    real, drawn = local_sampling.StopStrings.cut, []
+
+    def cut(self, text):
+        drawn.append(text)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return real(self, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_sampling.StopStrings, "cut", cut)
+        with pytest.raises(KeyboardInterrupt):
+            rollout(model, problems, out=tmp_path / "out.jsonl", **SETTINGS)
+    assert "rollout: stopped with 2 answers stored; the same command draws the others" in capsys.readouterr().err
+    assert len((tmp_path / "out.jsonl.journal").read_text().splitlines()) == 2
+    rollout(model, problems, out=tmp_path / "out.jsonl", **SETTINGS)
+    rollout(model, problems, out=tmp_path / "whole.jsonl", **SETTINGS)
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_what_cannot_be_done_is_one_sentence(problems, tmp_path, monkeypatch):

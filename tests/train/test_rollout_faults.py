@@ -80,6 +80,31 @@ def test_a_process_killed_while_it_samples_a_round_ends_with_the_same_bytes(tmp_
     same_end(folder, whole)
 
 
+def test_ctrl_c_in_a_round_says_what_becomes_of_its_answers(tmp_path, whole, monkeypatch, capsys):
+    """A round that this process samples is drawn again as a whole: it must not depend on where it was cut."""
+
+    def cut(job, number, *rest, tell, **more):
+        come = []
+
+        def told(sample):
+            tell(sample)
+            come.append(sample)
+            if number == 2 and len(come) == 5:
+                raise KeyboardInterrupt
+
+        return draw_round(job, number, *rest, tell=told, **more)
+
+    folder = tmp_path / "own"
+    with monkeypatch.context() as patch:
+        patch.setattr(supply_module, "draw_round", cut)
+        with pytest.raises(KeyboardInterrupt):
+            stage(folder, grpo, ONLINE)
+    said = "train    own: stopped in round 3 with 5 of 12 answers drawn; the round is drawn again as a whole"
+    assert said in capsys.readouterr().err
+    stage(folder, grpo, ONLINE)
+    same_end(folder, whole)
+
+
 @contextlib.contextmanager
 def full_disk():
     """No file may grow: the refusal of a full disk, in the same calls."""

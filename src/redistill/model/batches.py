@@ -18,6 +18,7 @@ from redistill.errors import OperatorError
 from redistill.model.loading import context_length, encode_completions, encode_prompts
 from redistill.model.logps import PACKED, PackedPolicy, TokenSequence, make_pack, prepare_for_packing
 from redistill.text.image_marks import images_in
+from redistill.text.tokenizer_calls import calls
 
 
 class LogProbs:
@@ -36,18 +37,18 @@ class LogProbs:
     ) -> list[list[float] | str]:
         """Of each (prompt, completion) the log-prob of every completion token, in nats, or why there is none: `empty` where
         no token is left, `too_long` for the model's context."""
-        prompts = encode_prompts(self.tokenizer, [prompt for prompt, _ in rows])
-        completions = encode_completions(self.tokenizer, [completion for _, completion in rows])
-        if not end_of_turn:
-            completions = [ids[:-1] for ids in completions]
         found: list[list[float] | str] = ["empty"] * len(rows)
         sequences: dict[int, TokenSequence] = {}
-        for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            if len(prompt) + len(completion) > self.limit:
-                found[place] = "too_long"
-            elif completion and len(prompt) + len(completion) > 1:  # nothing predicts the first token of a row
-                shown = images_in(rows[place][0])
-                sequences[place] = TokenSequence([*prompt, *completion], len(prompt), shown)
+        for part in calls(range(len(rows)), lambda place: len(rows[place][0]) + len(rows[place][1])):
+            prompts = encode_prompts(self.tokenizer, [rows[place][0] for place in part])
+            completions = encode_completions(self.tokenizer, [rows[place][1] for place in part])
+            for place, prompt, ended in zip(part, prompts, completions, strict=True):
+                completion = ended if end_of_turn else ended[:-1]
+                if len(prompt) + len(completion) > self.limit:
+                    found[place] = "too_long"
+                elif completion and len(prompt) + len(completion) > 1:  # nothing predicts the first token of a row
+                    shown = images_in(rows[place][0])
+                    sequences[place] = TokenSequence([*prompt, *completion], len(prompt), shown)
         lengths = {place: len(ids) for place, (ids, _) in sequences.items()}
         for places in batches(lengths, tokens_per_batch if self.packs else 1):
             for place, logps in zip(places, self._measured([sequences[place] for place in places]), strict=True):

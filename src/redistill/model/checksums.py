@@ -31,12 +31,17 @@ def check_unchanged(folder: Path, *, weights: bool = True) -> None:
     for name, expected in sums.items() if isinstance(sums, dict) else ():
         if weights or not name.endswith(".safetensors"):
             file = folder / str(name)
-            found = _sha256(file, *_stamp(file)) if file.is_file() else None
+            found = sha256_of(file) if file.is_file() else None
             if found != expected:
                 raise OperatorError(
                     f"{file} is not the file that was saved (its checksum differs): copy the folder again, or delete {folder} and run "
                     f"the stage that made it; if the change is yours, delete {CHECKSUMS} in it."
                 )
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file; one that has not changed since the last call in this process is not read again."""
+    return _sha256(file, *_stamp(file))
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

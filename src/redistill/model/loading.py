@@ -11,7 +11,6 @@ and would be rounded away. Remote code is never run and pickled weights are neve
 """
 
 import contextlib
-import copy
 import functools
 import importlib.metadata
 import io
@@ -41,9 +40,11 @@ from redistill.model.chat_template_check import try_template
 from redistill.model.checksums import CHECKSUMS as CHECKSUMS
 from redistill.model.checksums import check_folder as check_folder
 from redistill.model.checksums import check_unchanged as check_unchanged
+from redistill.model.gguf_copies import copy_of
 from redistill.model.hub import hub_options
 from redistill.safety.paths import HUB_ID
 from redistill.text.prompts import as_chat, rendered_chat
+from redistill.text.tokenizer_calls import calls
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
 
@@ -142,21 +143,17 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
     """
     if settings.from_config is not None:
         return _own_tokenizer(settings)
-    where, gguf = locate(settings)
+    where = _folder(settings)
     check_unchanged(Path(where), weights=False)
-    if (
-        gguf is None
-        and os.path.isdir(where)
-        and not any(
-            (Path(where) / name).exists()
-            for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
-        )
+    if os.path.isdir(where) and not any(
+        (Path(where) / name).exists()
+        for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
     ):
         raise OperatorError(
             f"student.model: {where} has no tokenizer; copy tokenizer.json and tokenizer_config.json of the model beside config.json."
         )
     with _loading("tokenizer", where):
-        tokenizer: Any = AutoTokenizer.from_pretrained(where, gguf_file=gguf, **_origin(settings, where))
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, **_origin(settings, where))
     try_template(tokenizer, where)
     end = settings.end_of_turn
     if end == OF_TEMPLATE:
@@ -174,7 +171,7 @@ def load_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # only fills left padding in generation; training never pads
-    _show_images(settings, tokenizer, where, gguf)
+    _show_images(settings, tokenizer, where)
     return cast(PreTrainedTokenizerFast, tokenizer)
 
 
@@ -189,10 +186,8 @@ def _own_tokenizer(settings: StudentSettings) -> PreTrainedTokenizerFast:
     return cast(PreTrainedTokenizerFast, tokenizer)
 
 
-def _show_images(settings: StudentSettings, tokenizer: Any, where: str, gguf: str | None) -> None:
+def _show_images(settings: StudentSettings, tokenizer: Any, where: str) -> None:
     """Give the tokenizer what it shows images with, where the student reads them."""
-    if gguf is not None:
-        return
     with _loading("config", where):
         config = AutoConfig.from_pretrained(where, **_origin(settings, where))
     if pictures.reads_images(config):
@@ -268,13 +263,9 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
     """The student's config with the recipe's edits, without its weights."""
     if settings.from_config is not None:
         return _own_config(settings, vocab_size or len(_own_tokenizer(settings)))
-    where, gguf = locate(settings)
+    where = _folder(settings)
     with _loading("config", where):
-        if gguf is not None:
-            changed = (Path(where) / gguf).stat().st_mtime_ns
-            config = copy.deepcopy(_gguf_config(where, gguf, settings.revision, changed))
-        else:
-            config = AutoConfig.from_pretrained(where, **_origin(settings, where))
+        config = AutoConfig.from_pretrained(where, **_origin(settings, where))
     _check_own_kernels(config, where)
     kind = str((config.architectures or [""])[0])
     if kind.endswith(("ForTokenClassification", "ForSequenceClassification")):
@@ -282,13 +273,6 @@ def load_config(settings: StudentSettings, vocab_size: int | None = None) -> Any
             f"student.model: {where} holds a critic ({kind}), which gives scores and no text; name a language model."
         )
     return edited_config(config, settings.config_edits)
-
-
-@functools.lru_cache(maxsize=4)
-def _gguf_config(where: str, gguf: str, revision: str | None, changed: int) -> Any:
-    """The config in a GGUF file, read once: its reader goes through the whole vocabulary, which takes seconds."""
-    origin = _origin(StudentSettings(model=f"{where}/{gguf}", revision=revision), where)
-    return AutoConfig.from_pretrained(where, gguf_file=gguf, **origin)
 
 
 def _check_own_kernels(config: Any, where: str) -> None:
@@ -325,9 +309,9 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
         with torch.random.fork_rng(devices=[]), _building("student.from_config"):
             torch.manual_seed(seed)
             return _seeing(pictures.model_class(config).from_config(config, dtype=torch.float32), tokenizer)
-    where, gguf = locate(settings)
+    where = _folder(settings)
     check_unchanged(Path(where))
-    if gguf is None and os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
+    if os.path.isdir(where) and not list(Path(where).glob("*.safetensors")):
         pickled = [p.name for s in PICKLED for p in sorted(Path(where).glob(f"*{s}"))]
         held = f"; {pickled[0]} is a pickle, and to open a pickle is to run what it says" if pickled else ""
         raise OperatorError(
@@ -335,27 +319,51 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
             "machine that trusts it."
         )
     with _loading("weights", where):
-        kwargs: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True, "config": config}
-        # the GGUF reader draws a bar of its own, also when piped
-        with contextlib.redirect_stderr(io.StringIO()) if gguf else contextlib.nullcontext():
-            loaded: Any = pictures.model_class(config).from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True, **kwargs, **_origin(settings, where)
-            )
-    model, found = loaded
+        model = _whole(
+            pictures.model_class(config), where, use_safetensors=True, config=config, **_origin(settings, where)
+        )
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return _seeing(model, tokenizer)
+
+
+def _whole(kind: Any, where: str, **options: Any) -> Any:
+    """The model in `where`, of this class, with fp32 weights. OperatorError where it lacks some."""
+    model, found = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **options)
     if found["missing_keys"]:  # transformers would fill them with random numbers and go on
         raise OperatorError(
             f"student.model: the weights in {where} lack {', '.join(sorted(found['missing_keys'])[:5])}; fetch the model again."
         )
-    if gguf:  # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        config._name_or_path = ""
-        fresh = pictures.model_class(config).from_config(config, dtype=torch.float32)
-        fresh.load_state_dict(model.state_dict())
-        model = fresh
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return _seeing(model, tokenizer)
+    return model
+
+
+def _folder(settings: StudentSettings) -> str:
+    """The folder or hub id that a student is read from; of a GGUF file the copy of it that is a folder."""
+    where, gguf = locate(settings)
+    if gguf is None:
+        return where
+    return str(copy_of(Path(where) / gguf, lambda folder: _convert(where, gguf, folder)))
+
+
+def _convert(where: str, gguf: str, folder: Path) -> None:
+    """Write a GGUF file as an ordinary folder, with fp32 weights."""
+    origin = {"gguf_file": gguf, "trust_remote_code": False}
+    with _loading("tokenizer", where):
+        tokenizer: Any = AutoTokenizer.from_pretrained(where, **origin)
+    with _loading("config", where):
+        config = AutoConfig.from_pretrained(where, **origin)
+    with (
+        _loading("weights", where),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):  # the reader draws a bar of its own, also when piped
+        model = _whole(pictures.model_class(config), where, **origin)
+    # transformers refuses to save a model loaded from GGUF, so its weights move into a fresh one
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = ""
+    fresh = pictures.model_class(config).from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(model.state_dict())
+    save_model(fresh, tokenizer, folder, card=f"Made from {gguf}; it may be deleted, and is then made again.\n")
 
 
 def _seeing(model: Any, tokenizer: Any) -> PreTrainedModel:
@@ -441,7 +449,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -
         ids = [shown.encode(tokenizer, prompt) for prompt in prompts]
     else:
         pictures.check_text_alone(prompts)
-        ids = tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        ids = _ids_of(tokenizer, prompts)
     by_itself = tokenizer("", add_special_tokens=True)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is None or not by_itself or by_itself[0] != bos:
@@ -455,9 +463,16 @@ def encode_completions(tokenizer: PreTrainedTokenizerFast, completions: Sequence
     Prompt and completion are encoded apart and joined as ids: the prompt's tokens are then a prefix by construction,
     as they are in generation.
     """
-    rows = tokenizer(_plain(tokenizer, completions), add_special_tokens=False)["input_ids"]
     end = tokenizer.eos_token_id
-    return [[*row, end] for row in rows]
+    return [[*row, end] for row in _ids_of(tokenizer, _plain(tokenizer, completions))]
+
+
+def _ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text, each distinct text encoded once, some at a time; equal texts share a list."""
+    ids: dict[str, list[int]] = {}
+    for part in calls(dict.fromkeys(texts), len):
+        ids.update(zip(part, tokenizer(part, add_special_tokens=False)["input_ids"], strict=True))
+    return [ids[text] for text in texts]
 
 
 def completion_offsets(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[tuple[int, int]]]:

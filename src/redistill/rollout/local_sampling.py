@@ -29,6 +29,7 @@ from redistill.rollout import slots
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student
 from redistill.rollout.stop_strings import StopStrings
 from redistill.text.image_marks import images_in
+from redistill.text.tokenizer_calls import calls
 
 NUCLEUS = 1024  # candidates looked at first; the whole vocabulary is sorted only where they hold less than top_p
 
@@ -63,16 +64,33 @@ def draw_tokens(scores: Tensor, uniforms: Tensor, temperature: float, top_p: flo
     """One token a row: scores (rows, vocabulary), uniforms (rows,) in [0, 1) -> (rows,). Temperature 0: the best one."""
     if temperature == 0:
         return scores.argmax(-1)
+    if top_p >= 1 and scores.shape[-1] > NUCLEUS:
+        return _draw_of_all(scores, uniforms, temperature)
     probabilities = torch.softmax(scores.double() / temperature, -1)
     best, tokens = probabilities.topk(min(NUCLEUS, probabilities.shape[-1]), -1)
-    if bool((best.sum(-1) < top_p).any()):
-        best, tokens = probabilities.sort(-1, descending=True)
+    drawn = _draw_of_best(best, tokens, uniforms, top_p)
+    wide = (best.sum(-1) < top_p).nonzero()[:, 0]
+    if len(wide) and best.shape[-1] < probabilities.shape[-1]:
+        drawn[wide] = _draw_of_best(*probabilities[wide].sort(-1, descending=True), uniforms[wide.cpu()], top_p)
+    return drawn
+
+
+def _draw_of_best(best: Tensor, tokens: Tensor, uniforms: Tensor, top_p: float) -> Tensor:
+    """A draw from the smallest set of tokens whose mass reaches top_p: best (rows, n), falling probabilities of `tokens`."""
     before = best.cumsum(-1) - best
     best = torch.where(before < top_p, best, 0.0)  # the smallest set whose mass reaches top_p
     cumulative = best.cumsum(-1)
-    target = uniforms[:, None].to(scores.device) * cumulative[:, -1:]
+    target = uniforms[:, None].to(best.device) * cumulative[:, -1:]
     place = torch.searchsorted(cumulative, target, right=True).clamp(max=best.shape[-1] - 1)
     return tokens.gather(-1, place)[:, 0]
+
+
+def _draw_of_all(scores: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
+    """A draw from the whole vocabulary, in its order: nothing is sorted. The masses are fp32, their sums fp64."""
+    cumulative = torch.softmax(scores.float() / temperature, -1).cumsum(-1, dtype=torch.float64)
+    target = uniforms[:, None].to(scores.device) * cumulative[:, -1:]
+    # never a token without mass: the first place whose sum is above the target, which is below the whole
+    return torch.searchsorted(cumulative, target, right=True).clamp(max=scores.shape[-1] - 1)[:, 0]
 
 
 def token_logprobs(scores: Tensor, tokens: Tensor) -> Tensor:
@@ -138,12 +156,12 @@ def _answers(
     finished: Finished,
 ) -> list[Sample]:
     """One sample a request, by slots or by `generate`."""
-    prompts = loading.encode_prompts(tokenizer, [r.prompt for r in requests])
     context = loading.context_length(model)
-    found: dict[int, Sample] = {i: Sample("", 0, "length") for i, ids in enumerate(prompts) if len(ids) >= context}
+    prompts = _prompts(tokenizer, requests, context)
+    found: dict[int, Sample] = {i: Sample("", 0, "length") for i in range(len(requests)) if i not in prompts}
     for place, empty in found.items():
         finished(place, empty)
-    asked = [i for i in range(len(prompts)) if i not in found]
+    asked = list(prompts)
 
     stops = StopStrings(tokenizer, sampling.stop)
 
@@ -181,6 +199,15 @@ def _answers(
             for place, (tokens, row_logprobs) in zip(batch, said, strict=True):
                 keep(place, tokens, row_logprobs)
     return [found[i] for i in range(len(requests))]
+
+
+def _prompts(tokenizer: Any, requests: Sequence[Request], context: int) -> dict[int, list[int]]:
+    """The token ids of the prompts that leave room for an answer, by their places."""
+    found: dict[int, list[int]] = {}
+    for places in calls(range(len(requests)), lambda i: len(requests[i].prompt)):
+        encoded = loading.encode_prompts(tokenizer, [requests[i].prompt for i in places])
+        found |= {i: ids for i, ids in zip(places, encoded, strict=True) if len(ids) < context}
+    return found
 
 
 def _uniforms(seed: int, steps: int) -> np.ndarray:

@@ -26,6 +26,8 @@ TURNOVER = (
     8  # ended rows leave, and prompts enter, when an eighth of the slots is free: each time copies the whole cache
 )
 
+SPARE = 32  # columns that a cache has room for beside what it holds
+
 # whether a row's tokens end with what ends a row beside its end token and its limit: a stop string
 Stops = Callable[[Sequence[int]], bool]
 # (scores (rows, vocabulary), which prompt each row answers, how many tokens each row has said) -> tokens (rows,)
@@ -44,6 +46,40 @@ def fits(model: Any) -> bool:
     )
 
 
+class _Room(DynamicLayer):
+    """Keys and values (rows, heads, width, head size) in memory with room for more columns: a step writes its own column and
+    copies nothing, where a DynamicLayer copies all that there is."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.dtype, self.device = keys.dtype, keys.device
+        self.hold(keys, values)
+        self.is_initialized = True
+
+    def hold(self, keys: Tensor, values: Tensor) -> None:
+        """Copy these, which are all that there is from now on."""
+        self.rooms = [
+            torch.cat([one, one.new_empty((*one.shape[:2], SPARE, one.shape[3]))], -2) for one in (keys, values)
+        ]
+        self._show(keys.shape[-2])
+
+    def _show(self, width: int) -> tuple[Tensor, Tensor]:
+        """The first columns are what there is."""
+        self.width = width
+        keys, values = (room[:, :, :width] for room in self.rooms)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add the columns of a step, and give all."""
+        old, width = self.width, self.width + key_states.shape[-2]
+        if width > self.rooms[0].shape[-2]:
+            self.hold(*self._show(old))
+        for room, new in zip(self.rooms, (key_states, value_states), strict=True):
+            room[:, :, old:width] = new
+        return self._show(width)
+
+
 class _Batch:
     """The rows that speak now, in order: which prompt each answers, what it has said, its cache and mask (rows, width)."""
 
@@ -54,7 +90,12 @@ class _Batch:
         self.lengths: list[int] = []  # tokens of a row in the cache
         self.ended: list[bool] = []
         self.cache: Any = None
-        self.mask = torch.zeros((0, 0), dtype=torch.long, device=model.device)
+        self.mask = torch.zeros(
+            (0, 0), dtype=torch.bool, device=model.device
+        )  # True where a column is a token of the row
+        self.takes_mask = (
+            model.config._attn_implementation == "sdpa"
+        )  # as the kernel reads it, so that none is made in each step
 
     def enter(self, places: Sequence[int], prompts: Sequence[list[int]]) -> Tensor:
         """Read new prompts, give them rows at the end, and return their scores (new rows, vocabulary)."""
@@ -69,7 +110,7 @@ class _Batch:
         index = torch.tensor([number[tuple(p)] for p in prompts], device=device)
         if len(unique) < len(prompts):
             cache.batch_select_indices(index)
-        self._join(cache, mask[index])
+        self._join(cache, mask[index].bool())
         self.places += places
         self.said += [[] for _ in places]
         self.lengths += [len(p) for p in prompts]
@@ -82,10 +123,11 @@ class _Batch:
         device = self.model.device
         tokens = [self.pad if over else said[-1] for said, over in zip(self.said, self.ended, strict=True)]
         positions = [0 if over else length for length, over in zip(self.lengths, self.ended, strict=True)]
-        self.mask = F.pad(self.mask, (0, 1), value=1)
+        self.mask = F.pad(self.mask, (0, 1), value=True)
         self.lengths = [length + 1 for length in self.lengths]
         ids, at = torch.tensor(tokens, device=device)[:, None], torch.tensor(positions, device=device)[:, None]
-        return self._forward(ids, self.mask, at, self.cache)
+        mask = self.mask[:, None, None, :] if self.takes_mask else self.mask.long()
+        return self._forward(ids, mask, at, self.cache)
 
     def leave(self, stay: Sequence[int]) -> None:
         """Keep these rows, and cut the columns that are padding for all of them."""
@@ -100,7 +142,7 @@ class _Batch:
         cut = self.mask.shape[1] - max(self.lengths)
         self.mask = self.mask[index, cut:]
         for layer in self.cache.layers:
-            layer.keys, layer.values = layer.keys[index, :, cut:], layer.values[index, :, cut:]
+            layer.hold(layer.keys[index, :, cut:], layer.values[index, :, cut:])
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
         out = self.model(
@@ -112,14 +154,17 @@ class _Batch:
     def _join(self, cache: Any, mask: Tensor) -> None:
         """Put new rows under the old ones; the narrower side is padded on its left."""
         if self.cache is None:
+            cache.layers = [_Room(layer.keys, layer.values) for layer in cache.layers]
             self.cache, self.mask = cache, mask
             return
         gap = mask.shape[1] - self.mask.shape[1]
         old, new = max(gap, 0), max(-gap, 0)
         self.mask = torch.cat([F.pad(self.mask, (old, 0)), F.pad(mask, (new, 0))])
         for mine, other in zip(self.cache.layers, cache.layers, strict=True):
-            mine.keys = torch.cat([F.pad(mine.keys, (0, 0, old, 0)), F.pad(other.keys, (0, 0, new, 0))])
-            mine.values = torch.cat([F.pad(mine.values, (0, 0, old, 0)), F.pad(other.values, (0, 0, new, 0))])
+            mine.hold(
+                torch.cat([F.pad(mine.keys, (0, 0, old, 0)), F.pad(other.keys, (0, 0, new, 0))]),
+                torch.cat([F.pad(mine.values, (0, 0, old, 0)), F.pad(other.values, (0, 0, new, 0))]),
+            )
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from redistill.rollout.requests import Student
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 BUCKETS = 1024  # of the hashing encoder
-BATCH = 64  # texts that the student reads at a time
+TOKENS_PER_BATCH = 8192  # that the student reads at a time, padding included
 
 
 def hashing(model: str | None, student: Student | None) -> Encode:
@@ -39,23 +39,26 @@ def hashing(model: str | None, student: Student | None) -> Encode:
 
 
 def of_student(model: str | None, student: Student | None) -> Encode:
-    """The mean over a text's tokens of the student's last hidden state. OperatorError where there is no student."""
+    """The mean over a text's tokens of the student's last hidden state, over as many as its context holds. OperatorError where there
+    is no student."""
     if student is None:
         raise OperatorError("there is no student here; choose the encoder hashing or model2vec")
     import torch
 
+    from redistill.model.batches import batches
+    from redistill.model.loading import context_length
+
     language_model, tokenizer = student()
+    context = context_length(language_model)
     body: Any = language_model.base_model
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     body.to(device).eval()
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = [tokenizer(text, add_special_tokens=False)["input_ids"][:context] for text in texts]
         found = np.zeros((len(texts), body.config.hidden_size), dtype=np.float32)
-        order = sorted((n for n in range(len(ids)) if ids[n]), key=lambda n: len(ids[n]))
-        for start in range(0, len(order), BATCH):
-            numbers = order[start : start + BATCH]
-            longest = len(ids[numbers[-1]])
+        for numbers in batches({n: len(row) for n, row in enumerate(ids) if row}, TOKENS_PER_BATCH):
+            longest = len(ids[numbers[0]])
             # padded on the right: a causal model's real tokens never see what stands behind them
             rows = torch.tensor([ids[n] + [0] * (longest - len(ids[n])) for n in numbers], device=device)
             mask = torch.tensor([[1] * len(ids[n]) + [0] * (longest - len(ids[n])) for n in numbers], device=device)

@@ -8,6 +8,7 @@ answer that could not be judged has no label. Every finished answer is kept at o
 that is stopped goes on where it was.
 """
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -26,7 +27,7 @@ from redistill.corpus import SOURCES
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import sampling_of, verifiers_of
 from redistill.io.atomic import atomic_write, check_output
-from redistill.io.progress import bar
+from redistill.io.progress import bar, say
 from redistill.model import loading
 from redistill.model.pictures import pictures_of
 from redistill.model.rendering import renderer
@@ -36,6 +37,7 @@ from redistill.pipeline.student_identity import student_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
 from redistill.rollout import ENGINES, Student
 from redistill.rollout.answer import EvalConfig, answered
+from redistill.rollout.requests import Sample
 from redistill.tools.evaluate import has_chat_template, short_name
 from redistill.tools.traces_row import traces_row
 from redistill.verify.stage import judged
@@ -92,11 +94,12 @@ def _drawn(
         student_address(settings.student),
         owned=True,
     )
-    journal, outcomes, solved = out.with_name(f"{out.name}.journal"), Counter[str](), 0
+    journal, outcomes, solved, stored = out.with_name(f"{out.name}.journal"), Counter[str](), 0, [0]
     lock = out.with_name(f"{out.name}.lock")
     lock.mkdir(parents=True, exist_ok=True)
     with (
         alone(lock),
+        _saying_what_is_stored(stored),
         config.pool() as pool,
         atomic_write(out) as part,
         open(part, "w", encoding="utf-8") as file,
@@ -104,7 +107,7 @@ def _drawn(
     ):
         for start in range(0, len(problems), AT_A_TIME):
             asked = problems[start : start + AT_A_TIME]
-            for group in _answers(config, student, asked, pool, author, journal, tries):
+            for group in _answers(config, student, asked, pool, author, journal, tries, stored):
                 file.write(json.dumps(traces_row(group), ensure_ascii=False) + "\n")
                 outcomes.update(str(trace.verdict.outcome) for trace in group.traces)
                 solved += any(trace.verdict.outcome is Outcome.correct for trace in group.traces)
@@ -196,8 +199,14 @@ def _answers(
     author: str,
     journal: Path,
     turns: int,
+    stored: list[int],
 ) -> list[Group]:
-    """The problems with their judged answers: asked again as long as none is right, at most `turns` times."""
+    """The problems with their judged answers: asked again as long as none is right, at most `turns` times. stored: one number, to
+    which each answer is added as soon as it is in the journal."""
+
+    def count(sample: Sample) -> None:
+        stored[0] += 1
+
     found = {problem.id: Group(problem, ()) for problem in problems}
     open_problems = list(problems)
     for turn in range(turns):
@@ -205,7 +214,8 @@ def _answers(
             break
         seed = int(np.random.SeedSequence([config.seed, turn]).generate_state(1, np.uint64)[0]) if turn else config.seed
         mine = dataclasses.replace(config, seed=seed)
-        groups = judged(pool, answered(mine, student, open_problems, author=author, journal=journal), config.verifier)
+        drawn = answered(mine, student, open_problems, author=author, journal=journal, tell=count)
+        groups = judged(pool, drawn, config.verifier)
         for group in groups:
             before = found[group.problem.id].traces
             traces = tuple(_numbered(trace, len(before)) for trace in group.traces)
@@ -216,6 +226,16 @@ def _answers(
             if not any(trace.verdict.outcome is Outcome.correct for trace in found[problem.id].traces)
         ]
     return list(found.values())
+
+
+@contextlib.contextmanager
+def _saying_what_is_stored(stored: Sequence[int]) -> Iterator[None]:
+    """Where Ctrl-C stops the drawing: how many answers need not be drawn again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"rollout: stopped with {stored[0]:,} answers stored; the same command draws the others")
+        raise
 
 
 def _numbered(trace: Trace, before: int) -> Trace:

@@ -244,11 +244,15 @@ class RolloutSupply:
         weights = self.folder / f"weights-{number:05d}"
         if trainer.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
-        drawn: Round | None = trainer.sample(
-            lambda model, tokenizer: draw_round(
-                self.job, number, model, tokenizer, tell=tell, journal=journal, weights=weights
+        try:
+            drawn: Round | None = trainer.sample(
+                lambda model, tokenizer: draw_round(
+                    self.job, number, model, tokenizer, tell=tell, journal=journal, weights=weights
+                )
             )
-        )
+        except KeyboardInterrupt:
+            self._say_stopped(number, come)
+            raise
         if trainer.accelerator.is_main_process:
             assert drawn is not None
             before = self._facts(number - 1).get("running", {}) if number else {}
@@ -277,6 +281,17 @@ class RolloutSupply:
             journal.unlink(missing_ok=True)
             shutil.rmtree(weights, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
+
+    def _say_stopped(self, number: int, come: int) -> None:
+        """What becomes of the finished answers of a round that Ctrl-C cuts."""
+        after = (
+            "they are kept"
+            if self.job.is_served
+            else "the round is drawn again as a whole, so that it is the same round"
+        )
+        say(
+            f"train    {self.folder.parent.name}: stopped in round {number + 1} with {come:,} of {self.job.num_answers:,} answers drawn; {after}"
+        )
 
     def latest_rounds(self, most: int) -> Iterator[tuple[int, Rows, Round]]:
         """(number, rows, answers) of the latest rounds that gave a row, the last one first."""

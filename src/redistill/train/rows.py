@@ -13,7 +13,6 @@ never cut: a cut trace has lost its answer.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from redistill.io.stage_folder import Account
 from redistill.model.logps import TokenSequence
 from redistill.records import Example, Pair
 from redistill.text.image_marks import images_in
+from redistill.text.tokenizer_calls import calls
 from redistill.train.token_batch import Side
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -187,8 +187,8 @@ def write_rows(
 def _encode(
     records: Iterable[Example | Pair], encode_prompts: Encode, encode_completions: Encode
 ) -> Iterable[tuple[Example | Pair, list[int], list[list[int]]]]:
-    """(record, prompt ids, ids of each completion), encoded 512 records at a time."""
-    for batch in _batched(records, 512):
+    """(record, prompt ids, ids of each completion), encoded some records at a time."""
+    for batch in calls(records, lambda r: len(r.prompt) + sum(len(text) for text, _ in _completions(r))):
         prompts = encode_prompts([r.prompt for r in batch])
         flat = iter(encode_completions([text for r in batch for text, _ in _completions(r)]))
         for record, prompt in zip(batch, prompts, strict=True):
@@ -290,9 +290,3 @@ def read_rows(folder: Path) -> tuple[Rows, Account]:
     return Rows(
         tokens, index["starts"], index["prompt_tokens"], index["weights"], ids, values, index["groups"], images
     ), account
-
-
-def _batched(records: Iterable[Example | Pair], size: int) -> Iterable[list[Example | Pair]]:
-    iterator = iter(records)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
