@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def recipes() -> dict[str, str]:
-    """List the recipes that ship with redistill, a line each.
+    """List the recipes that ship with redistill, one line each.
 
     `redistill run NAME` runs one, and `redistill datafree NAME` those of image classifiers (cmi-...).
 

@@ -62,7 +62,7 @@ def evaluate(
     overrides: EvaluationOverrides = (),
     code: Code = (),
 ) -> Path:
-    r"""Score a finished model on benchmarks: n samples a problem, both standard errors, pass@k, and one HTML page.
+    r"""Score a finished model on benchmarks: n samples per problem, both standard errors, pass@k, and one HTML page.
 
     MODEL is a folder that save_pretrained wrote, a hub id, a .gguf file, package:NAME (a .gguf in an installed package), or
     with --engine openai the name by which a server knows it. A benchmark is a name (math-500, aime24, aime25, amc23, amc83,
@@ -73,7 +73,7 @@ def evaluate(
     make another folder, so nothing that was drawn is lost.
 
     Args:
-        n: samples a problem (default: 4)
+        n: samples per problem (default: 4)
         max_problems: of each benchmark, the same ones every time
         seed: of samples and subsets
         who: the model's name in folders and tables

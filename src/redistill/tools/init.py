@@ -319,7 +319,7 @@ def _evaluate(choices: Choices) -> list[str]:
     return [
         "evaluate:",
         benchmarks,
-        "  n: 4      # samples a problem; the paper takes 16",
+        "  n: 4      # samples per problem; the paper takes 16",
         "  temperature: 0.6",
         "  top_p: 0.95",
         f"  max_new_tokens: {choices.max_new_tokens}      # from the longest trace seen and the student's context",
