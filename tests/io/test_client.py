@@ -224,6 +224,7 @@ def test_it_works_inside_a_running_loop(tmp_path):
         ({"refuse": {"p7": 400}}, "400: not this one"),
         ({"refuse": {"p7": 500}}, "500: not this one after 3 tries"),
         ({"choice": {"p7": {"finish_reason": "content_filter"}}}, "content_filter"),
+        ({"choice": {"p7": {"finish_reason": "tool_calls"}}}, "tool_calls"),
         ({"choice": {"p7": {"text": None}}}, "no content (stop)"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from redistill.errors import OperatorError
-from redistill.io.atomic import read_json, write_bytes
+from redistill.io.atomic import atomic_write, read_json, write_bytes
 from redistill.io.fingerprints import fingerprint
 from redistill.io.parquet import read_records, write_records
 from redistill.io.schemas import to_row
@@ -235,6 +235,17 @@ def test_a_files_bytes_are_on_the_disk_before_it_has_its_name_and_its_name_after
     (first, part), named, folder = done
     assert first == "on the disk" and part.startswith(f"{tmp_path}/ledger.json.") and part.endswith(".part")
     assert named == ("named", f"{tmp_path}/ledger.json") and folder == ("on the disk", str(tmp_path))
+
+
+def test_two_that_write_one_file_at_once_have_files_of_their_own_until_one_is_whole(tmp_path):
+    """Two `verify --out X` at once: the last to end has the name, with all of its bytes and none of the other's."""
+    path = tmp_path / "judged.jsonl"
+    with atomic_write(path) as slow:
+        slow.write_text("slow " * 1000)
+        with atomic_write(path) as quick:
+            quick.write_text("quick")
+        assert path.read_text() == "quick"
+    assert path.read_text() == "slow " * 1000 and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_run_of_a_later_layout_is_one_sentence(tmp_path):

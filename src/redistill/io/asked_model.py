@@ -70,7 +70,8 @@ def filled(prompt: str, **data: str) -> str:
     """A prompt with its {names} filled in. Data stands between marks `<name>`, and what looks like such a mark is taken out of it."""
     names = "|".join(data)
     clean = {
-        name: re.sub(rf"<\s*/?\s*({names})\s*>", " ", text, flags=re.IGNORECASE).strip() for name, text in data.items()
+        name: re.sub(rf"<\s*(?:/\s*)?({names})\s*>", " ", text, flags=re.IGNORECASE).strip()
+        for name, text in data.items()
     }
     return re.sub(rf"\{{({names})\}}", lambda match: clean[match[1]], prompt)
 
