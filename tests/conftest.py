@@ -7,8 +7,11 @@ One thread: the models are tiny, and OpenMP threads that wait for a busy core sl
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 # Ray reads this when it is imported: 127.0.0.1 stays 127.0.0.1. It would else be replaced by the machine's outer address,
@@ -63,3 +66,16 @@ def pytest_collection_modifyitems(config, items):
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in set(later)]
+
+
+@pytest.fixture(scope="session")
+def tool(tmp_path_factory):
+    """The command line, as `tool(folder, "run", "mini.yaml")`: end_to_end/mini.py. Its process imports the package once for all
+    tests that a worker does, end_to_end/ and faults/ alike."""
+    sys.path.append(str(Path(__file__).with_name("end_to_end")))
+    from mini import Tool
+
+    tool = Tool(tmp_path_factory.mktemp("output"))
+    yield tool
+    tool.process.stdin.close()
+    tool.process.wait(timeout=30)

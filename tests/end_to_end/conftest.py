@@ -2,31 +2,19 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mini import MINI, Tool, environment
+from mini import MINI, Tool
 
 
 @pytest.fixture(scope="session")
-def tool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
-    tool = Tool(tmp_path_factory.mktemp("output"))
-    yield tool
-    assert tool.process.stdin
-    tool.process.stdin.close()
-    tool.process.wait(timeout=30)
-
-
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with mini.yaml and its uninterrupted run, made by the real command; tests work on copies."""
+def whole(tmp_path_factory: pytest.TempPathFactory, tool: Tool) -> Path:
+    """A folder with mini.yaml, its uninterrupted run and what the command said; tests work on copies."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "mini.yaml").write_text(MINI)
-    command = [sys.executable, "-m", "redistill", "run", "mini.yaml"]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    done = tool(folder, "run", "mini.yaml")
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     assert done.returncode == 0, done.stderr
