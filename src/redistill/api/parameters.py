@@ -126,6 +126,24 @@ def optional_path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
+def here(path: str | Path, *, weights: bool = False) -> Path:
+    """The path; of an address in object storage what lies there, fetched. weights: with those of a run's students."""
+    from redistill.io.stores import is_address
+
+    if is_address(path):
+        from redistill.io.remote_runs import copy_of
+
+        return copy_of(path, weights=weights)
+    return Path(path)
+
+
+def model_here(model: str | Path) -> str:
+    """A model as it was named; of an address in object storage the folder into which it was fetched."""
+    from redistill.io.stores import is_address
+
+    return str(here(model)) if is_address(model) else str(model)
+
+
 def load_code(code: Sequence[str | Path]) -> None:
     """Import the user's files."""
     if code:

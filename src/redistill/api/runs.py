@@ -17,6 +17,7 @@ from redistill.api.parameters import (
     RunsDir,
     check,
     file_of,
+    here,
     load_code,
     numbers,
     option,
@@ -85,7 +86,7 @@ def run(
 
     return run_recipe(
         tables, runs_dir=Path(runs_dir), start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,
-        from_run=optional_path(from_run), recipe_file=file_of(recipe),
+        from_run=None if from_run is None else here(from_run, weights=True), recipe_file=file_of(recipe),
     )  # fmt: skip
 
 
@@ -280,5 +281,6 @@ def report(
     """
     from redistill.tools.report import report_page
 
-    folders = [Path(run)] if isinstance(run, str | Path) else [Path(folder) for folder in run]
+    named = [run] if isinstance(run, str | Path) else run
+    folders = [here(folder, weights=tokens) for folder in named]
     return report_page(folders, out=optional_path(out), tokens=tokens)

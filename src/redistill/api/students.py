@@ -27,7 +27,9 @@ from redistill.api.parameters import (
     Template,
     Workers,
     check,
+    here,
     load_code,
+    model_here,
     option,
     optional_path,
     read_recipe,
@@ -96,7 +98,7 @@ def evaluate(
     from redistill.tools.evaluate import evaluate_model
 
     return evaluate_model(
-        str(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
+        model_here(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
         template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=who,
         name=name, runs_dir=Path(runs_dir), choose=choose, few_shot=few_shot, overrides=overrides,
     )  # fmt: skip
@@ -121,7 +123,7 @@ def scores(run: RunFolder, *, choose: Choose = (), code: Code = ()) -> dict[str,
     load_code(code)
     from redistill.tools.scores import score_table
 
-    return score_table(Path(run), choose)
+    return score_table(here(run), choose)
 
 
 def compare(
@@ -160,11 +162,10 @@ def compare(
     from redistill.tools.cross_run import compare_runs, keep
 
     chosen = list(benchmarks) if benchmarks is not None else None
-    found = compare_runs(
-        Path(run_a), Path(run_b), students=students, benchmarks=chosen, verifier=verifier, common=common
-    )
-    keep(Path(run_a), found)
-    rewrite_report(Path(run_a))
+    first, second = here(run_a), here(run_b)
+    found = compare_runs(first, second, students=students, benchmarks=chosen, verifier=verifier, common=common)
+    keep(first, found)
+    rewrite_report(first)
     return found
 
 
@@ -201,14 +202,15 @@ def regrade(
 
     plugins = [read_plugin(text, f"--verifier {text!r}") for text in verifiers]
     check(workers is None or workers >= 1, "regrade: --workers must be 1 or more.")
+    folder = here(run)
     found = regrade_run(
-        Path(run),
+        folder,
         {label_of(plugin): plugin for plugin in plugins},
         students=list(students) if students is not None else None,
         benchmarks=list(benchmarks) if benchmarks is not None else None,
         limits=LimitSettings(workers=workers),
     )
-    rewrite_report(Path(run))
+    rewrite_report(folder)
     return found
 
 
@@ -254,7 +256,9 @@ def export(
     load_code(code)
     from redistill.tools.export import export as export_run
 
-    return export_run(Path(run), to=to, out=Path(out), stage=stage, loss=loss, code=[Path(file) for file in code])
+    return export_run(
+        here(run, weights=True), to=to, out=Path(out), stage=stage, loss=loss, code=[Path(file) for file in code]
+    )
 
 
 def serve(

@@ -23,6 +23,7 @@ from redistill.api.parameters import (
     Template,
     Workers,
     check,
+    here,
     load_code,
     optional_path,
     repeated,
@@ -255,7 +256,7 @@ def show(path: str | Path, number: int = 0) -> Any:
     """
     from redistill.tools.show import one_record
 
-    return one_record(Path(path), number)
+    return one_record(here(path), number)
 
 
 def why(id: str, run: RunFolder) -> "list[Step]":
@@ -276,4 +277,4 @@ def why(id: str, run: RunFolder) -> "list[Step]":
     """
     from redistill.tools.lineage import way
 
-    return way(Path(run), id)
+    return way(here(run), id)

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from redistill.config.differences import differing_words
+from redistill.io.stores import place_of_copy
 from redistill.text.figures import between, p_value, percent, points
 
 MAX_FLIPS = 12  # lines on the screen; all of them are in the file
@@ -16,7 +16,7 @@ def compare_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str
     """The findings, and the file that keeps them."""
     from redistill.tools.cross_run import kept_in
 
-    kept = kept_in(Path(options["run_a"]), found)
+    kept = kept_in(place_of_copy(options["run_a"]), found)
     return "\n\n".join([*map(_difference, found), f"kept in {kept}"])
 
 
@@ -63,7 +63,7 @@ def _value(value: Any) -> str:
 
 def regrade_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """The tables, and where they are kept."""
-    return "\n\n".join([*map(_agreement, found), f"kept in {Path(options['run']) / 'regraded'}"])
+    return "\n\n".join([*map(_agreement, found), f"kept in {place_of_copy(options['run']) / 'regraded'}"])
 
 
 def _agreement(found: dict[str, Any]) -> str:

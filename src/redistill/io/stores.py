@@ -72,6 +72,11 @@ def folder_of(place: str, of: str) -> Path:
     return cache_folder() / place / scheme / Path(*parts)
 
 
+def place_of_copy(path: str | Path) -> Path:
+    """The path; of a run's address the folder into which a reader's copy is fetched, whether it was or not."""
+    return folder_of("copies", address(path)) if is_address(path) else Path(path)
+
+
 def address_of(path: str | Path) -> str:
     """The address that a fetched file came from; any other path as it is."""
     path = Path(path)

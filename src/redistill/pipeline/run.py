@@ -8,7 +8,8 @@ made from; run again, a finished stage is skipped, and one cut short goes on.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -18,7 +19,9 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.atomic import make_folder, remove_partial_files, write_bytes
 from redistill.io.executors import Executor, LocalProcesses, open_executor
+from redistill.io.remote_runs import open_run_folder
 from redistill.io.stage_folder import StageFolder
+from redistill.io.stores import address, is_address
 from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, fingerprints_of, ordered, resolve
 from redistill.pipeline.images import look_for_images
 from redistill.pipeline.lock import alone
@@ -47,12 +50,14 @@ def run(
     only code has changed since. overwrite: replace the finished run of another recipe. from_run: a run folder whose
     stages are taken where they fit. recipe_file: where the recipe was read, to know it again.
     """
+    if is_address(runs_dir) and "RANK" in os.environ:
+        raise OperatorError(
+            f"--runs-dir: {address(runs_dir)}: under `accelerate launch` the run's folder is one of this machine; give one, and train there."
+        )
     plan = make_plan(recipe)
-    folder = runs_dir / recipe.name
     if int(os.environ.get("RANK", "0")) > 0:
-        return _help_training(plan, folder, until, on_code_change)
-    make_folder(folder)
-    with alone(folder), open_executor(recipe.execution) as executor:
+        return _help_training(plan, runs_dir / recipe.name, until, on_code_change)
+    with _place(runs_dir, recipe.name) as (folder, keep), alone(folder), open_executor(recipe.execution) as executor:
         this = open_run(
             plan, folder, executor, start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,
             from_run=from_run, origin=RunOrigin(str(recipe_file and Path(recipe_file).resolve()), recipe.name),
@@ -66,9 +71,22 @@ def run(
             if stage.name == "select":
                 executor.close()  # the stages after it have the machine to themselves
             seconds[stage.step] = round(seconds.get(stage.step, 0.0) + time.perf_counter() - began, 1)
+            keep()
         if "report" not in seconds:
             run_record(folder, recipe, plan.files, seconds)
+            keep()
     return folder
+
+
+@contextmanager
+def _place(runs_dir: Path, name: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """(the run's folder on this machine, what is called when a stage is finished): nothing, or the upload of a run in object storage."""
+    if is_address(runs_dir):
+        with open_run_folder(runs_dir / name, alone) as remote:
+            yield remote.folder, remote.upload
+        return
+    make_folder(runs_dir / name)
+    yield runs_dir / name, lambda: None
 
 
 def open_run(
