@@ -214,6 +214,9 @@ def test_whatever_a_stage_makes_of_groups_is_read_as_it_was(data, tmp_path_facto
     assert can_add(CORPUS, after)
     write_records(own, Group, after, base=Base(corpus, leaves_out=True))
     assert list(read_records(own)) == after
+    whole = own.read_bytes()
+    write_records(own, Group, after, base=Base(corpus, leaves_out=True), before=CORPUS)
+    assert own.read_bytes() == whole, "groups at hand and groups read again add the same"
 
 
 def test_another_order_and_a_doubled_trace_are_no_addition():

@@ -1,17 +1,24 @@
 """Pairs and traces without training, by hand."""
 
+import pickle
 import random
+from dataclasses import fields
 
 import pytest
 
 from redistill.records import FINAL, Candidate, Group, Outcome, Verdict, make_problem, make_trace, pair_id
-from redistill.select.statistics import Spread, compare, describe, table_text
+from redistill.select.statistics import Spread, TraceTables, compare, describe, table_text
 from redistill.select.trace_features import with_columns
 
 
 def pair(policy, problem, chosen, rejected, *, tokens=(10, 10), shared=0, reason="", teachers=("A", "B"), source="s"):
     ids = (f"{problem}{chosen}", f"{problem}{rejected}")
     return Candidate(pair_id(*ids), policy, problem, source, *ids, *teachers, *tokens, shared, reason)
+
+
+def columns(*candidates):
+    """One shard of candidates, as it is read."""
+    return [{field.name: [getattr(c, field.name) for c in candidates] for field in fields(Candidate)}]
 
 
 def test_quantiles_are_the_smallest_values_that_a_share_does_not_exceed():
@@ -26,12 +33,12 @@ def test_quantiles_are_the_smallest_values_that_a_share_does_not_exceed():
 
 def test_a_policy_by_hand():
     found = compare(
-        [
+        columns(
             pair("mine", "p1", "a", "x", tokens=(10, 20), shared=4),  # 4/10 - .8 * 4/20 = .24
             pair("mine", "p1", "b", "y", tokens=(20, 10), shared=2, teachers=("A", "A")),  # 2/20 - .8 * 2/10 = -.06
             pair("mine", "p2", "a", "x", tokens=(10, 10), shared=0, teachers=("A", ""), source="t"),
             pair("mine", "p2", "b", "x", tokens=(99, 99), reason="chosen_too_long"),
-        ],
+        ),
         own="mine",
     )["policies"]["mine"]
     assert (found["problems"], found["pairs"], found["dropped"]) == (2, 3, {"chosen_too_long": 1})
@@ -57,7 +64,7 @@ def test_pairs_in_common_are_counted_by_problem_and_what_was_dropped_is_in_no_po
         pair("b", "p2", "r", "w", reason="rejected_repetition"),
         pair("b", "p3", "r", "w"),
     ]
-    found = compare(made, own="b")
+    found = compare(columns(*made), own="b")
     assert found["shared_pairs"] == {"b": {"b": 3, "a": 1}, "a": {"b": 1, "a": 2}}
     assert list(found["policies"]) == ["b", "a"]  # the recipe's own comes first
     assert [found["policies"][name]["problems"] for name in "ab"] == [1, 2]
@@ -78,7 +85,11 @@ def test_traces_by_source_and_teacher():
         group(("A", "correct", 10, "Wait, no."), ("A", "incorrect", 30, "so"), ("B", "correct", 20, "so")),
         group(("A", "correct", 14, "so"), ("B", "timeout", 99, "so")),
     ]
-    found = describe(groups)
+    found = describe(groups).summary()
+    parts = TraceTables()
+    for part in reversed(groups):  # a process a shard, in any order
+        parts.merge(pickle.loads(pickle.dumps(describe([part]))))
+    assert parts.summary() == found
     whole = found["source"]["s"]
     assert (whole["problems"], whole["traces"], whole["right"], whole["wrong"]) == (2, 5, 3, 1)
     assert whole["tokens_right"] == {"mean": 14.67, "p10": 10, "p50": 14, "p90": 20}
@@ -92,13 +103,13 @@ def test_traces_by_source_and_teacher():
 
 
 def test_a_policy_that_finds_no_pair_has_a_row():
-    found = compare([pair("a", "p", "r", "w")], own="a", policies=["a", "same-teacher"])
+    found = compare(columns(pair("a", "p", "r", "w")), own="a", policies=["a", "same-teacher"])
     assert found["policies"]["same-teacher"]["pairs"] == found["shared_pairs"]["a"]["same-teacher"] == 0
     assert table_text(found).splitlines()[2].split() == ["same-teacher", "0", "0", "0", *["-"] * 7]
 
 
 def test_the_table_has_a_line_a_policy_and_marks_the_recipes_own():
-    text = table_text(compare([pair("a", "p", "r", "w", shared=1), pair("b", "p", "r", "w")], own="b"))
+    text = table_text(compare(columns(pair("a", "p", "r", "w", shared=1), pair("b", "p", "r", "w")), own="b"))
     lines = text.splitlines()
     assert lines[1].split()[:5] == ["b", "*", "1", "1", "1"] and lines[2].split()[:4] == ["a", "1", "1", "1"]
     # 1/10 - .8/10 = .02

@@ -13,12 +13,13 @@ were not read are missing from both sides.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from redistill.errors import OperatorError
-from redistill.records import Group
+from redistill.io.schemas import named_rows, to_row
+from redistill.records import Group, Problem, Trace
 
 Row = dict[str, Any]
 
@@ -120,6 +121,53 @@ def _added_trace(before: Row, after: Row) -> Row:
     }
 
 
+def added_groups(before: Iterable[Group], after: Iterable[Group]) -> Iterator[Row]:
+    """added_rows for groups in memory: what a stage has left as it was is the same object, and is not turned into a row."""
+    groups = iter(before)
+    for own in after:
+        id = own.problem.id
+        yield _added_group(next(group for group in groups if group.problem.id == id), own)
+
+
+def _added_group(before: Group, after: Group) -> Row:
+    known = {trace.id: trace for trace in before.traces}
+    problem = (
+        {**_NOTHING[Problem], "id": after.problem.id}
+        if after.problem is before.problem
+        else _added_problem(to_row(before.problem), to_row(after.problem))
+    )
+    traces = [_new_of_trace(known[trace.id], trace) if trace.id in known else to_row(trace) for trace in after.traces]
+    return {"problem": problem, "traces": traces}
+
+
+def _new_of_trace(before: Trace, after: Trace) -> Row:
+    """_added_trace of their rows."""
+    row = {**_NOTHING[Trace], "id": after.id}
+    if after is before:
+        return row
+    counted = after.num_tokens is not None or before.num_tokens is None
+    if not (counted and after.sampling is before.sampling and _same_text(before, after)):
+        return _added_trace(to_row(before), to_row(after))
+    for field in _NAMED:
+        old, new = getattr(before, field), getattr(after, field)
+        if new is old:
+            continue
+        if old.keys() - new.keys():
+            return _added_trace(to_row(before), to_row(after))
+        fresh = {name: v for name, v in new.items() if name not in old or not (v is old[name] or v == old[name])}
+        row[field] = named_rows(field, fresh) or None
+    row["num_tokens"] = None if after.num_tokens == before.num_tokens else after.num_tokens
+    return row
+
+
+def _same_text(before: Trace, after: Trace) -> bool:
+    texts = (before.completion, before.author, before.finish_reason)
+    return texts == (after.completion, after.author, after.finish_reason)
+
+
+_NOTHING: dict[type, Row] = {kind: dict.fromkeys(field.name for field in fields(kind)) for kind in (Problem, Trace)}
+
+
 def _same(before: Row, after: Row, fields: Iterable[str]) -> bool:
     return all(before[field] == after[field] for field in fields if field in before)
 
@@ -201,6 +249,7 @@ def _joined_trace(before: Row, own: Row) -> Row:
     if own.get("num_tokens") is not None:
         trace["num_tokens"] = own["num_tokens"]
     for field in _NAMED:
-        if own.get(field):
-            trace[field] = list({**_by_name(before.get(field)), **_by_name(own[field])}.values())
+        if news := own.get(field):
+            held = before.get(field)
+            trace[field] = list({**_by_name(held), **_by_name(news)}.values()) if held else news
     return trace

@@ -6,6 +6,7 @@ read_records(path)                              ->  the records, a batch in memo
 read_without_text(path)                         ->  groups whose statements and completions stay on the disk
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,33 +16,45 @@ import pyarrow.parquet as pq
 
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, read_json, sha256_file
-from redistill.io.joined import TEXTS, Base, Row, added_rows, base_of, join_rows, with_keys
-from redistill.io.schemas import _SCHEMAS, from_row, to_row
+from redistill.io.joined import TEXTS, Base, Row, added_groups, added_rows, base_of, join_rows, with_keys
+from redistill.io.schemas import _SCHEMAS, from_row, to_row, to_table
 from redistill.records import Group
 
 
-def write_records(path: Path, kind: type, records: Iterable[Any], *, base: Base | None = None) -> int:
+def write_records(
+    path: Path, kind: type, records: Iterable[Any], *, base: Base | None = None, before: Sequence[Group] | None = None
+) -> int:
     """Write records of one kind as zstd Parquet, 1,000 a row group; returns how many. Written beside, then renamed.
 
-    base: where the rest of these groups stands; only what they add to it is written."""
+    base: where the rest of these groups stands; only what they add to it is written. before: the groups of that file, where they
+    have been read; else they are read again."""
     facts = {b"redistill.record": kind.__name__.encode()}
-    rows: Iterable[Row] = map(to_row, records)
     if base is not None:
         facts |= base.metadata(path)
-        rows = added_rows(_rows(base.path, None if base.leaves_out else _WITHOUT_TEXT), rows)
     schema = _SCHEMAS[kind].with_metadata(facts)
+    tables: Iterator[pa.Table]
+    if base is None:
+        tables = (to_table(kind, batch, schema) for batch in _batches(records))
+    else:
+        if before is not None:
+            rows = added_groups(before, records)
+        else:
+            known = _rows(base.path, None if base.leaves_out else _WITHOUT_TEXT)
+            rows = added_rows(known, map(to_row, records))
+        tables = (pa.Table.from_pylist(batch, schema) for batch in _batches(rows))
     count = 0
     with atomic_write(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        batch: list[Row] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == 1000:
-                writer.write_table(pa.Table.from_pylist(batch, schema))
-                count, batch = count + len(batch), []
-        if batch:  # no row group at all for no records: `datasets` stumbles over an empty one
-            writer.write_table(pa.Table.from_pylist(batch, schema))
-        count += len(batch)
+        for table in tables:  # no row group at all for no records: `datasets` stumbles over an empty one
+            writer.write_table(table)
+            count += len(table)
     return count
+
+
+def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """A row group each."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, 1000)):
+        yield batch
 
 
 _OUTCOMES = ["problem.id", *(f"traces.list.element.{leaf}" for leaf in (
@@ -60,6 +73,15 @@ def read_columns(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Some columns of a shard's rows, as dicts; of groups that add to others, of the whole. OperatorError as of read_records."""
     check_shard(path)
     yield from _rows(path, columns)
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """The columns of a file of flat records, whole. OperatorError as of read_records."""
+    check_shard(path)
+    try:
+        return pq.read_table(path).to_pydict()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def read_without_text(path: Path) -> Iterator[Group]:

@@ -9,7 +9,8 @@ they read as the field's default. A span's third field is `value`; files of befo
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -125,24 +126,38 @@ def to_row(record: Any) -> dict[str, Any]:
         return {"problem": to_row(record.problem), "traces": [to_row(t) for t in record.traces]}
     if isinstance(record, Problem):
         images = [{"path": _clean(image.path), "sha256": _clean(image.sha256)} for image in record.images]
-        return {**_fields(record), "images": images, "metadata": json.dumps(dict(record.metadata), sort_keys=True)}
+        return {**_fields(record), "images": images, "metadata": _json(record.metadata)}
     if isinstance(record, Trace):
-        verdicts = [{"name": _clean(name), **_fields(v)} for name, v in record.verdicts.items()]
         return {
             "id": record.id,
             "completion": _clean(record.completion),
             "author": _clean(record.author),
-            "sampling": json.dumps(dict(record.sampling), sort_keys=True),
+            "sampling": _json(record.sampling),
             "finish_reason": record.finish_reason,
             "num_tokens": record.num_tokens,
-            "verdicts": verdicts,
-            "scores": [{"name": _clean(name), "value": float(value)} for name, value in record.scores.items()],
-            "spans": [{"name": _clean(name), "spans": _span_rows(spans)} for name, spans in record.spans.items()],
-            "notes": [{"name": _clean(name), "text": _clean(text)} for name, text in record.notes.items()],
+            **{field: named_rows(field, getattr(record, field)) for field in _NAMED},
         }
     if isinstance(record, Example | Pair):
         return {**_fields(record), **{name: _span_rows(getattr(record, name)) for name in _SPANNED[type(record)]}}
     return _fields(record)
+
+
+_NAMED: dict[str, Callable[[Any], dict[str, Any]]] = {  # of a trace: what one value is stored as, beside its name
+    "verdicts": lambda verdict: _fields(verdict),
+    "scores": lambda value: {"value": float(value)},
+    "spans": lambda spans: {"spans": _span_rows(spans)},
+    "notes": lambda text: {"text": _clean(text)},
+}
+
+
+def named_rows(field: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A trace's `verdicts`, `scores`, `spans` or `notes` as they are stored: a list of items with a name."""
+    row = _NAMED[field]
+    return [{"name": _clean(name), **row(value)} for name, value in values.items()]
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True) if values else "{}"
 
 
 _SPANNED = {Example: ("spans",), Pair: ("chosen_spans", "rejected_spans")}
@@ -161,8 +176,42 @@ def _spans(rows: Iterable[Mapping[str, Any]] | None) -> tuple[Span, ...]:
 
 def _fields(record: Any) -> dict[str, Any]:
     """A flat record's fields, text made storable; `dataclasses.asdict` copies deeply and is ten times slower."""
-    values = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))
-    return {name: _clean(value) if isinstance(value, str) else value for name, value in values}
+    names, values = _GETTERS[type(record)]
+    return {
+        name: _clean(value) if isinstance(value, str) else value
+        for name, value in zip(names, values(record), strict=True)
+    }
+
+
+def _getter(kind: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of a record's fields, and what takes all of their values at once."""
+    names = tuple(field.name for field in dataclasses.fields(kind))
+    return names, attrgetter(*names)
+
+
+_GETTERS = {kind: _getter(kind) for kind in (*_SCHEMAS, Verdict)}
+_IN_COLUMNS = (Example, Pair, Candidate, Ranked, Dropped, Origin, Match)  # of text, numbers and spans alone
+
+
+def to_table(kind: type, records: Sequence[Any], schema: pa.Schema) -> pa.Table:
+    """The table of records of one kind, the same as of their rows; flat records go column by column, without a dict for each."""
+    if kind not in _IN_COLUMNS:
+        return pa.Table.from_pylist([to_row(record) for record in records], schema)
+    columns = [_column([getattr(record, field.name) for record in records], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if kind == _SPANS:
+        values = [_span_rows(spans) if spans else [] for spans in values]
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array([_clean(value) if isinstance(value, str) else value for value in values], kind)
+
+
+def _of_json(text: str) -> Any:
+    return {} if text == "{}" else json.loads(text)  # most are empty
 
 
 def from_row(kind: type, row: Mapping[str, Any]) -> Any:
@@ -171,10 +220,10 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
         return Group(from_row(Problem, row["problem"]), tuple(from_row(Trace, t) for t in row["traces"]))
     if kind is Problem:
         images = tuple(Image(**image) for image in row.get("images") or ())
-        return Problem(**{**row, "images": images, "metadata": json.loads(row.get("metadata") or "{}")})
+        return Problem(**{**row, "images": images, "metadata": _of_json(row.get("metadata") or "{}")})
     if kind is Trace:
         values = {
-            "sampling": json.loads(row["sampling"]),
+            "sampling": _of_json(row["sampling"]),
             "verdicts": {v["name"]: from_row(Verdict, v) for v in row["verdicts"] or ()},
             "scores": {s["name"]: s["value"] for s in row["scores"] or ()},
             "spans": {s["name"]: _spans(s["spans"]) for s in row.get("spans") or ()},

@@ -37,15 +37,15 @@ def size_bytes(parts: Sequence[ShardInput]) -> int:
 def make_parts(
     executor: Executor,
     stage_dir: StageFolder,
-    work: Callable[[ShardInput], int],
+    work: Callable[[ShardInput], Any],
     parts: Sequence[ShardInput],
-    tick: Callable[[int], Any] = lambda count: None,
+    tick: Callable[[Any], Any] = lambda answer: None,
 ) -> None:
     """Make the shards, whatever their order; `tick` hears the answer of each. OperatorError where one was made out of sight."""
-    for place, count in executor.map(work, parts, label=stage_dir.folder.name, size_bytes=size_bytes(parts)):
+    for place, answer in executor.map(work, parts, label=stage_dir.folder.name, size_bytes=size_bytes(parts)):
         if not stage_dir.marker(parts[place].index).exists():
             raise OperatorError(
                 f"{stage_dir.folder.name}: a worker finished shard {parts[place].index}, but {stage_dir.folder} does not show it: "
                 "the run's folder must be on a file system that every node shares (--runs-dir)."
             )
-        tick(count)
+        tick(answer)

@@ -14,7 +14,7 @@ Finished with the same fingerprint: not run again. Killed half-way: continues af
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,16 +185,19 @@ class StageFolder:
         marker = self._verify_checksums(self.marker(index))
         return marker is not None and self._holds(self.marker(index), marker)
 
-    def finish_shard(self, index: int, shard: Shard, *, base: Base | None = None) -> None:
+    def finish_shard(
+        self, index: int, shard: Shard, *, base: Base | None = None, before: Sequence[Group] | None = None
+    ) -> None:
         """Write the shard's files, check its accounts, then set its done-marker. base: the file whose groups the shard's add to, so
-        that only what they add is written."""
+        that only what they add is written; before: its groups, where they are at hand."""
         for name, account in shard.accounts.items():
             account.check(f"{self.folder.name}/{name}")
         files: dict[str, Any] = {}
         streams = {**shard.records, "dropped": (Dropped, shard.dropped)}
         for stream, (kind, records) in streams.items():
             relative = f"{stream}/part-{index:05d}.parquet"
-            rows = write_records(self.folder / relative, kind, records, base=base if stream == "groups" else None)
+            added: dict[str, Any] = {"base": base, "before": before} if stream == "groups" else {}
+            rows = write_records(self.folder / relative, kind, records, **added)
             files[relative] = {"sha256": sha256_file(self.folder / relative), "rows": rows}
         marker = {
             "files": files,

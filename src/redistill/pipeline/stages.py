@@ -19,6 +19,7 @@ from redistill.evaluate import paired_difference
 from redistill.evaluate.stage import choices_key, description, run_evaluation, samples_of, step_facts
 from redistill.io.atomic import read_json, write_json
 from redistill.io.executors import cores
+from redistill.io.parquet import read_table
 from redistill.io.progress import bar, say
 from redistill.io.shards import make_parts, parts_to_do, size_bytes
 from redistill.io.stage_folder import StageFolder
@@ -44,10 +45,10 @@ from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout import TRANSPORT
 from redistill.rollout.answer import EvalConfig
-from redistill.select import check_split, compare, describe, explain_empty, select_shard, split_key, split_of
+from redistill.select import check_split, compare, explain_empty, select_shard, split_key, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import attempts_of, cut_choice, encode, select_part, sides_against_labels
+from redistill.select.stage import attempts_of, cut_choice, encode, select_all, sides_against_labels
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -290,11 +291,10 @@ def run_select(run: Run) -> None:
         policies["every_turn"] = every_turn(plan)
         policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
-        parts = parts_to_do(before, folder)
-        with bar(label="select", unit="shard", total=len(parts)) as progress:
-            make_parts(run.executor, folder, partial(select_part, folder, choose), parts, progress.update)
-        compared = compare(folder.read("candidates"), own=settings.pairing.name, policies=plan.policies)
-        write_json(statistics, {**compared, "traces": describe(folder.read_without_text("groups"))})
+        traces = select_all(run.executor, folder, choose, before, bar)
+        candidates = map(read_table, folder.shard_files("candidates"))
+        compared = compare(candidates, own=settings.pairing.name, policies=plan.policies)
+        write_json(statistics, {**compared, "traces": traces.summary()})
         ledger = folder.finish(before.ledger()["num_shards"])
         accounts = [name for name in ("examples", "pairs", "labelled", "problems") if name in ledger["accounts"]]
         say(f"select   {'; '.join(account_text(ledger, name) for name in accounts)}")

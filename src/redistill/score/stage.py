@@ -136,7 +136,8 @@ def marks_shard(name: str, before: Sequence[Group], marks: Sequence[Group]) -> S
 
 def join_part(folder: StageFolder, scorers: Mapping[str, StageFolder], part: ShardInput) -> int:
     """One shard of the groups with what every scorer added to it; returns its number of traces."""
-    groups: list[Group] = list(read_records(part.path))
+    before: list[Group] = list(read_records(part.path))
+    groups = before
     accounts, tallies = {"traces": Account("trace")}, {"drawn": Counter[str]()}
     for marks in scorers.values():
         path = marks.folder / "marks" / f"part-{part.index:05d}.parquet"
@@ -146,7 +147,8 @@ def join_part(folder: StageFolder, scorers: Mapping[str, StageFolder], part: Sha
         tallies["drawn"].update(marker["tallies"].get("drawn", {}))
     for _trace in (trace for group in groups for trace in group.traces):
         accounts["traces"].keep()
-    folder.finish_shard(part.index, Shard({"groups": (Group, groups)}, accounts, (), tallies), base=Base(part.path))
+    shard = Shard({"groups": (Group, groups)}, accounts, (), tallies)
+    folder.finish_shard(part.index, shard, base=Base(part.path), before=before)
     return sum(len(group.traces) for group in groups)
 
 

@@ -13,6 +13,7 @@ become rows of the report's funnel.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from redistill.errors import OperatorError
@@ -179,11 +180,25 @@ def best_against_worst(
 # --- what they share ----------------------------------------------------------------------------------------------
 
 
-def _sides(group: Group, max_pairs: int, keep_truncated: bool) -> tuple[list[Trace], list[Trace]] | str:
+Sides = tuple[Sequence[Trace], Sequence[Trace]]
+_LAST: list[
+    tuple[Group, bool, Sides | str]
+] = []  # the last group's sides, for all pairings that are compared ask for them
+
+
+def _sides(group: Group, max_pairs: int, keep_truncated: bool) -> Sides | str:
     """(right, wrong for sure), both in source order and not empty, or the reason why there are none. keep_truncated: of the
     right ones also those that their length limit cut."""
     if max_pairs < 1:
         raise OperatorError(f"select.pairing.max_pairs must be 1 or more (here: {max_pairs}).")
+    for known, kept, sides in _LAST:
+        if known is group and kept == keep_truncated:
+            return sides
+    _LAST[:] = [(group, keep_truncated, _find_sides(group, keep_truncated))]
+    return _LAST[0][2]
+
+
+def _find_sides(group: Group, keep_truncated: bool) -> Sides | str:
     right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
     wrong = [t for t in group.traces if t.verdict.outcome is Outcome.incorrect and not _is_cut(t)]
     if not right:
@@ -268,7 +283,12 @@ def _answer(trace: Trace) -> str:
 
 def _draw(seed: int, *traces: Trace) -> str:
     """A number of 16 hex digits that only the seed and the traces decide."""
-    return content_id("", "pairing", str(seed), *(t.id for t in traces))
+    return _draw_of_ids(seed, *(t.id for t in traces))
+
+
+@lru_cache(maxsize=4096)  # half of the pairings that are compared draw the same traces
+def _draw_of_ids(seed: int, *ids: str) -> str:
+    return content_id("", "pairing", str(seed), *ids)
 
 
 def _all_say_correct(trace: Trace, labels: Sequence[str]) -> bool:

@@ -11,14 +11,16 @@ beside: `groups`, the same groups with the columns of columns.py, and `candidate
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSettings
 from redistill.io.executors import Executor
 from redistill.io.joined import Base
-from redistill.io.parquet import read_records
+from redistill.io.parquet import read_records, read_without_text
 from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Ranked, Trace, pair_id
@@ -27,7 +29,7 @@ from redistill.select.keep import Choice, balance, find_cuts
 from redistill.select.labelled import labelled_reasons, labelled_rows
 from redistill.select.pairing import Pairing, Pairs
 from redistill.select.self_correction import self_correction
-from redistill.select.statistics import PAPER_REJECTED_WEIGHT
+from redistill.select.statistics import PAPER_REJECTED_WEIGHT, TraceTables, describe
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.select.trace_features import with_columns
 from redistill.verify.policy import labels_of
@@ -98,8 +100,9 @@ def select_shard(
             books.drop("pairs", group.problem.id, chosen.rest)
             continue
         pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, books) * chosen.times
+        known: dict[tuple[str, str], Candidate] = {}  # policies make the same pairs
         for name, policy in compared.items():
-            candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids)
+            candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids, known)
     dev = [p for g in there.groups if is_dev(g.problem) for p in _held_out(g, books)]
     for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
         decided = (t for g in there.train for t in g.traces if t.verdict.outcome is outcome)
@@ -370,26 +373,32 @@ def _pairs(
 
 
 def _candidates(
-    group: Group, policy: str, found: Pairs | str, judge: _Judge, token_ids: Mapping[str, Sequence[int]]
-) -> list[Candidate]:
-    """What a policy would make of one problem, with the reason of those that a filter drops."""
-    return [
-        Candidate(
-            id=pair_id(chosen.id, rejected.id),
-            policy=policy,
-            problem_id=group.problem.id,
-            source=group.problem.source,
-            chosen_id=chosen.id,
-            rejected_id=rejected.id,
-            chosen_author=chosen.author,
-            rejected_author=rejected.author,
-            chosen_tokens=_tokens(chosen),
-            rejected_tokens=_tokens(rejected),
-            shared_tokens=shared_prefix(token_ids[chosen.id], token_ids[rejected.id]),
-            reason=judge(chosen=chosen, rejected=rejected) or "",
-        )
-        for chosen, rejected in (() if isinstance(found, str) else found)
-    ]
+    group: Group,
+    policy: str,
+    found: Pairs | str,
+    judge: _Judge,
+    token_ids: Mapping[str, Sequence[int]],
+    known: dict[tuple[str, str], Candidate],
+) -> Iterator[Candidate]:
+    """What a policy would make of one problem, with the reason of those that a filter drops. known: the pairs of other policies."""
+    for chosen, rejected in () if isinstance(found, str) else found:
+        key = (chosen.id, rejected.id)
+        if key not in known:
+            known[key] = Candidate(
+                id=pair_id(chosen.id, rejected.id),
+                policy=policy,
+                problem_id=group.problem.id,
+                source=group.problem.source,
+                chosen_id=chosen.id,
+                rejected_id=rejected.id,
+                chosen_author=chosen.author,
+                rejected_author=rejected.author,
+                chosen_tokens=_tokens(chosen),
+                rejected_tokens=_tokens(rejected),
+                shared_tokens=shared_prefix(token_ids[chosen.id], token_ids[rejected.id]),
+                reason=judge(chosen=chosen, rejected=rejected) or "",
+            )
+        yield known[key] if known[key].policy == policy else replace(known[key], policy=policy)
 
 
 def _held_out(group: Group, books: _Ledger) -> list[Problem]:
@@ -485,10 +494,40 @@ def _rank_all(
     stage_dir.finish(before.ledger()["num_shards"])
 
 
-def select_part(stage_dir: StageFolder, choose: Callable[[Iterator[Group]], Shard], part: ShardInput) -> int:
-    """Choose from one shard into the stage; returns 1. choose: select_shard with all but the groups bound."""
-    stage_dir.finish_shard(part.index, choose(read_records(part.path)), base=Base(part.path))
-    return 1
+def select_part(stage_dir: StageFolder, choose: Callable[[Iterable[Group]], Shard], part: ShardInput) -> TraceTables:
+    """Choose from one shard into the stage; returns what its traces look like. choose: select_shard with all but the groups bound."""
+    groups: list[Group] = list(read_records(part.path))
+    shard = choose(groups)
+    stage_dir.finish_shard(part.index, shard, base=Base(part.path), before=groups)
+    return describe(shard.records["groups"][1])
+
+
+def describe_part(path: Path) -> TraceTables:
+    """What the traces of a shard look like that an earlier process has made."""
+    return describe(read_without_text(path))
+
+
+def select_all(
+    executor: Executor,
+    stage_dir: StageFolder,
+    choose: Callable[[Iterable[Group]], Shard],
+    before: StageFolder,
+    bars: Callable[..., AbstractContextManager[Any]],
+) -> TraceTables:
+    """Make every shard that is missing; what the traces of all shards look like. bars: as io.progress.bar."""
+    tables, parts = TraceTables(), parts_to_do(before, stage_dir)
+    made = [path for path in stage_dir.shard_files("groups") if path.stem not in {f"part-{p.index:05d}" for p in parts}]
+    with bars(label="select", unit="shard", total=len(parts)) as progress:
+
+        def tick(found: TraceTables) -> None:
+            tables.merge(found)
+            progress.update(1)
+
+        make_parts(executor, stage_dir, partial(select_part, stage_dir, choose), parts, tick)
+    size = sum(path.stat().st_size for path in made)
+    for _, found in executor.map(describe_part, made, label="select", size_bytes=size):
+        tables.merge(found)
+    return tables
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

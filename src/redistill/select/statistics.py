@@ -1,19 +1,22 @@
 """What the pairs of every pairing look like, and what the traces look like by source and teacher.
 
-    compare(candidates, own="certain")["policies"]["near-miss"]["net_prefix_weight"]["mean"]   ->   -0.021
-    describe(groups)["teacher"]["gpt-4o"]["tokens_right"]["p50"]                               ->   131
+    compare(shards, own="certain")["policies"]["near-miss"]["net_prefix_weight"]["mean"]   ->   -0.021
+    describe(groups).summary()["teacher"]["gpt-4o"]["tokens_right"]["p50"]                               ->   131
 
-Both read streams of the select stage once and hold counts only: memory grows with the longest trace, the number of teachers
-and that of sources, not with the number of problems. Quantiles are exact, over whole numbers of tokens.
+Both go through the select stage shard by shard and hold counts only: memory grows with the longest trace, the number of teachers
+and that of sources, not with the number of problems. Quantiles are exact, over whole numbers of tokens. What traces look like is
+counted where their shard is made, and the counts are added up in any order.
 """
 
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from redistill.records import Candidate, Group, Outcome
+import numpy as np
+
+from redistill.records import Group, Outcome, Trace
 
 # REDI's weight on the rejected side; on a token that both sides of a pair share, its net weight is 1/|chosen| minus this
 # over |rejected|. Where that is negative, training pushes down what the right trace says too. Source: Xu et al. 2025.
@@ -28,6 +31,11 @@ class Spread:
 
     def add(self, value: int) -> None:
         self.counts[value] += 1
+
+    def add_all(self, values: np.ndarray) -> None:
+        """Many at once."""
+        found, counts = np.unique(values, return_counts=True)
+        self.counts.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
     def summary(self) -> dict[str, float] | None:
         """mean, p10, p50, p90; a quantile is the smallest value that at least this share does not exceed. None of nothing."""
@@ -47,25 +55,27 @@ class Spread:
 # --- pairs --------------------------------------------------------------------------------------------------------
 
 
-def compare(candidates: Iterable[Candidate], *, own: str, policies: Iterable[str] = ()) -> dict[str, Any]:
+def compare(shards: Iterable[Mapping[str, Sequence[Any]]], *, own: str, policies: Iterable[str] = ()) -> dict[str, Any]:
     """Every policy's pairs on the same problems, under the same filters, and how many pairs two policies share.
 
-    candidates: those of one problem stand together. `own` is the recipe's policy; `policies` are those that were asked, so
-    that one which finds no pair has a row too. shared_pairs[a][b] counts the pairs
+    shards: the columns of Candidates, all of a problem in one shard. `own` is the recipe's policy; `policies` are those that were
+    asked, so that one which finds no pair has a row too. shared_pairs[a][b] counts the pairs
     that both make; of policies[a]["pairs"] the others would change if b took a's place.
     """
     found: defaultdict[str, _Policy] = defaultdict(_Policy, {name: _Policy() for name in policies})
     shared: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for _, of_problem in itertools.groupby(candidates, key=lambda c: c.problem_id):
-        made: defaultdict[str, set[str]] = defaultdict(set)
-        for candidate in of_problem:
-            found[candidate.policy].add(candidate)
-            if not candidate.reason:
-                made[candidate.policy].add(candidate.id)
+    for shard in shards:
+        columns: dict[str, np.ndarray] = {
+            name: np.array(column, dtype=_kind_of(name)) for name, column in shard.items()
+        }
+        made: dict[str, set[str]] = {}
+        for policy in dict.fromkeys(shard["policy"]):
+            rows = columns["policy"] == policy
+            found[policy].add({name: column[rows] for name, column in columns.items()})
+            if ids := set(columns["id"][rows & (columns["reason"] == "")].tolist()):
+                made[policy] = ids
         for first, second in itertools.product(made, made):
             shared[first][second] += len(made[first] & made[second])
-        for policy in made:
-            found[policy].problems += 1
     names = sorted(found, key=lambda name: (name != own, name))
     return {
         "own": own,
@@ -85,30 +95,32 @@ class _Policy:
         self.spreads: defaultdict[str, Spread] = defaultdict(Spread)
         self.tallies: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def add(self, pair: Candidate) -> None:
-        if pair.reason:
-            self.tallies["dropped"][pair.reason] += 1
-            return
-        chosen, rejected, shared = pair.chosen_tokens, pair.rejected_tokens, pair.shared_tokens
-        for name, value in (
+    def add(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Candidates of this policy, by column."""
+        dropped = columns["reason"] != ""
+        self.tallies["dropped"].update(columns["reason"][dropped].tolist())
+        kept = {name: column[~dropped] for name, column in columns.items()}
+        self.problems += len(set(kept["problem_id"].tolist()))
+        chosen, rejected, shared = (kept[f"{name}_tokens"] for name in ("chosen", "rejected", "shared"))
+        for name, values in (
             ("chosen_tokens", chosen),
             ("rejected_tokens", rejected),
             ("length_gap", rejected - chosen),
             ("shared_tokens", shared),
         ):
-            self.spreads[name].add(value)
-        self.rejected_longer += rejected > chosen
-        self.shared_share += shared / min(chosen, rejected)
-        self.chosen_weight += shared / chosen
-        self.rejected_weight += shared / rejected
-        self.with_prefix += shared > 0
-        self.negative += shared > 0 and rejected < PAPER_REJECTED_WEIGHT * chosen
-        self.tallies["source"][pair.source] += 1
-        self.tallies["chosen_teacher"][pair.chosen_author] += 1
-        self.tallies["rejected_teacher"][pair.rejected_author] += 1
-        known = bool(pair.chosen_author and pair.rejected_author)
-        self.known_teachers += known
-        self.same_teacher += known and pair.chosen_author == pair.rejected_author
+            self.spreads[name].add_all(values)
+        self.rejected_longer += int((rejected > chosen).sum())
+        self.shared_share = _added(self.shared_share, shared / np.minimum(chosen, rejected))
+        self.chosen_weight = _added(self.chosen_weight, shared / chosen)
+        self.rejected_weight = _added(self.rejected_weight, shared / rejected)
+        self.with_prefix += int((shared > 0).sum())
+        self.negative += int(((shared > 0) & (rejected < PAPER_REJECTED_WEIGHT * chosen)).sum())
+        self.tallies["source"].update(kept["source"].tolist())
+        self.tallies["chosen_teacher"].update(kept["chosen_author"].tolist())
+        self.tallies["rejected_teacher"].update(kept["rejected_author"].tolist())
+        known = (kept["chosen_author"] != "") & (kept["rejected_author"] != "")
+        self.known_teachers += int(known.sum())
+        self.same_teacher += int((known & (kept["chosen_author"] == kept["rejected_author"])).sum())
 
     def summary(self) -> dict[str, Any]:
         pairs = self.tallies["source"].total()
@@ -137,6 +149,15 @@ class _Policy:
         }
 
 
+def _kind_of(column: str) -> type:
+    return np.int64 if column.endswith("_tokens") else object
+
+
+def _added(total: float, values: np.ndarray) -> float:
+    """The sum, one value after the other, so that it does not depend on where a shard ends."""
+    return float(np.cumsum(np.concatenate([[total], values]))[-1])
+
+
 def _ranked(tally: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(tally.items(), key=lambda item: (-item[1], item[0])))
 
@@ -144,24 +165,47 @@ def _ranked(tally: Mapping[str, int]) -> dict[str, int]:
 # --- traces -------------------------------------------------------------------------------------------------------
 
 
-def describe(groups: Iterable[Group]) -> dict[str, dict[str, Any]]:
-    """{"source": {name: row}, "teacher": {name: row}} over groups with columns, held-out ones included; rows by falling count.
+class TraceTables:
+    """What the traces of groups with columns look like by source and by teacher, held-out ones included; tables of shards add up."""
 
-    A row: traces, right and wrong ones, problems; tokens of right and of wrong traces; how many looked back at their own
-    steps (reflections); the mean length rank of right and of wrong traces (0 the shortest of its group, 1 the longest);
-    how many problems have which pass rate, in fifths ("0", "0-0.2", ..., "1").
-    """
-    tables: dict[str, defaultdict[str, _Traces]] = {"source": defaultdict(_Traces), "teacher": defaultdict(_Traces)}
-    for group in groups:
-        held = [(tables["source"][group.problem.source], group.traces)]
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, _Traces]] = {"source": {}, "teacher": {}}
+
+    def add(self, group: Group) -> None:
+        """Count a group in."""
+        self._row("source", group.problem.source).add(group.traces, "pass_rate")
         for author in dict.fromkeys(t.author for t in group.traces):
-            held.append((tables["teacher"][author], tuple(t for t in group.traces if t.author == author)))
-        for table, traces in held:
-            table.add(Group(group.problem, traces), "pass_rate" if traces is group.traces else "teacher_pass_rate")
-    return {
-        name: {key: row.summary() for key, row in sorted(rows.items(), key=lambda r: (-r[1].traces, r[0]))}
-        for name, rows in tables.items()
-    }
+            own = [t for t in group.traces if t.author == author]
+            self._row("teacher", author).add(own, "teacher_pass_rate")
+
+    def merge(self, other: "TraceTables") -> None:
+        """Count in what another shard has counted."""
+        for table, rows in other.rows.items():
+            for name, row in rows.items():
+                self._row(table, name).merge(row)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """{"source": {name: row}, "teacher": {name: row}}, rows by falling count.
+
+        A row: traces, right and wrong ones, problems; tokens of right and of wrong traces; how many looked back at their own
+        steps (reflections); the mean length rank of right and of wrong traces (0 the shortest of its group, 1 the longest);
+        how many problems have which pass rate, in fifths ("0", "0-0.2", ..., "1").
+        """
+        return {
+            name: {key: row.summary() for key, row in sorted(rows.items(), key=lambda r: (-r[1].traces, r[0]))}
+            for name, rows in self.rows.items()
+        }
+
+    def _row(self, table: str, name: str) -> "_Traces":
+        return self.rows[table].setdefault(name, _Traces())
+
+
+def describe(groups: Iterable[Group]) -> TraceTables:
+    """The tables of these groups."""
+    tables = TraceTables()
+    for group in groups:
+        tables.add(group)
+    return tables
 
 
 _TONES = {Outcome.correct: "right", Outcome.incorrect: "wrong"}
@@ -174,23 +218,32 @@ class _Traces:
         self.traces = self.problems = 0
         self.tones: Counter[str] = Counter()
         self.reflecting: Counter[str] = Counter()
-        self.ranks: defaultdict[str, float] = defaultdict(float)
+        self.ranks: defaultdict[str, Counter[float]] = defaultdict(Counter)  # few values, and their sum has no order
         self.tokens: defaultdict[str, Spread] = defaultdict(Spread)
         self.difficulty: Counter[str] = Counter()
 
-    def add(self, group: Group, rate: str) -> None:
+    def add(self, traces: Sequence[Trace], rate: str) -> None:
         self.problems += 1
-        for trace in group.traces:
+        for trace in traces:
             self.traces += 1
             tone = _TONES.get(trace.verdict.outcome)
             if tone is None:
                 continue
             self.tones[tone] += 1
             self.reflecting[tone] += trace.scores["reflections"] > 0
-            self.ranks[tone] += trace.scores["length_rank"]
+            self.ranks[tone][trace.scores["length_rank"]] += 1
             self.tokens[tone].add(trace.num_tokens or 0)
-        found = group.traces[0].scores.get(rate) if group.traces else None
+        found = traces[0].scores.get(rate) if traces else None
         self.difficulty["unknown" if found is None else _fifth(found)] += 1
+
+    def merge(self, other: "_Traces") -> None:
+        self.problems += other.problems
+        self.traces += other.traces
+        for mine, theirs in ((self.tones, other.tones), (self.reflecting, other.reflecting), (self.difficulty, other.difficulty)):  # fmt: skip
+            mine.update(theirs)
+        for tone, spread in other.tokens.items():
+            self.tokens[tone].counts.update(spread.counts)
+            self.ranks[tone].update(other.ranks[tone])
 
     def summary(self) -> dict[str, Any]:
         row: dict[str, Any] = {"problems": self.problems, "traces": self.traces}
@@ -199,7 +252,8 @@ class _Traces:
             row[tone] = count
             row[f"tokens_{tone}"] = self.tokens[tone].summary()
             row[f"reflecting_{tone}"] = round(self.reflecting[tone] / count, 4) if count else None
-            row[f"length_rank_{tone}"] = round(self.ranks[tone] / count, 4) if count else None
+            ranks = math.fsum(rank * times for rank, times in self.ranks[tone].items())
+            row[f"length_rank_{tone}"] = round(ranks / count, 4) if count else None
         row["pass_rate"] = {name: self.difficulty[name] for name in _FIFTHS if self.difficulty[name]}
         return row
 

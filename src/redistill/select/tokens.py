@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from redistill.text.tokenizer_calls import calls
 
 END_OF_TURN_TOKENS = 1  # the completion is followed by the student's end-of-turn token
+_BLOCK = 64
 
 Encode = Callable[[list[str]], list[list[int]]]
 
@@ -21,5 +22,7 @@ def encode_all(texts: Mapping[str, str], encode: Encode) -> dict[str, "array[int
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two sequences share from the start."""
-    shortest = min(len(first), len(second))
-    return next((place for place in range(shortest) if first[place] != second[place]), shortest)
+    shortest, place = min(len(first), len(second)), 0
+    while place + _BLOCK <= shortest and first[place : place + _BLOCK] == second[place : place + _BLOCK]:
+        place += _BLOCK  # arrays compare a block far faster than a loop does
+    return next((at for at in range(place, shortest) if first[at] != second[at]), shortest)

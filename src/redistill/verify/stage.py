@@ -61,7 +61,7 @@ def verify_part(stage_dir: StageFolder, judges: VerifyTask, part: ShardInput) ->
     # labels alone need no gold answer, nor does who judges by other facts
     golds = check_golds(pool, held) if judges.verifiers.keys() - READS_NO_ANSWER else None
     groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
-    stage_dir.finish_shard(part.index, verified_shard(groups, golds), base=Base(part.path))
+    stage_dir.finish_shard(part.index, verified_shard(groups, golds), base=Base(part.path), before=held)
     return sum(len(group.traces) for group in groups)
 
 
