@@ -36,7 +36,7 @@ def advise(*, gold: float, wrong: int, choices: Choices) -> Advice:
             f"Own answers of the student gained most where we measured, but without gold answers nobody can judge them, {tail}. See {PAGE}."
         )
     said = (
-        "The student's own answers gained more than the teacher's wrong traces on a toy (five seeds) and on real traces (one student)"
+        "The student's own answers gained more than the teacher's wrong traces on a toy and, with one student, on real traces"
         if wrong
         else "No wrong trace was seen, so there are no pairs; the student's own right and wrong answers make them"
     )
