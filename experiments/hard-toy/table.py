@@ -28,8 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", help="these alone; default: all that are finished")
     asked = parser.parse_args()
     runs = sorted(path.parent for path in asked.folder.glob("seed-*/report.html"))
+    if asked.seeds:
+        runs = [run for run in runs if int(run.name.removeprefix("seed-")) in asked.seeds]
     arms = [arm for arm in ("sft", *OFFLINE, *OWN, *MIXED, *CONTROLS) if (runs[0] / "train" / arm).exists()]
     rows = {arm: [numbers(run, arm) for run in runs] for arm in arms}
     print(f"{len(runs)} seeds; mean +- standard deviation over seeds; [95% t-interval] of differences paired by seed\n")

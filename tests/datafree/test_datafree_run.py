@@ -88,7 +88,7 @@ def test_a_page_that_would_be_too_large_shows_fewer_images(finished, tmp_path, m
 
     copy = shutil.copytree(finished, tmp_path / "toy")
     whole = len((copy / "report.html").read_bytes())
-    monkeypatch.setattr(page, "MAX_BYTES", whole - 1)
+    monkeypatch.setattr("redistill.report.render.MAX_BYTES", whole - 1)
     page.write_datafree_page(copy)
     assert len((copy / "report.html").read_bytes()) < whole
     assert "Up to 50 images" in (copy / "report.html").read_text()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from redistill.config.differences import differing_words
-from redistill.io.stores import place_of_copy
 from redistill.text.figures import between, p_value, percent, points
 
 MAX_FLIPS = 12  # lines on the screen; all of them are in the file
@@ -14,6 +13,7 @@ MAX_EXAMPLES = 6  # on the screen; more are in regraded/agreement.json
 
 def compare_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """The findings, and the file that keeps them."""
+    from redistill.io.stores import place_of_copy
     from redistill.tools.cross_run import kept_in
 
     kept = kept_in(place_of_copy(options["run_a"]), found)
@@ -63,6 +63,8 @@ def _value(value: Any) -> str:
 
 def regrade_text(found: list[dict[str, Any]], options: Mapping[str, Any]) -> str:
     """The tables, and where they are kept."""
+    from redistill.io.stores import place_of_copy
+
     return "\n\n".join([*map(_agreement, found), f"kept in {place_of_copy(options['run']) / 'regraded'}"])
 
 

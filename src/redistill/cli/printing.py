@@ -176,7 +176,7 @@ def init_recipe(**options: Any) -> "WrittenRecipe":
 
 def init_text(written: "WrittenRecipe", _: Options) -> str:
     """What was seen, where the recipe is, and what to do next."""
-    from redistill.tools.init import table
+    from redistill.tools.init import advice_for, table
 
     layout, out = written.survey.best, written.path
     notes = [written.choices.power, *(f"warning: {one}" for one in written.choices.warnings)]
@@ -185,6 +185,7 @@ def init_text(written: "WrittenRecipe", _: Options) -> str:
             table(written.survey, written.judged),
             *filter(None, notes),
             f"{written.traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen",
+            advice_for(written.survey, written.judged, written.choices).why,
             f"wrote {out}; next: redistill doctor --recipe {out}, then redistill run {out} --until select",
         ]
     )

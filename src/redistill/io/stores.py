@@ -59,8 +59,11 @@ def address(path: str | Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where what was fetched lies, and the folders in which runs of a store work: REDISTILL_CACHE, by default ~/.cache/redistill."""
-    return Path(os.environ.get(CACHE) or "~/.cache/redistill").expanduser().absolute()
+    """Where what was fetched lies, copies of GGUF files, and the folders in which runs of a store work: REDISTILL_CACHE, by default
+    redistill in XDG_CACHE_HOME or ~/.cache."""
+    if named := os.environ.get(CACHE):
+        return Path(named).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "redistill"
 
 
 def folder_of(place: str, of: str) -> Path:

@@ -17,15 +17,16 @@ from pathlib import Path
 from redistill.errors import OperatorError
 from redistill.io.atomic import writing
 from redistill.io.progress import say
+from redistill.io.stores import CACHE, cache_folder
 from redistill.model.checksums import CHECKSUMS, sha256_of
 from redistill.records import content_id
-
-CACHE = "REDISTILL_CACHE"  # the variable that names the folder of all copies
 
 
 def copy_of(gguf: Path, make: Callable[[Path], None]) -> Path:
     """The folder of a GGUF file; `make` writes it, whole, where there is none. OperatorError where there is no place for it."""
-    place = _caches() / "gguf" / content_id("", sha256_of(gguf), *(version(name) for name in ("transformers", "gguf")))
+    place = (
+        cache_folder() / "gguf" / content_id("", sha256_of(gguf), *(version(name) for name in ("transformers", "gguf")))
+    )
     if (place / CHECKSUMS).is_file():
         return place
     mine = place.with_name(f"{place.name}.{uuid.uuid4().hex[:8]}")
@@ -48,9 +49,3 @@ def copy_of(gguf: Path, make: Callable[[Path], None]) -> Path:
         if not (place / CHECKSUMS).is_file():
             raise
     return place
-
-
-def _caches() -> Path:
-    if named := os.environ.get(CACHE):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "redistill"

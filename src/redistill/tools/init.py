@@ -25,6 +25,7 @@ from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.records import Dropped, Outcome, Problem, Trace
 from redistill.text.prompts import as_chat
+from redistill.tools.init_advice import Advice, advise
 from redistill.tools.init_choices import (
     CHARACTERS_PER_TOKEN,
     Choices,
@@ -111,6 +112,7 @@ def recipe_text(
         *_select(choices),
         "",
         *_train(layout.paired and not (found.whole and not judged.pairs), choices),
+        *advice_for(found, judged, choices).stage,
         "",
         *_evaluate(choices),
         "",
@@ -177,6 +179,11 @@ def _labels_text(layout: Layout) -> str:
     if not layout.labels:
         return "no labels"
     return "labels " + ", ".join(f"{name} (wrong: {share:.0%})" for name, share in layout.labels.items())
+
+
+def advice_for(found: Survey, judged: "Judged", choices: Choices) -> Advice:
+    """What to do beside SFT and the file's own pairs (init_advice.py)."""
+    return advise(gold=found.best.answers, wrong=judged.wrong, choices=choices)
 
 
 MOST_COUNTED = 50_000  # groups of the file that are counted; a file of more has problems enough for every choice
