@@ -165,22 +165,24 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def where(task: int) -> tuple[int, str]:
-    """The task and the node it was done on; long enough that one node cannot do them all."""
+def where(folder: Path, task: int) -> tuple[int, str]:
+    """The task and the node it was done on; none is done before both nodes are at one."""
     import ray
 
-    time.sleep(0.5)
-    return task, ray.get_runtime_context().get_node_id()
+    node = ray.get_runtime_context().get_node_id()
+    (folder / node).touch()
+    wait_for(lambda: list(folder.iterdir()), 2)
+    return task, node
 
 
 def waits_on_second(folder: Path, head: str, task: int) -> int:
-    """Says that it has begun; on the node that is not the head it would take a minute."""
+    """Says that it has begun on the node that is not the head, where it would take a minute; the head waits for that."""
     import ray
 
     if ray.get_runtime_context().get_node_id() != head:
         (folder / "begun").touch()
         time.sleep(60)
-    time.sleep(0.5)  # so that the head leaves some to the other
+    wait_for(lambda: list(folder.iterdir()), 1)
     return task
 
 
@@ -189,7 +191,10 @@ def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(c
 
     settings = ExecutionSettings(executor="ray", address=cluster.address)
     with open_executor(settings) as executor:
-        found = sorted(executor.map(functools.partial(where), [5, 6, 7, 8], label="verify", size_bytes=1))
+        both, begun = tmp_path / "both", tmp_path / "begun"
+        both.mkdir()
+        begun.mkdir()
+        found = sorted(executor.map(functools.partial(where, both), [5, 6, 7, 8], label="verify", size_bytes=1))
         assert [(place, task) for place, (task, _) in found] == [(0, 5), (1, 6), (2, 7), (3, 8)]
         nodes = {node for _, (_, node) in found}
         assert len(nodes) == 2
@@ -197,10 +202,7 @@ def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(c
             list(executor.map(collector, [7], label="verify", size_bytes=1))
         head = ray.get_runtime_context().get_node_id()
         assert head in nodes
-        answers = executor.map(
-            functools.partial(waits_on_second, tmp_path, head), range(6), label="verify", size_bytes=1
-        )
+        answers = executor.map(functools.partial(waits_on_second, begun, head), range(6), label="verify", size_bytes=1)
         first = next(answers)
-        wait_for(lambda: list(tmp_path.iterdir()), 1)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         assert sorted([first, *answers]) == [(n, n) for n in range(6)]
