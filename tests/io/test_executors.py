@@ -16,7 +16,7 @@ import redistill
 from redistill.config.tables import ExecutionSettings
 from redistill.errors import OperatorError
 from redistill.io import executors
-from redistill.io.executors import SMALL_BYTES, LocalProcesses, open_executor
+from redistill.io.executors import MAX_DEATHS, SMALL_BYTES, LocalProcesses, open_executor
 
 SOURCE = Path(redistill.__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -103,7 +103,7 @@ def test_when_the_caller_is_killed_its_processes_go_too(tmp_path: Path) -> None:
 
 def wait_for(what: Any, count: int) -> list[int]:
     """`what()` once it has `count` members; a busy machine starts processes slowly."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while len(found := what()) < count:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -148,7 +148,7 @@ def test_an_address_where_no_cluster_is_is_one_sentence(address: str, said: str)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each, as two raylets on this machine."""
+    """A head of one CPU and a node of three, as two raylets on this machine."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join((str(SOURCE), str(TESTS)))  # the workers must find these functions
     from ray.cluster_utils import Cluster
@@ -160,9 +160,14 @@ def cluster() -> Iterator[Any]:
         "object_store_memory": 80 * 2**20,
     }
     cluster = Cluster(initialize_head=True, head_node_args=node)
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+    add_node(cluster)
     yield cluster
     cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """With as many actors as a task may lose: they go all at once with their node."""
+    return cluster.add_node(num_cpus=MAX_DEATHS, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
 
 
 def where(folder: Path, task: int) -> tuple[int, str]:
@@ -176,13 +181,20 @@ def where(folder: Path, task: int) -> tuple[int, str]:
 
 
 def waits_on_second(folder: Path, head: str, task: int) -> int:
-    """Says that it has begun on the node that is not the head, where it would take a minute; the head waits for that."""
+    """Says that it has begun on the node that is not the head, where it would take ten minutes; the head waits until all have."""
     import ray
 
     if ray.get_runtime_context().get_node_id() != head:
-        (folder / "begun").touch()
-        time.sleep(60)
-    wait_for(lambda: list(folder.iterdir()), 1)
+        (folder / str(os.getpid())).touch()
+        time.sleep(600)
+    wait_for(lambda: list(folder.iterdir()), MAX_DEATHS)
+    return task
+
+
+def meets(folder: Path, task: int) -> int:
+    """Done when all actors of both nodes are at a task."""
+    (folder / str(os.getpid())).touch()
+    wait_for(lambda: list(folder.iterdir()), MAX_DEATHS + 1)
     return task
 
 
@@ -206,3 +218,26 @@ def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(c
         first = next(answers)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         assert sorted([first, *answers]) == [(n, n) for n in range(6)]
+
+
+def test_actors_that_are_kept_and_lost_between_two_maps_cost_nothing(cluster: Any, tmp_path: Path) -> None:
+    node = add_node(cluster)
+    with open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as executor:
+        executor.hold(True)
+        tasks = range(MAX_DEATHS + 1)
+        list(executor.map(functools.partial(meets, tmp_path), tasks, label="verify", size_bytes=1))
+        cluster.remove_node(node, allow_graceful=False)
+        found = sorted(executor.map(square, tasks, label="verify", size_bytes=1))
+        assert [(place, answer) for place, (answer, _) in found] == [(n, n * n) for n in tasks]
+        kept = {int(path.name) for path in tmp_path.iterdir()}
+        assert kept & {pid for _, (_, pid) in found}, "the head's actor was kept from one map to the next"
+        executor.hold(False)
+        wait_for(lambda: [pid for pid in kept if not is_running(pid)], len(kept))
+
+
+def test_a_task_that_ends_every_actor_is_one_sentence(cluster: Any) -> None:
+    with (
+        open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as executor,
+        pytest.raises(OperatorError, match=r"^verify: worker processes died 3 times with 2 shards left .* go on\.$"),
+    ):
+        list(executor.map(dies, [0, 1], label="verify", size_bytes=1))

@@ -68,11 +68,9 @@ def stuck_elsewhere(head: str, flag: Path, work: Callable[[Any], Any], task: Any
 class LosesANode:
     """The cluster with a second node, which is killed as soon as it is at work."""
 
-    is_cluster = True
-
     def __init__(self, executor: RayCluster, cluster: Any, flag: Path) -> None:
         self.executor, self.cluster, self.flag = executor, cluster, flag
-        self.processes = 2
+        self.processes, self.is_cluster = 2, executor.is_cluster
         self.node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
@@ -82,7 +80,6 @@ class LosesANode:
         import ray
 
         self.executor._connect()
-        self.executor.processes = 2
         head = ray.get_runtime_context().get_node_id()
         killer = threading.Thread(target=self._kill)
         killer.start()

@@ -22,10 +22,11 @@ import pickle
 import signal
 import socket
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,9 +48,7 @@ class Executor(Protocol):
     """Where tasks are done."""
 
     processes: int  # how many tasks are in hand at once
-    is_cluster: (
-        bool  # whether its processes may be on other machines, where models and verifiers are better off than here
-    )
+    is_cluster: bool  # whether it has other machines, on which models and verifiers find more room than here
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         """True where map would give so many tasks to other processes, False where it would do them in this one."""
@@ -169,6 +168,14 @@ def local(settings: ExecutionSettings) -> Executor:
 # --- Ray ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True, eq=False)
+class _Actor:
+    """A process of the cluster, with a CPU of its own."""
+
+    handle: Any
+    lost_before: int = 0  # others, one after the other, in whose place it came and of which none got ready
+
+
 class RayCluster:
     """Actors on a Ray cluster, one a CPU, a task at a time each. What their work opens stays open in them: workers of a verifier, a
     scorer's model. The task of an actor that is lost, alone or with its node, is given to another.
@@ -177,64 +184,64 @@ class RayCluster:
     is started or reached before the first map.
     """
 
-    is_cluster = True
-
     def __init__(self, address: str | None, processes: int) -> None:
-        self.address, self.processes = address, processes
+        self.address, self.processes, self.is_cluster = address, processes, address is not None
         self._ray: Any = None
+        self._new_actor: Callable[..., Any]
         self._keeps = False
-        self._idle: list[Any] = []  # actors that have said that they are there
-        self._starting: dict[
-            Any, Any
-        ] = {}  # what they will say it with -> actor; one waits where a node with a free CPU is missing
+        self._idle: list[_Actor] = []  # they have said that they are there
+        # what they will say it with -> actor; one waits while no node has a CPU for it
+        self._starting: dict[Any, _Actor] = {}
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         """Always: who asks for the cluster gets it."""
         return tasks > 0
 
     def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
-        """See Executor. OperatorError where the cluster does not answer or has no CPU."""
+        """See Executor. OperatorError where the cluster does not answer or has no CPU, and where one task has lost MAX_DEATHS
+        actors: a node that is lost takes many actors at once, but each task only one."""
         if not tasks:
             return
         ray = self._connect()
         code, shipped = this_code(), ray.put(pickle.dumps(work))
-        left, at_work, deaths = deque(enumerate(tasks)), dict[Any, tuple[int, Any, Any]](), 0
-        for _ in range(min(self.processes, len(tasks)) - len(self._idle) - len(self._starting)):
-            self._start_actor(ray)
+        left, losses, at_work = deque(range(len(tasks))), Counter[int](), dict[Any, tuple[int, _Actor]]()
+        self._ask_idle()
+        for _ in range(min(self.processes, len(tasks)) - len(self._starting)):
+            self._start_actor()
         try:
             while left or at_work:
                 while left and self._idle:
-                    actor, (place, task) = self._idle.pop(), left.popleft()
-                    at_work[actor.run.remote(code, shipped, task)] = (place, task, actor)
+                    actor, place = self._idle.pop(), left.popleft()
+                    at_work[actor.handle.run.remote(code, shipped, tasks[place])] = (place, actor)
                 (done,), _ = ray.wait([*at_work, *self._starting], num_returns=1)
-                lost = self._starting.get(done)
                 try:
                     answer = ray.get(done)
                 except ray.exceptions.RayTaskError as error:
                     raise (error.cause if isinstance(error.cause, OperatorError) else error) from None
                 except ray.exceptions.RayError as error:  # the actor or its node is gone, or out of memory
-                    deaths += 1
-                    if deaths == MAX_DEATHS:
-                        why = " ".join(str(error).split())[:200]
-                        open_tasks = len(left) + len(at_work)
-                        raise OperatorError(died(label, open_tasks, f"look at the cluster ({why})")) from error
                     if done in at_work:
-                        place, task, lost = at_work.pop(done)
-                        left.appendleft((place, task))
-                    self._starting.pop(done, None)
-                    ray.kill(lost)
-                    self._start_actor(ray)
+                        place, actor = at_work.pop(done)
+                        left.appendleft(place)
+                        losses[place] += 1
+                        times, before = losses[place], 0
+                    else:
+                        actor = self._starting.pop(done)
+                        times = before = actor.lost_before + 1
+                    self._replace(actor, before)
+                    if times == MAX_DEATHS:
+                        why = " ".join(str(error).split())[:200]
+                        unfinished = len(left) + len(at_work)
+                        raise OperatorError(died(label, unfinished, f"look at the cluster ({why})")) from error
                     continue
                 if done in self._starting:
-                    self._idle.append(self._starting.pop(done))
+                    self._idle.append(_Actor(self._starting.pop(done).handle))
                     continue
-                place, _, actor = at_work.pop(done)
+                place, actor = at_work.pop(done)
                 self._idle.append(actor)
-                deaths = 0
                 yield place, answer
         finally:
-            for _, _, actor in at_work.values() if ray.is_initialized() else ():
-                ray.kill(actor)
+            for _, actor in at_work.values() if ray.is_initialized() else ():
+                ray.kill(actor.handle)
             if not self._keeps:
                 self._end_actors()
 
@@ -244,14 +251,26 @@ class RayCluster:
         if not keep:
             self._end_actors()
 
-    def _start_actor(self, ray: Any) -> None:
-        actor = ray.remote(num_cpus=1, max_restarts=0)(_actor_class()).remote(_sources(), os.getcwd())
-        self._starting[actor.ready.remote()] = actor
+    def _start_actor(self, lost_before: int = 0) -> None:
+        actor = _Actor(self._new_actor(_sources(), os.getcwd()), lost_before)
+        self._starting[actor.handle.ready.remote()] = actor
+
+    def _replace(self, lost: _Actor, lost_before: int) -> None:
+        """Another actor for one that is lost, or does not answer any more."""
+        self._ray.kill(lost.handle)
+        self._ask_idle()  # its node may have been theirs
+        self._start_actor(lost_before)
+
+    def _ask_idle(self) -> None:
+        """Whether the idle actors are still there: a task given to one that is not would count as lost."""
+        for actor in self._idle:
+            self._starting[actor.handle.ready.remote()] = actor
+        self._idle = []
 
     def _end_actors(self) -> None:
         actors, self._idle, self._starting = [*self._idle, *self._starting.values()], [], {}
         for actor in actors if self._ray is not None and self._ray.is_initialized() else ():
-            self._ray.kill(actor)
+            self._ray.kill(actor.handle)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -284,10 +303,10 @@ class RayCluster:
             except (ConnectionError, ValueError, RuntimeError) as error:
                 why = " ".join(str(error).split())[:200]
                 raise OperatorError(f"execution.address: no Ray cluster answers at {self.address} ({why}).") from error
-            self._ray = ray
-            self.processes = int(ray.cluster_resources().get("CPU", 0))
-            if self.processes == 0:
-                raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
+            self._ray, self._new_actor = ray, ray.remote(num_cpus=1, max_restarts=0)(_actor_class()).remote
+        self.processes = int(self._ray.cluster_resources().get("CPU", 0))  # a cluster may grow
+        if self.processes == 0:
+            raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
         return self._ray
 
 

@@ -3,7 +3,8 @@
 score_stages(plan)  ->  [Stage("scorers/perplexity"), Stage("scorers/difficulty"), Stage("score")]
 
 A scorer runs in this process, shard by shard, for it may hold a model or ask a server; finished shards are not made again. On a Ray
-cluster each actor holds a scorer of its own, but for those that pay, draw or say how far they are: they stay here.
+cluster each actor holds a scorer of its own, but for those that pay, draw or say how far they are: they stay here, and all do
+where this machine has a GPU, for actors compute on CPUs, with other last bits.
 """
 
 import inspect
@@ -219,7 +220,7 @@ def score_shards(
     ticks = "_tick" in needs_of(function)  # then the scorer says itself how many problems it has done
     shown: dict[str, Any] = {"unit": "problem"} if ticks else {"unit": "trace", "total": total, "initial": total - left}
     with bar(label=f"score {name}", **shown) as progress:
-        if run.executor.is_cluster and not STAYS_HERE & set(needs_of(function)):
+        if run.executor.is_cluster and goes_apart(function):
             scorer = BoundScorer(name, given(run, settings, function, before, folder.folder))
             make_parts(run.executor, folder, partial(score_apart, folder, scorer, threads()), parts, progress.update)
             parts = []
@@ -234,6 +235,13 @@ def score_shards(
     ledger = folder.finish(before.ledger()["num_shards"])
     cost = ", ".join(f"{number:,} {what}" for what, number in sorted(ledger["tallies"].get("cost", {}).items()))
     say(f"score    {account_text(ledger, f'scored:{name}')}" + (f"; drawn: {cost}" if cost else ""))
+
+
+def goes_apart(function: Callable[..., Any]) -> bool:
+    """Whether each actor of a cluster may have a scorer of its own, and finds what this process would."""
+    import torch
+
+    return not STAYS_HERE & set(needs_of(function)) and not torch.cuda.is_available()
 
 
 def threads() -> int:
