@@ -16,7 +16,7 @@ import redistill
 from redistill.config.tables import ExecutionSettings
 from redistill.errors import OperatorError
 from redistill.io import executors
-from redistill.io.executors import SMALL_BYTES, LocalProcesses, open_executor
+from redistill.io.executors import MAX_DEATHS, SMALL_BYTES, LocalProcesses, open_executor
 
 SOURCE = Path(redistill.__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -103,7 +103,7 @@ def test_when_the_caller_is_killed_its_processes_go_too(tmp_path: Path) -> None:
 
 def wait_for(what: Any, count: int) -> list[int]:
     """`what()` once it has `count` members; a busy machine starts processes slowly."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while len(found := what()) < count:
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -148,7 +148,7 @@ def test_an_address_where_no_cluster_is_is_one_sentence(address: str, said: str)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each, as two raylets on this machine."""
+    """A head of one CPU and a node of three, as two raylets on this machine."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join((str(SOURCE), str(TESTS)))  # the workers must find these functions
     from ray.cluster_utils import Cluster
@@ -160,27 +160,41 @@ def cluster() -> Iterator[Any]:
         "object_store_memory": 80 * 2**20,
     }
     cluster = Cluster(initialize_head=True, head_node_args=node)
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+    add_node(cluster)
     yield cluster
     cluster.shutdown()
 
 
-def where(task: int) -> tuple[int, str]:
-    """The task and the node it was done on; long enough that one node cannot do them all."""
+def add_node(cluster: Any) -> Any:
+    """With as many actors as a task may lose: they go all at once with their node."""
+    return cluster.add_node(num_cpus=MAX_DEATHS, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+
+
+def where(folder: Path, task: int) -> tuple[int, str]:
+    """The task and the node it was done on; none is done before both nodes are at one."""
     import ray
 
-    time.sleep(0.5)
-    return task, ray.get_runtime_context().get_node_id()
+    node = ray.get_runtime_context().get_node_id()
+    (folder / node).touch()
+    wait_for(lambda: list(folder.iterdir()), 2)
+    return task, node
 
 
 def waits_on_second(folder: Path, head: str, task: int) -> int:
-    """Says that it has begun; on the node that is not the head it would take a minute."""
+    """Says that it has begun on the node that is not the head, where it would take ten minutes; the head waits until all have."""
     import ray
 
     if ray.get_runtime_context().get_node_id() != head:
-        (folder / "begun").touch()
-        time.sleep(60)
-    time.sleep(0.5)  # so that the head leaves some to the other
+        (folder / str(os.getpid())).touch()
+        time.sleep(600)
+    wait_for(lambda: list(folder.iterdir()), MAX_DEATHS)
+    return task
+
+
+def meets(folder: Path, task: int) -> int:
+    """Done when all actors of both nodes are at a task."""
+    (folder / str(os.getpid())).touch()
+    wait_for(lambda: list(folder.iterdir()), MAX_DEATHS + 1)
     return task
 
 
@@ -189,7 +203,10 @@ def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(c
 
     settings = ExecutionSettings(executor="ray", address=cluster.address)
     with open_executor(settings) as executor:
-        found = sorted(executor.map(functools.partial(where), [5, 6, 7, 8], label="verify", size_bytes=1))
+        both, begun = tmp_path / "both", tmp_path / "begun"
+        both.mkdir()
+        begun.mkdir()
+        found = sorted(executor.map(functools.partial(where, both), [5, 6, 7, 8], label="verify", size_bytes=1))
         assert [(place, task) for place, (task, _) in found] == [(0, 5), (1, 6), (2, 7), (3, 8)]
         nodes = {node for _, (_, node) in found}
         assert len(nodes) == 2
@@ -197,10 +214,30 @@ def test_a_cluster_does_the_tasks_on_both_nodes_and_those_of_a_lost_node_again(c
             list(executor.map(collector, [7], label="verify", size_bytes=1))
         head = ray.get_runtime_context().get_node_id()
         assert head in nodes
-        answers = executor.map(
-            functools.partial(waits_on_second, tmp_path, head), range(6), label="verify", size_bytes=1
-        )
+        answers = executor.map(functools.partial(waits_on_second, begun, head), range(6), label="verify", size_bytes=1)
         first = next(answers)
-        wait_for(lambda: list(tmp_path.iterdir()), 1)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         assert sorted([first, *answers]) == [(n, n) for n in range(6)]
+
+
+def test_actors_that_are_kept_and_lost_between_two_maps_cost_nothing(cluster: Any, tmp_path: Path) -> None:
+    node = add_node(cluster)
+    with open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as executor:
+        executor.hold(True)
+        tasks = range(MAX_DEATHS + 1)
+        list(executor.map(functools.partial(meets, tmp_path), tasks, label="verify", size_bytes=1))
+        cluster.remove_node(node, allow_graceful=False)
+        found = sorted(executor.map(square, tasks, label="verify", size_bytes=1))
+        assert [(place, answer) for place, (answer, _) in found] == [(n, n * n) for n in tasks]
+        kept = {int(path.name) for path in tmp_path.iterdir()}
+        assert kept & {pid for _, (_, pid) in found}, "the head's actor was kept from one map to the next"
+        executor.hold(False)
+        wait_for(lambda: [pid for pid in kept if not is_running(pid)], len(kept))
+
+
+def test_a_task_that_ends_every_actor_is_one_sentence(cluster: Any) -> None:
+    with (
+        open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as executor,
+        pytest.raises(OperatorError, match=r"^verify: worker processes died 3 times with 2 shards left .* go on\.$"),
+    ):
+        list(executor.map(dies, [0, 1], label="verify", size_bytes=1))

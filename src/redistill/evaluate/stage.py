@@ -36,6 +36,7 @@ from redistill.text.figures import percent
 from redistill.text.prompts import ASKED_ANCHORS
 from redistill.text.segments import CUES
 from redistill.verify import VERIFIERS, check_bound, check_verifiers
+from redistill.verify.pool import VerifierPool
 from redistill.verify.segments import with_segments
 from redistill.verify.stage import judged, verified_shard
 
@@ -216,8 +217,10 @@ def run_evaluation(
     *,
     author: str,
     label: str,
+    pool: VerifierPool | None = None,
 ) -> None:
-    """Fill the stage with the student's judged answers; what a killed run left there is kept."""
+    """Fill the stage with the student's judged answers; what a killed run left there is kept. pool: who judges, closed at the end;
+    workers of this machine where there is none."""
     if stage_dir.is_finished():
         return
     stage_dir.open()
@@ -230,7 +233,7 @@ def run_evaluation(
     total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if stage_dir.is_done(i))]
     say(f"{label}: {total - stored[0]:,} of {total:,} answers to draw; each is stored when it is finished")
     try:
-        with config.pool() as pool, bar(label=label, unit="answer", total=total) as bar_:
+        with pool or config.pool() as pool, bar(label=label, unit="answer", total=total) as bar_:
             for index, part in enumerate(shards):
                 if stage_dir.is_done(index):
                     bar_.update(len(part) * n)

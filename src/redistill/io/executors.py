@@ -22,9 +22,11 @@ import pickle
 import signal
 import socket
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +48,7 @@ class Executor(Protocol):
     """Where tasks are done."""
 
     processes: int  # how many tasks are in hand at once
+    is_cluster: bool  # whether it has other machines, on which models and verifiers find more room than here
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         """True where map would give so many tasks to other processes, False where it would do them in this one."""
@@ -57,6 +60,10 @@ class Executor(Protocol):
         What `work` raises is raised here, and the tasks still in hand are given up. OperatorError, opened with `label`,
         where processes keep dying.
         """
+        ...
+
+    def hold(self, keep: bool) -> None:
+        """Whether processes outlive a map, with what their work has opened: workers of a verifier, a model. False ends them."""
         ...
 
     def close(self) -> None:
@@ -91,6 +98,8 @@ def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
 class LocalProcesses:
     """Fresh interpreters on this machine. They end with this process, even when it is killed."""
 
+    is_cluster = False
+
     def __init__(self, processes: int) -> None:
         self.processes = processes
 
@@ -114,6 +123,9 @@ class LocalProcesses:
                 deaths += 1
                 if deaths == MAX_DEATHS:
                     raise OperatorError(died(label, len(left), "start fewer with --workers")) from error
+
+    def hold(self, keep: bool) -> None:
+        """Nothing: every map has processes of its own."""
 
     def close(self) -> None:
         """Nothing: every map has closed its own pool."""
@@ -156,56 +168,114 @@ def local(settings: ExecutionSettings) -> Executor:
 # --- Ray ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True, eq=False)
+class _Actor:
+    """A process of the cluster, with a CPU of its own."""
+
+    handle: Any
+    lost_before: int = 0  # others, one after the other, in whose place it came and of which none got ready
+
+
 class RayCluster:
-    """The workers of a Ray cluster, one task a CPU. Ray gives the tasks of a lost worker or node to others.
+    """Actors on a Ray cluster, one a CPU, a task at a time each. What their work opens stays open in them: workers of a verifier, a
+    scorer's model. The task of an actor that is lost, alone or with its node, is given to another.
 
     address: of a running cluster, None for one that is started here, on loopback only, with `processes` CPUs. Nothing
     is started or reached before the first map.
     """
 
     def __init__(self, address: str | None, processes: int) -> None:
-        self.address, self.processes = address, processes
+        self.address, self.processes, self.is_cluster = address, processes, address is not None
         self._ray: Any = None
+        self._new_actor: Callable[..., Any]
+        self._keeps = False
+        self._idle: list[_Actor] = []  # they have said that they are there
+        # what they will say it with -> actor; one waits while no node has a CPU for it
+        self._starting: dict[Any, _Actor] = {}
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         """Always: who asks for the cluster gets it."""
         return tasks > 0
 
     def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
-        """See Executor. OperatorError where the cluster does not answer or has no CPU."""
+        """See Executor. OperatorError where the cluster does not answer or has no CPU, and where one task has lost MAX_DEATHS
+        actors: a node that is lost takes many actors at once, but each task only one."""
         if not tasks:
             return
-        ray, sources = self._connect(), [str(Path(__file__).parents[1]), *code_folders()]
-
-        def run(code: str, work: bytes, task: Any) -> Any:
-            # A nested function travels by value, so that a worker needs nothing but these paths to find the package
-            import sys
-
-            sys.path += [source for source in sources if source not in sys.path]
-            from redistill.io.executors import do
-
-            return do(code, work, task)
-
-        remote = ray.remote(num_cpus=1, max_retries=MAX_DEATHS)(run)
+        ray = self._connect()
         code, shipped = this_code(), ray.put(pickle.dumps(work))
-        places = {remote.remote(code, shipped, task): place for place, task in enumerate(tasks)}
+        left, losses, at_work = deque(range(len(tasks))), Counter[int](), dict[Any, tuple[int, _Actor]]()
+        self._ask_idle()
+        for _ in range(min(self.processes, len(tasks)) - len(self._starting)):
+            self._start_actor()
         try:
-            while places:
-                (done,), _ = ray.wait(list(places), num_returns=1)
-                answer = ray.get(done)
-                yield places.pop(done), answer
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, OperatorError) else error) from None
-        except ray.exceptions.RayError as error:
-            why = " ".join(str(error).split())[:200]
-            raise OperatorError(died(label, len(places), f"look at the cluster ({why})")) from error
+            while left or at_work:
+                while left and self._idle:
+                    actor, place = self._idle.pop(), left.popleft()
+                    at_work[actor.handle.run.remote(code, shipped, tasks[place])] = (place, actor)
+                (done,), _ = ray.wait([*at_work, *self._starting], num_returns=1)
+                try:
+                    answer = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise (error.cause if isinstance(error.cause, OperatorError) else error) from None
+                except ray.exceptions.RayError as error:  # the actor or its node is gone, or out of memory
+                    if done in at_work:
+                        place, actor = at_work.pop(done)
+                        left.appendleft(place)
+                        losses[place] += 1
+                        times, before = losses[place], 0
+                    else:
+                        actor = self._starting.pop(done)
+                        times = before = actor.lost_before + 1
+                    self._replace(actor, before)
+                    if times == MAX_DEATHS:
+                        why = " ".join(str(error).split())[:200]
+                        unfinished = len(left) + len(at_work)
+                        raise OperatorError(died(label, unfinished, f"look at the cluster ({why})")) from error
+                    continue
+                if done in self._starting:
+                    self._idle.append(_Actor(self._starting.pop(done).handle))
+                    continue
+                place, actor = at_work.pop(done)
+                self._idle.append(actor)
+                yield place, answer
         finally:
-            for reference in places if ray.is_initialized() else ():
-                ray.cancel(reference, force=True)
+            for _, actor in at_work.values() if ray.is_initialized() else ():
+                ray.kill(actor.handle)
+            if not self._keeps:
+                self._end_actors()
+
+    def hold(self, keep: bool) -> None:
+        """See Executor."""
+        self._keeps = keep
+        if not keep:
+            self._end_actors()
+
+    def _start_actor(self, lost_before: int = 0) -> None:
+        actor = _Actor(self._new_actor(_sources(), os.getcwd()), lost_before)
+        self._starting[actor.handle.ready.remote()] = actor
+
+    def _replace(self, lost: _Actor, lost_before: int) -> None:
+        """Another actor for one that is lost, or does not answer any more."""
+        self._ray.kill(lost.handle)
+        self._ask_idle()  # its node may have been theirs
+        self._start_actor(lost_before)
+
+    def _ask_idle(self) -> None:
+        """Whether the idle actors are still there: a task given to one that is not would count as lost."""
+        for actor in self._idle:
+            self._starting[actor.handle.ready.remote()] = actor
+        self._idle = []
+
+    def _end_actors(self) -> None:
+        actors, self._idle, self._starting = [*self._idle, *self._starting.values()], [], {}
+        for actor in actors if self._ray is not None and self._ray.is_initialized() else ():
+            self._ray.kill(actor.handle)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         if self._ray is not None:
+            self.hold(False)
             self._ray.shutdown()
             self._ray = None
 
@@ -233,11 +303,39 @@ class RayCluster:
             except (ConnectionError, ValueError, RuntimeError) as error:
                 why = " ".join(str(error).split())[:200]
                 raise OperatorError(f"execution.address: no Ray cluster answers at {self.address} ({why}).") from error
-            self._ray = ray
-            self.processes = int(ray.cluster_resources().get("CPU", 0))
-            if self.processes == 0:
-                raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
+            self._ray, self._new_actor = ray, ray.remote(num_cpus=1, max_restarts=0)(_actor_class()).remote
+        self.processes = int(self._ray.cluster_resources().get("CPU", 0))  # a cluster may grow
+        if self.processes == 0:
+            raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
         return self._ray
+
+
+def _sources() -> list[str]:
+    """The folders that code is imported from here: a node has them under the same paths."""
+    return [str(Path(__file__).parents[1]), *code_folders()]
+
+
+def _actor_class() -> type:
+    """The class of the actors. One that is nested travels by value, so that a node needs nothing but the paths to find the package."""
+
+    class Worker:
+        def __init__(self, sources: list[str], folder: str) -> None:
+            import os
+            import sys
+
+            sys.path += [source for source in sources if source not in sys.path]
+            if os.path.isdir(folder):  # relative paths of a recipe are of the folder in which its command was run
+                os.chdir(folder)
+
+        def ready(self) -> bool:
+            return True
+
+        def run(self, code: str, work: bytes, task: Any) -> Any:
+            from redistill.io.executors import do
+
+            return do(code, work, task)
+
+    return Worker
 
 
 class _ClosedList(list[str]):

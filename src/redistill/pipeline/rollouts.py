@@ -51,8 +51,11 @@ from redistill.train.objectives.implicit import is_implicit
 from redistill.train.objectives.policy import oreal
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob, is_of_teacher, kept_answers, reads_advantages
+from redistill.verify.pool import VerifierPool
 from redistill.verify.relevance import has_gold
 from redistill.verify.rewards import REWARDS
+from redistill.verify.spread_pool import SpreadPool
+from redistill.verify.stage import VerifyTask
 
 if TYPE_CHECKING:
     from redistill.pipeline.plan import Plan
@@ -375,6 +378,15 @@ def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
     )
 
 
+def judging_pool(run: "Run", config: EvalConfig) -> VerifierPool:
+    """Who judges answers of a student: workers of this machine, or of the Ray cluster that the run has."""
+    if not run.executor.is_cluster:
+        return config.pool(run.recipe.verify.workers)
+    limits = config.limits
+    judges = VerifyTask(config.judge, 1, limits.timeout_seconds, limits.memory_mb, config.verifier)
+    return SpreadPool(run.executor, judges)
+
+
 @contextmanager
 def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[Rollouts]:
     """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage.
@@ -383,7 +395,7 @@ def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[R
     config = dataclasses.replace(config, judge=with_index(run.folder, config.judge))
     if bound.engine.keywords.get("refresh") == "none":
         say_what_none_means(name)
-    with config.pool(run.recipe.verify.workers) as pool:
+    with judging_pool(run, config) as pool:
         asked = problems_of(run.folder, recipe, bound, name)
         times = Counter(problem.id for problem in asked)
         job = RolloutJob(

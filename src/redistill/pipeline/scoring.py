@@ -2,7 +2,9 @@
 
 score_stages(plan)  ->  [Stage("scorers/perplexity"), Stage("scorers/difficulty"), Stage("score")]
 
-A scorer runs in this process, shard by shard, for it may hold a model or ask a server; finished shards are not made again.
+A scorer runs in this process, shard by shard, for it may hold a model or ask a server; finished shards are not made again. On a Ray
+cluster each actor holds a scorer of its own, but for those that pay, draw or say how far they are: they stay here, and all do
+where this machine has a GPU, for actors compute on CPUs, with other last bits.
 """
 
 import inspect
@@ -13,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.config.binding import bind
-from redistill.config.tables import BenchmarkSettings, Recipe, ScorerSettings
+from redistill.config.tables import BenchmarkSettings, Recipe, ScorerSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file
 from redistill.io.kept import order_lines
 from redistill.io.progress import bar, say
-from redistill.io.shards import make_parts, parts_to_do
+from redistill.io.shards import ShardInput, make_parts, parts_to_do
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline.benchmarks import corpus_problems
@@ -150,6 +152,9 @@ NEEDS: Mapping[str, "Callable[[Plan], dict[str, Any]] | None"] = {
 }
 
 
+STAYS_HERE = frozenset(("_cache", "_journal", "_tick"))  # one file of paid replies or samples, one bar
+
+
 def draws_traces(function: Callable[..., Any]) -> bool:
     """Whether a scorer draws traces of its own, so that a corpus may come without any."""
     return "_journal" in needs_of(function)
@@ -168,7 +173,9 @@ def given(
     makers: dict[str, Callable[[], Any]] = {
         "_into": lambda: settings.folder,
         "_seed": lambda: recipe.seed,
-        "_student": lambda: Student(partial(_base, run), str(recipe.student.model or ""), owned=True),
+        "_student": lambda: Student(
+            partial(_base, recipe.student, run.plan.tokenizer, recipe.seed), str(recipe.student.model or ""), owned=True
+        ),
         "_prompt": lambda: recipe.prompt.for_training,
         "_config": lambda: _config(run),
         "_all_groups": lambda: partial(before.read, "groups"),
@@ -181,9 +188,8 @@ def given(
     return partial(function, **{name: makers[name]() for name in needs_of(function)})
 
 
-def _base(run: Run) -> Any:
-    tokenizer = run.plan.tokenizer
-    return loading.load_model(run.recipe.student, tokenizer, seed=run.recipe.seed), tokenizer
+def _base(student: StudentSettings, tokenizer: Any, seed: int) -> Any:
+    return loading.load_model(student, tokenizer, seed=seed), tokenizer
 
 
 def _config(run: Run) -> Any:
@@ -214,7 +220,12 @@ def score_shards(
     ticks = "_tick" in needs_of(function)  # then the scorer says itself how many problems it has done
     shown: dict[str, Any] = {"unit": "problem"} if ticks else {"unit": "trace", "total": total, "initial": total - left}
     with bar(label=f"score {name}", **shown) as progress:
-        scorer = BoundScorer(name, given(run, settings, function, before, folder.folder, progress.update))
+        if run.executor.is_cluster and goes_apart(function):
+            scorer = BoundScorer(name, given(run, settings, function, before, folder.folder))
+            make_parts(run.executor, folder, partial(score_apart, folder, scorer, threads()), parts, progress.update)
+            parts = []
+        else:
+            scorer = BoundScorer(name, given(run, settings, function, before, folder.folder, progress.update))
         for part in parts:
             count = score_part(folder, scorer, part)
             (folder.folder / JOURNAL).unlink(missing_ok=True)  # its samples lie in the shard now
@@ -224,6 +235,28 @@ def score_shards(
     ledger = folder.finish(before.ledger()["num_shards"])
     cost = ", ".join(f"{number:,} {what}" for what, number in sorted(ledger["tallies"].get("cost", {}).items()))
     say(f"score    {account_text(ledger, f'scored:{name}')}" + (f"; drawn: {cost}" if cost else ""))
+
+
+def goes_apart(function: Callable[..., Any]) -> bool:
+    """Whether each actor of a cluster may have a scorer of its own, and finds what this process would."""
+    import torch
+
+    return not STAYS_HERE & set(needs_of(function)) and not torch.cuda.is_available()
+
+
+def threads() -> int:
+    """How many threads torch computes with here."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def score_apart(folder: StageFolder, scorer: BoundScorer, num_threads: int, part: ShardInput) -> int:
+    """One shard in a process of a cluster, with as many threads as the run's own process has: their number decides the last bit."""
+    import torch
+
+    torch.set_num_threads(num_threads)
+    return score_part(folder, scorer, part)
 
 
 def run_score(run: Run) -> None:

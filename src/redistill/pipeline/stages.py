@@ -531,7 +531,8 @@ def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
     student, problems = student_of(run, name), problems_of(run, benchmark)
     config = run.plan.eval_config(benchmark)
     config = replace(config, judge=with_index(run.folder, config.judge))
-    run_evaluation(folder, config, problems, student, author=name, label=f"evaluate {name}")
+    pool = rollouts.judging_pool(run, config)
+    run_evaluation(folder, config, problems, student, author=name, label=f"evaluate {name}", pool=pool)
 
 
 def run_scores(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:

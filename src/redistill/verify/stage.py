@@ -57,7 +57,7 @@ class VerifyTask:
 
 def verify_part(stage_dir: StageFolder, judges: VerifyTask, part: ShardInput) -> int:
     """Judge one shard into the stage; returns its number of traces. The pool stays open for the next: closing_pool."""
-    pool, held = _pool(judges), list(read_records(part.path))
+    pool, held = pool_of_process(judges), list(read_records(part.path))
     # labels alone need no gold answer, nor does who judges by other facts
     golds = check_golds(pool, held) if judges.verifiers.keys() - READS_NO_ANSWER else None
     groups = list(judged(pool, held, judges.policy, labels=judges.labels, golds=golds))
@@ -68,7 +68,8 @@ def verify_part(stage_dir: StageFolder, judges: VerifyTask, part: ShardInput) ->
 _OPEN: list[tuple[VerifyTask, VerifierPool]] = []  # the one pool of this process: starting its workers takes a second
 
 
-def _pool(judges: VerifyTask) -> VerifierPool:
+def pool_of_process(judges: VerifyTask) -> VerifierPool:
+    """The open pool of this process, for these judges; a former one is closed."""
     if not _OPEN or _OPEN[0][0] is not judges:
         _close()
         _OPEN.append((judges, judges.pool()))

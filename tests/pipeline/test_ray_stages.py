@@ -1,0 +1,216 @@
+"""Every data stage on a Ray cluster of two nodes, one of which is lost in the middle: the same bytes as in this process."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import redistill
+from redistill.config.tables import ExecutionSettings
+from redistill.io.executors import LocalProcesses, RayCluster, open_executor
+from redistill.io.shards import make_parts, parts_to_do
+from redistill.io.stage_folder import Account, Shard, StageFolder
+from redistill.pipeline.scoring import score_apart, threads
+from redistill.records import Group, make_problem, make_trace
+from redistill.score.stage import BoundScorer, join_part
+from redistill.select.pairing import certain
+from redistill.select.stage import select_part, select_shard
+from redistill.verify import VERIFIERS
+from redistill.verify.spread_pool import TASK_TRACES, SpreadPool
+from redistill.verify.stage import VerifyTask, closing_pool, verify_part
+
+pytestmark = pytest.mark.recipes  # a cluster takes half a minute; tasks on one are tests/io/test_executors.py
+
+SHARDS, TESTS = 6, Path(__file__).parent
+JUDGES = VerifyTask({"cascade": partial(VERIFIERS["cascade"])}, 1, 5.0, 2048, "cascade")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """The head, on loopback; a test adds the second node."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(Path(redistill.__file__).parents[1]), str(TESTS)))
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def executor(cluster: Any) -> Iterator[RayCluster]:
+    with open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as opened:
+        assert isinstance(opened, RayCluster)
+        yield opened
+
+
+def stuck_elsewhere(head: str, flag: Path, work: Callable[[Any], Any], task: Any) -> Any:
+    """The work, but the first task of another node than the head is never done, and the head waits until there is one."""
+    import ray
+
+    if ray.get_runtime_context().get_node_id() != head:
+        flag.touch()
+        time.sleep(600)
+    end = time.monotonic() + 300
+    while not flag.exists():
+        assert time.monotonic() < end, "the second node got no task"
+        time.sleep(0.05)
+    return work(task)
+
+
+class LosesANode:
+    """The cluster with a second node, which is killed as soon as it is at work."""
+
+    def __init__(self, executor: RayCluster, cluster: Any, flag: Path) -> None:
+        self.executor, self.cluster, self.flag = executor, cluster, flag
+        self.processes, self.is_cluster = 2, executor.is_cluster
+        self.node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+
+    def spreads(self, tasks: int, size_bytes: int) -> bool:
+        return True
+
+    def map(self, work: Any, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+        import ray
+
+        self.executor._connect()
+        head = ray.get_runtime_context().get_node_id()
+        killer = threading.Thread(target=self._kill)
+        killer.start()
+        slow = partial(stuck_elsewhere, head, self.flag, work)
+        yield from self.executor.map(slow, tasks, label=label, size_bytes=size_bytes)
+        killer.join()
+        assert self.flag.exists() and self.node not in self.cluster.worker_nodes
+        end = time.monotonic() + 120  # the head believes it only after a few missed answers
+        while sum(node["Alive"] for node in ray.nodes()) > 1:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    def _kill(self) -> None:
+        while not self.flag.exists():
+            time.sleep(0.05)
+        self.cluster.remove_node(self.node, allow_graceful=False)
+
+    def hold(self, keep: bool) -> None:
+        self.executor.hold(keep)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def loses_a_node(executor: RayCluster, cluster: Any, tmp_path: Path) -> LosesANode:
+    return LosesANode(executor, cluster, tmp_path / "at_work")
+
+
+def groups_of(number: int) -> list[Group]:
+    """Four problems, two right and two wrong traces each."""
+    made = []
+    for place in range(4):
+        problem = make_problem(f"{number} and {place}?", answer=str(number + place), source="s")
+        texts = [f"Try {i}: \\boxed{{{number + place + i % 2}}}" for i in range(4)]
+        made.append(Group(problem, tuple(make_trace(problem.id, text, author="t", finish_reason="stop") for text in texts)))  # fmt: skip
+    return made
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageFolder:
+    folder = StageFolder(tmp_path_factory.mktemp("ray") / "corpus", "x")
+    folder.open()
+    for index in range(SHARDS):
+        folder.finish_shard(index, Shard({"groups": (Group, groups_of(index))}, {"traces": Account("trace", 16, 16)}))
+    folder.finish(SHARDS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def verified(corpus: StageFolder) -> StageFolder:
+    folder = StageFolder(corpus.folder.parent / "verify", "x")
+    with closing_pool():
+        make(LocalProcesses(1), folder, corpus, partial(verify_part, folder, JUDGES))
+    return folder
+
+
+def make(executor: Any, folder: StageFolder, before: StageFolder, work: Callable[[Any], Any]) -> None:
+    folder.open()
+    make_parts(executor, folder, work, parts_to_do(before, folder))
+    folder.finish(SHARDS)
+
+
+def same(one: StageFolder, other: StageFolder) -> bool:
+    """Whether two folders hold the same files, which lie as deep as each other."""
+    files = [{str(p.relative_to(f.folder)): p.read_bytes() for p in f.folder.rglob("part-*")} for f in (one, other)]
+    return files[0] == files[1] and len(files[0]) > SHARDS
+
+
+def test_verify(corpus: StageFolder, verified: StageFolder, loses_a_node: LosesANode) -> None:
+    folder = StageFolder(corpus.folder.parent / "verify-on-ray", "x")
+    make(loses_a_node, folder, corpus, partial(verify_part, folder, JUDGES))
+    assert same(folder, verified)
+
+
+def letters(texts: list[str]) -> list[list[int]]:
+    return [[ord(letter) for letter in text] for text in texts]
+
+
+def statement(problem: Any) -> str:
+    return problem.statement
+
+
+def never(problem: Any) -> bool:
+    return False
+
+
+def test_select_with_its_filters_and_pairs(verified: StageFolder, loses_a_node: LosesANode) -> None:
+    choose = partial(select_shard, render=statement, encode=letters, is_dev=never, pairing=certain, policies={"certain": certain})  # fmt: skip
+    here, there = (StageFolder(verified.folder.parent / name, "x") for name in ("select", "select-on-ray"))
+    make(LocalProcesses(1), here, verified, partial(select_part, here, choose))
+    make(loses_a_node, there, verified, partial(select_part, there, choose))
+    assert same(here, there)
+
+
+def lengths(groups: Sequence[Group], *, opened: Path, _held: dict[str, Any]) -> list[Group]:
+    """A scorer that says when it loads its model."""
+    if "model" not in _held:
+        _held["model"] = len
+        (opened / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+    scored = []
+    for group in groups:
+        traces = [replace(t, scores={**t.scores, "length": float(_held["model"](t.completion))}) for t in group.traces]
+        scored.append(replace(group, traces=tuple(traces)))
+    return scored
+
+
+def test_a_scorer_whose_model_each_actor_loads_once(
+    verified: StageFolder, loses_a_node: LosesANode, tmp_path: Path
+) -> None:
+    folders = []
+    for executor in (LocalProcesses(1), loses_a_node):
+        opened = tmp_path / type(executor).__name__
+        opened.mkdir()
+        scorer = BoundScorer("length", partial(lengths, opened=opened, _held={}))
+        marks = StageFolder(verified.folder.parent / "scorers" / opened.name, "x")
+        make(executor, marks, verified, partial(score_apart, marks, scorer, threads()))
+        joined = StageFolder(verified.folder.parent / f"score-{opened.name}", "x")
+        make(LocalProcesses(1), joined, verified, partial(join_part, joined, {"length": marks}))
+        folders += [marks, joined]
+        assert len(list(opened.iterdir())) == 1, "the head's actor made all shards but the one that was lost"
+    assert same(folders[0], folders[2]) and same(folders[1], folders[3])
+
+
+def test_rollouts_are_verified_by_pools_of_the_actors(loses_a_node: LosesANode) -> None:
+    asked = [(group.problem, trace) for number in range(40) for group in groups_of(number) for trace in group.traces]
+    assert len(asked) > 4 * TASK_TRACES
+    with JUDGES.pool() as here:
+        expected = list(here.judge(asked, ["cascade"]))
+    with SpreadPool(loses_a_node, JUDGES) as there:
+        found = list(there.judge(asked, ["cascade"]))
+    drop_seconds = lambda rows: [{n: replace(v, seconds=0.0) for n, v in row.items()} for row in rows]  # noqa: E731
+    assert drop_seconds(found) == drop_seconds(expected)
+    assert there.names == ["cascade"]
