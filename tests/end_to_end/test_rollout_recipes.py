@@ -14,7 +14,14 @@ from tiny_recipe import RECIPE
 
 pytestmark = pytest.mark.recipes
 
-RECIPES = ("recommended", "grpo-quickstart", "rejection-sampling", "on-policy-redi", "on-policy-distillation", "offline-distillation")
+RECIPES = (
+    "recommended",
+    "grpo-quickstart",
+    "rejection-sampling",
+    "on-policy-redi",
+    "on-policy-distillation",
+    "offline-distillation",
+)
 
 
 def miniature(name, **teacher):

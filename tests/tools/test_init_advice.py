@@ -24,7 +24,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model")
     tokenizer = character_tokenizer(string.printable)
     tokenizer.save_pretrained(folder)
-    AutoConfig.for_model("llama", vocab_size=len(tokenizer), hidden_size=16, num_attention_heads=2).save_pretrained(folder)
+    AutoConfig.for_model("llama", vocab_size=len(tokenizer), hidden_size=16, num_attention_heads=2).save_pretrained(
+        folder
+    )
     return str(folder)
 
 
