@@ -20,6 +20,7 @@ PAIRS = (
     ("reinforce", "rft"), ("shaping", "reinforce"), ("cloning", "shaping"), ("weights", "cloning"), ("grpo", "reinforce"),
     ("rloo", "grpo"), ("own-wrong", "reinforce"), ("distil", "grpo"), ("own-then-redi", "rft"), ("redi-then-own", "rft"), ("long", "grpo"),
 )  # fmt: skip
+BELOW = ("cloning", "rloo", "simpo", "own-wrong", "longer")  # whose names stand below their points in the picture
 FIRST = 20  # rounds whose mean reward is compared
 COUNTS = ("1", "4", "8", "16", "32")
 
@@ -51,6 +52,8 @@ def main() -> None:
     for one, other in PAIRS:
         if one in rows and other in rows:
             columns = [difference(rows[one], rows[other], key) for key in ("reward", "1", "4", "32")]
+            if one == "long":  # its reward holds more than accuracy
+                columns[0] = ""
             print(f"| `{one}` less `{other}` | " + " | ".join(columns) + " |")
     print("\n| pass@1 by seed | " + " | ".join(run.name.removeprefix("seed-") for run in runs) + " |")
     print("|---" * (len(runs) + 1) + "|")
@@ -139,7 +142,7 @@ def draw(rows: dict[str, list[dict]], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 6))
+    figure, axes = pyplot.subplots(figsize=(10, 9))
     for group, label in ((OFFLINE, "teacher's traces"), (OWN, "own answers"), (MIXED, "both"), (CONTROLS, "controls")):
         found = [(arm, rows[arm]) for arm in group if arm in rows]
         xs = [(mean(row, "trained") + mean(row, "sampled")) / 1e6 for _, row in found]
@@ -147,10 +150,11 @@ def draw(rows: dict[str, list[dict]], file: Path) -> None:
         bars = [statistics.stdev(values(row, "1")) if len(row) > 1 else 0.0 for _, row in found]
         axes.errorbar(xs, ys, yerr=bars, fmt="o", capsize=2, label=label)
         for x, y, (arm, _) in zip(xs, ys, found):
-            axes.annotate(arm, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+            axes.annotate(arm, (x, y), textcoords="offset points", xytext=(4, -9 if arm in BELOW else 4), fontsize=7)
     axes.axhline(mean(rows["sft"], "1"), color="grey", linestyle=":", label="sft")
-    axes.set(xlabel="million tokens after SFT, trained and sampled", ylabel="pass@1", ylim=(0, 1))
-    axes.legend(loc="upper left")
+    axes.set(xlabel="million tokens after SFT, trained and sampled", ylabel="pass@1", ylim=(0, 1.05))
+    axes.margins(x=0.12)
+    axes.legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
 

@@ -28,7 +28,7 @@ SLIPS = {
         {},
         "train.redi.learning_rat: unknown key; did you mean 'learning_rate'?",
     ),
-    "a wrong room": (["--set", "verfy.policy=all"], {}, "verfy: unknown key; did you mean 'verify'?"),
+    "a wrong stage": (["--set", "verfy.policy=all"], {}, "verfy: unknown key; did you mean 'verify'?"),
     "a wrong value": (["--set", "train.redi.learning_rate=quick"], {}, "train.redi.learning_rate: input should be a"),
     "no traces file": (["--set", TRACES], {}, "there is no file or folder at rows.jsonl"),
     "an empty file": (["--set", TRACES], {"rows.jsonl": ""}, "the corpus is empty: 0 rows read"),

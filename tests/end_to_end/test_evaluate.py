@@ -33,7 +33,7 @@ def test_one_line_gives_scores_and_a_page_and_killed_it_goes_on_to_the_same_byte
     folder = place / "runs" / "whole"
     assert "sums" in done.stdout and str(folder / "report.html") in done.stdout
     page = (folder / "report.html").read_text()
-    assert ">student<" in page and "room corpus has not run" not in page
+    assert ">student<" in page and "stage corpus has not run" not in page
     scores = json.loads((folder / "evaluate/student/sums/scores.json").read_text())
     assert (scores["num_problems"], scores["num_samples"], set(scores["pass_at_k"])) == (6, 2, {"1", "2"})
     assert (

@@ -8,7 +8,7 @@ from mini import cut_at
 STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")
 SHARD = "redistill.io.stage_folder:StageFolder.finish_shard"
 
-CUTS = {  # room, what must not be there yet, where the process dies
+CUTS = {  # stage, what must not be there yet, where the process dies
     "corpus, while rows are read": ("corpus", "corpus/ledger.json", cut_at("redistill.corpus.stage:_append", "corpus")),
     "corpus, after the rows are parted": (
         "corpus",
@@ -122,7 +122,7 @@ def result(run):
 @pytest.mark.parametrize(
     "name", [name if name in IN_SHORT else pytest.param(name, marks=pytest.mark.recipes) for name in CUTS]
 )
-def test_a_run_killed_in_any_room_and_run_again_ends_with_the_same_bytes(name, whole, copy, tool):
+def test_a_run_killed_in_any_stage_and_run_again_ends_with_the_same_bytes(name, whole, copy, tool):
     stage_dir, not_yet, cut = CUTS[name]
     folder = copy(*STAGES[: STAGES.index(stage_dir)])
     run = folder / "runs" / "mini"

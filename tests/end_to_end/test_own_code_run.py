@@ -35,7 +35,7 @@ SET = [
 ]  # fmt: skip
 
 
-def test_own_plug_ins_run_to_the_report_and_a_changed_file_makes_their_rooms_again(here, tool):
+def test_own_plug_ins_run_to_the_report_and_a_changed_file_makes_their_stages_again(here, tool):
     (here / "mine.py").write_text(OWN)
     done = tool(here, "run", "mini.yaml", "--code", "mine.py", *SET)
     assert done.returncode == 0, done.stderr

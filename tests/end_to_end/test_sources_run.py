@@ -136,7 +136,7 @@ HOSTILE = {
 }
 
 
-def test_hostile_text_goes_through_all_rooms_and_the_page_and_breaks_nothing(here, tool):
+def test_hostile_text_goes_through_all_stages_and_the_page_and_breaks_nothing(here, tool):
     rows = []
     for i, text in enumerate(HOSTILE.values()):
         short = text if len(text) < 100 else ""

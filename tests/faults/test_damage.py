@@ -38,14 +38,14 @@ def harms(data: bytes, count: int = 40) -> Iterator[bytes]:
 
 
 def finished(folder: Path) -> StageFolder:
-    stage_dir = StageFolder(folder / "room", "print")
+    stage_dir = StageFolder(folder / "stage", "print")
     stage_dir.open()
     for index in range(2):
         account = Account("row")
         account.keep()
         group = Group(Problem(f"p{index}", "1+1="), (Trace("t", "2", author="a"),))
         streams: dict[str, Any] = {"groups": (Group, [group]), "examples": (Example, [Example("p", "t", "q", "a")])}
-        stage_dir.finish_shard(index, Shard(streams, {"rows": account}, [Dropped("x", "room", "why")]))
+        stage_dir.finish_shard(index, Shard(streams, {"rows": account}, [Dropped("x", "stage", "why")]))
     stage_dir.finish(2)
     return stage_dir
 

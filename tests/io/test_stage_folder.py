@@ -150,7 +150,7 @@ def shard(number):
 
 
 def opened(folder, stage_fingerprint="one"):
-    stage_dir = StageFolder(folder / "room", stage_fingerprint)
+    stage_dir = StageFolder(folder / "stage", stage_fingerprint)
     stage_dir.open()
     return stage_dir
 
@@ -172,7 +172,7 @@ def test_the_ledger_sums_its_shards(tmp_path):
     assert [e.problem_id for e in stage_dir.read("examples")] == ["p0", "p1", "p2"]
 
 
-def test_a_room_cut_short_keeps_its_finished_shards(tmp_path):
+def test_a_stage_cut_short_keeps_its_finished_shards(tmp_path):
     stage_dir = opened(tmp_path)
     stage_dir.finish_shard(0, shard(0))
     again = opened(tmp_path)
@@ -187,7 +187,7 @@ def test_a_shard_without_its_mark_is_not_done(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["shorter", "changed", "gone"])
-def test_a_damaged_shard_is_not_done_and_its_room_not_finished(tmp_path, harm):
+def test_a_damaged_shard_is_not_done_and_its_stage_not_finished(tmp_path, harm):
     stage_dir = finished(tmp_path)
     path = stage_dir.folder / "examples/part-00001.parquet"
     data = path.read_bytes()
@@ -198,7 +198,7 @@ def test_a_damaged_shard_is_not_done_and_its_room_not_finished(tmp_path, harm):
     assert not stage_dir.is_finished() and [stage_dir.is_done(n) for n in range(3)] == [True, False, True]
 
 
-def test_another_fingerprint_empties_the_room(tmp_path):
+def test_another_fingerprint_empties_the_stage(tmp_path):
     finished(tmp_path)
     assert not StageFolder(tmp_path / "room", "two").is_finished()
     stage_dir = opened(tmp_path, "two")

@@ -110,7 +110,7 @@ def test_a_toy_run_is_labelled_and_another_is_not(html: str, run_folder: Path, t
     assert label not in write_report(run).read_text()
 
 
-def test_the_empty_folder_says_which_rooms_have_not_run(tmp_path: Path) -> None:
+def test_the_empty_folder_says_which_stages_have_not_run(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text()
     assert_inert(html)
     for stage_dir in ("corpus", "verify", "select", "train", "evaluate"):

@@ -425,7 +425,7 @@ def test_a_shard_without_pairs_does_not_spoil_the_others_in_datasets(tmp_path, m
         ([group(1, "correct")], {group(1).problem.id}, "lower corpus.dev_fraction"),
     ],
 )
-def test_an_empty_room_says_why_and_what_to_try(tmp_path, groups, dev, said):
+def test_an_empty_stage_says_why_and_what_to_try(tmp_path, groups, dev, said):
     stage_dir = StageFolder(tmp_path / "select", "f")
     stage_dir.open()
     stage_dir.finish_shard(0, select(groups, dev))

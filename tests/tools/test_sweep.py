@@ -185,7 +185,7 @@ def test_a_shared_folder_is_made_once_and_anew_where_it_is_damaged(tmp_path: Pat
     made = []
 
     def share(trial: str) -> Path:
-        target = tmp_path / trial / "room"
+        target = tmp_path / trial / "stage"
 
         def whole() -> bool:
             return target.exists() and (target / "data").read_text() == "whole"

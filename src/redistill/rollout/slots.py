@@ -58,7 +58,7 @@ class _Room(DynamicLayer):
 
     def hold(self, keys: Tensor, values: Tensor) -> None:
         """Copy these, which are all that there is from now on."""
-        self.rooms = [
+        self.buffers = [
             torch.cat([one, one.new_empty((*one.shape[:2], SPARE, one.shape[3]))], -2) for one in (keys, values)
         ]
         self._show(keys.shape[-2])
@@ -66,17 +66,17 @@ class _Room(DynamicLayer):
     def _show(self, width: int) -> tuple[Tensor, Tensor]:
         """The first columns are what there is."""
         self.width = width
-        keys, values = (room[:, :, :width] for room in self.rooms)
+        keys, values = (buffer[:, :, :width] for buffer in self.buffers)
         self.keys, self.values = keys, values
         return keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add the columns of a step, and give all."""
         old, width = self.width, self.width + key_states.shape[-2]
-        if width > self.rooms[0].shape[-2]:
+        if width > self.buffers[0].shape[-2]:
             self.hold(*self._show(old))
-        for room, new in zip(self.rooms, (key_states, value_states), strict=True):
-            room[:, :, old:width] = new
+        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, old:width] = new
         return self._show(width)
 
 
