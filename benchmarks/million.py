@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -151,7 +150,6 @@ def main() -> None:
                     cells = [f"{count:,} {kind}", f"{size / 1e9:.2f} GB", stage, f"{seconds:.0f}", f"{growth:.2f}x", f"{cpu:.0f}"]  # fmt: skip
                     cells += [f"{peak / 2**20:,.0f} MiB", f"{below / 2**20:,.0f} MiB", f"{bytes_ / 1e9:.2f} GB", kept]
                     print("| " + " | ".join(cells) + " |", flush=True)
-                shutil.rmtree(folder / "runs")
 
 
 if __name__ == "__main__":

@@ -217,6 +217,26 @@ def test_a_manifest_is_not_written_over_one_that_was_not_read(server: Server, at
             remote.upload()
 
 
+@pytest.mark.parametrize("place", ["files", "leaving"])
+def test_a_manifest_that_leads_out_of_its_folder_costs_no_file_of_the_users(
+    server: Server, at: str, tmp_path: Path, place: str
+) -> None:
+    """Named first, which is refused, and named no more after that: what a reader once noted as its own it would remove."""
+    copy = stores.place_of_copy(f"{at}/tiny")
+    copy.mkdir(parents=True)
+    own = tmp_path / "own.txt"
+    own.write_text("mine")
+    name = f"{'../' * len(copy.relative_to(tmp_path).parts)}own.txt"
+    honest: dict[str, object] = {"written": "x", "leaving": [], "files": {"a.txt": {"sha256": "0" * 64, "size": 1}}}
+    for named in ({place: {name: {"sha256": "0" * 64, "size": 1}}} if place == "files" else {place: [name]}, {}):
+        server.put(f"{at}/tiny/manifest.json".partition("://")[2], json.dumps(honest | named).encode())
+        with pytest.raises(
+            OperatorError, match="leads out of the run's folder" if named else "is missing or not what was written"
+        ):
+            remote_runs.copy_of(f"{at}/tiny")
+        assert own.read_text() == "mine"
+
+
 def test_a_store_that_does_not_know_conditional_writes_is_refused(
     server: Server, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

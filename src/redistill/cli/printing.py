@@ -126,7 +126,7 @@ def schema_text(found: Mapping[str, Any], _: Options) -> str:
 
 
 def doctor_text(found: "Findings", _: Options) -> None:
-    """The rows, with colour in a terminal, and a line a check."""
+    """The rows, with colour in a terminal, and one line per check."""
     from redistill.tools.doctor import picture
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -227,7 +227,7 @@ def datafree_data(folder: Path, _: Options) -> Any:
 
 
 def datafree_text(folder: Path, options: Options) -> str:
-    """A line an arm, and where the page is."""
+    """One line per arm, and where the page is."""
     found, lines = datafree_data(folder, options), []
     if "accuracy" in found["teacher"]:
         teacher = found["teacher"]

@@ -8,7 +8,7 @@ from redistill.text.unread_answers import shares_words, what_to_change
 
 
 def scores_text(table: Mapping[str, Any], _: object = None) -> str:
-    """A line a student and a sentence a comparison; of a run without benchmarks the sentence why not."""
+    """One line per student and one sentence per comparison; of a run without benchmarks the sentence why not."""
     if "points" in table:
         return str(table["text"])
     if why := table.get("unscored"):

@@ -440,7 +440,7 @@ class CardSettings(Settings):
     """What the model cards of the students say that nobody but their maker knows."""
 
     license: str | None = None  # of the students, as the hub writes it (apache-2.0); default: the base student's own
-    data_licenses: list[str] = Field(default_factory=list)  # a sentence a source: whose traces, under which licence
+    data_licenses: list[str] = Field(default_factory=list)  # one sentence per source: whose traces, under which licence
     notes: str = ""  # one more line under "Limits"
 
 
@@ -493,7 +493,7 @@ class Recipe(Settings):
     @model_validator(mode="before")
     @classmethod
     def _own_verifier_judges_students_too(cls, value: Any) -> Any:
-        """Where a verifier of the person's own judges the traces alone, cascade could not read the students' answers."""
+        """Where a verifier of the user's own judges the traces alone, cascade could not read the students' answers."""
         tables = [value.get(key) for key in ("verify", "evaluate")] if isinstance(value, Mapping) else [None, None]
         judges = tables[0].get("verifiers") if isinstance(tables[0], Mapping) else None
         asked = {} if tables[1] is None else tables[1]

@@ -100,7 +100,7 @@ def code_folders() -> list[str]:
 
 
 def last_words(error: BaseException, path: Path, named: bool = False) -> str:
-    """What went wrong and in which line of the person's file: `ZeroDivisionError: division by zero (line 12)`; named: `(line 12 of
+    """What went wrong and in which line of the user's file: `ZeroDivisionError: division by zero (line 12)`; named: `(line 12 of
     mine.py)`."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path]
     if isinstance(error, SyntaxError):

@@ -189,13 +189,19 @@ def read_manifest(store: Any, at: str) -> tuple[dict[str, Any], str | None]:
     place = cache_folder() / f"manifest-{uuid.uuid4().hex}.json"
     try:
         write_bytes(place, data)
-        return read_json(place), version
+        manifest = read_json(place)
     except OperatorError as error:
         raise OperatorError(
             f"{at}/{MANIFEST} is damaged, so it is unknown what of this run is whole; remove it, and run the same command again."
         ) from error
     finally:
         place.unlink(missing_ok=True)
+    for name in (*manifest["files"], *manifest["leaving"]):  # before any of them is fetched, or removed here or there
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise OperatorError(
+                f"{at}/{MANIFEST} names {name}, which leads out of the run's folder; it was not written by redistill."
+            )
+    return manifest, version
 
 
 def _put_if_unchanged(store: Any, at: str, data: bytes, etag: str | None) -> str | None:
@@ -230,10 +236,6 @@ def _fetch_into(
     damaged = []
     for name, facts in files.items():
         target = folder / name
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise OperatorError(
-                f"{at}/{MANIFEST} names {name}, which leads out of the run's folder; it was not written by redistill."
-            )
         for path in (target, *([before / name] if before is not None else [])):
             if path.is_file() and path.stat().st_size == facts["size"] and sha256_file(path) == facts["sha256"]:
                 break
@@ -294,7 +296,7 @@ def copy_of(path: str | Path, *, weights: bool = False) -> Path:
     wanted = {
         name: facts
         for name, facts in manifest["files"].items()
-        if weights or not name.endswith(".safetensors") or (inside and name.startswith(inside))
+        if weights or not name.endswith(".safetensors") or (inside and name.startswith(f"{inside}/"))
     }
     folder = place_of_copy(root)
     seen = folder / SEEN

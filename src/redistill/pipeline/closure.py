@@ -295,7 +295,7 @@ def _is_docstring(statement: ast.AST) -> bool:
 
 
 def _nodes(start: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """These nodes and all below them, in no order: what ast.walk does in a third of the time."""
+    """These nodes and all below them, in no order. ast.walk asks each node for its fields by name, which takes longer."""
     waiting = list(start)
     while waiting:
         node = waiting.pop()

@@ -327,7 +327,7 @@ def _curves(runs: Runs) -> list[Block]:
             for place, (name, run) in enumerate(runs.items())
             if name in stages and (found := curve(run.steps(stages[name]), key))
         ]
-        panels.append((title, f"{title} over steps, a line a run", lines, key.endswith("norm")))
+        panels.append((title, f"{title} over steps, one line per run", lines, key.endswith("norm")))
     legend = [Tag(f"{name}: {stages[name]}", place) for place, name in enumerate(runs) if name in stages]
     words = "The stage of each run that its report is about; steps of different batch sizes are not alike."
     return line_figure(panels, words, legend)

@@ -125,7 +125,7 @@ def _wanted(recipe: Recipe | None) -> dict[str, int]:
 
 
 def picture(found: Findings, *, colour: bool, clean: Callable[[str], str] = str) -> str:
-    """The rows with what carries loss marked, the facts of the student, and a line a check. clean: makes text harmless."""
+    """The rows with what carries loss marked, the facts of the student, and one line per check. clean: makes text harmless."""
     subject, lines = found.subject, []
     dim, bold, off = ("\x1b[2m", "\x1b[1;32m", "\x1b[0m") if colour else ("", "[", "]")
     for number, row in enumerate(subject.rows[: found.num_rows], 1):

@@ -123,7 +123,7 @@ def readable(record: dict[str, Any]) -> str:
 
 
 def span_lines(name: str, spans: Iterable[tuple[int, int, float]], text: str) -> list[str]:
-    """A line a span: `span steps 0-9 = 1: 'two plus '`, the covered text shortened and its line ends written \\n.
+    """One line per span: `span steps 0-9 = 1: 'two plus '`, the covered text shortened and its line ends written \\n.
 
     The character after the last is the end-of-turn token. Positions outside the text are shown as they stand.
     """

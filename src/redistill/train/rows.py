@@ -3,7 +3,7 @@
     tokens.bin   int32, all sequences end to end
     index.npz    starts (sequences + 1,), prompt_tokens (sequences,), weights and groups (rows,)
     ids.txt      one id a row: a trace id or "chosen_id rejected_id"
-    images.txt   where any row shows an image: the SHA-256 of those of each row's prompt, a line a row
+    images.txt   where any row shows an image: the SHA-256 of those of each row's prompt, one line per row
     values-weight.bin  float32, one a completion token, where a stage reads the rows' character spans as weights
     values-target.bin  the same where it reads them as targets: NaN where there is none
     account.json last: the account of rows, and the SHA-256 of the other files, which are looked at before any row is used

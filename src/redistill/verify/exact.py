@@ -162,11 +162,6 @@ def _same_nouns(ours: Unit, theirs: Unit) -> bool:
     return rates[0] == rates[1] and (ours.nouns <= theirs.nouns or theirs.nouns <= ours.nouns)
 
 
-def unit_key(unit: str) -> str:
-    """A unit for comparison: `Meters` is `meter`."""
-    return "".join(c for c in unit.lower() if c.isalnum()).rstrip("s")
-
-
 def compare_compounds(gold: str, answer: str, relative_tolerance: float) -> Finding | None:
     """`2 h 30 min` against 150 minutes; None where neither side is in several units."""
     sides = read_compound(gold), read_compound(answer)
