@@ -102,15 +102,18 @@ def test_a_template_reaches_neither_files_nor_pythons_insides(template):
 
 
 @pytest.mark.parametrize(
-    ("template", "words"),
+    ("template", "seconds", "words"),
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x", "1 seconds"),
-        ("{% set n = namespace(t='xxxxxxxx') %}{% for i in range(40) %}{% set n.t = n.t ~ n.t %}{% endfor %}", "memory"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x", 1, "1 seconds"),
+        # the limit of time is far: writing a GiB takes a slow machine more than one second
+        ("{% set n = namespace(t='xxxxxxxx') %}{% for i in range(40) %}{% set n.t = n.t ~ n.t %}{% endfor %}", 60, "memory"),
     ],
     ids=["loops", "grows"],
 )  # fmt: skip
-def test_a_template_that_does_not_end_or_grows_is_refused_when_the_folder_is_read(folder, template, words, monkeypatch):
-    monkeypatch.setattr("redistill.model.chat_template_check.TRIAL_SECONDS", 1)
+def test_a_template_that_does_not_end_or_grows_is_refused_when_the_folder_is_read(
+    folder, template, seconds, words, monkeypatch
+):
+    monkeypatch.setattr("redistill.model.chat_template_check.TRIAL_SECONDS", seconds)
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
     with pytest.raises(OperatorError, match=f"chat template of .* needs more than .*{words}"):

@@ -171,8 +171,8 @@ def intervals(
         ends = [scale * x for _, _, value, between in rows for x in (value, *(between or ()))] or [0]
         ends += [scale * value for values in each for value in values]
         low, high = (min(0, *ends), max(0, *ends)) if zero_line else (min(ends), max(ends))
-        stage_dir = max(4.0, 0.12 * (high - low))
-        left, right = low - stage_dir if zero_line else max(0 - 0.5, low - stage_dir), high + stage_dir
+        margin = max(4.0, 0.12 * (high - low))
+        left, right = low - margin if zero_line else max(0 - 0.5, low - margin), high + margin
         if scale == 100.0:  # a share is nowhere above 100%, nor is a difference of two
             left, right = max(left, -_TOP), min(right, _TOP)
         axes.set_xlim(left, right)

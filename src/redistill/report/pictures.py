@@ -76,15 +76,15 @@ def flow(levels: Sequence[Level], ribbons: Sequence[Ribbon], label: str) -> Mark
                 before = level.parts[place - 1].end if place else 0
                 after = level.parts[place + 1].start if place + 1 < len(level.parts) else widest
                 words = f"{part.name} {part.count:,}"
-                stage_dir = _LETTER * len(words) / per_thing
+                wide = _LETTER * len(words) / per_thing
                 middle: dict[str, Any] = {"va": "center_baseline", "fontsize": 8.5}
                 y = top + 15 + _BAR / 2
-                if part.count > stage_dir:
+                if part.count > wide:
                     ink = INK if part.tone == "dropped" else PAPER
                     axes.text((part.start + part.end) / 2, y, words, color=ink, ha="center", **middle)
-                elif after - part.end > stage_dir:
+                elif after - part.end > wide:
                     axes.text(part.end + 4 / per_thing, y, words, **middle)
-                elif part.start - before > stage_dir:
+                elif part.start - before > wide:
                     axes.text(part.start - 4 / per_thing, y, words, ha="right", **middle)
         axes.set_xlim(0, widest)
         axes.set_ylim(_LEVEL * (len(levels) - 1) + 15 + _BAR + 1, 0)

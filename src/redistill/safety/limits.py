@@ -43,10 +43,10 @@ def _do(work: Callable[[], object], seconds: int, memory_bytes: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what C++ says of bad_alloc
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         with open("/proc/self/statm", encoding="ascii") as file:
-            stage_dir = int(file.read().split()[0]) * resource.getpagesize() + memory_bytes
+            allowed = int(file.read().split()[0]) * resource.getpagesize() + memory_bytes
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(
-            resource.RLIMIT_AS, (stage_dir if hard == resource.RLIM_INFINITY else min(stage_dir, hard), hard)
+            resource.RLIMIT_AS, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard)
         )
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

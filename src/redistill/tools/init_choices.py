@@ -137,12 +137,12 @@ def choose(counts: Counts, student: StudentFacts, *, has_dev: bool, n: int = 4) 
     sft = schedule(trained * max(1.0, counts.right_per_problem), epochs=3, most_epochs=5)
     pairs = schedule(trained * min(float(max_pairs), max(counts.pairs_per_problem, 0.01)), epochs=1, most_epochs=3)
     sft_rate, redi_rate, about = rates(student.parameters)
-    stage_dir = next(size for size in (256 << i for i in range(20)) if size >= counts.usual_trace)
+    context = next(size for size in (256 << i for i in range(20)) if size >= counts.usual_trace)
     limit = None
     if student.context is not None and student.context < 1 << 30:
         most = max(student.context // 2, student.context - counts.longest_problem - 128)  # 128: template and chat turns
         limit = most if counts.longest_trace > most else None
-        stage_dir = min(stage_dir, most)
+        context = min(context, most)
     warnings = []
     few = [name for name, found in (("sft", sft), ("redi", pairs)) if found.steps < STEPS_LEAST]
     if few and counts.pairs_per_problem > 0:
@@ -161,7 +161,7 @@ def choose(counts: Counts, student: StudentFacts, *, has_dev: bool, n: int = 4) 
             f"{limit:,} tokens are dropped with a reason (select.max_completion_tokens)."
         )
     return Choices(
-        dev, max_pairs, sft, pairs, sft_rate, redi_rate, about, stage_dir, limit,
+        dev, max_pairs, sft, pairs, sft_rate, redi_rate, about, context, limit,
         power_words(dev, n=n) if dev else "", tuple(warnings),
     )  # fmt: skip
 

@@ -231,12 +231,12 @@ def view(
         facts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
     facts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
     name, said = f"train {stage}", "  ".join(facts)
-    stage_dir = min(24, width - len(name) - len(said) - 4)
+    cells = min(24, width - len(name) - len(said) - 4)
     rows = [Text.assemble((name, "bold"), "  ")]
-    if stage_dir >= 6:
-        full = min(stage_dir, stage_dir * last["step"] // max(1, total))
+    if cells >= 6:
+        full = min(cells, cells * last["step"] // max(1, total))
         done, open_ = ("#", ".") if ascii_only else ("━", "━")
-        rows[0].append(done * full, "cyan").append(open_ * (stage_dir - full), "dim").append("  ")
+        rows[0].append(done * full, "cyan").append(open_ * (cells - full), "dim").append("  ")
     rows[0].append(said)
     drawn, rounds = _some(history), _some(openings)
     for key, label in CURVES.items():

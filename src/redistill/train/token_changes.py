@@ -95,8 +95,8 @@ def _side(policy: PackedPolicy, tokenizer: PreTrainedTokenizerFast, prompt: str,
     ids = loading.encode_prompts(tokenizer, [prompt])[0]
     tokens = loading.encode_completions(tokenizer, [completion])[0]
     places = [*loading.completion_offsets(tokenizer, [completion])[0], (len(completion), len(completion))]
-    stage_dir = max(1, min(MAX_TOKENS, loading.context_length(policy.model) - len(ids)))
-    tokens, places = tokens[:stage_dir], places[:stage_dir]
+    most = max(1, min(MAX_TOKENS, loading.context_length(policy.model) - len(ids)))
+    tokens, places = tokens[:most], places[:most]
     pack = make_pack([TokenSequence([*ids, *tokens], len(ids), images_in(prompt))], [0], [0.0]).to(
         next(policy.parameters()).device
     )

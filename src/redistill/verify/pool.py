@@ -128,9 +128,9 @@ class VerifierPool:
         next_item, limit = 0, self._size * AHEAD_BATCHES * BATCH_UNITS
         try:
             while True:
-                stage_dir = limit - len(pending)
-                taken = list(itertools.islice(incoming, max(0, stage_dir)))
-                ended = len(taken) < stage_dir
+                free = limit - len(pending)
+                taken = list(itertools.islice(incoming, max(0, free)))
+                ended = len(taken) < free
                 for item, (problem, trace) in taken:
                     pending[item] = {}
                     waiting.extend(_Unit(item, name, problem, trace) for name in names)

@@ -245,5 +245,5 @@ def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
 def _limits(values: list[float]) -> tuple[float, float] | None:
     if not values or min(values) == max(values):
         return None
-    stage_dir = 0.05 * (max(values) - min(values))
-    return min(values) - stage_dir, max(values) + stage_dir
+    margin = 0.05 * (max(values) - min(values))
+    return min(values) - margin, max(values) + margin
