@@ -11,6 +11,7 @@ import pytest
 
 import redistill
 from redistill.config.parsing import parse_recipe
+from redistill.pipeline import source_definitions
 from redistill.pipeline.closure import PRESENTATION, _package, code_of, definitions_of, is_presentation
 from redistill.pipeline.graph import ordered
 from redistill.pipeline.plan import Plan, make_plan
@@ -52,11 +53,11 @@ def edited(copy, file, old, new):
     assert old in text, f"{file}: {old!r} is gone"
     try:
         (copy / file).write_text(text.replace(old, new, 1), "utf-8")
-        _package(copy)._modules.pop(module, None)
+        _package(copy).modules.pop(module, None)
         yield
     finally:
         (copy / file).write_text(text, "utf-8")
-        _package(copy)._modules.pop(module, None)
+        _package(copy).modules.pop(module, None)
 
 
 CACHED = {"corpus", "verify", "select", "train/sft", "train/redi", "evaluate/redi/dev", "evaluate/redi/dev/scores"}
@@ -108,6 +109,57 @@ def test_docstrings_comments_and_annotations_decide_nothing(copy):
         assert code_of([sft, redi], copy) == before
     with edited(copy, file, ") -> Tensor:", ") -> object:  # a comment"):
         assert code_of([sft, redi], copy) == before
+
+
+@pytest.fixture
+def forgotten(monkeypatch, tmp_path):
+    """A process that has read nothing of the package yet, with a cache's folder of its own."""
+    monkeypatch.setenv("REDISTILL_CACHE", str(tmp_path / "cache"))
+    _package.cache_clear()
+    yield tmp_path / "cache" / "code.json"
+    _package.cache_clear()
+
+
+def test_the_next_process_parses_nothing_and_has_the_same_keys(forgotten, monkeypatch, roots):
+    members = roots["train/redi"]
+    first = code_of(members)
+    written = forgotten.read_bytes()
+    _package.cache_clear()
+    monkeypatch.setattr(source_definitions.ast, "parse", None)
+    assert code_of(members) == first
+    assert forgotten.read_bytes() == written
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: data[: len(data) // 2],
+    lambda data: data.replace(b"redi", b"rid1", 1),
+    lambda data: b"[]",
+    lambda data: json.dumps(dict.fromkeys(json.loads(data), 3)).encode(),
+    lambda data: json.dumps(dict.fromkeys(json.loads(data), '[{"": 1}, {}]')).encode(),
+], ids=["cut", "a bit", "a list", "numbers", "another shape"])  # fmt: skip
+def test_what_was_kept_and_is_not_whole_is_read_again(forgotten, spoil):
+    first = code_of([redi])
+    forgotten.write_bytes(spoil(forgotten.read_bytes()))
+    _package.cache_clear()
+    assert code_of([redi]) == first
+
+
+def test_a_name_that_becomes_a_module_is_seen_though_the_file_that_imports_it_is_the_same(forgotten, tmp_path):
+    root = tmp_path / "redistill"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "__init__.py").write_text("b = 1\n")
+    source = b"from redistill.a import b\n\ndef f():\n    return b\n"
+    kept = source_definitions.KeptModules(root)
+    assert kept.module("redistill.x", source).imports == {"b": ("redistill.a", "b")}
+    kept.save()
+    (root / "a" / "b.py").write_text("")
+    assert source_definitions.KeptModules(root).module("redistill.x", source).imports == {"b": ("redistill.a.b", "")}
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(forgotten, monkeypatch):
+    forgotten.parent.write_text("a file where the folder would be")
+    first = code_of([redi])
+    assert first == code_of([redi]) and forgotten.parent.is_file()
 
 
 def test_a_verifier_brings_its_libraries_and_not_those_of_others():
