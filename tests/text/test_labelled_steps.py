@@ -201,5 +201,8 @@ def test_spans_that_do_not_fit_their_text_are_a_reason_and_no_other_steps(spans:
 
 
 def test_the_span_of_the_end_of_turn_is_no_step_and_the_order_of_spans_is_that_of_the_text() -> None:
-    row = {"problem": "q", "generations": [{"text": "ab;cd", "spans": {"steps": [[3, 5, 0.0], [0, 3, 1.0], [5, 6, 1.0]]}}]}
+    row = {
+        "problem": "q",
+        "generations": [{"text": "ab;cd", "spans": {"steps": [[3, 5, 0.0], [0, 3, 1.0], [5, 6, 1.0]]}}],
+    }
     assert told(row, "spans") == told(SPANS, "spans")

@@ -133,9 +133,7 @@ def read_prmbench(row: Row, reading: Reading) -> list[Solution]:
     told = row["error_steps"]
     wrong = [_whole(at) for at in told] if isinstance(told, list | tuple) else [None]
     if not all(at is not None and 1 <= at <= len(texts) for at in wrong):
-        raise BadSteps(
-            "bad_label", f"column `error_steps` holds {_shown(told)}; write numbers from 1 to {len(texts)}"
-        )
+        raise BadSteps("bad_label", f"column `error_steps` holds {_shown(told)}; write numbers from 1 to {len(texts)}")
     subset, name = str(row.get("classification") or "prmbench"), str(row.get("idx") or "")
     labels = tuple(place + 1 not in wrong for place in range(len(texts)))
     question = row.get("modified_question") or row.get("question")
