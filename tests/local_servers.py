@@ -219,7 +219,7 @@ def main() -> None:
                 found = {"content": [{"logprob": v} for v in values]} if chat else {"token_logprobs": values}
                 details = {"token_ids": ids, "logprobs": found}
             if tops := next((found for piece, found in options.tops.items() if piece in prompt), None):
-                details = {"logprobs": {"token_logprobs": [max(tops.values())], "top_logprobs": [tops]}}
+                details = {"logprobs": {"token_logprobs": [-0.1], "top_logprobs": [tops]}}
             if found := [place for stop in body.get("stop", []) if (place := text.find(stop)) >= 0]:
                 details[options.stop_key] = next(s for s in body["stop"] if text.startswith(s, min(found)))
                 text = text[: min(found)]

@@ -4,7 +4,8 @@
         server.base_url, server.asked
 
 It answers a prompt of token ids with their log-probs, by `prompt_logprobs` (vLLM) or `echo` with `logprobs`. `says` changes what
-it says: "nothing" (no log-probs at all), "shifted" (another tokenizer: every id is the one before), "longer" (it adds a token).
+it says: "nothing" (no log-probs at all), "shifted" (another tokenizer: every id is the one before), "longer" (it adds a token),
+"nan" (its last log-prob is no number).
 """
 
 import contextlib
@@ -48,6 +49,8 @@ def scoring_server(model: Any, tokenizer: Any, says: str = "") -> Iterator[Scori
             return plain
         logps = logps_of(model, ids)
         texts = [tokenizer.decode([(id - 1) % len(tokenizer) if state.says == "shifted" else id]) for id in ids]
+        if state.says == "nan":
+            logps = [*logps[:-1], float("nan")]
         if state.says == "longer":
             logps, texts, ids = [*logps, -1.0, -1.0], [*texts, "0", "0"], [*ids, 5, 5]
         if "prompt_logprobs" in body:

@@ -94,6 +94,28 @@ def test_what_is_transparent_is_white_and_a_turned_photo_stands_upright(tmp_path
     assert read_image(store.find(store.add(data.getvalue()))).size == (8, 16)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_whose_exif_is_damaged_is_shown_as_it_lies(kind: str, tmp_path):
+    """It decodes, so it is kept; and what is kept, a student's processor is given, at whatever step of training that is."""
+    turned = Pillow.Exif()
+    turned[0x112] = 6
+    exif = turned.tobytes()
+    damaged = exif.replace(b"MM\x00*", b"MM\x13*")
+    assert damaged != exif
+    store, data = ImageStore(tmp_path, LIMITS), io.BytesIO()
+    Pillow.new("RGB", (8, 4), "white").save(data, kind, exif=damaged)
+    path = store.find(store.add(data.getvalue()))
+    assert path is not None
+    assert read_image(path).size == (8, 4)
+
+
+def test_a_gray_image_of_16_bits_in_a_pgm_is_read_like_a_png(tmp_path):
+    store = ImageStore(tmp_path, LIMITS)
+    path = store.find(store.add(b"P5 2 1 65535\n" + b"\xff\xff\x80\x00"))
+    assert path is not None
+    assert [read_image(path).getpixel((x, 0)) for x in (0, 1)] == [(255,) * 3, (128,) * 3]
+
+
 def test_an_image_is_kept_once_and_a_changed_file_is_said(tmp_path):
     store = ImageStore(tmp_path)
     sha256 = store.add(png("red"))

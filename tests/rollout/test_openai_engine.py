@@ -74,6 +74,9 @@ def test_a_server_without_token_ids_or_log_probabilities_leaves_them_empty_and_t
     body["choices"][0] |= {"token_ids": [7, 8, 2]}
     with pytest.raises(ValueError, match="3 token ids and 2 log-probabilities"):
         client.read_reply(body)
+    body["choices"][0] |= {"token_ids": [7, 8], "logprobs": {"token_logprobs": [-0.5, float("nan")]}}
+    with pytest.raises(ValueError, match="a log-probability is no number"):
+        client.read_reply(body)
 
 
 def test_the_ids_that_llama_cpp_writes_beside_log_probs_count_where_they_are_all_there():

@@ -145,6 +145,38 @@ def test_a_server_is_asked_for_the_token_behind_the_line(tmp_path):
     assert all((body["max_tokens"], body["logprobs"]) == (1, 20) for body in asked)
 
 
+@pytest.mark.parametrize(
+    ("alternatives", "expected"),
+    [
+        ({" Yes": -9999.0, " No": 0.0}, 0.0),  # vLLM's word for impossible
+        ({" Yes": 0.0, " No": -9999.0}, 1.0),
+        ({" Yes": 0.0, " No": -math.inf}, 1.0),
+        ({" Yes": -math.inf, " No": -0.5}, 0.0),
+        ({" Yes": -math.inf, " No": -math.inf}, 0.5),
+        ({" Yes": math.nan, " No": -0.1, " So": -9000.0}, 0.0),
+        ({" Yes": None, " No": None, " So": -1.0}, None),
+    ],
+)
+def test_log_probs_of_any_size_and_none_are_a_probability_or_say_nothing(tmp_path, alternatives, expected):
+    with scripted_server(tmp_path, tops=json.dumps({"Fine.": alternatives})) as server:
+        engine = partial(ENGINES["openai"], base_url=server.base_url, model="m")
+        (found,) = yes_probabilities(engine, never, [RIGHT], CriticSettings())
+    assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
+
+
+def test_a_text_that_the_server_refuses_says_nothing_and_the_others_are_read(tmp_path):
+    tops = {"2+2": {" No": 0.0, " Yes": 0.0}}
+    with scripted_server(tmp_path, tops=json.dumps(tops), refuse=json.dumps({"Fine.": 400})) as server:
+        engine = partial(ENGINES["openai"], base_url=server.base_url, model="m")
+        assert yes_probabilities(engine, never, [RIGHT, WRONG], CriticSettings()) == [None, 0.5]
+
+
+def test_a_model_whose_logits_are_no_numbers_says_nothing(monkeypatch):
+    monkeypatch.setattr("redistill.rollout.step_rewards._in_process", lambda *given: [math.nan, 0.5])
+    engine = partial(ENGINES["transformers"], batch_size=4)
+    assert yes_probabilities(engine, never, [RIGHT, WRONG], CriticSettings()) == [None, 0.5]
+
+
 def test_a_server_without_log_probabilities_is_one_sentence(tmp_path):
     with scripted_server(tmp_path) as server:
         engine = partial(ENGINES["openai"], base_url=server.base_url, model="m")

@@ -93,6 +93,25 @@ except OSError:
     assert run_program(program).stdout == "none\n"
 
 
+def test_sockets_of_families_that_no_namespace_ends_do_not_exist() -> None:
+    """A network namespace does not end AF_VSOCK, which speaks with the host of a virtual machine; nor are the others of any use."""
+    program = """
+import errno, socket
+for family in range(1, 46):
+    try:
+        socket.socket(family, socket.SOCK_STREAM if family < 40 else socket.SOCK_DGRAM).close()
+        print(family, end=" ")
+    except OSError as error:
+        assert error.errno == errno.EAFNOSUPPORT, (family, error)
+try:
+    socket.socketpair(30)
+except OSError as error:
+    print(error.errno == errno.EAFNOSUPPORT, len(socket.socketpair()))
+"""
+    found = run_program(program)
+    assert found.stdout == "1 2 10 True 2\n", found.stderr
+
+
 def test_signals_reach_nobody_outside_and_not_the_init() -> None:
     program = f"""
 import os, signal
@@ -201,7 +220,7 @@ def test_the_filter_forbids_a_call_by_its_number_alone() -> None:
                 held_true = {0x15: held == value, 0x45: bool(held & value), 0x35: held >= value}[kind]
                 at += yes if held_true else no
 
-    allow, forbid = 0x7FFF0000, 0x00050001
+    allow, forbid, unknown = 0x7FFF0000, 0x00050001, 0x00050061
     for machine, numbers in sandbox_launcher.FORBIDDEN.items():
         assert {answer(machine, number) for number in numbers.values()} == {forbid}
         clone = sandbox_launcher._CLONE[machine]
@@ -210,7 +229,10 @@ def test_the_filter_forbids_a_call_by_its_number_alone() -> None:
             allow,
             forbid,
         }
-    assert answer("x86_64", 0) == answer("x86_64", 59) == answer("x86_64", 41) == allow
+        for number in sandbox_launcher._SOCKETS[machine]:
+            assert {family for family in range(64) if answer(machine, number, family) == allow} == {1, 2, 10}
+            assert {answer(machine, number, family) for family in (0, 16, 17, 31, 38, 40)} == {unknown}
+    assert answer("x86_64", 0) == answer("x86_64", 59) == allow
     assert answer("x86_64", 0x40000000 + 39) == 0x80000000
 
 

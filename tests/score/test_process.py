@@ -1,7 +1,10 @@
 """Released layouts of process reward models on checkpoints with their published keys and shapes, each against a plain computation."""
 
+import copy
 import json
 import math
+import re
+from functools import partial
 
 import pytest
 import torch
@@ -21,12 +24,13 @@ from transformers import (
 from local_servers import scripted_server
 from redistill.config.tables import PromptText
 from redistill.errors import OperatorError
+from redistill.io.replies import Reply
 from redistill.model.loading import character_tokenizer, save_model
-from redistill.model.reward_heads import encode_qwen_prm
+from redistill.model.reward_heads import Origin, encode_qwen_prm, encoding_of
 from redistill.model.score_heads import new_critic
 from redistill.records import Group, Span, make_problem, make_trace
 from redistill.score import reason_of
-from redistill.score.process import process
+from redistill.score.process import _probabilities, process
 
 STEPS = ["2+2=4", "so 4+1=5", "#5"]
 TEXT = "\n\n".join(STEPS)
@@ -326,6 +330,36 @@ def test_a_server_that_answers_per_step_is_read_in_order_and_another_shape_is_on
             scored(critic[0], "ours", group, base_url=server.base_url)
     with pytest.raises(OperatorError, match="a server holds no head of layout last-token"):
         scored(critic[0], "last-token", group, base_url="http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ([[0.1], [None], [0.2]], "the server answers None where a number is expected"),
+        ([[0.1], ["0.5"], [0.2]], "the server answers 0.5 where a number is expected"),
+        ([[0.1], [{}], [0.2]], "the server answers {} where a number is expected"),
+        ([[0.1], [-3.0], [0.2]], "raw outputs and no probabilities"),
+        ([[0.1], [math.nan], [0.2]], None),
+    ],
+)
+def test_what_is_no_probability_in_a_pooling_answer_is_one_sentence_or_a_reason(critic, said, found):
+    origin = Origin(str(critic[0]), None, "score (prm): model")
+    reply = Reply(json.dumps(said), None, None, None)
+    read = partial(_probabilities, reply, ([1, 2, 3, 4], [0, 1, 3]), encoding_of("ours", origin), "score (prm)")
+    if found is None:
+        assert read() == "not_finite"
+    else:
+        with pytest.raises(OperatorError, match=re.escape(found)):
+            read()
+
+
+def test_a_critic_of_damaged_weights_scores_nothing_and_says_so(critic, tmp_path):
+    _, tokenizer, model = critic
+    damaged = copy.deepcopy(model)
+    damaged.score.weight.data[0, 0] = math.nan
+    folder = saved(tmp_path / "nan", tokenizer, model.config, damaged.state_dict(), "LlamaForTokenClassification")
+    trace = scored(folder, "ours")[0].traces[0]
+    assert reason_of(trace, "prm") == "not_finite" and not trace.scores and not trace.spans
 
 
 def test_spans_survive_as_steps_of_the_text():

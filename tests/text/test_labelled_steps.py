@@ -1,5 +1,6 @@
 """Rows of each data set of labelled steps, in its own columns, and what they must be read as, by hand."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -151,3 +152,57 @@ def test_a_row_that_cannot_be_read_says_why(row: dict[str, Any], reason: str) ->
     with pytest.raises(BadSteps) as refusal:
         read_solutions(row)
     assert str(refusal.value) == reason and refusal.value.detail
+
+
+SPANS = {"problem": "q", "generations": [{"text": "ab;cd", "spans": {"steps": [[0, 3, 1.0], [3, 5, 0.0]]}}]}
+ODD = [None, True, -1, 2, 1.5, float("nan"), 10**30, "x", [], [None], ["a"], {}, {"text": "z"}, {"steps": [None]}, [[0, 9, 1.0]],
+       [[3, 1, 1.0]], [[0, 1]], [[0, 1, None]], {"steps": [{"completions": "ab", "chosen_completion": 0}]}]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
+
+
+@pytest.mark.parametrize("layout", ["bigbench-mistake", "processbench", "processbench-traces", "prmbench", "prm800k", "stepwise", "spans"])  # fmt: skip
+def test_whatever_stands_in_any_place_of_a_row_is_read_or_is_a_reason(layout: str) -> None:
+    rows = {"bigbench-mistake": MISTAKE, "processbench": PROCESSBENCH, "processbench-traces": TRACES, "prmbench": PRMBENCH,
+            "prm800k": PRM800K, "stepwise": STEPWISE, "spans": SPANS}  # fmt: skip
+    for path in places(rows[layout])[1:]:
+        for odd in ODD:
+            row = copy.deepcopy(rows[layout])
+            inner: Any = row
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = odd
+            try:
+                found = read_solutions(row, layout)
+            except BadSteps as refusal:
+                assert str(refusal) and refusal.detail
+            else:
+                assert all(len(one.steps) == len(one.labels) for one in found)
+
+
+def test_an_index_that_a_table_has_made_a_fraction_is_the_same_index() -> None:
+    """A column of whole numbers and nulls comes out of pandas and of some Parquet files as 1.0."""
+    assert told({**PROCESSBENCH, "label": 1.0})[0][2] == (True, False)
+    assert told({**MISTAKE, "mistake_index": 0.0}) == told({**MISTAKE, "mistake_index": 0})
+    assert told({**PRMBENCH, "error_steps": [2.0, 3.0]}) == told(PRMBENCH)
+    with pytest.raises(BadSteps):
+        told({**PROCESSBENCH, "label": 0.5})
+
+
+@pytest.mark.parametrize(
+    "spans", [[[0, 6, 1.0]], [[-1, 3, 1.0]], [[3, 3, 1.0]], [[0, 3, 1.0], [2, 5, 0.0]], [[0, 3, 1.5]], [[0, 3, float("nan")]], [[0.5, 3, 1.0]]]
+)  # fmt: skip
+def test_spans_that_do_not_fit_their_text_are_a_reason_and_no_other_steps(spans: list[Any]) -> None:
+    with pytest.raises(BadSteps, match="bad_label"):
+        told({"problem": "q", "generations": [{"text": "ab;cd", "spans": {"steps": spans}}]}, "spans")
+
+
+def test_the_span_of_the_end_of_turn_is_no_step_and_the_order_of_spans_is_that_of_the_text() -> None:
+    row = {
+        "problem": "q",
+        "generations": [{"text": "ab;cd", "spans": {"steps": [[3, 5, 0.0], [0, 3, 1.0], [5, 6, 1.0]]}}],
+    }
+    assert told(row, "spans") == told(SPANS, "spans")

@@ -77,6 +77,7 @@ def test_a_server_is_sent_the_very_ids_that_were_sampled(tmp_path):
             r"train\.own\.rollouts\.teacher: big at http.* has another tokenizer than the student \(token \d+ is",
         ),
         ("longer", r"has another tokenizer than the student \(it makes"),
+        ("nan", r"returns no log-probs .*that of token \d+ is nan, no number"),
     ],
 )
 def test_a_server_without_log_probs_or_with_another_tokenizer_is_one_sentence_and_the_round_is_kept(

@@ -81,10 +81,15 @@ def checked_format(data: bytes, limits: ImageLimits) -> str:
             raise ImageError("image_shape", f"{width:,} x {height:,} pixels")
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise ImageError("animated_image", f"{image.n_frames:,} frames or pages")
-        if image.mode not in MODES:
+        if image.mode not in MODES and not _is_deep_ppm(image):
             raise ImageError("image_mode", f"mode {image.mode}")
-        image.load()
+        _as_rgb(image)  # all that a student's processor will be given: what fails, fails here
         return str(image.format)
+
+
+def _is_deep_ppm(image: Any) -> bool:
+    """Whether pillow's 32-bit numbers are a PGM's of up to 16 bits, which it scales to 65,535."""
+    return image.mode == "I" and image.format == "PPM"
 
 
 @contextmanager
@@ -107,7 +112,7 @@ def _opened(data: bytes) -> Iterator[Any]:
 
 
 def read_image(path: Path) -> Any:
-    """An RGB picture of pillow: turned upright (EXIF), transparent parts over white, 16 bits as 8.
+    """An RGB picture of pillow: turned upright (EXIF that can be read), transparent parts over white, 16 bits as 8.
 
     OperatorError where the file is not the one that was stored (its name holds its SHA-256)."""
     try:
@@ -118,16 +123,24 @@ def read_image(path: Path) -> Any:
         raise OperatorError(
             f"{path} is not the image that was stored (its checksum differs); run the corpus stage again."
         )
-    pil = pillow()
     with _opened(data) as image:
+        return _as_rgb(image)
+
+
+def _as_rgb(image: Any) -> Any:
+    pil = pillow()
+    image.load()
+    try:
         upright = pil.ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            upright = upright.convert("I").point(lambda value: value / 256).convert("L")
-        if upright.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in upright.info:
-            above = upright.convert("RGBA")
-            upright = pil.Image.new("RGBA", above.size, "white")
-            upright.alpha_composite(above)
-        return upright.convert("RGB")
+    except Exception:  # noqa: BLE001 - whatever damaged EXIF data raises: the picture is whole, and shown as it lies, as viewers do
+        upright = image
+    if upright.mode.startswith("I"):
+        upright = upright.convert("I").point(lambda value: value / 256).convert("L")
+    if upright.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in upright.info:
+        above = upright.convert("RGBA")
+        upright = pil.Image.new("RGBA", above.size, "white")
+        upright.alpha_composite(above)
+    return upright.convert("RGB")
 
 
 @dataclass(frozen=True, slots=True)

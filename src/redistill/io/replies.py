@@ -5,6 +5,7 @@ read_reply({"data": [{"index": 0, "data": [[0.1], [0.9]]}]})           ->  Reply
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,13 +91,15 @@ def _stop_string(choice: Mapping[str, Any]) -> str | None:
 
 
 def _alternatives(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
-    """(token, log-probability) of what might have stood in the place of the first token; empty where the server does not say."""
+    """(token, log-probability) of what might have stood in the place of the first token; empty where the server does not say. One
+    whose log-probability is no number is left out."""
     found = choice.get("logprobs") or {}
     if found.get("content"):  # chat
         rows = found["content"][0].get("top_logprobs") or ()
-        return tuple((str(row["token"]), float(row["logprob"])) for row in rows)
-    first = (found.get("top_logprobs") or [None])[0] or {}
-    return tuple((str(token), float(value)) for token, value in first.items())
+        pairs = [(row["token"], row["logprob"]) for row in rows]
+    else:
+        pairs = list(((found.get("top_logprobs") or [None])[0] or {}).items())
+    return tuple((str(token), float(value)) for token, value in pairs if value is not None and not math.isnan(value))
 
 
 def _tokens(choice: Mapping[str, Any], counted: int | None) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -113,6 +116,8 @@ def _tokens(choice: Mapping[str, Any], counted: int | None) -> tuple[tuple[int, 
             token_ids = tuple(int(token["id"]) for token in found["content"])
     else:
         logprobs = tuple(float(value) for value in found.get("token_logprobs") or ())
+    if not all(map(math.isfinite, logprobs)):
+        raise ValueError("a log-probability is no number")
     if token_ids and logprobs and len(token_ids) != len(logprobs):
         raise ValueError(f"{len(token_ids)} token ids and {len(logprobs)} log-probabilities")
     return token_ids, logprobs

@@ -72,9 +72,10 @@ class Reader:
     model: HeadOutputs
 
     def values(self, rows: Sequence[Encoded], *, tokens_per_batch: int = 8192) -> list[list[float] | str]:
-        """The chances at the places of each row, or `empty` or `too_long`."""
+        """The chances at the places of each row, or `empty`, `too_long`, or `not_finite` where the model gives no number."""
         found = self.model(rows, tokens_per_batch=tokens_per_batch)
-        return [one if isinstance(one, str) else self.encoding.read(one.double()).tolist() for one in found]
+        read = (one if isinstance(one, str) else self.encoding.read(one.double()) for one in found)
+        return [one if isinstance(one, str) else one.tolist() if one.isfinite().all() else "not_finite" for one in read]
 
 
 def open_reader(layout: str, origin: Origin) -> Reader:

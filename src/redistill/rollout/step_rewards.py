@@ -42,7 +42,8 @@ def yes_probabilities(
     *,
     kept: Kept | None = None,
 ) -> list[float | None]:
-    """P(Yes) of each analysis, None where it says nothing: no verdict line, or too long for the model's context.
+    """P(Yes) of each analysis, None where it says nothing: no verdict line, too long for the model's context, or a model whose
+    logits are no numbers.
 
     engine: the bound engine that the analyses were sampled with; with `read: verdict` nobody is asked, and P is 1 or 0. kept: a
     file for a server's replies. OperatorError for an engine or a server that gives no probabilities.
@@ -54,7 +55,7 @@ def yes_probabilities(
     rows = [(analyses[place].prompt + analyses[place].prefill, text) for place, text in asked.items()]
     found: list[float | None] = [None] * len(analyses)
     for place, value in zip(asked, _read(engine, student, rows, settings, kept or Kept()), strict=True):
-        found[place] = value
+        found[place] = value if value is None or math.isfinite(value) else None
     return found
 
 
@@ -136,8 +137,10 @@ def _by_server(
 
 
 def _of_reply(reply: Reply, server: Server, settings: CriticSettings) -> float | None:
-    """The two-way softmax of the alternatives; None where neither word is among them. A word that is not among them has the
+    """The two-way softmax of the alternatives; None where neither word is among them, or the request is refused. A word that is not among them has the
     probability of the rarest that is, at most: that bound is taken."""
+    if reply.refused:  # this text alone: too long for it, or filtered
+        return None
     if not reply.top:
         raise OperatorError(
             f"critic: the server at {server.base_url} returns no log-probabilities (`logprobs: {TOP}` of /completions), so the probability "
@@ -151,7 +154,11 @@ def _of_reply(reply: Reply, server: Server, settings: CriticSettings) -> float |
         return None
     least = min(tops.values())
     up, down = (least if value is None else value for value in values)
-    return 1.0 / (1.0 + math.exp(down - up))
+    if up == down:  # also where both are said to be impossible
+        return 0.5
+    return 1.0 / (
+        1.0 + math.exp(min(down - up, 700.0))
+    )  # vLLM says -9999 for an impossible token; a double ends at exp(709)
 
 
 def _logprob(tops: dict[str, float], word: str, other: str, first_piece: bool) -> float | None:

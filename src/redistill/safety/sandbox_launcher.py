@@ -61,6 +61,9 @@ FORBIDDEN: dict[str, dict[str, int]] = {
     },
 }  # fmt: skip
 _CLONE = {"x86_64": 56, "aarch64": 220}
+# A network namespace ends only some families: a socket of AF_VSOCK reaches the host of a virtual machine from within it.
+_SOCKETS = {"x86_64": (41, 53), "aarch64": (198, 199)}  # socket, socketpair
+_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6, which end at the namespace
 _CLONE3 = 435  # its flags lie in memory, where a filter cannot look: libraries go back to clone when it is missing
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -386,16 +389,20 @@ def _limit(limits: dict[str, Any]) -> None:
 
 def filter_program(machine: str) -> bytes:
     """The seccomp filter as classic BPF: another architecture's calls kill, forbidden ones and new user namespaces fail with
-    EPERM, clone3 is as if it did not exist."""
+    EPERM, clone3 is as if it did not exist, sockets of other families than the internet's are unknown."""
     load, equal, any_bits, at_least, answer = 0x20, 0x15, 0x45, 0x35, 0x06
     kill, allow = 0x80000000, 0x7FFF0000
-    forbid, missing = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+    forbid, missing, unknown = (0x00050000 | number for number in (errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT))
     numbers = sorted(FORBIDDEN[machine].values())
     rows = [(load, 0, 0, 4), (equal, 1, 0, _AUDIT_ARCH[machine]), (answer, 0, 0, kill), (load, 0, 0, 0)]
     rows += [(at_least, 0, 1, 0x40000000), (answer, 0, 0, kill)]  # x86's x32 calls: the same calls under other numbers
     rows += [(equal, 0, 1, _CLONE3), (answer, 0, 0, missing)]
     for number in numbers:
         rows += [(equal, 0, 1, number), (answer, 0, 0, forbid)]
+    for number in _SOCKETS[machine]:  # their family is the first argument, of 32 bits
+        rows += [(equal, 0, len(_FAMILIES) + 3, number), (load, 0, 0, 16)]
+        rows += [(equal, len(_FAMILIES) - at, 0, family) for at, family in enumerate(_FAMILIES)]
+        rows += [(answer, 0, 0, unknown), (answer, 0, 0, allow)]
     # clone's flags are its first argument: the low half of 64 bits
     rows += [(equal, 0, 3, _CLONE[machine]), (load, 0, 0, 16), (any_bits, 0, 1, NAMESPACES), (answer, 0, 0, forbid)]
     rows.append((answer, 0, 0, allow))

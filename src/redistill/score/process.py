@@ -56,7 +56,8 @@ def process(
 
     layout: how the model is written to and read; `last-token` scores the whole text only. steps: where a step ends. alpha: the
     weight of the score of the whole in NAME. base_url: of a server (vLLM's /pooling) that holds the model with its activation
-    on; tokenizer: its folder or hub id, default: model. Not scored: `empty`, `too_long`, `marker_not_a_token`.
+    on; tokenizer: its folder or hub id, default: model. Not scored: `empty`, `too_long`,
+    `marker_not_a_token`, `not_finite` (the model gives no number), `refused` (by the server).
     """
     if "score" not in _held:
         server = None
@@ -206,7 +207,15 @@ def _probabilities(reply: Reply, row: "Encoded", encoding: "Encoding", where: st
             f"{where}: the server answers {shape} numbers to {len(ids)} tokens with {len(places)} steps, and this layout has {encoding.outputs} per "
             "token; it holds another kind of model."
         )
-    values = [float(one[encoding.chosen]) for one in table]
+    chosen = [one[encoding.chosen] for one in table]
+    odd = next((one for one in chosen if isinstance(one, bool) or not isinstance(one, int | float)), None)
+    if None in chosen or odd is not None:
+        raise OperatorError(
+            f"{where}: the server answers {str(odd)[:40]} where a number is expected; it holds another kind of model, or is unwell."
+        )
+    if any(math.isnan(one) for one in chosen):
+        return "not_finite"
+    values = [float(one) for one in chosen]
     if not all(0 <= value <= 1 for value in values):
         raise OperatorError(
             f"{where}: the server answers raw outputs and no probabilities; start it with the activation of its pooler on."

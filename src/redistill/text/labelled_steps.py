@@ -10,6 +10,7 @@ has judged them. What a row cannot give is a BadSteps with a short word and a se
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from redistill.text.steps import steps as split_steps
@@ -86,13 +87,12 @@ def layout_of(row: Row) -> str | None:
 def _first_error(question: Any, steps: Any, first: Any, column: str, subset: str, name: str = "") -> Solution:
     """A solution of which the first wrong step is told: `first` counts from 0; null and -1 are none."""
     texts = _texts(steps, "steps")
-    if first is None:
-        first = -1
-    if isinstance(first, bool) or not isinstance(first, int) or not -1 <= first < len(texts):
+    place = -1 if first is None else _whole(first)
+    if place is None or not -1 <= place < len(texts):
         raise BadSteps(
-            "bad_label", f"column `{column}` holds {first!r}; write the index of one of {len(texts)} steps, or -1"
+            "bad_label", f"column `{column}` holds {_shown(first)}; write the index of one of {len(texts)} steps, or -1"
         )
-    wrong = len(texts) if first < 0 else first
+    wrong = len(texts) if place < 0 else place
     labels = tuple(True if place < wrong else False if place == wrong else None for place in range(len(texts)))
     return Solution(_text(question, "question"), texts, labels, subset, name)
 
@@ -107,7 +107,7 @@ def read_processbench(row: Row, reading: Reading) -> list[Solution]:
 def read_processbench_traces(row: Row, reading: Reading) -> list[Solution]:
     """ProcessBench as traces: each generation is one text, and `first_error_step` its first wrong step, from 0, or -1."""
     found = []
-    for place, generation in enumerate(row["generations"]):
+    for place, generation in enumerate(_tables(row["generations"], "generations")):
         if "first_error_step" not in generation:
             raise BadSteps("missing_column", f"generation {place} has no `first_error_step`")
         text = _text(generation.get("text"), "text")
@@ -130,9 +130,10 @@ def read_bigbench_mistake(row: Row, reading: Reading) -> list[Solution]:
 def read_prmbench(row: Row, reading: Reading) -> list[Solution]:
     """PRMBench: `error_steps` are all wrong steps of `modified_process`, counted from 1; the subset is the kind of error."""
     texts = _texts(row["modified_process"], "modified_process")
-    wrong = row["error_steps"]
-    if not isinstance(wrong, Sequence) or not all(isinstance(at, int) and 1 <= at <= len(texts) for at in wrong):
-        raise BadSteps("bad_label", f"column `error_steps` holds {wrong!r}; write numbers from 1 to {len(texts)}")
+    told = row["error_steps"]
+    wrong = [_whole(at) for at in told] if isinstance(told, list | tuple) else [None]
+    if not all(at is not None and 1 <= at <= len(texts) for at in wrong):
+        raise BadSteps("bad_label", f"column `error_steps` holds {_shown(told)}; write numbers from 1 to {len(texts)}")
     subset, name = str(row.get("classification") or "prmbench"), str(row.get("idx") or "")
     labels = tuple(place + 1 not in wrong for place in range(len(texts)))
     question = row.get("modified_question") or row.get("question")
@@ -147,29 +148,26 @@ def read_prmbench(row: Row, reading: Reading) -> list[Solution]:
 def read_prm800k(row: Row, reading: Reading) -> list[Solution]:
     """openai/prm800k: the steps that a labeller chose, one after the other, each rated 1, 0 or -1; the other steps that were
     offered and rated at a place are `others`."""
-    question, label = row["question"], row["label"]
-    if (
-        not isinstance(question, Mapping)
-        or not isinstance(label, Mapping)
-        or not isinstance(label.get("steps"), Sequence)
-    ):
-        raise BadSteps("wrong_type", "`question` and `label` must be tables, with `problem` and `steps` in them")
+    question, label = _table(row["question"], "question"), _table(row["label"], "label")
     steps, labels = list[str](), list[bool | None]()
     others = list[tuple[int, str, bool | None]]()
-    for place, step in enumerate(label["steps"]):
-        offered = step.get("completions") or []
-        taken = step.get("chosen_completion")
+    for place, step in enumerate(_tables(label.get("steps"), "label.steps")):
+        offered = _tables(step.get("completions") or [], "completions")
+        chosen = step.get("chosen_completion")
+        taken = -1 if chosen is None else _whole(chosen)
+        if taken is None:
+            raise BadSteps("bad_label", f"`chosen_completion` holds {_shown(chosen)}; write an index or null")
         for index, completion in enumerate(offered):
             if index != taken:
                 others.append((place, _text(completion.get("text"), "text"), _rated(completion.get("rating"), reading)))
-        if taken is not None and 0 <= taken < len(offered):
-            chosen = offered[taken]
+        if 0 <= taken < len(offered):
+            read = offered[taken]
         elif step.get("human_completion"):
-            chosen = step["human_completion"]
+            read = _table(step["human_completion"], "human_completion")
         else:  # the labeller went no further
             break
-        steps.append(_text(chosen.get("text"), "text"))
-        labels.append(_rated(chosen.get("rating"), reading))
+        steps.append(_text(read.get("text"), "text"))
+        labels.append(_rated(read.get("rating"), reading))
     asked = _text(question.get("problem"), "question.problem")
     return [Solution(asked, tuple(steps), tuple(labels), "prm800k", others=tuple(others))]
 
@@ -177,15 +175,16 @@ def read_prm800k(row: Row, reading: Reading) -> list[Solution]:
 def _rated(rating: Any, reading: Reading) -> bool | None:
     if rating is None:
         return None
-    if isinstance(rating, bool) or rating not in (-1, 0, 1):
-        raise BadSteps("bad_label", f"a rating is {rating!r}; write 1, 0, -1 or null")
-    return {"right": True, "wrong": False, "drop": None}[reading.neutral] if rating == 0 else rating == 1
+    found = _whole(rating)
+    if found not in (-1, 0, 1):
+        raise BadSteps("bad_label", f"a rating is {_shown(rating)}; write 1, 0, -1 or null")
+    return {"right": True, "wrong": False, "drop": None}[reading.neutral] if found == 0 else found == 1
 
 
 def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
     """TRL's stepwise supervision: `completions` are the steps of one answer, `labels` true or false for each."""
     texts, labels = _texts(row["completions"], "completions"), row["labels"]
-    if not isinstance(labels, Sequence) or len(labels) != len(texts):
+    if not isinstance(labels, list | tuple) or len(labels) != len(texts):
         raise BadSteps("length_mismatch", f"column `labels` holds no label for each of {len(texts)} steps")
     if not all(label is None or isinstance(label, bool) or label in (0, 1) for label in labels):
         raise BadSteps("bad_label", "column `labels` holds more than true, false and null")
@@ -196,16 +195,65 @@ def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
 def read_spans(row: Row, reading: Reading) -> list[Solution]:
     """The layout `traces`, whose generations carry step labels as spans [start, end, value]."""
     found = []
-    for place, generation in enumerate(row["generations"]):
-        spans = (generation.get("spans") or {}).get(reading.spans) if isinstance(generation, Mapping) else None
+    generations = row["generations"] if isinstance(row["generations"], list | tuple) else ()
+    for place, generation in enumerate(generations):
+        if not isinstance(generation, Mapping):  # a text alone
+            continue
+        spans = _table(generation.get("spans") or {}, "spans").get(reading.spans)
         if not spans:
             continue
         text = _text(generation.get("text"), "text")
-        texts = _texts([text[int(start) : int(end)] for start, end, _ in spans], "spans")
-        labels = tuple(float(value) >= reading.threshold for _, _, value in spans)
+        ranges, labels = _ranges(spans, text, reading)
+        texts = _texts([text[start:end] for start, end in ranges], "spans")
         asked, name = _text(row["problem"], "problem"), str(place)
         found.append(Solution(asked, texts, labels, str(row.get("source") or "spans"), name))
     return found
+
+
+def _ranges(spans: Any, text: str, reading: Reading) -> tuple[list[tuple[int, int]], tuple[bool, ...]]:
+    """The steps that spans of a text mark, in their order, and whether each is right; a span of the end of turn, behind the last
+    character, is none. BadSteps `bad_label` where they do not fit the text."""
+    found = list[tuple[int, int, bool]]()
+    for span in spans if isinstance(spans, list | tuple) else [spans]:
+        one = [span.get(key) for key in ("start", "end", "value")] if isinstance(span, Mapping) else span
+        start, end, value = one if isinstance(one, list | tuple) and len(one) == 3 else (None, None, None)
+        first, last = _whole(start), _whole(end)
+        if first is None or last is None or isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadSteps("bad_label", f"a span is {_shown(span)}; write [start, end, value]")
+        if (first, last) == (len(text), len(text) + 1):
+            continue
+        if not (0 <= first < last <= len(text) and 0 <= value <= 1):
+            raise BadSteps(
+                "bad_label", f"the span {_shown(span)} does not fit its text of {len(text)} characters, or 0 to 1"
+            )
+        found.append((first, last, value >= reading.threshold))
+    found.sort()
+    if any(end > start for (_, end, _), (start, _, _) in pairwise(found)):
+        raise BadSteps("bad_label", f"spans of `{reading.spans}` lie over one another, so no step is known")
+    return [(start, end) for start, end, _ in found], tuple(label for _, _, label in found)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also one that a table's column has made 3.0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**53:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r:.60}".encode("ascii", "backslashreplace").decode()
+
+
+def _table(value: Any, column: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadSteps("wrong_type", f"`{column}` holds {_shown(value)}; it must be a table")
+    return value
+
+
+def _tables(value: Any, column: str) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list | tuple):
+        raise BadSteps("wrong_type", f"`{column}` holds {_shown(value)}; it must be a list of tables")
+    return [_table(one, column) for one in value]
 
 
 def _texts(value: Any, column: str) -> tuple[str, ...]:
@@ -218,7 +266,7 @@ def _texts(value: Any, column: str) -> tuple[str, ...]:
 
 def _text(value: Any, column: str) -> str:
     if not isinstance(value, str):
-        raise BadSteps("wrong_type", f"column `{column}` holds {value!r:.60}; write text")
+        raise BadSteps("wrong_type", f"column `{column}` holds {_shown(value)}; write text")
     if not value.strip():
         raise BadSteps(
             "empty_statement" if "problem" in column or "question" in column else "empty_step", f"`{column}` is empty"

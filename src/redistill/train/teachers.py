@@ -10,6 +10,7 @@ the round. Rows are asked with the very ids that were sampled, so a teacher must
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +296,8 @@ class _OpenServer:
                 raise self._another(f"token {id} is {text!r} there and {self._text(id)!r} here")
             if logprob is None and place:
                 raise self._none(f"the reply leaves out that of token {place}")
+            if place and not math.isfinite(logprob or 0.0):
+                raise self._none(f"that of token {place} is {logprob}, no number")
         return Reply("", None, len(ids), 0, logprobs=tuple(float(logprob or 0.0) for _, logprob in said))
 
     def _by_id(self, ids: Sequence[int], choice: Mapping[str, Any]) -> list[tuple[str | None, float | None]]:
