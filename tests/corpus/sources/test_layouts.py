@@ -161,3 +161,28 @@ def test_completions_with_labels_that_may_be_steps_of_one_answer_are_pointed_out
         "stepwise" not in look(tmp_path, [{**row, "answer": "2"} for row in steps]).note
     )  # gold answers: whole answers
     assert "stepwise" not in look(tmp_path, [{**row, "completions": ["2"], "labels": [True]} for row in steps]).note
+
+
+@pytest.mark.parametrize("cell", [["1/2", "0.5"], {"a": 1}, 10**400, "", None, True], ids=lambda cell: str(cell)[:20])
+def test_an_odd_cell_does_not_cost_a_column_of_gold_answers(tmp_path: Path, cell: Any) -> None:
+    rows = [{"prompt": f"{n}+{n}?", "completion": f"\\boxed{{{2 * n}}}", "gold": 2 * n} for n in range(40)]
+    rows[17]["gold"] = cell
+    found = look(tmp_path, rows).best
+    assert found.options.get("answer_column") == "gold" and found.answers > 0.9 and "gold" not in found.unread
+
+
+@pytest.mark.parametrize("cell", ["perhaps", 0.5, ["a"], {"a": 1}], ids=str)
+def test_an_odd_cell_does_not_cost_a_column_of_labels(tmp_path: Path, cell: Any) -> None:
+    rows = [{"prompt": f"{n}+{n}?", "completion": f"\\boxed{{{2 * n}}}", "is_correct": n % 2 == 0} for n in range(40)]
+    rows[17]["is_correct"] = cell
+    found = look(tmp_path, rows).best
+    assert found.labels and found.wrong >= 19 and "is_correct" not in found.unread
+
+
+def test_a_column_that_most_rows_cannot_be_read_by_is_not_taken(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"{n}+{n}?", "completion": f"\\boxed{{{2 * n}}}", "gold": [n, 2 * n] if n % 2 else n}
+        for n in range(40)
+    ]
+    found = look(tmp_path, rows).best
+    assert found.groups == 40 and "gold" in found.unread

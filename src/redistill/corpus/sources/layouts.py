@@ -6,7 +6,8 @@
     found.tried                               ->  the best layout of every other source, with what it drops and why
 
 The layout that keeps most wins: most rows, then most traces, labels, gold answers, fewest columns left unread, fewest
-renamed. A new source is tried as soon as it stands in SOURCES, and the options of a data set known by name (known.py) where
+renamed. Of one source's layouts that keep nearly as much the one with labels and gold answers wins, so that a few odd cells do
+not cost a whole column. A new source is tried as soon as it stands in SOURCES, and the options of a data set known by name (known.py) where
 its columns are there. A source that makes groups without traces (`problems`) makes something of nearly any file, so it is
 taken only where no other source makes any trace and no column is one that traces stand in: a file of traces that cannot be
 read is said to be that, and no list of problems.
@@ -33,6 +34,7 @@ from redistill.text.statements import answer_key
 SAMPLE_ROWS = 200
 SAMPLE_FILES = 8  # of a folder, evenly spaced: files of other columns are seen
 LOOKED_AT = 4_000  # characters of either end of a text that may be a completion
+NEARLY = 0.9  # of the rows and traces of another layout: as good as all of them
 MAX_NAMES = 3  # of the usual names of a column, those present that are tried
 Source = Callable[..., Iterator[Group | Dropped]]
 
@@ -138,7 +140,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         raise OperatorError(
             f"{path}: no source makes anything of its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
         )
-    best = max(tried, key=lambda layout: layout.worth)
+    best = _richest(max(tried, key=lambda layout: layout.worth), tried)
     by_source: defaultdict[str, list[Layout]] = defaultdict(list)
     for layout in found:
         by_source[layout.source].append(layout)
@@ -154,6 +156,20 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         " ".join(filter(None, [note_on(options), _perhaps_steps(best, rows)])),
         whole,
     )
+
+
+def _richest(best: Layout, tried: list[Layout]) -> Layout:
+    """The layout of the same source that reads labels and gold answers and keeps nearly as many rows and traces. Options that are
+    known for a data set stand."""
+    if best.dataset:
+        return best
+
+    def reads(layout: Layout) -> tuple[float, ...]:
+        return bool(layout.labels), layout.wrong > 0, layout.answers > best.answers + 1 - NEARLY, *layout.worth
+
+    enough, said = NEARLY * best.groups, NEARLY * best.readable
+    near = [one for one in tried if one.source == best.source and one.groups >= enough and one.readable >= said]
+    return max(near, key=reads)
 
 
 def _perhaps_steps(best: Layout, rows: list[tuple[str, Any]]) -> str:
