@@ -46,9 +46,10 @@ def with_coin(tree: dict[str, Any], sft: str) -> dict[str, Any]:
     """The same stages from the same SFT student, on pairs that a coin made."""
     tree = copy.deepcopy(tree)
     tree["verify"] = {"verifiers": ["coin:coin"]}
+    tree["student"] = {"model": sft}
     del tree["train"]["sft"]
     for stage in tree["train"].values():
-        stage["start"] = sft
+        stage["start"] = "base"
     return tree
 
 

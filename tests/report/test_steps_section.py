@@ -57,3 +57,16 @@ def test_both_accuracies_stand_beside_f1_and_the_coin(folder: Path) -> None:
 def test_the_command_scores_says_it_in_a_line(folder: Path) -> None:
     line = next(line for line in scores_text(score_table(folder)).splitlines() if "2 of 40" in line)
     assert line.split()[2:] == ["25.0", "75.0", "37.5", "31.0", "to", "44.0", "16.7", "2", "of", "40"]
+
+
+def test_a_long_name_and_many_unjudged_solutions_run_into_no_other_column(folder: Path) -> None:
+    table = score_table(folder)
+    table["scores"] = [{**row, "model": "a-name-of-a-student-that-is-long"} for row in table["scores"]]
+    for row in (row for row in table["scores"] if "steps" in row):
+        row["steps"] |= {"unjudged": 123_456, "num_traces": 123_456}
+    said = scores_text(table).splitlines()
+    lines = [line for line in said if "123456 of 123456" in line]
+    assert {line.split()[0] for line in lines} == {"a-name-of-a-student-that-is-long"}
+    assert "16.7" in {line.split()[-4] for line in lines}
+    (head,) = [one for one in said if one.startswith("critic")]
+    assert {len(line) for line in lines} == {len(head)}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from redistill.cli.text_tables import aligned
 from redistill.config.differences import differing_words
 from redistill.text.figures import between, p_value, percent, points
 
@@ -36,11 +37,12 @@ def _difference(found: dict[str, Any]) -> str:
     )
     for title, key in (("by difficulty", "by_difficulty"), ("by length of the answers", "by_length")):
         lines.append(f"  {title}: {found[key]['note']}")
-        for row in found[key]["bins"]:
-            within = f"({between(row['interval95'], signed=True)})"
-            lines.append(
-                f"    {row['label']:<40}{row['num_problems']:>6} problems {points(row['difference']):>6} points {within}"
-            )
+        head = ("", "problems", "points", "95% interval")
+        cells = [
+            (row["label"], str(row["num_problems"]), points(row["difference"]), between(row["interval95"], signed=True))
+            for row in found[key]["bins"]
+        ]
+        lines += [f"    {line}" for line in aligned(head, cells, names=1)] if cells else []
     for flip in found["flipped"][:MAX_FLIPS]:
         statement = " ".join(flip["a"]["statement"].split())
         cut = statement if len(statement) <= 60 else f"{statement[:57]}..."
@@ -76,9 +78,8 @@ def _agreement(found: dict[str, Any]) -> str:
         f"correct by {a} alone: {found['only_a_correct']}, by {b} alone: {found['only_b_correct']}."
     ]
     columns = sorted({word for row in found["table"].values() for word in row})
-    lines.append(f"  {a + ' down, ' + b + ' across':<36}" + "".join(f"{word:>12}" for word in columns))
-    for word, row in found["table"].items():
-        lines.append(f"  {word:<36}" + "".join(f"{row.get(column, 0):>12,}" for column in columns))
+    cells = [[word, *(f"{row.get(column, 0):,}" for column in columns)] for word, row in found["table"].items()]
+    lines += [f"  {line}" for line in aligned((f"{a} down, {b} across", *columns), cells, names=1)]
     for example in found["examples"][:MAX_EXAMPLES]:
         one, other = example[a], example[b]
         lines.append(f"  {example['trace_id']} gold {_cut(example['gold'])}: {a} {_said(one)}; {b} {_said(other)}")
