@@ -15,9 +15,9 @@ from redistill.corpus.two_habits.teacher import solve
 from redistill.evaluate.intervals import t_interval
 from redistill.io.parquet import read_records
 from redistill.model.score_heads import PackedScores, load_critic
+from redistill.model.token_credit import credit
 from redistill.records import Outcome
 from redistill.train.step import Ranks, find_token_logps
-from redistill.train.token_credit import credit
 
 ARMS = ("reinforce", "shaping", "cloning", "weights", "grpo", "rft")
 LINE = re.compile(r"(\d)((?:[-+*]\d)+)=(\d)")

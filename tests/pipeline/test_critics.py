@@ -6,6 +6,7 @@ import pytest
 
 from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
+from redistill.io.parquet import read_records
 from redistill.model.score_heads import load_critic
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import run
@@ -162,3 +163,36 @@ def test_credit_needs_its_critics_key():
     after = fresh_fingerprints(parse_recipe(recipe(train), "b"))
     changed = {name for name in before if before[name] != after[name] and name.startswith("train/")}
     assert changed == {"train/orm", "train/credit"}
+
+
+def test_a_scorers_spans_become_the_token_weights_of_a_later_run(done, tmp_path):
+    """The offline half of OREAL over two runs: the critic of the first, its weights as spans, REDI with them in the second."""
+    critic = str(done / "train" / "orm" / "model")
+    redi = {**RECIPE["train"]["redi"], "start": "base", "steps": 1, "modifiers": ["span-weights"]}
+    tree = recipe(
+        {"redi": redi},
+        score=[{"name": "outcome", "model": critic}],
+        select={"weights": {"right": "outcome_plus", "wrong": "outcome_minus"}},
+    )
+    folder = run(parse_recipe(tree, "here"), runs_dir=tmp_path, until="train")
+    traces = {
+        trace.id: trace
+        for path in (folder / "score" / "groups").glob("*.parquet")
+        for group in read_records(path)
+        for trace in group.traces
+    }
+    pairs = [pair for path in (folder / "select" / "pairs").glob("*.parquet") for pair in read_records(path)]
+    assert pairs
+    for pair in pairs:
+        assert tuple(pair.chosen_spans) == tuple(traces[pair.chosen_id].spans["outcome_plus"])
+        assert tuple(pair.rejected_spans) == tuple(traces[pair.rejected_id].spans["outcome_minus"])
+    assert (folder / "train" / "redi" / "model").is_dir()
+
+
+def test_weights_that_no_stage_reads_and_a_second_source_of_weights_are_one_sentence():
+    weights = {"weights": {"right": "outcome_plus"}}
+    assert refused(recipe(select=weights)).startswith("select.weights: no stage has the modifier span-weights")
+    with pytest.raises(OperatorError, match=r"rows of self-correction have weights of their own"):
+        parse_recipe(recipe(select={**weights, "examples": "self-correction"}), "here")
+    with pytest.raises(OperatorError, match="write `right`, `wrong` or both"):
+        parse_recipe(recipe(select={"weights": {}}), "here")

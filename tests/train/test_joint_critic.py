@@ -17,13 +17,13 @@ from redistill.config.tables import JointCriticSettings, Plugin
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.model.score_heads import PackedScores, load_critic
+from redistill.model.token_credit import credit
 from redistill.records import Outcome, Verdict
 from redistill.train import joint_critic
 from redistill.train.modifiers import kl, token_credit
 from redistill.train.objectives.policy import grpo, oreal, reinforce
 from redistill.train.rollouts import draw_round, rows_of_round
 from redistill.train.step import Ranks, find_token_logps
-from redistill.train.token_credit import credit
 from redistill.train.trainer import Trainer
 
 from .conftest import TINY, interrupted, tiny_critic, tiny_student

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from redistill.model.token_credit import credit
 from redistill.records import Pair
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.coefficients import token_coefficients, token_weights
@@ -15,7 +16,6 @@ from redistill.train.diagnostics import mean_token_weights
 from redistill.train.modifiers import token_credit
 from redistill.train.objectives import redi
 from redistill.train.step import find_token_logps
-from redistill.train.token_credit import credit
 
 from .conftest import batch_of, drawn_critic, encoded, some_pairs, tiny_critic, tiny_student
 from .test_train_stage import SETTINGS, metrics, weights

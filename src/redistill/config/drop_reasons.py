@@ -193,6 +193,10 @@ REASONS: dict[str, tuple[str, str]] = {
     "undecided:ungradable": ("verify.verifiers, verify.labels", "check that the source's answer column is read"),
     "undecided:disagree": ("verify.policy", "choose another verify.policy"),
     "no_spans": ("select.labelled.spans", "check the spelling of spans, or add the scorer or source that writes them"),
+    "no_weight_spans": (
+        "select.weights",
+        "check the spelling of right and wrong, or add the scorer or source that writes these spans",
+    ),
     "one_sided": (
         "select.labelled.per_problem",
         "set per_problem to all, or bring problems with right and wrong traces",

@@ -260,6 +260,20 @@ class LabelledSettings(Settings):
         return [self.spans] if isinstance(self.spans, str) else list(self.spans or ())
 
 
+class TokenWeightSettings(Settings):
+    """Names of traces' spans whose values are the weights of the rows' tokens, for the modifier `span-weights`: of right traces
+    (examples, and the chosen side of pairs), and of wrong ones (the rejected side)."""
+
+    right: str | None = None
+    wrong: str | None = None
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "TokenWeightSettings":
+        if self.right is None and self.wrong is None:
+            raise ValueError("write `right`, `wrong` or both: the name of spans that a scorer or a source writes")
+        return self
+
+
 class SelectSettings(Settings):
     """Which traces become examples and pairs. Lengths in tokens of the student's tokenizer."""
 
@@ -278,6 +292,7 @@ class SelectSettings(Settings):
     # judgement says Yes as No (R-PRM, arXiv 2503.21295)
     balance_pairs: str | None = None
     labelled: LabelledSettings = LabelledSettings()  # rows of critics
+    weights: TokenWeightSettings | None = None  # what the modifier span-weights reads
     pairing: Plugin = Plugin(name="certain")
 
     @model_validator(mode="before")
@@ -289,6 +304,12 @@ class SelectSettings(Settings):
         pairing = value.get("pairing")
         name = pairing.get("name") if isinstance(pairing, Mapping) else getattr(pairing, "name", pairing)
         return {**value, "truncated_correct": "keep"} if name == "redi-paper" else value
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> "SelectSettings":
+        if self.weights is not None and self.weights.right and isinstance(self.examples, SelfCorrectionSettings):
+            raise ValueError("rows of self-correction have weights of their own; leave `weights.right` out")
+        return self
 
 
 GUARD_STATES = ("steady", "drift", "warning", "collapse")  # of a stage in training, from harmless to bad

@@ -124,6 +124,12 @@ def encode_ours(tokenizer: PreTrainedTokenizerFast, origin: Origin) -> Encoding:
     return Encoding(steps, whole, 1, lambda outputs: torch.sigmoid(outputs[:, 0]), 0)
 
 
+def encode_tokens(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Encoded:
+    """The prompt and the completion as in training, and the place of every completion token, the end-of-turn token last."""
+    ids, first = _ids(tokenizer, prompt, completion)
+    return ids, list(range(first, len(ids)))
+
+
 def _ids(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> tuple[list[int], int]:
     (before,), (after,) = encode_prompts(tokenizer, [prompt]), encode_completions(tokenizer, [completion])
     return [*before, *after], len(before)
@@ -346,13 +352,17 @@ def load_weights(kind: Any, origin: Origin, where: str, *, exact: bool = False) 
         "use_safetensors": True,
         "output_loading_info": True,
     }
-    report = logging.getLogger("transformers.modeling_utils")  # lists a head that we read ourselves as unexpected
-    before = report.level
-    report.setLevel(logging.ERROR)
+    # they list a head that we read ourselves as unexpected, and layers that nobody shards here
+    names = ("transformers.modeling_utils", "transformers.distributed.tensor_parallel")
+    reports = [logging.getLogger(name) for name in names]
+    before = [report.level for report in reports]
+    for report in reports:
+        report.setLevel(logging.ERROR)
     try:
         model, found = _loaded(origin, lambda: kind.from_pretrained(where, **options, **_from(origin, where)))
     finally:
-        report.setLevel(before)
+        for report, level in zip(reports, before, strict=True):
+            report.setLevel(level)
     if found["missing_keys"]:
         lacking = ", ".join(sorted(found["missing_keys"])[:5])
         raise OperatorError(

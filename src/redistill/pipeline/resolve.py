@@ -123,6 +123,7 @@ def find_parts(
         collector.try_call(_check_policy, recipe)
     if not {"select", "score", "train", "evaluate"} & doubtful:
         collector.try_call(check_cues, recipe)
+        collector.try_call(check_weights, recipe)
     files = finder.files(sources)
     finder.check_benchmarks(critics)
     return Parts(
@@ -334,6 +335,16 @@ def check_cues(recipe: Recipe) -> None:
             raise OperatorError(
                 f"{place}: attempts and verifications are separated by {cues} here and by {other} in {first}; write one."
             )
+
+
+def check_weights(recipe: Recipe) -> None:
+    """OperatorError where rows get weights that no stage reads."""
+    listed = [modifier.name for stage in recipe.train.values() for modifier in stage.modifiers]
+    if recipe.select.weights is not None and "span-weights" not in listed:
+        raise OperatorError(
+            "select.weights: no stage has the modifier span-weights, which reads them; add it to train.NAME.modifiers, or leave "
+            "select.weights out."
+        )
 
 
 def _check_policy(recipe: Recipe) -> None:

@@ -282,13 +282,15 @@ def run_select(run: Run) -> None:
             "examples": settings.examples,
             "keep_truncated": settings.truncated_correct == "keep",
             "bound_filters": plan.filters,
+            "weights": settings.weights,
         }
         before = StageFolder(run.folder / plan.feeding("select"), "")
         pairing = plan.policies[settings.pairing.name]
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
         policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
-        policies["every_turn"] = every_turn(plan)
+        weighed = settings.weights is not None and settings.weights.right  # of an answer, so of a conversation's last
+        policies["every_turn"] = None if weighed else every_turn(plan)
         policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         traces = select_all(run.executor, folder, choose, before, bar)

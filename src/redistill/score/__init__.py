@@ -33,6 +33,7 @@ from redistill.score.label import label
 from redistill.score.marks import reason_of, reasons_of, scored, unscored
 from redistill.score.near_duplicates import near_duplicates
 from redistill.score.novelty import novelty
+from redistill.score.outcome import outcome
 from redistill.score.perplexity import perplexity
 from redistill.score.process import process
 from redistill.score.reasonflux import reasonflux_targets
@@ -59,6 +60,7 @@ SCORERS: dict[str, Callable[..., list[Group]]] = {
     "perplexity": perplexity,
     "novelty": novelty,
     "process": process,
+    "outcome": outcome,
     "critic": critic,
     "reward-model": reward_model,
     "reasonflux-targets": reasonflux_targets,

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSettings
+from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSettings, TokenWeightSettings
 from redistill.io.executors import Executor
 from redistill.io.joined import Base
 from redistill.io.parquet import read_records, read_without_text
@@ -29,6 +29,7 @@ from redistill.select.keep import Choice, balance, find_cuts
 from redistill.select.labelled import labelled_reasons, labelled_rows
 from redistill.select.pairing import Pairing, Pairs
 from redistill.select.self_correction import self_correction
+from redistill.select.span_weights import example_weights, pair_weights
 from redistill.select.statistics import PAPER_REJECTED_WEIGHT, TraceTables, describe
 from redistill.select.tokens import END_OF_TURN_TOKENS, Encode, encode_all, shared_prefix
 from redistill.select.trace_features import with_columns
@@ -57,6 +58,7 @@ def select_shard(
     policies: Mapping[str, Callable[..., Pairs | str]] | None = None,
     choice: Choice | None = None,
     labelled: LabelledSettings | None = None,
+    weights: TokenWeightSettings | None = None,
     every_turn: Callable[..., Any] | None = None,
     seed: int = 0,
 ) -> Shard:
@@ -68,7 +70,7 @@ def select_shard(
     `filters` are tried in their order and the first reason counts; `policies` are compared offline, under the same filters;
     `choice` is what sample and keep leave, its cuts found: right traces that it leaves out are in no pair either.
     `labelled`: where a critic is trained, its rows are a further stream of that name, of all traces of the sample; `seed`
-    draws them. `every_turn`: text/conversations.all_turns bound, where examples of conversations learn all turns of the assistant.
+    draws them. `weights`: spans that rows get as weights of their tokens. `every_turn`: text/conversations.all_turns bound, where examples of conversations learn all turns of the assistant.
     With a sample there are the stream `problems`, those of it that are trained on, with or without a right trace, and their account.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
@@ -86,12 +88,12 @@ def select_shard(
     for group in there.train:
         prompt = there.prompts[group.problem.id]
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
-        reasons = _example_reasons(group, examples, keep_truncated, judge)
+        reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
         chosen = _chosen(group, reasons, choice, books)
         if isinstance(examples, SelfCorrectionSettings):
             rows += _self_corrections(group, prompt, chosen, examples, judge, encode, seed, books)
         else:
-            rows += _examples(group, prompt, chosen, books, every_turn)
+            rows += _examples(group, prompt, chosen, books, every_turn, weights)
         if labelled is not None:
             left_out = choice.problem_reason(group) if choice is not None else None
             why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
@@ -99,7 +101,7 @@ def select_shard(
         if isinstance(chosen.rest, str):
             books.drop("pairs", group.problem.id, chosen.rest)
             continue
-        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, books) * chosen.times
+        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, books, weights) * chosen.times
         known: dict[tuple[str, str], Candidate] = {}  # policies make the same pairs
         for name, policy in compared.items():
             candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids, known)
@@ -166,13 +168,14 @@ def rank_shard(
     examples: str | SelfCorrectionSettings = "all",
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
+    weights: TokenWeightSettings | None = None,
 ) -> Shard:
     """Stream `ranked`: what keep and sample choose from, the right traces of these groups that no filter drops."""
     there = _Prepared(groups, render, encode, is_dev)
     rows = []
     for group in there.train:
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
-        reasons = _example_reasons(group, examples, keep_truncated, judge)
+        reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
         if choice.balances or choice.problem_reason(group) is None:
             rows += [choice.row(group, trace) for trace in group.traces if reasons[trace.id] is None]
     return Shard({"ranked": (Ranked, rows)})
@@ -258,8 +261,9 @@ def _tokens(trace: Trace) -> int:
 
 
 def _example_reasons(
-    group: Group, wanted: str | SelfCorrectionSettings, keep_truncated: bool, judge: _Judge
-) -> dict[str, str | None]:
+    group: Group, wanted: str | SelfCorrectionSettings, keep_truncated: bool, judge: _Judge,
+    weights: TokenWeightSettings | None,
+) -> dict[str, str | None]:  # fmt: skip
     """Why each trace is no example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
     last of them, that pass the filters. Of self-correction: those that a row may end with."""
     wanted = wanted if isinstance(wanted, str) else "all"
@@ -274,6 +278,8 @@ def _example_reasons(
             reasons[trace.id] = "truncated"  # right, but cut: the student would learn to stop in the middle
         elif only is not None and trace not in only:
             reasons[trace.id] = f"not_the_{wanted}_correct"
+        elif example_weights(trace, weights) is None:
+            reasons[trace.id] = "no_weight_spans"
         else:
             reasons[trace.id] = judge(completion=trace)
     return reasons
@@ -306,12 +312,13 @@ def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | No
 
 
 def _examples(
-    group: Group, prompt: str, chosen: _Chosen, books: "_Ledger", every_turn: Callable[..., Any] | None
-) -> Iterable[Example]:
+    group: Group, prompt: str, chosen: _Chosen, books: "_Ledger", every_turn: Callable[..., Any] | None,
+    weights: TokenWeightSettings | None,
+) -> Iterable[Example]:  # fmt: skip
     """A row for each trace that has no reason against it, written as often as its problem is repeated."""
     for trace in group.traces:
         reason = chosen.reasons[trace.id]
-        row = (prompt, trace.completion, ())
+        row = (prompt, trace.completion, example_weights(trace, weights) or ())
         if not reason and every_turn is not None:
             found = every_turn(group.problem, prompt, trace.completion)
             reason, row = (found, row) if isinstance(found, str) else (None, found or row)
@@ -319,7 +326,7 @@ def _examples(
             books.drop("examples", trace.id, reason)
             continue
         books.keep("examples")
-        if row[2]:
+        if every_turn is not None and row[2]:
             books.tallies.setdefault("conversations", Counter())["every_turn"] += 1
         asked, completion, spans = row
         yield from [Example(group.problem.id, trace.id, asked, completion, spans=spans)] * chosen.times
@@ -343,14 +350,19 @@ def _self_corrections(
 
 
 def _pairs(
-    group: Group, found: Pairs | str, prompt: str, judge: _Judge, choice: Choice | None, books: _Ledger
-) -> list[Pair]:
+    group: Group, found: Pairs | str, prompt: str, judge: _Judge, choice: Choice | None, books: _Ledger,
+    weights: TokenWeightSettings | None = None,
+) -> list[Pair]:  # fmt: skip
     """The pairs of one problem that pass; the problem is dropped for its first pair's reason when none does."""
     id = group.problem.id
     if isinstance(found, str):
         books.drop("pairs", id, found)
         return []
-    reasons = [judge(chosen=chosen, rejected=rejected) for chosen, rejected in found]
+    spans = [pair_weights(chosen, rejected, weights) for chosen, rejected in found]
+    reasons = [
+        judge(chosen=chosen, rejected=rejected) or ("no_weight_spans" if weighed is None else None)
+        for (chosen, rejected), weighed in zip(found, spans, strict=True)
+    ]
     if choice is not None:
         ids = (pair_id(chosen.id, rejected.id) for chosen, rejected in found)
         reasons = [why or choice.pair_reason(group, id) for why, id in zip(reasons, ids, strict=True)]
@@ -359,7 +371,7 @@ def _pairs(
         return []
     books.keep("pairs")
     rows = []
-    for (chosen, rejected), reason in zip(found, reasons, strict=True):
+    for (chosen, rejected), reason, weighed in zip(found, reasons, spans, strict=True):
         if reason:
             books.tallies["extra_pairs"][reason] += 1
             books.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
@@ -368,7 +380,9 @@ def _pairs(
             books.tallies[tally].update(name for name, outcome in labels_of(side).items() if outcome is against)
         negative = _tokens(rejected) < PAPER_REJECTED_WEIGHT * _tokens(chosen)
         books.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
-        rows.append(Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id))
+        right, wrong = weighed or ((), ())
+        pair = Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id)
+        rows.append(replace(pair, chosen_spans=right, rejected_spans=wrong))
     return rows
 
 
@@ -424,6 +438,7 @@ def rank_pairs_shard(
     examples: str | SelfCorrectionSettings = "all",
     keep_truncated: bool = False,
     bound_filters: Sequence[BoundFilter] = (),
+    weights: TokenWeightSettings | None = None,
 ) -> Shard:
     """Stream `ranked`: the pairs of these groups that sample, keep and filters leave, to be balanced."""
     there, books = _Prepared(groups, render, encode, is_dev), _Ledger()
@@ -431,10 +446,11 @@ def rank_pairs_shard(
     rows = []
     for group in there.train:
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
-        rest = _chosen(group, _example_reasons(group, examples, keep_truncated, judge), choice, books).rest
+        reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
+        rest = _chosen(group, reasons, choice, books).rest
         found = rest if isinstance(rest, str) else pairing(rest)
         for chosen, rejected in () if isinstance(found, str) else found:
-            if judge(chosen=chosen, rejected=rejected) is None:
+            if judge(chosen=chosen, rejected=rejected) is None and pair_weights(chosen, rejected, weights) is not None:
                 rows.append(choice.pair_row(group, pair_id(chosen.id, rejected.id)))
     return Shard({"ranked": (Ranked, rows)})
 

@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor
 
 from redistill.errors import OperatorError
+from redistill.model.token_credit import Form, credit
 from redistill.train.objectives import (
     MEASURED,
     Objective,
@@ -42,7 +43,6 @@ from redistill.train.objectives import (
     quantities_of,
 )
 from redistill.train.token_batch import Side
-from redistill.train.token_credit import Form, credit
 
 
 class TokenWeights(NamedTuple):

@@ -540,8 +540,8 @@ def _encoded(
         )
     if wants_weights and (np.asarray(rows.values["weight"]) == 1.0).all():
         raise OperatorError(
-            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; write spans "
-            "into the examples (chosen_spans or rejected_spans into the pairs), or leave it out."
+            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; name the "
+            "traces' spans in select.weights, or leave it out."
         )
     return rows, account
 
