@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import math
 import re
 from functools import partial
@@ -364,3 +365,20 @@ def test_a_critic_of_damaged_weights_scores_nothing_and_says_so(critic, tmp_path
 
 def test_spans_survive_as_steps_of_the_text():
     assert [TEXT[start:end].strip() for start, end in RANGES] == STEPS and Span(*RANGES[0], 1.0).end == 7
+
+
+def test_heads_are_loaded_without_a_word(tmp_path, qwen):
+    """A head that is read here is no unexpected weight, and nothing was to be sharded over devices."""
+    tokenizer = characters()
+    student = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=len(tokenizer), **SIZES))
+    save_model(new_critic(student), tokenizer, tmp_path / "critic", card="a card")
+    said: list[logging.LogRecord] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = said.append
+    logging.getLogger("transformers").addHandler(listener)
+    try:
+        scored(qwen[0], "qwen-prm")
+        scored(tmp_path / "critic", "ours")
+    finally:
+        logging.getLogger("transformers").removeHandler(listener)
+    assert [record.getMessage() for record in said] == []

@@ -199,8 +199,11 @@ def test_while_a_round_is_drawn_its_pace_and_the_time_left_are_said(monkeypatch)
     """32 of 128 answers in 4 seconds are 8 a second, so the other 96 take 12 seconds more."""
     drawing = Drawing(round=3, rounds=20, answers=32, asked=128, seconds=4.0)
     said = "drawing round 3 of 20, 32 of 128 answers, 8 answers/s, 0:12 left in the round"
-    assert str(drawing) == said
-    assert str(Drawing(1, 1, 0, 8, 0.1)) == "drawing round 1 of 1, 0 of 8 answers"
+    assert drawing.words() == drawing.words(left=12.0) == said
+    assert (
+        drawing.words(left=11.0) == "drawing round 3 of 20, 32 of 128 answers"
+    )  # the round is no longer than the stage
+    assert Drawing(1, 1, 0, 8, 0.1).words() == "drawing round 1 of 1, 0 of 8 answers"
     monkeypatch.setattr(live, "SECONDS_A_LINE", 0.0)
     monkeypatch.setattr(sys, "stderr", piped := io.StringIO())
     for name in ("CI", "RANK"):

@@ -56,12 +56,16 @@ class Drawing:
     asked: int
     seconds: float
 
-    def __str__(self) -> str:
-        """`drawing round 3 of 20, 57 of 128 answers, 12.3 answers/s, 0:06 left in the round`."""
+    def words(self, left: float | None = None) -> str:
+        """`drawing round 3 of 20, 57 of 128 answers, 12.3 answers/s, 0:06 left in the round`. left: seconds to the end of the stage
+        by its earlier rounds. Answers of one batch end together, so a round that has hardly begun seems slower than it is: a
+        time for the round that is longer than that for the whole stage is left out."""
         said = [f"drawing round {self.round} of {self.rounds}", f"{self.answers:,} of {self.asked:,} answers"]
         if self.answers and self.seconds > 0:
             pace = self.answers / self.seconds
-            said += [f"{pace:,.3g} answers/s", f"{clock((self.asked - self.answers) / pace)} left in the round"]
+            of_round = (self.asked - self.answers) / pace
+            if left is None or of_round <= left:
+                said += [f"{pace:,.3g} answers/s", f"{clock(of_round)} left in the round"]
         return ", ".join(said)
 
 
@@ -134,7 +138,8 @@ class _PlainLines(Shown):
     def drawing(self, drawing: Drawing) -> None:
         if self._is_due():
             left = self.pace.left()
-            say(f"train    {self.stage}: {drawing}" + (f", {clock(left)} left in all" if left is not None else ""))
+            in_all = f", {clock(left)} left in all" if left is not None else ""
+            say(f"train    {self.stage}: {drawing.words(left)}{in_all}")
 
 
 def opening_of_round(history: Sequence[Line]) -> Line | None:
@@ -249,7 +254,7 @@ def view(
         state = Text.assemble("guard".ljust(15), " ", (last["guard"].rjust(9), STYLES[last["guard"]]))
         rows.append(state.append("  " + ", ".join(last.get("guard_reasons", ()))))
     if drawing is not None:
-        rows.append(Text(str(drawing)))
+        rows.append(Text(drawing.words(left)))
     for row in rows:
         row.truncate(width, overflow="crop")
     return Group(*rows)
