@@ -1,8 +1,5 @@
 """The linear log-prob kernel and packed attention: exact, and never holding tokens x vocabulary."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -82,7 +79,7 @@ def test_a_frozen_head_gets_no_gradient_and_costs_none():
     assert hidden.grad is not None and weight.grad is None
 
 
-# One process imports torch, and each measurement is a fork of it. VmHWM is the fork's own: `ru_maxrss` is handed down through
+# Each measurement is a fork of a process that has imported torch. VmHWM is the fork's own: `ru_maxrss` is handed down through
 # exec, so that a child of a worker with a gigabyte of other tests would seem to need nothing.
 PEAKS = """
 import os, torch
@@ -111,9 +108,10 @@ for kernel in (0, 1):
 """
 
 
-def test_peak_memory_does_not_hold_tokens_times_vocabulary():
+def test_peak_memory_does_not_hold_tokens_times_vocabulary(tool, tmp_path):
     """2,400 tokens x 60,000 words are 549 MiB of fp32 logits. Twice the vocabulary must not cost twice the memory."""
-    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    done = tool.code(tmp_path, PEAKS)
+    assert done.returncode == 0, done.stderr
     peaks = {(kernel, vocabulary): mib for kernel, vocabulary, mib in (map(int, line.split()) for line in done.stdout.splitlines())}  # fmt: skip
     for kernel in (0, 1):
         small, large = peaks[kernel, 30_000], peaks[kernel, 60_000]
