@@ -32,7 +32,7 @@ class Local:
     """A server of a test: where it is, its process, and what it was asked."""
 
     base_url: str
-    process: subprocess.Popen
+    process: subprocess.Popen | None  # None: a fork of the tool's process
     log: Path
 
     def asked(self) -> list[dict[str, Any]]:

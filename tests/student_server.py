@@ -1,45 +1,46 @@
 """A server of a tiny student over real HTTP, a process of its own, that takes new weights as vLLM, SGLang and `transformers serve` do.
 
-    with student_server(tmp_path, folder, die_after=5) as server:
+    with student_server(tool, tmp_path, folder, die_after=5) as server:
         server.base_url, server.asked()
 
 It answers /v1/completions with the student of the folder that a request names as its model, else of the folder that it was last
-told to load. In a request's body `tells` says what it returns beside the text, and `nudge` is added to every log-prob; `--die-after` N
+told to load. In a request's body `tells` says what it returns beside the text, and `nudge` is added to every log-prob; `die_after` N
 ends the process after N answers.
 """
 
-import argparse
 import contextlib
 import json
 import os
-import subprocess
-import sys
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from local_servers import SOURCE, Local
+from local_servers import Local
+
+if TYPE_CHECKING:
+    from mini import Tool
 
 
 @contextlib.contextmanager
-def student_server(folder: Path, student: Path, **options: object) -> Iterator[Local]:
-    """The server on a free port, ready to answer; options as on its command line."""
+def student_server(tool: "Tool", folder: Path, student: Path, **options: object) -> Iterator[Local]:
+    """The server on a free port, ready to answer, a fork of the tool's process; options as of `main`."""
     log = folder / f"asked-{time.monotonic_ns()}.jsonl"
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    process = subprocess.Popen(
-        [sys.executable, __file__, str(log), str(student), *words], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-    )  # fmt: skip
+    code = f"import student_server; student_server.main({str(log)!r}, {str(student)!r}, **{options!r})"
+    started = pid, output = tool.start_code(folder, code, [Path(__file__).parent])
+    said = Path(f"{output}.stdout")
     try:
-        port = int(process.stdout.readline())
-        yield Local(f"http://127.0.0.1:{port}/v1", process, log)
+        end = time.monotonic() + 120
+        while not said.exists() or not said.read_text().endswith("\n"):
+            assert time.monotonic() < end, Path(f"{output}.stderr").read_text()
+            time.sleep(0.02)
+        yield Local(f"http://127.0.0.1:{int(said.read_text())}/v1", None, log)
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        os.kill(pid, signal.SIGKILL)  # one that has ended is not reaped yet, so the number is still its own
+        tool.wait(started)
 
 
 class Students:
@@ -70,13 +71,9 @@ class Students:
             return sample, len(loading.encode_prompts(student[1], [body["prompt"]])[0])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("log", type=Path)
-    parser.add_argument("student")
-    parser.add_argument("--die-after", type=int, default=1_000_000)
-    options = parser.parse_args()
-    students, count, lock = Students(options.student), [0], threading.Lock()
+def main(log_file: str, student: str, die_after: int = 1_000_000) -> None:
+    """Print the port and answer until the process ends, after `die_after` answers at the latest."""
+    students, count, lock = Students(student), [0], threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -93,7 +90,7 @@ def main() -> None:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock, open(options.log, "a") as log:
+            with lock, open(log_file, "a") as log:
                 log.write(json.dumps({"path": self.path, **body}) + "\n")
             if self.path == "/collective_rpc":
                 students.load(body["kwargs"]["weights_path"])
@@ -118,7 +115,7 @@ def main() -> None:
             self.say(200, {"choices": [choice], "usage": usage})
             with lock:
                 count[0] += 1
-                if count[0] >= options.die_after:
+                if count[0] >= die_after:
                     os._exit(1)
 
         def log_message(self, *arguments: object) -> None:
@@ -127,7 +124,3 @@ def main() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -29,7 +29,7 @@ def session(folder: Path, *arguments: str) -> str:
     (folder / "test_leaving.py").write_text(LEAVES)
     (folder / "temporary").mkdir(exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "REDISTILL_TESTS"))}
-    environment["TMPDIR"] = str(folder / "temporary")
+    environment |= {"TMPDIR": str(folder / "temporary"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,17 @@ class Tool:
         command = {"arguments": [*map(str, arguments)], "cwd": str(cwd), "output": str(output), "cut": cut}
         command |= {"env": env or {}, "terminal": terminal}
         return self.ask(command)["pid"], output
+
+    def start_code(self, cwd: Path, code: str, path: Sequence[Path] = ()) -> tuple[int, Path]:
+        """Any code instead of a command, in a process that has imported torch and the package already; path: more folders to import
+        from."""
+        output = self.folder / str(next(self.numbers))
+        command = {"code": code, "path": [*map(str, path)], "cwd": str(cwd), "output": str(output)}
+        return self.ask(command)["pid"], output
+
+    def code(self, cwd: Path, code: str, path: Sequence[Path] = ()) -> Done:
+        """The same to its end."""
+        return self.wait(self.start_code(cwd, code, path))
 
     def wait(self, started: tuple[int, Path]) -> Done:
         pid, output = started

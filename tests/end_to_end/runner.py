@@ -2,6 +2,7 @@
 importing torch takes. A child can be cut: killed (or stopped) at the k-th call of one function, from outside the code.
 
     stdin   {"arguments": ["run", "mini.yaml"], "cwd": "...", "output": "/tmp/out", "cut": null | {...}}   -> {"pid": 71}
+            {"code": "import ...", "path": ["..."], "cwd": "...", "output": "/tmp/out"}  any code instead  -> {"pid": 72}
             {"wait": 71}                                                         -> {"returncode": -9, "peak_kib": 412000}
 
 peak_kib is the most resident memory of the child, or of a process that it waited for.
@@ -89,9 +90,13 @@ def child(command: dict[str, Any]) -> int:
     from redistill.cli import main
 
     try:
-        if command["cut"]:
+        if command.get("cut"):
             cut(command["cut"])
-        main(command["arguments"])
+        if "code" in command:
+            sys.path += command["path"]
+            exec(compile(command["code"], "<code of a test>", "exec"), {"__name__": "code_of_a_test"})
+        else:
+            main(command["arguments"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -138,7 +143,13 @@ def serve() -> None:
         os.fsync = lambda file: None  # as in tests/conftest.py: nobody takes the power away
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
     transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
-    for module in ("redistill.pipeline.run", *transformers, "pandas"):
+    for module in (
+        "redistill.cli",
+        "redistill.pipeline.run",
+        "redistill.rollout.local_sampling",
+        *transformers,
+        "pandas",
+    ):
         importlib.import_module(module)
     warm_keys()
     warm_verifiers()

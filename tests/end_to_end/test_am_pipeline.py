@@ -109,6 +109,7 @@ def test_the_export_is_read_back_by_parquet_datasets_and_our_own_source(planted:
         )
 
 
+@pytest.mark.recipes  # the whole pipeline again; what does not depend on order is tested filter by filter
 def test_rows_in_another_order_give_the_same_bytes(planted: Any, tmp_path: Path) -> None:
     made, _, _, kept = planted
     planted_corpus.write(made, tmp_path, shuffle=5)
@@ -117,6 +118,7 @@ def test_rows_in_another_order_give_the_same_bytes(planted: Any, tmp_path: Path)
         assert (again / name).read_bytes() == (kept / name).read_bytes()
 
 
+@pytest.mark.recipes
 def test_a_second_pass_drops_nothing(planted: Any, tmp_path: Path) -> None:
     made, _, _, kept = planted
     planted_corpus.write(made, tmp_path)  # its benchmark

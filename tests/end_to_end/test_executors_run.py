@@ -1,18 +1,20 @@
 """A run has the same bytes wherever its stages are done: in this process, in several, on a Ray cluster, or cut in the middle."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from mini import MINI, SOURCE, Tool, environment
 
 STAGES = ("corpus", "verify", "select")
-# the tool with no input too small for processes of its own
-SPREAD = "import redistill.io.executors as e; e.SMALL_BYTES = 0; from redistill.cli import main; main()"
+COMMAND = ("run", "mini.yaml", "--workers", "2")
+SPREAD = {"setup": "spread:arm", "path": str(Path(__file__).parent)}  # no input is too small for processes of its own
 
 
 def made(run: Path) -> dict[str, bytes]:
@@ -21,16 +23,18 @@ def made(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
-def start(here: Path, *command: str) -> subprocess.Popen[Any]:
-    arguments = ["run", "mini.yaml", "--until", "select", "--workers", "2"]
-    return subprocess.Popen([sys.executable, *command, *arguments], cwd=here, env=environment(), stderr=subprocess.PIPE)
+@pytest.mark.recipes  # half a minute: every map starts its processes
+def test_in_processes_of_its_own_a_run_has_the_same_bytes(whole: Path, here: Path, tool: Tool) -> None:
+    done = tool(here, *COMMAND, "--until", "select", cut=SPREAD)
+    assert done.returncode == 0, done.stderr
+    assert made(here / "runs" / "mini") == made(whole / "runs" / "mini")
 
 
 @pytest.mark.recipes  # half a minute to start a cluster; tasks on one are tests/io/test_executors.py
 def test_on_a_ray_cluster_of_its_own_a_run_has_the_same_bytes(whole: Path, here: Path) -> None:
-    process = start(here, "-c", f"import sys; sys.argv += ['--executor', 'ray']; {SPREAD}")
-    _, said = process.communicate(timeout=180)
-    assert process.returncode == 0, said
+    command = [sys.executable, "-m", "redistill", *COMMAND, "--until", "select", "--executor", "ray"]
+    done = subprocess.run(command, cwd=here, env=environment(), stderr=subprocess.PIPE, timeout=180)
+    assert done.returncode == 0, done.stderr
     assert made(here / "runs" / "mini") == made(whole / "runs" / "mini")
 
 
@@ -101,19 +105,27 @@ def test_on_a_running_cluster_scorers_rollouts_and_evaluation_have_the_same_byte
         assert [path for path in runs[1] if path.startswith(stage)], f"{stage} left no shard"
 
 
-def test_killed_while_processes_are_at_work_and_run_again_it_has_the_same_bytes(whole: Path, here: Path) -> None:
+def test_killed_while_processes_are_at_work_and_run_again_it_has_the_same_bytes(
+    whole: Path, copy: Callable[..., Path], tool: Tool
+) -> None:
+    here = copy("corpus")
     run = here / "runs" / "mini"
-    process = start(here, "-c", SPREAD)
+    started = tool.start(here, *COMMAND, cut=SPREAD)
     end = time.monotonic() + 120
     while not list((run / "verify").glob("part-*.done")):
-        assert process.poll() is None and time.monotonic() < end
+        assert is_running(started[0]) and time.monotonic() < end, Path(f"{started[1]}.stderr").read_text()
         time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    os.kill(started[0], signal.SIGKILL)
+    assert tool.wait(started).returncode == -signal.SIGKILL
     assert not (run / "select" / "ledger.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in (run / "verify").glob("part-*.done")}
-    again = start(here, "-c", SPREAD)
-    _, said = again.communicate(timeout=180)
-    assert again.returncode == 0, said
-    assert made(run) == made(whole / "runs" / "mini")
+    again = tool(here, *COMMAND, "--until", "verify", cut=SPREAD)
+    assert again.returncode == 0, again.stderr
+    expected = {path: data for path, data in made(whole / "runs" / "mini").items() if not path.startswith("select/")}
+    assert made(run) == expected
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items()), "a finished shard was made again"
+
+
+def is_running(pid: int) -> bool:
+    """Not a dead process that nobody has asked after."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -106,8 +106,14 @@ def test_what_the_sections_are_promised_fits_into_eight_minutes():
     assert sum(promised for promised, _ in GPU.SECTIONS.values()) <= GPU.SECONDS - 20 <= 460
 
 
+def only(checks, monkeypatch, *names, **more):
+    """The section of objectives has these alone: each is two precisions and every modifier."""
+    monkeypatch.setattr(checks.exact, "OBJECTIVES", {name: OBJECTIVES[name] for name in names} | more)
+
+
 def test_a_weight_that_is_off_by_a_thousandth_is_seen_and_only_there(checks, tmp_path, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "redi", functools.partial(redi, rejected_weight=0.8008))
+    only(checks, monkeypatch, "sft", "redi", "redi_bounded", "dpo_norm")
     rows = rows_of(checks, tmp_path, checks.exact.objectives)
     wrong = {what for what, row in rows.items() if row.ok is not True}
     assert "redi, fp32" in wrong and "redi with span-weights, fp32" in wrong
@@ -115,11 +121,7 @@ def test_a_weight_that_is_off_by_a_thousandth_is_seen_and_only_there(checks, tmp
 
 
 def test_an_objective_without_a_second_formula_is_held_against_its_own_function_in_fp64(checks, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        checks.exact,
-        "OBJECTIVES",
-        {name: OBJECTIVES[name] for name in ("sft", "redi", "dpo_norm")} | {"brand_new": redi},
-    )
+    only(checks, monkeypatch, "sft", "redi", "dpo_norm", brand_new=redi)
     rows = rows_of(checks, tmp_path, checks.exact.objectives)
     assert rows["brand_new, fp32"].ok is True and "its own function" in rows["brand_new: second formula"].limit
     assert (
@@ -134,6 +136,7 @@ def test_a_kernel_whose_gradient_is_off_is_seen(checks, tmp_path, monkeypatch):
         real(self, part, probs, coefficients * 1.001, hidden_grad, weight_grad)
 
     monkeypatch.setattr(logps._Head, "add_gradients", off)
+    only(checks, monkeypatch, "sft", "redi", "dpo_norm")
     rows = rows_of(checks, tmp_path, checks.exact.objectives)
     assert all(row.ok is False for what, row in rows.items() if what.endswith("fp32"))
 

@@ -101,11 +101,10 @@ def test_the_key_of_a_judge_and_of_generation_is_nowhere(tool, here, echo, statu
     ],
 )
 def test_a_key_in_a_recipe_is_refused_before_anything_is_written_and_not_said_back(tool, here, option, words):
-    for setting in (
-        f"verify.judge={{name: llm, model: m, {option}}}",
-        f"evaluate.engine={{name: openai, model: m, {option}}}",
+    for verb, setting in (
+        ("run", f"verify.judge={{name: llm, model: m, {option}}}"),
+        ("validate", f"evaluate.engine={{name: openai, model: m, {option}}}"),
     ):
-        for verb in ("run", "validate"):
-            done = tool(here, verb, "mini.yaml", "--set", setting)
-            assert done.returncode == 2 and words in done.stderr and CANARY not in done.stdout + done.stderr
+        done = tool(here, verb, "mini.yaml", "--set", setting)
+        assert done.returncode == 2 and words in done.stderr and CANARY not in done.stdout + done.stderr
     assert not (here / "runs").exists()

@@ -81,15 +81,12 @@ CUTS = {  # stage, what must not be there yet, where the process dies
 }
 
 
-# One or two cuts a stage are in `make test`, beside the kills at every writer of ../faults/test_kills.py; `make recipes` has all.
+# Some cuts are in `make test`, beside the kills at every writer of ../faults/test_kills.py; `make recipes` has all.
 IN_SHORT = {
     "corpus, after the rows are parted",
     "verify, between a shard and its done-marker",
-    "select, after its second shard",
-    "train, after a checkpoint's files and before its mark",
     "train, when the student is written and not yet renamed",
     "evaluate, between the ledger and the scores",
-    "report, while the page is written",
 }
 
 # one cut a stage goes on to the report; the others to the last student, whose bytes are what the rest depends on

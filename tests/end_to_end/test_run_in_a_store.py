@@ -2,15 +2,15 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mini import Tool
 from s3fs import S3FileSystem
 
 from faults.equal import final_files, unlike
@@ -117,26 +117,27 @@ def test_another_machine_goes_on_where_the_first_was_killed(
     assert same_as_on_the_disk(work, objects(server, at, tmp_path / "there")) == []
 
 
-@pytest.mark.parametrize("until", [2, 9])
+@pytest.mark.parametrize("until", [pytest.param(2, marks=pytest.mark.recipes), 9])
 def test_kill_9_in_the_middle_of_an_upload(
-    server: Server, work: Path, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int
+    server: Server, work: Path, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int, tool: Tool
 ) -> None:
     sent: list[str] = []
-    process: list[subprocess.Popen] = []
+    started: list[tuple[int, Path]] = []
 
     def kill(method: str, path: str) -> tuple[int, float] | None:
         if method == "PUT" and "lock" not in path:
             sent.append(path)
             if len(sent) == until:
-                process[0].send_signal(signal.SIGKILL)
+                os.kill(started[0][0], signal.SIGKILL)
                 return 503, 0.0  # this object never comes
         return None
 
     server.fault = kill
-    code = f"from redistill import api; api.run('tiny.yaml', runs_dir={at!r}, overrides={LITTLE['overrides']!r})"
-    process.append(subprocess.Popen([sys.executable, "-P", "-c", code], cwd=work, stderr=subprocess.PIPE))
-    assert process[0].wait() == -signal.SIGKILL, process[0].stderr.read()
-    process[0].stderr.close()
+    settings = [word for setting in LITTLE["overrides"] for word in ("--set", setting)]
+    env = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", stores.CACHE))}
+    started.append(tool.start(work, "run", "tiny.yaml", "--runs-dir", at, *settings, env=env))
+    killed = tool.wait(started[0])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     server.fault = lambda method, path: None
     cache = stores.cache_folder()
     another_machine(monkeypatch, tmp_path, "second")  # waits until the dead one counts as dead

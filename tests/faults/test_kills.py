@@ -1,6 +1,6 @@
 """kill -9, again and again, in every writer and at any time: what is run again ends with the same bytes.
 
-Ten kills here; `make soak` makes two hundred or more (SOAK_KILLS, SOAK_SEED) and prints a table of them. A chain is one
+Six kills here; `make soak` makes two hundred or more (SOAK_KILLS, SOAK_SEED) and prints a table of them. A chain is one
 run killed at several moments, one after the other, in the order in which an uninterrupted run meets them; what a kill
 leaves is what the next process finds.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from .conftest import armed
 from .equal import final_files, unlike
 
-KILLS, SEED = int(os.environ.get("SOAK_KILLS", "10")), int(os.environ.get("SOAK_SEED", "11"))
+KILLS, SEED = int(os.environ.get("SOAK_KILLS", "6")), int(os.environ.get("SOAK_SEED", "11"))
 CHAIN = 10  # kills of one run at most
 AT_ANY_TIME = 0.25  # the share of kills that come after a random time of computing instead of at a writer's moment
 

@@ -13,12 +13,12 @@ from student_server import student_server
 from tiny_recipe import RECIPE
 
 
-def test_a_recipes_stage_is_answered_by_a_server_that_has_the_weights_of_the_stage_before(tmp_path):
+def test_a_recipes_stage_is_answered_by_a_server_that_has_the_weights_of_the_stage_before(tmp_path, tool):
     tree = copy.deepcopy(RECIPE)
     plain = parse_recipe(tree, "here")
     tokenizer = loading.load_tokenizer(plain.student)
     loading.save_model(loading.load_model(plain.student, tokenizer, seed=3), tokenizer, tmp_path / "other", card="")
-    with student_server(tmp_path, tmp_path / "other") as server:
+    with student_server(tool, tmp_path, tmp_path / "other") as server:
         engine = {"name": "openai", "base_url": server.base_url, "refresh": "vllm-reload"}
         rollouts = {"problems": 2, "n": 4, "rounds": 2, "updates": 2, "max_new_tokens": 4, "engine": engine}
         own = {"objective": "grpo", "start": "sft", "learning_rate": 1e-3, "rollouts": rollouts}

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile_run import write_hostile
@@ -64,7 +65,8 @@ def test_the_page_is_self_contained(html: str) -> None:
     assert "http://" not in html and "https://" not in html
 
 
-def test_the_same_folder_gives_the_same_bytes(run_folder: Path, html: str) -> None:
+def test_the_same_folder_gives_the_same_bytes(run_folder: Path, html: str, drawn: dict[bytes, Any]) -> None:
+    drawn.clear()
     assert write_report(run_folder).read_bytes() == html.encode()
 
 
@@ -168,7 +170,7 @@ def test_a_page_with_too_many_long_texts_shows_fewer_of_them(
 def test_a_big_run_stays_under_three_megabytes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", problems=40)
     row = '{"step": %d, "loss": 1.0, "chosen_logp": -0.5, "grad_norm": 1.5, "lr_x_grad_norm": 1e-6, "seconds": 1}\n'
-    (run / "train/sft/metrics.jsonl").write_text("".join(row % i for i in range(30_000)))
+    (run / "train/sft/metrics.jsonl").write_text("".join(row % i for i in range(8_000)))
     long = [make_group(i) for i in range(20)]
     long = [
         Group(g.problem, tuple(judged(g.problem.id, t.completion * 300, t.verdict.outcome, 0, "x") for t in g.traces))
@@ -181,7 +183,7 @@ def test_a_big_run_stays_under_three_megabytes(tmp_path: Path) -> None:
     page = write_report(run)
     assert page.stat().st_size < 3_000_000
     html = page.read_text()
-    assert "4,988 more reasons" in html and "the first 40 of 5,000" in html and "mean over 75 steps" in html
+    assert "4,988 more reasons" in html and "the first 40 of 5,000" in html and "mean over 20 steps" in html
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ student:
   alphabet: "0123456789+-*=;#"
 prompt: {template: bare}
 corpus: {sources: [{name: two-habits, problems: 20, traces: 3, digits: 3, jump_length: 2}], dev_fraction: 0.2, shards: 2}
-verify: {verifiers: [cascade, "mine:all_wrong"], policy: cascade, workers: 2}
+verify: {verifiers: [cascade, "mine:all_wrong"], policy: cascade, workers: 1}
 train: {sft: {objective: sft, steps: 1, learning_rate: 1e-3}}
 """
 MINE = """\

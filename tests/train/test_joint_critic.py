@@ -3,10 +3,7 @@
 import dataclasses
 import functools
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -249,14 +246,11 @@ train({folder!r})
 """
 
 
-def test_a_process_killed_between_the_critics_step_and_the_students_ends_with_the_same_bytes(tmp_path, whole):
+def test_a_process_killed_between_the_critics_step_and_the_students_ends_with_the_same_bytes(tmp_path, whole, tool):
     """kill -9 when the critic has learned from the sixth step and the student has not."""
     folder = tmp_path / "cut"
-    paths = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED.format(folder=str(folder))], env={**os.environ, "PYTHONPATH": paths}, capture_output=True
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    done = tool.code(tmp_path, KILLED.format(folder=str(folder)), [TESTS])
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     train(folder)
     same_end(folder, whole)
 

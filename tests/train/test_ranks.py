@@ -2,8 +2,6 @@
 
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,28 +15,42 @@ from redistill.train.ranks import layout
 
 from . import two_ranks
 from .test_train_stage import metrics, weights
-from .two_ranks import JOBS, LONG, student, train, train_until
+from .two_ranks import JOBS, LONG, OTHERS, SHORT, student, train, train_until
 
 TESTS = Path(__file__).parents[1]
 
 
-def launch(folder, *words):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*sys.path, str(TESTS)])}
-    command += ["-m", "train.two_ranks", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+def launch(tool, folder, *jobs):
+    done = tool.code(folder, f"from train import two_ranks; two_ranks.main({str(folder)!r}, *{jobs!r})", [TESTS])
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def two(tmp_path_factory, tool):
     """The folder in which two ranks have done every job, in two launches, one of which was killed."""
     folder = tmp_path_factory.mktemp("two")
     train_until(folder / "cut-1-2", 5, LONG)
-    killed = launch(folder, "kill")
-    assert killed.returncode != 0 and (folder / "killed" / "checkpoints" / "step-000004" / "done.json").exists()
-    done = launch(folder)
-    assert done.returncode == 0, done.stderr[-4000:]
+    launch(tool, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, tool):
+    """The same for the jobs that `make test` leaves out."""
+    folder = tmp_path_factory.mktemp("others")
+    launch(tool, folder, *OTHERS)
+    return folder
+
+
+@pytest.fixture
+def done(job, request):
+    """The folder in which two ranks have done the job."""
+    return request.getfixturevalue("two" if job in SHORT else "others")
+
+
+def each(jobs):
+    """A test's jobs, those that `make test` leaves out marked."""
+    return [job if job in SHORT else pytest.param(job, marks=pytest.mark.recipes) for job in jobs]
 
 
 def state(folder):
@@ -52,36 +64,36 @@ def apart(one, other, start):
     return math.sqrt(sum(float((one[k] - other[k]).double().norm()) ** 2 for k in one)) / moved
 
 
-@pytest.mark.parametrize("job", [name for name in JOBS if name != "fsdp2-bf16"])
-def test_two_ranks_take_the_same_steps_as_one(two, tmp_path, job):
+@pytest.mark.parametrize("job", each(name for name in JOBS if name != "fsdp2-bf16"))
+def test_two_ranks_take_the_same_steps_as_one(done, tmp_path, job):
     """Loss, both log-probs, every gradient of the first step, gauges and the students, equal to fp32 rounding."""
     objective, changes, tied = JOBS[job]
     train(tmp_path / job, objective, changes, tied)
-    for ours, theirs in zip(metrics(two / job), metrics(tmp_path / job), strict=True):
+    for ours, theirs in zip(metrics(done / job), metrics(tmp_path / job), strict=True):
         assert ours.keys() == theirs.keys()
         for key, value in theirs.items():
             assert ours[key] == (pytest.approx(value, rel=2e-4, abs=1e-6) if isinstance(value, float) else value), key
-    gradients = zip(torch.load(two / f"{job}.gradients"), torch.load(tmp_path / f"{job}.gradients"), strict=True)
+    gradients = zip(torch.load(done / f"{job}.gradients"), torch.load(tmp_path / f"{job}.gradients"), strict=True)
     for ours, theirs in gradients:
         assert ours.shape == theirs.shape and float((ours - theirs).norm()) <= 1e-5 * float(theirs.norm()) + 1e-9
-    start = student(tied, critic=is_critic(two / job / "model"))[0].state_dict()
-    assert apart(state(tmp_path / job), state(two / job), start) < 1e-3
+    start = student(tied, critic=is_critic(done / job / "model"))[0].state_dict()
+    assert apart(state(tmp_path / job), state(done / job), start) < 1e-3
 
 
-@pytest.mark.parametrize("how", ["ddp", "fsdp2"])
-def test_two_ranks_draw_the_answers_of_one_and_take_the_same_steps_on_them(two, tmp_path, how):
-    two_ranks.train_on_own_answers(tmp_path / "own", how)
+@pytest.mark.parametrize("job", each(["own-ddp", "own-fsdp2"]))
+def test_two_ranks_draw_the_answers_of_one_and_take_the_same_steps_on_them(done, tmp_path, job):
+    two_ranks.train_on_own_answers(tmp_path / "own", job.removeprefix("own-"))
     samples = Path("rollouts") / "samples" / "part-00000.parquet"
-    assert (two / f"own-{how}" / samples).read_bytes() == (tmp_path / "own" / samples).read_bytes()
-    for ours, theirs in zip(metrics(two / f"own-{how}"), metrics(tmp_path / "own"), strict=True):
+    assert (done / job / samples).read_bytes() == (tmp_path / "own" / samples).read_bytes()
+    for ours, theirs in zip(metrics(done / job), metrics(tmp_path / "own"), strict=True):
         for key, value in theirs.items():
             assert ours[key] == (pytest.approx(value, rel=2e-4, abs=1e-6) if isinstance(value, float) else value), key
-    assert apart(state(tmp_path / "own"), state(two / f"own-{how}"), student(False)[0].state_dict()) < 1e-3
+    assert apart(state(tmp_path / "own"), state(done / job), student(False)[0].state_dict()) < 1e-3
 
 
-@pytest.mark.parametrize("job", JOBS)
-def test_under_fsdp2_a_rank_holds_a_slice_of_every_gradient_and_under_ddp_the_whole(two, job):
-    held, all_of_it = map(int, (two / f"{job}.slices").read_text().split())
+@pytest.mark.parametrize("job", each(JOBS))
+def test_under_fsdp2_a_rank_holds_a_slice_of_every_gradient_and_under_ddp_the_whole(done, job):
+    held, all_of_it = map(int, (done / f"{job}.slices").read_text().split())
     assert held == 0 if job.startswith("ddp") else 0.45 * all_of_it < held < 0.6 * all_of_it
 
 

@@ -4,12 +4,9 @@ nothing lost, and the end is equal."""
 import contextlib
 import dataclasses
 import json
-import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +64,11 @@ stage({folder!r}, grpo, ONLINE)
 """
 
 
-def test_a_process_killed_while_it_samples_a_round_ends_with_the_same_bytes(tmp_path, whole):
+def test_a_process_killed_while_it_samples_a_round_ends_with_the_same_bytes(tmp_path, whole, tool):
     """kill -9 after the fifth answer of the third round."""
     folder = tmp_path / "cut"
-    paths = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED.format(folder=str(folder))], env={**os.environ, "PYTHONPATH": paths}, capture_output=True
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    done = tool.code(tmp_path, KILLED.format(folder=str(folder)), [TESTS])
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert len(list((folder / "rollouts").glob("part-*.done"))) == 2
     stage(folder, grpo, ONLINE)
     same_end(folder, whole)

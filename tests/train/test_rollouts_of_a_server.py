@@ -37,8 +37,8 @@ def start(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, start):
-    with student_server(tmp_path_factory.mktemp("server"), start) as running:
+def server(tmp_path_factory, start, tool):
+    with student_server(tool, tmp_path_factory.mktemp("server"), start) as running:
         yield running
 
 
@@ -90,12 +90,12 @@ def test_two_runs_by_one_server_are_equal_byte_by_byte(tmp_path, server):
 # --- a server that dies ---------------------------------------------------------------------------------------------------
 
 
-def test_a_server_killed_in_mid_round_costs_nothing_that_had_come_and_the_end_is_equal(tmp_path, start, server):
+def test_a_server_killed_in_mid_round_costs_nothing_that_had_come_and_the_end_is_equal(tmp_path, start, server, tool):
     """17 answers are all of round 1 and five of round 2. Then it is gone; what comes back is asked for the other seven."""
     stage(tmp_path / "whole", grpo, served_job(server))
     one_by_one = {"concurrency": 1}
     gone = pytest.raises(OperatorError, match=r"no usable answer after 2 tries|no server answers")
-    with student_server(tmp_path, start, die_after=17) as dying, gone as said:
+    with student_server(tool, tmp_path, start, die_after=17) as dying, gone as said:
         stage(tmp_path / "cut", grpo, served_job(dying, engine_options=one_by_one))
     assert len(str(said.value).splitlines()) == 1
     (journal,) = (tmp_path / "cut" / "rollouts").glob("open-00001.*")

@@ -1,12 +1,13 @@
-"""What two ranks do in one launch, for test_ranks.py: python -m torch.distributed.run --nproc-per-node=2 ... FOLDER [kill]
-
-Each job trains into a folder of its own. test_ranks.py runs the same jobs alone and compares.
+"""What two ranks do, for test_ranks.py, which runs the same jobs alone and compares. Each job trains into a folder of its own. The ranks
+are forks of one process that has imported everything; two that torchrun starts are in test_guard_state.py.
 """
 
 import functools
 import os
 import signal
-import sys
+import socket
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -42,6 +43,9 @@ JOBS = {  # objective, changes of the settings, tied embeddings
     "fsdp2-process": ("process", {"distributed": "fsdp2"}, False),
     "fsdp2-bf16": ("redi", {"distributed": "fsdp2", "mixed_precision": "bf16"}, False),
 }
+# in `make test`; the others take the same ways with another objective, and are in `make recipes`
+SHORT = ["ddp-redi", "ddp-kto", "fsdp2-redi", "fsdp2-kto", "fsdp2-lora", "ddp-outcome", "fsdp2-bf16", "own-fsdp2"]
+OTHERS = [name for name in (*JOBS, "own-ddp") if name not in SHORT]
 LONG = {"steps": 6, "distributed": "fsdp2"}
 
 
@@ -142,15 +146,23 @@ def die_in_step(folder: Path, steps: int) -> None:
     train(folder, "redi", LONG, False)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    if sys.argv[2:] == ["kill"]:
-        die_in_step(folder / "killed", 4)
-        return
-    for name, (objective, changes, tied) in JOBS.items():
-        train(folder / name, objective, changes, tied)
-    for how in ("ddp", "fsdp2"):
-        train_on_own_answers(folder / f"own-{how}", how)
+def killed(folder: Path) -> None:
+    """A launch of which one rank is killed."""
+    die_in_step(folder / "killed", 4)
+
+
+def some_jobs(names: Sequence[str], folder: Path) -> None:
+    """The jobs of these names, own-ddp and own-fsdp2 among them."""
+    for name in names:
+        if name.startswith("own-"):
+            train_on_own_answers(folder / name, name.removeprefix("own-"))
+        else:
+            train(folder / name, *JOBS[name])
+
+
+def main_jobs(folder: Path) -> None:
+    """What each `make test` compares."""
+    some_jobs(SHORT, folder)
     train(folder / "spoilt", "redi", {"distributed": "ddp"}, False, spoilt=2)
     train(folder / "whole", "redi", LONG, False)
     train_until(folder / "cut-2-2", 5, LONG)
@@ -160,5 +172,38 @@ def main() -> None:
     train(folder / "killed", "redi", LONG, False)
 
 
-if __name__ == "__main__":
-    main()
+def launch(work: Callable[[Path], None], folder: Path) -> list[int]:
+    """Two ranks at the work, each a fork with what torchrun would tell it; their exit codes. Where one ends badly the other is
+    ended, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    ranks: dict[int, int] = {}
+    for rank in range(2):
+        if (child := os.fork()) == 0:
+            told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **{k: str(v) for k, v in told.items()}}
+            try:
+                work(folder)
+            except BaseException:  # noqa: BLE001 - a fork never returns
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        ranks[child] = rank
+    codes = [0, 0]
+    while ranks:
+        child, status = os.wait()
+        codes[ranks.pop(child)] = os.waitstatus_to_exitcode(status)
+        if status:
+            for other in ranks:
+                os.kill(other, signal.SIGTERM)
+    return codes
+
+
+def main(place: str, *names: str) -> None:
+    """The jobs of these names in two ranks; without a name those of `make test`, and before them the launch that is killed."""
+    folder = Path(place)
+    if not names:
+        codes = launch(killed, folder)
+        assert codes[1] == -signal.SIGKILL and codes[0] != 0, codes
+    assert launch(functools.partial(some_jobs, names) if names else main_jobs, folder) == [0, 0]
