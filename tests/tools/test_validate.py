@@ -1,6 +1,9 @@
 """Every mistake of a recipe at once, and the JSON schema that keeps an editor from making them."""
 
 import json
+import os
+import subprocess
+import sys
 import typing
 from pathlib import Path
 
@@ -140,7 +143,10 @@ def test_the_verb_says_fine_or_exits_with_2(file, capsys):
     with pytest.raises(SystemExit) as end:
         main(["validate", file(GOOD), "--set", "seed=x", "--set", "verify.policy=x"])
     out, err = capsys.readouterr()
-    assert end.value.code == 2 and out == "" and len(err.splitlines()) == 3 and "has 2 mistakes" in err
+    at_once, after = err.split("validate loading the libraries, for what the recipe names\n")
+    assert end.value.code == 2 and out == "" and len(after.splitlines()) == 3 and "has 2 mistakes" in after
+    (at_once,) = at_once.splitlines()  # what `policy` may be is asked of a library
+    assert at_once.startswith("validate seed: ") and at_once.removeprefix("validate ") in after
     with pytest.raises(SystemExit) as end:
         main(["validate", file(GOOD), "--set", "seed=x", "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -149,6 +155,26 @@ def test_the_verb_says_fine_or_exits_with_2(file, capsys):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 2
+
+
+def test_mistakes_of_keys_and_types_are_said_before_any_library_is_loaded(file):
+    """In a process of its own that stops there: no torch, no pyarrow, no transformers."""
+    program = (
+        "import sys\n"
+        "from redistill import api\n"
+        "from redistill.cli import main\n"
+        "def stop(*_, **__):\n"
+        "    print(*{'torch', 'transformers', 'pyarrow', 'numpy', 'sympy'} & sys.modules.keys())\n"
+        "    return []\n"
+        "api.validate = stop\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", program, "validate", file(GOOD), "--set", "train.redi.learning_rat=1", "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert "validate train.redi.learning_rat: unknown key; did you mean 'learning_rate'?" in done.stderr
+    assert done.stdout.splitlines()[0] == ""
 
 
 # --- the schema -----------------------------------------------------------------------------------------------------

@@ -49,7 +49,9 @@ COMMANDS: dict[str, Command] = {
         api.doctor, printing.doctor_text, printing.doctor_data, error=lambda found, _: "\n  ".join(found.sentences)
     ),
     "recipes": Command(api.recipes, printing.recipes_text),
-    "validate": Command(api.validate, printing.validate_text, printing.validate_data, error=printing.validate_error),
+    "validate": Command(
+        api.validate, printing.validate_text, printing.validate_data, printing.validate_error, printing.validate_recipe
+    ),
     "validate --schema": Command(api.schema, printing.schema_text, data=None),
     "init": Command(api.init, printing.init_text, printing.init_data, call=printing.init_recipe),
     "audit": Command(api.audit, printing.audit_text),

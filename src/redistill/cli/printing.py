@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redistill.cli.scores import scores_text
+from redistill.errors import OperatorError
 from redistill.safety.terminal import plain
 
 if TYPE_CHECKING:
@@ -138,6 +139,23 @@ def doctor_data(found: "Findings", _: Options) -> Any:
     from redistill.tools.doctor import as_json
 
     return as_json(found)
+
+
+def validate_recipe(**options: Any) -> list[str]:
+    """api.validate; mistakes of keys and types are said at once, for the libraries behind the rest take seconds to load."""
+    from redistill import api
+    from redistill.config.partial_parse import partial_parse
+    from redistill.config.yaml_text import read_tree
+    from redistill.io.progress import say
+
+    try:
+        tree = read_tree(options["recipe"], options["overrides"])
+    except OperatorError as error:
+        return [str(error)]
+    for mistake in partial_parse(tree)[0]:
+        say(f"validate {mistake}")
+    say("validate loading the libraries, for what the recipe names")
+    return api.validate(**options)
 
 
 def validate_text(found: Sequence[str], options: Options) -> str | None:
