@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 RECIPE = """\
 name: scale
@@ -69,10 +70,11 @@ def rss(pid: int) -> int:
         return 0
 
 
-def measure(command: list[str]) -> tuple[int, int, int, float, float]:
-    """Run it; peak bytes of the tree, of the top alone and of the largest process below it; seconds; CPU seconds."""
+def measure(command: list[str], log: IO[str] | None = None) -> tuple[int, int, int, float, float]:
+    """Run it, what it says going to `log` or nowhere; peak bytes of the tree, of the top alone and of the largest process below it; seconds; CPU seconds."""
     began, cpu_before = time.perf_counter(), os.times()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    out = subprocess.DEVNULL if log is None else log
+    process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     peak = alone = below = 0
     while process.poll() is None:
         sizes = {pid: rss(pid) for pid in tree(process.pid)}

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from redistill.model import loading
-from redistill.tools.export.gguf_file import _LLAMA3, _QWEN2
+from redistill.text.wordwise import LLAMA3, QWEN2
 
 TEXT = "Add 12 and 30: it's 42, isn't it?  Yes.\n\nSo 2+2 = 4 <|end|>"
 
@@ -42,7 +42,7 @@ def cut_of(name):
 
     if CUTS[name] is not None:
         return CUTS[name]
-    pattern = Regex(_QWEN2 if name == "qwen2" else _LLAMA3)
+    pattern = Regex(QWEN2 if name == "qwen2" else LLAMA3)
     return pre_tokenizers.Sequence(
         [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )

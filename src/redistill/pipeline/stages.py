@@ -48,7 +48,8 @@ from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, explain_empty, select_shard, split_key, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import attempts_of, cut_choice, encode, select_all, sides_against_labels
+from redistill.select.stage import attempts_of, cut_choice, select_all, sides_against_labels
+from redistill.text.wordwise import WordwiseTokenizer
 from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -277,7 +278,7 @@ def run_select(run: Run) -> None:
         folder.open()
         shared: dict[str, Any] = {
             "render": plan.render,
-            "encode": partial(encode, plan.tokenizer),
+            "encode": WordwiseTokenizer(plan.tokenizer),
             "is_dev": split_of(run.recipe, partial(corpus_problems, run.folder)),
             "examples": settings.examples,
             "keep_truncated": settings.truncated_correct == "keep",

@@ -546,11 +546,6 @@ def select_all(
     return tables
 
 
-def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """The student's token ids of each text, without special tokens."""
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-
-
 def sides_against_labels(ledger: Mapping[str, Any]) -> str | None:
     """How many sides of the pairs the data's own labels contradict, None where there is none."""
     tallies, pairs = ledger["tallies"], sum(ledger["tallies"].get("prefix_net_weight", {}).values())

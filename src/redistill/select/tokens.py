@@ -8,7 +8,7 @@ from redistill.text.tokenizer_calls import calls
 END_OF_TURN_TOKENS = 1  # the completion is followed by the student's end-of-turn token
 _BLOCK = 64
 
-Encode = Callable[[list[str]], list[list[int]]]
+Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
 
 def encode_all(texts: Mapping[str, str], encode: Encode) -> dict[str, "array[int]"]:

@@ -41,7 +41,7 @@ from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Pair, Problem, content_id
 from redistill.select import select_shard, split_of
 from redistill.select.bind import reads_scores
-from redistill.select.stage import encode
+from redistill.text.wordwise import WordwiseTokenizer
 from redistill.verify.policy import counted_labels
 from redistill.verify.relevance import has_gold
 from redistill.verify.stage import VerifyTask, closing_pool, verify_part
@@ -232,7 +232,7 @@ def _sampled(plan: Plan) -> Look:
         shard = select_shard(
             groups,
             render=plan.render,
-            encode=partial(encode, plan.tokenizer),
+            encode=WordwiseTokenizer(plan.tokenizer),
             is_dev=is_held,
             pairing=plan.policies["certain" if _by_a_score(plan) else plan.recipe.select.pairing.name],
             examples=examples if isinstance(examples := plan.recipe.select.examples, str) else "first",

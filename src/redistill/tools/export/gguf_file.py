@@ -18,12 +18,9 @@ import torch
 
 from redistill.errors import OperatorError
 from redistill.model import loading
+from redistill.text.wordwise import LLAMA3, QWEN2
 
 ARCHITECTURES = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2}
-_QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_LLAMA3 = _QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|")
 TYPES = {torch.float16: gguf.GGMLQuantizationType.F16, torch.bfloat16: gguf.GGMLQuantizationType.BF16}
 
 
@@ -134,7 +131,7 @@ def _pre(tree: Mapping[str, Any]) -> str | None:
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
         return "smollm"
     if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True):
-        return {_QWEN2: "qwen2", _LLAMA3: "llama-bpe"}.get(steps[0]["pattern"].get("Regex", ""))
+        return {QWEN2: "qwen2", LLAMA3: "llama-bpe"}.get(steps[0]["pattern"].get("Regex", ""))
     return None
 
 

@@ -1,0 +1,116 @@
+"""Ids of texts that are put together of words: the tokenizer's own, whatever stands in the text."""
+
+import pickle
+import random
+from unittest.mock import patch
+
+import pytest
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+from bpe_students import CUTS, bpe, cut_of
+from redistill.text import wordwise
+from redistill.text.wordwise import WordwiseTokenizer
+
+# what a cut may depend on: digits and letters of several scripts, marks, contractions, white space of every kind, an accent
+SIGNS = [*"abzAZ019 \n\t\r.,'!(*=<>_`~", "  ", "\n\n", " \n", "'s", "'RE", "don't", "12", "3.5", "x^2", "é", "e\u0301", "ß", "\u0130"]  # fmt: skip
+SIGNS += [
+    "²",
+    "½",
+    "٣",
+    "→",
+    "≤",
+    "…",
+    "中文",
+    "🙂",
+    "\u00a0",
+    "\u2003",
+    "\u2028",
+    "\x85",
+    "\x1c",
+    "\x00",
+    "\x0b",
+    "\u200b",
+    "\u212a",
+    "\u037e",
+]
+TEXTS = ["", " ", "\n", "It's 42.\n\n## Step 2: add 3²+4² = 25 → √25 = 5  ", "a.\n b", "e \u0301x", "½1 1½ a½ ½a"]
+
+
+def random_texts(count=1500):
+    rng = random.Random(0)
+    return TEXTS + ["".join(rng.choices(SIGNS, k=rng.randint(1, 12))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_text_has_the_pieces_of_its_words(cut):
+    pieces = cut_of(cut).pre_tokenize_str
+    for text in random_texts():
+        words = wordwise._WORDS.findall(text)
+        assert "".join(words) == text
+        assert [p for word in words for p, _ in pieces(word)] == [p for p, _ in pieces(text)], repr(text)
+
+
+@pytest.mark.parametrize("normalizer", [None, normalizers.NFC()], ids=["as-it-is", "nfc"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_ids_are_the_tokenizers(cut, normalizer):
+    tokenizer = bpe(cut_of(cut))
+    tokenizer.backend_tokenizer.normalizer = normalizer
+    tokenizer.add_tokens(["K", "b z", "01"])  # Kelvin's sign becomes a K by NFC
+    encode = WordwiseTokenizer(tokenizer)
+    texts = [*random_texts(), "a K b", "a \u212a b", "<|end|>", "ab z", "2012"]
+    with patch.object(wordwise, "HELD_CHARS", 100):  # forgets now and then
+        found = [ids.tolist() for start in range(0, len(texts), 50) for ids in encode(texts[start : start + 50])]
+    encode(["2 and"])
+    assert found == tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert set(encode._memo) >= {"2", " and"}  # it is cut
+
+
+def test_words_are_asked_for_once():
+    tokenizer = bpe(cut_of("smollm"))
+    encode = WordwiseTokenizer(tokenizer)
+    encode(["Add 12 and 30", "and 12"])
+    with patch.object(type(tokenizer), "__call__", side_effect=AssertionError("asked again")):
+        again = encode(["Add 30 and 12 and 12"])
+    assert [ids.tolist() for ids in again] == tokenizer(["Add 30 and 12 and 12"], add_special_tokens=False)["input_ids"]
+    assert set(encode._memo) == {"Add", " 12", " and", " 30", "and"}
+    assert pickle.loads(pickle.dumps(encode))._memo == {}
+
+
+def test_what_is_remembered_has_a_bound():
+    encode = WordwiseTokenizer(bpe(cut_of("gpt-2")))
+    with patch.object(wordwise, "HELD_CHARS", 1000):
+        for start in range(0, 3000, 10):
+            encode([f"{number} is" for number in range(start, start + 10)])
+            assert encode._held <= 1000
+            assert encode._held == sum(map(len, encode._memo))
+
+
+@pytest.mark.parametrize("cut", [
+    pre_tokenizers.ByteLevel(add_prefix_space=True),
+    pre_tokenizers.Whitespace(),
+    pre_tokenizers.Metaspace(),
+    pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\w+ \w+|.|\n"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]),
+    pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "merged_with_next"), pre_tokenizers.ByteLevel(add_prefix_space=False)]),
+    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+], ids=str)  # fmt: skip
+def test_a_tokenizer_that_cuts_elsewise_gets_texts_whole(cut):
+    tokenizer = bpe(cut)
+    encode = WordwiseTokenizer(tokenizer)
+    texts = random_texts(200)
+    assert [ids.tolist() for ids in encode(texts)] == tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert encode._memo == {}
+
+
+def test_a_long_text_goes_whole():
+    tokenizer = bpe(cut_of("gpt-2"))
+    encode = WordwiseTokenizer(tokenizer)
+    text = "12 and 30 " * 30_000
+    assert [ids.tolist() for ids in encode([text])] == tokenizer([text], add_special_tokens=False)["input_ids"]
+    assert encode._memo == {}
+
+
+def test_no_limit_of_an_earlier_call_cuts_a_word():
+    tokenizer = bpe(cut_of("gpt-2"))
+    tokenizer(["Add 12 and 30"], truncation=True, max_length=2, padding="max_length")
+    found = WordwiseTokenizer(tokenizer)(["unheard-of words"])
+    assert [ids.tolist() for ids in found] == tokenizer(["unheard-of words"], add_special_tokens=False)["input_ids"]
