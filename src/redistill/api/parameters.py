@@ -84,9 +84,7 @@ Template = Annotated[
     str | None,
     Parameter(help="plain (default), paper, json, answer-tag, hashes, bare, or text with {problem}", metavar="NAME"),
 ]
-Prefill = Annotated[
-    str | None, Parameter(help="text that every answer begins with, such as '<think>'", metavar="TEXT")
-]
+Prefill = Annotated[str | None, Parameter(help="text that every answer begins with, such as '<think>'", metavar="TEXT")]
 Chat = Annotated[
     bool | None,
     Parameter(negative="--no-chat", help="use the model's chat template or not (default: if it has one)"),
@@ -96,7 +94,8 @@ Engine = Annotated[
 ]
 BaseUrl = Annotated[str | None, Parameter(help="of the server, such as http://127.0.0.1:8000/v1", metavar="URL")]
 FewShot = Annotated[
-    str | None, Parameter(help="few-shot examples before each problem, 5:train (of a split) or 5:FILE", metavar="N:FROM")
+    str | None,
+    Parameter(help="few-shot examples before each problem, 5:train (of a split) or 5:FILE", metavar="N:FROM"),
 ]
 Split = Annotated[str | None, Parameter(help="the split of a folder to read (default: train)", metavar="S")]
 

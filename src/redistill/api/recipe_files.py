@@ -122,7 +122,8 @@ def doctor(
     rows: Annotated[int, Parameter(metavar="N")] = 2,
     code: Code = (),
 ) -> "Findings":
-    r"""Show the rows that training would see, the tokens with loss in colour, and check for common tokenizer mistakes.
+    r"""Show the rows that training would see, with tokens with a loss in colour, and check for common tokenizer
+    mistakes.
 
     It checks that the chat template keeps the question, the thinking and the answer, and opens the assistant's turn;
     that the tokenizer adds no space before a completion and one opening token; that the end token is present, has a

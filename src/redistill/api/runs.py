@@ -259,7 +259,7 @@ def report(
     out: Annotated[str | Path | None, Parameter(metavar="FILE")] = None,
     tokens: bool = False,
 ) -> Path:
-    r"""Write report.html of a run again, from its files alone.
+    r"""Write report.html of a run again from its files.
 
     With several runs one page shows them side by side: scores, paired differences on the problems that both answered, what
     their recipes do not share, curves and costs. The folder of a sweep gives the sweep's page, its heat maps and table.

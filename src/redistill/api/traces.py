@@ -238,8 +238,8 @@ def rollout(
 
 
 def show(path: str | Path, number: int = 0) -> Any:
-    r"""Show one record of any file that a run wrote, readably: a problem with its traces and their verdicts, a pair with
-    chosen and rejected, an example, a dropped record, a line of metrics.jsonl, a ledger, scores.
+    r"""Show one record of any file of a run in readable form: a problem with traces and verdicts, a pair, an example,
+    a dropped record, a line of metrics.jsonl, a ledger, scores.
 
     Args:
         path: a .parquet, .jsonl or .json of a run
