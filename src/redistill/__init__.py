@@ -1,4 +1,4 @@
-"""redistill: right and wrong teacher traces in, a better student and an honest report out.
+"""redistill: train a student model on right and wrong reasoning traces, and report honestly how good it is.
 
 `from redistill import api`: every command of the command line as a function, which brings torch only when it is called.
 """

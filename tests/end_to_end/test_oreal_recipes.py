@@ -61,7 +61,7 @@ def test_the_toy_recipe_trains_student_and_critic_and_logs_what_it_promises(toy)
     page = (toy / "report.html").read_text()
     assert "Token weights of oreal" in page and "problems with a right and a wrong answer" in page
     card = (toy / "train" / "oreal" / "model" / "README.md").read_text()
-    assert "learned beside the student (outcome), 1 rounds before its first step" in card
+    assert "trained together with the student (outcome), 1 rounds before its first step" in card
     account = json.loads((toy / "train" / "oreal" / "rollouts" / "ledger.json").read_text())["accounts"]["rows"]
     assert account["in"] == 4 * 4 * 8 == account["kept"] + sum(account["dropped"].values())
 

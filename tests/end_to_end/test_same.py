@@ -33,5 +33,5 @@ def told(name: str, value: Any) -> Any:
     if name.endswith(
         "report.html"
     ):  # the page shows the command that made the run, or the recipe where only Python did
-        text = re.sub(rb'id="to-do-it-again">.*?<table', b"", text, flags=re.DOTALL)
+        text = re.sub(rb'id="reproduce">.*?<table', b"", text, flags=re.DOTALL)
     return re.sub(rb"(workers\W+)(1|2|None|null)\b|" + hashes, rb"\1", text, flags=re.DOTALL)

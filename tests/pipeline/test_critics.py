@@ -61,7 +61,7 @@ def test_a_critic_may_go_on_from_a_critic(done):
 def test_the_card_and_the_report_say_what_a_critic_is(done):
     card = (done / "train" / "orm" / "model" / "README.md").read_text()
     assert "pipeline_tag: token-classification" in card and "as a critic, on right and wrong traces" in card
-    assert "critic: right about completions" in (done / "report.html").read_text()
+    assert "critic: accuracy on completions" in (done / "report.html").read_text()
 
 
 def test_the_plan_counts_a_critics_rows_before_and_after_they_are_made(done, tmp_path):

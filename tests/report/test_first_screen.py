@@ -31,7 +31,7 @@ def next_steps(run: Path) -> list[str]:
 def test_it_says_what_was_asked_and_what_the_problems_can_show(copy: Path) -> None:
     said = [b.text for b in result(RunFiles(copy)) if isinstance(b, Text)]
     assert said[1] == (
-        "Asked: is REDI better than SFT continued (control)? 400 problems of dev, 4 samples each, none of them trained on."
+        "Question: is REDI better than SFT continued (control)? 400 problems of dev, 4 samples each, none of which was trained on."
     )
     assert any(text.startswith("Answers of redi on dev: cut at 64 tokens") for text in said)
     assert next_steps(copy)[0].startswith("400 problems with n = 4 can show a difference of 5.7 points or more")
@@ -49,7 +49,7 @@ def test_few_problems_and_few_steps_are_warned_of(copy: Path) -> None:
     lines = (copy / "train/redi/metrics.jsonl").read_text().splitlines(keepends=True)
     (copy / "train/redi/metrics.jsonl").write_text("".join(lines[:6]))
     said = " ".join(next_steps(copy))
-    assert "12 problems on dev is little: 100 or more" in said
+    assert "12 problems on dev is few: 100 or more" in said
     assert "redi took fewer than 20 steps" in said and "select.pairing.max_pairs" in said
 
 

@@ -148,7 +148,7 @@ def test_the_card_says_with_which_prompt_the_student_was_taught_and_asked(folder
     tree["evaluate"] = {**TREE["evaluate"], "prefill": "<think>\n"}
     text = card(folder, parse_recipe(tree, "x"), "redi", "pairs", INPUTS)
     assert "| prompt | template a\\|{problem}, in the chat template |" in text
-    assert "Prompt: template paper, in the chat template, every answer opened with `'<think>\\n'`." in text
+    assert "Prompt: template paper, in the chat template, every answer prefilled with `'<think>\\n'`." in text
     assert "| prompt | template plain |" in card(folder, parse_recipe(TREE, "x"), "redi", "pairs", INPUTS)
 
 
@@ -176,7 +176,7 @@ def test_a_stage_on_its_own_answers_says_rounds_answers_reward_and_objective(fol
         "| teacher | log-probs of `big`, token by token |",
         "| outcomes of its answers | 6,780 correct, 900 incorrect |",
         "| rows | 7,660 of 7,680 sampled answers (20 undecided) |",
-        "0.0001, 2 steps a round, 120 steps",
+        "0.0001, 2 steps per round, 120 steps",
         "| objective | `reinforce` |",
     ):
         assert words in text, words

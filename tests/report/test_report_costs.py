@@ -55,7 +55,7 @@ def test_the_share_of_the_peak_is_shown_for_a_known_gpu_and_left_out_otherwise(t
     record = json.loads((trained / "run.json").read_text())
     table, note = costs(RunFiles(trained))
     assert isinstance(table, Table) and isinstance(note, Text)
-    assert table.rows[0][6] is None and "no GPU was at work" in note.text and "process-hours" in table.head
+    assert table.rows[0][6] is None and "no GPU was used" in note.text and "process-hours" in table.head
     del record["checksum"]
     record["hardware"]["gpus"] = ["NVIDIA H100 80GB HBM3"]
     (trained / "run.json").write_text(json.dumps(record))

@@ -125,7 +125,7 @@ def test_offline_and_online_stages_stand_in_one_picture_over_tokens(folder: Path
     blocks = rollouts(RunFiles(folder))
     (figure,) = [b for b in blocks if isinstance(b, Figure) and b.single]
     assert [tag.text for tag in figure.legend] == ["sft", "control", "grpo", "redi"]
-    assert "tokens sampled in rounds and tokens trained on count alike" in figure.caption
+    assert "a sampled token and a token trained on count the same" in figure.caption
     assert "sampled and trained on" in figure.panels[0][1]
     # two marks and no line are no picture
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -151,7 +151,7 @@ def test_where_no_problem_was_asked_twice_dev_problems_stand_before_and_after(fo
         (folder / f"train/grpo/rollouts/groups/part-{number:05d}.parquet").unlink()
     shutil.copytree(folder / "evaluate/sft/dev/groups", folder / "evaluate/grpo/dev/groups", dirs_exist_ok=True)
     blocks = rollouts(RunFiles(folder))
-    assert any(isinstance(b, Text) and "no problem was asked twice" in b.text for b in blocks)
+    assert any(isinstance(b, Text) and "no problem was sampled twice" in b.text for b in blocks)
     (browser,) = [b for b in blocks if isinstance(b, Browser)]
     assert [p.title for p in browser.leaves[0].blocks[1].items] == ["before (sft)", "after (grpo)"]
 

@@ -38,7 +38,14 @@ def test_several_runs_are_one_page_with_their_paired_difference(
     page = Path(json.loads(capsys.readouterr().out)["report"])
     assert page == tmp_path.resolve() / "one--two.html"
     html = page.read_text("utf-8")
-    for title in ("Side by side", "Paired differences", "What is not the same", "Funnels", "Training", "What it cost"):
+    for title in (
+        "Side by side",
+        "Paired differences",
+        "Differences between the runs",
+        "Funnels",
+        "Training",
+        "What it cost",
+    ):
         assert f">{title}</h2>" in html
     assert (
         "redi@two is below redi@one" in html and "default-src" in html and "http" not in html.replace("http-equiv", "")

@@ -40,7 +40,7 @@ def cells(table: Table) -> list[list[str | None]]:
 def test_the_result_is_one_sentence_about_redi(run: RunFiles) -> None:
     lead = next(b for b in result(run) if isinstance(b, Text) and b.tone == "lead")
     assert lead.text == (
-        "On dev, REDI answers 84.0% of the samples right (pass@1; 95% interval 80.5\u00a0to\u00a087.5), "
+        "On dev, REDI answers 84.0% of the samples correctly (pass@1; 95% interval 80.5\u00a0to\u00a087.5), "
         "against 46.0% for SFT continued (control), 47.0% for SFT and 3.1% for the base student."
     )
 
@@ -48,7 +48,7 @@ def test_the_result_is_one_sentence_about_redi(run: RunFiles) -> None:
 def test_the_result_names_the_control_comparison_only(run: RunFiles) -> None:
     said = [b.text for b in result(run) if isinstance(b, Text) and "is above" in b.text]
     assert said == [
-        "What may be claimed. redi is above control by 38.0 points (95% interval 34.0 to 42.0, 400 problems)."
+        "What can be claimed: redi is above control by 38.0 points (95% interval 34.0 to 42.0, 400 problems)."
     ]
 
 
@@ -424,7 +424,7 @@ def test_what_the_verbs_beside_have_not_left_has_no_heading(run_folder: Path, tm
 
 
 def test_how_the_answers_went_stands_strict_beside_lenient(run: RunFiles) -> None:
-    table = next(b for b in scores(run) if isinstance(b, Table) and "how the answers went" in b.caption)
+    table = next(b for b in scores(run) if isinstance(b, Table) and "how the answers ended" in b.caption)
     redi = next(row for row in cells(table) if row[0] == "redi")
     # made up: strict .9 * .84, 10% lenient alone; rates of the wrong .16: .06, .04, .02, .01
     assert redi[1:] == ["75.6", "10.0", "1.0", "0.6", "0.3", "0.2"]

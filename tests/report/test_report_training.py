@@ -29,7 +29,7 @@ def test_stages_with_one_start_share_their_panels(run: RunFiles) -> None:
     ]  # SFT has no rejected side
     assert [title for title, _ in figures[1].panels][-3:] == [
         "update norm (how far the weights moved)",
-        "probability of the likeliest token, rejected side, %",
+        "top-token probability, rejected side, %",
         "the guard's state",
     ]
 
@@ -42,7 +42,7 @@ def test_the_guards_states_are_marked_once_where_they_begin_with_a_legend_of_sha
     assert redi.marks == [(70, None, "collapse"), (60, None, "warning"), (40, -3.0, "back")]
     assert list(redi.dots) == [20, 40, 60, 80, 100, 120] and redi.pale[0][0] == list(range(31, 41))
     legend = [b for b in training.training(run) if isinstance(b, Figure)][1].legend
-    assert [tag.text for tag in legend][2:] == ["● held-out rows", "▲ warning", "✕ collapse", "◄ went back from here"]
+    assert [tag.text for tag in legend][2:] == ["● held-out rows", "▲ warning", "✕ collapse", "◄ rolled back from here"]
     said = next(b for b in training.training(run) if isinstance(b, Sentences))
     assert said.items == ["redi: At step 40 it went back to step 30."]
 

@@ -145,7 +145,7 @@ def test_labels_decide_where_no_gold_answer_is(tmp_path):
     rows = [(problem, None, traces) for problem, _, traces in ROWS[:2]]
     found = api.audit(write(tmp_path / "mine.jsonl", rows), out=tmp_path / "out", workers=1)
     assert found["verifiers"] == [] and found["outcomes"] == {"correct": 2, "incorrect": 2}
-    assert "No gold answer is there to check the labels by" in Path(found["page"]).read_text("utf-8")
+    assert "There are no gold answers to check the labels" in Path(found["page"]).read_text("utf-8")
 
 
 def test_problems_without_traces_have_their_gold_answers_checked(tmp_path):

@@ -65,8 +65,8 @@ OnCodeChange = Annotated[
     Literal["ask", "keep", "remake"],
     Flags(
         {
-            "keep": "use trained students and paid answers though code has changed since",
-            "remake": "make them again where code has changed since",
+            "keep": "use trained students and paid answers although the code has changed",
+            "remake": "recompute them if the code has changed",
         }
     ),
 ]
@@ -84,19 +84,18 @@ Template = Annotated[
     str | None,
     Parameter(help="plain (default), paper, json, answer-tag, hashes, bare, or text with {problem}", metavar="NAME"),
 ]
-Prefill = Annotated[
-    str | None, Parameter(help="opens every answer and is stored with it, such as '<think>'", metavar="TEXT")
-]
+Prefill = Annotated[str | None, Parameter(help="text that every answer begins with, such as '<think>'", metavar="TEXT")]
 Chat = Annotated[
     bool | None,
-    Parameter(negative="--no-chat", help="use the model's chat template or do not (default: where it has one)"),
+    Parameter(negative="--no-chat", help="use the model's chat template or not (default: if it has one)"),
 ]
 Engine = Annotated[
     str | None, Parameter(help="transformers (default, in this process) or openai (a server)", metavar="NAME")
 ]
 BaseUrl = Annotated[str | None, Parameter(help="of the server, such as http://127.0.0.1:8000/v1", metavar="URL")]
 FewShot = Annotated[
-    str | None, Parameter(help="worked examples before each problem, 5:train (of a split) or 5:FILE", metavar="N:FROM")
+    str | None,
+    Parameter(help="few-shot examples before each problem, 5:train (of a split) or 5:FILE", metavar="N:FROM"),
 ]
 Split = Annotated[str | None, Parameter(help="the split of a folder to read (default: train)", metavar="S")]
 

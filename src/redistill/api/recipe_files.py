@@ -40,11 +40,12 @@ def recipes() -> dict[str, str]:
 def validate(
     recipe: Annotated[str | Path, Parameter(help=SHIPPED)], *, overrides: Overrides = (), code: Code = ()
 ) -> list[str]:
-    """List every mistake of a recipe at once, or say that it is fine; nothing is read through, fetched or written.
+    """List all mistakes in a recipe at once; no data is read in full, downloaded or written.
 
-    For a recipe without mistakes it lists what its sources leave out of a sample of the rows: columns, splits, rows with a
-    reason. Checked are keys, types, plug-ins and their options, files, stages that name stages, what objectives and modifiers
-    need, the student's tokens and context. Exit code 2 where there is a mistake. What lies on the hub is left alone.
+    It checks keys, types, plug-ins and their options, files, references between stages, what objectives and modifiers
+    need, and the student's tokens and context. For a recipe without mistakes it also lists what its sources skip in a
+    sample of the rows: columns, splits, rows with a reason. The exit code is 2 if there is a mistake. Files on the
+    Hub are not checked.
 
     --schema instead of a recipe shows the JSON schema of recipes.
 
@@ -90,10 +91,10 @@ def init(
 ) -> Path:
     r"""Look at a file of traces and write a commented recipe that runs on it.
 
-    Four questions are asked (the file, the model, the name, where to write the recipe); an argument answers one beforehand.
-    The layout is recognised from the first rows: every source is tried, under its own column names and the usual others,
-    and what each of them made of the rows is shown. Of a folder with splits the split train is looked at, or the one that
-    --split names. No file is overwritten.
+    It asks four questions (the file, the model, the name, where to write the recipe); an argument answers one
+    beforehand. The layout is recognised from the first rows: every source is tried, with its own and other common
+    column names, and the result of each is shown. In a folder with splits it looks at the split train, or the one
+    that --split names. No file is overwritten.
 
     Args:
         traces: a .jsonl, .json, .csv, .parquet, .arrow, .tar or .zip, a folder or a glob
@@ -121,19 +122,21 @@ def doctor(
     rows: Annotated[int, Parameter(metavar="N")] = 2,
     code: Code = (),
 ) -> "Findings":
-    r"""Show the rows that training would see, the tokens with loss in colour, and check for common tokenizer mistakes.
+    r"""Show the rows that training would see, with tokens with a loss in colour, and check for common tokenizer
+    mistakes.
 
-    Checked: the chat template keeps the question, the thinking and the answer, and opens the assistant's turn; no space of
-    the tokenizer's own before a completion; one opening token; the end token is there, carries loss and is the template's
-    own; the prompt's tokens are a prefix of the whole; <think> is opened once; evaluation asks as training taught; the
-    context is long enough, or the edit that makes it so. What fails is one sentence each, and exit code 2. Notes are no
-    failures: a system message of the template's own, thinking that it deletes from past turns, white space that it trims.
+    It checks that the chat template keeps the question, the thinking and the answer, and opens the assistant's turn;
+    that the tokenizer adds no space before a completion and one opening token; that the end token is present, has a
+    loss and is the template's own; that the prompt's tokens are a prefix of the row; that <think> is opened once;
+    that evaluation uses the prompt of training; and that the context is long enough, perhaps after an edit. Each
+    failure is one message, and the exit code is 2. Notes are not failures: a system message added by the template,
+    thinking that it deletes from past turns, white space that it trims.
 
-    With --recipe its prompts, lengths and first traces are looked at; MODEL then defaults to the recipe's student. In a pipe
-    [...] stands for the colour.
+    With --recipe, doctor uses the recipe's prompts, lengths and first traces, and MODEL defaults to the recipe's
+    student. In a pipe, [...] replaces the colour.
 
     Args:
-        recipe: whose prompts, lengths and data to look at
+        recipe: use this recipe's prompts, lengths and data
         rows: rows to show
 
     Returns:

@@ -45,19 +45,19 @@ def run(
     r"""Run a recipe from traces to report.
 
     The stages, in order: corpus (read and merge the traces), verify (judge every answer), select (examples and pairs),
-    train (every student of the recipe), evaluate (score every student on problems it never saw), report (one HTML page).
+    train (every student of the recipe), evaluate (score every student on held-out problems), report (one HTML page).
 
-    Run it again and finished stages are skipped; change a setting and only what depends on it is made again; kill it
-    anywhere and it goes on from its last finished shard or checkpoint, to the same result. What a changed setting replaces
-    waits in the run's trash folder until the new result is whole. Where only the code has changed since a student was
-    trained or an answer was paid for, you decide: --keep or --remake.
+    When you run it again, finished stages are skipped, and after a changed setting only what depends on it is
+    repeated. After a kill at any moment it resumes from its last finished shard or checkpoint, to the same result.
+    Replaced results stay in the run's trash folder until the new ones are complete. If only the code has changed
+    since a student was trained or an answer was paid for, you decide: --keep or --remake.
 
     Args:
-        start: make this stage and those after it again
+        start: run this stage and those after it again
         until: stop after this stage
         overwrite: replace another recipe's finished run of that name
-        from_run: take the finished stages of another run where they fit
-        executor: where corpus, verify and select are done (execution.executor)
+        from_run: reuse the finished stages of another run that still fit
+        executor: where corpus, verify and select run (execution.executor)
         workers: processes of these stages (execution.workers)
 
     Returns:
@@ -102,14 +102,14 @@ def sweep(
 ) -> dict[str, Any]:
     r"""Run a grid of trials over one recipe: named variants, axes (dotted settings) and seeds, several at a time.
 
-    What trials have in common (corpus, verdicts, pairs, an SFT student, a reference's log-probs) is made once. Killed in any
-    way, the same command goes on and repeats nothing that is finished. It leaves sweep.json, table.md and report.html: for
-    every point n, seeds, the mean with a t-interval over seeds, and the difference from the named control, paired by
-    problem. The file's settings: docs/sweep.md.
+    What trials have in common (corpus, verdicts, pairs, an SFT student, a reference's log-probs) is made once. After
+    a stop or a kill the same command resumes and repeats no finished trial. It writes sweep.json, table.md and
+    report.html: for every point n, seeds, the mean with a t-interval over seeds, and the difference from the named
+    control, paired by problem. The file's settings: docs/sweep.md.
 
     Args:
         sweep: a YAML file that names a recipe and what varies
-        workers: trials at a time (default: the cores at hand)
+        workers: trials at a time (default: the available cores)
         dry_run: list the trials and stop
 
     Returns:
@@ -144,11 +144,12 @@ def lr_find(
     on_code_change: OnCodeChange = "ask",
     code: Code = (),
 ) -> dict[str, Any]:
-    r"""Find how high a stage's learning rate may be: short trials over a grid, each ended at the guard's first alarm.
+    r"""Find the highest stable learning rate of a stage by short trials, each stopped at the guard's first warning.
 
-    Every trial starts from the stage's start student on its own pairs (made first where they are missing), warms up as the
-    stage does, then holds its rate. A rate is good when the guard saw no warning in all of its steps; rates are tried from
-    the smallest, and larger ones than an alarmed one are not tried. What the states mean is in docs/guard.md.
+    Every trial starts from the stage's start student on the run's own pairs (made first if they are missing), warms
+    up as the stage does, and then keeps its rate constant. A rate is good if the guard gave no warning in any of its
+    steps. Rates are tried from the smallest; after a warning, larger ones are skipped. docs/guard.md explains the
+    states.
 
     Args:
         stage: the stage of the recipe to try
@@ -187,14 +188,14 @@ def plan(
 ) -> dict[str, Any]:
     r"""Estimate the cost of a run before it starts: rows, tokens, steps, memory, operations, hours, money, disk.
 
-    From the data and the student's config alone, on a CPU; no weight is loaded and nothing is written. Where the run has
-    its pairs already (`redistill run RECIPE --until select`) rows and steps are counted; else they are estimated from a
-    sample of problems that walks through the run's own stages, with 95% intervals over problems. Hours and money rest on a
-    utilisation and on prices that are assumptions; both can be given (docs/plan.md).
+    It needs only the data and the student's config, on a CPU; no weights are loaded and nothing is written. If the
+    run already has its pairs (`redistill run RECIPE --until select`), rows and steps are counted; otherwise they are
+    estimated from a sample of problems that goes through the run's own stages, with 95% intervals over problems.
+    Hours and money depend on an assumed utilisation and assumed prices; you can set both (docs/plan.md).
 
     Args:
-        price: dollars an hour of one GPU (default: an assumption)
-        utilisation: share of the GPU's peak that is reached
+        price: dollars per hour of one GPU (default: an assumption)
+        utilisation: share of the GPU's peak that training reaches
 
     Returns:
         Everything as plain data.
@@ -227,14 +228,14 @@ def datafree(
 ) -> Path:
     r"""Distil an image classifier without its data (contrastive model inversion, CMI).
 
-    A trained classifier is inverted into a transfer set: a generator makes images that it is sure of, whose batch
-    statistics are those it has stored, and that differ from each other. A student is distilled from them. A recipe has one
-    or more arms, each a transfer set and a student; real images are needed only to score students.
+    A trained classifier is inverted into a transfer set: a generator makes images that the classifier is confident
+    about, that match its stored batch statistics, and that differ from each other. A student is distilled on them. A
+    recipe has one or more arms, each a transfer set and a student; real images are needed only to score students.
 
-    Stop it, kill it, run the same command again, and it goes on to the same result; finished arms are skipped.
+    After a stop or a kill the same command resumes, to the same result; finished arms are skipped.
 
     Args:
-        overwrite: make again what other settings or code have made
+        overwrite: remake results of other settings or code
 
     Returns:
         The run's folder; scores are in its `datafree.json`.
@@ -258,7 +259,7 @@ def report(
     out: Annotated[str | Path | None, Parameter(metavar="FILE")] = None,
     tokens: bool = False,
 ) -> Path:
-    r"""Write report.html of a run again, from its files alone.
+    r"""Write report.html of a run again from its files.
 
     With several runs one page shows them side by side: scores, paired differences on the problems that both answered, what
     their recipes do not share, curves and costs. The folder of a sweep gives the sweep's page, its heat maps and table.

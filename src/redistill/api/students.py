@@ -71,15 +71,15 @@ def evaluate(
     minerva, olympiadbench, gsm8k, gpqa-diamond, mmlu-pro, olymmath-en-easy, olymmath-en-hard, ifeval,
     livecodebench-v6, bbh-navigate and 26 other tasks of BBH), file:PATH, or a table as in a recipe.
 
-    Every finished sample is stored at once: stop it, kill it, run the same command again, and it goes on. Other settings
-    make another folder, so nothing that was drawn is lost.
+    Every finished sample is stored at once: after a stop or a kill the same command resumes. Other settings make
+    another folder, so no sample is lost.
 
     Args:
         n: samples per problem (default: 4)
         max_problems: of each benchmark, the same ones every time
         seed: of samples and subsets
         who: the model's name in folders and tables
-        name: name of the run's folder (default: made of model, benchmarks and settings)
+        name: name of the run's folder (default: from model, benchmarks and settings)
 
     Returns:
         The run's folder. OperatorError where it holds answers that were drawn in another way.
@@ -108,8 +108,9 @@ def scores(run: RunFolder, *, choose: Choose = (), code: Code = ()) -> dict[str,
     r"""Show the scores of a run: pass@1 of every student with both standard errors, and which differences are significant.
 
     "columns" is the spread over sample columns (std of the n whole-benchmark scores / sqrt(n), as in the REDI paper): how
-    far other samples on these problems would move the score. "problems" is the spread over problems (as in lighteval): how
-    far other problems would. They answer different questions and can differ several-fold. Nothing is drawn or written.
+    much other samples on these problems would change the score. "problems" is the spread over problems (as in
+    lighteval): how much other problems would change it. They answer different questions and can differ several-fold.
+    Nothing is sampled or written.
 
     Returns:
         `scores`, one for each student and benchmark, and `comparisons`: a sentence on each two students.
@@ -139,17 +140,17 @@ def compare(
 ) -> list[dict[str, Any]]:
     r"""Compare two students on the same problems, from their stored answers: no model is needed.
 
-    Found are the difference of pass@1 with a 95% interval over the problems and what may be claimed, McNemar's exact test on
-    the problems that one side alone solves, the difference on hard and easy problems and among short and long answers, the
-    settings in which the two differ, and the problems that flipped. All of it, with both answers of each flip, goes into
-    compare/ of RUN_A, and onto its page.
+    The result has the difference of pass@1 with a 95% interval over problems and what can be claimed, McNemar's exact
+    test on the problems that only one side solves, the difference on hard and easy problems and for short and long
+    answers, the settings that differ, and the problems that flipped. Everything, with both answers of each flip, is
+    stored in compare/ of RUN_A and shown in its report.
 
     Args:
         run_a: a run's folder
         run_b: another, or the same one for two of its students
-        students: whose answers, where a run has several; one name for both runs, or A:B
-        verifier: by the verdicts of `redistill regrade` instead
-        common: only the problems that both answered
+        students: which student, if a run has several; one name for both runs, or A:B
+        verifier: use the verdicts of `redistill regrade` by this verifier
+        common: only the problems that both have answered
 
     Returns:
         One finding for each benchmark.
@@ -178,9 +179,9 @@ def regrade(
     workers: Workers = None,
     code: Code = (),
 ) -> list[dict[str, Any]]:
-    r"""Judge the stored answers of a run with other verifiers, without drawing them again, and show where they disagree.
+    r"""Judge the stored answers of a run with other verifiers, without sampling again, and show where they disagree.
 
-    The new verdicts and scores are written beside, in regraded/VERIFIER/STUDENT/BENCHMARK/; the run's own stay as they are.
+    The new verdicts and scores are written to regraded/VERIFIER/STUDENT/BENCHMARK/; the run's own do not change.
     A verifier is written as in a recipe: a name, or a table with its options. `--benchmark _rollouts` judges the answers that
     a training stage sampled itself.
 
@@ -228,8 +229,8 @@ def export(
     A trainer gets the run's prompts, its rewards and, where the trainer takes it, its objective.
 
     The folder holds prompts.parquet, reward.py (the recipe's verifier and rewards), a ready configuration or script, loss.py
-    (the stage's objective) for verl, prime-rl and tinker, and README.md with the commands. TRL takes no loss of ours: the
-    stage's objective must be grpo or reinforce there.
+    (the stage's objective) for verl, prime-rl and tinker, and README.md with the commands. TRL has no custom losses:
+    for TRL the stage's objective must be grpo or reinforce.
 
     --to am writes the examples that select kept in the layout of AM-DeepSeek-R1-Distilled: am.jsonl.zst, am.parquet,
     features.py and manifest.json with checksums and what each stage dropped.
@@ -279,7 +280,7 @@ def serve(
         Sequence[str],
         repeated(
             "--end",
-            "of /get_reward: cut this special token off the end of a text, such as '<|im_end|>'",
+            "for /get_reward: remove this special token from the end of a text, such as '<|im_end|>'",
             metavar="TEXT",
         ),
     ] = (),
@@ -287,24 +288,26 @@ def serve(
 ) -> list[str]:
     r"""Serve a student over HTTP, for `evaluate.engine: {name: openai, ...}` or any OpenAI client; or a recipe's rewards.
 
-    The command is printed and then becomes this process: Ctrl-C ends it. vLLM never shares the environment of redistill: it
-    comes by `uvx` (which fetches it once), or from a virtual environment of yours that --env names. `transformers serve`
-    runs in this environment (extra `serve`) or in that of --env: slow, but there wherever redistill is. The server listens
-    on this machine only unless --host says otherwise. Where REDISTILL_API_KEY is set, vLLM asks its callers for that key.
+    The server command is printed and then replaces this process: Ctrl-C ends it. vLLM does not share redistill's
+    environment: it runs through `uvx` (which downloads it once), or in your own virtual environment, named by --env.
+    `transformers serve` runs in this environment (extra `serve`) or in that of --env; it is slow, but needs nothing
+    else. The server listens on this machine only, unless you set --host. If REDISTILL_API_KEY is set, vLLM requires
+    that key.
 
-    With --rewards RECIPE there is no MODEL: the server (extra `serve`) judges answers by a stage's verifier and rewards.
-    POST /rewards takes rows, POST /get_reward what OpenRLHF sends to its remote reward URL, GET /health says that it is
-    there. --stage, --set, --workers, --end and --code belong to it; --env and --more to a MODEL.
+    With --rewards RECIPE there is no MODEL: the server (extra `serve`) returns rewards of answers by a stage's
+    verifier and rewards. POST /rewards takes rows, POST /get_reward takes OpenRLHF's remote reward requests, GET
+    /health reports the recipe and stage. --stage, --set, --workers, --end and --code are for --rewards; --env and
+    --more are for a MODEL.
 
     Args:
         model: a folder of `save_pretrained`, such as runs/x/train/redi/model, or a hub id
-        engine: what serves
+        engine: the server
         env: a virtual environment that has the engine
         host: address to listen on; 127.0.0.1 is this machine only
         port: port to listen on
-        more: all that follows goes to the server as it is
+        more: everything after this is passed to the server
         rewards: serve this recipe's rewards; a YAML file or a shipped recipe
-        stage: whose rewards (default: the last stage with rollouts, or the last)
+        stage: the stage whose rewards are served (default: the last one with rollouts, or the last)
 
     Returns:
         The command that serves, for `subprocess.Popen`; on the command line `redistill serve` becomes that process.

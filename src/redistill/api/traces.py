@@ -42,7 +42,7 @@ def audit(
         Sequence[str],
         repeated(
             "--benchmark",
-            "look for its problems: a known name, file:PATH or all; default: the known ones in the hub's cache",
+            "search for its problems: a known name, file:PATH or all; default: the known ones in the Hub cache",
             metavar="NAME",
         ),
     ] = (),
@@ -53,10 +53,10 @@ def audit(
 ) -> dict[str, Any]:
     r"""Look at files of traces without training: verdicts against labels, gold answers, leaks, duplicates, lengths, pairs.
 
-    Any file that `redistill init` recognises is read. Written are a page (audit.html), a row per trace (verdicts.parquet)
-    and the counts (audit.json). The files themselves are only read. Of huge files the first rows are read and some problems
-    are judged, drawn by their hash; the page says so. Benchmarks are looked for where the hub's cache holds them;
-    --benchmark all fetches the known ones.
+    It reads any file that `redistill init` recognises, and writes a page (audit.html), a row per trace
+    (verdicts.parquet) and the counts (audit.json). Your files are not changed. In huge files only the first rows are
+    read and a sample of problems is judged; the page says so. Benchmarks are searched if they are in the Hub cache;
+    --benchmark all downloads the known ones.
 
     Args:
         files: files, folders of files or globs
@@ -88,7 +88,7 @@ def verify(
     *,
     gold: Annotated[str, Parameter(metavar="COL")],
     prediction: Annotated[str, Parameter(metavar="COL")],
-    verifiers: Annotated[Sequence[str], repeated("--verifier", "who judges; default: cascade", metavar="NAME")] = (
+    verifiers: Annotated[Sequence[str], repeated("--verifier", "the verifier; default: cascade", metavar="NAME")] = (
         "cascade",
     ),
     out: Annotated[str | Path | None, Parameter(metavar="FILE")] = None,
@@ -99,9 +99,9 @@ def verify(
 ) -> dict[str, Any]:
     r"""Judge any file of gold answers and predictions, row by row: .jsonl, .jsonl.gz, .jsonl.zst or .parquet.
 
-    A prediction is a completion, in which an answer must be anchored (a box, "the answer is", ...); with --bare it is the
-    answer itself. Counted are the outcomes; --out writes the rows with four columns more for each verifier: NAME_outcome,
-    NAME_reason, NAME_extracted and NAME_version. Nothing a row holds can hang or kill the run.
+    A prediction is a completion, in which an answer must be anchored (a box, "the answer is", ...); with --bare it is
+    the answer itself. The outcomes are counted; --out writes the rows with four more columns for each verifier:
+    NAME_outcome, NAME_reason, NAME_extracted and NAME_version. No row can hang or kill the run.
 
     Args:
         file: a file, a folder of files or a glob
@@ -135,7 +135,7 @@ def verify(
 def score(
     file: str | Path,
     scorers: Annotated[
-        ScorerEntries, repeated("--with", "who scores, as in a recipe's `score`", metavar="SCORER", required=True)
+        ScorerEntries, repeated("--with", "the scorer, as in a recipe's `score`", metavar="SCORER", required=True)
     ],
     *,
     out: Out,
@@ -149,18 +149,18 @@ def score(
     r"""Score the traces of a file: which are good, and where they go wrong.
 
     FILE is a file that a source reads, by default `traces`: JSON lines with `problem` and `generations`. --with is an entry
-    of a recipe's `score`: a name, or a table with options. The file that comes back is one of traces with `scores`, `spans`
-    and `notes`, and a recipe reads it as it is. What a paid scorer costs is printed before its first call. Stop it, kill it,
-    run the same command again, and it goes on.
+    of a recipe's `score`: a name, or a table with options. The output has the same traces with `scores`, `spans` and
+    `notes`, and a recipe can read it. The cost of a paid scorer is printed before its first call. After a stop or a
+    kill the same command resumes.
 
     Args:
         file: a file of traces, a folder of files or a glob
-        out: where the scored traces go
+        out: where to write the scored traces
         source: reads the file
-        student: the student, for scorers that ask for one
-        template: how a problem is asked
-        chat: in the chat template of the scoring model
-        seed: of scorers that draw
+        student: the student, for scorers that need one
+        template: the prompt template
+        chat: use the scoring model's chat template
+        seed: seed of scorers that sample
 
     Returns:
         The counts of problems and traces, and per scorer of those without a score by reason.
@@ -202,22 +202,22 @@ def rollout(
     overrides: EvaluationOverrides = (),
     code: Code = (),
 ) -> dict[str, Any]:
-    r"""Have a model or a server answer problems; the file that comes back is one of traces (source `traces`).
+    r"""Sample answers to problems from a model or a server; the output is a file of traces (source `traces`).
 
     MODEL is as for `redistill evaluate`. PROBLEMS is a file that a source reads, by default `problems`: JSON lines with
-    `problem` and `answer`. Answers are judged against the gold answer, and labelled where the verdict is certain; an answer
-    that could not be judged has no label. Stop it, kill it, run the same command again, and it goes on.
+    `problem` and `answer`. Answers are judged against the gold answer, and labelled if the verdict is certain; an
+    answer that could not be judged has no label. After a stop or a kill the same command resumes.
 
     Args:
         problems: a file of problems
-        out: where the traces go, a .jsonl
+        out: where to write the traces, a .jsonl
         source: reads the file
         n: answers to each problem
-        until_right: ask n more answers, up to K in all, as long as none is right
+        until_right: sample n more answers, up to K in total, until one is right
         top_p: (default: 0.95)
         max_problems: the first ones of the file
         seed: of the draws
-        author: who the traces say wrote them (default: made of MODEL)
+        author: the author of the traces (default: from MODEL)
 
     Returns:
         The counts of problems, answers, outcomes and solved problems.
@@ -238,12 +238,12 @@ def rollout(
 
 
 def show(path: str | Path, number: int = 0) -> Any:
-    r"""Show one record of any file that a run wrote, readably: a problem with its traces and their verdicts, a pair with
-    chosen and rejected, an example, a dropped record, a line of metrics.jsonl, a ledger, scores.
+    r"""Show one record of any file of a run in readable form: a problem with traces and verdicts, a pair, an example,
+    a dropped record, a line of metrics.jsonl, a ledger, scores.
 
     Args:
         path: a .parquet, .jsonl or .json of a run
-        number: which record, 0 for the first; negative from the end
+        number: which record, counted from 0; negative counts from the end
 
     Returns:
         The record as plain data.
@@ -260,13 +260,14 @@ def show(path: str | Path, number: int = 0) -> Any:
 
 
 def why(id: str, run: RunFolder) -> "list[Step]":
-    r"""Show the way of one trace, pair or problem through every stage: kept or dropped, by whom, why, under which setting.
+    r"""Show what every stage did with one trace, pair or problem: kept or dropped, why, and under which setting.
 
-    ID is a trace (t...), a pair (q...), a problem (p...) or a row that the corpus refused (FILE:ROW), as `redistill show`,
-    the report and the `dropped` files print them; its beginning is enough where no other record's id begins so.
+    ID is a trace (t...), a pair (q...), a problem (p...) or a row that the corpus stage dropped (FILE:ROW), as
+    printed by `redistill show`, the report and the `dropped` files; its first characters are enough if they are
+    unique.
 
     Args:
-        id: the id of a trace, a pair or a problem, or its beginning
+        id: the id of a trace, a pair or a problem, or its first characters
 
     Returns:
         The steps, in order.

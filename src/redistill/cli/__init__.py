@@ -24,11 +24,11 @@ from redistill.errors import OnlyCounted, OperatorError
 from redistill.safety.terminal import guard, plain
 
 ABOUT = """\
-redistill: right and wrong teacher traces in, a better student and an honest report out.
+redistill: train a student model on right and wrong reasoning traces, and report honestly how good it is.
 
-A recipe (a YAML file) says where the traces are, who judges them, which become examples and pairs, how the student is \
-trained in stages, and what it is scored on. `redistill run` walks through the stages \
-corpus > verify > select > train > evaluate > report and leaves one folder with everything in it.
+A recipe (a YAML file) says where the traces are, how they are verified, which become examples and pairs, how the \
+student is trained, and how it is scored. `redistill run` runs the stages \
+corpus > verify > select > train > evaluate > report and writes everything to one folder.
 
 `redistill --install-completion` completes commands, options and choices in your shell.
 """

@@ -111,8 +111,8 @@ def cli_parameters(command: Command) -> list[inspect.Parameter]:
     if command.data is not None:
         found.append(_option("json", bool, Parameter(help="print the result as JSON"), False))
     level = Parameter(
-        help="what is said on stderr: error leaves out progress, info and debug add what the libraries log, debug also the "
-        "traceback of a mistake"
+        help="what is printed on stderr: error hides progress, info and debug add the libraries' logs, debug also the "
+        "traceback of an error"
     )
     found.append(_option("log_level", Literal["debug", "info", "warning", "error"] | None, level, None))
     return sorted(found, key=lambda parameter: parameter.kind)

@@ -114,7 +114,7 @@ def _read(facts: Facts) -> list[Block]:
         for name in ("rows", "problems", "traces")
     }
     kept = [(name, *(f"{n:,}" for n in row)) for name, row in counts.items()]
-    blocks.append(Table("What came in and what was kept", ("", "read", "kept", "dropped"), kept))
+    blocks.append(Table("Inputs and what was kept", ("", "read", "kept", "dropped"), kept))
     dropped = [(f"{name}: {short(reason, 60)}", f"{n:,}") for name in ("rows", "problems", "traces")
                for reason, n in top(accounts[name]["dropped"])]  # fmt: skip
     if dropped:
@@ -136,14 +136,14 @@ def _labels(run: RunFiles, facts: Facts, suspects: Mapping[str, Shown], most: in
     if not facts["labels"]["present"]:
         return [Text("The files label no trace right or wrong.", "missing")]
     if not facts["verifiers"]:
-        return [Text("No gold answer is there to check the labels by: the labels decide.", "missing")]
+        return [Text("There are no gold answers to check the labels: the labels decide.", "missing")]
     leaves: list[Leaf] = []
     for kind, shown in list(suspects.items())[:MAX_KINDS]:
         leaves += [
             _leaf(run, f"{place}", kind, group, trace)
             for place, (group, trace) in enumerate(shown[:most], len(leaves) + 1)
         ]
-    note = "Either side may be mistaken: a label may know a rule of the task, or may have failed to read a right answer. All of them stand in verdicts.parquet, column suspect."
+    note = "Either side may be mistaken: a label may know a rule of the task, or its maker may have failed to read a right answer. All of them are in verdicts.parquet (column suspect)."
     blocks = label_noise(run)
     if leaves:
         blocks += [Text(note, "quiet"), Browser("Contradictions to look at", leaves)]
@@ -173,29 +173,29 @@ def _golds(run: RunFiles, facts: Facts, golds: Shown, most: int) -> list[Block]:
 def _leaks(leaks: Facts) -> list[Block]:
     looked_for = ", ".join(leaks["looked_for"])
     if not looked_for:
-        return [Text("No benchmark was looked for: none is on this machine. --benchmark all fetches the known ones, --benchmark file:PATH reads one of yours.", "missing")]  # fmt: skip
-    blocks: list[Block] = [Text(f"Looked for: {short(looked_for, 400)}. Same text, text within other text, and shared rare runs of words count.", "quiet")]  # fmt: skip
+        return [Text("No benchmark was searched: none is on this machine. --benchmark all downloads the known ones, --benchmark file:PATH reads your own file.", "missing")]  # fmt: skip
+    blocks: list[Block] = [Text(f"Searched: {short(looked_for, 400)}. Same text, text within other text, and shared rare word n-grams count.", "quiet")]  # fmt: skip
     if left_out := leaks["not_looked_for"]:
         rows = [(short(name, 40), short(why, 200)) for name, why in list(left_out.items())[:MAX_ROWS]]
         blocks.append(
-            Details("Benchmarks that were not looked for", [Table("Not looked for", ("benchmark", "why"), rows, (1,))])
+            Details("Benchmarks that were not searched", [Table("Not searched", ("benchmark", "why"), rows, (1,))])
         )
     if not leaks["problems"]:
-        return [*blocks, Text("No problem of theirs was found.")]
+        return [*blocks, Text("None of their problems was found.")]
     rows = [(short(name, 60), f"{n:,}") for name, n in top(leaks["by_benchmark"])]
     return [
         *blocks,
-        Table("Problems that stand in a benchmark", ("benchmark", "problems"), rows),
+        Table("Problems that are in a benchmark", ("benchmark", "problems"), rows),
         *_matches(leaks["examples"], "benchmark"),
     ]
 
 
 def _duplicates(found: Facts) -> list[Block]:
     rows = [
-        ("traces that came more than once", found["traces"]),
-        ("labels of such traces that contradict each other", found["labels_that_contradict"]),
-        ("problems that came again in other words, merged", found["problems_told_again"]),
-        ("problems that may be another one in other words, kept", found["near_duplicates"]),
+        ("duplicate traces", found["traces"]),
+        ("duplicates whose labels contradict each other", found["labels_that_contradict"]),
+        ("the same problem in other words, merged", found["problems_told_again"]),
+        ("near-duplicate problems, kept", found["near_duplicates"]),
     ]
     return [
         Table("Duplicates", ("", "count"), [(name, f"{n:,}") for name, n in rows]),
@@ -214,10 +214,10 @@ def _matches(examples: Sequence[Facts], other: str) -> list[Block]:
 
 _FLAW_WORDS = {
     "truncated": "cut off by a length limit, or before any answer",
-    "repetition": "says the same over and over",
-    "unfinished_thinking": "thinking that was begun and never closed",
+    "repetition": "repeats itself",
+    "unfinished_thinking": "thinking that is never closed",
     "malformed_tags": "tags that do not match",
-    "special_token": "spells out a token of a chat format",
+    "special_token": "contains a token of a chat template as text",
 }
 
 
@@ -245,7 +245,7 @@ def _lengths(run: RunFiles, facts: Facts) -> list[Block]:
         return []
     blocks = lengths(run)
     if share is not None:
-        text = f"Of a right and a wrong trace of one problem, the wrong one is longer in {percent(share)}% (mean over {plural(facts['lengths']['problems_with_both'], 'problem')}); 50% would tell nothing."
+        text = f"Of a right and a wrong trace of one problem, the wrong one is longer in {percent(share)}% (mean over {plural(facts['lengths']['problems_with_both'], 'problem')}); 50% means that length does not predict correctness."
         blocks = [Text(text), *blocks]
     return blocks
 
@@ -282,7 +282,7 @@ def _pairs(facts: Facts) -> list[Block]:
             without = {word: n for word, n in counts.items() if word not in ("problems", "pairs")}
             reasons = [(short(word, 60), f"{n:,}") for word, n in top(without)]
     blocks: list[Block] = [
-        Text("A chosen trace is right and whole, a rejected one is wrong for sure and whole. Of more than 100 right or wrong traces of one problem, the last two lines take 100.", "quiet"),
+        Text("A chosen trace is right and complete, a rejected one is certainly wrong and complete. Of more than 100 right or wrong traces of one problem, the last two lines take 100.", "quiet"),
         Table("Pairs that the traces could give", ("pairing", "problems", "pairs"), rows),
     ]  # fmt: skip
     if reasons:
@@ -296,7 +296,7 @@ def _made(facts: Facts) -> list[Block]:
     judged = facts["judged"]
     lines = [
         f"redistill {facts['version']}",
-        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels that count beside them: {counted}; policy: {facts['policy']}",
+        f"verifiers: {', '.join(facts['verifiers']) or 'none'}; labels that also count: {counted}; policy: {facts['policy']}",
         f"judged: {judged['traces']:,} of {judged['of']:,} traces",
         *(f"file: {file}" for file in list(facts["files"])[:MAX_ROWS]),
     ]

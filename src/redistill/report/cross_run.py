@@ -59,9 +59,7 @@ def other_verifiers(run: RunFiles) -> list[Block]:
             )
             for (verifier, model, benchmark), s in run.regraded.items()
         ]
-        blocks.append(
-            Table("The same answers, judged again: what the run itself shows stays as it was", head, rows, (1, 2))
-        )
+        blocks.append(Table("The same answers, judged again; the run's own results do not change", head, rows, (1, 2)))
     for found in run.agreements:
         blocks.append(Text(_agreed(found)))
         blocks.append(_outcomes(found))
@@ -93,7 +91,9 @@ def _disagreements(found: Agreement) -> Details:
             cell for one in said for cell in (f"{one.get('outcome')} ({one.get('reason')})", _read(one.get("read")))
         ]
         rows.append((example.trace_id, short(example.gold or "–", 40), *cells))
-    table = Table(f"{found.benchmark}: answers on which {found.a} and {found.b} part", head, rows, tuple(range(1, 6)))
+    table = Table(
+        f"{found.benchmark}: answers on which {found.a} and {found.b} disagree", head, rows, tuple(range(1, 6))
+    )
     return Details(f"{plural(len(rows), 'answer')} on which {found.a} and {found.b} part", [table])
 
 
@@ -120,7 +120,9 @@ def differences(found_all: Sequence[Against]) -> list[Block]:
     ]
     if drawn:
         chart = charts.intervals(drawn, "points of pass@1", "paired differences against other runs", zero_line=True)
-        caption = "Difference in pass@1 on the same problems, with its 95% interval; the upright line is no difference."
+        caption = (
+            "Difference in pass@1 on the same problems, with its 95% interval; the vertical line marks no difference."
+        )
         blocks.append(Figure([("", chart)], caption, single=True))
     for found in found_all:
         blocks.append(Sentences(_sentences(found)))
@@ -204,7 +206,7 @@ def write_runs_page(folders: Sequence[Path], found: Sequence[Any], not_compared:
     sections = [
         ("Side by side", _scores(runs)),
         ("Paired differences", _differences(found, not_compared)),
-        ("What is not the same", _settings(runs)),
+        ("Differences between the runs", _settings(runs)),
         ("Funnels", _funnels(runs)),
         ("Training", _curves(runs)),
         ("What it cost", _costs(runs)),
@@ -281,7 +283,7 @@ def _settings(runs: Runs) -> list[Block]:
         trees.append(tree | {"git commit": (run.facts.git_commit or "unknown")[:12]})
     differ = differing_paths(trees)
     if not differ:
-        return [Text("The recipes, inputs and versions of these runs are the same; what differs is chance.")]
+        return [Text("The recipes, inputs and versions of these runs are the same; any difference is due to chance.")]
     rows = [(short(key, 60), *differing_words(values, 60)) for key, values in list(differ.items())[:MAX_SETTINGS]]
     more = f": the first {MAX_SETTINGS} of {len(differ):,}" if len(differ) > MAX_SETTINGS else ""
     return [
@@ -309,7 +311,7 @@ def _funnels(runs: Runs) -> list[Block]:
             for account, value in (ledger.accounts if ledger else {}).items():
                 accounts.setdefault(f"{stage_dir}/{account}", {})[name] = f"{value.kept:,} of {value.came_in:,}"
     rows = [(short(account, 60), *(one.get(name) for name in runs)) for account, one in accounts.items()]
-    return [Table("Kept of what came in", ("account", *runs), rows)] if rows else []
+    return [Table("Kept, by stage", ("account", *runs), rows)] if rows else []
 
 
 def _curves(runs: Runs) -> list[Block]:
@@ -329,7 +331,7 @@ def _curves(runs: Runs) -> list[Block]:
         ]
         panels.append((title, f"{title} over steps, one line per run", lines, key.endswith("norm")))
     legend = [Tag(f"{name}: {stages[name]}", place) for place, name in enumerate(runs) if name in stages]
-    words = "The stage of each run that its report is about; steps of different batch sizes are not alike."
+    words = "The stage of each run that its report is about; steps of different batch sizes are not comparable."
     return line_figure(panels, words, legend)
 
 

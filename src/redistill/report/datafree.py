@@ -36,7 +36,7 @@ def _page(found: Found, folder: Path, shown: int) -> str:
         ("Result", _result(found)),
         ("Images", _images(found, folder, shown)),
         ("Losses", _losses(found, folder)),
-        ("To do it again", _again(found)),
+        ("Reproduce", _again(found)),
     ]
     return render_page(found["name"], sections, kind="data-free distillation")
 
@@ -59,7 +59,7 @@ def _result(found: Found) -> list[Block]:
     blocks.append(
         Text(
             "Diversity is the mean cosine distance of the teacher's last features over all pairs of images, within: over pairs of "
-            "one class. As asked: the share of images that the teacher gives the class they were made for. Agreement: how often "
+            "one class. As asked: the share of images for which the teacher predicts the class they were made for. Agreement: how often "
             "student and teacher name the same class of a test image. The interval is over test images, not over seeds.",
             "quiet",
         )

@@ -65,8 +65,8 @@ def card(
 
 
 _CRITICS_SCORES = (
-    "## Use\n\nOne score a token, of a completion behind its prompt: `AutoModelForTokenClassification`, one label. sigmoid of a "
-    "score is a probability; its objective above says of what.\n"
+    "## Use\n\nOne score per token of a completion, given its prompt: `AutoModelForTokenClassification`, one label. The sigmoid of a "
+    "score is a probability; the objective above defines of what.\n"
 )
 
 
@@ -163,13 +163,13 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
     )
     rows = [
         ("base student", base + (f", revision {student.revision}" if student.revision else "")),
-        ("licence of the base student", f"`{licence}`, as its card says" if licence else "none: made for this run" if student.from_config else "not stated beside it; that of its own page holds"),
+        ("licence of the base student", f"`{licence}`, as its card says" if licence else "none: made for this run" if student.from_config else "not stated with the model; see its own page"),
         ("prompt", prompt_words(recipe.prompt.for_training.model_dump()).replace("|", "\\|")),
         ("starts from", f"`{settings.start}`"),
         ("objective", _plugin(settings.objective)),
         ("modifiers", ", ".join(map(_plugin, settings.modifiers)) or "none"),
         ("learning rate, batch, length", f"{settings.learning_rate:g}, {_batch(settings)}, {length}"),
-        ("weights", f"LoRA, merged{'; the adapter alone beside it' if settings.keep_adapter else ''}" if settings.lora else "all"),
+        ("weights", f"LoRA, merged{'; the adapter is saved too' if settings.keep_adapter else ''}" if settings.lora else "all"),
         ("precision", f"weights fp32, computation {PRECISIONS[settings.mixed_precision]}, saved as {settings.save_dtype}"),
         ("seed", str(recipe.seed)),
     ]  # fmt: skip
@@ -187,7 +187,7 @@ def _training(folder: Path, recipe: Recipe, stage: str, stream: str) -> str:
 
 def _batch(settings: StageSettings) -> str:
     updates = settings.rollouts.updates if settings.rollouts is not None else None
-    return f"{settings.batch_size} rows a step" if updates is None else f"{updates} steps a round"
+    return f"{settings.batch_size} rows a step" if updates is None else f"{updates} steps per round"
 
 
 def _teacher(teacher: Any) -> str:
@@ -201,7 +201,7 @@ def _teacher(teacher: Any) -> str:
     return teacher if isinstance(teacher, str) else _name_of(teacher.model or "a new model")
 
 
-_UNDECIDED = {"drop": "is left out", "zero": "counts 0", "wrong": "counts as a wrong one"}
+_UNDECIDED = {"drop": "is left out", "zero": "counts 0", "wrong": "counts as wrong"}
 
 
 def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]:
@@ -217,8 +217,8 @@ def _rollouts(folder: Path, recipe: Recipe, stage: str) -> list[tuple[str, str]]
         ("reward", f"{rewards}; an answer whose reward is unknown {_UNDECIDED[drawn.undecided]}"),
     ]  # fmt: skip
     if drawn.critic is not None:
-        rows.append(("critic", f"learned beside the student ({drawn.critic.objective.name}), {drawn.critic.warm_rounds} rounds before its first step; "
-                     "its scores weigh tokens"))  # fmt: skip
+        rows.append(("critic", f"trained together with the student ({drawn.critic.objective.name}), {drawn.critic.warm_rounds} rounds before its first step; "
+                     "its scores weight tokens"))  # fmt: skip
     if drawn.teacher is not None:
         rows.append(("teacher", f"log-probs of {_teacher(drawn.teacher)}, token by token"))
     outcomes = (
@@ -256,10 +256,10 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
     head = "| benchmark | student | pass@1, % | 95% interval | SEM (ddof 1, points) over sample columns | SEM (ddof 1, points) over problems | how |\n|---|---|---|---|---|---|---|"
     asked_with = prompt_words(recipe.prompt.for_evaluation.model_dump())
-    asked_with += f", every answer opened with `{recipe.evaluate.prefill!r}`" if recipe.evaluate.prefill else ""
+    asked_with += f", every answer prefilled with `{recipe.evaluate.prefill!r}`" if recipe.evaluate.prefill else ""
     about = (
         f"Judged by `{recipe.evaluate.verifier.name}`. The interval is over problems (Wilson's, at the effective sample size); one "
-        "training seed, so no interval holds the spread over seeds. `dev` are problems held out of the training data. Prompt: "
+        "training seed, so no interval includes the spread over seeds. `dev` are problems held out of the training data. Prompt: "
         f"{asked_with}."
     )
     return "\n".join(["## Scores\n", head, *lines, "", about, "", *said, ""])
@@ -280,7 +280,7 @@ def _data(folder: Path, recipe: Recipe, inputs: Mapping[str, str]) -> str:
     notes = "\n".join(f"- {note}" for note in recipe.card.data_licenses)
     licences = (
         notes
-        or "None was stated in the recipe (`card.data_licenses`): ask where the traces come from before you pass this model on."
+        or "None was stated in the recipe (`card.data_licenses`): find out where the traces come from before you share this model."
     )
     selected = _json(folder / "select" / "ledger.json") or {}
     hashes = "\n".join(
@@ -303,20 +303,20 @@ def _verdicts(folder: Path, recipe: Recipe) -> str:
     counts = ", ".join(f"{count:,} {word}" for word, count in sorted(outcomes.items(), key=lambda item: -item[1]))
     filters = ", ".join(map(_plugin, recipe.select.filters)) or "none"
     lines = [
-        f"- judged by: {judges}; policy `{verify.policy}`"
+        f"- verifiers: {judges}; policy `{verify.policy}`"
         + (f"; second opinion: {_plugin(verify.judge)}" if verify.judge else ""),
         f"- outcomes of the traces: {counts or 'none yet'}",
         f"- examples: `{getattr(recipe.select.examples, 'name', recipe.select.examples)}`; pairing: {_plugin(recipe.select.pairing)}; filters: {filters}",
     ]
-    return "## Which traces counted as right and wrong\n\n" + "\n".join(lines) + "\n"
+    return "## Which traces count as right and wrong\n\n" + "\n".join(lines) + "\n"
 
 
 def _limits(recipe: Recipe) -> str:
     lines = [
-        "- Trained and scored on problems with short, checkable answers; other uses were not tried, and safety was not measured.",
-        "- A verdict reads the final answer alone: a right answer by wrong reasoning counts as right.",
-        "- What the teacher's traces say wrong, biased or harmful, this student may have learned.",
-        f"- One training run (seed {recipe.seed}): another seed can move every score by more than its interval.",
+        "- Trained and scored on problems with short, verifiable answers; other uses were not tested, and safety was not measured.",
+        "- A verdict reads only the final answer: a right answer from wrong reasoning counts as right.",
+        "- This student may have learned what is wrong, biased or harmful in the teacher's traces.",
+        f"- One training run (seed {recipe.seed}): another seed can change every score by more than its interval.",
     ]
     return "\n".join(["## Limits\n", *lines, *([f"- {recipe.card.notes}"] if recipe.card.notes else []), ""])
 
@@ -325,7 +325,7 @@ def _again(recipe: Recipe, stage: str, code: Sequence[str]) -> str:
     tree = recipe.model_dump(mode="json", exclude={"execution"})
     text = yaml.safe_dump(_shareable(tree), sort_keys=False, allow_unicode=True)
     return (
-        "## Make it again\n\nSave the recipe below as `recipe.yaml`, put the input files beside it, and run "
+        "## Reproduce it\n\nSave the recipe below as `recipe.yaml`, put the input files in the same folder, and run "
         f"(redistill {__version__}; the exact versions are in `run.json` of the run):\n\n```bash\nredistill run recipe.yaml{''.join(f' --code {name}' for name in code)}\n```\n\n"
         f"This student is then `runs/{recipe.name}/train/{stage}/model`.\n\n<details><summary>recipe.yaml</summary>\n\n```yaml\n{text}```\n\n</details>\n"
     )

@@ -85,7 +85,7 @@ SECTIONS: dict[str, Callable[[RunFiles], list[Block]]] = {
     "Accuracy over steps": accuracy,
     "Teacher pairs": pairs,
     "Student answers": answers,
-    "To do it again": facts,
+    "Reproduce": facts,
 }
 
 OPEN = ("Result", "Scores", "Paired comparisons")  # sections that are not folded
@@ -101,5 +101,5 @@ OF_AN_EVALUATION = (
     "Other verifiers",
     "Thinking",
     "Student answers",
-    "To do it again",
+    "Reproduce",
 )

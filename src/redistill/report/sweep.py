@@ -37,7 +37,7 @@ def write_sweep_page(folder: Path) -> Path:
     sections += [
         ("Ended early", _ended(found)),
         ("Trials", _trials(found, folder)),
-        ("To do it again", _again(found, folder)),
+        ("Reproduce", _again(found, folder)),
     ]
     return write_page(folder / "report.html", found["name"], sections, kind="sweep")
 
@@ -95,8 +95,8 @@ def _result(found: Found, benchmark: str) -> list[Block]:
         blocks.append(Table("Each seed at the values that were best on the mean of the other seeds", _HEAD, rows))
     blocks.append(
         Text(
-            "The interval over seeds holds the luck of training, the one over problems does not: it says how far other problems "
-            "would move the difference of these trained students. With fewer than three seeds there is no interval over seeds, and "
+            "The interval over seeds includes the variation of training. The one over problems does not: it shows how much other problems "
+            "would change the difference between these trained students. With fewer than three seeds there is no interval over seeds, and "
             "the seeds stand there themselves. Best of many points is an optimistic number; the table of values chosen on the other "
             "seeds is not.",
             "quiet",
@@ -191,7 +191,7 @@ def _sentence(found: Found, ranked: Sequence[Found], benchmark: str) -> str:
     words = f"Best of {plural(len(ranked), 'point')} on {benchmark}: {point_name(best)}, {percent(column['mean'])}% pass@1 (mean of {seeds})"
     against = column["against_control"]
     if best["variant"] == control:
-        return f"{words}. It is the control: nothing tried here is above it."
+        return f"{words}. It is the control: nothing tried here is better."
     if not against:
         return f"{words}. {'It was compared with no control.' if control else 'No control was named, so nothing is claimed.'}"
     over = against["interval95_over_seeds"]
@@ -270,7 +270,7 @@ def _ended(found: Found) -> list[Block]:
     if not ended:
         return []
     table = Table(
-        "Trials that did not go to their end",
+        "Unfinished trials",
         ("trial", "state", "why"),
         [(t["id"], t["state"], t["why"]) for t in ended],
         (1, 2),

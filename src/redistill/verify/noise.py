@@ -78,7 +78,7 @@ class Gradings:
 
     def _why_not(self, graders: Sequence[str], rejected: int) -> str | None:
         if len(graders) < 2:
-            return "only one grader has spoken, so nothing contradicts it"
+            return "only one grader gave verdicts, so there is nothing to compare it with"
         if rejected == 0:
             return "no trace was rejected"
         if len(graders) == 2 and len(self._authors()) < 2:

@@ -30,7 +30,7 @@ def accuracy(run: RunFiles) -> list[Block]:
     }
     if probed:
         return [*blocks, _table(run, probed)]
-    hint = "Only the ends are known: no stage was probed while it trained (a guard with probe_every does that)."
+    hint = "Accuracy is known only before and after: no stage was probed during training (a guard with probe_every does that)."
     return [*blocks, Text(hint, "quiet")]
 
 
@@ -99,4 +99,4 @@ def _table(run: RunFiles, probed: dict[str, list[Step]]) -> Table:
                 percent(last.probe_unfinished), percent(last.probe_repetition), count(last.probe_tokens),
             )
         )  # fmt: skip
-    return Table("What the probes saw; the last three columns are those of the last probe", head, body)
+    return Table("Results of the probes; the last three columns are from the last probe", head, body)

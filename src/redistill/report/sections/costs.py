@@ -57,16 +57,16 @@ def costs(run: RunFiles) -> list[Block]:
     )  # fmt: skip
     unit = "GPU-hours" if any(cost.device.startswith("cuda") for cost in found) else "process-hours"
     head = ("stage", "tokens", "time in steps", unit, "model FLOPs", "FLOP/s", "of the peak")
-    note = "FLOPs: 6 a parameter and token, and 6 × layers × width × mean row for attention; recomputation is not counted. "
+    note = "FLOPs: 6 per parameter and token, and 6 × layers × width × mean row for attention; recomputation is not counted. "
     if gpu:
-        note += f"Peak: {gpu.bf16_tflops:,.0f} TFLOP/s a GPU in bf16, {gpu.fp32_tflops:,.0f} in fp32 ({join(sorted(set(gpus)))})."
+        note += f"Peak: {gpu.bf16_tflops:,.0f} TFLOP/s per GPU in bf16, {gpu.fp32_tflops:,.0f} in fp32 ({join(sorted(set(gpus)))})."
     elif gpus:
-        note += f"Share of the peak: left out, for the peak of {join(sorted(set(gpus)))} is not in our table."
+        note += f"Share of the peak: left out, because the peak of {join(sorted(set(gpus)))} is not known."
     else:
-        note += "Share of the peak: left out, for no GPU was at work."
+        note += "Share of the peak: left out, because no GPU was used."
     if sampling := [cost.stage for cost in found if run.draws_own_rows(cost.stage)]:
-        note += f" The time of {join(sampling)} holds the sampling and judging of its own answers, their FLOPs do not."
-    return [Table("What training cost", head, rows), Text(note, "quiet")]
+        note += f" The time of {join(sampling)} includes sampling and judging its own answers; the FLOPs do not."
+    return [Table("Cost of training", head, rows), Text(note, "quiet")]
 
 
 def device_hours(costs: Sequence[Cost]) -> str | None:

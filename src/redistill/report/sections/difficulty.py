@@ -67,16 +67,17 @@ def _search(name: str, entries: Sequence[Tries]) -> list[Block]:
             f"floor (1 - q)^{children}, if a first step is good with probability q = pass@1",
             percent((1 - first) ** children),
         ),
-        (f"(1 - q)^{most}, what as many independent answers would leave", percent((1 - first) ** most)),
+        (
+            f"(1 - q)^{most}, what the same number of independent answers would leave unsolved",
+            percent((1 - first) ** most),
+        ),
     ]
     caption = (
         f"Tries of the search until the first right answer, {plural(total, 'problem')}; the last bin is never. All tries of a problem begin with one of "
-        f"{children} first steps, so a part of the unsolved ones says that first steps vary little."
+        f"{children} first steps, so some problems are unsolved only because first steps vary little."
     )
     head = ("", "% of problems")
-    title = (
-        f"{short(name, 40)}: what the search found, and what first steps alone would leave if all problems were alike"
-    )
+    title = f"{short(name, 40)}: the result of the search, and the share that first steps alone would leave unsolved if all problems were equal"
     figure = (
         [Figure([(short(name, 60), chart)], caption, single=True)] if charts.is_worth_drawing([*counts, never]) else []
     )
@@ -93,10 +94,10 @@ def _rates(name: str, entries: Sequence[Tries]) -> list[Block]:
     chart = charts.histogram(ticks, shares, "share of answers that are wrong", f"pass rates {name}", "% of problems")
     rows = [
         ("always right", percent(sum(share == 0 for share in wrong) / total)),
-        ("right and wrong: there is something to compare", percent(sum(0 < share < 1 for share in wrong) / total)),
+        ("right and wrong answers", percent(sum(0 < share < 1 for share in wrong) / total)),
         ("never right", percent(sum(share == 1 for share in wrong) / total)),
     ]
-    table = Table(f"{short(name, 40)}: what there is to compare", ("", "% of problems"), rows)
+    table = Table(f"{short(name, 40)}: problems by their answers", ("", "% of problems"), rows)
     if not charts.is_worth_drawing(list(counts.values())):
         return [table]
     return [

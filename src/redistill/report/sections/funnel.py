@@ -39,18 +39,21 @@ def funnel(run: RunFiles) -> list[Block]:
     missing = [
         b for stage_dir, ledger in ledgers.items() if ledger is None for b in not_run(stage_dir, f"{stage_dir} step")
     ]
-    caption = "Each bar is as long as what came in, on one scale for all; its pale part was dropped."
+    caption = "The length of a bar is the number of inputs, on one scale for all bars; the pale part was dropped."
     rows: list[tuple[str, ...]] = []
     for stage_dir, name, account in accounts:
         rows.append((f"{stage_dir}/{name}", account.unit, f"{account.came_in:,} in", "", ""))
         rows.append(("", "", "kept", f"{account.kept:,}", share(account.kept, account)))
         rows += [("", "", f"dropped: {short(w, 60)}", f"{n:,}", share(n, account)) for w, n in top(account.dropped)]
     table = Table(
-        "What came in, was kept, and was dropped for which reason", ("account", "unit", "", "count", "%"), rows, (1, 2)
+        "Inputs, what was kept, and what was dropped for which reason",
+        ("account", "unit", "", "count", "%"),
+        rows,
+        (1, 2),
     )
     details = Details("The funnel as a table, with every reason", [table])
     own = [stage for stage in run.stages if run.draws_own_rows(stage)]
-    note = f"Not in these pictures: the answers that {join(own)} sampled and learned from; they are under Own answers."
+    note = f"Not in these charts: the answers that {join(own)} sampled and trained on; they are in the section Own answers."
     return [*_picture(run, ledgers), Bars(bars, caption), *([Text(note, "quiet")] if own else []), *missing, details]
 
 
@@ -103,11 +106,9 @@ def _picture(run: RunFiles, ledgers: dict[str, Ledger | None]) -> list[Block]:
             (1, 0.0, place, 0.0, min(pairs, right), "right"),
             (1, right, place, max(right, pairs), pairs, "wrong"),
         ]
-    caption = (
-        "Traces, all on one scale. A right trace may be an example and the chosen side of a pair; what is not carried "
-    )
-    caption += "on is dropped for the reasons below."
-    return [Figure([("", flow(levels, ribbons, "the way of the traces from the sources to examples and pairs"))], caption, single=True)]  # fmt: skip
+    caption = "Traces, all on one scale. A right trace can be both an example and the chosen side of a pair. Traces that do not "
+    caption += "continue were dropped for the reasons below."
+    return [Figure([("", flow(levels, ribbons, "traces from the sources to examples and pairs"))], caption, single=True)]  # fmt: skip
 
 
 def _row(*parts: tuple[str, str, int]) -> list[Part]:

@@ -57,9 +57,9 @@ def _estimate(noise: LabelNoise) -> list[Block]:
     rows = [(name, *(percent(chances.get(column)) for column in columns)) for name, chances in estimate.graders.items()]
     head = ("grader", *(column.replace("_", " ") for column in columns))
     return [
-        Table("What each grader says of right and of wrong traces, percent, as the model finds it", head, rows),
+        Table("How each grader labels right and wrong traces, in percent, as estimated by the model", head, rows),
         Details(
-            "What the estimate rests on",
+            "How the estimate was made",
             [Text(f"{estimate.model}. Interval: {estimate.interval}."), Sentences(estimate.assumptions)],
         ),
     ]

@@ -48,14 +48,14 @@ def _distributions(name: str, pairs: Sequence[Candidate]) -> Block:
             [f"{10 * i}" for i in range(10)], tenths, "% of the shorter side", "shared opening of the pairs"
         )
         panels.append(("opening that both share", picture))
-    caption = f"{plural(len(pairs), 'pair')} of {name}, as read from the first candidates of a few shards. The rejected side is the "
+    caption = f"{plural(len(pairs), 'pair')} of {name}, read from the first candidates of a few shards. The rejected side is the "
     caption += f"shorter one in {percent(shorter / len(pairs))}% of them."
     if not panels:
         middle = sorted(differences)[len(differences) // 2]
         return Text(
             f"{caption} The median gap is {middle:+,} tokens, the mean shared opening {percent(sum(shared) / len(shared))}%."
         )
-    return Figure(panels, f"{caption} The outermost bins hold everything beyond.")
+    return Figure(panels, f"{caption} The outermost bins include all values beyond them.")
 
 
 def _shared(pair: Candidate) -> float:
@@ -87,7 +87,7 @@ def _compared(run: RunFiles) -> list[Block]:
     rows = [(name, row) for name, row in list(paper.policies.items())[:MAX_POLICIES] if row.length_gap]
     if len(rows) < 2:
         return []
-    named = [(name + (" (own)" if name == paper.own else ""), row) for name, row in rows]
+    named = [(name + (" (this run)" if name == paper.own else ""), row) for name, row in rows]
     lengths = [(name, 6, row.length_gap.p50, _ends(row.length_gap)) for name, row in named if row.length_gap]
     openings = [(name, 6, row.shared_share, None) for name, row in named if row.shared_share is not None]
     panels = [

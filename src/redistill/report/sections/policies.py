@@ -41,16 +41,17 @@ def policies(run: RunFiles) -> list[Block]:
     mixes = [
         (name, side, ", ".join(f"{short(who, 40) or 'unknown'} {n:,}" for who, n in list(mix.items())[:MAX_TEACHERS]))
         for name, row in found.policies.items()
+        if row.pairs
         for side, mix in (("source", row.source), ("chosen", row.chosen_teacher), ("rejected", row.rejected_teacher))
     ]
     return [
         Text(
             f"Every pairing on the same problems and under the same filters, before any training. On the opening that both sides of a "
-            f"pair share, REDI's weights add up to shared × (1/|chosen| − {weight}/|rejected|): where that is negative, training pushes "
-            "down what the right trace says too."
+            f"pair share, REDI's weights add up to shared × (1/|chosen| − {weight}/|rejected|): where that is negative, training also lowers "
+            "the opening of the right trace."
         ),
         Table(
-            "Pairings compared: median tokens of each side, what both share of the shorter one, and its net weight",
+            "Pairings compared: median tokens of each side, shared opening as a share of the shorter side, and its net weight",
             head,
             rows,
         ),
@@ -89,8 +90,8 @@ def teachers(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Held-out problems included. Tokens are the student's: median and 90th percentile. Look back: the share of right and of "
-            "wrong traces with “wait”, “let me check” and the like. Rank of wrong: the mean place of a wrong trace among its "
-            "problem's, from 0, the shortest, to 1, the longest.",
+            "wrong traces with “wait”, “let me check” and the like. Rank of wrong: the mean position of a wrong trace among its "
+            "problem's traces by length, from 0 (shortest) to 1 (longest).",
             "quiet",
         )
     ]

@@ -29,8 +29,8 @@ from redistill.text.figures import power_words
 from redistill.text.unread_answers import shares_words, what_to_change
 
 TOY = (
-    "Toy setting: says nothing about the paper's numbers. The student was built from nothing for this run; what can "
-    "be read here is whether the method does what it says."
+    "Toy setting: this says nothing about the paper's numbers. The student was initialised at random for this run. "
+    "The page shows whether the method works in this setting."
 )
 
 
@@ -89,7 +89,9 @@ def result(run: RunFiles) -> list[Block]:
     scores = run.scores[main, benchmark]
     others = [m for m in run.models if m != main and (m, benchmark) in run.scores]
     within = interval(scores.pass_at_1.interval95)
-    sentence = f"On {benchmark}, {_named(run, main)} answers {percent(scores.pass_at_1.value)}% of the samples right"
+    sentence = (
+        f"On {benchmark}, {_named(run, main)} answers {percent(scores.pass_at_1.value)}% of the samples correctly"
+    )
     sentence += f" (pass@1; 95% interval {within})" if within else " (pass@1)"
     if others:
         compared = others if len(others) <= MAX_NAMED else [m for m in others if not _is_treated(run, m)] or others[:1]
@@ -101,7 +103,7 @@ def result(run: RunFiles) -> list[Block]:
     blocks.append(Text(sentence + ".", "lead"))
     cards = [_card(run, m, run.scores[m, benchmark]) for m in [*others, main]]
     blocks.append(KeyNumbers(cards))
-    blocks += [Text(f"What may be claimed. {c.sentence}") for c in main_comparisons(run, main, benchmark)]
+    blocks += [Text(f"What can be claimed: {c.sentence}") for c in main_comparisons(run, main, benchmark)]
     unread = shares_words(scores.model_dump())
     blocks.append(Text(f"Answers of {main} on {benchmark}: {unread}.", "quiet"))
     return [*blocks, *next_steps(run, main), rows_behind(run, main, benchmark)]
@@ -124,12 +126,12 @@ def asked(run: RunFiles, main: str, benchmark: str) -> str:
     scores = run.scores[main, benchmark]
     on = f"{plural(scores.num_problems or 0, 'problem')} of {benchmark}, {plural(scores.num_samples or 0, 'sample')} each"
     if run.is_evaluation:
-        return f"Asked: how often does {main} answer right? {on}."
+        return f"Question: how often does {main} answer right? {on}."
     controls = [m for m in run.models if _is_control(run, {m})]
     against = (
         f" better than {join([_named(run, m) for m in controls])}" if controls else " better than the base student"
     )
-    return f"Asked: is {_named(run, main)}{against}? {on}, none of them trained on."
+    return f"Question: is {_named(run, main)}{against}? {on}, none of which was trained on."
 
 
 FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
@@ -158,7 +160,7 @@ def next_steps(run: RunFiles, main: str | None) -> list[Block]:
             found.append(f"{power}.")
         if problems < FEW_PROBLEMS:
             found.append(
-                f"{plural(problems, 'problem')} on {benchmark} is little: {FEW_PROBLEMS} or more make an interval that can be used "
+                f"{plural(problems, 'problem')} on {benchmark} is few: {FEW_PROBLEMS} or more give a useful interval "
                 "(corpus.dev_fraction, or a benchmark in evaluate.benchmarks)."
             )
     short_stages = [s for s in run.stages if 0 < len([r for r in run.steps(s) if r.step > 0]) < FEW_STEPS]
@@ -169,11 +171,11 @@ def next_steps(run: RunFiles, main: str | None) -> list[Block]:
         )
     if main and not run.is_evaluation:
         found.append(
-            f"This is one training seed{_seed(run)}: `redistill sweep` trains others and gives the interval over seeds."
+            f"This is one training seed{_seed(run)}: `redistill sweep` trains more seeds and gives the interval over seeds."
         )
     if not found:
         return []
-    return [Text("What to do next.", ""), Sentences(found)]
+    return [Text("What to do next:", ""), Sentences(found)]
 
 
 ROWS = "rows-behind-the-numbers"
@@ -181,7 +183,7 @@ ROWS = "rows-behind-the-numbers"
 
 def rows_behind(run: RunFiles, main: str, benchmark: str) -> Details:
     """The commands that show the rows behind the numbers above."""
-    lines = ["cd RUN      # the folder of this page", "redistill scores ."]
+    lines = ["cd RUN      # the folder that contains this page", "redistill scores ."]
     shards = run.shards(f"evaluate/{main}/{benchmark}/groups")
     if shards:
         path = shlex.quote(shards[0].relative_to(run.folder).as_posix())
@@ -189,9 +191,9 @@ def rows_behind(run: RunFiles, main: str, benchmark: str) -> Details:
     other = next((c.b if c.a == main else c.a for c in main_comparisons(run, main, benchmark)), None)
     if other:
         pair = shlex.quote(f"{main}:{other}")
-        lines.append(f"redistill compare . . --student {pair}      # which problems changed sides")
+        lines.append(f"redistill compare . . --student {pair}      # which problems changed")
     if not run.is_evaluation:
-        lines.append("redistill why ID .      # what became of a problem, trace or pair")
+        lines.append("redistill why ID .      # what each stage did with a problem, trace or pair")
     code = Code("commands that show the rows behind the numbers", "\n".join(lines))
     return Details("The commands that show the rows behind these numbers", [code], anchor=ROWS)
 
@@ -241,12 +243,14 @@ def scores(run: RunFiles) -> list[Block]:
     blocks.append(
         Text(
             "SEM over sample columns: the standard deviation (ddof 1) of the whole-benchmark scores of the n samples, divided "
-            "by √n; it holds the problems fixed. The paper takes ddof 0, which is smaller by √((n − 1)/n). SEM over problems: "
+            "by √n, with the problems fixed. The paper uses ddof 0, which is smaller by √((n − 1)/n). SEM over problems: "
             "the standard deviation (ddof 1) of the problems' means, divided by the root of their number, as in lighteval; it "
-            "asks about other problems of the same kind. The 95% intervals are over problems: Wilson's at the effective sample "
-            "size, never empty and never outside 0 to 100%."
+            "shows how much other problems of the same kind would change the score. The 95% intervals are over problems: Wilson "
+            "intervals at the effective sample size."
             + (
-                "" if run.is_evaluation else f" Neither covers training again: each stage was trained once{_seed(run)}."
+                ""
+                if run.is_evaluation
+                else f" None of them includes the spread over training seeds: each stage was trained once{_seed(run)}."
             ),
             "quiet",
         )
@@ -289,7 +293,7 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
     settings = first.settings
     parts = [f"{plural(first.num_problems or 0, 'problem')}, {plural(first.num_samples or 0, 'sample')} each"]
     words = {"temperature": "temperature {}", "top_p": "top-p {}", "max_new_tokens": "at most {} new tokens"}
-    words |= {"prefill": "every completion opened with “{}”"}
+    words |= {"prefill": "every completion prefilled with “{}”"}
     parts += [
         form.format(short(str(settings[k]), 60)) for k, form in words.items() if settings.get(k) not in (None, "", {})
     ]
@@ -374,7 +378,7 @@ def _manner_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Tab
         values = (found.pass_at_1.value, found.only_lenient_finds_an_answer) if found else (None, None)
         rates = (s.no_answer_rate, s.truncation_rate, s.unfinished_thinking_rate, s.repetition_rate)
         body.append([Tag(m, run.series(m)), *map(percent, (*(values if has_strict else ()), *rates))])
-    return Table(f"{benchmark}: how the answers went, in percent of the samples", head, body)
+    return Table(f"{benchmark}: how the answers ended, in percent of the samples", head, body)
 
 
 _TOKENS = {"all": "all", "correct": "correct", "not_correct": "others"}
@@ -415,7 +419,7 @@ def comparisons(run: RunFiles) -> list[Block]:
         drawn = [(_minus(c), run.series(c.a), c.difference, c.interval95) for c in here if c.difference is not None]
         if drawn:
             chart = charts.intervals(drawn, "points of pass@1", f"paired differences on {benchmark}", zero_line=True)
-            caption = f"{benchmark}. Difference in pass@1 on the same problems, with its 95% interval; the upright line is no difference."
+            caption = f"{benchmark}. Difference in pass@1 on the same problems, with its 95% interval; the vertical line marks no difference."
             blocks.append(Figure([("", chart)], caption, single=True))
         blocks.append(Sentences([c.sentence for c in here if c.sentence]))
         blocks.append(
@@ -447,8 +451,10 @@ def _differences(benchmark: str, found: list[Comparison]) -> Table:
 def diagnosis(run: RunFiles) -> list[Block]:
     """What the student did before the last stage, as the evaluate stage measured it."""
     found = run.diagnosis
+    if found is None and run.setting("diagnosis") is None:
+        return []
     if found is None:
-        return [Text("No diagnosis of the student's habits was made in this run.", "missing")]
+        return [Text("The student's habits have not been diagnosed yet: the evaluate stage does that.", "missing")]
     blocks: list[Block] = [Text(found.sentence[:1].upper() + found.sentence[1:])] if found.sentence else []
     rows = [(r.label, _habit(r.value), count(r.n)) for r in found.rows]
     of = f" ({found.student})" if found.student else ""

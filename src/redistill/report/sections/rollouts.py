@@ -38,8 +38,8 @@ PANELS = (  # key, title, whether it is a share that is shown in percent
     ("problems_kept", "problems with a right and a wrong answer, %", True),
     ("weight_right", "weight of a token of right answers, mean", False),
     ("weight_wrong", "weight of a token of wrong answers, mean", False),
-    ("critic_loss", "critic: loss before it learns (log 2 says nothing)", False),
-    ("critic_accuracy", "critic: right about answers, %", True),
+    ("critic_loss", "critic: loss before its update (log 2 is chance)", False),
+    ("critic_accuracy", "critic: accuracy on answers, %", True),
 )
 ENDS = 5  # rounds that the table's first and last columns are means of
 PROBLEMS_SHOWN, ROUNDS_SHOWN = 6, 4
@@ -63,8 +63,8 @@ def rollouts(run: RunFiles) -> list[Block]:
     if panels := _panels(run, stages):
         legend = [Tag(stage, run.series(stage)) for stage in stages]
         caption = (
-            "Each round's answers, before the student learned from them. The pass rate is of the training problems asked, not of dev. "
-            "A problem whose answers all earn the same teaches an objective of advantages nothing."
+            "Each round's answers, before the student was trained on them. The pass rate is on the sampled training problems, not on dev. "
+            "A problem whose answers all have the same reward teaches an objective with advantages nothing."
         )
         blocks.append(Figure(panels, caption, legend))
     for start in by_start(run, list(stages)):
@@ -115,7 +115,7 @@ def _costs(run: RunFiles) -> Table:
                 count(cost.sampled + cost.trained), _scored(run, stage),
             )
         )  # fmt: skip
-    return Table("Tokens and accuracy of every stage, offline and on its own answers", head, body, (1, 2))
+    return Table("Tokens and accuracy of every stage, offline and on its own answers", head, body, (1,))
 
 
 def num_answers(rounds: Sequence[Step]) -> int:
@@ -196,9 +196,7 @@ def _at_equal_cost(run: RunFiles, start: str) -> list[Block]:
     if not lines and len(marks) < 3:
         return []
     label = f"accuracy over tokens of {join(stages)}, from {start}"
-    caption = (
-        f"{join(stages)}, from {start}, at equal cost: tokens sampled in rounds and tokens trained on count alike."
-    )
+    caption = f"{join(stages)}, from {start}, at equal cost: a sampled token and a token trained on count the same."
     if marks:
         caption += f" Marks: pass@1 on {benchmark} with 95% intervals."
     if lines:
@@ -229,7 +227,7 @@ def _samples(run: RunFiles, stage: str) -> list[Block]:
     title = f"{stage}: the same problem in several rounds, the first answer of each"
     if not again:
         again = _before_and_after(run, stage, wanted)
-        title = f"{stage}: no problem was asked twice, so dev problems before the stage and after it, the first answer of each"
+        title = f"{stage}: no problem was sampled twice, so these are dev problems before and after the stage, the first answer to each"
     leaves = [
         Leaf(f"Problem {n}: {short(found[0][1].problem.statement, 70)}", str(n), _answers(_spread(found, ROUNDS_SHOWN)))
         for n, found in enumerate(again[:wanted], 1)
@@ -266,11 +264,11 @@ def _weighed(run: RunFiles, stage: str) -> list[Block]:
     for number, (problem_id, statement) in enumerate(statements.items(), 1):
         inside: list[Block] = []
         for one in (one for one in shown if one.problem_id == problem_id):
-            side = "right answer, raised" if one.is_right else "wrong answer, pushed down"
+            side = "right answer, raised" if one.is_right else "wrong answer, lowered"
             inside.append(MarkedText(f"{side}, round {one.round}", _pieces(one)))
         leaves.append(Leaf(f"Problem {number}: {short(statement, 70)}", str(number), inside))
     said = (
-        f"{stage}: how much each token of its last answers counts, by the critic that learned beside it; blue is raised, orange pushed "
+        f"{stage}: the weight of each token of its last answers, from the critic that was trained with it; blue is raised, orange lowered, "
         "down, pale does not count. Such a critic marks a wrong answer from its error on."
     )
     return [Text(said, "quiet"), Browser(f"Token weights of {stage}", leaves)]

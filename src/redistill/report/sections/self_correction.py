@@ -36,8 +36,8 @@ def self_correction(run: RunFiles) -> list[Block]:
 
 
 _HOW = (
-    "Each attempt is judged as an answer of its own. An attempt that could not be judged and a verification without a verdict are in no share. Intervals: problems drawn again with "
-    "replacement, the answers to one of them together. A verifier that always says “correct” has error recall 0."
+    "Each attempt is judged separately. An attempt that could not be judged and a verification without a verdict are left out. Intervals: a bootstrap "
+    "over problems, with all answers to a problem. A verifier that always says “correct” has error recall 0."
 )
 
 

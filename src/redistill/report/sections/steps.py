@@ -31,8 +31,8 @@ def _how(benchmark: str, found: StepScores) -> str:
     read = "the probability of Yes" if found.read == "probability" else "the written verdicts"
     return (
         f"{benchmark}: {count(found.num_traces)} solutions, {count(found.num_steps_judged)} steps, {found.analyses} analyses of each; a "
-        f"step's score is the mean of {read}, and the first step below {found.threshold:g} is taken for the error. A coin says of half "
-        "the solutions that they have an error, at a step drawn at random."
+        f"step's score is the mean of {read}, and the first step below {found.threshold:g} is the predicted error. A coin predicts an error for half "
+        "of the solutions, at a random step."
     )
 
 
@@ -81,7 +81,7 @@ def _prmbench(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
         "PRM score",
         "F1 of right steps",
         "F1 of wrong steps",
-        "right steps passed",
+        "right steps accepted",
         "wrong steps rejected",
     )
     return Table("PRMBench's measures, every step a decision, %", head, body) if body else None

@@ -23,7 +23,7 @@ def thinking(run: RunFiles) -> list[Block]:
             blocks += _tables(run, benchmark, found)
         blocks += _by_form(run, benchmark)
     if blocks:
-        words = "Words are counted, not understood: a student may write “wait” and look at nothing. Compare how often such answers are right."
+        words = "These are word counts: a student may write “wait” without checking anything. Compare how often such answers are right."
         blocks.insert(0, Text(words, "quiet"))
     return blocks
 
@@ -54,12 +54,12 @@ def _tables(run: RunFiles, benchmark: str, found: dict[str, Thoughts]) -> list[B
         )
     return [
         Table(
-            f"{benchmark}: length against correctness; 0.5 in the last column says that length tells nothing",
+            f"{benchmark}: length against correctness; 0.5 in the last column means no relation",
             ("model", "answers that think", "tokens, right", "tokens, wrong", "a right one is longer"),
             lengths,
         ),
         Table(
-            f"{benchmark}: habits; a trivial thought is thought about another problem too, word by word",
+            f"{benchmark}: habits; a trivial thought occurs word for word in the answers to another problem too",
             ("model", "look back", "right if so", "right if not", "words repeated", "trivial thoughts"),
             habits,
         ),
@@ -84,7 +84,7 @@ def _by_form(run: RunFiles, benchmark: str) -> list[Block]:
         rows.append((Tag(model, run.series(model)), *map(percent, (lenient, strict, *gains))))
     return [
         Table(
-            f"{benchmark}: how much of a gain over {first} is form; lenient reads an answer anywhere, strict where the prompt asked for it",
+            f"{benchmark}: how much of the gain over {first} is form; lenient reads an answer anywhere, strict where the prompt asked for it",
             ("model", "lenient", "strict", "lenient gain", "strict gain", "by form alone"),
             rows,
         )

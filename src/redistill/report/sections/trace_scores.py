@@ -49,9 +49,7 @@ def trace_scores(run: RunFiles) -> list[Block]:
     blocks.append(_apart(found, groups, len(run.shards("score/groups"))))
     panels = [(short(name, 60), chart) for name, values in found.items() if (chart := _histogram(name, values))]
     if panels:
-        caption = (
-            "Scores of right and wrong traces, each kind as 100%; the hundredth at either end joins the bin beside it."
-        )
+        caption = "Scores of right and wrong traces, each kind sums to 100%; the top and bottom 1% are added to the outermost bins."
         blocks.append(Figure(panels, caption, _LEGEND, single=len(panels) == 1))
     return [*blocks, *scored_steps(run, list(accounts))]
 
@@ -79,7 +77,7 @@ def _apart(found: dict[str, Values], groups: int, shards: int) -> Table:
         rows.append((short(name, 60), f"{number:,}", *medians, None if area is None else percent(area)))
     head = ("score", "traces", "median of right ones", "median of wrong ones", "right above wrong, %")
     read = f"{plural(groups, 'problem')} from {plural(min(MAX_SHARDS, shards), 'shard')} of {shards}"
-    return Table(f"How scores part right from wrong traces ({read}); 50% is a score that says nothing", head, rows)
+    return Table(f"How well scores separate right from wrong traces ({read}); 50% is chance", head, rows)
 
 
 def area_under_curve(right: Sequence[float], wrong: Sequence[float]) -> float | None:

@@ -35,8 +35,8 @@ class Panel:
 
 _PANELS = (
     Panel("loss", "loss", "held_out_loss"),
-    Panel("accuracy", "critic: right about completions, %", "held_out_accuracy"),
-    Panel("step_accuracy", "critic: right about steps, %", "held_out_step_accuracy"),
+    Panel("accuracy", "critic: accuracy on completions, %", "held_out_accuracy"),
+    Panel("step_accuracy", "critic: accuracy on steps, %", "held_out_step_accuracy"),
     Panel("right_score", "critic: mean score of right completions", "held_out_right_score"),
     Panel("wrong_score", "critic: mean score of wrong completions", "held_out_wrong_score"),
     Panel("chosen_logp", "log-prob of chosen, per token", "held_out_chosen_logp"),
@@ -45,7 +45,7 @@ _PANELS = (
     Panel("grad_norm", "gradient norm", log=True),
     Panel("lr_x_grad_norm", "learning rate × gradient norm", log=True),
     Panel("update_norm", "update norm (how far the weights moved)", log=True),
-    Panel("top_token_prob", "probability of the likeliest token, rejected side, %"),
+    Panel("top_token_prob", "top-token probability, rejected side, %"),
     Panel("negative_prefix_share", "pairs that lower their shared opening, %"),
 )
 SHARES = frozenset(
@@ -71,7 +71,7 @@ def training(run: RunFiles) -> list[Block]:
     guards = [f"{stage}: {ledger.guard.sentence}" for stage in run.stages
               if (ledger := run.stage_ledger(stage)) and ledger.guard.sentence and run.setting("train", stage, "guard")]  # fmt: skip
     if guards:
-        blocks += [Text("What the guard saw and did:"), Sentences(guards)]
+        blocks += [Text("What the guard detected and did:"), Sentences(guards)]
     for start, stages in by_start(run, [stage for stage in run.stages if steps[stage]]).items():
         figure = _curves(run, start, {stage: steps[stage] for stage in stages})
         few = f"{join(stages)} took fewer than {MIN_POINTS} steps, so there is no curve to draw."
@@ -127,7 +127,7 @@ def _stages(run: RunFiles, steps: dict[str, list[Step]]) -> Table:
                 count(tokens / seconds) if tokens and seconds else None,
             )
         )
-    return Table("Stages of training", head, body, (1, 2))
+    return Table("Stages of training", head, body, (1, 2, 4))
 
 
 def _rows(account: AccountShape) -> str:
@@ -179,7 +179,7 @@ def _legend(run: RunFiles, stages: list[str], drawn: dict[str, list[charts.Line]
     """The stages, then those marks that really occur."""
     lines = [line for found in drawn.values() for line in found]
     kinds = {kind for line in lines for _, _, kind in line.marks}
-    words = {"warning": "▲ warning", "collapse": "✕ collapse", "back": "◄ went back from here"}
+    words = {"warning": "▲ warning", "collapse": "✕ collapse", "back": "◄ rolled back from here"}
     marks = [Tag(text, "") for kind, text in words.items() if kind in kinds]
     dots = [Tag("● held-out rows", "")] if any(line.dots for line in lines) else []
     return [*(Tag(stage, run.series(stage)) for stage in stages), *dots, *marks]
@@ -192,7 +192,7 @@ def _caption(start: str, stages: dict[str, list[Step]], drawn: dict[str, list[ch
     words += [f"Each point is a mean over {plural(window, 'step')}."] if window > 1 else []
     words += ["Bold: running mean; faint: every point."] if longest > 60 else []
     if any(line.pale for found in drawn.values() for line in found):
-        words.append("Thin and dotted: steps that the guard went back behind.")
+        words.append("Thin and dotted: steps that the guard rolled back.")
     return " ".join(words)
 
 

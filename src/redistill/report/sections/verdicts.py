@@ -35,10 +35,10 @@ def verdicts(run: RunFiles) -> list[Block]:
     rows.append(["all", *(count(n) for n in totals.values())])
     blocks: list[Block] = [
         Text(
-            "Only a certain “incorrect” may become a rejected trace; what could not be decided is never stored as wrong."
+            "Only a trace that is certainly incorrect can become a rejected trace; an undecided trace is never stored as wrong."
         ),
         Table(
-            "Traces by verdict: count and percent of the verifier's own",
+            "Traces by verdict: count and percent per verifier",
             ["outcome", *(short(name, 40) for name in columns)],
             rows,
         ),
@@ -130,7 +130,7 @@ def _lengths_in_characters(run: RunFiles) -> list[Block]:
     medians = [f"{sorted(v)[len(v) // 2]:,} for {tone} ones" for tone, v in found.items() if v]
     shards = min(MAX_SHARDS, len(run.shards("verify/groups")))
     note = f"Read: {plural(groups, 'group')} from {plural(shards, 'shard')} of {len(run.shards('verify/groups'))}. "
-    note += f"Median characters: {' and '.join(medians)}. The last bin holds all longer ones."
+    note += f"Median characters: {' and '.join(medians)}. The last bin includes all longer ones."
     return _histogram(ticks, counts, "characters", note)
 
 
@@ -145,9 +145,9 @@ def _traces_counted(counts: Mapping[str, Sequence[int]]) -> str:
 
 def _histogram(ticks: Sequence[str], counts: Mapping[str, Sequence[int]], xlabel: str, note: str) -> list[Block]:
     if not charts.is_worth_drawing([sum(column) for column in zip(*counts.values())]):
-        said = [f"{n:,} {tone} from {tick}" for tone, v in counts.items() for tick, n in zip(ticks, v) if n]
-        return [Text(f"Lengths of right and wrong traces in {xlabel}: {', '.join(said) or 'none'}. {note}")]
+        said = [f"{n:,} {tone} in the bin from {tick}" for tone, v in counts.items() for tick, n in zip(ticks, v) if n]
+        return [Text(f"Lengths of right and wrong traces, {xlabel}: {', '.join(said) or 'none'}. {note}")]
     shares = {tone: [100 * n / sum(v) for n in v] for tone, v in counts.items() if sum(v)}
     chart = charts.histogram(ticks, shares, xlabel, f"lengths of right and wrong traces in {xlabel}")
-    caption = f"Lengths of right and wrong traces, each kind as 100%. {note}"
+    caption = f"Lengths of right and wrong traces, each kind sums to 100%. {note}"
     return [Figure([("", chart)], caption, _LEGEND, single=True)]
