@@ -91,7 +91,7 @@ def test_nothing_is_written_over(traces, tmp_path):
     with pytest.raises(OperatorError, match="is the input itself, which is never written over; name another file"):
         score(traces, ["my_length:length"], out=traces)
     (tmp_path / "there.jsonl").write_text("mine")
-    with pytest.raises(OperatorError, match="is there already; name another file, or remove it first"):
+    with pytest.raises(OperatorError, match="already exists; name another file, or remove it first"):
         score(traces, ["my_length:length"], out=tmp_path / "there.jsonl")
     assert traces.read_bytes() == before and (tmp_path / "there.jsonl").read_text() == "mine"
 

@@ -22,7 +22,7 @@ def serve_text(
 ) -> str | None:
     """The command; without --print this process becomes the server."""
     if only_print and options["rewards"] is not None:
-        raise OperatorError("serve: --print, --more and --env belong to a MODEL; leave them out beside --rewards.")
+        raise OperatorError("serve: --print, --more and --env belong to a MODEL; leave them out with --rewards.")
     if only_print:
         return shlex.join(command)
     from redistill.tools.serve import KEY_ENV, check_runnable, server_environment

@@ -105,7 +105,7 @@ def check_calls(where: str, model: AskedModel, cost: CallCost, what: str) -> int
         )
     if model.max_calls is not None and needed > model.max_calls:
         raise OperatorError(
-            f"{where}: {needed:,} calls are needed and max_calls is {model.max_calls:,}; nothing was asked. Raise it, or take fewer "
+            f"{where}: {needed:,} calls are needed and max_calls is {model.max_calls:,}; no call was made. Raise it, or use fewer "
             f"{what}."
         )
     return needed

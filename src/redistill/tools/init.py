@@ -71,8 +71,8 @@ def check_usable(found: Survey, traces: str) -> None:
         column = layout.options.get("answer_column", "answer")
         raise OperatorError(
             f"{traces}: column `{column}` holds different answers to the same problem, for {layout.contradicted} of "
-            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it is what the traces answered and no gold "
-            "answer; write the gold answer there, or leave the column out and label each trace true or false."
+            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it has the traces' answers and not the "
+            "gold answer; write the gold answer there, or leave the column out and label each trace true or false."
         )
 
 
@@ -131,7 +131,7 @@ def write_recipe(
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError as error:
-        raise OperatorError(f"{out} is there already; choose another --out.") from error
+        raise OperatorError(f"{out} already exists; choose another --out.") from error
     except OSError as error:
         raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
     try:

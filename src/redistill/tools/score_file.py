@@ -58,7 +58,7 @@ def score_file(
     """
     check_output(out, path)
     if out.exists():
-        raise OperatorError(f"--out: {out} is there already; name another file, or remove it first.")
+        raise OperatorError(f"--out: {out} already exists; name another file, or remove it first.")
     if not out.name.endswith(ENDINGS):
         raise OperatorError(f"--out: {out} must end in {', '.join(ENDINGS)}.")
     entries = [_entry(one) for one in scorers]
