@@ -126,7 +126,7 @@ def test_a_model_and_the_student_score_alike(traces, tmp_path):
 def test_what_a_paid_scorer_costs_is_said_before_its_first_call_and_its_replies_stay(traces, tmp_path, capsys):
     with scripted_server(tmp_path, answers='{"+": "LABEL: easy"}') as server:
         spec = {"name": "label", "base_url": server.base_url, "model": "m", "price_in": 1, "price_out": 1}
-        with pytest.raises(OperatorError, match="5 calls are needed and max_calls is 4; nothing was asked"):
+        with pytest.raises(OperatorError, match="5 calls are needed and max_calls is 4; no call was made"):
             score(traces, [{**spec, "max_calls": 4}], out=tmp_path / "o.jsonl")
         assert not server.asked()
         counts = score(traces, [spec], out=tmp_path / "o.jsonl")

@@ -67,6 +67,6 @@ def _warn(host: str, port: int, asks_for_key: bool) -> None:
     from redistill.tools.serve import LOOPBACK
 
     if host not in LOOPBACK and not asks_for_key:
-        warning = f"warning: whoever reaches {host}:{port} can use this server; it asks for no key."
+        warning = f"warning: anyone who reaches {host}:{port} can use this server, because it needs no key."
         print(plain(warning), file=sys.stderr)
     sys.stderr.flush()

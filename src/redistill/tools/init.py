@@ -88,7 +88,7 @@ def recipe_text(
     if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
     lines = [
-        f"# {name}: written by `redistill init` after a look at {traces}",
+        f"# {name}: written by `redistill init` for {traces}",
         f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(found)),
@@ -224,9 +224,9 @@ def _chat(model: str) -> tuple[bool, str, bool]:
         tokenizer = loading.load_tokenizer(StudentSettings(model=model))
         if tokenizer.chat_template:
             opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
-            return True, "the tokenizer has a chat template; false asks without it", opens
+            return True, "the tokenizer has a chat template; false does not use it", opens
     except OperatorError:
-        return False, "the tokenizer could not be looked at: write true for a chat model", False
+        return False, "the tokenizer could not be loaded: write true for a chat model", False
     return False, "the tokenizer has no chat template", False
 
 

@@ -117,7 +117,7 @@ def skipped_sentence(weight: float | None, rates: Sequence[float], after: float)
     """Which rates were not tried, and why."""
     of = "" if weight is None else f"weight {weight:g}, "
     listed = ", ".join(f"{rate:.3g}" for rate in rates)
-    return f"{of}not tried: {listed}, for a lower rate ({after:.3g}) already raised an alarm"
+    return f"{of}not tried: {listed}, because a lower rate ({after:.3g}) already raised an alarm"
 
 
 def sentence(trial: dict[str, Any]) -> str:
