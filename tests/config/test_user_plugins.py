@@ -54,8 +54,8 @@ def test_what_was_not_named_is_never_imported(write, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("own_c.txt", "", "name a Python file that is there"),
-        ("own-c.py", "", "name a Python file that is there"),
+        ("own_c.txt", "", "name an existing Python file"),
+        ("own-c.py", "", "name an existing Python file"),
         ("json.py", "", "there is another module called json"),
         ("own_d.py", "x = 1\ny = 1 / 0\n", r"ZeroDivisionError: division by zero \(line 2\)"),
         ("own_e.py", "def f(:\n", r"SyntaxError.*\(line 1\)"),

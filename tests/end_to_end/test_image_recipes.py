@@ -114,11 +114,11 @@ def _bytes(picture):
 def test_a_text_student_is_told_before_any_work(tmp_path):
     tree = yaml.safe_load((SHIPPED / "visual-thinker-shapes.yaml").read_text())
     tree["student"] = {"from_config": {"hidden_size": 16, "num_attention_heads": 2}, "alphabet": "0123456789"}
-    with pytest.raises(OperatorError, match="drawn-shapes asks about images, and the student reads text alone"):
+    with pytest.raises(OperatorError, match="drawn-shapes asks about images, but the student reads only text"):
         make_plan(parse_recipe(tree, "here"))
     tree["corpus"]["sources"] = ["two-habits"]
     tree["train"]["sft"]["freeze"] = ["vision"]
-    with pytest.raises(OperatorError, match=r"train.sft.freeze: the student reads text alone"):
+    with pytest.raises(OperatorError, match=r"train.sft.freeze: the student reads only text"):
         make_plan(parse_recipe(tree, "here"))
 
 

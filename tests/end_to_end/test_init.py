@@ -186,7 +186,7 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
         ("--traces", "rows.jsonl", "--model", "model", "--name", "a/b"): "name: string should match pattern",
         ("--traces", "rows.jsonl", "--model", "model", "--out", "taken.yaml"): "taken.yaml is there already",
         ("--traces", "rows.jsonl", "--model", "model", "--out", "no/x.yaml"): "cannot write no/x.yaml",
-        ("--traces", "rows.jsonl"): "nobody is at the keyboard to be asked; give --model M",
+        ("--traces", "rows.jsonl"): "the input is not interactive; give --model M",
         (): "give --traces FILE",
     }
     for arguments, words in cases.items():

@@ -251,15 +251,13 @@ def test_a_store_that_does_not_know_conditional_writes_is_refused(
         patch.setattr(S3FileSystem, "_pipe_file", heedless)
         S3FileSystem.clear_instance_cache()  # an instance has bound it already
         with (
-            pytest.raises(OperatorError, match="a second run on that name could not be noticed"),
+            pytest.raises(OperatorError, match="a second run with that name could not be detected"),
             remote_runs.open_run_folder(f"{at}/tiny", alone),
         ):
             pass
     S3FileSystem.clear_instance_cache()
     assert server.keys(at.partition("://")[2].partition("/")[0]) == []
-    with pytest.raises(
-        OperatorError, match=r"hf://datasets/a/runs/tiny: this store cannot write an object only where there is none"
-    ):
+    with pytest.raises(OperatorError, match=r"hf://datasets/a/runs/tiny: this store has no conditional writes"):
         run("hf://datasets/a/runs")
 
 

@@ -39,9 +39,7 @@ def test_examples_come_from_the_other_split_and_are_never_asked_themselves(folde
     assert sorted(every) == sorted(
         (row["question"], row["answer"]) for row in OTHERS
     )  # not 0+0?, which max_problems may leave out
-    with pytest.raises(
-        OperatorError, match="10 examples are there that the benchmark does not ask itself, and 11 are wanted"
-    ):
+    with pytest.raises(OperatorError, match="10 examples are not in the benchmark itself, and 11 are wanted"):
         shots_of(gsm8k(folder, count=11, split="train"), "question-answer")
 
 

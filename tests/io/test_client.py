@@ -59,7 +59,7 @@ def test_the_servers_own_waiting_time_is_kept_by_all_requests(tmp_path):
         assert 1.0 <= time.monotonic() - began < 60
     with (
         scripted_server(tmp_path, fail="429", retry_after="86400") as server,
-        pytest.raises(OperatorError, match="asks to come back in 86400 seconds"),
+        pytest.raises(OperatorError, match="asks to retry in 86400 seconds"),
     ):
         ask(Server(server.base_url), asks(2), kept=Kept())
 
@@ -181,7 +181,7 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_sentence(tmp_path, monkeypatch
 
 def test_a_key_that_cannot_be_a_key_is_refused_without_being_said(monkeypatch):
     monkeypatch.setenv("REDISTILL_API_KEY", "sk-\N{SNOWMAN}")
-    with pytest.raises(OperatorError, match="characters no key has") as error:
+    with pytest.raises(OperatorError, match="characters that no key has") as error:
         served_models(Server("http://127.0.0.1:9/v1"))
     assert "sk-" not in str(error.value)
 

@@ -12,7 +12,7 @@ from redistill.tools.verify_file import verify_file
 @pytest.mark.parametrize("address", ["s3://bucket/runs", "gs://b", "hf://datasets/a/b", "az://x/y"])
 def test_an_address_of_object_storage_does_not_become_a_folder_of_that_name(address: str) -> None:
     for place in (Path(address), Path(address) / "quickstart"):
-        with pytest.raises(OperatorError, match="is no path on this machine, and of what is written only the run"):
+        with pytest.raises(OperatorError, match="is not a local path, and only the run folder"):
             make_folder(place)
 
 

@@ -106,9 +106,9 @@ def test_the_gradient_reaches_both_parts_and_frozen_ones_stay_to_the_bit(images)
         assert moved == {"vision": {False}, "language": {True}, None: {False, True}}[frozen]
     model = loading.load_model(settings, tokenizer, seed=0)
     freeze(model, ["language"])
-    with pytest.raises(OperatorError, match="nothing to learn from a row that shows no image"):
+    with pytest.raises(OperatorError, match="nothing to train in a row without an image"):
         PackedPolicy(model, packs=False)(make_pack([sequence(tokenizer, [])], [0], [1.0]))
-    with pytest.raises(OperatorError, match="reads text alone"):
+    with pytest.raises(OperatorError, match="reads only text"):
         text = StudentSettings(from_config={"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 1}, alphabet="ab")  # fmt: skip
         freeze(loading.load_model(text, loading.load_tokenizer(text), seed=0), ["vision"])
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_shown_is_one_sentence(student, images):
     with pytest.raises(OperatorError, match=r"image 000000000000\.\.\. is not there"):
         sequence(student[1], ["0" * 64])
     text = loading.character_tokenizer("abc")
-    with pytest.raises(OperatorError, match="the student reads text alone"):
+    with pytest.raises(OperatorError, match="the student reads only text"):
         loading.encode_prompts(text, [image_mark(images[0])])
 
 

@@ -110,7 +110,7 @@ CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifier
     ("train", "said"),
     [
         ({"orm": {**ORM, "start": "base"}, "redi": {**CREDIT, "modifiers": []}},
-         "train.redi.critic: nothing reads its scores; add token-credit to the stage's modifiers."),
+         "train.redi.critic: its scores are not used; add token-credit to the stage's modifiers."),
         ({"redi": {key: value for key, value in CREDIT.items() if key != "critic"}},
          "train.redi.modifiers: token-credit weighs tokens by a critic's scores; name the critic"),
         ({"sft": RECIPE["train"]["sft"], "redi": {**CREDIT, "critic": "sft"}},
@@ -120,7 +120,7 @@ CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifier
         ({"redi": {**CREDIT, "critic": "no/such/folder"}}, "train.redi.critic: no/such/folder holds no critic"),
         ({"redi": {**CREDIT, "critic": "omr"}}, "train.redi.critic: no earlier stage is called 'omr'"),
         ({"orm": {**ORM, "start": "base"}, "own": {**CREDIT, "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
-         "train.own.critic: it scores rows of the corpus, and this stage draws its own; leave it out, and name a critic that learns from them as rollouts.critic."),
+         "train.own.critic: it scores rows of the corpus, but this stage samples its own; leave it out, and name a critic that learns from them as rollouts.critic."),
     ],
 )  # fmt: skip
 def test_a_critic_that_cannot_give_token_credit_is_one_sentence(train, said):
@@ -133,7 +133,7 @@ def test_a_critic_of_another_run_gives_credit_and_one_with_other_tokens_is_refus
     assert plan.scored == ["base", "redi"]
     other = {**RECIPE["student"], "alphabet": "#;=*-+9876543210"}
     said = refused(recipe({"redi": {**CREDIT, "critic": folder}}, student=other))
-    assert "has another tokenizer than the student, so its scores stand on other tokens" in said
+    assert "has another tokenizer than the student, so its scores belong to other tokens" in said
 
 
 def test_the_teachers_step_truth_teaches_a_process_critic_where_a_line_slips(tmp_path):

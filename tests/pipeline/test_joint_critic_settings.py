@@ -38,7 +38,7 @@ def test_what_is_not_written_is_the_papers():
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"stage": {"modifiers": []}}, r"own\.rollouts\.critic: nothing reads its scores; add token-credit"),
+        ({"stage": {"modifiers": []}}, r"own\.rollouts\.critic: its scores are not used; add token-credit"),
         ({"critic": None}, r"own\.modifiers: token-credit weighs tokens by a critic's scores; .* as train\.own\.rollouts\.critic"),
         ({"objective": "sft"}, r"own\.rollouts\.critic: it learns from right and wrong answers, and sft is given no wrong ones"),
         ({"critic": {**CRITIC, "objective": "process"}}, r"own\.rollouts\.critic\.objective: there is no 'process'"),
@@ -51,7 +51,7 @@ def test_what_is_not_written_is_the_papers():
         ({"keep": "one-each", "objective": "redi", "stage": {"modifiers": []}, "critic": None},
          r"own\.rollouts\.keep: one-each draws a right and a wrong answer, and redi asks for no advantages"),
         ({"keep": "correct"}, r"own\.rollouts\.keep: oreal compares right answers with wrong ones"),
-        ({"advantage": "teacher", "teacher": "sft"}, r"own\.rollouts\.keep: one-each tells right answers from wrong ones"),
+        ({"advantage": "teacher", "teacher": "sft"}, r"own\.rollouts\.keep: one-each separates right from wrong answers"),
         ({"stage": {"modifiers": ["token-credit", {"name": "kl", "to": "previous", "estimator": "full"}]}},
          r"kl with `to: previous` has the log-probs of sampled tokens alone"),
         ({"stage": {"modifiers": ["token-credit", {"name": "kl", "to": "previous"}]}},

@@ -103,7 +103,7 @@ def test_what_is_not_there(beir, smart, tmp_path):
         list(queries(str(smart), "test"))
     with pytest.raises(OperatorError, match="there is no folder at"):
         list(queries(str(tmp_path / "nowhere")))
-    with pytest.raises(OperatorError, match="no made collection 'made:library'"):
+    with pytest.raises(OperatorError, match="no synthetic collection 'made:library'"):
         list(documents("made:library"))
     rows = "".join(json.dumps({"_id": str(n), "text": "b"}) + "\n" for n in range(999))
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(rows.encode())[:-9])

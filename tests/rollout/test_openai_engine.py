@@ -123,7 +123,7 @@ def test_the_model_is_the_one_that_the_server_lists_or_is_asked_for(tmp_path):
             engine(never, requests(1), WARM, base_url=server.base_url, model="{student}")
     with (
         scripted_server(tmp_path, models="a,b") as server,
-        pytest.raises(OperatorError, match=r"lists 2 models \(a, b\); name the one to ask"),
+        pytest.raises(OperatorError, match=r"lists 2 models \(a, b\); name the model to use"),
     ):
         engine(never, requests(1), WARM, base_url=server.base_url)
 

@@ -231,5 +231,5 @@ def test_a_server_that_does_not_say_what_ended_a_step_is_refused():
     def sample(requests, sampling):
         return [Sample("a", 1, "stop", stop=None) for _ in requests]
 
-    with pytest.raises(OperatorError, match="does not say whether the step end"):
+    with pytest.raises(OperatorError, match="does not report whether the step end"):
         found_by(sample)

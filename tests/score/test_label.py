@@ -50,7 +50,7 @@ def test_every_trace_of_a_problem_gets_the_label_and_its_place_among_the_levels(
 def test_more_calls_than_allowed_ask_nothing(tmp_path):
     with scripted_server(tmp_path, answers=answers(SAID)) as server:
         with pytest.raises(
-            OperatorError, match=r"score \(level\): 2 calls are needed and max_calls is 1; nothing was asked"
+            OperatorError, match=r"score \(level\): 2 calls are needed and max_calls is 1; no call was made"
         ):
             labelled(tmp_path, server.base_url, max_calls=1)
         assert server.asked() == []

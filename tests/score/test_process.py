@@ -329,7 +329,7 @@ def test_a_server_that_answers_per_step_is_read_in_order_and_another_shape_is_on
             OperatorError, match=r"score \(prm\): the server answers 0 x 0 numbers to 26 tokens with 3 steps"
         ):
             scored(critic[0], "ours", group, base_url=server.base_url)
-    with pytest.raises(OperatorError, match="a server holds no head of layout last-token"):
+    with pytest.raises(OperatorError, match="a server has no head of layout last-token"):
         scored(critic[0], "last-token", group, base_url="http://127.0.0.1:9/v1")
 
 

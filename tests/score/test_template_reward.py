@@ -82,7 +82,7 @@ def test_the_share_of_right_answers_stands_behind_the_text_with_the_strategy_as_
 def test_more_strategies_than_allowed_ask_nothing(tmp_path):
     with scripted_server(tmp_path, answers=answers(SAID)) as server:
         with pytest.raises(
-            OperatorError, match=r"score \(strategy\): 3 calls are needed and max_calls is 2; nothing was asked"
+            OperatorError, match=r"score \(strategy\): 3 calls are needed and max_calls is 2; no call was made"
         ):
             rewarded(tmp_path, server.base_url, max_calls=2)
         assert server.asked() == []

@@ -79,7 +79,7 @@ def test_the_hub_gets_the_checkpoint_with_its_card(run, tmp_path):
 def test_a_card_that_the_hub_cannot_read_is_a_sentence(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run/train/sft/model/README.md").write_text("---\nlicense: [\n---\n")
-    with pytest.raises(OperatorError, match="is no model card of the hub"):
+    with pytest.raises(OperatorError, match="is not a valid model card of the Hub"):
         export(tmp_path / "run", to="hub", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -74,7 +74,7 @@ def test_the_stage_is_a_recipes_once_its_marks_are_taken_away(model: str, wrong:
 
 def test_without_gold_answers_none_is_advised_and_the_wrong_traces_are(model: str) -> None:
     why, text = look(model, gold=False, wrong=True)
-    assert "nobody can judge them" in why and "topr beside redi" in why and "own:" not in text
+    assert "they cannot be verified" in why and "topr and redi" in why and "own:" not in text
 
 
 def test_without_wrong_traces_own_answers_make_the_pairs(model: str) -> None:

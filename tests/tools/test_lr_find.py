@@ -40,7 +40,7 @@ def test_rates_above_an_alarmed_one_are_not_tried_and_are_named(tmp_path, capsys
     found = find(tmp_path, rates=[1e30, 1e31], weights=[])
     assert [trial["learning_rate"] for trial in found["trials"]] == [1e30]
     assert found["skipped"] == [{"rejected_weight": None, "learning_rate": 1e31, "after": 1e30}]
-    said = "not tried: 1e+31, for a lower rate (1e+30) already raised an alarm"
+    said = "not tried: 1e+31, because a lower rate (1e+30) already raised an alarm"
     assert said in capsys.readouterr().err and said in table_text(found)
     assert found["largest"] == [{"rejected_weight": None, "learning_rate": None}]
 
@@ -159,6 +159,6 @@ def test_a_trial_trains_with_the_modifiers_and_the_reference_of_its_stage(tmp_pa
 def test_a_stage_that_draws_its_own_rows_is_refused_with_a_sentence(tmp_path):
     own = {"objective": "grpo", "start": "sft", "learning_rate": 1e-3, "rollouts": {"problems": 2, "n": 2}}
     recipe = parse_recipe({**RECIPE, "train": {**RECIPE["train"], "own": own}}, "here")
-    with pytest.raises(OperatorError, match=r"^lr-find: train\.own draws its own rows"):
+    with pytest.raises(OperatorError, match=r"^lr-find: train\.own samples its own rows"):
         lr_find(recipe, runs_dir=tmp_path, stage="own", weights=[], rates=[1e-4], steps=4)
     assert not list(tmp_path.iterdir())

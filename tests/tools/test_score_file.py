@@ -91,7 +91,7 @@ def test_nothing_is_written_over(traces, tmp_path):
     with pytest.raises(OperatorError, match="is the input itself, which is never written over; name another file"):
         score(traces, ["my_length:length"], out=traces)
     (tmp_path / "there.jsonl").write_text("mine")
-    with pytest.raises(OperatorError, match="is there already; name another file, or remove it first"):
+    with pytest.raises(OperatorError, match="already exists; name another file, or remove it first"):
         score(traces, ["my_length:length"], out=tmp_path / "there.jsonl")
     assert traces.read_bytes() == before and (tmp_path / "there.jsonl").read_text() == "mine"
 
@@ -126,7 +126,7 @@ def test_a_model_and_the_student_score_alike(traces, tmp_path):
 def test_what_a_paid_scorer_costs_is_said_before_its_first_call_and_its_replies_stay(traces, tmp_path, capsys):
     with scripted_server(tmp_path, answers='{"+": "LABEL: easy"}') as server:
         spec = {"name": "label", "base_url": server.base_url, "model": "m", "price_in": 1, "price_out": 1}
-        with pytest.raises(OperatorError, match="5 calls are needed and max_calls is 4; nothing was asked"):
+        with pytest.raises(OperatorError, match="5 calls are needed and max_calls is 4; no call was made"):
             score(traces, [{**spec, "max_calls": 4}], out=tmp_path / "o.jsonl")
         assert not server.asked()
         counts = score(traces, [spec], out=tmp_path / "o.jsonl")

@@ -108,6 +108,6 @@ def test_rows_without_a_target_are_counted_and_none_left_is_a_sentence(tmp_path)
     )
     assert ledger["rows"]["dropped"] == {"no_target": 4}
     with pytest.raises(
-        OperatorError, match=r"a critic needs targets: name the spans that hold them in select.labelled.spans"
+        OperatorError, match=r"a critic needs targets: name the spans with the targets in select.labelled.spans"
     ):
         stage(tmp_path / "none", records=bare)

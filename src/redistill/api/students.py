@@ -325,7 +325,7 @@ def serve(
     check_address(host, port)
     check((rewards is None) != (model is None), "serve: name either a MODEL or --rewards RECIPE.")
     if rewards is not None:
-        check(not more and env is None, "serve: --more and --env belong to a MODEL; leave them out beside --rewards.")
+        check(not more and env is None, "serve: --more and --env belong to a MODEL; leave them out with --rewards.")
         return rewards_command(
             rewards, host=host, port=port, stage=stage, overrides=overrides, workers=workers, ends=ends, code=code
         )

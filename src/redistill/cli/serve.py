@@ -22,7 +22,7 @@ def serve_text(
 ) -> str | None:
     """The command; without --print this process becomes the server."""
     if only_print and options["rewards"] is not None:
-        raise OperatorError("serve: --print, --more and --env belong to a MODEL; leave them out beside --rewards.")
+        raise OperatorError("serve: --print, --more and --env belong to a MODEL; leave them out with --rewards.")
     if only_print:
         return shlex.join(command)
     from redistill.tools.serve import KEY_ENV, check_runnable, server_environment
@@ -67,6 +67,6 @@ def _warn(host: str, port: int, asks_for_key: bool) -> None:
     from redistill.tools.serve import LOOPBACK
 
     if host not in LOOPBACK and not asks_for_key:
-        warning = f"warning: whoever reaches {host}:{port} can use this server; it asks for no key."
+        warning = f"warning: anyone who reaches {host}:{port} can use this server, because it needs no key."
         print(plain(warning), file=sys.stderr)
     sys.stderr.flush()

@@ -34,7 +34,7 @@ def load_code(path: str | Path) -> str:
     path = Path(path).expanduser()
     name = path.stem
     if path.suffix != ".py" or not path.is_file() or not name.isidentifier():
-        raise OperatorError(f"--code {path}: name a Python file that is there, such as my_verifiers.py.")
+        raise OperatorError(f"--code {path}: name an existing Python file, such as my_verifiers.py.")
     path = path.resolve()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if _LOADED.get(name) == (path, digest):

@@ -223,7 +223,7 @@ def bind_choices(choices: Sequence[Plugin], where: str) -> dict[str, partial[Any
     bound: dict[str, partial[Any]] = {}
     for plugin in choices:
         if label_of(plugin) in bound:
-            raise OperatorError(f"{where}: {label_of(plugin)} stands there twice; leave one out.")
+            raise OperatorError(f"{where}: {label_of(plugin)} is listed twice; leave one out.")
         bound[label_of(plugin)] = bind(CHOICES, plugin, where)
     return bound
 

@@ -63,7 +63,7 @@ def _drawn(text: str) -> tuple[tuple[str, str], ...]:
                 found.setdefault(id, (question, str(answer).strip()))
     if len(found) < few_shot.count:
         raise OperatorError(
-            f"{where}: {len(found)} examples are there that the benchmark does not ask itself, and {few_shot.count} are wanted; lower "
+            f"{where}: {len(found)} examples are not in the benchmark itself, and {few_shot.count} are wanted; lower "
             "count, or name the columns by problem_column and answer_column."
         )
     ranked = sorted(found, key=lambda id: content_id("", "few-shot", str(few_shot.seed), id))

@@ -41,8 +41,8 @@ def _variable(value: str) -> str:
     """The name of an environment variable."""
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,99}", value):
         raise OperatorError(
-            f"key_env: write the name of the environment variable that holds the key, such as {KEY_ENV}; the key itself has no "
-            "place in a recipe."
+            f"key_env: write the name of the environment variable that holds the key, such as {KEY_ENV}; never write the key "
+            "itself into a recipe."
         )
     return value
 

@@ -100,12 +100,12 @@ def check_calls(where: str, model: AskedModel, cost: CallCost, what: str) -> int
     needed = cost.calls - cost.kept
     if model.max_calls == 0 and needed:
         raise OnlyCounted(
-            f"{where}: {needed:,} calls are needed and max_calls is 0; nothing was asked. They were counted, as max_calls: 0 wants "
-            "it; raise it to ask."
+            f"{where}: {needed:,} calls are needed and max_calls is 0; no call was made, because "
+            "max_calls: 0 only counts them; raise it to make them."
         )
     if model.max_calls is not None and needed > model.max_calls:
         raise OperatorError(
-            f"{where}: {needed:,} calls are needed and max_calls is {model.max_calls:,}; nothing was asked. Raise it, or take fewer "
+            f"{where}: {needed:,} calls are needed and max_calls is {model.max_calls:,}; no call was made. Raise it, or use fewer "
             f"{what}."
         )
     return needed

@@ -103,8 +103,8 @@ def check_output(out: Path, *inputs: Path, option: str = "--out") -> None:
     """OperatorError where `out` is one of the inputs, or an address of object storage and no path."""
     if _ADDRESS.match(str(out)):
         raise OperatorError(
-            f"{option}: {out} is no path on this machine, and of what is written only the run of `redistill run` may lie in object "
-            "storage; give a folder here, or where the storage is mounted."
+            f"{option}: {out} is not a local path, and only the run folder of `redistill run` can be in object storage; "
+            "give a local folder, or one where the storage is mounted."
         )
     if any(out.exists() and one.exists() and out.samefile(one) for one in inputs):
         raise OperatorError(f"{option}: {out} is the input itself, which is never written over; name another file.")

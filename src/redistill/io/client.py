@@ -208,7 +208,7 @@ class _Asking:
         self.read = read or (lambda asked, body: read_reply(body))
         self.secret = os.environ.get(server.key_env, "").strip()
         if not self.secret.isascii() or not self.secret.replace(" ", "x").isprintable():
-            raise OperatorError(f"the key in the environment variable {server.key_env} holds characters no key has.")
+            raise OperatorError(f"the key in the environment variable {server.key_env} has characters that no key has.")
         self.stopped, self.large = asyncio.Event(), asyncio.Semaphore(LARGE_AT_ONCE)
         self.next_slot = self.paused_until = 0.0  # by the loop's clock
         self.answered = self.total = 0
@@ -427,7 +427,7 @@ class _Asking:
         """The server asks to be left alone: all of us wait, or come back later where that is too long."""
         if seconds > LONGEST_WAIT_SECONDS:
             raise OperatorError(
-                f"the server at {self.server.base_url} asks to come back in {seconds:.0f} seconds ({what}); run the same command "
+                f"the server at {self.server.base_url} asks to retry in {seconds:.0f} seconds ({what}); run the same command "
                 f"again then. {KEPT}"
             )
         self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + seconds)

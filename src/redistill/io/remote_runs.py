@@ -159,8 +159,8 @@ def open_run_folder(
     at = address(path)
     if at.partition("://")[0] not in WRITABLE:
         raise OperatorError(
-            f"{at}: this store cannot write an object only where there is none, so a second run on that name could not be noticed; "
-            "give a folder of this machine as --runs-dir, or an s3:// address."
+            f"{at}: this store has no conditional writes, so a second run with that name could not be detected; "
+            "give a local folder as --runs-dir, or an s3:// URL."
         )
     store = open_store(at)
     with alone(_made(folder_of("held", at))), _Lock(store, at) as lock:
@@ -329,8 +329,8 @@ class _Lock:
         elif self._create():
             self._remove()
             raise OperatorError(
-                f"{self.at}: this store writes an object where there is one though it was told not to (If-None-Match), so a second run on "
-                "that name could not be noticed; use a store that knows it, or a folder of this machine."
+                f"{self.at}: this store ignores If-None-Match, so a second run with that name could not be detected; "
+                "use a store that supports it, or a local folder."
             )
         self._thread.start()
         return self

@@ -117,7 +117,7 @@ def talking(to: str) -> Iterator[None]:
     except OperatorError:
         raise
     except FileNotFoundError as error:
-        raise OperatorError(f"there is nothing at {to}; look at the bucket, the key and the endpoint.") from error
+        raise OperatorError(f"nothing was found at {to}; check the bucket, the key and the endpoint.") from error
     except Exception as error:  # each store's package has errors of its own, which share no kind
         if isinstance(error, AssertionError | TypeError | AttributeError | NameError):
             raise
@@ -152,7 +152,7 @@ def find(path: str | Path) -> list[Stored]:
             listed = {key: facts} if facts["type"] == "file" else store.find(key, detail=True)
     listed = {name: facts for name, facts in listed.items() if facts["type"] == "file" and not name.endswith("/")}
     if not listed:
-        raise OperatorError(f"there is nothing at {of}; look at the bucket, the key and the endpoint.")
+        raise OperatorError(f"nothing was found at {of}; check the bucket, the key and the endpoint.")
     return [_stored(scheme, name, listed[name]) for name in sorted(listed)]
 
 

@@ -339,7 +339,7 @@ def _check_top_k(teacher: TeacherTopK, tokens: int, vocabulary: int) -> None:
     if int(ids.min()) < 0 or int(ids.max()) >= vocabulary:
         raise OperatorError(f"the teacher's top-k names a token id outside the student's vocabulary of {vocabulary}.")
     if bool((ids.sort(-1).values.diff(dim=-1) == 0).any()):
-        raise OperatorError("the teacher's top-k names a token twice at one position; each id may stand there once.")
+        raise OperatorError("the teacher's top-k names a token twice at one position; each id may occur only once.")
     if not bool(logps.isfinite().all()) or float(logps.double().exp().sum(-1).max()) > 1.01:
         raise OperatorError(
             "the teacher's top-k log-probs must be finite natural logarithms of probabilities that add up to at most 1."

@@ -77,7 +77,7 @@ def _check_whole_model(folder: Path, model: str) -> None:
     """OperatorError where a folder holds no config, or an adapter, which would be left out or put on without a word."""
     if (folder / "adapter_config.json").exists():
         raise OperatorError(
-            f"student.model: {model} holds a LoRA adapter (adapter_config.json), which is no whole model; merge it into its base model "
+            f"student.model: {model} holds a LoRA adapter (adapter_config.json), which is not a complete model; merge it into its base model "
             "(peft: `merge_and_unload`, then `save_pretrained`) and give that folder."
         )
     if not (folder / "config.json").exists():
@@ -195,7 +195,7 @@ def _show_images(settings: StudentSettings, tokenizer: Any, where: str) -> None:
         shown = pictures.load_pictures(where, config, tokenizer, edits, most, **_origin(settings, where))
         pictures.attach(tokenizer, shown)
     elif settings.image_processor or settings.max_images:
-        raise OperatorError(f"student.image_processor, max_images: {where} reads text alone; leave them out.")
+        raise OperatorError(f"student.image_processor, max_images: {where} reads only text; leave them out.")
 
 
 OF_TEMPLATE = "chat-template"  # student.end_of_turn: whatever the chat template ends the assistant's turn with

@@ -399,7 +399,7 @@ class PackedPolicy(nn.Module):
             coefficients = weigh(logps)
         if torch.is_grad_enabled() and pictures_of(self.model) and not (hidden.requires_grad or weight.requires_grad):
             raise OperatorError(
-                "train: freeze: [language] leaves nothing to learn from a row that shows no image; take such rows out, or leave freeze out."
+                "train: freeze: [language] leaves nothing to train in a row without an image; remove such rows, or leave freeze out."
             )
         if not measures:
             return weighted_nll(hidden, weight, pack.targets, coefficients)

@@ -30,7 +30,7 @@ def word_ids(tokenizer: Any, words: tuple[str, str], *, first_piece: bool = Fals
     first, second = (int(ids[0]) for ids in pieces)
     if first == second:
         raise OperatorError(
-            f"critic: {words[0]!r} and {words[1]!r} begin with the same token of this tokenizer; end `line` with the space that stands "
+            f"critic: {words[0]!r} and {words[1]!r} begin with the same token of this tokenizer; end `line` with the space "
             "before the verdict, or write read: verdict."
         )
     return first, second

@@ -155,7 +155,7 @@ def check_text_alone(prompts: Sequence[str]) -> None:
     """OperatorError where a prompt shows an image, for a student that reads text alone."""
     if any(OPENING in prompt and images_in(prompt) for prompt in prompts):
         raise OperatorError(
-            "a prompt shows an image, and the student reads text alone; name an image-text model under `student`."
+            "a prompt shows an image, but the student reads only text; name an image-text model under `student`."
         )
 
 
@@ -207,7 +207,7 @@ def _checked(processor: Any, config: Any, tokenizer: Any, most: int | None, wher
     lacks = [name for name in TOKEN_IDS[:3] if getattr(config, name, None) is None]
     if lacks or "image_grid_thw" not in getattr(processor, "model_input_names", ()):
         raise OperatorError(
-            f"student: {config.model_type} ({where}) shows images in a way that is not known here; take a model of the kind of Qwen2-VL, "
+            f"student: {config.model_type} ({where}) handles images in a way that is not supported; use a model such as Qwen2-VL, "
             "Qwen2.5-VL or Qwen3-VL, whose processor names a grid of patches (image_grid_thw)."
         )
     return Pictures(processor, config, tokenizer, most=most)
@@ -220,7 +220,7 @@ def freeze(model: Any, parts: Sequence[str]) -> None:
     """Take a part of an image-text model out of training: `language` is the language model with its embeddings and its head,
     `vision` everything else (the tower and what joins it to the language model). OperatorError for a model of text alone."""
     if not reads_images(model.config):
-        raise OperatorError(f"train: freeze: {model.config.model_type} reads text alone; leave it out.")
+        raise OperatorError(f"train: freeze: {model.config.model_type} reads only text; leave it out.")
     language = {id(p) for module in (model.get_decoder(), model.get_output_embeddings()) for p in module.parameters()}
     for parameter in model.parameters():
         part = "language" if id(parameter) in language else "vision"

@@ -97,7 +97,7 @@ def check_same_tokens(critic: PreTrainedTokenizerFast, student: PreTrainedTokeni
     """OperatorError where two tokenizers cut texts into other tokens: scores of tokens would stand on other tokens."""
     if _cutting(critic) != _cutting(student):
         raise OperatorError(
-            f"{where}: the critic {name} has another tokenizer than the student, so its scores stand on other tokens; train a "
+            f"{where}: the critic {name} has another tokenizer than the student, so its scores belong to other tokens; train a "
             "critic from this student."
         )
 
@@ -121,7 +121,7 @@ class PackedScores(nn.Module):
         """`weigh` makes the coefficients from the pack's own scores, (N,) -> (N,); without it they are the pack's."""
         if pack.images:
             raise OperatorError(
-                "a critic reads text alone, and a row shows an image; train it on problems without images."
+                "a critic reads only text, but a row shows an image; train it on problems without images."
             )
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it

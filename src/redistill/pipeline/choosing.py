@@ -51,7 +51,7 @@ def bind_answer_scorer(settings: ScorerSettings) -> partial[Any]:
     function = bind_scorer(settings, "evaluate.choose")
     if draws_traces(function):
         raise OperatorError(
-            f"evaluate.choose: {settings.name} draws answers of its own to score a problem; it says nothing of the student's."
+            f"evaluate.choose: {settings.name} samples its own answers to score a problem, so it cannot score the student's."
         )
     return function
 

@@ -169,6 +169,6 @@ def check_code_changes(states: Iterable[State]) -> None:
         modules = sorted({module for state in asked for module in state.changes.code})
         listed = ", ".join(modules[:8]) + (f" and {len(modules) - 8} more" if len(modules) > 8 else "")
         raise OperatorError(
-            f"{names}: made before, and since then only code has changed ({listed}). Write --keep to use what is there, or "
-            "--remake to make it again."
+            f"{names}: made before; since then only the code has changed ({listed}). Write --keep to use the existing result, or "
+            "--remake to recompute it."
         )

@@ -269,9 +269,7 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
         )
     asks = [name_of(modifier).replace("_", "-") for modifier in modifiers if reads_critic(modifier)]
     if stage.critic is not None and not asks:
-        raise OperatorError(
-            f"train.{name}.critic: nothing reads its scores; add token-credit to the stage's modifiers."
-        )
+        raise OperatorError(f"train.{name}.critic: its scores are not used; add token-credit to the stage's modifiers.")
     beside = stage.rollouts.critic if stage.rollouts is not None else None
     if asks and stage.critic is None and beside is None:
         place = f"train.{name}.critic" if stage.rollouts is None else f"train.{name}.rollouts.critic"
@@ -281,18 +279,18 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
         )
     if beside is not None and not asks:
         raise OperatorError(
-            f"train.{name}.rollouts.critic: nothing reads its scores; add token-credit to the stage's modifiers."
+            f"train.{name}.rollouts.critic: its scores are not used; add token-credit to the stage's modifiers."
         )
     if stage.critic is not None and stage.rollouts is not None:
         raise OperatorError(
-            f"train.{name}.critic: it scores rows of the corpus, and this stage draws its own; leave it out, and name a critic that "
+            f"train.{name}.critic: it scores rows of the corpus, but this stage samples its own; leave it out, and name a critic that "
             "learns from them as rollouts.critic."
         )
     still = [m for m in modifiers if needs_behaviour(m) and m.keywords.get("estimator") != "k1"]
     if still and stage.rollouts is not None and stage.rollouts.updates == 1 and stage.rollouts.engine.name != "openai":
         raise OperatorError(
-            f"train.{name}.modifiers: kl with `to: previous` has a gradient of 0 at the first of a round's updates, where the student is "
-            "that policy, and with `updates: 1` there is no other; write `to: reference`, or more updates."
+            f"train.{name}.modifiers: kl with `to: previous` has a gradient of 0 at the first of a round's updates, where the student "
+            "equals that policy, and with `updates: 1` there is no other update; write `to: reference`, or more updates."
         )
     if stage.rollouts is None and any(map(needs_behaviour, modifiers)):
         raise OperatorError(
@@ -420,12 +418,12 @@ def _check_images(recipe: Recipe, tokenizer: Any) -> None:
     for place, source in enumerate(recipe.corpus.sources):
         if source.name in VISUAL:
             raise OperatorError(
-                f"corpus.sources.{place}: {source.name} asks about images, and the student reads text alone; name an image-text model, "
+                f"corpus.sources.{place}: {source.name} asks about images, but the student reads only text; name an image-text model, "
                 "such as Qwen/Qwen2-VL-2B-Instruct, under `student`."
             )
     for name, stage in recipe.train.items():
         if stage.freeze:
-            raise OperatorError(f"train.{name}.freeze: the student reads text alone; leave it out.")
+            raise OperatorError(f"train.{name}.freeze: the student reads only text; leave it out.")
 
 
 def _check_engine(recipe: Recipe, critics: Set[str]) -> None:

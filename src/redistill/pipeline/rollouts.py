@@ -183,7 +183,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         )
     if kept_answers(settings, objective) == "one-each" and is_of_teacher(bound.advantage):
         raise OperatorError(
-            f"{where}.keep: one-each tells right answers from wrong ones by their advantage, and a teacher's advantages are of tokens; "
+            f"{where}.keep: one-each separates right from wrong answers by their advantage, but a teacher's advantages are per token; "
             "write `keep: all`, or another advantage."
         )
     _check_critic(recipe, name, objective)
@@ -276,7 +276,7 @@ def _check_engine(recipe: Recipe, name: str, objective: Callable[..., Any], boun
         )
     if settings.behaviour == "server" and "importance_cap" in written:
         raise OperatorError(
-            f"{where}.importance_cap: with `behaviour: server` the objective's own ratio holds the server's log-probs already; write one "
+            f"{where}.importance_cap: with `behaviour: server` the objective's own ratio already uses the server's log-probs; write one "
             "of the two."
         )
 
@@ -467,7 +467,7 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
         )
     if not asked:
         raise OperatorError(
-            f"train.{name}.rollouts: no problem is left to ask ({len(found):,} are not held out, none of them with a gold "
+            f"train.{name}.rollouts: no problem is left to sample ({len(found):,} are not held out, none of them with a gold "
             "answer); bring problems with answers, or a reward that needs none."
         )
     return sorted(asked, key=lambda problem: problem.id)

@@ -84,8 +84,8 @@ def check_index(place: Path) -> None:
     for name, digest in read_json(place / FACTS)["files"].items():
         if not (place / name).is_file() or sha256_file(place / name) != digest:
             raise OperatorError(
-                f"{place / name} is not what it was when the index was made, and a retriever must not change while a student learns "
-                "from it; put the file back, or start a new run."
+                f"{place / name} has changed since the index was built, but a retriever must not change while a student is "
+                "trained on it; restore the file, or start a new run."
             )
 
 

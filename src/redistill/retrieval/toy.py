@@ -30,7 +30,7 @@ def parse(address: str) -> tuple[str, int]:
     """("catalogue" or "shop", seed). OperatorError for another name."""
     _, name, *rest = address.split(":")
     if name not in ("catalogue", "shop") or len(rest) > 1 or not all(part.isdigit() for part in rest):
-        raise OperatorError(f"there is no made collection {address!r}; write made:catalogue, made:shop, or one with a seed: made:shop:3.")  # fmt: skip
+        raise OperatorError(f"there is no synthetic collection {address!r}; write made:catalogue, made:shop, or one with a seed: made:shop:3.")  # fmt: skip
     return name, int(rest[0]) if rest else 0
 
 

@@ -141,7 +141,7 @@ def model_name(server: Server, model: str | None, student: Student, where: str) 
     names = served_models(server)
     if len(names) != 1:
         listed = f"lists {len(names)} models ({', '.join(names[:5])})" if names else "lists no model"
-        raise OperatorError(f"{where}.model: the server at {server.base_url} {listed}; name the one to ask.")
+        raise OperatorError(f"{where}.model: the server at {server.base_url} {listed}; name the model to use.")
     return names[0]
 
 

@@ -227,7 +227,7 @@ class _Tree:
     def _child(self, step: Sample) -> _Node:
         if step.stop is None:
             raise OperatorError(
-                f"search: the server does not say whether the step end {self.settings.step_end!r} or the student ended a step; vLLM and "
+                f"search: the server does not report whether the step end {self.settings.step_end!r} or the student ended a step; vLLM and "
                 "SGLang do, as does sampling in this process (engine: transformers)."
             )
         ended = not step.stop

@@ -164,7 +164,7 @@ def _opened(
     else:
         if layout not in _SERVED:
             raise OperatorError(
-                f"score ({into}): a server holds no head of layout {layout}; leave base_url out, or take {' or '.join(_SERVED)}."
+                f"score ({into}): a server has no head of layout {layout}; leave base_url out, or take {' or '.join(_SERVED)}."
             )
         origin = Origin(tokenizer or model, revision, f"score ({into}): tokenizer")
         encoding = encoding_of(layout, origin)
@@ -205,13 +205,13 @@ def _probabilities(reply: Reply, row: "Encoded", encoding: "Encoding", where: st
         shape = f"{len(listed)} x {len(table[0]) if table else 0}"
         raise OperatorError(
             f"{where}: the server answers {shape} numbers to {len(ids)} tokens with {len(places)} steps, and this layout has {encoding.outputs} per "
-            "token; it holds another kind of model."
+            "token; it serves another kind of model."
         )
     chosen = [one[encoding.chosen] for one in table]
     odd = next((one for one in chosen if isinstance(one, bool) or not isinstance(one, int | float)), None)
     if None in chosen or odd is not None:
         raise OperatorError(
-            f"{where}: the server answers {str(odd)[:40]} where a number is expected; it holds another kind of model, or is unwell."
+            f"{where}: the server answers {str(odd)[:40]} where a number is expected; it serves another kind of model, or does not work properly."
         )
     if any(math.isnan(one) for one in chosen):
         return "not_finite"

@@ -56,7 +56,7 @@ def redi_paper(
     Source: Xu et al. 2025, arXiv 2505.24850, the preference data; the labels are those of OpenR1-Math-Raw.
     """
     if not labels:
-        raise OperatorError("select.pairing.labels is empty: name the verdicts that must all say correct.")
+        raise OperatorError("select.pairing.labels is empty: name the verdicts that must all be correct.")
     right = [t for t in group.traces if _all_say_correct(t, labels)]
     wrong = [t for t in group.traces if not _all_say_correct(t, labels)]
     if not right:

@@ -74,7 +74,7 @@ def split_of(recipe: Recipe, problems: Callable[[], Iterable[Problem]]) -> Calla
     wanted = corpus.dev_problems or max(1, round(corpus.dev_fraction * len(units)))
     if corpus.dev_problems and units and wanted >= len(units):
         raise OperatorError(
-            f"corpus.dev_problems: {wanted:,} of {len(units):,} problems with a gold answer would be held out, and none is left to train "
+            f"corpus.dev_problems: {wanted:,} of {len(units):,} problems with a gold answer would be held out, so none is left to train "
             "on; write fewer."
         )
     ranks = sorted(rank_of(unit, seed) for unit in units)

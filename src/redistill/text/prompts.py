@@ -84,7 +84,7 @@ def rendered_chat(tokenizer: Any, messages: list[dict[str, Any]], *, add_generat
     except Exception as error:
         why = " ".join(str(error).split())[:200]
         raise OperatorError(
-            f"prompt.chat: the student's chat template cannot be rendered ({why}); mend it, or set prompt.chat to false."
+            f"prompt.chat: the student's chat template cannot be rendered ({why}); fix it, or set prompt.chat to false."
         ) from error
 
 

@@ -71,8 +71,8 @@ def check_usable(found: Survey, traces: str) -> None:
         column = layout.options.get("answer_column", "answer")
         raise OperatorError(
             f"{traces}: column `{column}` holds different answers to the same problem, for {layout.contradicted} of "
-            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it is what the traces answered and no gold "
-            "answer; write the gold answer there, or leave the column out and label each trace true or false."
+            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it has the traces' answers and not the "
+            "gold answer; write the gold answer there, or leave the column out and label each trace true or false."
         )
 
 
@@ -88,7 +88,7 @@ def recipe_text(
     if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
     lines = [
-        f"# {name}: written by `redistill init` after a look at {traces}",
+        f"# {name}: written by `redistill init` for {traces}",
         f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(found)),
@@ -131,7 +131,7 @@ def write_recipe(
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError as error:
-        raise OperatorError(f"{out} is there already; choose another --out.") from error
+        raise OperatorError(f"{out} already exists; choose another --out.") from error
     except OSError as error:
         raise OperatorError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
     try:
@@ -224,9 +224,9 @@ def _chat(model: str) -> tuple[bool, str, bool]:
         tokenizer = loading.load_tokenizer(StudentSettings(model=model))
         if tokenizer.chat_template:
             opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
-            return True, "the tokenizer has a chat template; false asks without it", opens
+            return True, "the tokenizer has a chat template; false does not use it", opens
     except OperatorError:
-        return False, "the tokenizer could not be looked at: write true for a chat model", False
+        return False, "the tokenizer could not be loaded: write true for a chat model", False
     return False, "the tokenizer has no chat template", False
 
 

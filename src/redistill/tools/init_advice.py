@@ -28,12 +28,12 @@ def advise(*, gold: float, wrong: int, choices: Choices) -> Advice:
     """The advice for a file: gold is the share of its problems with a gold answer, wrong how many of its traces are wrong for sure."""
     if gold < GOLD_LEAST:
         tail = (
-            "so the wrong traces of the file are what can be learned from beside the right ones: try topr beside redi"
+            "so besides the right traces only the wrong traces of the file are left to learn from: try topr and redi"
             if wrong
             else "and no wrong trace was seen, so SFT is what this file can do"
         )
         return Advice(
-            f"Own answers of the student gained most where we measured, but without gold answers nobody can judge them, {tail}. See {PAGE}."
+            f"Own answers of the student gained most where we measured, but without gold answers they cannot be verified, {tail}. See {PAGE}."
         )
     said = (
         "The student's own answers gained more than the teacher's wrong traces on a toy and, with one student, on real traces"

@@ -53,7 +53,7 @@ def _ask(question: str, default: str | None, flag: str) -> str:
     if not sys.stdin.isatty():
         if default is not None:
             return default
-        raise OperatorError(f"init: nobody is at the keyboard to be asked; give {flag}.")
+        raise OperatorError(f"init: the input is not interactive; give {flag}.")
     while True:
         try:
             answer = input(plain(f"{question}{f' [{default}]' if default else ''}: ")).strip() or default

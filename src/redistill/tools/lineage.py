@@ -136,7 +136,7 @@ def _resolve(here: _Run, id: str) -> str:
     if not found:
         known_kinds = ", ".join(f"{kind}s {letter}..." for letter, kind in KINDS.items())
         raise OperatorError(
-            f"no record of {here.folder} has the id {id} or one that begins so; ids ({known_kinds}) stand in the "
+            f"no record of {here.folder} has the id {id} or one that begins with it; ids ({known_kinds}) are in the "
             "part-*.parquet files that `redistill show` prints."
         )
     if len(found) > 1:

@@ -65,8 +65,8 @@ def lr_find(
     settings = recipe.train[stage]
     if settings.rollouts is not None:
         raise OperatorError(
-            f"lr-find: train.{stage} draws its own rows, whose number of steps follows from its rounds, so a trial of a few steps "
-            "says little; try rates with `redistill sweep` and fewer rounds."
+            f"lr-find: train.{stage} samples its own rows, and its rounds determine the number of steps, so a trial of a few steps "
+            "shows little; try rates with `redistill sweep` and fewer rounds."
         )
     plan = make_plan(recipe)
     tried: list[float | None] = [*weights] if weights else [None]
@@ -117,7 +117,7 @@ def skipped_sentence(weight: float | None, rates: Sequence[float], after: float)
     """Which rates were not tried, and why."""
     of = "" if weight is None else f"weight {weight:g}, "
     listed = ", ".join(f"{rate:.3g}" for rate in rates)
-    return f"{of}not tried: {listed}, for a lower rate ({after:.3g}) already raised an alarm"
+    return f"{of}not tried: {listed}, because a lower rate ({after:.3g}) already raised an alarm"
 
 
 def sentence(trial: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ def report_page(runs: Sequence[Path], *, out: Path | None, tokens: bool) -> Path
     """Write the page and return its path. tokens: measure first what training did to each token of the pairs shown."""
     several = len(runs) > 1
     if out and not several:
-        raise OperatorError("--out is for the page of several runs; the page of one run stands in its folder.")
+        raise OperatorError("--out is for the page of several runs; the page of one run is in its folder.")
     for folder in runs:
         if inside := runs_in(folder):
             raise OperatorError(

@@ -63,7 +63,7 @@ def rollout(
     """
     check_output(out, path)
     if out.exists():
-        raise OperatorError(f"{out} is there already; name another file, or remove it first.")
+        raise OperatorError(f"{out} already exists; name another file, or remove it first.")
     if out.suffix != ".jsonl":
         raise OperatorError(f"{out}: the answers are written as JSON lines; end the name with .jsonl.")
     problems = list(_problems(path, source, max_problems))

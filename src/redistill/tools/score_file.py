@@ -58,7 +58,7 @@ def score_file(
     """
     check_output(out, path)
     if out.exists():
-        raise OperatorError(f"--out: {out} is there already; name another file, or remove it first.")
+        raise OperatorError(f"--out: {out} already exists; name another file, or remove it first.")
     if not out.name.endswith(ENDINGS):
         raise OperatorError(f"--out: {out} must end in {', '.join(ENDINGS)}.")
     entries = [_entry(one) for one in scorers]
@@ -86,9 +86,7 @@ def score_file(
     shutil.rmtree(asked.work)
     say(f"written  {out}")
     if (replies := _replies(out)).exists():
-        say(
-            f"kept     {replies}: replies that were paid for; another command with the same --out does not ask them again"
-        )
+        say(f"kept     {replies}: paid replies; another command with the same --out does not pay for them again")
     return {
         "problems": ledger["accounts"]["problems"]["kept"],
         "traces": ledger["accounts"]["traces"]["kept"],

@@ -44,7 +44,7 @@ def fit(
     layout = "fsdp2" if accelerator.is_fsdp2 else "ddp" if accelerator.num_processes > 1 else "alone"
     if settings.optimizer == "adamw_8bit" and layout == "fsdp2":
         raise OperatorError(
-            f"train.{stage}.optimizer: adamw_8bit does not know slices of weights; under FSDP2 each device holds its share "
+            f"train.{stage}.optimizer: adamw_8bit does not support sharded weights; under FSDP2 each device holds its share "
             "of adamw's states already."
         )
     if settings.offload_optimizer is True and (layout == "fsdp2" or settings.optimizer != "adamw"):

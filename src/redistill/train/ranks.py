@@ -58,7 +58,7 @@ def layout(wanted: str, environment: Mapping[str, str]) -> Layout:
                 )
     sharded = says("ACCELERATE_USE_FSDP")
     if sharded and wanted == "ddp":
-        raise OperatorError("train: distributed is ddp, but the launcher was told to use FSDP; drop one of the two.")
+        raise OperatorError("train: distributed is ddp, but the launcher uses FSDP; remove one of the two.")
     if sharded and wanted == "auto" and environment.get("FSDP_VERSION", "1") != "2":
         raise OperatorError("train: the launcher asks for FSDP version 1; add --fsdp_version 2.")
     return "fsdp2" if sharded or wanted == "fsdp2" else "ddp"

@@ -136,8 +136,8 @@ class RolloutSupply:
             if not agreed(trainer.accelerator, self._is_there(number)):
                 if step > first:
                     raise OperatorError(
-                        f"{self.folder}: round {number + 1} is not there as it was written, and the student that answered it has learned "
-                        f"since; put its files back, or delete {self.folder.parent} to train the stage again."
+                        f"{self.folder}: round {number + 1} is missing or changed, and the student that sampled it has been trained "
+                        f"since; restore its files, or delete {self.folder.parent} to train the stage again."
                     )
                 self._draw(number, first, trainer)
             self._lengths.append(self._steps_of(self._facts(number)["figures"]["rows"]))
@@ -414,7 +414,7 @@ class RolloutSupply:
         told = rows.values[SAMPLED_LOGPS]
         if not np.isfinite(told).all():
             raise OperatorError(
-                f"train.{self.job.author}.rollouts.behaviour: the server did not tell the log-probs of {int(np.isnan(told).sum()):,} of "
+                f"train.{self.job.author}.rollouts.behaviour: the server did not return the log-probs of {int(np.isnan(told).sum()):,} of "
                 f"{len(told):,} tokens; write `behaviour: recomputed`."
             )
         return told
@@ -428,7 +428,7 @@ class RolloutSupply:
         found = importance(np.where(has_signal, behaviour, 0.0), told, cap=self.job.importance_cap)
         if found.mean is None and np.any(advantages):
             raise OperatorError(
-                f"train.{self.job.author}.rollouts.importance_cap: the server tells no log-probs, so its answers cannot be weighed by "
+                f"train.{self.job.author}.rollouts.importance_cap: the server returns no log-probs, so its answers cannot be weighted by "
                 "pi_train / pi_server; write `importance_cap: null` to train on them as they are."
             )
         rows = dataclasses.replace(rows, values={**rows.values, "advantage": advantages * found.weights})

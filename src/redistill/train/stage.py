@@ -532,7 +532,7 @@ def _encoded(
         if account.dropped["no_target"]:
             raise OperatorError(
                 f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}); a critic needs targets: name the "
-                "spans that hold them in select.labelled.spans."
+                "spans with the targets in select.labelled.spans."
             )
         raise OperatorError(
             f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "

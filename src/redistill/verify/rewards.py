@@ -131,7 +131,7 @@ def total_reward(
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise OperatorError(
                 f"reward {name} returned {value!r} for trace {trace.id} of problem {problem.id}; it must return a finite number, "
-                "or None where it cannot say."
+                "or None if it is unknown."
             )
         total = weight * value if total is None else total + weight * value
     return total

@@ -112,7 +112,7 @@ def test_a_csv_row_of_another_width_is_a_reason_and_empty_cells_are_null(tmp_pat
     [
         ("a.json", json.dumps(ROWS)[:-1], "a JSON array without its `]`"),
         ("a.json", json.dumps(ROWS)[:-40], "is no JSON after character"),
-        ("a.json", json.dumps(ROWS) + "x", "begins as a JSON array and continues as something else"),
+        ("a.json", json.dumps(ROWS) + "x", "begins as a JSON array but does not continue as one"),
         ("a.json", '[{"a": 1} {', "is no JSON"),
         ("a.json", json.dumps({"a": {"0": 1, "1": 2}}), r"holds columns and no rows; .*orient='records'"),
         ("a.csv", 'a,b\n1,"2\n', "is no CSV after row 0"),

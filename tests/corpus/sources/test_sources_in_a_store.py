@@ -105,11 +105,11 @@ def test_what_was_fetched_is_not_fetched_again_until_it_changes(server: Server, 
 def test_what_is_not_there_is_one_sentence(server: Server, bucket: str) -> None:
     server.put(f"{bucket}/notes.txt", b"")
     for place, said in (
-        (f"{bucket}/gone.jsonl", "there is nothing at s3://"),
-        (f"{bucket}/*.jsonl", "there is nothing at s3://"),
+        (f"{bucket}/gone.jsonl", "nothing was found at s3://"),
+        (f"{bucket}/*.jsonl", "nothing was found at s3://"),
         (bucket, "there is no data file at s3://"),
-        ("no-such-bucket/rows.jsonl", "there is nothing at s3://no-such-bucket/rows.jsonl"),
-        (f"{bucket}/../rows.jsonl", "there is nothing at|leads elsewhere"),
+        ("no-such-bucket/rows.jsonl", "nothing was found at s3://no-such-bucket/rows.jsonl"),
+        (f"{bucket}/../rows.jsonl", "nothing was found at|leads elsewhere"),
     ):
         with pytest.raises(OperatorError, match=said):
             resolve(f"s3://{place}")
@@ -119,7 +119,7 @@ def test_a_key_that_vanishes_between_listing_and_fetching_is_one_sentence(server
     server.put(f"{bucket}/rows.jsonl", rows(0, 3))
     (listed,) = stores.find(f"s3://{bucket}/rows.jsonl")
     server.remove(f"{bucket}/rows.jsonl")
-    with pytest.raises(OperatorError, match=f"there is nothing at s3://{bucket}/rows.jsonl"):
+    with pytest.raises(OperatorError, match=f"nothing was found at s3://{bucket}/rows.jsonl"):
         stores.fetch(listed)
     server.put(f"{bucket}/rows.jsonl", rows(0, 2))  # and one that has become another
     with pytest.raises(OperatorError, match="cut short, or changed meanwhile"):

@@ -253,7 +253,7 @@ def _array_rows(file: io.BufferedReader, shown: str) -> Iterator[tuple[int, Row]
             depth, values.at = 0, values.at + 1
         elif depth == 0:
             raise OperatorError(
-                f"{shown} begins as a JSON array and continues as something else; write one row per line (.jsonl)."
+                f"{shown} begins as a JSON array but does not continue as one; write one row per line (.jsonl)."
             )
         else:
             value = values.next()
@@ -341,7 +341,7 @@ def _csv_rows(file: io.BufferedReader, kind: str, shown: str) -> Iterator[Row]:
     except csv.Error as error:
         raise OperatorError(
             f"{shown} is no CSV after row {count:,} ({error}): cut short, or a cell with a quote, the delimiter or a line end "
-            "stands without quotes around it; write it again with a CSV writer, or as .jsonl."
+            "is not quoted; write it again with a CSV writer, or as .jsonl."
         ) from error
 
 

@@ -190,7 +190,7 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     if judged["traces"] < judged["of"]:
         yield (
             f"{judged['traces']:,} of {judged['of']:,} traces were judged, those of problems drawn by their hash; --traces 0 judges "
-            "all. Duplicates and leaks were looked for among all that was read."
+            "all. Duplicates and leaks were searched in everything that was read."
         )
     undecided = {word: n for word, n in facts["outcomes"].items() if word not in ("correct", "incorrect")}
     if undecided:
@@ -213,7 +213,7 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
         middle = lengths["median_characters"]
         yield (
             f"Median length: {middle['right']:,} characters of right traces, {middle['wrong']:,} of wrong ones; of a right and a wrong "
-            f"trace of one problem the wrong one is longer in {lengths['wrong_is_longer']:.0%} (50% would tell nothing)."
+            f"trace of one problem the wrong one is longer in {lengths['wrong_is_longer']:.0%} (50% means that length does not predict correctness)."
         )
 
 
@@ -221,25 +221,25 @@ def _leak_note(leaks: Mapping[str, Any]) -> str:
     looked_for, left_out = leaks["looked_for"], leaks["not_looked_for"]
     if not looked_for:
         return (
-            "No benchmark was looked for, for none is on this machine: --benchmark all fetches the known ones, "
-            "--benchmark file:PATH reads one of yours."
+            "No benchmark was searched, because none is on this machine: --benchmark all downloads the known ones, "
+            "--benchmark file:PATH reads your own file."
         )
-    rest = f" Not looked for: {', '.join(left_out)}." if left_out else ""
+    rest = f" Not searched: {', '.join(left_out)}." if left_out else ""
     if not leaks["problems"]:
         return f"No problem of {', '.join(looked_for)} was found.{rest}"
-    verb = "stands in a benchmark" if leaks["problems"] == 1 else "stand in benchmarks"
+    verb = "is in a benchmark" if leaks["problems"] == 1 else "are in benchmarks"
     return f"{_plural(leaks['problems'], 'problem')} {verb}: {_listed(leaks['by_benchmark'])}.{rest}"
 
 
 def _duplicate_notes(found: Mapping[str, Any]) -> Iterator[str]:
     if found["traces"]:
-        yield f"{_plural(found['traces'], 'trace')} came more than once and {'is' if found['traces'] == 1 else 'are'} counted once."
+        yield f"{_plural(found['traces'], 'trace')} {'is a duplicate' if found['traces'] == 1 else 'are duplicates'}, counted once."
     if found["labels_that_contradict"]:
-        yield f"{_plural(found['labels_that_contradict'], 'label')} of traces that came more than once: the copies are labelled right and wrong."
+        yield f"{_plural(found['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
     if found["problems_told_again"]:
-        yield f"{_plural(found['problems_told_again'], 'problem')} came again in other words and went into the first one."
+        yield f"{_plural(found['problems_told_again'], 'problem')} repeated in other words, merged with the first one."
     if found["near_duplicates"]:
-        yield f"{_plural(found['near_duplicates'], 'problem')} may be another one in other words (near-duplicates); they are kept."
+        yield f"{_plural(found['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
 
 
 def _listed(counts: Mapping[str, int]) -> str:

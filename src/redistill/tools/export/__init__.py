@@ -57,7 +57,7 @@ def export(
         )
     check_output(out)
     if out.exists():
-        raise OperatorError(f"{out} is there already; name another folder, or remove it first.")
+        raise OperatorError(f"{out} already exists; name another folder, or remove it first.")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     with writing(out):

@@ -175,14 +175,14 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
     advantage = settings.rollouts.advantage if settings.rollouts is not None else None
     if advantage is not None and advantage.name == "actions":
         raise OperatorError(
-            f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, for no engine tells a loss "
-            "which tokens an action has; train the stage here, or take another advantage."
+            f"train.{name}.rollouts.advantage: advantages of attempts and verifications are not exported, because no engine passes "
+            "the tokens of an action to a loss; train the stage here, or use another advantage."
         )
     if settings.rollouts is not None and (
         rollouts.critic is not None or kept_answers(rollouts, objective) == "one-each"
     ):
         raise OperatorError(
-            f"train.{name}: it learns from one right and one wrong answer of a problem, or weighs tokens by a critic that learns beside "
+            f"train.{name}: it learns from one right and one wrong answer of a problem, or weights tokens by a critic that is trained with "
             "the student, and no engine does either; train it here, or export a stage with grpo."
         )
     if trains_critic(objective):

@@ -108,7 +108,7 @@ def hub(job: StudentJob) -> None:
         ModelCard.load(card).data.to_dict()
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise OperatorError(
-            f"export: {card} is no model card of the hub ({' '.join(str(error).split())}); mend the table at its top."
+            f"export: {card} is not a valid model card of the Hub ({' '.join(str(error).split())}); fix the metadata at its top."
         ) from error
     licence = (
         ""
