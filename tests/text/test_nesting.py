@@ -27,8 +27,10 @@ def test_as_deep_as_the_bound_is_read_and_one_level_more_is_not():
     assert nested_too_deep(json.loads('{"a": ' * 101 + "1" + "}" * 101)) and not nested_too_deep([1] * 1000)
 
 
-@pytest.mark.parametrize("levels", [150, 500, 950])
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json"])
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [("rows.jsonl", 150), ("rows.jsonl", 500), ("rows.jsonl", 950), ("rows.json", 150), ("rows.json", 500)],
+)
 def test_a_row_that_is_nested_deep_is_a_reason(tmp_path, levels, name):
     """Of 500 levels pickle gave up when the row's problem was handed to a verifier's worker."""
     row = '{"problem": "1+1", "answer": "2", "metadata": {"a": %s}}'
@@ -36,6 +38,12 @@ def test_a_row_that_is_nested_deep_is_a_reason(tmp_path, levels, name):
     (tmp_path / name).write_text("\n".join(rows) if name.endswith("jsonl") else f"[{','.join(rows)}]")
     dropped, problem = SOURCES["problems"](path=str(tmp_path / name))
     assert dropped.reason == "bad_json" and problem.problem.metadata == {"a": 1}
+
+
+def test_a_row_of_an_array_whose_end_cannot_be_found_is_one_sentence(tmp_path):
+    (tmp_path / "rows.json").write_text(f'[{{"problem": "1+1", "answer": "2", "metadata": {{"a": {nested(5000)}}}}}]')
+    with pytest.raises(OperatorError, match=r"nested too deeply to be read; write one row per line \(\.jsonl\)"):
+        list(SOURCES["problems"](path=str(tmp_path / "rows.json")))
 
 
 @pytest.mark.parametrize("levels", [150, 900, 5000])

@@ -63,7 +63,7 @@ class WordwiseTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list["array[int]"]:
         """The ids of each text, as 4-byte integers."""
-        words = {place: found for place, text in enumerate(texts) if (found := self._words(text)) is not None}
+        words = {place: cut for place, text in enumerate(texts) if (cut := self._words(text)) is not None}
         self._learn(words.values())
         whole = [place for place in range(len(texts)) if place not in words]
         found = dict(zip(whole, _whole(self.tokenizer, [texts[place] for place in whole]), strict=True))

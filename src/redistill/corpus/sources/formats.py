@@ -219,9 +219,12 @@ class _Values:
                         f"{self.shown} holds a JSON value of over {MAX_LINE_BYTES >> 20} MiB; write one row a line (.jsonl)."
                     ) from error
                 if not self._more(max(_BLOCK, unread)):  # as much again: the time stays in proportion to the text
-                    why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+                    place = f"character {self.read - unread:,}"
                     raise OperatorError(
-                        f"{self.shown} is no JSON after character {self.read - unread:,} ({why}): cut short or damaged; fetch it again."
+                        f"{self.shown} holds a value after {place} that is nested too deeply to be read; write one row per line "
+                        "(.jsonl), where such a row costs only itself."
+                        if isinstance(error, RecursionError)
+                        else f"{self.shown} is no JSON after {place} ({error}): cut short or damaged; fetch it again."
                     ) from error
                 continue
             if end == len(self.text) and not isinstance(value, dict | list | str) and self._more(_BLOCK):
