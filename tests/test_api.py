@@ -67,6 +67,6 @@ def test_a_file_is_judged_and_a_recipe_written(tmp_path, monkeypatch):
     traces.write_text('{"problem": "2+2?", "answer": "4", "generations": [{"text": "4"}, {"text": "5"}]}\n')
     out = api.init(traces, "org/model", out=tmp_path / "mine.yaml")
     assert api.validate(out) == []
-    with pytest.raises(OperatorError, match="is there already"):
+    with pytest.raises(OperatorError, match="already exists"):
         api.init(traces, "org/model", out=out)
     assert api.serve("org/model", engine="transformers", port=8123)[-1] == "8123"

@@ -106,7 +106,7 @@ def looked_at(text, here):
     return said, None
 
 
-SLOWLY = drawn(25)
+SLOWLY = drawn(60)
 
 
 @SLOWLY

@@ -120,7 +120,7 @@ def telling(*places: int, word: str = "golden", number: int = 17) -> str:
     """A statement of 19 tokens, so 18 pairs of neighbours, in which `word` stands at these of its ten free places."""
     free = ["red", "blue", "green", "black", "white", "small", "round", "heavy", "old", "new"]
     words = [word if place in places else other for place, other in enumerate(free)]
-    return f"Ada packs {' '.join(words[:5])} marbles beside {number} {' '.join(words[5:])} stones near Boris daily"
+    return f"Ada packs {' '.join(words[:5])} marbles and {number} {' '.join(words[5:])} stones that Boris if"
 
 
 def test_the_threshold_belongs_to_those_that_are_alike(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from mini import MINI, Tool
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, tool: Tool) -> Path:
-    """A folder with mini.yaml, its uninterrupted run and what the command said; tests work on copies."""
+    """A folder with mini.yaml, its uninterrupted run and what the command said, and `tried` where it asked for the network; tests work
+    on copies."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "mini.yaml").write_text(MINI)
-    done = tool(folder, "run", "mini.yaml")
+    guard = {"setup": "loopback_only:arm", "path": str(Path(__file__).parent), "tried": str(folder / "tried")}
+    done = tool(folder, "run", "mini.yaml", cut=guard)
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ import signal
 import sys
 import traceback
 import tty
+from pathlib import Path
 from typing import Any
 
 
@@ -137,10 +138,20 @@ def warm_verifiers() -> None:
     assert verdicts["cascade"].outcome == "correct"
 
 
+def keep_charts(scratch: Path) -> None:
+    """As in tests/conftest.py."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    from drawn_charts import Drawn, draw_once
+
+    sys.path.pop()
+    draw_once(Drawn(scratch / "charts"))
+
+
 def serve() -> None:
     """Answer commands until stdin ends."""
     if not os.environ.get("REDISTILL_SOAK"):
         os.fsync = lambda file: None  # as in tests/conftest.py: nobody takes the power away
+        keep_charts(Path(os.environ["REDISTILL_TESTS_SCRATCH"]))
     # what every run imports, once; nothing computes here, so that no thread is lost in a fork
     transformers = ("transformers.models.llama.modeling_llama", "transformers.generation")
     for module in (

@@ -184,7 +184,7 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
         ("--traces", "none.jsonl", "--model", "model"): "there is no file or folder at none.jsonl",
         ("--traces", "rows.jsonl", "--model", "./nothing"): "./nothing is neither a folder",
         ("--traces", "rows.jsonl", "--model", "model", "--name", "a/b"): "name: string should match pattern",
-        ("--traces", "rows.jsonl", "--model", "model", "--out", "taken.yaml"): "taken.yaml is there already",
+        ("--traces", "rows.jsonl", "--model", "model", "--out", "taken.yaml"): "taken.yaml already exists",
         ("--traces", "rows.jsonl", "--model", "model", "--out", "no/x.yaml"): "cannot write no/x.yaml",
         ("--traces", "rows.jsonl"): "the input is not interactive; give --model M",
         (): "give --traces FILE",

@@ -64,6 +64,7 @@ def test_ctrl_c_stops_at_a_safe_point_and_the_run_goes_on_to_the_same_bytes(name
     assert found == expected and any(k.startswith(f"{stage_dir}/") for k in found)
 
 
+@pytest.mark.recipes  # a new process for all of it; the others are forks of one
 def test_ctrl_c_at_a_terminal_reaches_every_process_and_none_complains(copy):
     """The whole group gets the signal, the verifiers' processes too."""
     folder = copy("corpus", "verify", "select", "train")

@@ -357,7 +357,7 @@ def test_weights_below_0_are_refused_with_what_to_write():
 
 
 def test_two_equal_choices_and_an_unknown_one_are_one_sentence_each():
-    with pytest.raises(OperatorError, match=r"evaluate\.choose: majority stands there twice"):
+    with pytest.raises(OperatorError, match=r"evaluate\.choose: majority is listed twice"):
         bind_choices([Plugin(name="majority"), Plugin(name="majority")], "evaluate.choose")
     with pytest.raises(OperatorError, match=r"evaluate\.choose: there is no 'majorty'.*majority"):
         bind_choices([Plugin(name="majorty")], "evaluate.choose")

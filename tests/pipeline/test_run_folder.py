@@ -96,7 +96,7 @@ def test_what_waits_in_the_trash_comes_back_when_it_is_asked_for_again(runs):
 def test_where_only_code_changed_the_user_decides(runs):
     code_changed(runs / "tiny", "train/redi")
     before = files(runs / "tiny")
-    with pytest.raises(OperatorError, match=r"train/redi.*only code has changed \(redistill\.train\.step\)"):
+    with pytest.raises(OperatorError, match=r"train/redi.*only the code has changed \(redistill\.train\.step\)"):
         run(recipe(), runs_dir=runs, recipe_file="tiny.yaml")
     assert files(runs / "tiny") == before
     run(recipe(), runs_dir=runs, recipe_file="tiny.yaml", on_code_change="keep")

@@ -52,3 +52,13 @@ def test_the_same_words_have_one_hash_wherever_they_stand(words) -> None:
     alone = run_hashes(words, 3)
     assert len(alone) == 1 and run_hashes(f"some words before {words} and after", 3)[3] == alone[0]
     assert run_hashes("c b a", 3)[0] != run_hashes("a b c", 3)[0]
+
+
+@pytest.mark.parametrize(
+    "phrase", ["我们现在来看一下这个问题的答案是什么呢然后再检查", "ตอนนี้เราจะแก้สมการโดยการบวกจำนวนเดียวกัน"]
+)
+def test_boilerplate_of_scripts_without_spaces_is_counted(phrase) -> None:
+    """White space alone would make one word of it, and find no run of ten."""
+    groups = corpus(*(f"{number} {phrase} {number}" for number in range(6)), "one two three 四五")
+    assert measured(groups, ngram=10) == [6] * 6 + [0]
+    assert measured(groups, ngram=5)[-1] == 1  # three words of letters and two of one sign each

@@ -49,6 +49,24 @@ def test_no_cosine_merges_what_differs_in_numbers_turning_words_or_answers(other
     assert len(repeats(asked(TOLD, "7"), asked(RETOLD, "7.0"), encode=always_alike)) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("求函数f(x)=x^2-4x+7在区间[0,5]上的最大值。", "求函数f(x)=x^2-4x+7在区间[0,5]上的最小值。"),
+        ("Найдите наибольшее значение x^2-4x+7 на отрезке от 0 до 5.", "Найдите наименьшее значение x^2-4x+7 на отрезке от 0 до 5."),
+        ("Trouvez la plus grande valeur de x^2-4x+7 entre 0 et 5.", "Trouvez la plus petite valeur de x^2-4x+7 entre 0 et 5."),
+        ("Un número es mayor que 7. Halla la suma de todos.", "Un número es menor que 7. Halla la suma de todos."),
+        ("Ana da 7 manzanas a Luis. ¿Quién tiene más?", "Luis da 7 manzanas a Ana. ¿Quién tiene más?"),
+        ("二十三加上五等于多少？", "二十三加上七等于多少？"),
+    ],
+)  # fmt: skip
+def test_where_no_turning_words_are_known_every_word_may_turn_the_question(one, other) -> None:
+    """No gold answers, and an encoder for which everything is the same; only another spelling of the signs is no other problem."""
+    assert repeats(asked(one, None), asked(other, None), encode=always_alike) == {}
+    respelled = one.replace("x^2", "$x^{2}$").replace("7", "$7$").replace("？", " ？ ").replace("，", " ， ")
+    assert respelled != one and len(repeats(asked(one, None), asked(respelled, None), encode=always_alike)) == 1
+
+
 def test_numbers_in_another_order_are_compared_or_not() -> None:
     one, other = (
         asked("With 3 cats and 4 dogs, how many pets?", "7"),

@@ -95,6 +95,20 @@ def test_another_language_is_seen_also_in_the_middle_of_a_text():
     assert language(side(CHINESE * 3), min_probability=1.01) is None  # nobody is as sure as that
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "இரண்டும் இரண்டும் சேர்ந்தால் நான்கு என்று நமக்குத் தெரியும், எனவே விடை நான்கு. இப்போது சமன்பாட்டைத் தீர்ப்போம்.",
+        "យើងដឹងថាពីរបូកពីរស្មើនឹងបួន ដូច្នេះចម្លើយគឺបួន។ ឥឡូវនេះយើងដោះស្រាយសមីការ។",
+        "نَعْلَمُ أَنَّ اثْنَيْنِ زَائِد اثْنَيْنِ يُسَاوِي أَرْبَعَةً، لِذَلِكَ الْجَوَابُ هُوَ أَرْبَعَةٌ.",
+        "หนึ่งบวกหนึ่งเท่ากับสอง ดังนั้นคำตอบคือสอง ตอนนี้เราจะแก้สมการ",
+        "हम जानते हैं कि दो और दो का योग चार होता है, इसलिए उत्तर चार है।",
+    ],
+)
+def test_scripts_whose_vowels_are_marks_are_read(text):
+    assert language(side(text)) == "chosen_other_language"
+
+
 def test_formulas_and_a_few_words_are_of_no_language():
     assert language(side("$x^2 + \\frac{a}{b}$ \\boxed{42} qed")) is None
     assert language(side("\\[ \\text{Wahrscheinlichkeit} \\] = 0.5 " * 20)) is None

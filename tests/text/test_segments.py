@@ -135,6 +135,12 @@ def test_random_text_never_loses_a_character():
         ("2*3 is 6, which does not match 5", "incorrect"),
         ("there is a mistake in line 2", "incorrect"),
         ("I cannot verify this", "undecided"),
+        ("So the answer isn’t correct.", "incorrect"),
+        ("the answer is right. No: the solution isn't right", "incorrect"),
+        ("I can't say that the answer is correct.", "undecided"),
+        ("I am not sure the result is right", "undecided"),
+        ("I don't think the solution is correct. But 2*3 is 6, so the result is correct", "correct"),
+        ("The answer was never correct.", None),
         ("This confirms that the answer is 4", "correct"),
         ("2*3 is 6", None),
         ("", None),
@@ -147,6 +153,7 @@ def test_what_a_verification_says(text, said):
 def test_a_verification_that_was_asked_for_ends_in_exactly_one_verdict():
     assert ends_in_one_verdict(f"4-2 is 2. {YES}", S2R) == "correct"
     assert ends_in_one_verdict(f"4-2 is 2. **{NO}**\n", S2R) == "incorrect"
+    assert ends_in_one_verdict("4-2 is 2. Therefore, the answer is correct!", S2R) == "correct"
     assert ends_in_one_verdict("it checks out", S2R) == "no_verdict"
     assert ends_in_one_verdict(f"{NO} No, wait. {YES}", S2R) == "several_verdicts"
     assert ends_in_one_verdict(f"{YES} I hope so", S2R) == "text_after_verdict"

@@ -5,7 +5,7 @@ import random
 from unittest.mock import patch
 
 import pytest
-from tokenizers import Regex, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
 from bpe_students import CUTS, bpe, cut_of
 from redistill.text import wordwise
@@ -63,6 +63,41 @@ def test_ids_are_the_tokenizers(cut, normalizer):
     encode(["2 and"])
     assert found == tokenizer(texts, add_special_tokens=False)["input_ids"]
     assert set(encode._memo) >= {"2", " and"}  # it is cut
+
+
+CHATS = [
+    "<|end|>",
+    "<|user|>\nAdd 12<|end|>\n<|assistant|> 42 <|end|><|end|>",
+    "a <|end|> b",
+    "<|end|",
+    "<|user|><|user|>x2",
+    "<|user 12 and|>",
+]
+
+
+@pytest.mark.parametrize("flags", [{}, {"lstrip": True}, {"rstrip": True}, {"single_word": True}, {"normalized": True}])
+@pytest.mark.parametrize("cut", CUTS)
+def test_ids_of_chats_are_the_tokenizers(cut, flags):
+    tokenizer = bpe(cut_of(cut))
+    tokenizer.add_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in ("<|user|>", "<|assistant|>", "<|")]
+    )
+    tokenizer.add_tokens([AddedToken("12 and", **{"normalized": False, **flags})])
+    rng = random.Random(1)
+    parts = [*CHATS, "12 and", " 12 and ", *SIGNS]
+    texts = CHATS + ["".join(rng.choices(parts, k=rng.randint(1, 6))) for _ in range(300)]
+    encode = WordwiseTokenizer(tokenizer)
+    found = [ids.tolist() for start in range(0, len(texts), 50) for ids in encode(texts[start : start + 50])]
+    assert found == tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert ("<|end|>" in encode._memo) == (not flags)
+
+
+def test_special_tokens_that_are_to_be_split_are_split():
+    tokenizer = bpe(cut_of("gpt-2"))
+    tokenizer.split_special_tokens = True
+    found = WordwiseTokenizer(tokenizer)(CHATS)
+    assert [ids.tolist() for ids in found] == tokenizer(CHATS, add_special_tokens=False)["input_ids"]
+    assert tokenizer.eos_token_id not in found[0]
 
 
 def test_words_are_asked_for_once():

@@ -447,7 +447,7 @@ def test_what_a_run_does_not_have_is_one_sentence(tmp_path, capsys):
         api.export(tmp_path, to="trl", out=tmp_path / "out")
     run = run_of(tmp_path / "run", recipe_of())
     (tmp_path / "there").mkdir()
-    for out, stage, said in (("there", None, "is there already"), ("out", "nothing", "no stage is called 'nothing'")):
+    for out, stage, said in (("there", None, "already exists"), ("out", "nothing", "no stage is called 'nothing'")):
         with pytest.raises(SystemExit):
             more = [] if stage is None else ["--stage", stage]
             main(["export", str(run), "--to", "trl", "-o", str(tmp_path / out), *more])

@@ -110,6 +110,17 @@ def test_openrlhf_gets_numbers_and_how_many_are_undecided(server):
             {"rows": [{"problem": "1", "completion": None}]},
             "row 0: `completion` must be the text of an answer, not None",
         ),
+        (
+            "/rewards",
+            b'{"rows": [{"problem": "1", "completion": "", "answer": 1' + b"0" * 400 + b"}]}",
+            "row 0: `answer` must be",
+        ),
+        ("/rewards", b'{"rows": ' + b"[" * 150 + b"]" * 150 + b"}", "nested over 100 levels deep"),
+        (
+            "/rewards",
+            b'{"rows": [{"problem": {"statement": "1", "metadata": {"a": NaN}}, "completion": "1"}]}',
+            "row 0: `metadata` of its problem must be a table of JSON values",
+        ),
         ("/get_reward", {"query": ["a"], "prompts": ["a"]}, "must hold a list under `labels`"),
         ("/get_reward", {"query": ["a"], "prompts": [], "labels": []}, "1 texts, 0 prompts and 0 labels"),
         (

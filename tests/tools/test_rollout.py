@@ -124,7 +124,7 @@ def test_ctrl_c_says_how_many_answers_are_stored_and_a_half_drawn_one_is_none_of
 
 def test_what_cannot_be_done_is_one_sentence(problems, tmp_path, monkeypatch):
     (tmp_path / "there.jsonl").write_text("mine")
-    with pytest.raises(OperatorError, match=r"there\.jsonl is there already"):
+    with pytest.raises(OperatorError, match=r"there\.jsonl already exists"):
         rollout("teacher", problems, out=tmp_path / "there.jsonl", chat=False, **SETTINGS)
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     with pytest.raises(OperatorError, match=r"end the name with \.jsonl"):

@@ -90,7 +90,7 @@ def test_vllm_gets_its_own_environment_and_the_key_by_no_command_line(tmp_path, 
     assert facts == "key=sk-1 path= stats=1" and "sk-1" not in done.stderr + said
     assert done.stderr.startswith(f"$ {fake} serve ") and "warning" not in done.stderr
     done = subprocess.run(command, env={**environment, "REDISTILL_API_KEY": ""}, capture_output=True, text=True)
-    assert "it asks for no key" in done.stderr
+    assert "it needs no key" in done.stderr
 
 
 def test_the_key_has_one_name():

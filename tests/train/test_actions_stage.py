@@ -80,7 +80,7 @@ def test_offline_with_several_epochs_on_one_round(tmp_path):
     assert all(line["grad_norm"] >= 0 for line in lines_of(tmp_path))
 
 
-@pytest.mark.parametrize("cut_at", [1, 3, 5])
+@pytest.mark.parametrize("cut_at", [1, 3])
 def test_a_running_baseline_is_the_same_after_a_kill(tmp_path, monkeypatch, cut_at):
     objective = functools.partial(OBJECTIVES["actions"], kl=0.05)
     running = job(baseline="running", updates=2)

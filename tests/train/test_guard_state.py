@@ -1,5 +1,6 @@
 """The guard at work in the loop: it disturbs nothing, acts the same after a kill, and ends with a student worth having."""
 
+import functools
 import json
 import math
 import os
@@ -226,10 +227,24 @@ class PowerCut(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, reach):
+    """By what the guard does: the folder of a stage that nothing cut short."""
+
+    @functools.cache
+    def made(action):
+        folder = tmp_path_factory.mktemp(action) / "whole"
+        stage(folder, probe=good_while_near(reach), guard=acting(action))
+        return folder
+
+    return made
+
+
 @pytest.mark.parametrize("action", ["rollback", "stop"])
 @pytest.mark.parametrize("cut_at", [3, 6, 7])
-def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path, monkeypatch, reach, action, cut_at):
-    stage(tmp_path / "whole", probe=good_while_near(reach), guard=acting(action))
+def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, reach, whole, action, cut_at
+):
     real, seen, mirror = Trainer.step, [], partial(kept_by_part, tmp_path / "kept")
 
     def cut(*arguments):
@@ -244,25 +259,25 @@ def test_a_guarded_stage_cut_short_at_any_step_ends_with_the_same_bytes(tmp_path
             with pytest.raises(PowerCut):
                 stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action), mirror=mirror())
     stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting(action), mirror=mirror())
-    same_end(tmp_path)  # and the whole one had no tracker: they change nothing
+    same_end(tmp_path / "cut", whole(action))  # and the whole one had no tracker: they change nothing
     check_mirrored(tmp_path / "cut", tmp_path / "kept")
 
 
-def same_end(tmp_path):
-    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+def same_end(cut, whole):
+    assert weights(cut) == weights(whole)
+    assert lines(cut) == lines(whole)
     for name in ("abandoned.jsonl", "guard.json"):
-        ours, theirs = tmp_path / "cut" / name, tmp_path / "whole" / name
-        assert ours.exists() == theirs.exists()
-        if name == "guard.json" and ours.exists():
-            assert ours.read_text() == theirs.read_text()
-    if (tmp_path / "whole" / "abandoned.jsonl").exists():
-        assert lines(tmp_path / "cut", "abandoned.jsonl") == lines(tmp_path / "whole", "abandoned.jsonl")
+        assert (cut / name).exists() == (whole / name).exists()
+        if name == "guard.json" and (cut / name).exists():
+            assert (cut / name).read_text() == (whole / name).read_text()
+    if (whole / "abandoned.jsonl").exists():
+        assert lines(cut, "abandoned.jsonl") == lines(whole, "abandoned.jsonl")
 
 
 @pytest.mark.parametrize("moment", ["write_json", "delete_abandoned", "_write_history", "load_state"])
-def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(tmp_path, monkeypatch, reach, moment):
-    stage(tmp_path / "whole", probe=good_while_near(reach), guard=acting("rollback"))
+def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, reach, whole, moment
+):
 
     def cut(*arguments, **more):
         raise PowerCut
@@ -280,7 +295,7 @@ def test_a_rollback_cut_short_between_any_two_writes_ends_with_the_same_bytes(tm
         with pytest.raises(PowerCut):
             stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting("rollback"))
     stage(tmp_path / "cut", probe=good_while_near(reach), guard=acting("rollback"))
-    same_end(tmp_path)
+    same_end(tmp_path / "cut", whole("rollback"))
 
 
 def test_pruning_leaves_the_start_the_last_good_ones_and_the_best(tmp_path):

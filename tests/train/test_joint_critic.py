@@ -209,7 +209,7 @@ def test_the_report_gets_the_weight_of_every_token_of_the_last_answers(whole):
 # --- resume ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cut_at", [1, 3, 4, 5, 7, 9])
+@pytest.mark.parametrize("cut_at", [1, 4, 5, 9])
 def test_killed_in_any_step_student_and_critic_end_with_the_same_bytes(tmp_path, monkeypatch, whole, cut_at):
     real, seen = Trainer.step, []
 

@@ -70,9 +70,16 @@ def test_a_stage_draws_stores_and_trains_on_round_after_round(tmp_path):
     assert any(not torch.equal(start[name], tensor) for name, tensor in tiny_student()[0].state_dict().items())
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The stage that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "own"
+    stage(folder, grpo, ONLINE)
+    return folder
+
+
 @pytest.mark.parametrize("cut_at", [1, 2, 3, 5, 7])
-def test_killed_in_any_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch, cut_at):
-    stage(tmp_path / "whole", grpo, ONLINE)
+def test_killed_in_any_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch, whole, cut_at):
     real, seen = Trainer.step, []
 
     def cut(*arguments):
@@ -86,12 +93,11 @@ def test_killed_in_any_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch, c
         with pytest.raises(RuntimeError, match="power cut"):
             stage(tmp_path / "cut", grpo, ONLINE)
     stage(tmp_path / "cut", grpo, ONLINE)
-    same_end(tmp_path / "cut", tmp_path / "whole")
+    same_end(tmp_path / "cut", whole)
 
 
 @pytest.mark.parametrize("write", ["write_json", "round_figures", "Shard", "atomic_write", "Round"])
-def test_killed_between_any_two_writes_of_a_round_it_ends_with_the_same_bytes(tmp_path, monkeypatch, write):
-    stage(tmp_path / "whole", grpo, ONLINE)
+def test_killed_between_any_two_writes_of_a_round_it_ends_with_the_same_bytes(tmp_path, monkeypatch, whole, write):
     real, seen = getattr(supply_module, write), []
 
     def cut(*arguments, **options):
@@ -105,7 +111,7 @@ def test_killed_between_any_two_writes_of_a_round_it_ends_with_the_same_bytes(tm
         with pytest.raises(RuntimeError, match="power cut"):
             stage(tmp_path / "cut", grpo, ONLINE)
     stage(tmp_path / "cut", grpo, ONLINE)
-    same_end(tmp_path / "cut", tmp_path / "whole")
+    same_end(tmp_path / "cut", whole)
 
 
 def test_a_finished_round_is_read_and_not_drawn_again(tmp_path, monkeypatch):
@@ -119,14 +125,13 @@ def test_a_finished_round_is_read_and_not_drawn_again(tmp_path, monkeypatch):
     assert drawn == [3]
 
 
-def test_a_damaged_round_that_has_not_been_trained_on_is_drawn_again(tmp_path):
-    stage(tmp_path / "whole", grpo, ONLINE)
+def test_a_damaged_round_that_has_not_been_trained_on_is_drawn_again(tmp_path, whole):
     with interrupted(after=4):
         stage(tmp_path / "a", grpo, ONLINE)
     path = tmp_path / "a" / "rollouts" / "samples" / "part-00002.parquet"
     assert not path.exists()
     stage(tmp_path / "a", grpo, ONLINE)
-    same_end(tmp_path / "a", tmp_path / "whole")
+    same_end(tmp_path / "a", whole)
 
 
 # --- theory -------------------------------------------------------------------------------------------------------------

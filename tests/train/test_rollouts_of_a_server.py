@@ -129,7 +129,7 @@ def test_a_server_without_log_probs_cannot_be_corrected_but_may_be_trusted(tmp_p
     with pytest.raises(OperatorError, match=r"train\.own\.rollouts\.importance_cap: .*`importance_cap: null`"):
         stage(tmp_path / "a", grpo, served_job(server, **only_ids))
     stage(tmp_path / "b", grpo, served_job(server, **only_ids, importance_cap=None))
-    with pytest.raises(OperatorError, match=r"behaviour: the server did not tell.*`behaviour: recomputed`"):
+    with pytest.raises(OperatorError, match=r"behaviour: the server did not return.*`behaviour: recomputed`"):
         stage(tmp_path / "c", grpo, served_job(server, **only_ids, behaviour="server"))
     assert metrics(tmp_path / "b")[0]["grad_norm"] > 0
 

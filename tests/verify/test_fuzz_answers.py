@@ -17,7 +17,7 @@ PIECES = ["\\boxed{", "}", "{", "\\frac", "\\frac{1}{2}", "1", "0", "12,5", "1e9
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | st.text(max_size=30)
 
 
-@drawn(25)
+@drawn(50)
 @given(TEXTS)
 def test_any_text_is_read(text: str) -> None:
     for anchors in (None, *([name] for name in ANCHORS)):
@@ -36,7 +36,7 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(VERIFIERS) - {"math-verify", "cascade"}))
 def test_any_two_texts_have_a_verdict(name: str) -> None:
-    @drawn(25)
+    @drawn(60)
     @given(TEXTS, TEXTS)
     def judged(gold: str, completion: str) -> None:
         problem = make_problem("p", answer=gold)

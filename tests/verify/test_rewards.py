@@ -120,13 +120,28 @@ def test_a_reward_of_weight_zero_changes_no_bit_and_is_not_even_asked():
     assert total_reward([(1.0, third), (0.0, raises)], PROBLEM, answered()) == 1 / 3
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1", [0.5]])
+class Unspeakable:
+    def __repr__(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), 10**400, 10**5000, True, "1", [0.5], {"a\n": 1}, Unspeakable()],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_reward_that_is_no_finite_number_is_one_sentence(value):
     with pytest.raises(
         OperatorError, match=rf"^reward mine returned .* for trace {answered().id} .*finite number"
     ) as said:
         total_reward([(1.0, make_named("mine", lambda: value))], PROBLEM, answered())
     assert "\n" not in str(said.value)
+
+
+def test_rewards_that_add_up_to_no_number_are_one_sentence():
+    huge = make_named("mine", lambda: 1e308)
+    with pytest.raises(OperatorError, match=rf"^the rewards of trace {answered().id} .* add up to inf"):
+        total_reward([(1.0, huge), (1.0, huge)], PROBLEM, answered())
 
 
 def test_a_reward_that_raises_is_one_sentence_with_its_trace():

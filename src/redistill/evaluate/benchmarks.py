@@ -12,7 +12,6 @@ pass here.
 import csv
 import dataclasses
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from redistill.io import stores
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
+from redistill.text.nesting import parsed
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
 _TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"
@@ -215,12 +215,15 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                 if read > MAX_FILE_BYTES:
                     raise ValueError(_TOO_LARGE)
                 if line.strip():
-                    row = json.loads(line)
+                    try:
+                        row = parsed(line)
+                    except ValueError as error:
+                        raise OperatorError(
+                            f"{path} line {number} is not JSON: {getattr(error, 'msg', error)}."
+                        ) from error
                     if not isinstance(row, dict):
                         raise ValueError(f"line {number} is not a JSON object")
                     rows.append(row)
-    except json.JSONDecodeError as error:
-        raise OperatorError(f"{path} line {number} is not JSON: {error.msg}.") from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise OperatorError(f"cannot read {path}: {error}.") from error
     return rows
@@ -252,10 +255,10 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(_TOO_LARGE)
-        rows = json.loads(path.read_text("utf-8"))
+        rows = parsed(path.read_text("utf-8"))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("it is not one array of JSON objects")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise OperatorError(f"cannot read {path}: {error}.") from error
     return rows
 

@@ -17,6 +17,7 @@ from redistill.config.tables import BenchmarkSettings, EvaluateSettings
 from redistill.errors import OperatorError
 from redistill.evaluate.intervals import mean_interval
 from redistill.records import FINAL, Group, Outcome, Problem, Trace, Verdict, make_trace
+from redistill.text.nesting import parsed
 
 CHOICES, RIGHT = (
     "choices",
@@ -46,7 +47,7 @@ def read_choices(row: Mapping[str, Any], benchmark: BenchmarkSettings) -> tuple[
         labels, value = [str(label) for label in value.get("label", ())], value.get("text")
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parsed(value)
         except ValueError:
             value = None
     options = [str(option).strip() for option in value] if isinstance(value, Sequence) else []

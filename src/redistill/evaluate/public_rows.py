@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from redistill.errors import OperatorError
+from redistill.text.nesting import parsed
 from redistill.verify.relevance import INSTRUCTIONS, TESTS
 
 Row = Mapping[str, Any]
@@ -62,13 +63,13 @@ def _tests(value: Any, row: Row) -> list[dict[str, Any]]:
         text = value if isinstance(value, str) else json.dumps(value or [])
         if not text.lstrip().startswith("["):
             text = unpacked(text)
-        found = json.loads(text)
+        found = parsed(text)
         if not isinstance(found, list) or not all(
             isinstance(one, dict) and {"input", "output"} <= one.keys() for one in found
         ):
             raise ValueError("they are no list of inputs and outputs")
         return found
-    except (ValueError, binascii.Error, zlib.error) as error:
+    except (ValueError, RecursionError, binascii.Error, zlib.error) as error:
         raise OperatorError(
             f"livecodebench: the tests of question {row.get('question_id')!r} cannot be read ({error})."
         ) from error
@@ -100,19 +101,27 @@ def _as_metadata(tests: list[dict[str, Any]], row: Row) -> Any:
     if not any(test.get("testtype") == "functional" for test in tests):
         return {"inputs": [test["input"] for test in tests], "outputs": [test["output"] for test in tests]}
     metadata = row.get("metadata")
-    metadata = json.loads(metadata) if isinstance(metadata, str) else metadata or {}
-    name = metadata.get("func_name")
+    try:
+        metadata = parsed(metadata) if isinstance(metadata, str) else metadata
+    except ValueError:
+        metadata = None
+    name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str) or not name.isidentifier():
         raise OperatorError(
             f"livecodebench: question {row.get('question_id')!r} has tests of a function and does not name it."
         )
-    return [_assert(name, test) for test in tests]
+    try:
+        return [_assert(name, test) for test in tests]
+    except (ValueError, TypeError) as error:
+        raise OperatorError(
+            f"livecodebench: a test of question {row.get('question_id')!r} is no JSON ({error}); fetch the benchmark again."
+        ) from error
 
 
 def _assert(name: str, test: Mapping[str, Any]) -> str:
-    arguments = [json.loads(line) for line in str(test["input"]).split("\n")]
+    arguments = [parsed(line) for line in str(test["input"]).split("\n")]
     found = f"found = Solution().{name}(*{arguments!r})\nfound = list(found) if isinstance(found, tuple) else found\n"
-    return f"{found}assert found == {json.loads(test['output'])!r}, found\n"
+    return f"{found}assert found == {parsed(test['output'])!r}, found\n"
 
 
 def read_bbh_choice(row: Row) -> tuple[Any, Any]:

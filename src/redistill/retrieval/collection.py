@@ -15,7 +15,6 @@ to mend; a query without a judgement is counted by whoever reads it.
 
 import csv
 import gzip
-import json
 import re
 import zlib
 from collections import defaultdict
@@ -29,6 +28,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import sha256_file
 from redistill.io.fingerprints import fingerprint
 from redistill.retrieval import toy
+from redistill.text.nesting import parsed
 
 MADE = "made:"
 MAX_LINE = 2**26  # characters of a document; a book has a tenth of it
@@ -189,7 +189,7 @@ def jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 if len(line) > MAX_LINE:
                     raise ValueError("the line is too long")
-                table = json.loads(line)
+                table = parsed(line)
             except ValueError as error:
                 raise OperatorError(f"{row} is not JSON: {error}.") from error
             if not isinstance(table, dict):

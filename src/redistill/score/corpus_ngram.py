@@ -4,9 +4,11 @@
     select: {filters: [{name: score, by: corpus-ngram, most: 20}]}
 
 A run of 20 words that stands in a corpus more than 20 times is boilerplate or a loop, and its traces are dropped (the sibling reports of
-AM-DeepSeek-R1-Distilled: arXiv:2504.17565). Words are split at white space, as they stand.
+AM-DeepSeek-R1-Distilled: arXiv:2504.17565). Words are split at white space, as they stand; of scripts that write no spaces (Chinese,
+Japanese, Thai, Lao, Burmese, Khmer) every character is one.
 """
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +22,8 @@ from redistill.score.marks import scored
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that its powers have inverses modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
 _BATCH = 4_000_000  # hashes that are sorted at a time
 
 
@@ -58,7 +62,7 @@ def most_frequent(text: str, ngram: int, hashes: np.ndarray, counts: np.ndarray)
 
 def run_hashes(text: str, ngram: int) -> np.ndarray:
     """A 64-bit hash of each run of `ngram` words, in order, (words - ngram + 1,) uint64."""
-    words = text.split()
+    words = text.split() if text.isascii() else _WORD.findall(text)
     if len(words) < ngram:
         return np.zeros(0, dtype=np.uint64)
     codes = np.array([zlib.crc32(data) << 32 | zlib.adler32(data) for data in map(_bytes, words)], dtype=np.uint64)

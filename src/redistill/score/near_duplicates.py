@@ -20,7 +20,7 @@ from redistill.records import Group, Problem, content_id
 from redistill.rollout.requests import Student
 from redistill.score.encoders import Encode, open_encoder
 from redistill.score.marks import scored
-from redistill.text.statements import anchors, answer_key, normal
+from redistill.text.statements import anchors, answer_key, is_english, normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,10 @@ def find_repeats(
 
 def _block(problem: Problem, numbers: str) -> str:
     """What two problems must share to be compared: their anchors and their pictures."""
-    marks = anchors(normal(problem.statement))
+    tokens = normal(problem.statement)
+    marks = anchors(tokens)
     pictures = [f"\0{image.sha256}" for image in problem.images]
-    return content_id("", *(sorted(marks) if numbers == "any-order" else marks), *pictures)
+    return content_id("", *(sorted(marks) if numbers == "any-order" and is_english(tokens) else marks), *pictures)
 
 
 def _repeats_in(order: Sequence[Problem], encode: Encode, threshold: float) -> dict[str, Repeat]:

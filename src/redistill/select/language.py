@@ -10,13 +10,13 @@ sources) one was called foreign at a probability of 0.9: a passage of garbled to
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 _NOT_PROSE = re.compile(
     r"\$\$?[^$]{1,400}\$\$?|\\\(.{0,400}?\\\)|\\\[.{0,400}?\\\]|\\[A-Za-z]+|https?://\S+|<[^<>\s]{1,40}>", re.DOTALL
 )
-_WORD = re.compile(r"[^\W\d_]{2,}")
 PASSAGE_LETTERS = 300
 LEAST_LETTERS = 40  # less text than this says nothing sure about its language; ideographs count three
 
@@ -37,7 +37,7 @@ def _passages(text: str) -> Iterator[tuple[str, int]]:
     """(words joined by blanks, letters), the last and shorter one included where it is long enough."""
     held: list[str] = []
     letters = 0
-    for word in _WORD.findall(_NOT_PROSE.sub(" ", text)):
+    for word in _word().findall(_NOT_PROSE.sub(" ", text)):
         held.append(word)
         letters += len(word) if word[0] < "\u2e80" else 3 * len(word)
         if letters >= PASSAGE_LETTERS:
@@ -45,6 +45,13 @@ def _passages(text: str) -> Iterator[tuple[str, int]]:
             held, letters = [], 0
     if letters >= LEAST_LETTERS:
         yield " ".join(held), letters
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Two letters and more, with the marks on them: the vowels of Hindi, Tamil or Khmer are marks, and are none of `\\w`."""
+    marks = "".join(chr(code) for code in range(0x300, 0xABFF) if unicodedata.category(chr(code))[0] == "M")
+    return re.compile(rf"[^\W\d_](?:[^\W\d_]|[{marks}\u200c\u200d])+")
 
 
 @functools.cache

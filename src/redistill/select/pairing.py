@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from redistill.errors import OperatorError
 from redistill.records import Group, Outcome, Trace, content_id
@@ -119,8 +119,7 @@ def all_capped(group: Group, *, max_pairs: int = 8, seed: int = 0, _keep_truncat
     sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
-    every = [(right, wrong) for right in sides[0] for wrong in sides[1]]
-    return sorted(every, key=lambda pair: _draw(seed, *pair))[:max_pairs]
+    return [(right, wrong) for _, right, wrong in _drawn(*sides, seed)[:max_pairs]]
 
 
 def near_miss(
@@ -234,24 +233,24 @@ def _nearest(
 ) -> Pairs:
     """Pairs by rising distance, none beyond `limit`; no trace of the longer side twice, one of the shorter side again only
     after all others that can be had, so without a limit as many pairs as `certain` gives."""
-    every = [(distance(r, w), _draw(seed, r, w), r, w) for r in right for w in wrong]
-    near = sorted((c for c in every if c[0] <= limit), key=lambda c: c[:2])
+    every = ((distance(r, w), r, w) for _, r, w in _drawn(right, wrong, seed))
+    near = sorted((c for c in every if c[0] <= limit), key=lambda c: c[0])  # stable: ties stay in the drawn order
     return _take(near, len(right) <= len(wrong), max_pairs)
 
 
-def _take(candidates: Iterable[tuple[float, str, Trace, Trace]], right_again: bool, max_pairs: int) -> Pairs:
+def _take(candidates: Iterable[tuple[Any, Trace, Trace]], right_again: bool, max_pairs: int) -> Pairs:
     """The first candidates that fit, in rounds: in round k a trace of the side that may come again is taken at most k
     times; one of the other side once."""
     left, found, used, times, limit = list(candidates), Pairs(), set[str](), Counter[str](), 0
     while left and len(found) < max_pairs:
         limit += 1
-        for _, _, right, wrong in left:
+        for _, right, wrong in left:
             again, once = (right.id, wrong.id) if right_again else (wrong.id, right.id)
             if once not in used and times[again] < limit and len(found) < max_pairs:
                 found.append((right, wrong))
                 used.add(once)
                 times[again] += 1
-        left = [c for c in left if (c[3] if right_again else c[2]).id not in used]
+        left = [c for c in left if (c[2] if right_again else c[1]).id not in used]
     return found
 
 
@@ -262,8 +261,9 @@ def _by_teacher(
     if isinstance(sides, str):
         return sides
     right, wrong = ([t for t in side if t.author] for side in sides)
-    every = [(0.0, _draw(seed, r, w), r, w) for r in right for w in wrong if fits(r.author, w.author)]
-    return _take(sorted(every, key=lambda c: c[1]), len(right) <= len(wrong), max_pairs) or reason
+    drawn = _drawn(*sides, seed)
+    every = [c for c in drawn if c[1].author and c[2].author and fits(c[1].author, c[2].author)]
+    return _take(every, len(right) <= len(wrong), max_pairs) or reason
 
 
 def _length_ratio(first: Trace, second: Trace) -> float:
@@ -281,14 +281,28 @@ def _answer(trace: Trace) -> str:
     return trace.id if extracted is None else " ".join(extracted.lower().split())
 
 
-def _draw(seed: int, *traces: Trace) -> str:
-    """A number of 16 hex digits that only the seed and the traces decide."""
-    return _draw_of_ids(seed, *(t.id for t in traces))
+def _draw(seed: int, trace: Trace) -> str:
+    """A number of 16 hex digits that only the seed and the trace decide."""
+    return _draw_of_id(seed, trace.id)
 
 
 @lru_cache(maxsize=4096)  # half of the pairings that are compared draw the same traces
-def _draw_of_ids(seed: int, *ids: str) -> str:
-    return content_id("", "pairing", str(seed), *ids)
+def _draw_of_id(seed: int, id: str) -> str:
+    return content_id("", "pairing", str(seed), id)
+
+
+Drawn = list[tuple[str, Trace, Trace]]
+_LAST_DRAWN: list[tuple[Sequence[Trace], Sequence[Trace], int, Drawn]] = []  # half of the pairings ask for the same
+
+
+def _drawn(right: Sequence[Trace], wrong: Sequence[Trace], seed: int) -> Drawn:
+    """(number, right, wrong) of every right trace with every wrong one, by a number that only the seed and both ids decide."""
+    for known_right, known_wrong, known_seed, drawn in _LAST_DRAWN:
+        if known_right is right and known_wrong is wrong and known_seed == seed:
+            return drawn
+    every = [(content_id("", "pairing", str(seed), r.id, w.id), r, w) for r in right for w in wrong]
+    _LAST_DRAWN[:] = [(right, wrong, seed, sorted(every, key=lambda c: c[0]))]
+    return _LAST_DRAWN[0][3]
 
 
 def _all_say_correct(trace: Trace, labels: Sequence[str]) -> bool:

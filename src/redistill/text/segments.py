@@ -141,10 +141,12 @@ _PHRASES = re.compile(
             r"confirm(?:s|ing|ed)? (?:that )?(?:the|my|our) (?:answer|solution|result|calculation)s?\b(?! (?:is|are) (?:in|not )))\b)",
             # incorrect
             r"(\b(?:(?:answer|solution|result|calculation)s? (?:is|are|was) (?:therefore |thus )?(?:incorrect|wrong|not (?:correct|right))|"
+            r"(?:answer|solution|result|calculation)s? (?:is|are|was)n['’]t (?:correct|right)|"
             r"(?:does not|doesn't|do not|don't) (?:match|add up|check out|hold)|(?:made|is|there'?s|contains) (?:a|an) (?:mistake|error)|"
             r"this (?:contradicts|is a contradiction))\b)",
-            # undecided
-            r"(\b(?:cannot|can't|could not|unable to|not possible to) (?:be )?(?:verif(?:y|ied)|confirm(?:ed)?|check(?:ed)?)\b)",
+            # undecided: the second takes the doubted statement with it
+            r"(\b(?:cannot|can't|could not|unable to|not possible to) (?:be )?(?:verif(?:y|ied)|confirm(?:ed)?|check(?:ed)?)\b|"
+            r"\b(?:can(?:not|['’]t) (?:say|tell)|(?:not|n['’]t) (?:say|sure|certain|convinced|think|believe|know)|doubt)\b[^.!?\n]{0,80})",
         )
     ),
     re.IGNORECASE,
@@ -170,7 +172,7 @@ def ends_in_one_verdict(text: str, cues: Cues) -> Said | str:
         return "no_verdict"
     if len(found) > 1:
         return "several_verdicts"
-    if text[found[0].end() :].strip(" \t\n.*\"'"):
+    if text[found[0].end() :].strip(" \t\n.!*\"'"):
         return "text_after_verdict"
     return _SAID[(found[0].lastindex or 1) - 1]
 

@@ -93,6 +93,11 @@ calculate evaluate solve state value values let suppose assume given consider de
 and we you your us our it its his her their how much does do did will would can could should has
 have had was were exactly question problem following answer"""
 _WEIGHTLESS = frozenset(_LIGHT.split())
+# Words by which an English statement is known: common there, and seldom words of another language.
+_ENGLISH = frozenset(
+    ["the", "of", "is", "are", "and", "to", "that", "this", "there", "these", "which", "what", "how", "with", "from", "by", "if", "find", "when", "each", "it", "be", "his", "her", "their", "they", "does", "has", "have", "many", "much", "than", "then", "some", "all", "your", "you", "let", "where", "into", "between", "compute", "evaluate", "calculate", "solve", "determine", "simplify"]
+)  # fmt: skip
+_LEAST_ENGLISH = 0.12  # share of a statement's words; 62 of 13,050 English problems have less
 
 
 @lru_cache(1024)  # the rows of one problem often follow each other
@@ -137,17 +142,24 @@ def content(tokens: tuple[str, ...]) -> tuple[str, ...]:
 
 def anchors(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """What must stand in both of two statements, in this order: numbers (also as words), signs, commands, variables,
-    labels, and words that turn a question."""
+    labels, and words that turn a question. These are known of English; in any other language every word may be one."""
     found = []
+    known = is_english(tokens)
     for token in tokens:
         if len(token) == 1:
             if token not in _NO_VARIABLES:
                 found.append(token)
         elif token in _NUMBER_WORDS:
             found.append(_NUMBER_WORDS[token])
-        elif not token[0].isalpha() or token in _TURNS or _is_label(token):
+        elif (not known and token not in _WEIGHTLESS) or not token[0].isalpha() or token in _TURNS or _is_label(token):
             found.append(token)
     return tuple(found)
+
+
+def is_english(tokens: tuple[str, ...]) -> bool:
+    """Whether the words of a statement are English, or it has none: at least an eighth of them are common English words."""
+    words = [token for token in tokens if len(token) > 1 and token[0].isalpha()]
+    return sum(word in _ENGLISH for word in words) >= _LEAST_ENGLISH * len(words)
 
 
 def shingles(tokens: tuple[str, ...]) -> set[str]:

@@ -10,14 +10,15 @@ and Llama 3) have four kinds of places in common where a piece always ends, what
     before a space, unless white space stands before it;   behind 0-9, before ASCII of another kind;
     between ASCII punctuation and 0-9;                     behind a-z or A-Z, before ASCII of another kind
 
-so a text is cut there, and each part has its ids for itself. All others go to the tokenizer whole: the texts of one that cuts elsewise, those
-with an added token in them, and long ones, whose words would take more room than their ids.
+so a text is cut there, and around added tokens, and each part has its ids for itself. All others go to the tokenizer whole: the texts of one
+that cuts elsewise, those with an added token that takes white space around it too, and long ones.
 """
 
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +40,16 @@ QWEN2 = (
 LLAMA3 = QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|")
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Which texts of a tokenizer are cut. any_letter: others than ASCII too, since no normalizer makes those of an added token of
+    them. added: finds added tokens. added_is_plain: each of them is taken as it stands, and the text around it for itself."""
+
+    any_letter: bool
+    added: re.Pattern[str]
+    added_is_plain: bool
+
+
 class WordwiseTokenizer:
     """The student's token ids of texts, without special tokens. Words are remembered from call to call; a copy in another process begins anew."""
 
@@ -52,7 +63,7 @@ class WordwiseTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list["array[int]"]:
         """The ids of each text, as 4-byte integers."""
-        words = {place: _WORDS.findall(text) for place, text in enumerate(texts) if self._may_cut(text)}
+        words = {place: cut for place, text in enumerate(texts) if (cut := self._words(text)) is not None}
         self._learn(words.values())
         whole = [place for place in range(len(texts)) if place not in words]
         found = dict(zip(whole, _whole(self.tokenizer, [texts[place] for place in whole]), strict=True))
@@ -62,16 +73,31 @@ class WordwiseTokenizer:
             self._memo, self._held = {}, 0
         return [found[place] for place in range(len(texts))]
 
+    def _words(self, text: str) -> list[str] | None:
+        """The text in parts that have its ids; None where it goes whole."""
+        rules = self._rules
+        if rules is None or len(text) > CHARS_PER_CALL or not (rules.any_letter or text.isascii()):
+            return None
+        if not rules.added.search(text):
+            return _WORDS.findall(text)
+        if not rules.added_is_plain:
+            return None
+        parts = rules.added.split(text)  # text and added tokens in turn
+        return [word for at, part in enumerate(parts) for word in ([part] if at % 2 else _WORDS.findall(part))]
+
     @cached_property
-    def _may_cut(self) -> Callable[[str], bool]:
-        """Whether a text has the ids of its words."""
+    def _rules(self) -> "_Rules | None":
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None or not _has_places(backend):
-            return lambda text: False
-        contents = [token.content for token in backend.get_added_tokens_decoder().values() if token.content]
-        added = re.compile("|".join(map(re.escape, contents)) or r"(?!)")
-        plain = backend.normalizer is None  # else letters might become those of an added token
-        return lambda text: len(text) <= CHARS_PER_CALL and (plain or text.isascii()) and not added.search(text)
+            return None
+        tokens = [token for token in backend.get_added_tokens_decoder().values() if token.content]
+        longest_first = sorted((token.content for token in tokens), key=len, reverse=True)
+        return _Rules(
+            any_letter=backend.normalizer is None,
+            added=re.compile(f"({'|'.join(map(re.escape, longest_first))})" if tokens else r"((?!))"),
+            added_is_plain=not getattr(self.tokenizer, "split_special_tokens", False)
+            and not any(token.lstrip or token.rstrip or token.single_word or token.normalized for token in tokens),
+        )
 
     def _learn(self, texts: Iterable[list[str]]) -> None:
         """Remember the words that are new."""
@@ -81,6 +107,7 @@ class WordwiseTokenizer:
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
+        backend.encode_special_tokens = False
         for part in calls(new, len):  # twice as fast as through the tokenizer's own call
             for word, encoding in zip(part, backend.encode_batch(part, add_special_tokens=False), strict=True):
                 self._memo[word] = array("i", encoding.ids).tobytes()

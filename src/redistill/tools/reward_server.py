@@ -10,11 +10,11 @@ Bad input is one sentence under `error`, status 422.
 """
 
 import hmac
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from redistill.errors import OperatorError
+from redistill.text.nesting import parsed
 from redistill.tools.rewards import RewardFunction, RowError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def reward_app(
         except OperatorError as error:  # the recipe's own reward or verifier failed
             return JSONResponse({"error": str(error)}, 500)
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])  # load balancers ask by HEAD
     def health() -> dict[str, str]:
         return {"status": "ok", "recipe": recipe, "stage": rewards.stage}
 
@@ -72,8 +72,8 @@ def reward_app(
 
 def _table(data: bytes) -> Mapping[str, Any]:
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        body = parsed(data)
+    except ValueError as error:
         raise RowError(f"the body is not JSON ({str(error)[:100]}).") from None
     if not isinstance(body, Mapping):
         raise RowError('the body must be a table, such as {"rows": [...]}.')

@@ -8,13 +8,13 @@ An answer is judged and rewarded by the code that a stage's own rounds call, so 
 `prompt`, `answer` or `gold`, `completion`, and where they are known `finish_reason` ("stop" or "length") and `num_tokens`.
 """
 
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from redistill.config.tables import Recipe, RolloutSettings
 from redistill.config.validation_messages import did_you_mean
+from redistill.corpus.sources import fields
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import verifiers_of
 from redistill.io.executors import cores
@@ -123,12 +123,16 @@ def _problem(row: Mapping[str, Any], place: int) -> Problem:
     if not isinstance(facts.get("statement"), str):
         raise RowError(f"row {place}: `problem` must be text, or a table with `statement`.")
     answer = facts.get("answer")
-    if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
+    if fields.finite(answer) is not None:
         answer = str(answer)
     if answer is not None and not isinstance(answer, str):
         raise RowError(f"row {place}: `answer` must be the gold answer as text, not {_said(answer)}.")
-    if not isinstance(facts.get("metadata") or {}, Mapping):
-        raise RowError(f"row {place}: `metadata` of its problem must be a table, not {_said(facts['metadata'])}.")
+    try:
+        metadata = fields.metadata(facts.get("metadata"))
+    except fields.RowError:
+        raise RowError(
+            f"row {place}: `metadata` of its problem must be a table of JSON values, not {_said(facts['metadata'])}."
+        ) from None
     for key in ("answer_type", "source"):
         if facts.get(key) is not None and not isinstance(facts[key], str):
             raise RowError(f"row {place}: `{key}` of its problem must be text, not {_said(facts[key])}.")
@@ -137,12 +141,15 @@ def _problem(row: Mapping[str, Any], place: int) -> Problem:
         answer=answer,
         answer_type=facts.get("answer_type"),
         source=facts.get("source") or "",
-        metadata=facts.get("metadata") or {},
+        metadata=metadata,
     )
 
 
 def _said(value: Any) -> str:
-    return repr(value)[:60]
+    try:
+        return repr(value)[:60]
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a table without end
+        return f"a {type(value).__name__}"
 
 
 def problem_facts(problem: Problem) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, read_yaml
 from redistill.io.parquet import read_records
 from redistill.io.schemas import to_row
+from redistill.text.nesting import parsed
 
 SHOWN = 60  # characters of what a span covers
 MAX_NAMES = 40  # files that are named of a folder
@@ -79,7 +80,7 @@ def _text(path: Path, number: int) -> dict[str, Any]:
 def _line(path: Path, number: int) -> dict[str, Any]:
     try:
         lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()]
-        record = json.loads(lines[_place(path, number, len(lines))])
+        record = parsed(lines[_place(path, number, len(lines))])
     except (OSError, ValueError) as error:
         raise OperatorError(f"{path}: record {number} is not readable as JSON: {error}.") from error
     if not isinstance(record, dict):

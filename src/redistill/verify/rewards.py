@@ -13,7 +13,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -124,17 +124,38 @@ def total_reward(
             value = reward(problem, trace)
         except Exception as error:
             raise OperatorError(
-                f"reward {name} raised {type(error).__name__} on trace {trace.id} of problem {problem.id}: {error}"
+                f"reward {name} raised {type(error).__name__} on trace {trace.id} of problem {problem.id}: {_shown(error, str)}"
             ) from error
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_finite(value):
             raise OperatorError(
-                f"reward {name} returned {value!r} for trace {trace.id} of problem {problem.id}; it must return a finite number, "
+                f"reward {name} returned {_shown(value)} for trace {trace.id} of problem {problem.id}; it must return a finite number, "
                 "or None if it is unknown."
             )
         total = weight * value if total is None else total + weight * value
+    if total is not None and not _is_finite(total):
+        raise OperatorError(
+            f"the rewards of trace {trace.id} of problem {problem.id} add up to {_shown(total)}, beyond the numbers of a computer; "
+            "let them return smaller ones, or give them smaller weights."
+        )
     return total
+
+
+def _is_finite(value: Any) -> bool:
+    """True for a number that a float can hold."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+def _shown(value: Any, words: Callable[[Any], str] = repr) -> str:
+    """The beginning of a value on one line; its type where it cannot be written."""
+    try:
+        return " ".join(words(value).split())[:200]
+    except Exception:  # noqa: BLE001 - a class of the user's own may raise anything; an integer of thousands of digits does
+        return f"a {type(value).__name__}"
 
 
 def rewarded(

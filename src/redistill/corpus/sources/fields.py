@@ -18,6 +18,7 @@ from redistill.corpus.sources import columns
 from redistill.corpus.sources.rows import Row, RowError, shown
 from redistill.io.images import ImageError, image_of
 from redistill.records import Image, Outcome, Span, Verdict
+from redistill.text.nesting import nested_too_deep, parsed
 
 MAX_LITERAL, MAX_NESTING = (
     1_000_000,
@@ -147,8 +148,8 @@ def decoded(value: str) -> Any:
     if not found.startswith(("[", "{")) or not found.endswith(("]", "}")):
         return value
     try:
-        return json.loads(found)
-    except (ValueError, RecursionError):
+        return parsed(found)
+    except ValueError:
         if len(found) > MAX_LITERAL or found.count("[") + found.count("{") > MAX_NESTING or "'" not in found:
             return value
     try:
@@ -314,7 +315,9 @@ def metadata(value: Any) -> dict[str, Any]:
     """
     try:
         if isinstance(value, str):
-            value = json.loads(value)
+            value = parsed(value)
+        if nested_too_deep(value):
+            raise RowError("wrong_type", "the table is nested too deep")
         plain = json.dumps(_table(value), allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
         return dict(json.loads(plain))
     except (TypeError, ValueError, RecursionError) as error:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from redistill.corpus.sources import columns, splits
 from redistill.errors import OperatorError
 from redistill.safety.limits import trial
+from redistill.text.nesting import nested_too_deep, parsed
 
 Row = dict[str, Any] | str
 TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
@@ -177,10 +178,10 @@ def _parse(line: bytes | None) -> Row | None:
         return "line_too_long"
     try:
         text = line.decode("utf-8-sig").strip()
-        row = json.loads(text) if text else None
+        row = parsed(text) if text else None
     except UnicodeDecodeError:
         return "not_utf8"
-    except (ValueError, RecursionError):
+    except ValueError:
         return "bad_json"
     return row if isinstance(row, dict) or not text else "not_an_object"
 
@@ -218,9 +219,12 @@ class _Values:
                         f"{self.shown} holds a JSON value of over {MAX_LINE_BYTES >> 20} MiB; write one row a line (.jsonl)."
                     ) from error
                 if not self._more(max(_BLOCK, unread)):  # as much again: the time stays in proportion to the text
-                    why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+                    place = f"character {self.read - unread:,}"
                     raise OperatorError(
-                        f"{self.shown} is no JSON after character {self.read - unread:,} ({why}): cut short or damaged; fetch it again."
+                        f"{self.shown} holds a value after {place} that is nested too deeply to be read; write one row per line "
+                        "(.jsonl), where such a row costs only itself."
+                        if isinstance(error, RecursionError)
+                        else f"{self.shown} is no JSON after {place} ({error}): cut short or damaged; fetch it again."
                     ) from error
                 continue
             if end == len(self.text) and not isinstance(value, dict | list | str) and self._more(_BLOCK):
@@ -242,6 +246,13 @@ class _Values:
 _DECODER = json.JSONDecoder()
 
 
+def _as_row(value: Any) -> Row:
+    """The value as a row, or the reason why it is none."""
+    if not isinstance(value, dict):
+        return "not_an_object"
+    return "bad_json" if nested_too_deep(value) else value
+
+
 def _array_rows(file: io.BufferedReader, shown: str) -> Iterator[tuple[int, Row]]:
     """The items of an array, or of several."""
     values = _Values(file, shown)
@@ -257,7 +268,7 @@ def _array_rows(file: io.BufferedReader, shown: str) -> Iterator[tuple[int, Row]
             )
         else:
             value = values.next()
-            yield place, value if isinstance(value, dict) else "not_an_object"
+            yield place, _as_row(value)
             place += 1
     if depth:
         raise OperatorError(
@@ -273,13 +284,13 @@ def _object_rows(file: io.BufferedReader, shown: str, split: str | None) -> Iter
     first = values.next()
     more = values.skip(",")
     if isinstance(first, dict) and not more and (rows := _wrapped(first, shown, split)) is not None:
-        yield from enumerate(row if isinstance(row, dict) else "not_an_object" for row in rows)
+        yield from enumerate(map(_as_row, rows))
         return
-    yield 0, first if isinstance(first, dict) else "not_an_object"
+    yield 0, _as_row(first)
     place = 1
     while more:
         value = values.next()
-        yield place, value if isinstance(value, dict) else "not_an_object"
+        yield place, _as_row(value)
         place, more = place + 1, values.skip(",")
 
 

@@ -7,7 +7,6 @@ What follows the last answer is left out, and so is a greeting before the first 
 the plain problem that it is in turns.py; the messages of a conversation are kept in the form that chat templates read.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from redistill.corpus.sources import columns, fields, tags, turns
 from redistill.corpus.sources.rows import Row, RowError, shown
 from redistill.corpus.sources.turns import Conversation, Turn
 from redistill.text.conversations import CONVERSATION, transcript
+from redistill.text.nesting import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _calls(turn: Turn, column: str) -> list[dict[str, Any]]:
         call = call if isinstance(call, Mapping) else {}
         given = call.get("arguments", call.get("parameters", {}))
         try:
-            given = json.loads(given) if isinstance(given, str) else given
+            given = parsed(given) if isinstance(given, str) else given
         except ValueError:
             given = None
         if not isinstance(call.get("name"), str) or not isinstance(given, Mapping):
