@@ -1,4 +1,4 @@
-"""The numbers of this experiment from its finished runs: error accuracy, correct accuracy and F1 by number of analyses.
+"""The numbers of this experiment from its finished runs: error accuracy, correct accuracy and F1 in points by number of analyses.
 
 python experiments/r-prm-toy/table.py runs/r-prm-toy
 """
@@ -24,7 +24,7 @@ def main() -> None:
         for kind, name in (("true", "sft"), ("true", "dpo"), ("true", "redi"), ("coin", "dpo"), ("coin", "redi")):
             found = steps(folder / f"{kind}-{seed}", name)
             label = name if kind == "true" else f"{name}, verdicts by a coin"
-            curve = [found["by_analyses"][k]["f1"] or 0.0 for k in COUNTS]
+            curve = [100 * (found["by_analyses"][k]["f1"] or 0.0) for k in COUNTS]
             f1.setdefault(label, []).append(curve)
             print(
                 f"| {seed} | `{name}`{'' if kind == 'true' else ', verdicts by a coin'} | {len(found['per_solution'])} | {found['error_accuracy']['value']:.3f}, "
@@ -44,12 +44,12 @@ def steps(run: Path, critic: str) -> dict[str, Any]:
 
 def coin_f1(found: dict[str, Any]) -> float:
     coin = found["coin"]
-    return float(coin["f1"] if isinstance(coin, dict) else coin)
+    return 100 * float(coin["f1"] if isinstance(coin, dict) else coin)
 
 
 def difference(values: list[float]) -> str:
-    middle, ends = t_interval(values, step=1e-3, lowest=-100.0)
-    return f"{middle:+.1f}" if ends is None else f"{middle:+.1f} [{ends[0]:+.1f}, {ends[1]:+.1f}]"
+    middle, ends = t_interval([value / 100 for value in values], step=1e-5, lowest=-1.0)  # of shares
+    return f"{100 * middle:+.1f}" if ends is None else f"{100 * middle:+.1f} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
 
 
 if __name__ == "__main__":
