@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,10 @@ from redistill.config.binding import bind
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.tables import Plugin
 from redistill.config.validation_messages import did_you_mean
-from redistill.config.yaml_text import read_text, recipe_path
+from redistill.config.yaml_text import read_text, read_value, recipe_path
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_yaml
+from redistill.tools.validate import mistakes
 
 RECIPE = """\
 name: small
@@ -282,3 +284,30 @@ def test_the_place_of_a_prompts_setting_is_where_it_is_written(recipe):
     prompt = recipe("prompt={chat: true, train: {template: bare}}").prompt
     places = [prompt.place(use, key) for use in ("train", "evaluate") for key in ("template", "chat")]
     assert places == ["prompt.train.template", "prompt.chat", "prompt.template", "prompt.chat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\nseed: 2\n", "`seed` is written twice in one table, on lines 1 and 2; keep one of them"),
+        ("train:\n  redi: {objective: redi}\n  redi: {objective: sft}\n", "`redi` is written twice in one table, on lines 2 and 3"),
+        ("student: {model: a, model: b}\n", "`model` is written twice"),
+        ("a: [{x: 1, 'x': 2}]\n", "`x` is written twice"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_written_twice_is_refused_with_both_lines(text, said):
+    with pytest.raises(OperatorError, match=re.escape(said)):
+        read_value(text, "my.yaml")
+
+
+def test_merged_tables_and_like_keys_of_different_tables_are_no_repetition():
+    text = "base: &b {x: 1, y: 2}\nother: &c {z: 3}\nboth: {<<: [*b, *c], x: 4}\nagain: {x: 1, X: 2}\n"
+    assert read_value(text, "my.yaml")["both"] == {"x": 4, "y": 2, "z": 3}
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "place", ["train.redi.learning_rate", "train.redi.objective.rejected_weight", "evaluate.temperature"]
+)
+def test_a_number_that_is_not_finite_is_refused(place, value):
+    assert any("finite number" in one or "greater than" in one for one in mistakes("quickstart", [f"{place}={value}"]))

@@ -33,7 +33,9 @@ def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
         option: (hints.get(option, Any), ... if p.default is p.empty else p.default)
         for option, p in options_of(function).items()
     }
-    return create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
+    return create_model(
+        name, __config__=ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True), **fields
+    )
 
 
 def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from redistill.safety.paths import FOLDER_NAME
 class Settings(BaseModel):
     """A table of a recipe: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class Plugin(Settings):

@@ -69,6 +69,7 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
     known[id(node)] = 0
     count = 1
     if isinstance(node, yaml.MappingNode):
+        _refuse_repeated(node)
         count += sum(_written_out(key, known) - 1 + _written_out(value, known) for key, value in node.value)
     elif isinstance(node, yaml.SequenceNode):
         count += sum(_written_out(value, known) for value in node.value)
@@ -76,6 +77,19 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
         raise ValueError(f"a number of {len(node.value):,} characters")
     known[id(node)] = count
     return count
+
+
+def _refuse_repeated(node: yaml.MappingNode) -> None:
+    """ValueError for a key that is written twice in one table: YAML would take the last one without a word."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise ValueError(
+                    f"`{key.value[:80]}` is written twice in one table, on lines {lines[key.value]} and {line}; keep one of them"
+                )
+            lines[key.value] = line
 
 
 SHIPPED = Path(__file__).parents[1] / "recipes"
