@@ -49,7 +49,9 @@ def coin_f1(found: dict[str, Any]) -> float:
 
 def difference(values: list[float]) -> str:
     middle, ends = t_interval([value / 100 for value in values], step=1e-5, lowest=-1.0)  # of shares
-    return f"{100 * middle:+.1f}" if ends is None else f"{100 * middle:+.1f} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
+    return (
+        f"{100 * middle:+.1f}" if ends is None else f"{100 * middle:+.1f} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
+    )
 
 
 if __name__ == "__main__":
