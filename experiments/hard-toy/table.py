@@ -16,7 +16,8 @@ MIXED = ("own-then-redi", "redi-then-own")
 CONTROLS = ("shuffled", "long")
 STARTS = {"own-then-redi": "rft", "redi-then-own": "redi"}
 PAIRS = (
-    ("redi", "control"), ("topr", "control"), ("own-redi", "own-control"), ("own-topr", "own-control"), ("own-redi", "grpo"),
+    ("redi", "control"), ("topr", "control"), ("topr", "redi"), ("own-redi", "own-control"), ("own-topr", "own-control"), ("shaping", "own-control"),
+    ("own-wrong", "own-control"), ("weights", "own-control"), ("cloning", "own-control"), ("grpo", "own-control"), ("own-redi", "grpo"),
     ("reinforce", "rft"), ("shaping", "reinforce"), ("cloning", "shaping"), ("weights", "cloning"), ("grpo", "reinforce"),
     ("rloo", "grpo"), ("own-wrong", "reinforce"), ("distil", "grpo"), ("own-then-redi", "rft"), ("redi-then-own", "rft"), ("long", "grpo"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class OperatorError(Exception):
-    """One clear sentence for the person at the keyboard: what, where, what to do."""
+    """One clear sentence for the user: what, where, what to do."""
 
 
 class OnlyCounted(OperatorError):

@@ -172,7 +172,7 @@ def test_a_scorers_spans_become_the_token_weights_of_a_later_run(done, tmp_path)
     tree = recipe(
         {"redi": redi},
         score=[{"name": "outcome", "model": critic}],
-        select={"weights": {"right": "outcome_plus", "wrong": "outcome_minus"}},
+        select={"turns": "last", "weights": {"right": "outcome_plus", "wrong": "outcome_minus"}},
     )
     folder = run(parse_recipe(tree, "here"), runs_dir=tmp_path, until="train")
     traces = {
@@ -190,9 +190,11 @@ def test_a_scorers_spans_become_the_token_weights_of_a_later_run(done, tmp_path)
 
 
 def test_weights_that_no_stage_reads_and_a_second_source_of_weights_are_one_sentence():
-    weights = {"weights": {"right": "outcome_plus"}}
+    weights = {"turns": "last", "weights": {"right": "outcome_plus"}}
     assert refused(recipe(select=weights)).startswith("select.weights: no stage has the modifier span-weights")
     with pytest.raises(OperatorError, match=r"rows of self-correction have weights of their own"):
         parse_recipe(recipe(select={**weights, "examples": "self-correction"}), "here")
+    with pytest.raises(OperatorError, match=r"weights the last answer of a conversation only; write `turns: last`"):
+        parse_recipe(recipe(select=weights | {"turns": "all"}), "here")
     with pytest.raises(OperatorError, match="write `right`, `wrong` or both"):
         parse_recipe(recipe(select={"weights": {}}), "here")

@@ -35,23 +35,23 @@ def partial_parse(tree: Mapping[str, Any]) -> tuple[list[str], Recipe | None, fr
     The recipe is for looking further, never for running. None where nothing sensible is left.
     """
     said: list[str] = []
-    healed: Any = copy.deepcopy(dict(tree))
+    replaced: Any = copy.deepcopy(dict(tree))
     doubtful: set[str] = set()
     for round_ in range(12):
         try:
-            return said, Recipe.model_validate(healed), frozenset(doubtful)
+            return said, Recipe.model_validate(replaced), frozenset(doubtful)
         except ValidationError as error:
             found = sorted(error.errors(), key=lambda e: [str(part) for part in e["loc"]], reverse=True)
             across = all(not e["loc"] for e in found)  # what stages say of each other comes once all keys are right
             said += sentences_of(error) if round_ == 0 or (across and "stages" not in doubtful) else []
             for mistake in found:
                 doubtful |= _doubtful(mistake["loc"], mistake["type"])
-                _heal(healed, mistake["loc"])
+                _replace_invalid(replaced, mistake["loc"])
     return said, None, frozenset(doubtful)
 
 
 def _doubtful(place: tuple[int | str, ...], kind: str) -> set[str]:
-    """What nothing more can be said of once this mistake is healed."""
+    """What nothing more can be said of once this mistake is replaced."""
     if not place or kind == "extra_forbidden":  # a key too many hides nothing
         return set()
     if place[0] == "train" and len(place) > 2 and place[2] not in ("objective", "modifiers"):
@@ -59,7 +59,7 @@ def _doubtful(place: tuple[int | str, ...], kind: str) -> set[str]:
     return {str(place[0]), *(["stages"] if place == ("train",) else [])}
 
 
-def _heal(tree: dict[str, Any], place: tuple[int | str, ...]) -> None:
+def _replace_invalid(tree: dict[str, Any], place: tuple[int | str, ...]) -> None:
     """Put a stand-in where a mistake is, or nothing, which takes the default."""
     if not place:  # stages that refer to stages: each stands alone
         tree["train"] = {

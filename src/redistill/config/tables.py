@@ -309,6 +309,10 @@ class SelectSettings(Settings):
     def _one_source_of_weights(self) -> "SelectSettings":
         if self.weights is not None and self.weights.right and isinstance(self.examples, SelfCorrectionSettings):
             raise ValueError("rows of self-correction have weights of their own; leave `weights.right` out")
+        if self.weights is not None and self.weights.right and self.turns == "all":
+            raise ValueError(
+                "`weights.right` weights the last answer of a conversation only; write `turns: last` beside it"
+            )
         return self
 
 

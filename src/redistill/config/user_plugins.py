@@ -3,8 +3,8 @@
     load_code(Path("my_verifiers.py"))                  the file is imported, as the module my_verifiers
     find_own("my_verifiers:yes_no", VERIFIERS, "...")   its function yes_no, where it fits beside those of VERIFIERS
 
-A recipe is data, and somebody else may have written it: reading one never runs code. Only a file that the person at the
-keyboard names is imported, and only a function of such a file can be named by a recipe. The file's folder goes to the end of
+A recipe is data, and somebody else may have written it: reading one never runs code. Only a file that the user names on
+the command line is imported, and only a function of such a file can be named by a recipe. The file's folder goes to the end of
 the import path, so that worker processes find it too and nothing of that folder takes the place of another module.
 """
 
@@ -50,7 +50,7 @@ def load_code(path: str | Path) -> str:
         module = importlib.import_module(name)
         if name in _LOADED:
             importlib.reload(module)
-    except Exception as error:  # whatever the person's code raises is theirs to read
+    except Exception as error:  # whatever the user's code raises is the user's to read
         raise OperatorError(f"--code {path}: it cannot be imported: {last_words(error, path)}.") from error
     _LOADED[name] = (path, digest)
     return name

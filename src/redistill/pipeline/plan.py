@@ -121,7 +121,7 @@ class Plan:
 
     @property
     def files(self) -> dict[str, str]:
-        """Checksums of all files that the run is made from: its inputs, and the person's own code that it names."""
+        """Checksums of all files that the run is made from: its inputs, and the user's own code that it names."""
         return self.inputs | code_files(_names_in(self.recipe.model_dump()))
 
     @property

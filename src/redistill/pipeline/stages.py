@@ -290,8 +290,7 @@ def run_select(run: Run) -> None:
         choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
         choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
         policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
-        weighed = settings.weights is not None and settings.weights.right  # of an answer, so of a conversation's last
-        policies["every_turn"] = None if weighed else every_turn(plan)
+        policies["every_turn"] = every_turn(plan)
         policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
         choose = partial(select_shard, choice=choice, **policies, **shared)
         traces = select_all(run.executor, folder, choose, before, bar)

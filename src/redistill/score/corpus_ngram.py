@@ -4,8 +4,8 @@
     select: {filters: [{name: score, by: corpus-ngram, most: 20}]}
 
 A run of 20 words that stands in a corpus more than 20 times is boilerplate or a loop, and its traces are dropped (the sibling reports of
-AM-DeepSeek-R1-Distilled: arXiv:2504.17565). Words are split at white space, as they stand; of scripts that write no spaces (Chinese,
-Japanese, Thai, Lao, Burmese, Khmer) every character is one.
+AM-DeepSeek-R1-Distilled: arXiv:2504.17565). Words are split at white space and kept as written; in scripts without spaces (Chinese,
+Japanese, Thai, Lao, Burmese, Khmer) every character counts as a word.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Scorer `outcome`: an outcome critic says how likely each trace is right, and which of its tokens speak for it and against it.
 
     score: [{name: outcome, model: runs/critic/train/orm/model}]
-    select: {keep: {by: outcome, share: 0.5}, weights: {right: outcome_plus, wrong: outcome_minus}}
+    select: {keep: {by: outcome, share: 0.5}, turns: last, weights: {right: outcome_plus, wrong: outcome_minus}}
     train: {redi: {objective: redi, modifiers: [span-weights], ...}}
 
 `NAME` is the sigmoid of the mean score of a completion's tokens. The spans `NAME_plus` and `NAME_minus` are OREAL's weights of the

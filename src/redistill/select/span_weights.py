@@ -1,6 +1,6 @@
 """Token weights of rows from spans of their traces: what a scorer or a source says of parts of a text, for the modifier `span-weights`.
 
-    select: {weights: {right: outcome_plus, wrong: outcome_minus}}
+    select: {turns: last, weights: {right: outcome_plus, wrong: outcome_minus}}
 
 A trace without the spans that are asked for makes no row: to count all its tokens alike would be a weight that nobody gave.
 """

@@ -15,7 +15,7 @@ _DEEP = f"it is nested over {MAX_NESTING} levels deep"
 
 
 def parsed(text: str | bytes) -> Any:
-    """The value of a JSON text. ValueError where it is none, and where lists and tables stand over `MAX_NESTING` deep in one another."""
+    """The value of a JSON text. ValueError where it is not JSON, or is nested deeper than `MAX_NESTING` levels."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -26,7 +26,7 @@ def parsed(text: str | bytes) -> Any:
 
 
 def nested_too_deep(value: Any) -> bool:
-    """True where lists and tables stand over `MAX_NESTING` deep in one another."""
+    """True if lists and tables are nested deeper than `MAX_NESTING` levels."""
     level = [value]
     for _ in range(MAX_NESTING):
         level = [
