@@ -318,7 +318,7 @@ def test_a_problem_has_the_value_of_its_traces_or_its_own():
         (partial(KeepSettings, by="q", top=1, share=0.5), "write one of `top`, `share` and `least`"),
         (partial(KeepSettings, by="q", least=1, per="problem"), "no effect beside `least`"),
         (partial(SampleSettings, by="q"), "write `keep`, `least`, `most`, `repeat` or `unsolved: drop`"),
-        (partial(SampleSettings, by="q", keep={True: 0.5}), "put quotes around Yes"),
+        (partial(SampleSettings, by="q", keep={True: 0.5}), "put quotes around true and false"),
         (partial(SampleSettings, by="q", bins=[1.0], least=1), "`bins` has no effect without"),
         (partial(SampleSettings, by="q", bins=[2, 1], keep="balanced"), "edges of `bins` must rise"),
         (

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from redistill.config.own_plugin import OwnPlugin, returned_by
-from redistill.config.tables import Plugin
+from redistill.config.plugin_tables import Checked, Plugin, Seed
 from redistill.config.user_plugins import find_own, is_own
 from redistill.config.validation_messages import did_you_mean, sentence_of
 from redistill.errors import OperatorError
@@ -26,6 +26,12 @@ def options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and not p.name.startswith("_")}
 
 
+class _Options(Checked):
+    """A plug-in's options; a user's own may have any type."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
 def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     """A plug-in's options as a table that refuses what it does not know."""
     hints = typing.get_type_hints(function, include_extras=True)
@@ -33,9 +39,9 @@ def options_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
         option: (hints.get(option, Any), ... if p.default is p.empty else p.default)
         for option, p in options_of(function).items()
     }
-    return create_model(
-        name, __config__=ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True), **fields
-    )
+    if fields.get("seed", [None])[0] is int:
+        fields["seed"] = (Seed, fields["seed"][1])
+    return create_model(name, __base__=_Options, **fields)
 
 
 def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[..., Any]:

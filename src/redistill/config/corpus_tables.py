@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, model_validator
 
 from redistill.config.model_tables import ImageSettings, Revision
-from redistill.config.plugin_tables import Plugin, Settings
+from redistill.config.plugin_tables import Plugin, Seed, Settings
 from redistill.safety.paths import FOLDER_NAME
 
 _FOLDER_NAME = f"^{FOLDER_NAME.pattern}$"  # what becomes a folder of the run
@@ -26,7 +26,7 @@ class FewShotSettings(Settings):
     file: str | None = None
     problem_column: str | None = None  # default: the benchmark's
     answer_column: str | None = None  # what is shown as the answer, such as a column of worked solutions
-    seed: int = 0  # which of them, and in which order
+    seed: Seed = 0  # which of them, and in which order
 
 
 class BenchmarkSettings(Settings):
@@ -89,7 +89,7 @@ class CorpusSettings(Settings):
     # default: exact, and hash where a recipe writes dev_fraction, as before
     split: Literal["exact", "hash"] = "exact"
     # not that of training: seeds of training are compared on the same problems; `seed`: that of training all the same
-    split_seed: Annotated[int, WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "seed"}], "default": 0})] = 0
+    split_seed: Annotated[Seed, WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "seed"}], "default": 0})] = 0
     # question: problems about steps of one question (source step-judgements) are held out together
     split_by: Literal["problem", "question"] = "problem"
     shards: int | None = Field(None, gt=0, le=100_000)

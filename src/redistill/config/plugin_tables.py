@@ -10,17 +10,51 @@ effect cannot be written.
 
 import typing
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from redistill.safety.paths import FOLDER_NAME
 
 
-class Settings(BaseModel):
-    """A table of a recipe: unknown keys are refused."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch's, NumPy's and Python's generators all take
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+class Checked(BaseModel):
+    """Settings or options in which an unknown key, a number without end, and true or false for a number are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, place: ValidationInfo) -> Any:
+        """pydantic would read `steps: true` as one step."""
+        if _holds_truth(value) and _numbers_alone(cls.model_fields[str(place.field_name)].annotation):
+            raise ValueError("write a number")
+        return value
+
+
+class Settings(Checked):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _holds_truth(value: Any) -> bool:
+    """Whether a value is true or false, or a list or table of such."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_truth, value.values()))
+    return any(map(_holds_truth, value)) if isinstance(value, list) else isinstance(value, bool)
+
+
+def _numbers_alone(annotation: Any) -> bool:
+    """Whether a type is a number, or a list or table of numbers, and nothing that true or false could be meant for."""
+    if typing.get_origin(annotation) is Annotated:
+        return _numbers_alone(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) is dict:
+        return _numbers_alone(typing.get_args(annotation)[-1])
+    inner = [one for one in typing.get_args(annotation) if one not in (type(None), ...)]
+    return all(map(_numbers_alone, inner)) if inner else annotation in (int, float)
 
 
 class Plugin(Settings):

@@ -41,6 +41,7 @@ from redistill.config.plugin_tables import Part as Part
 from redistill.config.plugin_tables import Plugin as Plugin
 from redistill.config.plugin_tables import RewardSettings as RewardSettings
 from redistill.config.plugin_tables import ScorerSettings as ScorerSettings
+from redistill.config.plugin_tables import Seed as Seed
 from redistill.config.plugin_tables import Settings as Settings
 from redistill.config.rollout_tables import JointCriticSettings as JointCriticSettings
 from redistill.config.rollout_tables import RolloutSettings as RolloutSettings
@@ -207,7 +208,7 @@ class SampleSettings(Settings):
         if not isinstance(value, Mapping):
             return value
         if any(isinstance(key, bool) for key in value):
-            raise ValueError("put quotes around Yes, No, on and off, which YAML reads as true and false")
+            raise ValueError("put quotes around true and false where they are text")
         return {value_text(key): inner for key, inner in value.items()}
 
     @model_validator(mode="after")
@@ -481,7 +482,7 @@ class Evaluation(Settings):
     """`redistill evaluate`: a finished student on benchmarks, no corpus and no training. The tables are a recipe's."""
 
     name: str = Field(pattern=_FOLDER_NAME)
-    seed: int = 0
+    seed: Seed = 0
     student: StudentSettings
     prompt: PromptText = PromptText()
     verify: LimitSettings = LimitSettings()
@@ -499,7 +500,7 @@ class Recipe(Settings):
     """One experiment from traces to report."""
 
     name: str = Field(pattern=_FOLDER_NAME)
-    seed: int = 0
+    seed: Seed = 0
     student: StudentSettings
     prompt: PromptSettings = PromptSettings()
     corpus: CorpusSettings

@@ -17,20 +17,36 @@ from redistill.errors import OperatorError
 
 MAX_CHARS = 2**17  # of a recipe's text; recipes are some thousands long, and a YAML reader is slow
 MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
-MAX_DIGITS = 400  # of a number; YAML 1.1 reads 1:1:1:... to the base of 60, in time that grows with the square
+MAX_DIGITS = 400  # of a number; reading one takes time that grows with the square of its digits
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without object tags, in which 1e-6 is a number (YAML 1.1 wants a dot and a signed exponent: 1.0e-6)."""
+    """YAML without object tags, its plain words read by the core schema of YAML 1.2: `yes`, `off`, `1:30` and `2026-11-28` are
+    text, where YAML 1.1 makes them true, false, 90 and a date; 010 is ten; 1e-6 is a number (YAML 1.1 wants 1.0e-6)."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def close(self) -> None:
         """Let go of the text."""
         self.dispose()
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+for _kind, _pattern, _first in (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", "[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("float", r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+    ("merge", "<<", ["<"]),
+):  # fmt: skip
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node).replace("_", "")
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_value(text: str, where: str) -> Any:
@@ -52,7 +68,7 @@ def read_value(text: str, where: str) -> Any:
             if _written_out(node, {}) > MAX_NODES:
                 raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
             return unshared(loader.construct_document(node))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of too many digits
         raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error

@@ -64,8 +64,19 @@ def check_before_run(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None
         loading.check_buildable(loading.load_config(recipe.student, len(tokenizer)))
     check_prompts(recipe.prompt, tokenizer)
     texts = texts_of(recipe.prompt, tokenizer, [(EXAMPLE[0], ANSWER_ALONE)])
-    asked = {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
-    refuse(make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, asked))
+    refuse(make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, _written_lengths(recipe)))
+
+
+def _written_lengths(recipe: Recipe) -> dict[str, int]:
+    """The lengths that a recipe writes itself, by their settings; a default that does not fit ends at the context unsaid."""
+    lengths: dict[str, int | None] = {}
+    if "max_new_tokens" in recipe.evaluate.model_fields_set:
+        lengths["evaluate.max_new_tokens"] = recipe.evaluate.max_new_tokens
+    for name, stage in recipe.train.items():
+        lengths[f"train.{name}.max_tokens"] = stage.max_tokens
+        if stage.rollouts is not None:
+            lengths[f"train.{name}.rollouts.max_new_tokens"] = stage.rollouts.max_new_tokens
+    return {setting: length for setting, length in lengths.items() if length}
 
 
 ANSWER_ALONE = "4"  # a completion that says nothing of how this recipe's traces begin

@@ -317,7 +317,7 @@ def context_is_enough(subject: Subject) -> str | None:
     if needed > context:
         edit = context_edit(subject.original, needed)
         what = f"student.config_edits: {_flow(edit)}" if edit else "shorter traces: this model's positions are learned"
-        return f"{setting} is {needed:,} tokens, but the model's context is {context:,}; write {what}."
+        return f"{setting} is {needed:,} tokens, but the model's context is {context:,}; write {'less, or ' if edit else ''}{what}."
     return None
 
 
