@@ -1,6 +1,6 @@
 """SFT on what the pipeline keeps, on all of it, and on a random part of equal size: accuracy and held-out log-probs, over seeds.
 
-python experiments/am-pays/run.py --out runs/am-pays --seeds 0 1 2 [--rows 4000] [--steps 1500]
+python experiments/am-pays/run.py --out runs/am-pays --seeds 0 1 2 [--rows 4000] [--steps 800]
 """
 
 import argparse
@@ -61,7 +61,7 @@ def part_of(rows: Iterable[Row], characters: int, seed: int) -> list[Row]:
 
 def write(path: Path, rows: Iterable[Row]) -> None:
     """A file of the source `traces` whose label calls every row right: the arm trains on it as it stands. Equal rows stay: each
-    occurrence is told apart by white space at the end of its question, which the corpus would else merge."""
+    occurrence is told apart by its number at the end of the question, for the corpus would merge them."""
     lines = []
     for number, (statement, answer, completion) in enumerate(rows):
         table = {
@@ -94,10 +94,9 @@ def train(folder: Path, arm: str, seed: int, steps: int) -> dict[str, float]:
         "score": [],
         "select": {"max_completion_tokens": 3000, "truncated_correct": "keep"},
         "train": {"sft": {"objective": "sft", "start": "base", "learning_rate": 2e-3, "batch_size": 16, "steps": steps}},
-        "evaluate": {"benchmarks": [{"name": "held", "file": str(folder / "held.jsonl")}], "n": 1, "temperature": 0, "max_new_tokens": 600},
+        "evaluate": {"models": ["sft"], "benchmarks": [{"name": "held", "file": str(folder / "held.jsonl")}], "n": 1, "temperature": 0, "max_new_tokens": 600},
     }  # fmt: skip
     run = api.run(recipe, runs_dir=folder / "runs")
-    scores = json.loads((run / "scores.json").read_text())
     api.score(
         folder / "right.jsonl",
         [{"name": "perplexity", "model": str(run / "train/sft/model")}],
@@ -105,19 +104,12 @@ def train(folder: Path, arm: str, seed: int, steps: int) -> dict[str, float]:
         template="bare",
     )
     values = [t["scores"]["perplexity"] for row in _rows(folder / f"{arm}-scored.jsonl") for t in row["generations"]]
-    accuracy = next(iter(_leaves(scores, "pass@1")), math.nan)
-    return {"accuracy": accuracy, "nll": sum(map(math.log, values)) / len(values)}
+    scores = json.loads((run / "evaluate/sft/held/scores.json").read_text())
+    return {"accuracy": scores["pass_at_1"]["value"], "nll": sum(map(math.log, values)) / len(values)}
 
 
 def _rows(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def _leaves(tree: Any, name: str) -> list[float]:
-    if isinstance(tree, dict):
-        own = [tree[name]] if isinstance(tree.get(name), int | float) else []
-        return [*own, *(leaf for value in tree.values() for leaf in _leaves(value, name))]
-    return [leaf for value in tree for leaf in _leaves(value, name)] if isinstance(tree, list) else []
 
 
 def prepare(folder: Path, rows: int, seed: int, held: int) -> None:
@@ -133,9 +125,14 @@ def prepare(folder: Path, rows: int, seed: int, held: int) -> None:
         other.files[file][place] for file, place, defect in other.defects if defect == "sound" and file == "plain"
     ][:held]
     (folder / "held.jsonl").write_text(
-        "".join(json.dumps({"problem": row["problem"], "answer": row["answer"]}) + "\n" for row in sound)
+        "".join(
+            json.dumps({"problem": f"{row['problem']} [{number}]", "answer": row["answer"]}) + "\n"
+            for number, row in enumerate(sound)
+        )
     )
-    (folder / "right.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sound))
+    (folder / "right.jsonl").write_text(
+        "".join(json.dumps({**row, "problem": f"{row['problem']} [{n}]"}) + "\n" for n, row in enumerate(sound))
+    )
 
 
 def main() -> None:
@@ -145,7 +142,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--held", type=int, default=200, help="held-out problems, at most about 100 to 200 of 800 rows")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800)
     options = parser.parse_args()
     results: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     for seed in options.seeds:
