@@ -257,7 +257,7 @@ def test_a_context_that_is_too_short_with_the_edit_of_the_paper(folder):
     student = folder(kind="qwen2", context=4096, rope_parameters={"rope_type": "default", "rope_theta": 10000.0})
     train = {"sft": {"objective": "sft", "learning_rate": 1e-3, "max_tokens": 32768}}
     words = (
-        "train.sft.max_tokens is 32,768 tokens, but the model's context is 4,096; write student.config_edits: "
+        "train.sft.max_tokens is 32,768 tokens, but the model's context is 4,096; write less, or student.config_edits: "
         "{max_position_embeddings: 32768, rope_theta: 300000}."
     )
     recipe = recipe_of(student, train=train)
