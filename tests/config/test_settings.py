@@ -1,8 +1,8 @@
 """Recipes: every mistake is a sentence with its place, and a setting is what it looks like."""
 
 import itertools
-import math
 import json
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -241,7 +241,7 @@ def test_a_truth_is_no_number_and_a_seed_is_one_that_generators_take(change, sen
 
 
 def test_options_of_a_plug_in_refuse_a_truth_and_a_seed_too():
-    def made(*, seed: int = 0, steps: int | None = None, widths: list[float] = [], quick: bool = False): ...
+    def made(*, seed: int = 0, steps: int | None = None, widths: list[float] | None = None, quick: bool = False): ...
 
     table = {"made": made}
     assert bind(table, Plugin(name="made", options={"quick": True, "steps": 3}), "here").keywords == {

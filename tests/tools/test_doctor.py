@@ -262,7 +262,7 @@ def test_a_context_that_is_too_short_with_the_edit_of_the_paper(folder):
     )
     recipe = recipe_of(student, train=train)
     assert words in failing(examine(student, recipe))["context"]
-    with pytest.raises(OperatorError, match=r"write student\.config_edits: {max_position_embeddings: 32768"):
+    with pytest.raises(OperatorError, match=r"write less, or student\.config_edits: {max_position_embeddings: 32768"):
         make_plan(recipe)
     edited = student.model_copy(update={"config_edits": {"max_position_embeddings": 32768, "rope_theta": 300000}})
     assert failing(examine(edited, recipe_of(edited, train=train))) == {}

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from redistill.safety.paths import FOLDER_NAME
 
-
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch's, NumPy's and Python's generators all take
 
 

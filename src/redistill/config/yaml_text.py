@@ -24,13 +24,12 @@ class _Loader(yaml.SafeLoader):
     """YAML without object tags, its plain words read by the core schema of YAML 1.2: `yes`, `off`, `1:30` and `2026-11-28` are
     text, where YAML 1.1 makes them true, false, 90 and a date; 010 is ten; 1e-6 is a number (YAML 1.1 wants 1.0e-6)."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
     def close(self) -> None:
         """Let go of the text."""
         self.dispose()
 
 
+_Loader.yaml_implicit_resolvers = {}  # none of YAML 1.1's
 for _kind, _pattern, _first in (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),

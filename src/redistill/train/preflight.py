@@ -64,7 +64,9 @@ def check_before_run(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None
         loading.check_buildable(loading.load_config(recipe.student, len(tokenizer)))
     check_prompts(recipe.prompt, tokenizer)
     texts = texts_of(recipe.prompt, tokenizer, [(EXAMPLE[0], ANSWER_ALONE)])
-    refuse(make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, _written_lengths(recipe)))
+    refuse(
+        make_subject(recipe.student, recipe.prompt, tokenizer, texts, recipe.evaluate.prefill, _written_lengths(recipe))
+    )
 
 
 def _written_lengths(recipe: Recipe) -> dict[str, int]:
