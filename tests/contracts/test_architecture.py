@@ -326,3 +326,47 @@ def test_nothing_that_reads_a_strangers_file_can_run_it():
                 assert keyword.arg != "trust_remote_code" or said == "False", where
     assert all(len(paths) == 1 for paths in in_one_file.values()), in_one_file
     assert switched_off  # where models are loaded
+
+
+def test_every_name_of_a_module_is_used_outside_the_tests():
+    """Functions, classes and constants of src that nothing but a test names would be kept alive by their tests alone."""
+    used = set()
+    for path in FILES:
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None
+        }
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                used.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                used.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                used |= set(re.findall(r"\w+", node.value))
+    root = PACKAGE.parents[1]
+    texts = [*PACKAGE.rglob("*.yaml"), *PACKAGE.rglob("templates/**/*.txt")]
+    for folder in ("docs", "benchmarks", "experiments", "examples"):
+        texts += [path for path in (root / folder).rglob("*.*") if path.suffix in (".py", ".md", ".ipynb")]
+    for path in (path for path in texts if "reference" not in path.parts):
+        used |= set(re.findall(r"\w+", path.read_text("utf-8")))
+    unused = []
+    for path in FILES:
+        for node in parsed(path).body:
+            names = [getattr(node, "name", None)] if not getattr(node, "decorator_list", None) else []
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            unused += [f"{path}:{node.lineno} {name}" for name in names if name and name not in used]
+    assert unused == []
+
+
+def test_no_handler_catches_everything():
+    """What is to be undone whatever happens stands in a `finally` or an ExitStack; a handler names what it knows."""
+    wide = [
+        f"{path}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or "BaseException" in ast.unparse(node.type))
+    ]
+    assert wide == []

@@ -7,7 +7,6 @@ import pytest
 
 from redistill.errors import OperatorError
 from redistill.evaluate.steps import (
-    best_threshold,
     coin_floor,
     f1_interval,
     first_error,
@@ -70,12 +69,6 @@ def test_the_coins_floor_is_what_many_coins_come_to():
     ]
     for name in ("error_accuracy", "correct_accuracy"):
         assert np.mean([one[name] for one in drawn]) == pytest.approx(floor[name], abs=0.01)
-
-
-def test_the_threshold_is_the_one_that_finds_most():
-    scores, labels = [[0.9, 0.3, 0.9], [0.9, 0.35], [0.4, 0.9]], [1, -1, -1]
-    assert 0.3 < best_threshold(scores, labels) <= 0.35
-    assert best_threshold([[0.9, 0.1]], [1]) == 0.5  # NaN everywhere: the usual one
 
 
 def test_a_report_has_subsets_their_mean_and_the_floor():

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import redistill
 from redistill.config.parsing import parse_recipe
 from redistill.pipeline import source_definitions
-from redistill.pipeline.closure import PRESENTATION, _package, code_of, definitions_of, is_presentation
+from redistill.pipeline.closure import PRESENTATION, ROOT, _package, code_of, is_presentation
 from redistill.pipeline.graph import ordered
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run import make, open_run
@@ -43,6 +44,19 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy") / "redistill"
     shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
+
+
+def definitions_of(roots):
+    """(module, top-level name) of every definition in the closure of these functions."""
+    start = set()
+    for item in roots:
+        while isinstance(item, partial):
+            item = item.func
+        if isinstance(item, str):
+            start |= {(item, name) for name in _package(ROOT).module(item).definitions}
+        else:
+            start.add((item.__module__, item.__qualname__.partition(".")[0]))
+    return set(_package(ROOT).reached(start))
 
 
 @contextmanager

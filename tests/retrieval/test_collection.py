@@ -8,7 +8,7 @@ import pytest
 
 from redistill.errors import OperatorError
 from redistill.retrieval import toy
-from redistill.retrieval.collection import Query, documents, files_of, identity, is_collection, queries
+from redistill.retrieval.collection import Query, documents, files_of, identity, queries
 
 
 @pytest.fixture
@@ -109,10 +109,6 @@ def test_what_is_not_there(beir, smart, tmp_path):
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(rows.encode())[:-9])
     with pytest.raises(OperatorError, match="cannot read"):
         list(documents(str(tmp_path / "cut.jsonl.gz")))
-
-
-def test_is_collection(beir, tmp_path):
-    assert is_collection(str(beir)) and is_collection("made:shop") and not is_collection(str(beir / "qrels"))
 
 
 def test_the_identity_is_that_of_the_documents(beir):

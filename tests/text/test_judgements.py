@@ -2,7 +2,15 @@
 
 import pytest
 
-from redistill.text.judgements import FIRST_STEP, VERDICT_LINE, before_verdict, read_verdict, step_statement
+from redistill.text.judgements import (
+    FIRST_STEP,
+    JOINS,
+    VERDICT_LINE,
+    before_verdict,
+    joined_steps,
+    read_verdict,
+    step_statement,
+)
 
 
 def test_a_statement_holds_question_previous_steps_and_step() -> None:
@@ -16,6 +24,15 @@ def test_a_statement_holds_question_previous_steps_and_step() -> None:
 
 def test_the_first_step_says_that_there_are_none_before_it() -> None:
     assert step_statement("Q", [], "c") == f"Question:\nQ\n\nPrevious Steps:\n{FIRST_STEP}\n\nNow Step:\nc"
+
+
+@pytest.mark.parametrize("join", JOINS)
+def test_every_step_stands_in_its_range_of_the_joined_text(join: str) -> None:
+    listed = ["First.", "Second,\nin two lines.", "", "Third."]
+    text, ranges = joined_steps(listed, join)
+    assert [text[start:end] for start, end in ranges] == listed
+    assert ranges == sorted(ranges) and ranges[-1][1] == len(text)
+    assert joined_steps([], join) == ("", [])
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,15 @@ def test_the_share_of_words_said_before_by_hand():
 
 def test_a_loop_is_one_phrase_in_a_row():
     phrase = "so the answer is 4 ."  # 6 words
-    assert longest_loop(phrase * 10) == 60
-    assert longest_loop(phrase * (LOOP_TIMES - 1)) == 0
-    assert longest_loop(distinct(100) + " " + phrase * 10) == 60
-    assert longest_loop(distinct(100)) == 0
+    assert longest_loop(words(phrase * 10)) == 60
+    assert longest_loop(words(phrase * (LOOP_TIMES - 1))) == 0
+    assert longest_loop(words(distinct(100) + " " + phrase * 10)) == 60
+    assert longest_loop(words(distinct(100))) == 0
 
 
 def test_a_phrase_that_returns_now_and_then_is_no_loop():
     text = " ".join(f"so the answer is not yet known here {distinct(12, prefix)}" for prefix in "bcdefghij")
-    assert longest_loop(text) == 0 and not repeats(text)
+    assert longest_loop(words(text)) == 0 and not repeats(text)
 
 
 def test_a_sound_text_that_ends_in_a_loop_repeats():
@@ -79,7 +79,7 @@ def test_a_planted_loop_is_measured_to_the_word(period, times):
     phrase = [f"{''.join(rng.choices('abcdefgh', k=9))}" for _ in range(period)]
     text = f"{distinct(30)} {' '.join(phrase * times)} {distinct(30, 'z')}"
     long_enough = period * times > 8  # an n-gram must fit into it and come again
-    assert longest_loop(text) == (period * times if long_enough else 0)
+    assert longest_loop(words(text)) == (period * times if long_enough else 0)
     assert repeats(text) or period * times < LOOP_WORDS
 
 

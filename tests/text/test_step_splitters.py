@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fuzzing import drawn
 from redistill.errors import OperatorError
-from redistill.text.steps import SPLITTERS, join_steps, steps
+from redistill.text.steps import SPLITTERS, steps
 
 PIECES = st.sampled_from(
     ["\n", "\n\n", " ", "\t", "a", "1. ", "Step 2: ", "x=3.5", ". ", "? ", "e.g. ", "<step>", "</step>", "<extra_0>",
@@ -29,20 +29,6 @@ def test_the_steps_of_any_text_are_a_partition_of_it_and_none_is_white_space_alo
     assert [a for a, _ in found] == [0, *(b for _, b in found[:-1])][: len(found)]
     assert all(not text[a:b].isspace() for a, b in found) or text.isspace()
     assert all(a < b for a, b in found) and (found == []) == (text == "")
-
-
-@drawn(50)
-@given(st.lists(st.text(max_size=8), max_size=6), st.sampled_from(["\n\n", "\n", " ки\n"]))
-def test_joined_steps_cover_their_text_and_each_begins_with_its_own(listed, separator):
-    text, ranges = join_steps(listed, separator)
-    assert "".join(text[a:b] for a, b in ranges) == text == separator.join(listed)
-    for (start, end), part in zip(ranges, listed, strict=True):
-        assert text[start:end] in (part, part + separator)
-
-
-def test_what_a_file_lists_is_what_a_blank_line_splits():
-    text, ranges = join_steps(["First.", "Second,\nin two lines.", "Third."], "\n\n")
-    assert steps(text, "blank-line") == ranges == [(0, 8), (8, 31), (31, 37)]
 
 
 def test_blank_lines():

@@ -241,13 +241,19 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        if trial(
-            lambda: pq.read_table(path, use_threads=False).to_pylist(), seconds=3600, memory_bytes=4 * MAX_FILE_BYTES
-        ):
+        if trial(lambda: _parquet_rows(path), seconds=3600, memory_bytes=4 * MAX_FILE_BYTES):
             raise ValueError(_TOO_LARGE)
-        return pq.read_table(path).to_pylist()
+        return _parquet_rows(path)
     except (OSError, ValueError, pa.ArrowInvalid) as error:
         raise OperatorError(f"cannot read {path}: {error}.") from error
+
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """Without threads: `pq.read_table` reads in threads of its own even where it is told not to, and where no memory is left
+    for one it waits for it without end."""
+    with pq.ParquetFile(path) as file:
+        rows: list[dict[str, Any]] = file.read(use_threads=False).to_pylist()
+    return rows
 
 
 def _read_json(path: Path) -> list[dict[str, Any]]:

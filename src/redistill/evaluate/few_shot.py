@@ -20,8 +20,6 @@ from redistill.records import content_id, make_problem
 from redistill.text.prompts import ASKED_ANCHORS, TEMPLATES
 from redistill.verify.answers import find_answer
 
-SEPARATE = "\n\n"  # between examples, and before the problem
-
 
 def shots_of(benchmark: BenchmarkSettings, template: str) -> tuple[tuple[str, str], ...]:
     """The (question, answer) examples of a benchmark, in the order of a hash of (seed, question); () where it asks for none. An

@@ -9,7 +9,6 @@ a trace that the critic could not judge: it counts as no prediction, which is ne
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,23 +63,6 @@ def coin_floor(labels: Sequence[int], lengths: Sequence[int]) -> dict[str, float
     error = _mean([0.5 / steps for label, steps in zip(labels, lengths, strict=True) if label != NO_ERROR])
     correct = 0.5 if NO_ERROR in labels else math.nan
     return {"error_accuracy": error, "correct_accuracy": correct, "f1": harmonic_mean(error, correct)}
-
-
-def best_threshold(scores: Sequence[Sequence[float]], labels: Sequence[int]) -> float:
-    """The threshold with the best F1 on these traces, to be used on others: of equal ones the one nearest to 1/2.
-
-    Candidates lie between neighbouring values of the scores, at most 200 of them, evenly over the values.
-    """
-    values = sorted({score for trace in scores for score in trace})
-    between = [(low + high) / 2 for low, high in pairwise(values)]
-    stride = max(1, len(between) // 200)
-    candidates = [0.5, *between[::stride]]
-
-    def quality(threshold: float) -> tuple[float, float]:
-        found = process_scores(labels, [first_error(trace, threshold=threshold) for trace in scores])["f1"]
-        return (-1.0 if math.isnan(found) else found, -abs(threshold - 0.5))
-
-    return max(candidates, key=quality)
 
 
 def report_steps(

@@ -21,7 +21,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +147,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
+        with ExitStack() as undo:
+            undo.callback(part.unlink, missing_ok=True)  # on a full disk it stands in the way of everything else
             yield part
             sync_file(part)
             os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)  # on a full disk it stands in the way of everything else
-            raise
+            undo.pop_all()
         sync_folder(path.parent)
 
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from redistill.safety.terminal import plain
 
 _bars: list[Any] = []  # that are open, the innermost last
-LEVELS = ("debug", "info", "warning", "error")
 _quiet = False  # --log-level error: no lines of progress and no bars
 _no_bars = 0  # how many live views are on: they have the last lines of the screen
 

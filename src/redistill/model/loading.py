@@ -396,11 +396,12 @@ def save_model(
     if partial_folder.exists():
         shutil.rmtree(partial_folder)
     with writing(folder):
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(
+                shutil.rmtree, partial_folder, ignore_errors=True
+            )  # on a full disk half a model stands in everybody's way
             _write_model(model, tokenizer, partial_folder, card, dtype)
-        except BaseException:
-            shutil.rmtree(partial_folder, ignore_errors=True)  # on a full disk half a model stands in everybody's way
-            raise
+            undo.pop_all()
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(partial_folder, folder)

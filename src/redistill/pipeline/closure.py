@@ -106,19 +106,6 @@ def code_of(roots: Iterable[Root], root: Path = ROOT) -> Code:
     return Code(dict(sorted((hashes | own).items())), _versions(libraries))
 
 
-def definitions_of(roots: Iterable[Root], root: Path = ROOT) -> set[tuple[str, str]]:
-    """(module, top-level name) of every definition in the closure."""
-    package, start = _package(root), list[tuple[str, str]]()
-    for item in roots:
-        while isinstance(item, partial):
-            item = item.func
-        if isinstance(item, str):
-            start += [(item, name) for name in package.module(item).definitions]
-        elif item.__module__.partition(".")[0] == PACKAGE:
-            start.append((item.__module__, item.__qualname__.partition(".")[0]))
-    return set(package.reached(start))
-
-
 def is_presentation(module: str) -> bool:
     """True for a module that decides no result."""
     return any(module == name or module.startswith(f"{name}.") for name in PRESENTATION)

@@ -112,14 +112,6 @@ def identity(address: str) -> str:
     return fingerprint([sha256_file(file) for file in document_files(address)])
 
 
-def is_collection(address: str) -> bool:
-    """True for a made collection, and for a folder that holds documents in one of the layouts."""
-    if address.startswith(MADE):
-        return True
-    path = Path(address).expanduser()
-    return path.is_dir() and (_file(path, "corpus.jsonl") is not None or _one(path, _SMART["documents"]) is not None)
-
-
 def kind_of(folder: Path) -> str:
     """`beir` or `smart`. OperatorError for a folder that is neither, or that is not there."""
     if not folder.is_dir():

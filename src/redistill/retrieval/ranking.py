@@ -8,18 +8,13 @@ scores are ordered by falling id, all as trec_eval does. A document that is retu
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 # Ids of the relevant documents, with grades above 0, or a plain list of ids, which may hold one twice.
 Relevant = Mapping[str, float] | Sequence[str]
 Gains = Literal["binary", "graded"]
 Duplicates = Literal["drop", "count"]
-
-
-def by_score(scored: Iterable[tuple[str, float]]) -> list[str]:
-    """Ids by falling score, equal scores by falling id, as trec_eval orders them."""
-    return [id for id, _ in sorted(scored, key=lambda item: (item[1], item[0]), reverse=True)]
 
 
 def ndcg(

@@ -53,7 +53,5 @@ def _do(work: Callable[[], object], seconds: int, memory_bytes: int) -> None:
         work()
     except MemoryError:  # pyarrow's ArrowMemoryError is one
         code = MEMORY
-    except BaseException:  # noqa: BLE001 - it broke off, so it ends
-        code = 0
     finally:
-        os._exit(code)
+        os._exit(code)  # also where it broke off with anything else

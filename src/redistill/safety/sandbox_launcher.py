@@ -183,6 +183,15 @@ def _tell(descriptor: int, data: bytes) -> None:
         file.write(data)
 
 
+def _leave(descriptor: int, code: int) -> None:
+    """End this forked process, whatever happened in it; an exception on its way out is told to `descriptor` first."""
+    try:
+        if (error := sys.exception()) is not None:
+            _tell(descriptor, f"{error}".encode() or b"unknown")
+    finally:
+        os._exit(code)
+
+
 def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
@@ -289,10 +298,8 @@ def _as_init(job: dict[str, Any], said: int, stdin: int, out: int, err: int) -> 
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = usage.ru_utime + usage.ru_stime
         _tell(said, fault or f"ended {code} {used:.3f}".encode())
-    except BaseException as error:  # noqa: BLE001 - told to the launcher, which refuses
-        _tell(said, f"{error}".encode() or b"unknown")
     finally:
-        os._exit(0)
+        _leave(said, 0)  # the launcher refuses what it is told
 
 
 def _build_root(job: dict[str, Any]) -> None:
@@ -363,10 +370,8 @@ def _as_program(job: dict[str, Any], ready: int, stdin: int, out: int, err: int)
         _LIBC.close_range(ready + 1, 0xFFFFFFFF, 0)
         os.set_inheritable(ready, False)
         os.execve(job["command"][0], job["command"], job["environment"])
-    except BaseException as error:  # noqa: BLE001 - told to the init, which tells the launcher
-        _tell(ready, f"{error}".encode() or b"unknown")
     finally:
-        os._exit(1)
+        _leave(ready, 1)  # the init tells the launcher
 
 
 def _limit(limits: dict[str, Any]) -> None:

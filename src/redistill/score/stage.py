@@ -10,7 +10,7 @@ trace that was there before has an empty completion and only its new scores, spa
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,6 @@ from redistill.io.shards import ShardInput
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Dropped, Group, Span, Trace
 from redistill.score.marks import COST, reason_of, unscored
-
-Scorer = Callable[[Sequence[Group]], list[Group]]  # its options, and what it is handed (NEEDS), bound
 
 
 @dataclass(frozen=True, slots=True)

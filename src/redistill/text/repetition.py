@@ -9,6 +9,7 @@ or kana (these scripts write no spaces), or one other sign; case and white space
 """
 
 import re
+from collections.abc import Sequence
 
 _WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff]+|\d+|[^\s]")
 
@@ -45,14 +46,6 @@ def repeated_share(text: str, *, ngram: int = NGRAM) -> float:
     return _share(words(text), ngram)
 
 
-def longest_loop(text: str, *, ngram: int = NGRAM, times: int = LOOP_TIMES) -> int:
-    """Words of the longest stretch in which one phrase follows itself at least `times` times in a row; 0 where none does.
-
-    A phrase may be of any length. Loops shorter than `ngram` words in all are not seen.
-    """
-    return _loop(words(text), ngram, times)
-
-
 def repeats(
     text: str,
     *,
@@ -67,7 +60,7 @@ def repeats(
     found = words(text)
     if len(found) < min_words:
         return False
-    return _share(found, ngram) > max_share or _loop(found, ngram, loop_times) >= loop_words
+    return _share(found, ngram) > max_share or longest_loop(found, ngram=ngram, times=loop_times) >= loop_words
 
 
 def reflections(text: str) -> int:
@@ -87,8 +80,12 @@ def _share(found: list[str], ngram: int) -> float:
     return repeated / len(found) if found else 0.0
 
 
-def _loop(found: list[str], ngram: int, times: int) -> int:
-    """A loop of period p shows as n-grams that each stood p words before: a run of r of them spans p + r + ngram - 1."""
+def longest_loop(found: Sequence[str], *, ngram: int = NGRAM, times: int = LOOP_TIMES) -> int:
+    """How many of these words (`words`) the longest stretch has in which one phrase follows itself at least `times` times in
+    a row; 0 where none does. A phrase may be of any length. Loops shorter than `ngram` words in all are not seen.
+
+    A loop of period p shows as n-grams that each stood p words before: a run of r of them spans p + r + ngram - 1.
+    """
     last: dict[tuple[str, ...], int] = {}
     longest, period, run = 0, 0, 0
     for start in range(len(found) - ngram + 1):

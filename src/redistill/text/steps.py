@@ -2,7 +2,6 @@
 
     steps("2+2=4\\n\\nSo 8.", "blank-line")          ->  [(0, 7), (7, 12)]     "2+2=4\\n\\n" and "So 8."
     steps("Start.\\n1. Add.\\n2. Halve.", "numbered")  ->  [(0, 7), (7, 15), (15, 24)]
-    join_steps(["2+2=4", "So 8."], "\\n\\n")           ->  ("2+2=4\\n\\nSo 8.", [(0, 7), (7, 12)])
 
 The ranges are a partition: they follow each other without a gap, begin at 0 and end at the length of the text. What parts
 two steps (a blank line, a marker) belongs to the step before it. A step is never white space alone, unless the text is.
@@ -31,16 +30,6 @@ def steps(text: str, how: str) -> list[tuple[int, int]]:
             continue
         begun = end
     return found or ([(0, len(text))] if text else [])
-
-
-def join_steps(parts: Sequence[str], separator: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text of steps that a file lists one by one, and the range of each; a separator belongs to the step before it."""
-    ranges, at = [], 0
-    for place, part in enumerate(parts):
-        end = at + len(part) + (len(separator) if place + 1 < len(parts) else 0)
-        ranges.append((at, end))
-        at = end
-    return separator.join(parts), ranges
 
 
 LOW = 0.5  # a step whose chance to be right is below it is an error, as released process reward models are read

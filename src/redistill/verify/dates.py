@@ -21,7 +21,6 @@ _SHORT = {name[:3]: name for name in (*_MONTHS, *_DAYS)} | {"sept": "september",
 _MONTH = "|".join(sorted((*_MONTHS, *(short for short in _SHORT if _SHORT[short] in _MONTHS)), key=len, reverse=True))
 _YEAR_FIRST = re.compile(r"([12]\d{3})([-/.])(\d{1,2})\2(\d{1,2})")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2([12]\d{3})")
-_DAY_OF_MONTH = r"(\d{1,2})(?:st|nd|rd|th)?"
 _WRITTEN = (
     re.compile(rf"(?P<month>{_MONTH})\.?\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:\s*,?\s+(?P<year>[12]\d{{3}}))?", re.IGNORECASE),
     re.compile(rf"(?:the\s+)?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?(?P<month>{_MONTH})\.?(?:\s*,?\s+(?P<year>[12]\d{{3}}))?", re.IGNORECASE),

@@ -327,11 +327,13 @@ class _Forks:
             with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(connection) as pool:
                 worker.serve(pool, counter)
             code = 0
-        except BaseException:  # noqa: BLE001 - it ends here, with its traceback
-            traceback.print_exc()
         finally:
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                if code:
+                    traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
 
 
 def main() -> None:

@@ -70,7 +70,6 @@ for _entry in re.split(r"[;\n]", _TABLE.strip()):
     _name, _, _aliases = _entry.strip().partition(":")
     UNIT_NAMES |= {alias: _name for alias in (_name, *_aliases.split())}
 CURRENCY_SIGNS = {"$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee", "¢": "cent", "₩": "won"}
-CURRENCIES = frozenset((*CURRENCY_SIGNS.values(), "pence", "yuan", "jiao", "paisa", "peso", "franc"))
 LETTER_UNITS = "".join(name for name in UNIT_NAMES if len(name) == 1)
 
 
@@ -88,7 +87,6 @@ class Unit:
         return not self.factors and not self.nouns
 
 
-NO_UNIT = Unit()
 _TOKEN = re.compile(r"\\degree|\\Omega|\\cdot|\^\s*\{?\s*-?\d\s*\}?|[/()*.-]|\d|[^\W\d_]+|\S")
 
 

@@ -10,6 +10,7 @@ templates, a test of the files that it writes, a line in docs/how-to/training-el
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from redistill.config.validation_messages import did_you_mean
@@ -62,15 +63,14 @@ def export(
     shutil.rmtree(part, ignore_errors=True)
     with writing(out):
         part.mkdir(parents=True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, part, ignore_errors=True)
             if to in CORPORA:
                 CORPORA[to](run, part)
             elif to in STUDENT_EXPORTS:
                 STUDENT_EXPORTS[to](read_student(run, out=part, stage=stage))
             else:
                 EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        os.replace(part, out)
+            os.replace(part, out)
+            undo.pop_all()
     return out
