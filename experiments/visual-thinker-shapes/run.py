@@ -25,8 +25,9 @@ RECIPE = SHIPPED / "visual-thinker-shapes.yaml"
 ARMS = ("sft", "control", "grpo", "length")
 
 
-def tree_of(seed: int, steps: int | None) -> dict:
-    """The recipe of a seed; steps: a short run, to try the machinery."""
+def tree_of(seed: int, steps: int | None, rounds: int | None, rate: float | None) -> dict:
+    """The recipe of a seed; steps: a short run, to try the machinery; rounds and rate: those of both arms of GRPO (as many steps for
+    the control)."""
     tree = yaml.safe_load(RECIPE.read_text())
     train = tree["train"]
     train["control"] |= {"batch_size": 64, "steps": 40}
@@ -37,6 +38,10 @@ def tree_of(seed: int, steps: int | None) -> dict:
         train["control"]["steps"] = max(1, steps // 8)
         for arm in ("grpo", "length"):
             train[arm]["rollouts"]["rounds"] = max(1, steps // 8)
+    for arm in ("grpo", "length"):
+        train[arm]["learning_rate"] = rate or train[arm]["learning_rate"]
+        train[arm]["rollouts"]["rounds"] = rounds or train[arm]["rollouts"]["rounds"]
+    train["control"]["steps"] = rounds or train["control"]["steps"]
     tree["corpus"]["sources"][0]["seed"] = seed
     return tree | {"seed": seed, "name": f"seed-{seed}"}
 
@@ -74,9 +79,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/visual-thinker-shapes"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="SFT steps of a short run; an eighth of them after it")
+    parser.add_argument("--rounds", type=int, help="rounds of GRPO and steps of the control")
+    parser.add_argument("--rate", type=float, help="learning rate of both arms of GRPO")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
-        tree = tree_of(seed, arguments.steps)
+        tree = tree_of(seed, arguments.steps, arguments.rounds, arguments.rate)
         folder = run(parse_recipe(tree, "the experiment"), runs_dir=arguments.folder)
         look_in(*image_folders(folder))
         blank = blank_benchmark(folder)

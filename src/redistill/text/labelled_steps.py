@@ -1,5 +1,5 @@
 """Rows of data sets with labelled steps -> solutions whose steps are right or wrong: PRM800K, ProcessBench, BIG-Bench-Mistake,
-PRMBench, TRL's stepwise supervision, and step labels as spans.
+PRMBench, Math-Shepherd, TRL's stepwise supervision, and step labels as spans.
 
     {"input": "(2 + 3) * 4 =", "steps": ["2 + 3 = 6.", "6 * 4 = 24."], "target": "20", "answer": "24", "mistake_index": 0}
     ->  Solution("(2 + 3) * 4 =", steps=("2 + 3 = 6.", "6 * 4 = 24."), labels=(False, None))
@@ -192,6 +192,38 @@ def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
     return [Solution(_text(row["prompt"], "prompt"), texts, told, "stepwise")]
 
 
+STEP_TAG = "\u043a\u0438"  # what Math-Shepherd writes behind every step
+
+
+def read_math_shepherd(row: Row, reading: Reading) -> list[Solution]:
+    """peiyi9979/Math-Shepherd: `input` is the question and the steps, each with the tag behind it; `label` the same text with + or - in
+    place of every tag. The question ends where "Step 1" begins."""
+    text, label = _text(row["input"], "input"), _text(row["label"], "label")
+    *parts, rest = text.split(STEP_TAG)
+    asked, mark, first = parts[0].partition("Step 1") if parts else ("", "", "")
+    if not mark or rest.strip():
+        raise BadSteps("no_steps", f"`input` holds no question followed by `Step 1` and steps that end with {STEP_TAG}")
+    steps, signs, at = [mark + first, *parts[1:]], list[bool](), 0
+    for part in parts:
+        at = label.find(part.strip(), at)
+        sign = label[at + len(part.strip()) :].lstrip()[:1]
+        if at < 0 or sign not in ("+", "-"):
+            raise BadSteps("bad_label", "`label` is not the text of `input` with + or - in place of each tag")
+        at, signs = at + len(part.strip()), [*signs, sign == "+"]
+    return [
+        Solution(
+            _text(asked.strip(), "question"),
+            tuple(step.strip() for step in steps),
+            tuple(signs),
+            str(row.get("task") or "math-shepherd"),
+        )
+    ]
+
+
+def _is_math_shepherd(row: Row) -> bool:
+    return isinstance(row["input"], str) and STEP_TAG in row["input"]
+
+
 def read_spans(row: Row, reading: Reading) -> list[Solution]:
     """The layout `traces`, whose generations carry step labels as spans [start, end, value]."""
     found = []
@@ -304,6 +336,7 @@ LAYOUTS: dict[str, Layout] = {
     "processbench-traces": Layout(("problem", "generations"), read_processbench_traces, fits=_has_first_errors),
     "bigbench-mistake": Layout(("input", "steps", "target", "answer", "mistake_index"), read_bigbench_mistake),
     "prmbench": Layout(("modified_process", "error_steps"), read_prmbench),
+    "math-shepherd": Layout(("input", "label"), read_math_shepherd, fits=_is_math_shepherd),
     "stepwise": Layout(("prompt", "completions", "labels"), read_stepwise, told=False),
     "spans": Layout(("problem", "generations"), read_spans, told=False),
 }

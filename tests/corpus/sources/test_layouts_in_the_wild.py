@@ -76,8 +76,77 @@ def test_a_reference_solution_is_no_trace_by_its_looks(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "prompt",
+    [
+        "system\nYou are Qwen.\nuser\n2+2?\nassistant\n",  # decoded without special tokens
+        "user\n\n2+2?\n\nassistant\n\n<think>\n",
+        "\n\nHuman: 2+2?\n\nAssistant:",
+        "User: 2+2?\n\nAssistant: <think>\n",
+        "A conversation between User and Assistant. The user asks, and the Assistant solves it. User: 2+2? Assistant:",
+    ],
+)
+def test_the_question_of_a_prompt_whose_turns_are_opened_by_words(prompt, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": prompt, "completions": [RIGHT]}) + "\n")
+    (group,) = SOURCES["completions"](path=str(path))
+    assert group.problem.statement == "2+2?"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Who is the user\nof this assistant",
+        "Fill in. User: hi. What would you answer?",
+        'Name the speaker of "Assistant:"',
+        "assistant\nuser\n2+2?",
+        "Is this an assistant",
+    ],
+)
+def test_a_question_that_holds_such_words_is_taken_as_it_stands(prompt, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": prompt, "completions": [RIGHT]}) + "\n")
+    (group,) = SOURCES["completions"](path=str(path))
+    assert group.problem.statement == prompt
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "options"),
+    [
+        (
+            {"messages": [{"role": "user", "content": "2+2?"}], "ground_truth": "4", "dataset": "gsm8k"},
+            "problems",
+            {"problem_column": "messages", "answer_column": "ground_truth"},
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "2+2?"}], "answer": "4"},
+            "problems",
+            {"problem_column": "conversations"},
+        ),
+    ],
+)
+def test_conversations_that_only_ask_are_problems(row, source, options, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    found = recognise(str(path), SOURCES)
+    assert (found.source, found.options, found.answers) == (source, options, 1)
+    (group,) = SOURCES[source](path=str(path), **options)
+    assert (group.problem.statement, group.problem.answer) == ("2+2?", "4")
+
+
+def test_thinking_in_a_column_of_a_chain_of_thought_is_kept(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"Question": "2+2?", "Complex_CoT": "Two and two.", "Response": "4"}) + "\n")
+    found = recognise(str(path), SOURCES)
+    assert found.unread == ()
+    assert found.said[0][1].completion == "<think>\nTwo and two.\n</think>\n\n4"
+
+
+@pytest.mark.parametrize(
     ("prompt", "reason"),
     [
+        ("Human: 1+1?\nAssistant: 2\nHuman: 2+2?\nAssistant:", "several_turns"),
+        ("user\n1+1?\nassistant\n2\nuser\n2+2?\nassistant\n", "several_turns"),
+        ("User:\nAssistant:", "templated_prompt"),
         (
             "<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>",
             "several_turns",

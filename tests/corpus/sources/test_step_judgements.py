@@ -48,6 +48,49 @@ def test_long_solutions_can_be_cut(tmp_path: Path) -> None:
     assert [item.reason for item in found if isinstance(item, Dropped)] == ["too_many_steps", "unlabelled_step"]
 
 
+PRM800K = {
+    "labeler": "a", "generation": 3, "is_quality_control_question": False, "question": {"problem": "1 + 1 =", "ground_truth_answer": "2"},
+    "label": {"steps": [{"completions": [{"text": "2.", "rating": 1}], "human_completion": None, "chosen_completion": 0}]},
+}  # fmt: skip
+MATH_SHEPHERD = {
+    "input": "1 + 1 = ? Step 1: 1 + 1 = 3. ки\nStep 2: The answer is: 3 ки",
+    "label": "1 + 1 = ? Step 1: 1 + 1 = 3. +\nStep 2: The answer is: 3 -",
+    "task": "GSM8K",
+}
+
+
+@pytest.mark.parametrize(("row", "steps"), [(PRM800K, 1), (MATH_SHEPHERD, 2)], ids=["prm800k", "math-shepherd"])
+def test_a_column_that_is_called_as_completions_are_hides_no_labelled_steps(
+    row: dict, steps: int, tmp_path: Path
+) -> None:
+    found = survey(written(tmp_path / "m.jsonl", [row]), SOURCES)
+    assert (found.best.source, found.best.groups) == ("step-judgements", steps)
+
+
+def test_math_shepherds_tags_and_signs(tmp_path: Path) -> None:
+    lying = {**MATH_SHEPHERD, "label": MATH_SHEPHERD["label"].replace("= 3.", "= 2.")}
+    unsigned = {**MATH_SHEPHERD, "label": MATH_SHEPHERD["input"]}
+    stepless = {**MATH_SHEPHERD, "input": "1 + 1 = ? It is 2. ки"}
+    behind = {**MATH_SHEPHERD, "input": MATH_SHEPHERD["input"] + " and more"}
+    found = list(
+        SOURCES["step-judgements"](
+            path=written(tmp_path / "m.jsonl", [MATH_SHEPHERD, lying, unsigned, stepless, behind])
+        )
+    )
+    assert [item.reason for item in found if isinstance(item, Dropped)] == [
+        "bad_label",
+        "bad_label",
+        "no_steps",
+        "no_steps",
+    ]
+    first, second = [item.problem for item in found if not isinstance(item, Dropped)]
+    assert (first.answer, second.answer) == ("Yes", "No")
+    assert (
+        second.statement
+        == "Question:\n1 + 1 = ?\n\nPrevious Steps:\nStep 1: 1 + 1 = 3.\n\nNow Step:\nStep 2: The answer is: 3"
+    )
+
+
 def test_a_file_of_labelled_steps_is_recognised_and_init_says_what_it_is(tmp_path: Path) -> None:
     path = written(tmp_path / "m.jsonl", MISTAKES)
     found = survey(path, SOURCES)

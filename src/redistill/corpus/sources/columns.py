@@ -22,7 +22,6 @@ NAMES: dict[str, tuple[str, ...]] = {
         "completions", "responses", "generations", "outputs", "samples", "candidates", "choices", "completion", "response",
         "generation", "output", "generated_solution", "generated_text", "model_output", "prediction", "llm_response", "model_response", "Response", "text",
     ),
-    "thinking": ("reasoning_content", "reasoning", "thinking", "Reasoning"),
     "labels": (
         "labels", "label", "correct", "is_correct", "kto_tag", "acc", "correctness", "grade", "rewards", "reward", "verifier_scores", "score",
     ),
@@ -34,6 +33,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "rejected", "rejected_response", "rejected_messages", "response_rejected", "dispreferred", "non_preferred_output",
     ),
 }  # fmt: skip
+CONVERSATIONS = ("messages", "conversations")
 # A column of another name holds completions where its texts look like what a model wrote, unless it is called the reference.
 MODEL_TEXT = re.compile(
     r"\\boxed\s*\{|</?think(?:ing)?>|<\|begin_of_thought|<answer>|^#### \S|\bthe (?:final )?answer is\b",
@@ -58,7 +58,8 @@ GENERATION_TEXT = (
 )  # fmt: skip
 THINKING = (
     "reasoning_content", "reasoning", "thinking", "thinking_content", "reasoning_text", "reasoning_trace", "thinking_trajectory",
-    "reasoning_details", "think_content", "thoughts", "thought", "chain_of_thought", "cot", "Reasoning",
+    "reasoning_details", "think_content", "thoughts", "thought", "chain_of_thought", "cot", "Reasoning", "Complex_CoT", "complex_cot",
+    "thinking_process",
 )  # fmt: skip
 # A column called `reasoning` may also say whether or how long the model was asked to think.
 SETTINGS = frozenset(

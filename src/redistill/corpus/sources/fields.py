@@ -66,7 +66,10 @@ def asked(found: str | None, column: str) -> str:
         raise RowError(
             "empty_statement", f"column `{column}` holds no question; write the problem as text or as a user message"
         )
-    return _unrendered(found, column) if _TEMPLATED.search(found) else found
+    if _TEMPLATED.search(found):
+        return _unrendered(found, column, [match[1].strip() for match in _USER_TURN.finditer(found)])
+    turns = _spoken(found)
+    return found if turns is None else _unrendered(found, column, turns)
 
 
 # A prompt that was rendered by a chat template: each opens the user's turn and ends it.
@@ -80,9 +83,30 @@ _USER_TURN = re.compile(
 )
 
 
-def _unrendered(prompt: str, column: str) -> str:
-    """The user's words of a prompt that a chat template has rendered: the student's own template will render them again."""
-    turns = [match[1].strip() for match in _USER_TURN.finditer(prompt)]
+_SPEAKERS = {"user": "user", "Human:": "user", "User:": "user", "system": "system", "System:": "system",
+             "assistant": "assistant", "Assistant:": "assistant"}  # fmt: skip
+_SPEAKER_IN_TEXT = re.compile(
+    r"(?:^|(?<=\s))(Human:|User:|System:|Assistant:)"
+)  # R1-Zero's template has all of it in one line
+_SPEAKER_LINE = re.compile(r"^(user|system|assistant)$", re.MULTILINE)
+
+
+def _spoken(prompt: str) -> list[str] | None:
+    """What the user says in a prompt that ends where the assistant is to speak, its turns opened by a word: a line `user` (a chat
+    template decoded without its special tokens), or `Human:` and `User:`. None for any other text."""
+    end = prompt.rstrip().removesuffix("<think>").rstrip()
+    colon = end.endswith("Assistant:")
+    if not colon and not end.endswith("\nassistant"):
+        return None
+    pieces = (_SPEAKER_IN_TEXT if colon else _SPEAKER_LINE).split(end)
+    said = [(_SPEAKERS[word], text.strip()) for word, text in zip(pieces[1::2], pieces[2::2], strict=True)]
+    if not any(who == "user" for who, _ in said) or (not colon and pieces[0].strip()):
+        return None
+    return [text for who, text in said if who == "user"]
+
+
+def _unrendered(prompt: str, column: str, turns: list[str]) -> str:
+    """The user's words, its `turns`, of a prompt that a chat template has rendered: the student's own template will render them again."""
     if len(turns) > 1:
         raise RowError("several_turns", f"column `{column}` holds {len(turns)} turns of a user; write one question")
     if not turns or not turns[0]:

@@ -134,8 +134,8 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
     tried = [layout for layout in found if layout.groups]
     if any(layout.readable for layout in tried):
         tried = [layout for layout in tried if layout.readable]
-    elif columns.TRACE_COLUMNS & set(names) - {"messages", "conversations"} or _has_answers(rows):
-        tried = []
+    elif _has_answers(rows) or _has_trace_columns(rows):
+        tried = [layout for layout in tried if layout.source == "step-judgements"]
     if not tried:
         raise OperatorError(
             f"{path}: no source makes anything of its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
@@ -241,10 +241,18 @@ def _holds_completions(rows: list[tuple[str, Any]], name: str) -> bool:
     return 2 * seen > len(rows)
 
 
+def _has_trace_columns(rows: list[tuple[str, Any]]) -> bool:
+    """True where a column that is called one of completions holds text or lists of it (PRM800K's `generation` is a number)."""
+    named = columns.TRACE_COLUMNS.difference(columns.CONVERSATIONS)
+    return any(
+        isinstance(row.get(name), str | list | dict) for _, row in rows if isinstance(row, dict) for name in named
+    )
+
+
 def _has_answers(rows: list[tuple[str, Any]]) -> bool:
     """True where conversations hold what an assistant said: the file is of traces, even if none can be read."""
     for _, row in rows:
-        for name in ("messages", "conversations") if isinstance(row, dict) else ():
+        for name in columns.CONVERSATIONS if isinstance(row, dict) else ():
             text = json.dumps(row.get(name), default=str).lower()
             if any(f'"{role}"' in text for role in ("assistant", "gpt", "model", "bot")):
                 return True
@@ -295,6 +303,10 @@ def _variants(source: Source, present: list[str], golds: list[str], written: lis
             fitting = golds if word == "answer" else present
             names = [name for name in columns.NAMES.get(word, ()) if name in fitting][:MAX_NAMES]
             names += written if word in ("completions", "generations") else []
+            if word == "problem" and "generations_column" not in options_of(
+                source
+            ):  # of problems alone: what is only asked
+                names += [name for name in columns.CONVERSATIONS if name in present]
             choices.append([(option, None), *((option, name) for name in names)])
     labelled: list[dict[str, Any]] = [{}, {"label": "all"}] if "label" in options_of(source) else [{}]
     for extra in labelled:
@@ -307,7 +319,7 @@ def _variants(source: Source, present: list[str], golds: list[str], written: lis
 def _is_one_conversation(chosen: tuple[tuple[str, str | None], ...]) -> bool:
     """True where only a column of messages is named twice: it holds the question and the chosen answer."""
     named = [name for _, name in chosen if name is not None]
-    return all(name in ("messages", "conversations") for name in named if named.count(name) > 1)
+    return all(name in columns.CONVERSATIONS for name in named if named.count(name) > 1)
 
 
 def _has_gold(group: Group) -> bool:

@@ -18,7 +18,15 @@ from redistill.text.labelled_steps import BadSteps, Neutral, Reading, Solution, 
 from redistill.text.step_problems import step_problem
 
 Layout = Literal[
-    "auto", "prm800k", "processbench", "processbench-traces", "bigbench-mistake", "prmbench", "stepwise", "spans"
+    "auto",
+    "prm800k",
+    "processbench",
+    "processbench-traces",
+    "bigbench-mistake",
+    "prmbench",
+    "math-shepherd",
+    "stepwise",
+    "spans",
 ]
 Splitter = Literal["blank-line", "line", "sentence", "numbered", "tag"]
 Join = Literal["blank-line", "line", "numbered", "none"]
