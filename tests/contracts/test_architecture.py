@@ -249,6 +249,7 @@ def test_every_plug_in_can_be_bound_from_a_recipe_and_refuses_what_it_does_not_k
         "url": "http://127.0.0.1:8000/search",
         "model": "m",
         "by": "x",
+        "critic": "prm",
     }
     for key, function in table.items():
         options = {k: needed[k] for k, p in options_of(function).items() if p.default is p.empty}

@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from test_guided_run import tree as guided_tree
 
 import redistill
 from redistill.config.parsing import parse_recipe
 from redistill.pipeline import source_definitions
 from redistill.pipeline.closure import PRESENTATION, ROOT, _package, code_of, is_presentation
 from redistill.pipeline.graph import ordered
+from redistill.pipeline.guidance import guidance_uses
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run import make, open_run
 from redistill.pipeline.run_folder import RunOrigin
-from redistill.pipeline.stages import stages_of
+from redistill.pipeline.stages import run_answers, stages_of
+from redistill.rollout import ENGINES
 from redistill.train.objectives import redi, sft
 from redistill.verify import cascade, exact
 from tiny_recipe import RECIPE
@@ -222,6 +225,24 @@ def test_every_function_that_a_stage_runs_is_in_its_closure(tmp_path, monkeypatc
         "score": ["perplexity"],
         "stages": [{"name": "limit-traces", "after": "corpus", "per_problem": 2}],
     }
+    assert not ran_outside(tree, tmp_path, monkeypatch)
+
+
+def test_a_critic_that_guides_an_evaluation_is_in_the_closure_of_its_answers(tmp_path, monkeypatch):
+    assert not ran_outside(guided_tree(), tmp_path, monkeypatch)
+
+
+def test_no_other_evaluation_depends_on_scorers():
+    plain = code_of([run_answers, ENGINES["transformers"]]).modules
+    uses = guidance_uses(make_plan(parse_recipe(guided_tree(), "here")).guide)
+    searched = code_of([run_answers, ENGINES["guided"], *uses]).modules
+    for name in ("process", "guidance"):
+        assert f"redistill.score.{name}" not in plain and f"redistill.score.{name}" in searched
+    assert "redistill.score.label" not in searched
+
+
+def ran_outside(tree, tmp_path, monkeypatch):
+    """{stage: functions that it ran and that its closure lacks} of a run of this recipe."""
     plan = make_plan(parse_recipe(tree, "here"))
     monkeypatch.setattr(Plan, "check_rows", lambda self, records: None)  # it refuses a run, and decides nothing else
     run = open_run(plan, tmp_path, origin=RunOrigin("", "tiny"))
@@ -246,8 +267,7 @@ def test_every_function_that_a_stage_runs_is_in_its_closure(tmp_path, monkeypatc
                 for module, name in ran - code_of_stage
                 if not is_presentation(module) and module not in GLUE and (module, name) not in VALUES
             }
-    missing = {name: sorted(found) for name, found in missing.items() if found}
-    assert not missing, json.dumps(missing)
+    return {name: sorted(found) for name, found in missing.items() if found}
 
 
 # The run's own machinery (it decides what is made, not what comes out), and how shards are spread over processes.

@@ -90,7 +90,11 @@ Chat = Annotated[
     Parameter(negative="--no-chat", help="use the model's chat template or not (default: if it has one)"),
 ]
 Engine = Annotated[
-    str | None, Parameter(help="transformers (default, in this process) or openai (a server)", metavar="NAME")
+    str | None,
+    Parameter(
+        help="transformers (default, in this process), openai (a server) or guided (a search by a critic)",
+        metavar="NAME",
+    ),
 ]
 BaseUrl = Annotated[str | None, Parameter(help="of the server, such as http://127.0.0.1:8000/v1", metavar="URL")]
 FewShot = Annotated[

@@ -20,6 +20,7 @@ from redistill.errors import OperatorError
 from redistill.evaluate.choose import choose_scores
 from redistill.evaluate.intervals import mean_interval
 from redistill.evaluate.metrics import METRICS, Samples, is_correct, pass_at_k
+from redistill.evaluate.search_costs import search_costs
 from redistill.evaluate.self_correction import self_correction_scores
 from redistill.records import Group, Outcome, Trace
 from redistill.text.repetition import repeats
@@ -79,6 +80,7 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
         "unfinished_thinking_rate": _share(traces, is_unfinished_thinking),
         "repetition_rate": _share(traces, lambda t: repeats(t.completion)),
         **_tokens(traces),
+        **search_costs(traces),
         **choose_scores(graded, choices or {}),
         **self_correction_scores(graded),
         "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},

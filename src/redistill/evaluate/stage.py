@@ -22,6 +22,7 @@ from redistill.evaluate.by_likelihood import answered_by_likelihood, check_engin
 from redistill.evaluate.choose import bind_choices, reads_logprobs
 from redistill.evaluate.few_shot import shots_of, stops_of
 from redistill.evaluate.scores import STRICT
+from redistill.evaluate.search_costs import cost_of
 from redistill.evaluate.step_benchmarks import questions_of, sentence_of, solutions_asked, step_problems, step_scores
 from redistill.io.atomic import read_json, write_json
 from redistill.io.client import Kept
@@ -246,7 +247,10 @@ def run_evaluation(
                 groups = list(judged(pool, answers, config.verifier))
                 if config.cues is not None:
                     groups = with_segments(pool, groups, config.verifier, CUES[config.cues])
-                stage_dir.finish_shard(index, verified_shard(groups))
+                shard = verified_shard(groups)
+                if cost := cost_of(groups):
+                    shard.tallies["cost"] = cost
+                stage_dir.finish_shard(index, shard)
                 journal.unlink(missing_ok=True)  # its samples lie in the shard now
     except KeyboardInterrupt:
         say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command draws the others")

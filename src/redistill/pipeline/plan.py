@@ -40,10 +40,12 @@ from redistill.io.stores import address_of
 from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.extra_stages import feeding
+from redistill.pipeline.guidance import bind_guide
 from redistill.pipeline.resolve import find_parts
 from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.rollouts import BoundRollouts
 from redistill.records import Problem
+from redistill.score.guidance import Guide
 from redistill.select import BoundFilter
 from redistill.select.bind import bind_filters
 from redistill.train import needs_pairs
@@ -69,6 +71,7 @@ class Plan:
     modifiers: dict[str, list[partial[Any]]]
     rollouts: dict[str, BoundRollouts]
     engine: Callable[..., Any]
+    guide: Guide | None  # the critic of a guided engine
     diagnosis: Callable[..., Any] | None
     trackers: dict[str, partial[Any]]
     extra: list[tuple[ExtraStage, partial[Any]]]
@@ -159,6 +162,7 @@ def make_plan(recipe: Recipe) -> Plan:
         modifiers=parts.modifiers,
         rollouts=parts.rollouts,
         engine=parts.engine,
+        guide=bind_guide(recipe.evaluate.engine, recipe.prompt.for_training, recipe.seed),
         diagnosis=parts.diagnosis,
         trackers=parts.trackers,
         extra=parts.extra,

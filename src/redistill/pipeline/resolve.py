@@ -35,6 +35,7 @@ from redistill.model.score_heads import check_same_tokens, is_critic
 from redistill.pipeline import rollouts, scoring
 from redistill.pipeline.choosing import bind_answer_scorer
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
+from redistill.pipeline.guidance import check_guided
 from redistill.rollout import ENGINES
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
@@ -430,6 +431,7 @@ def _check_engine(recipe: Recipe, critics: Set[str]) -> None:
     """A server holds one student; which one, must be clear before anything is trained."""
     students = [name for name in recipe.train if name not in critics]
     engine, scored = recipe.evaluate.engine, list(recipe.evaluate.models or ["base", *students])
+    check_guided(recipe.evaluate, recipe.train, critics)
     if engine.name != "openai":
         return
     if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):

@@ -28,6 +28,7 @@ from redistill.pipeline.keys import values
 from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
 from redistill.rollout import Student
+from redistill.rollout.guided import GUIDED, unguided
 from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
 from redistill.select import split_key, split_of
 
@@ -123,7 +124,7 @@ def _of_config(plan: "Plan") -> dict[str, Any]:
         "sampling": asdict(config.sampling),
         "template": config.render.keywords["template"],
         "chat": recipe.prompt.for_evaluation.chat,
-        "engine": recipe.evaluate.engine.name,
+        "engine": "transformers" if recipe.evaluate.engine.name == GUIDED else recipe.evaluate.engine.name,
         "limits": [recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         "verifiers": {name: [v.func.__qualname__, v.keywords] for name, v in config.judge.items()},
         "seed": recipe.seed,
@@ -196,7 +197,7 @@ def _config(run: Run) -> Any:
     from dataclasses import replace
 
     config = run.plan.eval_config(BenchmarkSettings())
-    return replace(config, judge=with_index(run.folder, config.judge))
+    return replace(config, engine=unguided(config.engine), judge=with_index(run.folder, config.judge))
 
 
 def run_scorer(run: Run, *, settings: ScorerSettings, function: partial[Any]) -> None:

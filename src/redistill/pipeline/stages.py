@@ -29,6 +29,7 @@ from redistill.pipeline.benchmarks import asked, corpus_problems, problems_of, s
 from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.conversations import every_turn, modifiers_of
 from redistill.pipeline.extra_stages import extra_stages
+from redistill.pipeline.guidance import engine_of, guidance_inputs, guidance_key, guidance_uses, undeciding
 from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
@@ -43,7 +44,6 @@ from redistill.pipeline.student_identity import student_identity
 from redistill.pipeline.students import critic_loader, load_start, load_student, model_card, run_model_cards
 from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces, stages_named, transport_of
 from redistill.report import pairs_shown, stage_of_tokens, write_report
-from redistill.rollout import TRANSPORT
 from redistill.rollout.answer import EvalConfig
 from redistill.select import check_split, compare, explain_empty, select_shard, split_key, split_of
 from redistill.select.keep import Choice
@@ -472,17 +472,14 @@ def evaluate_stages(plan: Plan) -> list[Stage]:
 def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[Stage]:
     """The answers of one student on one benchmark, and their scores."""
     recipe, dev = plan.recipe, benchmark.is_held_out
-    served = TRANSPORT if recipe.evaluate.engine.name == "openai" else ()
-    transport = [f"engine.options.{option}" for option in served]
-    unset = () if recipe.evaluate.self_correction else ("self_correction",)  # it then names no other answers
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, "models", "benchmarks", "choose", "critic", *unset, *transport),
+        sampling=table(recipe.evaluate, *undeciding(recipe.evaluate)),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],
         asked=asked(plan.eval_config(benchmark)),
-        **(asked_of_critic(plan, benchmark) | subset_key(recipe, benchmark)),
+        **(asked_of_critic(plan, benchmark) | subset_key(recipe, benchmark) | guidance_key(plan)),
         **({} if dev else {"problems": plan.inputs[input_name(benchmark)]}),
         **(student_identity(recipe.student) if name == "base" else {}),
     )
@@ -491,10 +488,10 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     return [
         Stage(
             answers,
-            inputs=read,
+            inputs=tuple(dict.fromkeys([*read, *guidance_inputs(plan)])),
             settings=settings,
             run=partial(run_answers, name=name, benchmark=benchmark),
-            uses=(plan.engine, WORKER, *_evaluation_uses(plan, benchmark)),
+            uses=(plan.engine, WORKER, *_evaluation_uses(plan, benchmark), *guidance_uses(plan.guide)),
             command="evaluate",
             costly=True,
         ),
@@ -532,7 +529,7 @@ def run_answers(run: Run, *, name: str, benchmark: BenchmarkSettings) -> None:
         return
     student, problems = student_of(run, name), problems_of(run, benchmark)
     config = run.plan.eval_config(benchmark)
-    config = replace(config, judge=with_index(run.folder, config.judge))
+    config = replace(config, judge=with_index(run.folder, config.judge), engine=engine_of(run))
     pool = rollouts.judging_pool(run, config)
     run_evaluation(folder, config, problems, student, author=name, label=f"evaluate {name}", pool=pool)
 

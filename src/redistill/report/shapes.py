@@ -239,6 +239,7 @@ class Scores(Shape):
     strict: Strict | None = None
     tokens: dict[str, Tokens] | None = None
     mean_tokens: float | None = None
+    search: dict[str, float] = {}
     settings: dict[str, Any] = {}
     prompt_sent: str = ""
     steps: StepScores | None = None

@@ -1,5 +1,6 @@
 """Prompts -> Traces: sampling a student. An engine takes requests and returns one sample each, in order."""
 
+from redistill.rollout.guided import guided
 from redistill.rollout.journal import draw
 from redistill.rollout.openai_engine import TRANSPORT, openai_engine
 from redistill.rollout.requests import Finished, Request, Sample, Sampling, Student, requests_for, traces_of
@@ -8,6 +9,7 @@ from redistill.rollout.transformers_engine import transformers_engine
 
 __all__ = [
     "ENGINES",
+    "IN_PROCESS",
     "TRANSPORT",
     "Finished",
     "Request",
@@ -22,5 +24,7 @@ __all__ = [
 ENGINES = {
     "transformers": transformers_engine,
     "openai": openai_engine,
+    "guided": guided,
     "scripted": scripted,
 }
+IN_PROCESS = ("transformers", "guided")  # engines that read the prompt with the student's own tokenizer

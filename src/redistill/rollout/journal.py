@@ -94,6 +94,8 @@ def _key(request: Request, sampling: Sampling) -> str:
         drawn_as += ("logprobs",)
     if sampling.stop:
         drawn_as += (sampling.stop,)
+    if request.said or request.limit is not None:
+        drawn_as += (request.said, request.limit)
     return content_id("s", request.prompt, str(request.seed), repr(drawn_as))
 
 

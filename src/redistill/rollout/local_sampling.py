@@ -158,6 +158,7 @@ def _answers(
     """One sample a request, by slots or by `generate`."""
     context = loading.context_length(model)
     prompts = _prompts(tokenizer, requests, context)
+    rooms = {i: _room(requests[i], sampling, context - len(ids)) for i, ids in prompts.items()}
     found: dict[int, Sample] = {i: Sample("", 0, "length") for i in range(len(requests)) if i not in prompts}
     for place, empty in found.items():
         finished(place, empty)
@@ -170,20 +171,20 @@ def _answers(
         finished(place, found[place])
 
     if slots.fits(model):
-        limits = [min(sampling.max_new_tokens, context - len(prompts[i])) for i in asked]
+        limits = [rooms[i] for i in asked]
         logprobs: dict[int, list[float]] = defaultdict(list)
         slots.rows(
             model, [prompts[i] for i in asked], limits, slots=batch_size, end=int(tokenizer.eos_token_id),
             pad=int(tokenizer.pad_token_id),
-            choose=_chooser([requests[i].seed for i in asked], limits, sampling, logprobs),
+            choose=_chooser([requests[i] for i in asked], limits, sampling, logprobs),
             done=lambda row, tokens: keep(asked[row], tokens, logprobs.pop(row, ())),
             stops=stops.completed,
         )  # fmt: skip
     else:
         order = sorted(asked, key=lambda i: (len(prompts[i]), i))
-        # a row that the context may cut goes alone: in a batch it would cut its neighbours too
-        tight = [i for i in order if len(prompts[i]) + sampling.max_new_tokens > context]
-        wide = [i for i in order if len(prompts[i]) + sampling.max_new_tokens <= context]
+        # a row that the context or its own limit may cut goes alone: in a batch it would cut its neighbours too
+        tight = [i for i in order if rooms[i] < sampling.max_new_tokens]
+        wide = [i for i in order if rooms[i] == sampling.max_new_tokens]
         batches = [wide[start : start + batch_size] for start in range(0, len(wide), batch_size)] + [[i] for i in tight]
         for batch in batches:
             images = [image for i in batch for image in images_in(requests[i].prompt)]
@@ -191,7 +192,8 @@ def _answers(
                 model,
                 tokenizer,
                 [prompts[i] for i in batch],
-                [requests[i].seed for i in batch],
+                [requests[i] for i in batch],
+                min(rooms[i] for i in batch),
                 sampling,
                 stops,
                 images,
@@ -202,21 +204,29 @@ def _answers(
 
 
 def _prompts(tokenizer: Any, requests: Sequence[Request], context: int) -> dict[int, list[int]]:
-    """The token ids of the prompts that leave room for an answer, by their places."""
+    """The token ids of the prompts, with what is said already, that leave room for an answer, by their places."""
     found: dict[int, list[int]] = {}
     for places in calls(range(len(requests)), lambda i: len(requests[i].prompt)):
         encoded = loading.encode_prompts(tokenizer, [requests[i].prompt for i in places])
-        found |= {i: ids for i, ids in zip(places, encoded, strict=True) if len(ids) < context}
+        whole = ((i, [*ids, *requests[i].said]) for i, ids in zip(places, encoded, strict=True))
+        found |= {i: ids for i, ids in whole if len(ids) < context}
     return found
 
 
-def _uniforms(seed: int, steps: int) -> np.ndarray:
-    """The numbers that decide a row's draws, one a step; fewer steps are the beginning of more."""
-    return np.random.Generator(np.random.PCG64(seed)).random(steps)
+def _room(request: Request, sampling: Sampling, left: int) -> int:
+    """The most new tokens of a request, where the context has room for `left`."""
+    most = sampling.max_new_tokens if request.limit is None else min(request.limit, sampling.max_new_tokens)
+    return min(most, left)
+
+
+def _uniforms(request: Request, steps: int) -> np.ndarray:
+    """The numbers that decide a row's draws, one a step, behind those of what is said; fewer steps are the beginning of more."""
+    before = len(request.said)
+    return np.random.Generator(np.random.PCG64(request.seed)).random(before + steps)[before:]
 
 
 def _chooser(
-    seeds: Sequence[int], limits: Sequence[int], sampling: Sampling, logprobs: dict[int, list[float]]
+    requests: Sequence[Request], limits: Sequence[int], sampling: Sampling, logprobs: dict[int, list[float]]
 ) -> slots.Choose:
     """Greedy at temperature 0; else a draw by the row's own uniform number of its own step. Adds what each token's
     log-probability is to its row's `logprobs` where they are asked for."""
@@ -234,7 +244,7 @@ def _chooser(
             return scores.argmax(-1)
         for place, step in zip(places, steps, strict=True):
             if step == 0:
-                held[place] = _uniforms(seeds[place], limits[place])
+                held[place] = _uniforms(requests[place], limits[place])
         mine = torch.tensor([held[place][step] for place, step in zip(places, steps, strict=True)])
         return draw_tokens(scores, mine, sampling.temperature, sampling.top_p)
 
@@ -273,16 +283,16 @@ def _batch(
     model: Any,
     tokenizer: Any,
     prompts: list[list[int]],
-    seeds: list[int],
+    requests: Sequence[Request],
+    steps: int,
     sampling: Sampling,
     stops: StopStrings,
     images: Sequence[str] = (),
 ) -> list[tuple[list[int], list[float]]]:
     """The new tokens of each prompt by `generate`, and their log-probabilities where asked for; what follows the
-    end-of-turn token is padding, and nothing follows a stop string. images: those that the prompts show, in their order. A token that
+    end-of-turn token is padding, and nothing follows a stop string. steps: the most new tokens. images: those that the prompts show, in their order. A token that
     stands for an image is never said: its log-probability counts, and it is not drawn."""
     width = max(map(len, prompts))
-    steps = min(sampling.max_new_tokens, loading.context_length(model) - width)
     end, pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
@@ -292,7 +302,7 @@ def _batch(
         options |= pictures.inputs(images, ids, model) if images else {}
     sampler: SeededSampler | None = None
     if sampling.temperature > 0 or sampling.logprobs or pictures is not None:
-        uniforms = np.stack([_uniforms(seed, steps) for seed in seeds])
+        uniforms = np.stack([_uniforms(request, steps) for request in requests])
         sampler = SeededSampler(
             torch.from_numpy(uniforms), width, sampling.temperature, sampling.top_p, sampling.logprobs,
             never=pictures.never_said if pictures is not None else (),

@@ -34,10 +34,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion asked for: the prompt text (prefill included) and the seed of its draws."""
+    """One completion asked for: the prompt text (prefill included) and the seed of its draws.
+
+    said: tokens that the completion has already, which an engine in this process goes on behind: `Sample` holds the new ones, and the draws
+    go on where those of the same seed would stand. limit: new tokens at most, where that is less than the sampling's. problem: what
+    the prompt asks, for engines that judge what they draw.
+    """
 
     prompt: str
     seed: int
+    said: tuple[int, ...] = ()
+    limit: int | None = None
+    problem: Problem | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,8 @@ def tell_nobody(place: int, sample: Sample) -> None:
 
 def requests_for(problem: Problem, prompt: str, sampling: Sampling, *, seed: int) -> list[Request]:
     """The n requests of one problem."""
-    return [Request(prompt + sampling.prefill, seed_of(seed, problem.id, index)) for index in range(sampling.n)]
+    seeds = [seed_of(seed, problem.id, index) for index in range(sampling.n)]
+    return [Request(prompt + sampling.prefill, one, problem=problem) for one in seeds]
 
 
 def seed_of(*parts: object) -> int:

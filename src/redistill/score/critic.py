@@ -9,7 +9,7 @@ scores of all steps: how steps make a score of a trace is not said by the paper 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -96,37 +96,71 @@ def critic(
         else:
             engine = partial(transformers_engine, batch_size=batch_size)
         student = _student_of(model, revision, base_url, _student, _into)
-        _held["critic"] = engine, student, _renderer(template, chat, student, base_url)
-    engine, student, render = _held["critic"]
-    rows = [_Row(group.problem, trace, _ranges(trace, steps)) for group in groups for trace in group.traces]
+        render, sampling = (
+            _renderer(template, chat, student, base_url),
+            Sampling(analyses, temperature, top_p, max_new_tokens),
+        )
+        _held["critic"] = WrittenCritic(engine, student, render, sampling, settings, _seed, steps, join, max_steps)
+    at_work: WrittenCritic = _held["critic"]
+    if not groups:
+        return []
+    rows = [at_work.row(group.problem, trace) for group in groups for trace in group.traces]
     asked = {p.id: p for row in rows if _reason(row, max_steps) is None for p in row.problems(join)}
-    sampling = Sampling(analyses, temperature, top_p, max_new_tokens)
-    judged = _judged(asked, engine, student, render, sampling, settings, _seed, _cache)
+    judged = at_work.judged(asked, _cache)
     marked = iter([_marked(row, _reason(row, max_steps), judged, settings, join, _into) for row in rows])
     return [replace(group, traces=tuple(next(marked) for _ in group.traces)) for group in groups]
 
 
-def _judged(
-    asked: dict[str, Problem],
-    engine: partial[Any],
-    student: Student,
-    render: Callable[[Problem], str],
-    sampling: Sampling,
-    settings: CriticSettings,
-    seed: int,
-    cache: Path,
-) -> "dict[str, _Judged]":
-    """What the critic writes of each step's problem, and P(Yes) of each analysis; what was drawn or paid for before is kept in files."""
-    flat = [r for problem in asked.values() for r in requests_for(problem, render(problem), sampling, seed=seed)]
-    samples = draw(engine, student, flat, sampling, journal=cache.with_suffix(".samples.jsonl"))
-    written = [Analysis(request.prompt, "", sample.text) for request, sample in zip(flat, samples, strict=True)]
-    with Kept(cache) as kept:
-        found = yes_probabilities(engine, student, written, settings, kept=kept)
-    n = sampling.n
-    return {
-        id: _Judged(found[at : at + n], [one.completion for one in written[at : at + n]])
-        for id, at in zip(asked, range(0, len(flat), n), strict=True)
-    }
+@dataclass(frozen=True, slots=True)
+class WrittenCritic:
+    """A critic that writes, at work: who is asked, how, and where steps end."""
+
+    engine: partial[Any]
+    student: Student
+    render: Callable[[Problem], str]
+    sampling: Sampling
+    settings: CriticSettings
+    seed: int
+    steps: str
+    join: str
+    max_steps: int | None
+
+    def row(self, problem: Problem, trace: Trace) -> "_Row":
+        """A trace with its steps."""
+        return _Row(problem, trace, _ranges(trace, self.steps))
+
+    def judged(self, asked: Mapping[str, Problem], cache: Path | None = None) -> "dict[str, _Judged]":
+        """What the critic writes of each step's problem, and P(Yes) of each analysis; what was drawn or paid for before is kept in
+        the files of `cache`."""
+        flat = [
+            request
+            for problem in asked.values()
+            for request in requests_for(problem, self.render(problem), self.sampling, seed=self.seed)
+        ]
+        journal = None if cache is None else cache.with_suffix(".samples.jsonl")
+        samples = draw(self.engine, self.student, flat, self.sampling, journal=journal)
+        written = [Analysis(request.prompt, "", sample.text) for request, sample in zip(flat, samples, strict=True)]
+        with Kept(cache) as kept:
+            found = yes_probabilities(self.engine, self.student, written, self.settings, kept=kept)
+        n, counts = self.sampling.n, [sample.num_tokens or 0 for sample in samples]
+        return {
+            id: _Judged(found[at : at + n], [one.completion for one in written[at : at + n]], sum(counts[at : at + n]))
+            for id, at in zip(asked, range(0, len(flat), n), strict=True)
+        }
+
+    def last_steps(self, rows: Sequence[tuple[Problem, Trace]]) -> list[tuple[float | None, int]]:
+        """Of each trace the mean P(Yes) of its last step alone, None where it is undecided or the trace is not judged, and the tokens
+        that the critic wrote for that."""
+        problems: list[Problem | None] = []
+        for problem, trace in rows:
+            row = self.row(problem, trace)
+            problems.append(row.problems(self.join)[-1] if _reason(row, self.max_steps) is None else None)
+        judged = self.judged({problem.id: problem for problem in problems if problem is not None})
+        found = [None if problem is None else judged[problem.id] for problem in problems]
+        return [
+            (None, 0) if one is None else (step_reward(one.probabilities, self.settings.no_marker), one.tokens)
+            for one in found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +181,11 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """P(Yes) of each analysis of a step, None where it says nothing, and the analyses."""
+    """P(Yes) of each analysis of a step, None where it says nothing, the analyses, and how many tokens they have."""
 
     probabilities: Sequence[float | None]
     analyses: Sequence[str]
+    tokens: int
 
     def worst(self) -> str:
         """The analysis that is surest that the step is wrong."""
@@ -207,6 +242,8 @@ def _announce(
 ) -> None:
     """Say what a server is to be asked before the first call."""
     counts = [len(_ranges(trace, steps)) for group in groups for trace in group.traces]
+    if not counts:  # a search opens its critic before there is a text
+        return
     judged = sum(count for count in counts if max_steps is None or count <= max_steps)
     calls = judged * settings.analyses
     second = ", and as many of one token for P(Yes)" if settings.read == "probability" else ""

@@ -64,7 +64,9 @@ def process(
         if base_url is not None:
             server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
         _held["score"] = _opened(model, layout, alpha, revision, server, tokenizer, tokens_per_batch, _prompt, _into)
-    judge: _Judge = _held["score"]
+    judge: StepScores = _held["score"]
+    if not groups:
+        return []
     rows = [(group.problem, trace) for group in groups for trace in group.traces]
     found = iter(judge.scores(rows, steps))
     return [replace(g, traces=tuple(_marked(t, next(found), _into, alpha) for t in g.traces)) for g in groups]
@@ -97,7 +99,7 @@ def _marked(trace: Trace, found: Found | str, into: str, alpha: float) -> Trace:
     return scored(trace, scores=scores, spans={into: spans})
 
 
-class _Judge:
+class StepScores:
     """A process reward model at work: texts to tokens, tokens to chances, here or on a server."""
 
     def __init__(self, encoding: "Encoding", values: Any, render: Any, *, whole_text: bool, whole: bool) -> None:
@@ -143,7 +145,7 @@ def _opened(
     tokens_per_batch: int,
     prompt: PromptText,
     into: str,
-) -> _Judge:
+) -> StepScores:
     from functools import partial
 
     from redistill.model.loading import load_tokenizer
@@ -175,7 +177,7 @@ def _opened(
 
     if layout == "ours":
         render = renderer(prompt, load_tokenizer(origin.settings))[0]
-    return _Judge(encoding, values, render, whole_text=layout == "last-token", whole=bool(alpha))
+    return StepScores(encoding, values, render, whole_text=layout == "last-token", whole=bool(alpha))
 
 
 def pooled(

@@ -43,6 +43,7 @@ from redistill.model import loading
 from redistill.model.rendering import renderer
 from redistill.pipeline.choosing import bind_answer_scorer, score_answers
 from redistill.pipeline.closure import code_of
+from redistill.pipeline.guidance import bind_guide, check_guided, guidance_uses, guide_settings, is_guided, with_guide
 from redistill.pipeline.images import keeping_images_of
 from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
@@ -52,7 +53,7 @@ from redistill.pipeline.run_record import run_record
 from redistill.pipeline.student_identity import student_address, student_identity
 from redistill.records import Problem
 from redistill.report import write_report
-from redistill.rollout import ENGINES, TRANSPORT, Student
+from redistill.rollout import ENGINES, IN_PROCESS, TRANSPORT, Student
 from redistill.rollout.answer import answered
 from redistill.safety.paths import FOLDER_NAME
 from redistill.tools.score_folder import Asked, score_folder
@@ -105,7 +106,7 @@ def evaluate_model(
         apply_override(tree, override)
     settings = parse_evaluation(tree, "evaluate")
     if "chat" not in tree["prompt"]:
-        in_process = settings.evaluate.engine.name == "transformers"
+        in_process = settings.evaluate.engine.name in IN_PROCESS
         tree["prompt"]["chat"] = in_process and has_chat_template(settings.student)
         settings = parse_evaluation(tree, "evaluate")
     if name is None:
@@ -146,11 +147,13 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
     if not FOLDER_NAME.fullmatch(who):
         raise OperatorError(f"--as {who!r}: a student's name is a folder of the run: letters, digits, . - and _.")
     problems, inputs = _problems(settings)
-    engine = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
+    engine: Any = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
+    check_guided(settings.evaluate, {}, ())
+    engine = with_guide(engine, bind_guide(settings.evaluate.engine, settings.prompt, settings.seed))
     bind_choices(settings.evaluate.choose, "evaluate.choose")  # a slip is said before any work
     for scorer in scorers_of(settings.evaluate.choose):
         bind_answer_scorer(scorer)
-    wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
+    wants_tokenizer = settings.prompt.chat or settings.evaluate.engine.name in IN_PROCESS
     tokenizer: Any = loading.load_tokenizer(settings.student) if wants_tokenizer else None
     configs: dict[str, EvalConfig] = {}
     for benchmark in settings.evaluate.benchmarks:
@@ -230,7 +233,8 @@ def _stage_of(
     """The stage of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
     stage_fingerprint = fingerprint(
         asked_identity(settings), benchmark.name, description(benchmark, settings) | {"engine": None},
-        [p.id for p in problems], code_of([function_of(ENGINES, settings.evaluate.engine.name, "evaluate.engine"), answered]).modules,
+        [p.id for p in problems],
+        code_of([function_of(ENGINES, settings.evaluate.engine.name, "evaluate.engine"), answered, *guidance_uses(bind_guide(settings.evaluate.engine, settings.prompt, settings.seed))]).modules,
     )  # fmt: skip
     stage_dir = StageFolder(
         folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings)
@@ -264,6 +268,9 @@ def asked_identity(settings: Evaluation) -> Any:
         student: Any = settings.student.model_dump()  # the server has its files
     else:
         student = values(**student_identity(settings.student)).full
+    if is_guided(settings.evaluate.engine):
+        del asked["engine"]["options"]["critic"]
+        asked |= guide_settings(settings.evaluate.engine, settings.prompt)
     verifiers = [settings.evaluate.verifier, *(b.verifier for b in settings.evaluate.benchmarks if b.verifier)]
     own = code_identity(plugin.name for plugin in [settings.evaluate.engine, *verifiers])
     return [student, settings.prompt.model_dump(), asked, settings.seed, *([own] if own else [])]

@@ -31,11 +31,12 @@ from redistill.io.progress import bar, say
 from redistill.model import loading
 from redistill.model.pictures import pictures_of
 from redistill.model.rendering import renderer
+from redistill.pipeline.guidance import bind_guide, check_guided, with_guide
 from redistill.pipeline.images import keeping_images_of
 from redistill.pipeline.lock import alone
 from redistill.pipeline.student_identity import student_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
-from redistill.rollout import ENGINES, Student
+from redistill.rollout import ENGINES, IN_PROCESS, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
 from redistill.tools.evaluate import has_chat_template, short_name
@@ -67,7 +68,7 @@ def rollout(
     if out.suffix != ".jsonl":
         raise OperatorError(f"{out}: the answers are written as JSON lines; end the name with .jsonl.")
     problems = list(_problems(path, source, max_problems))
-    needs_tokenizer = settings.prompt.chat or settings.evaluate.engine.name == "transformers"
+    needs_tokenizer = settings.prompt.chat or settings.evaluate.engine.name in IN_PROCESS
     tokenizer: Any = loading.load_tokenizer(settings.student) if needs_tokenizer else None
     with tempfile.TemporaryDirectory(prefix="redistill-images-") as images:
         if pictures_of(tokenizer) is not None:  # once more, and the images of the rows are kept this time
@@ -80,8 +81,10 @@ def _drawn(
     settings: Evaluation, tokenizer: Any, problems: Sequence[Problem], *, out: Path, author: str, tries: int
 ) -> dict[str, Any]:
     """Ask, judge and write; returns counts."""
+    engine = bind(ENGINES, settings.evaluate.engine, "engine")
+    check_guided(settings.evaluate, {}, ())
     config = EvalConfig(
-        bind(ENGINES, settings.evaluate.engine, "engine"),
+        with_guide(engine, bind_guide(settings.evaluate.engine, settings.prompt, settings.seed)),
         renderer(settings.prompt, tokenizer)[0],
         verifiers_of(settings.evaluate.verifier, "verifier"),
         settings.evaluate.verifier.name,
@@ -165,7 +168,7 @@ def rollout_file(
     for override in overrides:
         apply_override(tree, override)
     settings = parse_evaluation(tree, "rollout")
-    if "chat" not in tree["prompt"] and settings.evaluate.engine.name == "transformers":
+    if "chat" not in tree["prompt"] and settings.evaluate.engine.name in IN_PROCESS:
         tree["prompt"]["chat"] = has_chat_template(settings.student)
         settings = parse_evaluation(tree, "rollout")
     return rollout(

@@ -298,6 +298,9 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
         form.format(short(str(settings[k]), 60)) for k, form in words.items() if settings.get(k) not in (None, "", {})
     ]
     parts += [f"prompt {asked}"] if (asked := prompt_words(settings)) else []
+    parts += [
+        said for model, scores in rows.items() if (said := _search(scores, "" if len(rows) == 1 else f" of {model}"))
+    ]
     keys = sorted({k for s in rows.values() for k in s.settings})
     differ = [k for k in keys if len({repr(s.settings.get(k)) for s in rows.values()}) > 1]
     if len({(s.num_problems, s.num_samples) for s in rows.values()}) > 1:
@@ -308,6 +311,21 @@ def _how(benchmark: str, rows: dict[str, Scores]) -> str:
     if refused:
         left_out += f" Left out because the server refused to answer: {join(refused)}."
     return f"{benchmark}: {', '.join(parts)}.{left_out}{warning}"
+
+
+def _search(scores: Scores, whose: str) -> str:
+    """How answers were searched for, and what that cost; "" where they were sampled. whose: ` of MODEL`, of several."""
+    engine, cost = scores.settings.get("engine"), scores.search
+    if not cost or not isinstance(engine, dict):
+        return ""
+    options = engine.get("options") or {}
+    said = f"guided search{whose} ({options.get('candidates', 8)} candidates a step, at most {options.get('steps', 30)} steps): {cost['drawn_tokens']:,.0f} "
+    said += f"tokens drawn and {cost['critic_calls']:,.1f} critic calls an answer"
+    if written := cost.get("critic_tokens"):
+        said += f", {written:,.0f} tokens written by the critic"
+    if undecided := cost.get("undecided_candidates"):
+        said += f", {undecided:,.1f} candidates undecided"
+    return said
 
 
 def _score_figure(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Figure:

@@ -26,6 +26,7 @@ from redistill.model.flops import GPUS, Gpu, Work
 from redistill.model.pictures import freeze, model_class
 from redistill.model.precision import planned_precision
 from redistill.pipeline import prospects
+from redistill.pipeline.guidance import is_guided, search_option
 from redistill.pipeline.plan import Plan, make_plan, stage_stream
 from redistill.tools.estimate.rollouts import RoundsAhead, measured_speed, rounds_ahead
 from redistill.tools.estimate.sample import Look, Stream, look
@@ -453,7 +454,17 @@ def _answers(plan: Plan, found: Look) -> dict[str, Any]:
         "benchmarks": list(benchmarks),
         "dev_answers": answers,
         "dev_tokens_at_most": answers * settings.max_new_tokens,
+        **_search(plan, answers),
     }
+
+
+def _search(plan: Plan, answers: int) -> dict[str, int]:
+    """What a guided search adds: tokens of all candidates, if they are as long as the ones kept, and calls of the critic."""
+    if not is_guided(plan.recipe.evaluate.engine):
+        return {}
+    width, steps = (search_option(plan.engine, name) for name in ("candidates", "steps"))
+    tokens = answers * plan.recipe.evaluate.max_new_tokens * width
+    return {"dev_tokens_at_most": tokens, "candidates": width, "dev_critic_calls_at_most": answers * width * steps}
 
 
 def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: float) -> dict[str, Any]:

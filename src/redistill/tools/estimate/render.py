@@ -163,7 +163,14 @@ def _rest(found: Mapping[str, Any]) -> str:
     lines += [f"shows     {line}" for line in found["shows"]]
     if evaluation["dev_answers"]:
         lines.append(
-            f"scoring   {evaluation['dev_answers']:,} answers on dev, at most {_short(evaluation['dev_tokens_at_most'])} tokens (not in the hours)"
+            f"scoring   {evaluation['dev_answers']:,} answers on dev, at most {_short(evaluation['dev_tokens_at_most'])} tokens"
+            + (
+                f" with {evaluation['candidates']} candidates a step as long as the one kept, and {_short(evaluation['dev_critic_calls_at_most'])} "
+                "critic calls"
+                if "candidates" in evaluation
+                else ""
+            )
+            + " (not in the hours)"
         )
     return "\n".join(lines)
 
