@@ -3,6 +3,8 @@
 import json
 import re
 import string
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -246,3 +248,58 @@ def test_teachers_who_answered_in_json_get_a_prompt_that_asks_for_it(there):
 def test_a_folder_on_the_hub_is_not_guessed_at(there):
     with pytest.raises(OperatorError, match="traces are looked at on this machine"):
         recognise("no/such-dataset", corpus.SOURCES)
+
+
+ODD_NAMES = (
+    "-new\nline\r\t\x07\x7f\x85\u2028\x1b[31m\ufffe",
+    "--a: #b 'q' \"\\ $(id) `id`; [1]*? ",
+    "~nobody \U0001f600 é &a !b |c {a}, %",
+    ".nan",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_what_init_writes_for_a_file_of_any_name_reads_that_very_file(name, there, capsys):
+    """The recipe parses, is fine, and names the file, the model and the columns; the commands that it shows name the recipe."""
+    (there / "model").rename(there / f"{name}-model")
+    rows = [{**SOURCES["traces"][0](i), name: "unread", f"{name} #": {"a": 1}} for i in range(5)]
+    write(there / f"{name}.jsonl", rows)
+    main(["init", f"--traces={name}.jsonl", f"--model={name}-model", f"--out={name}.yaml"])
+    said = capsys.readouterr().out
+    recipe = load_recipe(f"{name}.yaml")
+    assert recipe.corpus.sources[0].options == {"path": f"{name}.jsonl"} and recipe.student.model == f"{name}-model"
+    main(["validate", f"./{name}.yaml"])
+    assert "is fine" in capsys.readouterr().out
+    shown = [said.rpartition("; next: ")[2].partition(", then ")[0]]
+    shown += re.findall(
+        r"redistill (?:validate|run|doctor --recipe) (?!--schema).*?(?=   |$| --until)",
+        (there / f"{name}.yaml").read_text(),
+        re.MULTILINE,
+    )
+    assert len(shown) == 4
+    for command in shown:
+        words = subprocess.run(
+            ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
+        ).stdout.decode()
+        assert words.split("\0")[-2] in (f"{name}.yaml", f"./{name}.yaml")
+
+
+def test_a_folder_or_an_archive_of_an_odd_name_is_read_too(there):
+    for path in ("d\n[1] #/rows.jsonl", "e: \x07/in/rows.jsonl"):
+        (there / path).parent.mkdir(parents=True)
+        write(there / path, [SOURCES["traces"][0](i) for i in range(5)])
+        folder = path.partition("/")[0]
+        main(["init", f"--traces={folder}", "--model=model", f"--out={path[0]}.yaml"])
+        assert load_recipe(f"{path[0]}.yaml").corpus.sources[0].options == {"path": folder}
+    with zipfile.ZipFile("a\nb.zip", "w") as archive:
+        archive.write("d\n[1] #/rows.jsonl", "in\nner.jsonl")
+    main(["init", "--traces=a\nb.zip", "--model=model", "--out=z.yaml"])
+    assert load_recipe("z.yaml").corpus.sources[0].options == {"path": "a\nb.zip"}
+
+
+def test_a_name_that_is_no_text_is_a_sentence(there, capsys):
+    write(there / "bad\udcff.jsonl", [SOURCES["traces"][0](i) for i in range(5)])
+    for arguments in (["--traces", "bad\udcff.jsonl"], ["--traces", "*.jsonl"], ["--traces", "."]):
+        code, err = exit_and_words(capsys, "init", *arguments, "--model", "model", "--out", "x.yaml")
+        assert code == 2 and "bad\\udcff.jsonl' is not UTF-8 text; rename the file" in err.splitlines()[-1]
+    assert not (there / "x.yaml").exists()

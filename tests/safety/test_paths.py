@@ -1,13 +1,17 @@
 """Names and links do not lead out of a run's folder, and no name is an option of a launched command."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from redistill.cli import main
 from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
-from redistill.safety.paths import FOLDER_NAME, HUB_ID, REVISION, check_links
+from redistill.safety.paths import FOLDER_NAME, HUB_ID, REVISION, check_links, home_path, shell_word
+from redistill.safety.terminal import plain
 
 WAYS_OUT = ["../x", "..", "a/b", "/etc", ".", "", "-x", ".hidden", "a b", "a;b", "a\x00", "a\n", "é", "x" * 101]
 
@@ -73,3 +77,19 @@ def test_a_link_out_of_a_runs_folder_is_refused_and_one_within_it_is_not(tmp_pat
     (tmp_path / "alias").symlink_to(run)
     link.unlink()
     check_links(tmp_path / "alias")  # the folder itself may be reached by a link
+
+
+@pytest.mark.parametrize(
+    "name", ["a.yaml", "a b.yaml", "-x.yaml", "it's $HOME `id` \"\\", "new\nline\t'\\\x07", "é\u2028", "bad\udcff"]
+)
+def test_a_path_is_one_word_of_a_printed_command(name):
+    shown = shell_word(name)
+    assert "\n" not in shown and plain(shown) == shown
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {shown}"], capture_output=True, check=True).stdout
+    assert os.fsdecode(words) in (f"{name}\0", f"./{name}\0")
+
+
+def test_a_file_that_begins_like_a_home_keeps_its_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert home_path("~/x.jsonl") == Path("/home/ann/x.jsonl")
+    assert home_path("~nobody-of-that-name.jsonl") == Path("~nobody-of-that-name.jsonl")

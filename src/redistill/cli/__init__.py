@@ -21,6 +21,7 @@ from redistill.cli.scores import scores_text
 from redistill.cli.serve import serve_text
 from redistill.cli.verify import verify_text
 from redistill.errors import OnlyCounted, OperatorError
+from redistill.safety.paths import check_text
 from redistill.safety.terminal import guard, plain
 
 ABOUT = """\
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not words:
             raise OperatorError("name a command; `redistill --help` lists them.")
+        for word in words:
+            check_text(word)
         first = words[0]
         used = [name for name in COMMANDS if name.split()[0] == first] or ([] if first in ("--help", "-h") else None)
         app = make_app(COMMANDS, ABOUT, used)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redistill.cli.scores import scores_text
 from redistill.errors import OperatorError
+from redistill.safety.paths import shell_word
 from redistill.safety.terminal import plain
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def init_text(written: "WrittenRecipe", _: Options) -> str:
     """What was seen, where the recipe is, and what to do next."""
     from redistill.tools.init import advice_for, table
 
-    layout, out = written.survey.best, written.path
+    layout, out = written.survey.best, shell_word(written.path)
     notes = [written.choices.power, *(f"warning: {one}" for one in written.choices.warnings)]
     return "\n".join(
         [
@@ -204,7 +205,7 @@ def init_text(written: "WrittenRecipe", _: Options) -> str:
             *filter(None, notes),
             f"{written.traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen",
             advice_for(written.survey, written.judged, written.choices).why,
-            f"wrote {out}; next: redistill doctor --recipe {out}, then redistill run {out} --until select",
+            f"wrote {written.path}; next: redistill doctor --recipe {out}, then redistill run {out} --until select",
         ]
     )
 

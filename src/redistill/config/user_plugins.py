@@ -20,6 +20,7 @@ from typing import Any
 
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
+from redistill.safety.paths import home_path
 
 NAME = r"^[A-Za-z_]\w*:[A-Za-z_]\w*$"  # as a recipe writes it: MODULE:FUNCTION
 
@@ -31,7 +32,7 @@ def load_code(path: str | Path) -> str:
 
     OperatorError where there is no such file, where its name is taken by another module, or where importing it fails.
     """
-    path = Path(path).expanduser()
+    path = home_path(path)
     name = path.stem
     if path.suffix != ".py" or not path.is_file() or not name.isidentifier():
         raise OperatorError(f"--code {path}: name an existing Python file, such as my_verifiers.py.")

@@ -31,6 +31,7 @@ from redistill.io import stores
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
+from redistill.safety.paths import home_path
 from redistill.text.nesting import parsed
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
@@ -79,7 +80,7 @@ def benchmark_file(settings: BenchmarkSettings, split_file: str | None = None) -
         return _fetch(settings.name, known, settings.revision or known.revision)
     if stores.is_address(settings.file):
         return stores.fetch_one(settings.file)
-    path = Path(settings.file).expanduser()
+    path = home_path(settings.file)
     if not path.is_dir():
         if split_file:
             raise OperatorError(

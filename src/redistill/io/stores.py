@@ -23,6 +23,7 @@ from typing import Any
 from redistill.config.extras import check_installed
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, sentence
+from redistill.safety.paths import home_path
 
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}  # and the package that reads it
 CACHE = "REDISTILL_CACHE"
@@ -62,8 +63,8 @@ def cache_folder() -> Path:
     """Where what was fetched lies, copies of GGUF files, and the folders in which runs of a store work: REDISTILL_CACHE, by default
     redistill in XDG_CACHE_HOME or ~/.cache."""
     if named := os.environ.get(CACHE):
-        return Path(named).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "redistill"
+        return home_path(named).absolute()
+    return home_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").absolute() / "redistill"
 
 
 def folder_of(place: str, of: str) -> Path:

@@ -42,7 +42,7 @@ from redistill.model.checksums import check_folder as check_folder
 from redistill.model.checksums import check_unchanged as check_unchanged
 from redistill.model.gguf_copies import copy_of
 from redistill.model.hub import hub_options
-from redistill.safety.paths import HUB_ID
+from redistill.safety.paths import HUB_ID, home_path
 from redistill.text.prompts import as_chat, rendered_chat
 from redistill.text.tokenizer_calls import calls
 
@@ -58,7 +58,7 @@ def locate(settings: StudentSettings) -> tuple[str, str | None]:
     if model.startswith("package:"):
         path = _gguf_in_package(model.removeprefix("package:"))
         return str(path.parent), path.name
-    path = Path(model).expanduser()
+    path = home_path(model)
     if model.endswith(".gguf"):
         if not path.is_file():
             raise OperatorError(f"student.model: there is no file {model}; give the path of a .gguf file.")

@@ -37,6 +37,7 @@ from redistill.pipeline.choosing import bind_answer_scorer
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
 from redistill.pipeline.guidance import check_guided
 from redistill.rollout import ENGINES
+from redistill.safety.paths import home_path
 from redistill.score import SCORERS
 from redistill.select import FILTERS, PAIRINGS
 from redistill.select.bind import bind_pairings
@@ -398,7 +399,7 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
 
 def _check_critics_folder(path: str, tokenizer: PreTrainedTokenizerFast, where: str) -> None:
     """OperatorError where a folder holds no critic, or one that cuts texts into other tokens than the student."""
-    folder = Path(path).expanduser()
+    folder = home_path(path)
     if not is_critic(folder):
         raise OperatorError(
             f"{where}: {path} holds no critic; give a folder that a stage with the objective outcome has left, such as "
@@ -498,7 +499,7 @@ def is_elsewhere(path: str) -> bool:
     `org/name:pattern`."""
     if is_address(path):
         return True
-    here = Path(path).expanduser()
+    here = home_path(path)
     if here.exists() or glob.glob(path, recursive=True):
         return False
     name = path.partition(":")[0]

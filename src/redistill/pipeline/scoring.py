@@ -29,6 +29,7 @@ from redistill.pipeline.retrieval import with_index
 from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
 from redistill.rollout import Student
 from redistill.rollout.guided import GUIDED, unguided
+from redistill.safety.paths import home_path
 from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
 from redistill.select import split_key, split_of
 
@@ -102,8 +103,8 @@ def option_settings(settings: ScorerSettings) -> dict[str, Any]:
     options = {name: value for name, value in settings.options.items() if name not in NON_RESULT_OPTIONS}
     found: dict[str, Any] = {"name": settings.name, "into": settings.folder, "options": options}
     model = options.get("model")
-    if isinstance(model, str) and Path(model).expanduser().is_dir():
-        found["model_files"] = _files(Path(model).expanduser())
+    if isinstance(model, str) and home_path(model).is_dir():
+        found["model_files"] = _files(home_path(model))
     return found
 
 

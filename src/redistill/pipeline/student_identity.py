@@ -11,12 +11,13 @@ from redistill.config.tables import StudentSettings
 from redistill.io.atomic import sha256_file
 from redistill.model import loading
 from redistill.pipeline.keys import table
+from redistill.safety.paths import home_path
 
 
 def student_address(student: StudentSettings) -> str:
     """By what a server on this machine may know a student: its folder or hub id; empty where it has neither."""
     model = student.model or ""
-    folder = Path(model).expanduser()
+    folder = home_path(model)
     nameless = model.startswith("package:") or model.endswith(".gguf")
     return str(folder.resolve()) if folder.is_dir() else "" if nameless else model
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -14,6 +13,7 @@ from redistill.model.score_heads import load_critic, new_critic
 from redistill.pipeline.plan import stage_stream
 from redistill.pipeline.stage import Run
 from redistill.report.model_card import card
+from redistill.safety.paths import home_path
 from redistill.train import needs_scores
 from redistill.train.objectives.implicit import is_implicit, log_ratio_scale
 from redistill.train.reference import ImplicitCritic
@@ -45,7 +45,7 @@ def load_named_critic(run: Run, name: str) -> tuple[PreTrainedModel, PreTrainedT
         model, tokenizer = load_student(run, name)
         compared, _ = load_student(run, settings.reference or settings.start)
         return ImplicitCritic(model, tokenizer, compared, log_ratio_scale(run.plan.objectives[name]))
-    folder = run.folder / "train" / name / "model" if name in run.plan.critics else Path(name).expanduser()
+    folder = run.folder / "train" / name / "model" if name in run.plan.critics else home_path(name)
     return load_critic(folder)
 
 

@@ -20,6 +20,7 @@ from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.report.text import prompt_words
+from redistill.safety.paths import home_path
 from redistill.text.figures import between, percent
 
 PRECISIONS = {"no": "fp32", "bf16": "bf16", "auto": "bf16 where the device has it, else fp32"}
@@ -72,7 +73,7 @@ _CRITICS_SCORES = (
 
 def base_license(recipe: Recipe) -> str | None:
     """The `license` field of the base student's own card, where its folder is here and has one."""
-    path = Path(recipe.student.model or "").expanduser() / "README.md"
+    path = home_path(recipe.student.model or "") / "README.md"
     if recipe.student.model is None or not path.is_file():
         return None
     text = path.read_text("utf-8", errors="replace")

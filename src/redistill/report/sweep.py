@@ -19,7 +19,7 @@ from redistill.report.cross_run import line_figure
 from redistill.report.pictures import heat_map
 from redistill.report.render import write_page
 from redistill.report.text import duration, interval, number, percent, plural, short
-from redistill.safety.paths import FOLDER_NAME
+from redistill.safety.paths import FOLDER_NAME, shell_word
 from redistill.text.figures import between, points
 
 MAX_DRAWN = 24  # points in the picture of intervals
@@ -313,7 +313,9 @@ def _again(found: Found, folder: Path) -> list[Block]:
             "In the folder where the sweep was started (the paths of its recipe are relative to it) this command resumes it; "
             "finished trials are not repeated."
         ),
-        Code("command", f"redistill sweep {here}/{folder.name}/sweep.yaml --runs-dir {here}"),
+        Code(
+            "command", f"redistill sweep {shell_word(f'{here}/{folder.name}/sweep.yaml')} --runs-dir {shell_word(here)}"
+        ),
         Sentences(lines),
     ]
     written = folder / "sweep.yaml"

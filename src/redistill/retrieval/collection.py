@@ -28,6 +28,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import sha256_file
 from redistill.io.fingerprints import fingerprint
 from redistill.retrieval import toy
+from redistill.safety.paths import home_path
 from redistill.text.nesting import parsed
 
 MADE = "made:"
@@ -51,7 +52,7 @@ def documents(address: str) -> Iterator[tuple[str, str]]:
         yield from toy.documents(address)
         return
     seen: set[str] = set()
-    for id, text, row in _documents(Path(address).expanduser()):
+    for id, text, row in _documents(home_path(address)):
         if id in seen:
             raise OperatorError(f"{row}: a second document has the id {id!r}; give each document its own.")
         seen.add(id)
@@ -66,7 +67,7 @@ def queries(address: str, split: str | None = None, *, count: int = 1_200, shuff
     if address.startswith(MADE):
         yield from (Query(*made) for made in toy.queries(address, count, shuffled=shuffled))
         return
-    folder = Path(address).expanduser()
+    folder = home_path(address)
     if kind_of(folder) == "beir":
         yield from _beir_queries(folder, split)
     else:
@@ -77,7 +78,7 @@ def queries(address: str, split: str | None = None, *, count: int = 1_200, shuff
 
 def splits_of(address: str) -> list[str]:
     """The splits that a collection's judgements name; none of a collection without splits."""
-    folder = Path(address).expanduser()
+    folder = home_path(address)
     return sorted({path.name.partition(".")[0] for path in folder.glob("qrels/*.tsv*")})
 
 
@@ -86,7 +87,7 @@ def files_of(address: str) -> list[Path]:
     if address.startswith(MADE):
         toy.parse(address)
         return []
-    path = Path(address).expanduser()
+    path = home_path(address)
     if path.is_file():
         return [path]
     if kind_of(path) == "beir":
@@ -98,9 +99,9 @@ def files_of(address: str) -> list[Path]:
 
 def document_files(address: str) -> list[Path]:
     """Of these, those that hold documents: what an index is made from."""
-    if address.startswith(MADE) or Path(address).expanduser().is_file():
+    if address.startswith(MADE) or home_path(address).is_file():
         return files_of(address)
-    path = Path(address).expanduser()
+    path = home_path(address)
     found = _file(path, "corpus.jsonl") if kind_of(path) == "beir" else _one(path, _SMART["documents"])
     return [found] if found else []
 

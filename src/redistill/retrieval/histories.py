@@ -20,6 +20,7 @@ from typing import Literal
 from redistill.errors import OperatorError
 from redistill.retrieval import toy
 from redistill.retrieval.collection import MADE, Query, files_of, jsonl, opened
+from redistill.safety.paths import home_path
 
 Users = Literal["inductive", "transductive"]
 SUFFIXES = (".jsonl", ".csv", ".tsv")
@@ -110,7 +111,7 @@ def history_files(address: str) -> list[Path]:
 
 def interactions_file(address: str) -> Path:
     """The file of purchases in a folder. OperatorError where there is none."""
-    folder = Path(address).expanduser()
+    folder = home_path(address)
     for suffix in SUFFIXES:
         for path in (folder / f"interactions{suffix}", folder / f"interactions{suffix}.gz"):
             if path.is_file():

@@ -22,6 +22,11 @@ def plain(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def one_line(text: str) -> str:
+    """`plain`, with line ends and tabs shown too: "a\\nb" -> "a\\\\nb"."""
+    return plain(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def guard() -> None:
     """From here on log records, warnings and uncaught errors of this process are shown as `plain` text."""
     make_record, format_warning = logging.getLogRecordFactory(), warnings.formatwarning

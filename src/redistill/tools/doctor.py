@@ -31,6 +31,7 @@ from redistill.model.pictures import pictures_of
 from redistill.model.rendering import check_prompts
 from redistill.pipeline.images import keeping_images_of
 from redistill.records import Dropped, Problem
+from redistill.safety.paths import home_path
 from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject, texts_of
 from redistill.train.token_checks import CHECKS, Subject, notes
 
@@ -94,7 +95,7 @@ def _first_traces(recipe: Recipe | None) -> tuple[list[tuple[Problem, str]], str
     if recipe is not None:
         for place, source in enumerate(recipe.corpus.sources):
             path = source.options.get("path")
-            if isinstance(path, str) and not (Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
+            if isinstance(path, str) and not (home_path(path).exists() or glob.glob(path, recursive=True)):
                 continue
             found = list(itertools.islice(_traces(bind(SOURCES, source, f"corpus.sources.{place}")), CHECKED_ROWS))
             if found:

@@ -55,7 +55,7 @@ from redistill.records import Problem
 from redistill.report import write_report
 from redistill.rollout import ENGINES, IN_PROCESS, TRANSPORT, Student
 from redistill.rollout.answer import answered
-from redistill.safety.paths import FOLDER_NAME
+from redistill.safety.paths import FOLDER_NAME, home_path
 from redistill.tools.score_folder import Asked, score_folder
 
 
@@ -85,7 +85,7 @@ def evaluate_model(
         raise OperatorError("evaluate: --base-url belongs to --engine openai; write both.")
     chosen: dict[str, Any] = {"name": engine or "transformers"}
     if base_url is not None:
-        path = Path(model).expanduser()
+        path = home_path(model)
         chosen |= {"base_url": base_url, "model": str(path.resolve()) if path.is_dir() else model}
     sampling = {"n": n, "temperature": temperature, "max_new_tokens": max_new_tokens, "prefill": prefill}
     prompt = {"template": template, "chat": chat}

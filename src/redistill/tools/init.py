@@ -24,6 +24,8 @@ from redistill.corpus.sources.layouts import Layout, Survey
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.records import Dropped, Outcome, Problem, Trace
+from redistill.safety.paths import shell_word
+from redistill.safety.terminal import one_line
 from redistill.text.prompts import as_chat
 from redistill.tools.init_advice import Advice, advise
 from redistill.tools.init_choices import (
@@ -77,9 +79,16 @@ def check_usable(found: Survey, traces: str) -> None:
 
 
 def recipe_text(
-    found: Survey, judged: "Judged", *, traces: str, model: str, name: str, choices: Choices | None = None
+    found: Survey,
+    judged: "Judged",
+    *,
+    traces: str,
+    model: str,
+    name: str,
+    out: Path | None = None,
+    choices: Choices | None = None,
 ) -> str:
-    """The recipe as YAML with comments. choices: where they are known already. OperatorError where the file has no traces, where nothing says which are right, or
+    """The recipe as YAML with comments. out: its file, which the commands in it name; choices: where they are known already. OperatorError where the file has no traces, where nothing says which are right, or
     where its gold answers contradict each other."""
     check_usable(found, traces)
     layout = found.best
@@ -87,14 +96,15 @@ def recipe_text(
     chat, about_chat, opens = _chat(model)
     if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
+    here = shell_word(out or f"{name}.yaml")
     lines = [
-        f"# {name}: written by `redistill init` for {traces}",
+        f"# {one_line(name)}: written by `redistill init` for {one_line(traces)}",
         f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(found)),
         *(f"#   {line}" for line in filter(None, (choices.power, *choices.warnings))),
-        f"# Check it:   redistill validate {name}.yaml      The rows a student would see:   redistill doctor --recipe {name}.yaml",
-        f"# Look at the pairs before training:   redistill run {name}.yaml --until select      Every setting: docs/recipes.md",
+        f"# Check it:   redistill validate {here}      The rows a student would see:   redistill doctor --recipe {here}",
+        f"# Look at the pairs before training:   redistill run {here} --until select      Every setting: docs/recipes.md",
         "# Completion in an editor:   redistill validate --schema > recipe.schema.json      and this line:",
         "# yaml-language-server: $schema=recipe.schema.json",
         f"name: {_quoted(name)}",
@@ -125,7 +135,7 @@ def write_recipe(
     found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
 ) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
-    text = recipe_text(found, judged, traces=traces, model=model, name=name, choices=choices)
+    text = recipe_text(found, judged, traces=traces, model=model, name=name, out=out, choices=choices)
     if wrong := mistakes_in(text, f"the recipe for {traces}"):
         raise OperatorError("\n  ".join(wrong))
     try:
@@ -144,9 +154,16 @@ def write_recipe(
 
 
 def _quoted(text: str) -> str:
-    """Text as YAML reads it back: JSON's quotes where a bare word would not do."""
-    plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", text) and text.lower() not in ("yes", "no", "on", "off", "null", "true", "false")  # fmt: skip
-    return text if plain else json.dumps(text)
+    """Text as YAML reads it back: in double quotes, with YAML's own escapes, where a bare word would not do."""
+    plain_word = re.fullmatch(r"(?:\.{0,2}/|[A-Za-z_])[A-Za-z0-9_./-]*", text)
+    if plain_word and text.lower() not in ("yes", "no", "on", "off", "null", "true", "false"):
+        return text
+    escapes = {'"': '\\"', "\\": "\\\\"}
+    return (
+        '"'
+        + "".join(escapes.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in text)
+        + '"'
+    )
 
 
 def _written(value: Any) -> str:
@@ -168,7 +185,7 @@ def _left_out(found: Survey) -> list[str]:
         lines.append(f"dropped of the sample: {', '.join(reasons)}")
     if layout.unread:
         lines.append(f"columns that are not read: {', '.join(layout.unread)}")
-    return [" ".join(line.split()) for line in lines]
+    return [one_line(" ".join(line.split())) for line in lines]
 
 
 def _unread_text(found: Survey) -> str:
@@ -178,7 +195,7 @@ def _unread_text(found: Survey) -> str:
 def _labels_text(layout: Layout) -> str:
     if not layout.labels:
         return "no labels"
-    return "labels " + ", ".join(f"{name} (wrong: {share:.0%})" for name, share in layout.labels.items())
+    return "labels " + ", ".join(f"{one_line(name)} (wrong: {share:.0%})" for name, share in layout.labels.items())
 
 
 def advice_for(found: Survey, judged: "Judged", choices: Choices) -> Advice:
@@ -242,11 +259,11 @@ def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
 
 def _verify(layout: Layout) -> list[str]:
     names = labels_to_count(layout)
-    listed = ", ".join(names)
+    listed = ", ".join(map(_quoted, names))
     if layout.answers:
         lines = ["verify:", "  verifiers: [cascade]      # judges each trace by the gold answer"]
         return [*lines, *_lines_on_labels(listed, any(layout.labels[name] > 0 for name in names))]
-    policy = names[0] if len(names) == 1 else "all"
+    policy = _quoted(names[0]) if len(names) == 1 else "all"
     return [
         "verify:",
         "  verifiers: []      # no gold answers: the data's own labels decide",

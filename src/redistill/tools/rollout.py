@@ -39,6 +39,7 @@ from redistill.records import Dropped, Group, Outcome, Problem, Trace
 from redistill.rollout import ENGINES, IN_PROCESS, Student
 from redistill.rollout.answer import EvalConfig, answered
 from redistill.rollout.requests import Sample
+from redistill.safety.paths import home_path, shell_word
 from redistill.tools.evaluate import has_chat_template, short_name
 from redistill.tools.traces_row import traces_row
 from redistill.verify.stage import judged
@@ -153,7 +154,7 @@ def rollout_file(
         raise OperatorError(f"rollout: --until-right {until_right} must be 1 or more.")
     chosen: dict[str, Any] = {"name": engine or "transformers"}
     if base_url is not None:
-        folder = Path(model).expanduser()
+        folder = home_path(model)
         chosen |= {"base_url": base_url, "model": str(folder.resolve()) if folder.is_dir() else model}
     sampling = {
         "n": n, "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens, "prefill": prefill,
@@ -190,7 +191,7 @@ def _problems(path: Path, source: str, most: int | None) -> Iterator[Problem]:
         yield item.problem
     if not seen:
         raise OperatorError(
-            f"{path}: the source {source} finds no problem in it; `redistill init {path}` shows what can be read."
+            f"{path}: the source {source} finds no problem in it; `redistill init --traces {shell_word(path)}` shows what can be read."
         )
 
 

@@ -29,6 +29,7 @@ from redistill.pipeline.keys import new_key, values
 from redistill.pipeline.lock import alone
 from redistill.pipeline.scoring import bind_scorer
 from redistill.records import Dropped, Group
+from redistill.safety.paths import shell_word
 from redistill.score.stage import joined
 from redistill.tools.score_folder import Asked, score_folder
 from redistill.tools.traces_row import traces_row
@@ -132,7 +133,7 @@ def _read(path: Path, source: str, work: Path) -> StageFolder:
     ledger = folder.finish(count) if count else None
     if ledger is None or not ledger["accounts"]["traces"]["kept"]:
         raise OperatorError(
-            f"{path}: the source {source} finds no trace in it; `redistill init {path}` shows what can be read."
+            f"{path}: the source {source} finds no trace in it; `redistill init --traces {shell_word(path)}` shows what can be read."
         )
     return folder
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from redistill.errors import OperatorError
 from redistill.model.checksums import check_unchanged
 from redistill.safety.child_processes import python, safe_environment
-from redistill.safety.paths import HUB_ID
+from redistill.safety.paths import HUB_ID, home_path
 from redistill.safety.telemetry_off import switched_off
 
 ENGINES = ("vllm", "transformers")
@@ -30,7 +30,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def model_name(model: str) -> str:
     """A folder's whole path, or the hub id. OperatorError for what a server cannot load, and for a student that is not what was saved."""
-    folder = Path(model).expanduser()
+    folder = home_path(model)
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise OperatorError(

@@ -23,7 +23,7 @@ from redistill.corpus.sources import archives, splits
 from redistill.corpus.sources.formats import ROW_SUFFIXES, read_file
 from redistill.errors import OperatorError
 from redistill.io import stores
-from redistill.safety.paths import REVISION
+from redistill.safety.paths import REVISION, check_kind, check_text, home_path
 
 SUFFIXES = (*ROW_SUFFIXES, *archives.SUFFIXES)
 KINDS = ".jsonl, .ndjson, .json, .csv, .tsv (each also .gz and .zst), .parquet, .arrow, .tar, .tar.gz and .zip"
@@ -56,15 +56,23 @@ def resolve(path: str, revision: str | None = None, split: str | None = None) ->
 
 def select_files(path: str, revision: str | None = None, split: str | None = None) -> Selection:
     """The same, with a sentence on the splits and the side files that are left out."""
+    found = _select(path, revision, split)
+    for file in found.files:
+        check_text(file)
+    return found
+
+
+def _select(path: str, revision: str | None, split: str | None) -> Selection:
     if stores.is_address(path):
         return _in_store(stores.address(path), split)
-    here = Path(path).expanduser()
+    here = home_path(path)
     if here.is_dir():
         return _in_folder(here, path, split)
     if here.is_file():
         if not here.name.lower().endswith(SUFFIXES):
             raise OperatorError(f"{path} is not a data file; the corpus reads {KINDS}.")
         return Selection([here])
+    check_kind(here)
     if glob.has_magic(path) and not _DATASET_ID.fullmatch(path):
         found = (Path(match) for match in sorted(glob.glob(str(here), recursive=True)))
         files = [file for file in found if file.is_file() and file.name.lower().endswith(SUFFIXES)]

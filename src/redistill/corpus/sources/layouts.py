@@ -19,7 +19,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from redistill.config.binding import options_of
@@ -29,6 +28,7 @@ from redistill.corpus.sources.rows import RowError, sample_instead, spread_rows,
 from redistill.errors import OperatorError
 from redistill.io.stores import is_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
+from redistill.safety.paths import home_path
 from redistill.text.statements import answer_key
 
 SAMPLE_ROWS = 200
@@ -113,7 +113,7 @@ def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
 
 def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -> Survey:
     """Every layout of a file, folder or glob, on this machine or in object storage. OperatorError where no source makes anything of it."""
-    if not (is_address(path) or Path(path).expanduser().exists() or glob.glob(path, recursive=True)):
+    if not (is_address(path) or home_path(path).exists() or glob.glob(path, recursive=True)):
         raise OperatorError(
             f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
         )

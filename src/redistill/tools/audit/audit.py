@@ -23,6 +23,7 @@ from redistill.io.atomic import check_output, make_folder, read_json, write_byte
 from redistill.io.progress import say
 from redistill.records import Problem
 from redistill.report.audit_page import audit_page
+from redistill.safety.paths import home_path
 from redistill.tools.audit.findings import findings
 from redistill.tools.audit.reading import Judged, Limits, read_and_judge
 from redistill.tools.evaluate import benchmark_entry
@@ -72,7 +73,7 @@ def audit(
 
 def _check_place(out: Path, files: Sequence[str]) -> None:
     """OperatorError for an output folder that holds something else than an earlier audit, or an input."""
-    check_output(out, *(Path(file).expanduser() for file in files))
+    check_output(out, *(home_path(file) for file in files))
     if not out.exists():
         return
     if not out.is_dir():

@@ -27,6 +27,7 @@ from redistill.io.atomic import read_json, sha256_file, write_bytes, write_json
 from redistill.io.parquet import read_records
 from redistill.io.stage_folder import StageFolder, check_layout
 from redistill.records import Example, Group, Problem
+from redistill.safety.paths import shell_word
 from redistill.text.conversations import conversation_of
 from redistill.verify.relevance import TESTS
 
@@ -64,7 +65,7 @@ def am(run: Path, out: Path) -> None:
     kept = _write(out, _rows(selected, dropped))
     if not kept:
         raise OperatorError(
-            f"{run}: select has kept no example that can be exported; look at `redistill report {run}`."
+            f"{run}: select has kept no example that can be exported; look at `redistill report {shell_word(run)}`."
         )
     text = (resources.files("redistill.tools.export") / "templates" / "am" / "features.py.txt").read_text("utf-8")
     write_bytes(out / "features.py", text.encode())

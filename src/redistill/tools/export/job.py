@@ -33,6 +33,7 @@ from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.rollouts import bind_rewards, default_advantage, needs_gold
 from redistill.records import Problem
+from redistill.safety.paths import home_path
 from redistill.select import split_of
 from redistill.tools.rewards import problem_facts, rollouts_for, stage_for
 from redistill.train import OBJECTIVES, needs_pairs, needs_reference, needs_teacher
@@ -217,7 +218,7 @@ def _student(recipe: Recipe, start: str, run: Path, out: Path) -> tuple[str, Any
     tokenizer = loading.load_tokenizer(recipe.student)
     student = recipe.student
     if _is_plain(student):
-        path = Path(student.model or "").expanduser()
+        path = home_path(student.model or "")
         return (str(path.resolve()) if path.is_dir() else str(student.model)), tokenizer
     model = loading.load_model(student, tokenizer, seed=recipe.seed)
     loading.save_model(
