@@ -164,10 +164,10 @@ def compare(
 
     chosen = list(benchmarks) if benchmarks is not None else None
     first, second = here(run_a), here(run_b)
-    found = compare_runs(first, second, students=students, benchmarks=chosen, verifier=verifier, common=common)
-    keep(first, found)
+    rows = compare_runs(first, second, students=students, benchmarks=chosen, verifier=verifier, common=common)
+    keep(first, rows)
     rewrite_report(first)
-    return found
+    return rows
 
 
 def regrade(
@@ -204,7 +204,7 @@ def regrade(
     plugins = [read_plugin(text, f"--verifier {text!r}") for text in verifiers]
     check(workers is None or workers >= 1, "regrade: --workers must be 1 or more.")
     folder = here(run)
-    found = regrade_run(
+    rows = regrade_run(
         folder,
         {label_of(plugin): plugin for plugin in plugins},
         students=list(students) if students is not None else None,
@@ -212,7 +212,7 @@ def regrade(
         limits=LimitSettings(workers=workers),
     )
     rewrite_report(folder)
-    return found
+    return rows
 
 
 def export(

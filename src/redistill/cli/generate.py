@@ -37,10 +37,10 @@ class Command:
     text: Callable[
         ..., str | None
     ]  # what people read; None where it has been printed. Its keyword-only parameters are flags
-    data: Callable[[Any, Options], Any] | None = lambda found, _: (
-        found
+    data: Callable[[Any, Options], Any] | None = lambda result, _: (
+        result
     )  # what --json prints; None: a command without --json
-    error: Callable[[Any, Options], str] = lambda found, _: ""  # the sentence on a result in which something is wrong
+    error: Callable[[Any, Options], str] = lambda result, _: ""  # the sentence on a result in which something is wrong
     call: Callable[..., Any] | None = None  # in place of the function, where `text` needs more than it returns
 
 
@@ -69,9 +69,9 @@ def make_app(commands: Mapping[str, Command], about: str, used: Collection[str] 
 def docstring(function: Callable[..., Any]) -> dict[str, str]:
     """The sections of a docstring by title, "" the first; paragraphs of that one are single lines, for a terminal to fill."""
     parts = SECTIONS.split(inspect.getdoc(function) or "")
-    found = dict(zip(["", *parts[1::2]], [part.strip("\n") for part in parts[::2]]))
-    found[""] = "\n\n".join(" ".join(paragraph.split()) for paragraph in found[""].split("\n\n"))
-    return {name: inspect.cleandoc(f"\n{text}") for name, text in found.items()}
+    sections = dict(zip(["", *parts[1::2]], [part.strip("\n") for part in parts[::2]]))
+    sections[""] = "\n\n".join(" ".join(paragraph.split()) for paragraph in sections[""].split("\n\n"))
+    return {name: inspect.cleandoc(f"\n{text}") for name, text in sections.items()}
 
 
 def _indented(text: str) -> str:
@@ -95,27 +95,27 @@ def _callable(command: Command) -> Callable[..., None]:
 
 def cli_parameters(command: Command) -> list[inspect.Parameter]:
     """The function's parameters as the command line has them: arguments, then options."""
-    found = []
+    parameters = []
     for parameter, hint in _typed(command.function):
         flags = next((one for one in get_args(hint)[1:] if isinstance(one, Flags)), None)
         if flags is not None:
-            found += [_option(value, bool, Parameter(help=help), False) for value, help in flags.help.items()]
+            parameters += [_option(value, bool, Parameter(help=help), False) for value, help in flags.help.items()]
             continue
         named = any(isinstance(one, Parameter) and one.name for one in get_args(hint)[1:])
         positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not named
         kind = parameter.POSITIONAL_ONLY if positional else parameter.KEYWORD_ONLY
-        found.append(parameter.replace(kind=kind, annotation=hint))
+        parameters.append(parameter.replace(kind=kind, annotation=hint))
     for parameter, hint in _typed(command.text):
         if parameter.kind is parameter.KEYWORD_ONLY:
-            found.append(parameter.replace(annotation=hint))
+            parameters.append(parameter.replace(annotation=hint))
     if command.data is not None:
-        found.append(_option("json", bool, Parameter(help="print the result as JSON"), False))
+        parameters.append(_option("json", bool, Parameter(help="print the result as JSON"), False))
     level = Parameter(
         help="what is printed on stderr: error hides progress, info and debug add the libraries' logs, debug also the "
         "traceback of an error"
     )
-    found.append(_option("log_level", Literal["debug", "info", "warning", "error"] | None, level, None))
-    return sorted(found, key=lambda parameter: parameter.kind)
+    parameters.append(_option("log_level", Literal["debug", "info", "warning", "error"] | None, level, None))
+    return sorted(parameters, key=lambda parameter: parameter.kind)
 
 
 def _typed(function: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
@@ -143,14 +143,14 @@ def _do(command: Command, options: dict[str, Any]) -> None:
                 raise OperatorError(f"--{given[0]} and --{given[1]} exclude each other; give one of them.")
             options |= {name: given[0]} if given else {}
     try:
-        found = (command.call or command.function)(**options)
+        result = (command.call or command.function)(**options)
         if as_json and command.data is not None:
-            if (document := command.data(found, options)) is not None:
+            if (document := command.data(result, options)) is not None:
                 print(json.dumps(document, indent=2))
-        elif (text := command.text(found, options, **printing)) is not None:
+        elif (text := command.text(result, options, **printing)) is not None:
             print(plain(text))
         sys.stdout.flush()  # before the sentences on stderr
-        if sentence := command.error(found, options):
+        if sentence := command.error(result, options):
             raise OperatorError(sentence)
     except OperatorError as error:
         if level == "debug":

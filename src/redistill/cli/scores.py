@@ -35,9 +35,9 @@ def _score_cells(row: Mapping[str, Any]) -> list[str]:
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line per critic on labelled steps; none where no steps are judged."""
-    found = [row for row in rows if "steps" in row]
+    step_rows = [row for row in rows if "steps" in row]
     head = ("critic", "benchmark", "error acc, %", "correct acc, %", "F1, %", "95% interval", "coin F1, %", "unjudged")
-    return aligned(head, [_steps_cells(row) for row in found]) if found else []
+    return aligned(head, [_steps_cells(row) for row in step_rows]) if step_rows else []
 
 
 def _steps_cells(row: Mapping[str, Any]) -> list[str]:
@@ -51,16 +51,16 @@ def _steps_cells(row: Mapping[str, Any]) -> list[str]:
 
 def _choosing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line per student, benchmark and way to choose one of the n samples; none where nothing is chosen."""
-    found = [(row, label, chosen) for row in rows for label, chosen in row.get("choose", {}).items()]
-    if not found:
+    choices = [(row, label, chosen) for row in rows for label, chosen in row.get("choose", {}).items()]
+    if not choices:
         return []
-    cells = [_choice_cells(row, label, chosen) for row, label, chosen in found if "why" not in chosen]
+    cells = [_choice_cells(row, label, chosen) for row, label, chosen in choices if "why" not in chosen]
     head = (
         "student", "benchmark", "right, %", "95% interval", "undecided, %", "against pass@1", "95% interval, points", "chosen by",
     )  # fmt: skip
     left_out = [
         f"{row['model']} on {row['benchmark']}: {label}: left out, for {chosen['why']}"
-        for row, label, chosen in found
+        for row, label, chosen in choices
         if "why" in chosen
     ]
     table = aligned(head, cells) if cells else []

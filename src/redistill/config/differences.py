@@ -28,8 +28,10 @@ def differing_paths(trees: Sequence[Any]) -> dict[str, list[Any]]:
     """Path -> the value of each tree, MISSING where it has none. Paths that all set come first, each part in the order met."""
     tables = [dict(flat(tree)) for tree in trees]
     paths = dict.fromkeys(path for table in tables for path in table)
-    found = {path: [table.get(path, MISSING) for table in tables] for path in paths}
-    differ = {path: values for path, values in found.items() if any(_set(value) != _set(values[0]) for value in values)}
+    by_path = {path: [table.get(path, MISSING) for table in tables] for path in paths}
+    differ = {
+        path: values for path, values in by_path.items() if any(_set(value) != _set(values[0]) for value in values)
+    }
     return dict(sorted(differ.items(), key=lambda item: MISSING in item[1]))  # stable
 
 

@@ -21,8 +21,8 @@ def avoided(recipe: Recipe, load: Callable[[BenchmarkSettings], Iterable[Problem
     load: evaluate.load_benchmark, which this folder may not import."""
     settings = recipe.corpus.decontaminate
     asked = list(recipe.evaluate.benchmarks) if settings.benchmarks else []
-    found = [benchmark for benchmark in asked if not benchmark.is_held_out]
-    return [problem for benchmark in [*found, *further(recipe)] for problem in load(benchmark)]
+    named = [benchmark for benchmark in asked if not benchmark.is_held_out]
+    return [problem for benchmark in [*named, *further(recipe)] for problem in load(benchmark)]
 
 
 def further(recipe: Recipe) -> list[BenchmarkSettings]:

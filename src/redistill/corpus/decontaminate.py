@@ -80,13 +80,13 @@ class Benchmarks:
         if tokens in self.whole:
             return self._leak(self.whole[tokens], "same", 1.0, tokens)
         runs = list(_runs(tokens, self.ngram))
-        found: defaultdict[int, float] = defaultdict(float)
+        overlaps: defaultdict[int, float] = defaultdict(float)
         for run in set(runs):
             for place in self.holders.get(run, ()):
-                found[place] += self._weight(run)
+                overlaps[place] += self._weight(run)
         shares = sorted(
             (-round(weight / self.weights[place], 6), place)
-            for place, weight in found.items()
+            for place, weight in overlaps.items()
             if weight >= self.threshold * self.weights[place] and self._fits(place, tokens, there)
         )
         if not shares:

@@ -25,7 +25,7 @@ from redistill.text.statements import answer_key, content, normal, similarity
 def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
     """The shard of one folder of the spill, its groups sorted by problem id. admitted: which problems are kept at all."""
     related, leaks = read_json(folder / "relations.json"), read_json(folder / "leaks.json")
-    books = _Ledger()
+    ledger = _Ledger()
     merged: dict[str, tuple[Problem, dict[str, Trace]]] = {}
     joining: list[tuple[str, Group, dict[str, Any]]] = []
     ids: dict[str, str] = {}  # what became of each problem that these rows tell
@@ -35,42 +35,43 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
             ids[line["id"]] = "same_problem"
             continue
         for trace_id, reason, detail in line["dropped"]:
-            books.drop_trace(trace_id, reason, line, detail)
+            ledger.drop_trace(trace_id, reason, line, detail)
         if line["reason"] == "beyond_max_problems":
             ids[line["id"]] = line["reason"]
         if line["group"] is None:
-            books.drop_row(line, line["reason"], line["detail"])
+            ledger.drop_row(line, line["reason"], line["detail"])
             continue
         group: Group = from_row(Group, line["group"])
         if not admitted(line["id"]):
             ids[line["id"]] = "beyond_max_problems"
-            books.drop_all(line, group, "beyond_max_problems")
+            ledger.drop_all(line, group, "beyond_max_problems")
         elif leaks.get(line["id"], {}).get("action") == "dropped":
             ids[line["id"]] = "in_benchmark"
-            books.drop_all(line, group, "in_benchmark", _leak_detail(leaks[line["id"]]))
+            ledger.drop_all(line, group, "in_benchmark", _leak_detail(leaks[line["id"]]))
         elif line["id"] in related["into"]:
             if here:
                 ids[line["id"]] = "same_problem"
             joining.append((line["id"], group, line))
         else:
             ids[line["id"]] = "kept"
-            _join(merged, line["id"], group, line, books)
-    told: dict[str, str] = {}
+            _join(merged, line["id"], group, line, ledger)
+    statements: dict[str, str] = {}
     for problem_id, group, line in sorted(joining, key=lambda item: item[0]):  # after the rows of their leader
-        told.setdefault(problem_id, group.problem.statement)
-        _join(merged, related["into"][problem_id], group, line, books)
+        statements.setdefault(problem_id, group.problem.statement)
+        _join(merged, related["into"][problem_id], group, line, ledger)
     for fate in ids.values():
-        books.problems.keep() if fate == "kept" else books.problems.drop(fate)
+        ledger.problems.keep() if fate == "kept" else ledger.problems.drop(fate)
 
     groups = [Group(problem, tuple(traces.values())) for _, (problem, traces) in sorted(merged.items())]
     matches = [
-        _match(problem_id, related["into"][problem_id], statement, merged) for problem_id, statement in told.items()
+        _match(problem_id, related["into"][problem_id], statement, merged)
+        for problem_id, statement in statements.items()
     ]
     matches += [Match(one, other, "listed", "alike", *rest) for one, other, *rest in related["alike"]]
-    found = [_leak_match(problem_id, leak) for problem_id, leak in sorted(leaks.items())]
+    leak_matches = [_leak_match(problem_id, leak) for problem_id, leak in sorted(leaks.items())]
     tallies: dict[str, Counter[str]] = {name: Counter() for name in ("traces_by_author", "traces_by_source", "labels")}
     tallies["matches"] = Counter(f"{match.action}={match.how}" for match in matches)
-    tallies["leaks"] = Counter(f"{match.matched.partition(' ')[0]}={match.how}" for match in found)
+    tallies["leaks"] = Counter(f"{match.matched.partition(' ')[0]}={match.how}" for match in leak_matches)
     for group in groups:
         tallies["traces_by_source"][group.problem.source] += len(group.traces)
         for trace in group.traces:
@@ -78,14 +79,14 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
             tallies["labels"].update(f"{name}={verdict.outcome}" for name, verdict in trace.verdicts.items())
     streams: dict[str, tuple[type, Iterable[Any]]] = {
         "groups": (Group, groups),
-        "origins": (Origin, sorted(books.origins, key=lambda o: (o.trace_id, o.file, o.row))),
+        "origins": (Origin, sorted(ledger.origins, key=lambda o: (o.trace_id, o.file, o.row))),
     }
     if matches:
         streams["merges"] = (Match, sorted(matches, key=lambda match: (match.matched, match.problem_id)))
-    if found:
-        streams["leaks"] = (Match, found)
-    accounts = {"rows": books.rows, "problems": books.problems, "traces": books.traces}
-    return Shard(streams, accounts, sorted(books.dropped, key=lambda record: (record.id, record.reason)), tallies)
+    if leak_matches:
+        streams["leaks"] = (Match, leak_matches)
+    accounts = {"rows": ledger.rows, "problems": ledger.problems, "traces": ledger.traces}
+    return Shard(streams, accounts, sorted(ledger.dropped, key=lambda record: (record.id, record.reason)), tallies)
 
 
 class _Ledger:
@@ -124,23 +125,23 @@ def _join(
     problem_id: str,
     group: Group,
     line: dict[str, Any],
-    books: _Ledger,
+    ledger: _Ledger,
 ) -> None:
     """Add a row's traces to the problem that it tells, or drop the row where its gold answer contradicts an earlier one."""
     problem, traces = merged.get(problem_id, (group.problem, {}))
     if _conflict(problem.answer, group.problem.answer):
-        books.drop_all(line, group, "conflicting_answer")
+        ledger.drop_all(line, group, "conflicting_answer")
         return
-    books.rows.keep()
+    ledger.rows.keep()
     for trace in group.traces:
         if problem_id != group.problem.id:  # an id is made of the problem's and the text
             trace = dataclasses.replace(trace, id=content_id("t", problem_id, trace.completion))
         if trace.id in traces:
             traces[trace.id] = _unite(traces[trace.id], trace)
-            books.drop_trace(trace.id, "duplicate_trace", line, problem_id=problem_id)
+            ledger.drop_trace(trace.id, "duplicate_trace", line, problem_id=problem_id)
         else:
             traces[trace.id] = trace
-            books.keep_trace(trace.id, problem_id, line)
+            ledger.keep_trace(trace.id, problem_id, line)
     merged[problem_id] = (_fill(problem, group.problem), traces)
 
 

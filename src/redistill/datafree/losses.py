@@ -36,8 +36,8 @@ def bn_statistics(
     for batch, mean, variance in zip(inputs, means, variances, strict=True):
         found_mean = batch.mean(dim=(0, 2, 3))
         found_variance = batch.var(dim=(0, 2, 3), unbiased=False)
-        for found, stored in ((found_mean, mean), (found_variance, variance)):
-            difference = found - stored
+        for measured, stored in ((found_mean, mean), (found_variance, variance)):
+            difference = measured - stored
             total = total + (difference.norm(2) if distance == "norm" else difference.square().sum())
     return total
 

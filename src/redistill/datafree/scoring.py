@@ -15,11 +15,11 @@ MOST_COMPARED = 4_096  # images whose features are compared, the first ones; eno
 def accuracy(network: nn.Module, test: Images, teacher: nn.Module | None = None) -> dict[str, Any]:
     """Right answers on test images; with a teacher also how often both name the same class."""
     device = next(network.parameters()).device
-    found = predictions(network, test.pixels.to(device)).cpu()
-    right = int((found == test.labels).sum())
+    predicted = predictions(network, test.pixels.to(device)).cpu()
+    right = int((predicted == test.labels).sum())
     scores: dict[str, Any] = {"n": len(test), "correct": right, "accuracy": right / len(test)}
     if teacher is not None:
-        same = predictions(teacher, test.pixels.to(device)).cpu() == found
+        same = predictions(teacher, test.pixels.to(device)).cpu() == predicted
         scores["agreement"] = float(same.double().mean())
     return scores
 
@@ -32,15 +32,15 @@ def describe_images(teacher: nn.Module, pixels: Tensor, labels: Tensor) -> dict[
     as_asked: the share that the teacher gives the label that was asked for; None where none was. seen: classes it sees.
     """
     device = next(teacher.parameters()).device
-    features, found = _features(teacher, pixels[:MOST_COMPARED].to(device))
+    features, logits = _features(teacher, pixels[:MOST_COMPARED].to(device))
     labels = labels[:MOST_COMPARED]
     asked = bool((labels >= 0).all())
     return {
         "images": len(pixels),
         "diversity": mean_cosine_distance(features) if len(features) > 1 else None,
-        "diversity_within": mean_distance_within(features, found),
-        "as_asked": float((labels == found).double().mean()) if asked else None,
-        "seen": len(found.unique()),
+        "diversity_within": mean_distance_within(features, logits),
+        "as_asked": float((labels == logits).double().mean()) if asked else None,
+        "seen": len(logits.unique()),
     }
 
 
@@ -49,13 +49,13 @@ def _features(teacher: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     linear = [module for module in teacher.modules() if isinstance(module, nn.Linear)]
     inputs, last = BatchNormInputs(teacher), []
     handle = linear[-1].register_forward_pre_hook(lambda _, arguments: last.append(arguments[0])) if linear else None
-    features, found = [], []
+    features, logits = [], []
     with torch.no_grad():
         for part in pixels.split(SCORE_BATCH):
             last.clear()
-            found.append(teacher(part.float() / 255).argmax(dim=1))
+            logits.append(teacher(part.float() / 255).argmax(dim=1))
             features.append(last[-1].flatten(1) if linear else image_features(inputs.tensors))
     inputs.close()
     if handle is not None:
         handle.remove()
-    return torch.cat(features).cpu(), torch.cat(found).cpu()
+    return torch.cat(features).cpu(), torch.cat(logits).cpu()

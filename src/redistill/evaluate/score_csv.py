@@ -42,8 +42,8 @@ def score_csv(run: Path, output: Path, *, digits: int = 6) -> None:
 
 def _choices(scores: Mapping[str, Any], digits: int) -> Iterator[list[Any]]:
     """A row per choice and k; none for a choice that could not be made."""
-    for label, found in scores.get("choose", {}).items():
-        for k, point in found.get("curve", {}).items():
+    for label, choice in scores.get("choose", {}).items():
+        for k, point in choice.get("curve", {}).items():
             numbers = [point["value"], *(point["interval95"] or (None, None)), point["undecided"]]
             rounded = [None if number is None else round(number, digits) for number in numbers]
             yield [scores["model"], scores["benchmark"], label, int(k), *rounded]

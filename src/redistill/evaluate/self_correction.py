@@ -38,20 +38,20 @@ def self_correction_scores(graded: Mapping[str, Samples]) -> dict[str, Any]:
         return {}
     counts = {id: _counts(samples) for id, samples in graded.items()}
     total = sum(counts.values(), Counter[str]())
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for name, value in rates(total).items():
         part, whole = (np.array([c[key] for c in counts.values()], dtype=float) for key in RATES[name])
-        found[name] = {"value": value, "interval95": _ratio_interval(part, whole), "of": int(whole.sum())}
+        scores[name] = {"value": value, "interval95": _ratio_interval(part, whole), "of": int(whole.sum())}
     unread = Counter(trace.notes[UNREAD] for trace in traces if UNREAD in trace.notes)
     verifications = total["verified"] + total["no_verdict"]
-    found |= {
+    scores |= {
         "attempts": _attempts(counts.values()),
         "by_first_attempts": _by_first_attempts(graded, counts),
         "segmented": total["answers"] / len(traces),
         "unread": dict(sorted(unread.items())),
         "no_verdict": total["no_verdict"] / verifications if verifications else None,
     }
-    return {"self_correction": found, PER_PROBLEM: {id: dict(sorted(c.items())) for id, c in counts.items()}}
+    return {"self_correction": scores, PER_PROBLEM: {id: dict(sorted(c.items())) for id, c in counts.items()}}
 
 
 def _counts(samples: Sequence[Trace]) -> Counter[str]:
@@ -91,12 +91,12 @@ def _ratio_interval(part: np.ndarray, whole: np.ndarray) -> list[float] | None:
 def _drawn(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """The ratio in DRAWS sets of as many problems, drawn with replacement; equal sizes give equal sets."""
     rng, size = np.random.default_rng(0), len(part)
-    found = []
+    drawn = []
     for _ in range(0, DRAWS, 100):
         times = rng.multinomial(size, np.full(size, 1 / size), size=100)
         below = times @ whole
-        found.append(np.divide(times @ part, below, out=np.full(100, np.nan), where=below > 0))
-    ratios = np.concatenate(found)
+        drawn.append(np.divide(times @ part, below, out=np.full(100, np.nan), where=below > 0))
+    ratios = np.concatenate(drawn)
     return ratios[np.isfinite(ratios)]
 
 
@@ -106,7 +106,7 @@ def difference_in_self_correction(a: Mapping[str, Any], b: Mapping[str, Any], na
     if PER_PROBLEM not in a or PER_PROBLEM not in b:
         return {}
     ids = sorted(a[PER_PROBLEM].keys() & b[PER_PROBLEM].keys())
-    found = {}
+    differences = {}
     for metric, keys in RATES.items():
         sides = [[np.array([s[PER_PROBLEM][id].get(k, 0) for id in ids], dtype=float) for k in keys] for s in (a, b)]
         if any((whole > 0).sum() < LEAST for _, whole in sides):
@@ -116,13 +116,13 @@ def difference_in_self_correction(a: Mapping[str, Any], b: Mapping[str, Any], na
         whole = min(map(len, draws))
         low, high = (float(x) for x in np.quantile(draws[0][:whole] - draws[1][:whole], (0.025, 0.975)))
         is_claimed = not low <= 0 <= high
-        found[metric] = {
+        differences[metric] = {
             "difference": difference,
             "interval95": [low, high],
             "is_claimed": is_claimed,
             "sentence": _sentence(metric, difference, low, high, names, len(ids), is_claimed),
         }
-    return {"self_correction": found} if found else {}
+    return {"self_correction": differences} if differences else {}
 
 
 def _sentence(

@@ -43,7 +43,7 @@ def best_over_subsets(
     for score, value in zip(scores, right, strict=True):
         if score is not None:
             levels.setdefault(score, []).append(value)
-    found = []
+    means = []
     for k in ks:
         total, higher = Fraction(0), 0
         for score in sorted(levels, reverse=True):
@@ -51,8 +51,8 @@ def best_over_subsets(
             subsets = math.comb(n - higher, k) - math.comb(n - higher - len(values), k)
             total += Fraction(sum(values)) * subsets / len(values)
             higher += len(values)
-        found.append(float(total / math.comb(n, k)))
-    return found
+        means.append(float(total / math.comb(n, k)))
+    return means
 
 
 def majority_over_subsets(

@@ -66,8 +66,8 @@ def trouble(error: BaseException) -> str | None:
     """What a user can do about a refusal of the operating system; None where it was none of those in TROUBLES."""
     number = getattr(error, "errno", None) if isinstance(error, OSError) else None
     if number not in TROUBLES:
-        found = _NUMBERS.search(str(error))
-        number = int(found[1]) if found else errno.ENOSPC if _SHORT_WRITE.search(str(error)) else None
+        match = _NUMBERS.search(str(error))
+        number = int(match[1]) if match else errno.ENOSPC if _SHORT_WRITE.search(str(error)) else None
     words = TROUBLES.get(number) if number is not None else None
     return words and words.replace("{limit}", _open_files())
 
@@ -171,12 +171,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def sums_of(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
     """{path below `folder`: SHA-256} of files that others wrote, once their bytes are on the disk: what a stamp names."""
-    found = {}
+    sums = {}
     for path in sorted(paths):
         with writing(path):
             sync_file(path)
-        found[str(path.relative_to(folder))] = sha256_file(path)
-    return found
+        sums[str(path.relative_to(folder))] = sha256_file(path)
+    return sums
 
 
 def find_corrupt(folder: Path, sums: Mapping[str, str]) -> str | None:

@@ -37,7 +37,7 @@ class LogProbs:
     ) -> list[list[float] | str]:
         """Of each (prompt, completion) the log-prob of every completion token, in nats, or why there is none: `empty` where
         no token is left, `too_long` for the model's context."""
-        found: list[list[float] | str] = ["empty"] * len(rows)
+        results: list[list[float] | str] = ["empty"] * len(rows)
         sequences: dict[int, TokenSequence] = {}
         for part in calls(range(len(rows)), lambda place: len(rows[place][0]) + len(rows[place][1])):
             prompts = encode_prompts(self.tokenizer, [rows[place][0] for place in part])
@@ -45,15 +45,15 @@ class LogProbs:
             for place, prompt, ended in zip(part, prompts, completions, strict=True):
                 completion = ended if end_of_turn else ended[:-1]
                 if len(prompt) + len(completion) > self.limit:
-                    found[place] = "too_long"
+                    results[place] = "too_long"
                 elif completion and len(prompt) + len(completion) > 1:  # nothing predicts the first token of a row
                     shown = images_in(rows[place][0])
                     sequences[place] = TokenSequence([*prompt, *completion], len(prompt), shown)
         lengths = {place: len(ids) for place, (ids, _) in sequences.items()}
         for places in batches(lengths, tokens_per_batch if self.packs else 1):
             for place, logps in zip(places, self._measured([sequences[place] for place in places]), strict=True):
-                found[place] = logps
-        return found
+                results[place] = logps
+        return results
 
     def _measured(self, sequences: Sequence[TokenSequence]) -> list[list[float]]:
         pack = make_pack(sequences, range(len(sequences)), [0.0] * len(sequences)).to(self.device)
@@ -94,17 +94,17 @@ class HeadOutputs:
     ) -> list[Tensor | str]:
         """Of each (token ids, places) the outputs at these places, fp32 (places, outputs), by place and not by value; or why
         there are none: `empty` without a place, `too_long` for the model's context."""
-        found: list[Tensor | str] = ["empty"] * len(rows)
+        results: list[Tensor | str] = ["empty"] * len(rows)
         lengths = {}
         for number, (ids, places) in enumerate(rows):
             if len(ids) > self.limit:
-                found[number] = "too_long"
+                results[number] = "too_long"
             elif places:
                 lengths[number] = len(ids)
         for numbers in batches(lengths, tokens_per_batch if self.packs else 1):
             for number, outputs in zip(numbers, self._read([rows[n] for n in numbers]), strict=True):
-                found[number] = outputs
-        return found
+                results[number] = outputs
+        return results
 
     def _read(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Tensor]:
         with torch.no_grad():
@@ -147,7 +147,7 @@ def prepare_body(body: PreTrainedModel) -> bool:
             scale = 1.0 + float(alone.abs().max())
             try:
                 model.set_attn_implementation(PACKED)
-                found, again = (
+                first_output, again = (
                     packed_hidden(model, [first, long], True, device)[0][len(short) :].float()
                     for first in (short, other)
                 )
@@ -156,8 +156,8 @@ def prepare_body(body: PreTrainedModel) -> bool:
             else:
                 near = 1e-3 if alone.dtype == next(model.parameters()).dtype else 5e-2
                 packs = (
-                    float((found - again).abs().max()) < 2e-6 * scale
-                    and float((found - alone).abs().max()) < near * scale
+                    float((first_output - again).abs().max()) < 2e-6 * scale
+                    and float((first_output - alone).abs().max()) < near * scale
                 )
             if not packs:
                 model.set_attn_implementation(before)

@@ -31,8 +31,8 @@ def check_unchanged(folder: Path, *, weights: bool = True) -> None:
     for name, expected in sums.items() if isinstance(sums, dict) else ():
         if weights or not name.endswith(".safetensors"):
             file = folder / str(name)
-            found = sha256_of(file) if file.is_file() else None
-            if found != expected:
+            checksum = sha256_of(file) if file.is_file() else None
+            if checksum != expected:
                 raise OperatorError(
                     f"{file} is not the file that was saved (its checksum differs): copy the folder again, or delete {folder} and run "
                     f"the stage that made it; if the change is yours, delete {CHECKSUMS} in it."
@@ -45,8 +45,8 @@ def sha256_of(file: Path) -> str:
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
-    facts = file.stat()
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @functools.lru_cache(maxsize=4096)

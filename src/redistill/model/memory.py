@@ -77,10 +77,10 @@ def shape_of(config: Mapping[str, Any], *, parameters: int | None = None, traina
         return next((int(config[name]) for name in names if config.get(name) is not None), None)
 
     def known(*names: str) -> int:
-        found = first(*names)
-        if found is None:
+        value = first(*names)
+        if value is None:
             raise KeyError(names[0])
-        return found
+        return value
 
     hidden, layers = known("hidden_size", "n_embd", "d_model"), known("num_hidden_layers", "n_layer")
     heads = first("num_attention_heads", "n_head") or 1
@@ -189,13 +189,13 @@ def choose(
     budget = int(available * (1 - RESERVE))
     counts = range(shape.layers + 1) if checkpointing == "auto" else [_layers(shape, checkpointing)]
     offloads = [False, True] if offload == "auto" and may_offload else [offload is True]
-    found = setup
+    best = setup
     for offloaded in offloads:
         for count in counts:
-            found = replace(setup, checkpointed_layers=count, offload_optimizer=offloaded)
-            if sum(estimate(shape, found).values()) <= budget:
-                return _choice(shape, found, available, True)
-    return _choice(shape, found, available, False)
+            best = replace(setup, checkpointed_layers=count, offload_optimizer=offloaded)
+            if sum(estimate(shape, best).values()) <= budget:
+                return _choice(shape, best, available, True)
+    return _choice(shape, best, available, False)
 
 
 def _layers(shape: Shape, checkpointing: bool | int | str) -> int:

@@ -22,9 +22,9 @@ def word_ids(tokenizer: Any, words: tuple[str, str], *, first_piece: bool = Fals
     begin with the same one."""
     pieces = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
     if not first_piece and any(len(ids) != 1 for ids in pieces):
-        told = " and ".join(f"{word!r} is {len(ids)} tokens" for word, ids in zip(words, pieces, strict=True))
+        described = " and ".join(f"{word!r} is {len(ids)} tokens" for word, ids in zip(words, pieces, strict=True))
         raise OperatorError(
-            f"critic: {told} of this tokenizer, so a verdict has no probability of its own; write first_piece: true to compare the "
+            f"critic: {described} of this tokenizer, so a verdict has no probability of its own; write first_piece: true to compare the "
             "first tokens."
         )
     first, second = (int(ids[0]) for ids in pieces)
@@ -56,17 +56,17 @@ def next_word(
     sequences = [[*prompt, *text] for prompt, text in zip(prompts, texts, strict=True)]
     limit = context_length(model)
     order = sorted((i for i, ids in enumerate(sequences) if 0 < len(ids) <= limit), key=lambda i: len(sequences[i]))
-    found: list[float | None] = [None] * len(rows)
+    results: list[float | None] = [None] * len(rows)
     training = model.training
     model.eval()
     try:
         for places in _batches(order, [len(ids) for ids in sequences], tokens_per_batch):
             logits = _last_logits(model, tokenizer, [sequences[i] for i in places])[:, choices]
             for place, value in zip(places, torch.softmax(logits.double(), -1)[:, 0].tolist(), strict=True):
-                found[place] = value
+                results[place] = value
     finally:
         model.train(training)
-    return found
+    return results
 
 
 def _batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:

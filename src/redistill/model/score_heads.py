@@ -81,14 +81,14 @@ def load_critic(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
         loading.check_folder(folder)
     tokenizer = loading.load_tokenizer(StudentSettings(model=str(folder)))
     try:
-        critic, found = AutoModelForTokenClassification.from_pretrained(
+        critic, info = AutoModelForTokenClassification.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise OperatorError(f"cannot load the critic in {folder}: {' '.join(str(error).split())[:300]}") from error
-    if found["missing_keys"]:
+    if info["missing_keys"]:
         raise OperatorError(
-            f"the critic in {folder} lacks {', '.join(sorted(found['missing_keys'])[:5])}; make it again."
+            f"the critic in {folder} lacks {', '.join(sorted(info['missing_keys'])[:5])}; make it again."
         )
     return critic, tokenizer
 
@@ -133,9 +133,9 @@ class PackedScores(nn.Module):
         hidden = core.base_model(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
         with torch.autocast(hidden.device.type, enabled=False):  # a mean of bf16 scores would be off
             scores = score_head(core)(hidden[pack.target_index + 1].float()).squeeze(-1)
-        found = scores.detach()
-        coefficients = pack.coefficients if weigh is None else weigh(found)
-        return -(coefficients.double() * scores.double()).sum().float(), found, torch.zeros_like(found)
+        detached = scores.detach()
+        coefficients = pack.coefficients if weigh is None else weigh(detached)
+        return -(coefficients.double() * scores.double()).sum().float(), detached, torch.zeros_like(detached)
 
 
 def prepare_scores(critic: PreTrainedModel) -> bool:
@@ -177,11 +177,11 @@ def prepare_scores(critic: PreTrainedModel) -> bool:
                 )
             try:
                 core.set_attn_implementation(PACKED)
-                found, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
+                scores, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
             except (ValueError, TypeError, KeyError, AttributeError, OperatorError):
                 packs = False
             else:
-                packs = float((found - again).abs().max()) < 2e-6 and float((found - alone).abs().max()) < 1e-3
+                packs = float((scores - again).abs().max()) < 2e-6 and float((scores - alone).abs().max()) < 1e-3
             if not packs:
                 core.set_attn_implementation(before)
     finally:

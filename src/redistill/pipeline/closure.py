@@ -170,13 +170,13 @@ def _distribution(library: str) -> tuple[str, str] | None:
     among all that is installed takes as long as importing numpy."""
     likely = re.match(r"[\w.-]+", EXTRAS[library][1] if library in EXTRAS else library)
     try:
-        found = importlib.metadata.distribution(likely[0] if likely else library)
+        distribution = importlib.metadata.distribution(likely[0] if likely else library)
     except importlib.metadata.PackageNotFoundError:
         if not is_installed(library):
             return None
         named = _distributions().get(library, [])[:1]
         return (named[0], importlib.metadata.version(named[0])) if named else None
-    return found.metadata["Name"], found.version
+    return distribution.metadata["Name"], distribution.version
 
 
 def _versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -69,13 +69,13 @@ def command_line() -> str:
 
 
 def _packages() -> dict[str, str]:
-    found = {"redistill": __version__, "python": platform.python_version()}
+    versions = {"redistill": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _hardware() -> dict[str, Any]:

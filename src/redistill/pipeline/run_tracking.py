@@ -43,9 +43,9 @@ def mirror_scores(run: Run) -> None:
     for benchmark in run.recipe.evaluate.benchmarks:
         for student in run.plan.scored:
             scores = read_json(run.folder / "evaluate" / student / benchmark.name / "scores.json")
-            found = {name: value for name, value in scores.items() if isinstance(value, dict) and "value" in value}
-            found |= {f"pass_at_k/{k}": value for k, value in scores["pass_at_k"].items()}
-            line |= {f"{student}/{benchmark.name}/{name}": value["value"] for name, value in found.items()}
+            figures = {name: value for name, value in scores.items() if isinstance(value, dict) and "value" in value}
+            figures |= {f"pass_at_k/{k}": value for k, value in scores["pass_at_k"].items()}
+            line |= {f"{student}/{benchmark.name}/{name}": value["value"] for name, value in figures.items()}
     _send(_mirror(run, "scores", fingerprint(line), {"students": run.plan.scored}), [line], 0)
 
 

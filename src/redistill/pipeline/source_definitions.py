@@ -65,7 +65,7 @@ class KeptModules:
         """The module of this name with these bytes."""
         key = hashlib.sha256(b"\0".join((self._state, name.encode(), source))).hexdigest()[:32]
         try:
-            found = _from_json(self._kept[key])
+            definitions = _from_json(self._kept[key])
         except (
             KeyError,
             TypeError,
@@ -73,11 +73,11 @@ class KeptModules:
             AttributeError,
         ):  # not there, or of a file that somebody else has written
             with _no_collection():
-                found = read_module(name, source.decode("utf-8"), self.names)
+                definitions = read_module(name, source.decode("utf-8"), self.names)
             self._changed = True
             self._kept.pop(key, None)
-            self._kept[key] = _to_json(found)
-        return found
+            self._kept[key] = _to_json(definitions)
+        return definitions
 
     def save(self) -> None:
         """Keep what was read since. A cache: where it cannot be written, the next process reads the sources again."""

@@ -190,16 +190,16 @@ def _leaks(leaks: Facts) -> list[Block]:
     ]
 
 
-def _duplicates(found: Facts) -> list[Block]:
+def _duplicates(duplicates: Facts) -> list[Block]:
     rows = [
-        ("duplicate traces", found["traces"]),
-        ("duplicates whose labels contradict each other", found["labels_that_contradict"]),
-        ("the same problem in other words, merged", found["problems_told_again"]),
-        ("near-duplicate problems, kept", found["near_duplicates"]),
+        ("duplicate traces", duplicates["traces"]),
+        ("duplicates whose labels contradict each other", duplicates["labels_that_contradict"]),
+        ("the same problem in other words, merged", duplicates["problems_told_again"]),
+        ("near-duplicate problems, kept", duplicates["near_duplicates"]),
     ]
     return [
         Table("Duplicates", ("", "count"), [(name, f"{n:,}") for name, n in rows]),
-        *_matches(found["examples"], "the other"),
+        *_matches(duplicates["examples"], "the other"),
     ]
 
 
@@ -207,8 +207,8 @@ def _matches(examples: Sequence[Facts], other: str) -> list[Block]:
     blocks: list[Block] = []
     for example in examples:
         one = Passage("in the file", "", [], cut(example["statement"], 500, 200))
-        facts = [short(example["matched"], 80), f"{example['how']}, {percent(example['similarity'])}%"]
-        blocks.append(Passages([one, Passage(other, "", facts, cut(example["matched_statement"], 500, 200))]))
+        cells = [short(example["matched"], 80), f"{example['how']}, {percent(example['similarity'])}%"]
+        blocks.append(Passages([one, Passage(other, "", cells, cut(example["matched_statement"], 500, 200))]))
     return [Details(plural(len(blocks), "example"), blocks)] if blocks else []
 
 

@@ -60,41 +60,50 @@ def other_verifiers(run: RunFiles) -> list[Block]:
             for (verifier, model, benchmark), s in run.regraded.items()
         ]
         blocks.append(Table("The same answers, judged again; the run's own results do not change", head, rows, (1, 2)))
-    for found in run.agreements:
-        blocks.append(Text(_agreed(found)))
-        blocks.append(_outcomes(found))
-        if found.examples:
-            blocks.append(_disagreements(found))
+    for agreement in run.agreements:
+        blocks.append(Text(_agreed(agreement)))
+        blocks.append(_outcomes(agreement))
+        if agreement.examples:
+            blocks.append(_disagreements(agreement))
     return blocks
 
 
-def _agreed(found: Agreement) -> str:
-    where = f"{found.student} on {found.benchmark}"
+def _agreed(agreement: Agreement) -> str:
+    where = f"{agreement.student} on {agreement.benchmark}"
     return (
-        f"{where}: {found.a} and {found.b} agree on {percent(found.agree)}% of {plural(found.num_samples, 'answer')}. "
-        f"Called correct by {found.a} alone: {count(found.only_a_correct)}; by {found.b} alone: {count(found.only_b_correct)}."
+        f"{where}: {agreement.a} and {agreement.b} agree on {percent(agreement.agree)}% of {plural(agreement.num_samples, 'answer')}. "
+        f"Called correct by {agreement.a} alone: {count(agreement.only_a_correct)}; by {agreement.b} alone: {count(agreement.only_b_correct)}."
     )
 
 
-def _outcomes(found: Agreement) -> Table:
-    columns = [o.value for o in Outcome if any(o.value in row for row in found.table.values())]
-    rows = [[word, *(count(row.get(column, 0)) for column in columns)] for word, row in found.table.items()]
-    return Table(f"{found.benchmark}: {found.a} (rows) against {found.b} (columns), answers", ["", *columns], rows)
+def _outcomes(agreement: Agreement) -> Table:
+    columns = [o.value for o in Outcome if any(o.value in row for row in agreement.table.values())]
+    rows = [[word, *(count(row.get(column, 0)) for column in columns)] for word, row in agreement.table.items()]
+    return Table(
+        f"{agreement.benchmark}: {agreement.a} (rows) against {agreement.b} (columns), answers", ["", *columns], rows
+    )
 
 
-def _disagreements(found: Agreement) -> Details:
-    head = ("answer", "gold", *(f"{who} {what}" for who in (found.a, found.b) for what in ("says", "read")))
+def _disagreements(agreement: Agreement) -> Details:
+    head = ("answer", "gold", *(f"{who} {what}" for who in (agreement.a, agreement.b) for what in ("says", "read")))
     rows = []
-    for example in found.examples[:MAX_EXAMPLES]:
-        said = [example.model_extra.get(name) or {} for name in (found.a, found.b)] if example.model_extra else [{}, {}]
+    for example in agreement.examples[:MAX_EXAMPLES]:
+        said = (
+            [example.model_extra.get(name) or {} for name in (agreement.a, agreement.b)]
+            if example.model_extra
+            else [{}, {}]
+        )
         cells = [
             cell for one in said for cell in (f"{one.get('outcome')} ({one.get('reason')})", _read(one.get("read")))
         ]
         rows.append((example.trace_id, short(example.gold or "–", 40), *cells))
     table = Table(
-        f"{found.benchmark}: answers on which {found.a} and {found.b} disagree", head, rows, tuple(range(1, 6))
+        f"{agreement.benchmark}: answers on which {agreement.a} and {agreement.b} disagree",
+        head,
+        rows,
+        tuple(range(1, 6)),
     )
-    return Details(f"{plural(len(rows), 'answer')} on which {found.a} and {found.b} part", [table])
+    return Details(f"{plural(len(rows), 'answer')} on which {agreement.a} and {agreement.b} part", [table])
 
 
 def _read(text: str | None) -> str:
@@ -124,88 +133,88 @@ def differences(found_all: Sequence[Against]) -> list[Block]:
             "Difference in pass@1 on the same problems, with its 95% interval; the vertical line marks no difference."
         )
         blocks.append(Figure([("", chart)], caption, single=True))
-    for found in found_all:
-        blocks.append(Sentences(_sentences(found)))
+    for against in found_all:
+        blocks.append(Sentences(_sentences(against)))
         tables = [
-            _bins(found, title, bins)
-            for title, bins in (("by difficulty", found.by_difficulty), ("by length", found.by_length))
+            _bins(against, title, bins)
+            for title, bins in (("by difficulty", against.by_difficulty), ("by length", against.by_length))
             if bins.bins
         ]
-        notes: list[Block] = [Text(f"{title}: {b.note}", "quiet") for title, b in _notes(found) if b.note]
-        title = (
-            f"{found.a} against {found.b} on {found.benchmark}: on hard and easy problems, in short and long answers"
-        )
+        notes: list[Block] = [Text(f"{title}: {b.note}", "quiet") for title, b in _notes(against) if b.note]
+        title = f"{against.a} against {against.b} on {against.benchmark}: on hard and easy problems, in short and long answers"
         blocks.append(Details(title, [*tables, *notes]))
-        if found.flipped:
-            blocks.append(_flips(found))
+        if against.flipped:
+            blocks.append(_flips(against))
     return blocks
 
 
-def _notes(found: Against) -> list[tuple[str, Bins]]:
-    return [("By difficulty", found.by_difficulty), ("By length", found.by_length)]
+def _notes(against: Against) -> list[tuple[str, Bins]]:
+    return [("By difficulty", against.by_difficulty), ("By length", against.by_length)]
 
 
-def _sentences(found: Against) -> list[str]:
-    judge = f" by {found.verifier}" if found.verifier else ""
-    lines = [f"{found.benchmark}{judge}: {found.sentence}"]
-    lines += [one.sentence for one in found.self_correction.values() if one.sentence]
-    flips = found.flips
+def _sentences(against: Against) -> list[str]:
+    judge = f" by {against.verifier}" if against.verifier else ""
+    lines = [f"{against.benchmark}{judge}: {against.sentence}"]
+    lines += [one.sentence for one in against.self_correction.values() if one.sentence]
+    flips = against.flips
     if flips:
-        p = "" if found.mcnemar_p is None else f" McNemar's exact test: {p_value(found.mcnemar_p)}."
+        p = "" if against.mcnemar_p is None else f" McNemar's exact test: {p_value(against.mcnemar_p)}."
         lines.append(
-            f"Solved by both {count(flips.get('both'))}, by {found.a} alone {count(flips.get('only_a'))}, by {found.b} alone "
+            f"Solved by both {count(flips.get('both'))}, by {against.a} alone {count(flips.get('only_a'))}, by {against.b} alone "
             f"{count(flips.get('only_b'))}, by neither {count(flips.get('neither'))}.{p}"
         )
     lines += [
         f"Not the same: {key} {' against '.join(differing_words(values, 60))}."
-        for key, values in found.settings_differ.items()
+        for key, values in against.settings_differ.items()
         if len(values) == 2
     ]
-    if any(found.left_out):
-        lines.append(f"Left out, answered by one side only: {count(sum(found.left_out))}.")
+    if any(against.left_out):
+        lines.append(f"Left out, answered by one side only: {count(sum(against.left_out))}.")
     return lines
 
 
-def _bins(found: Against, title: str, bins: Bins) -> Table:
-    head = ("problems", "how many", f"{found.a}, %", f"{found.b}, %", "difference, points", "95% interval")
+def _bins(against: Against, title: str, bins: Bins) -> Table:
+    head = ("problems", "how many", f"{against.a}, %", f"{against.b}, %", "difference, points", "95% interval")
     rows = [
         (b.label, count(b.num_problems), percent(b.a), percent(b.b), percent(b.difference), interval(b.interval95))
         for b in bins.bins
     ]
-    return Table(f"{found.benchmark}: pass@1 {title}", head, rows)
+    return Table(f"{against.benchmark}: pass@1 {title}", head, rows)
 
 
-def _flips(found: Against) -> Details:
+def _flips(against: Against) -> Details:
     blocks: list[Block] = []
-    for flip in found.flipped[:MAX_FLIPS]:
-        facts = [f"gold answer: {short(flip.a.gold or '–')}", f"solved by {flip.solved_by} alone"]
-        problem = Passage("problem", "", facts, cut(flip.a.statement, 600, 200))
-        sides = [_side(name, side, flip) for name, side in ((found.a, flip.a), (found.b, flip.b))]
+    for flip in against.flipped[:MAX_FLIPS]:
+        lines = [f"gold answer: {short(flip.a.gold or '–')}", f"solved by {flip.solved_by} alone"]
+        problem = Passage("problem", "", lines, cut(flip.a.statement, 600, 200))
+        sides = [_side(name, side, flip) for name, side in ((against.a, flip.a), (against.b, flip.b))]
         blocks += [Passages([problem]), Passages(sides)]
-    more = len(found.flipped) - MAX_FLIPS
+    more = len(against.flipped) - MAX_FLIPS
     if more > 0:
         blocks.append(Text(f"{plural(more, 'more problem')} in the file of the comparison.", "quiet"))
     return Details(
-        f"{plural(len(found.flipped), 'problem')} on {found.benchmark} that only one of the two solves", blocks
+        f"{plural(len(against.flipped), 'problem')} on {against.benchmark} that only one of the two solves", blocks
     )
 
 
 def _side(name: str, side: FlipSide, flip: Flip) -> Passage:
     tone = "right" if flip.solved_by == name else "wrong"
-    facts = [f"{side.outcome}, read {_read(side.read)}", f"{side.correct} of {side.samples} samples right"]
-    return Passage(name, tone, facts, cut(side.completion_end, 500, 400))
+    lines = [f"{side.outcome}, read {_read(side.read)}", f"{side.correct} of {side.samples} samples right"]
+    return Passage(name, tone, lines, cut(side.completion_end, 500, 400))
 
 
 # --- the page of several runs -------------------------------------------------------------------------------------------
 
 
-def write_runs_page(folders: Sequence[Path], found: Sequence[Any], not_compared: Sequence[str], path: Path) -> Path:
+def write_runs_page(
+    folders: Sequence[Path], comparisons: Sequence[Any], not_compared: Sequence[str], path: Path
+) -> Path:
     """Write the page and return its path. found: the findings about every two runs; not_compared: sentences that say why
     two runs have none. OperatorError for a missing folder or damaged file."""
     runs = dict(zip(run_names(folders), map(RunFiles, folders)))
     sections = [
         ("Side by side", _scores(runs)),
-        ("Paired differences", _differences(found, not_compared)),
+        ("Paired differences", _differences(comparisons, not_compared)),
         ("Differences between the runs", _settings(runs)),
         ("Funnels", _funnels(runs)),
         ("Training", _curves(runs)),
@@ -266,8 +275,8 @@ def _scores(runs: Runs) -> list[Block]:
     return blocks or [Text("None of these runs has scores yet.", "missing")]
 
 
-def _differences(found: Sequence[Any], not_compared: Sequence[str]) -> list[Block]:
-    blocks = differences(TypeAdapter(list[Against]).validate_python(list(found)))
+def _differences(comparisons: Sequence[Any], not_compared: Sequence[str]) -> list[Block]:
+    blocks = differences(TypeAdapter(list[Against]).validate_python(list(comparisons)))
     return [*blocks, *([Sentences(list(not_compared))] if not_compared else [])]
 
 

@@ -25,25 +25,25 @@ Found = Mapping[str, Any]
 
 def write_datafree_page(folder: Path) -> Path:
     """Write `<folder>/report.html` and return its path. With too many or too large images for a page, fewer are shown."""
-    found = read_json(folder / "datafree.json")
+    record = read_json(folder / "datafree.json")
     path = folder / "report.html"
-    write_bytes(path, fitted(lambda shown: _page(found, folder, shown), MOST_SHOWN, f"the report of {folder}"))
+    write_bytes(path, fitted(lambda shown: _page(record, folder, shown), MOST_SHOWN, f"the report of {folder}"))
     return path
 
 
-def _page(found: Found, folder: Path, shown: int) -> str:
+def _page(record: Found, folder: Path, shown: int) -> str:
     sections = [
-        ("Result", _result(found)),
-        ("Images", _images(found, folder, shown)),
-        ("Losses", _losses(found, folder)),
-        ("Reproduce", _again(found)),
+        ("Result", _result(record)),
+        ("Images", _images(record, folder, shown)),
+        ("Losses", _losses(record, folder)),
+        ("Reproduce", _again(record)),
     ]
-    return render_page(found["name"], sections, kind="data-free distillation")
+    return render_page(record["name"], sections, kind="data-free distillation")
 
 
-def _result(found: Found) -> list[Block]:
+def _result(record: Found) -> list[Block]:
     """The teacher, and every arm: its images, and its student's accuracy."""
-    arms, teacher = found["arms"], found["teacher"]
+    arms, teacher = record["arms"], record["teacher"]
     blocks: list[Block] = []
     scored = [(name, i, arm) for i, (name, arm) in enumerate(arms.items()) if "accuracy" in arm]
     if scored:
@@ -92,10 +92,10 @@ def _digits(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
 
 
-def _images(found: Found, folder: Path, shown: int) -> list[Block]:
+def _images(record: Found, folder: Path, shown: int) -> list[Block]:
     """A sheet of images per arm, by class."""
     pictures = []
-    for name in found["arms"] if shown else ():
+    for name in record["arms"] if shown else ():
         with np.load(folder / "arms" / name / "images.npz", allow_pickle=False) as file:
             pixels, labels = file["images"], file["labels"]
         chosen = _by_class(labels, shown)
@@ -133,9 +133,9 @@ def sheet(pixels: np.ndarray) -> bytes:
     return written.getvalue()
 
 
-def _losses(found: Found, folder: Path) -> list[Block]:
+def _losses(record: Found, folder: Path) -> list[Block]:
     """The losses of the kept iterates over batches, and the student's loss over epochs."""
-    histories = {name: read_json(folder / "arms" / name / "progress.json")["history"] for name in found["arms"]}
+    histories = {name: read_json(folder / "arms" / name / "progress.json")["history"] for name in record["arms"]}
     panels = []
     for title, unit, key in (
         ("statistics (bn)", "invert", "bn"),
@@ -157,8 +157,8 @@ def _line(history: Sequence[Found], unit: str, key: str) -> tuple[list[int], lis
     return [line["number"] + 1 for line in lines], [line[key] for line in lines]
 
 
-def _again(found: Found) -> list[Block]:
+def _again(record: Found) -> list[Block]:
     import yaml
 
     text = "The same command resumes where it stopped and repeats nothing that is finished: redistill datafree, with this recipe."
-    return [Text(text), Code("recipe", yaml.safe_dump(found["recipe"], sort_keys=False, allow_unicode=True))]
+    return [Text(text), Code("recipe", yaml.safe_dump(record["recipe"], sort_keys=False, allow_unicode=True))]

@@ -41,7 +41,7 @@ def baseline_scores(
 ) -> dict[str, float]:
     """{"raw": ..., "feedback": ...} by `measure`, a function of a ranked list; no feedback without documents."""
     raw = searcher.ranked(query, DEPTH, who)
-    found = {"raw": measure(raw)}
+    scores = {"raw": measure(raw)}
     if feedback is not None:
-        found["feedback"] = measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, who)) if raw else 0.0
-    return found
+        scores["feedback"] = measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, who)) if raw else 0.0
+    return scores

@@ -159,16 +159,16 @@ def _answers(
     context = loading.context_length(model)
     prompts = _prompts(tokenizer, requests, context)
     rooms = {i: _room(requests[i], sampling, context - len(ids)) for i, ids in prompts.items()}
-    found: dict[int, Sample] = {i: Sample("", 0, "length") for i in range(len(requests)) if i not in prompts}
-    for place, empty in found.items():
+    samples: dict[int, Sample] = {i: Sample("", 0, "length") for i in range(len(requests)) if i not in prompts}
+    for place, empty in samples.items():
         finished(place, empty)
     asked = list(prompts)
 
     stops = StopStrings(tokenizer, sampling.stop)
 
     def keep(place: int, tokens: list[int], logprobs: Sequence[float]) -> None:
-        found[place] = _sample(tokenizer, tokens, logprobs, stops)
-        finished(place, found[place])
+        samples[place] = _sample(tokenizer, tokens, logprobs, stops)
+        finished(place, samples[place])
 
     if slots.fits(model):
         limits = [rooms[i] for i in asked]
@@ -200,17 +200,17 @@ def _answers(
             )
             for place, (tokens, row_logprobs) in zip(batch, said, strict=True):
                 keep(place, tokens, row_logprobs)
-    return [found[i] for i in range(len(requests))]
+    return [samples[i] for i in range(len(requests))]
 
 
 def _prompts(tokenizer: Any, requests: Sequence[Request], context: int) -> dict[int, list[int]]:
     """The token ids of the prompts, with what is said already, that leave room for an answer, by their places."""
-    found: dict[int, list[int]] = {}
+    ids_by_place: dict[int, list[int]] = {}
     for places in calls(range(len(requests)), lambda i: len(requests[i].prompt)):
         encoded = loading.encode_prompts(tokenizer, [requests[i].prompt for i in places])
         whole = ((i, [*ids, *requests[i].said]) for i, ids in zip(places, encoded, strict=True))
-        found |= {i: ids for i, ids in whole if len(ids) < context}
-    return found
+        ids_by_place |= {i: ids for i, ids in whole if len(ids) < context}
+    return ids_by_place
 
 
 def _room(request: Request, sampling: Sampling, left: int) -> int:

@@ -37,10 +37,10 @@ class StopStrings:
 
     def cut(self, text: str) -> tuple[str, str]:
         """The text before the first stop string and that string; the whole text and "" where it holds none."""
-        found = [(place, -len(stop), stop) for stop in self.stops if (place := text.find(stop)) >= 0]
-        if not found:
+        matches = [(place, -len(stop), stop) for stop in self.stops if (place := text.find(stop)) >= 0]
+        if not matches:
             return text, ""
-        place, _, stop = min(found)
+        place, _, stop = min(matches)
         return text[:place], stop
 
     def _text(self, tokens: Sequence[int]) -> str:

@@ -112,10 +112,10 @@ def check_sandbox() -> None:
 
 @functools.cache
 def _checked() -> None:
-    found = run_program("print(6 * 7)")
-    if found.stdout != "42\n":
+    output = run_program("print(6 * 7)")
+    if output.stdout != "42\n":
         raise SandboxRefused(
-            f"{_REFUSAL} (a first program ended with {found.status} {found.code}: {found.stderr[-200:]!r})."
+            f"{_REFUSAL} (a first program ended with {output.status} {output.code}: {output.stderr[-200:]!r})."
         )
 
 

@@ -101,8 +101,8 @@ def counted(groups: Callable[[], Iterable[Group]], ngram: int, memory: int) -> t
 def _hashes(groups: Iterable[Group], ngram: int, part: int, passes: int) -> Iterator[np.ndarray]:
     for group in groups:
         for trace in group.traces:
-            found = run_hashes(trace.completion, ngram)
-            yield found if passes == 1 else found[found % np.uint64(passes) == part]
+            hashes = run_hashes(trace.completion, ngram)
+            yield hashes if passes == 1 else hashes[hashes % np.uint64(passes) == part]
 
 
 def _counted_within(pieces: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -70,10 +70,10 @@ def _checked(trace: Trace, cues: str, order: Order, modulo: int | None, into: st
         return unscored(trace, into, f"undecided:{outcome}")
     if has_cue(trace.completion, CUES[cues]):
         return unscored(trace, into, "cue_in_text")
-    found = list(equations(trace.completion))
-    if not found:
+    checked = list(equations(trace.completion))
+    if not checked:
         return unscored(trace, into, "no_equation")
-    said, text = (_in_signs if cues == "compact" else _in_words)(found, order, modulo)
+    said, text = (_in_signs if cues == "compact" else _in_words)(checked, order, modulo)
     return with_verification(trace, said, text, into)
 
 
@@ -128,9 +128,9 @@ def _apply(a: Fraction, sign: str, b: Fraction) -> Fraction:
     return a + b if sign == "+" else a - b if sign == "-" else a * b if sign == "*" else a / b
 
 
-def _in_words(found: Sequence[Equation], order: Order, modulo: int | None) -> tuple[Said, str]:
+def _in_words(checked: Sequence[Equation], order: Order, modulo: int | None) -> tuple[Said, str]:
     cues, lines = CUES["s2r"], list[str]()
-    for equation in found:
+    for equation in checked:
         right, value = holds(equation, order, modulo)
         if not right:
             is_ = "has no value" if value is None else f"is {_written(value)}, not {equation.stated}"
@@ -143,10 +143,10 @@ def _written(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else f"{float(value):.4g}"
 
 
-def _in_signs(found: Sequence[Equation], order: Order, modulo: int | None) -> tuple[Said, str]:
+def _in_signs(checked: Sequence[Equation], order: Order, modulo: int | None) -> tuple[Said, str]:
     """Each equation again, one operation after the other, up to the first whose result is another one."""
     written = list[str]()
-    for equation in found:
+    for equation in checked:
         value = Fraction(equation.numbers[0])
         for sign, number in zip(equation.signs, equation.numbers[1:], strict=True):
             step = Equation((_written(value), number), (sign,), "0")

@@ -74,12 +74,12 @@ def find_repeats(
     blocks: defaultdict[str, dict[str, Problem]] = defaultdict(dict)
     for problem in problems:
         blocks[_block(problem, numbers)][problem.id] = problem
-    found: dict[str, Repeat] = {}
+    repeats: dict[str, Repeat] = {}
     for block in blocks.values():
         if len(block) > 1:
             order = sorted(block.values(), key=lambda p: (rank.get(p.source, len(rank)), p.answer is None, p.id))
-            found |= _repeats_in(order, encode, threshold)
-    return found
+            repeats |= _repeats_in(order, encode, threshold)
+    return repeats
 
 
 def _block(problem: Problem, numbers: str) -> str:
@@ -95,7 +95,7 @@ def _repeats_in(order: Sequence[Problem], encode: Encode, threshold: float) -> d
     vectors = encode([_words(problem.statement) for problem in order])
     answers = [None if p.answer is None else answer_key(p.answer) for p in order]
     leaders: list[int] = []
-    found: dict[str, Repeat] = {}
+    repeats: dict[str, Repeat] = {}
     for place, problem in enumerate(order):
         cosines = vectors[leaders] @ vectors[place] if leaders else np.zeros(0)
         fits = [
@@ -105,10 +105,10 @@ def _repeats_in(order: Sequence[Problem], encode: Encode, threshold: float) -> d
         ]
         if fits:
             cosine, leader = max(fits)
-            found[problem.id] = Repeat(order[-leader].id, min(1.0, round(cosine, 6)))
+            repeats[problem.id] = Repeat(order[-leader].id, min(1.0, round(cosine, 6)))
         else:
             leaders.append(place)
-    return found
+    return repeats
 
 
 def _words(statement: str) -> str:

@@ -88,17 +88,17 @@ class Bank:
 
     def _centred(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors minus the bank's mean, of length 1; a vector that is the mean stays 0."""
-        found = vectors.astype(np.float64) - self.mean
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return found / np.where(lengths > 1e-9, lengths, 1.0)
+        centred = vectors.astype(np.float64) - self.mean
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        return centred / np.where(lengths > 1e-9, lengths, 1.0)
 
     def novelty_of(self, traces: Sequence[Trace], tau: float) -> list[float]:
         """Each trace against those of the bank that come before it."""
         if not traces or not len(self.hashes):
             return [0.0] * len(traces)
         vectors = self._centred(self._encode([trace.completion for trace in traces]))
-        found = []
+        values = []
         for trace, cosines in zip(traces, vectors @ self.vectors.T, strict=True):
             before = cosines[: int(np.searchsorted(self.hashes, np.uint64(self._hash(trace))))]
-            found.append(-math.log1p(float(np.exp((before - 1) / tau).sum())))
-        return found
+            values.append(-math.log1p(float(np.exp((before - 1) / tau).sum())))
+        return values

@@ -46,10 +46,10 @@ def outcome(
     encode, outputs, offsets = _held["read"]
     rows = [(group.problem, trace) for group in groups for trace in group.traces]
     spoken = [(problem, trace) for problem, trace in rows if trace.completion.strip()]
-    found = iter(outputs([encode(problem, trace.completion) for problem, trace in spoken], tokens_per_batch))
+    results = iter(outputs([encode(problem, trace.completion) for problem, trace in spoken], tokens_per_batch))
 
     def marked(trace: Trace) -> Trace:
-        scores = next(found) if trace.completion.strip() else "empty"
+        scores = next(results) if trace.completion.strip() else "empty"
         if isinstance(scores, str):
             return unscored(trace, _into, scores)
         return _weighed(trace, scores, offsets(trace.completion), form, _into)
@@ -99,8 +99,8 @@ def _opened(model: str, revision: str | None, prompt: PromptText, into: str) -> 
     render = renderer(prompt, tokenizer)[0]
 
     def outputs(rows: Any, tokens_per_batch: int) -> list[Any]:
-        found = reader.model(rows, tokens_per_batch=tokens_per_batch)
-        return [one if isinstance(one, str) else one[:, 0].double() for one in found]
+        values = reader.model(rows, tokens_per_batch=tokens_per_batch)
+        return [one if isinstance(one, str) else one[:, 0].double() for one in values]
 
     return (
         lambda problem, text: encode_tokens(tokenizer, render(problem), text),

@@ -88,7 +88,7 @@ class Choice:
         """Why right traces of a problem are not kept, by id; candidates: those that would be examples."""
         if self.keep is None:
             return {}
-        keep, found = self.keep, dict[str, str]()
+        keep, reasons = self.keep, dict[str, str]()
         keys = {t.id: key for t in group.traces if (key := self.trace_key(t)) is not None}
         cut = self.keep_cuts.get(self.scope(group.problem.source))
         if keep.per == "problem" and keep.least is None:
@@ -99,12 +99,12 @@ class Choice:
             if trace.verdict.outcome is not Outcome.correct:
                 continue
             if trace.id not in keys:
-                found[trace.id] = "no_score"
+                reasons[trace.id] = "no_score"
             elif keep.least is not None and trace.scores[keep.by] < keep.least:
-                found[trace.id] = "below_least"
+                reasons[trace.id] = "below_least"
             elif cut is not None and keys[trace.id] > cut:
-                found[trace.id] = "not_in_top"
-        return found
+                reasons[trace.id] = "not_in_top"
+        return reasons
 
     def pair_reason(self, group: Group, pair_id: str) -> str | None:
         """Why a pair is not in the balance, None where it is."""
@@ -185,12 +185,12 @@ def cuts_of(
         for scope, key in keys():
             if scope in prefixes and key >> (shift + _DIGIT) == prefixes[scope]:
                 digits[scope][key >> shift] += 1
-        for scope, found in digits.items():
-            for prefix in sorted(found):
-                if found[prefix] >= left[scope]:
+        for scope, histogram in digits.items():
+            for prefix in sorted(histogram):
+                if histogram[prefix] >= left[scope]:
                     break
-                left[scope] -= found[prefix]
-            if found[prefix] == left[scope] or shift == 0:  # all that begin with it stay
+                left[scope] -= histogram[prefix]
+            if histogram[prefix] == left[scope] or shift == 0:  # all that begin with it stay
                 cuts[scope] = ((prefix + 1) << shift) - 1
                 del prefixes[scope]
             else:

@@ -27,9 +27,9 @@ def foreign_share(text: str, allowed: tuple[str, ...], min_probability: float) -
     Letters of passages too short to judge count on neither side; 0.0 where none can be judged."""
     foreign = total = 0
     for passage, letters in _passages(text):
-        found, probability = _identifier().classify(passage)
+        language, probability = _identifier().classify(passage)
         total += letters
-        foreign += letters if found not in allowed and probability >= min_probability else 0
+        foreign += letters if language not in allowed and probability >= min_probability else 0
     return foreign / total if total else 0.0
 
 

@@ -34,8 +34,8 @@ class Spread:
 
     def add_all(self, values: np.ndarray) -> None:
         """Many at once."""
-        found, counts = np.unique(values, return_counts=True)
-        self.counts.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        distinct, counts = np.unique(values, return_counts=True)
+        self.counts.update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
 
     def summary(self) -> dict[str, float] | None:
         """mean, p10, p50, p90; a quantile is the smallest value that at least this share does not exceed. None of nothing."""
@@ -43,13 +43,13 @@ class Spread:
         if not total:
             return None
         mean = sum(value * count for value, count in self.counts.items()) / total
-        found: dict[str, float] = {"mean": round(mean, 2)}
+        figures: dict[str, float] = {"mean": round(mean, 2)}
         ranks = {f"p{percent}": math.ceil(total * percent / 100) for percent in (10, 50, 90)}
         seen = 0
         for value, count in sorted(self.counts.items()):
-            found.update({name: value for name, rank in ranks.items() if seen < rank <= seen + count})
+            figures.update({name: value for name, rank in ranks.items() if seen < rank <= seen + count})
             seen += count
-        return found
+        return figures
 
 
 # --- pairs --------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def compare(shards: Iterable[Mapping[str, Sequence[Any]]], *, own: str, policies
     asked, so that one which finds no pair has a row too. shared_pairs[a][b] counts the pairs
     that both make; of policies[a]["pairs"] the others would change if b took a's place.
     """
-    found: defaultdict[str, _Policy] = defaultdict(_Policy, {name: _Policy() for name in policies})
+    by_policy: defaultdict[str, _Policy] = defaultdict(_Policy, {name: _Policy() for name in policies})
     shared: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for shard in shards:
         columns: dict[str, np.ndarray] = {
@@ -71,16 +71,16 @@ def compare(shards: Iterable[Mapping[str, Sequence[Any]]], *, own: str, policies
         made: dict[str, set[str]] = {}
         for policy in dict.fromkeys(shard["policy"]):
             rows = columns["policy"] == policy
-            found[policy].add({name: column[rows] for name, column in columns.items()})
+            by_policy[policy].add({name: column[rows] for name, column in columns.items()})
             if ids := set(columns["id"][rows & (columns["reason"] == "")].tolist()):
                 made[policy] = ids
         for first, second in itertools.product(made, made):
             shared[first][second] += len(made[first] & made[second])
-    names = sorted(found, key=lambda name: (name != own, name))
+    names = sorted(by_policy, key=lambda name: (name != own, name))
     return {
         "own": own,
         "rejected_weight": PAPER_REJECTED_WEIGHT,
-        "policies": {name: found[name].summary() for name in names},
+        "policies": {name: by_policy[name].summary() for name in names},
         "shared_pairs": {first: {second: shared[first][second] for second in names} for first in names},
     }
 
@@ -233,8 +233,8 @@ class _Traces:
             self.reflecting[tone] += trace.scores["reflections"] > 0
             self.ranks[tone][trace.scores["length_rank"]] += 1
             self.tokens[tone].add(trace.num_tokens or 0)
-        found = traces[0].scores.get(rate) if traces else None
-        self.difficulty["unknown" if found is None else _fifth(found)] += 1
+        rate_of_problem = traces[0].scores.get(rate) if traces else None
+        self.difficulty["unknown" if rate_of_problem is None else _fifth(rate_of_problem)] += 1
 
     def merge(self, other: "_Traces") -> None:
         self.problems += other.problems

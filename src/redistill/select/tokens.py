@@ -13,11 +13,11 @@ Encode = Callable[[list[str]], Sequence[Sequence[int]]]
 
 def encode_all(texts: Mapping[str, str], encode: Encode) -> dict[str, "array[int]"]:
     """Token ids of texts by their ids, as 4-byte integers; `encode` adds no special tokens."""
-    found: dict[str, array[int]] = {}
+    ids: dict[str, array[int]] = {}
     for part in calls(texts, lambda id: len(texts[id])):
         encoded = encode([texts[id] for id in part])
-        found.update((id, array("i", tokens)) for id, tokens in zip(part, encoded, strict=True))
-    return found
+        ids.update((id, array("i", tokens)) for id, tokens in zip(part, encoded, strict=True))
+    return ids
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:

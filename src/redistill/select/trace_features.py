@@ -59,13 +59,13 @@ def with_columns(group: Group, num_tokens: Mapping[str, int]) -> Group:
     ranks = _ranks([num_tokens[t.id] for t in group.traces])
     traces = []
     for trace, rank in zip(group.traces, ranks, strict=True):
-        found = {
+        columns = {
             "pass_rate": whole,
             "teacher_pass_rate": by_teacher[trace.author],
             "length_rank": rank,
             "reflections": float(reflections(trace.completion)),
         }
-        scores = {**trace.scores, **{name: value for name, value in found.items() if value is not None}}
+        scores = {**trace.scores, **{name: value for name, value in columns.items() if value is not None}}
         traces.append(dataclasses.replace(trace, num_tokens=num_tokens[trace.id], scores=scores))
     return dataclasses.replace(group, traces=tuple(traces))
 

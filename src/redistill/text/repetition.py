@@ -57,10 +57,10 @@ def repeats(
 ) -> bool:
     """True for a text that says the same over and over: more than `max_share` of its words repeated (`repeated_share`), or
     a loop (`longest_loop`) of at least `loop_words` words. Never for texts under `min_words` words."""
-    found = words(text)
-    if len(found) < min_words:
+    all_words = words(text)
+    if len(all_words) < min_words:
         return False
-    return _share(found, ngram) > max_share or longest_loop(found, ngram=ngram, times=loop_times) >= loop_words
+    return _share(all_words, ngram) > max_share or longest_loop(all_words, ngram=ngram, times=loop_times) >= loop_words
 
 
 def reflections(text: str) -> int:
@@ -68,19 +68,19 @@ def reflections(text: str) -> int:
     return len(_REFLECTIONS.findall(text.lower()))
 
 
-def _share(found: list[str], ngram: int) -> float:
+def _share(all_words: list[str], ngram: int) -> float:
     seen: set[tuple[str, ...]] = set()
     repeated, covered = 0, 0  # covered: words before this place are counted already
-    for start in range(len(found) - ngram + 1):
-        gram = tuple(found[start : start + ngram])
+    for start in range(len(all_words) - ngram + 1):
+        gram = tuple(all_words[start : start + ngram])
         if gram in seen:
             repeated += start + ngram - max(start, covered)
             covered = start + ngram
         seen.add(gram)
-    return repeated / len(found) if found else 0.0
+    return repeated / len(all_words) if all_words else 0.0
 
 
-def longest_loop(found: Sequence[str], *, ngram: int = NGRAM, times: int = LOOP_TIMES) -> int:
+def longest_loop(all_words: Sequence[str], *, ngram: int = NGRAM, times: int = LOOP_TIMES) -> int:
     """How many of these words (`words`) the longest stretch has in which one phrase follows itself at least `times` times in
     a row; 0 where none does. A phrase may be of any length. Loops shorter than `ngram` words in all are not seen.
 
@@ -88,8 +88,8 @@ def longest_loop(found: Sequence[str], *, ngram: int = NGRAM, times: int = LOOP_
     """
     last: dict[tuple[str, ...], int] = {}
     longest, period, run = 0, 0, 0
-    for start in range(len(found) - ngram + 1):
-        gram = tuple(found[start : start + ngram])
+    for start in range(len(all_words) - ngram + 1):
+        gram = tuple(all_words[start : start + ngram])
         distance = start - last.get(gram, start)
         last[gram] = start
         run = run + 1 if distance and distance == period else int(distance > 0)

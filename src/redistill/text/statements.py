@@ -143,17 +143,17 @@ def content(tokens: tuple[str, ...]) -> tuple[str, ...]:
 def anchors(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """What must stand in both of two statements, in this order: numbers (also as words), signs, commands, variables,
     labels, and words that turn a question. These are known of English; in any other language every word may be one."""
-    found = []
+    marks = []
     known = is_english(tokens)
     for token in tokens:
         if len(token) == 1:
             if token not in _NO_VARIABLES:
-                found.append(token)
+                marks.append(token)
         elif token in _NUMBER_WORDS:
-            found.append(_NUMBER_WORDS[token])
+            marks.append(_NUMBER_WORDS[token])
         elif (not known and token not in _WEIGHTLESS) or not token[0].isalpha() or token in _TURNS or _is_label(token):
-            found.append(token)
-    return tuple(found)
+            marks.append(token)
+    return tuple(marks)
 
 
 def is_english(tokens: tuple[str, ...]) -> bool:

@@ -83,7 +83,7 @@ def judged_solutions(problems: Iterable[Problem]) -> list[Judged]:
     after: dict[str, list[Problem]] = defaultdict(list)
     for problem in sorted(known.values(), key=lambda p: p.id):
         after[str(problem.metadata["before"])].append(problem)
-    found = list[Judged]()
+    judged = list[Judged]()
     opened: list[tuple[Problem, ...]] = [
         (problem,) for ends in after.values() for problem in ends if problem.metadata["step"] == 0
     ]
@@ -98,5 +98,5 @@ def judged_solutions(problems: Iterable[Problem]) -> list[Judged]:
         if last.answer != NO and len(path) < num_steps:  # its end is not among the problems
             continue
         steps = tuple((int(p.metadata["step"]), p.id, p.answer == YES) for p in path)
-        found.append(Judged(last.id, last.source, num_steps, steps))
-    return sorted(found, key=lambda one: one.name)
+        judged.append(Judged(last.id, last.source, num_steps, steps))
+    return sorted(judged, key=lambda one: one.name)

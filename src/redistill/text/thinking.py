@@ -121,15 +121,15 @@ def thinking_state(completion: str) -> ThinkingState:
 
 def thinking_tags(text: str) -> Iterator[ThinkingTag]:
     """The tags of thinking in their order, without those that are only mentioned."""
-    found = [_tag(match) for opens, tag in _TAGS.items() if opens in text for match in tag.finditer(text)]
+    tags = [_tag(match) for opens, tag in _TAGS.items() if opens in text for match in tag.finditer(text)]
     if "done thinking." in text or _TERMINAL.match(text):
-        found += [_tag(match) for match in _TERMINAL.finditer(text)]
-    found = sorted(found + [ThinkingTag(m.start(), m.end(), "h", True) for m in _details_ends(text, found)])
+        tags += [_tag(match) for match in _TERMINAL.finditer(text)]
+    tags = sorted(tags + [ThinkingTag(m.start(), m.end(), "h", True) for m in _details_ends(text, tags)])
     skip = -1
-    for index, tag in enumerate(found):
+    for index, tag in enumerate(tags):
         if index <= skip:
             continue
-        after = found[index + 1] if index + 1 < len(found) else None
+        after = tags[index + 1] if index + 1 < len(tags) else None
         if after and not tag.closes and after.closes and after.name == tag.name:
             between = text[tag.end : after.start]
             if _PAIR_NAMED.fullmatch(between):
@@ -139,8 +139,8 @@ def thinking_tags(text: str) -> Iterator[ThinkingTag]:
             yield tag
 
 
-def _details_ends(text: str, found: list[ThinkingTag]) -> list[re.Match[str]]:
-    opened = [tag for tag in found if tag.name == "h"]
+def _details_ends(text: str, tags: list[ThinkingTag]) -> list[re.Match[str]]:
+    opened = [tag for tag in tags if tag.name == "h"]
     return list(_DETAILS_END.finditer(text, opened[0].end)) if opened else []
 
 

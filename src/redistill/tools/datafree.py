@@ -49,13 +49,14 @@ def run_datafree(recipe: DatafreeRecipe, *, runs_dir: Path, overwrite: bool = Fa
         data = _data(recipe)
         with seeded(recipe.seed, "check"):  # a mistake of the student's is found before a teacher is trained
             build(recipe.student.network, recipe.images, "student.network")
-        teacher, facts = _teacher(recipe, data, place / "teacher", device, overwrite=overwrite)
+        teacher, teacher_facts = _teacher(recipe, data, place / "teacher", device, overwrite=overwrite)
         arms = {
-            name: _arm(recipe, name, teacher, facts, data, place / "arms" / name, overwrite) for name in recipe.arms
+            name: _arm(recipe, name, teacher, teacher_facts, data, place / "arms" / name, overwrite)
+            for name in recipe.arms
         }
         write_json(
             place / SUMMARY,
-            {"name": recipe.name, "recipe": recipe.model_dump(mode="json"), "teacher": facts, "arms": arms},
+            {"name": recipe.name, "recipe": recipe.model_dump(mode="json"), "teacher": teacher_facts, "arms": arms},
         )
         write_datafree_page(place)
     return place
@@ -83,12 +84,12 @@ def _data(recipe: DatafreeRecipe) -> ImageSet | None:
     """The real images; None where the recipe names none."""
     if recipe.evaluate is None:
         return None
-    found = bind(IMAGE_SETS, recipe.evaluate.data, "evaluate.data")(recipe.images)
-    if not isinstance(found, ImageSet):
+    images = bind(IMAGE_SETS, recipe.evaluate.data, "evaluate.data")(recipe.images)
+    if not isinstance(images, ImageSet):
         raise OperatorError(
-            f"evaluate.data: {recipe.evaluate.data.name} returned {type(found).__name__}, not an ImageSet."
+            f"evaluate.data: {recipe.evaluate.data.name} returned {type(images).__name__}, not an ImageSet."
         )
-    return found
+    return images
 
 
 def _teacher(
@@ -137,7 +138,7 @@ def _arm(
     recipe: DatafreeRecipe,
     name: str,
     teacher: nn.Module,
-    facts: Mapping[str, Any],
+    teacher_facts: Mapping[str, Any],
     data: ImageSet | None,
     place: Path,
     overwrite: bool,
@@ -147,7 +148,7 @@ def _arm(
     real = _data_digest(data) if data is not None else None
     student = recipe.student.model_dump(mode="json")
     key = fingerprint(
-        recipe.seed, recipe.threads, recipe.images.model_dump(), student, facts["weights"], arm.model_dump(), real, _code(recipe),
+        recipe.seed, recipe.threads, recipe.images.model_dump(), student, teacher_facts["weights"], arm.model_dump(), real, _code(recipe),
     )  # fmt: skip
     if _may_stay(place, key, f"arm {name}", overwrite=overwrite):
         scores = read_json(place / "scores.json")

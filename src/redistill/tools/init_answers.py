@@ -35,17 +35,17 @@ def init_recipe(
     asked = not (traces and model)
     file = str(traces) if traces else _ask("Your traces (file, folder or glob)", None, "--traces FILE")
     say(f"init     trying every layout on the first rows of {file}")
-    found = survey(file, SOURCES, split)
+    surveyed = survey(file, SOURCES, split)
     model = model or _ask("The student (folder, hub id, .gguf or package:NAME)", None, "--model M")
     name = name or (_ask("Name of the recipe", name_of(file), "") if asked else name_of(file))
     path = Path(out or (_ask("Write it to", f"{name}.yaml", "") if asked else f"{name}.yaml"))
     say("init     judging a sample of the traces")
-    judged = judge(found.best)
-    check_usable(found, file)
+    judged = judge(surveyed.best)
+    check_usable(surveyed, file)
     say("init     choosing settings that fit the data and the student")
-    choices = choices_for(found, judged, file, model)
-    path = write_recipe(found, judged, file, model, name, path, choices)
-    return WrittenRecipe(path, file, found, judged, choices)
+    choices = choices_for(surveyed, judged, file, model)
+    path = write_recipe(surveyed, judged, file, model, name, path, choices)
+    return WrittenRecipe(path, file, surveyed, judged, choices)
 
 
 def _ask(question: str, default: str | None, flag: str) -> str:

@@ -103,12 +103,12 @@ def rates(parameters: float | None) -> tuple[float, float, str]:
     at = min(max(math.log(parameters), points[0]), points[-1])
     place = next(i for i in range(len(points) - 1) if at <= points[i + 1])
     share = (at - points[place]) / (points[place + 1] - points[place])
-    found = [
+    choices = [
         math.exp((1 - share) * math.log(RATES[place][column]) + share * math.log(RATES[place + 1][column]))
         for column in (1, 2)
     ]
     size = f"{parameters / 1e9:.2g} billion" if parameters >= 1e9 else f"{parameters / 1e6:.3g} million"
-    return float(f"{found[0]:.0e}"), float(f"{found[1]:.0e}"), f"for {size} weights, between measured ones"
+    return float(f"{choices[0]:.0e}"), float(f"{choices[1]:.0e}"), f"for {size} weights, between measured ones"
 
 
 def dev_problems(problems: int) -> int:

@@ -127,10 +127,10 @@ def sentence(trial: dict[str, Any]) -> str:
     return f"{weight}rate {trial['learning_rate']:.3g}: {trial['state']}{reasons} after {trial['steps']} steps"
 
 
-def table_text(found: dict[str, Any]) -> str:
+def table_text(result: dict[str, Any]) -> str:
     """The whole answer for a terminal."""
     lines = [f"{'weight':>7} {'rate':>9} {'steps':>6} {'chosen fell':>12} {'margin':>8} {'probe, %':>9}  state"]
-    for trial in found["trials"]:
+    for trial in result["trials"]:
         weight = "-" if trial["rejected_weight"] is None else f"{trial['rejected_weight']:g}"
         margin = "-" if trial["held_out_margin"] is None else f"{trial['held_out_margin']:.3f}"
         probe = percent(trial["probe_accuracy"])
@@ -140,10 +140,10 @@ def table_text(found: dict[str, Any]) -> str:
             f"{probe:>6}  {state}"
         )
     passed: dict[tuple[float | None, float], list[float]] = {}
-    for one in found["skipped"]:
+    for one in result["skipped"]:
         passed.setdefault((one["rejected_weight"], one["after"]), []).append(one["learning_rate"])
     lines += [skipped_sentence(weight, rates, after) for (weight, after), rates in passed.items()]
-    for best in found["largest"]:
+    for best in result["largest"]:
         weight = "" if best["rejected_weight"] is None else f"weight {best['rejected_weight']:g}: "
         rate = "none of these" if best["learning_rate"] is None else f"{best['learning_rate']:.3g}"
         lines.append(f"{weight}largest rate without an alarm: {rate}")

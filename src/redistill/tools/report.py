@@ -68,12 +68,12 @@ def _side_by_side(folders: Sequence[Path], out: Path | None) -> Path:
         if len(folders) <= ALL_PAIRS
         else [(folders[0], f) for f in folders[1:]]
     )
-    found: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
     without: list[str] = []
     for earlier, later in pairs:  # later minus earlier: what is new against what was there
         try:
-            found += compare_runs(later, earlier, students=(students[later], students[earlier]), common=True)
+            comparisons += compare_runs(later, earlier, students=(students[later], students[earlier]), common=True)
         except OperatorError as error:
             without.append(f"{later.name} and {earlier.name} are not compared: {error}")
     name = "--".join(folder.resolve().name for folder in folders[:3]) + ("--and-more" if len(folders) > 3 else "")
-    return write_runs_page(folders, found, without, out or folders[0].resolve().parent / f"{name}.html")
+    return write_runs_page(folders, comparisons, without, out or folders[0].resolve().parent / f"{name}.html")

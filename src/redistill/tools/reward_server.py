@@ -100,12 +100,12 @@ def _of_texts(rewards: RewardFunction, body: Mapping[str, Any], ends: Sequence[s
         for end in ends:
             cut = cut.removesuffix(end)
         rows.append({"prompt": prompt, "answer": gold, "completion": cut})
-    found = rewards(rows)
-    numbers = [0.0 if reward is None else reward for reward in found]
+    values = rewards(rows)
+    numbers = [0.0 if reward is None else reward for reward in values]
     return {
         "rewards": numbers,
         "scores": numbers,
-        "extra_logs": {"undecided": [float(reward is None) for reward in found]},
+        "extra_logs": {"undecided": [float(reward is None) for reward in values]},
     }
 
 

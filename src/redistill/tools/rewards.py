@@ -73,11 +73,11 @@ class RewardFunction:
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
         groups = [_group(row, place) for place, row in enumerate(rows)]
         with self._lock:  # a pool answers one question after the other
-            found = [
+            totals = [
                 rewarded(group, self.rewards, self.settings.undecided)
                 for group in judged(self._pool, groups, self.verifier)
             ]
-        return [group.traces[0].scores.get("reward") for group in found]
+        return [group.traces[0].scores.get("reward") for group in totals]
 
     def close(self) -> None:
         """End the worker processes."""
@@ -111,36 +111,36 @@ def _problem(row: Mapping[str, Any], place: int) -> Problem:
     if ("problem" in row) == ("prompt" in row):
         raise RowError(f"row {place}: write either `problem` or `prompt`.")
     asked = row.get("problem", row.get("prompt"))
-    facts = dict(asked) if isinstance(asked, Mapping) else {"statement": asked}
-    unknown = [key for key in facts if key not in OF_PROBLEM]
+    table = dict(asked) if isinstance(asked, Mapping) else {"statement": asked}
+    unknown = [key for key in table if key not in OF_PROBLEM]
     if unknown:
         raise RowError(f"row {place}: problem has no {unknown[0]!r}{did_you_mean(str(unknown[0]), OF_PROBLEM)}")
     if "answer" in row and "gold" in row:
         raise RowError(f"row {place}: write either `answer` or `gold`.")
     gold = row.get("answer", row.get("gold"))
     if gold is not None:
-        facts["answer"] = gold
-    if not isinstance(facts.get("statement"), str):
+        table["answer"] = gold
+    if not isinstance(table.get("statement"), str):
         raise RowError(f"row {place}: `problem` must be text, or a table with `statement`.")
-    answer = facts.get("answer")
+    answer = table.get("answer")
     if fields.finite(answer) is not None:
         answer = str(answer)
     if answer is not None and not isinstance(answer, str):
         raise RowError(f"row {place}: `answer` must be the gold answer as text, not {_said(answer)}.")
     try:
-        metadata = fields.metadata(facts.get("metadata"))
+        metadata = fields.metadata(table.get("metadata"))
     except fields.RowError:
         raise RowError(
-            f"row {place}: `metadata` of its problem must be a table of JSON values, not {_said(facts['metadata'])}."
+            f"row {place}: `metadata` of its problem must be a table of JSON values, not {_said(table['metadata'])}."
         ) from None
     for key in ("answer_type", "source"):
-        if facts.get(key) is not None and not isinstance(facts[key], str):
-            raise RowError(f"row {place}: `{key}` of its problem must be text, not {_said(facts[key])}.")
+        if table.get(key) is not None and not isinstance(table[key], str):
+            raise RowError(f"row {place}: `{key}` of its problem must be text, not {_said(table[key])}.")
     return make_problem(
-        facts["statement"],
+        table["statement"],
         answer=answer,
-        answer_type=facts.get("answer_type"),
-        source=facts.get("source") or "",
+        answer_type=table.get("answer_type"),
+        source=table.get("source") or "",
         metadata=metadata,
     )
 
@@ -154,5 +154,5 @@ def _said(value: Any) -> str:
 
 def problem_facts(problem: Problem) -> dict[str, Any]:
     """A problem as a row's `problem` holds it: what its verifier may read."""
-    facts = {name: getattr(problem, name) for name in OF_PROBLEM}
-    return {name: dict(value) if name == "metadata" else value for name, value in facts.items() if value}
+    fields = {name: getattr(problem, name) for name in OF_PROBLEM}
+    return {name: dict(value) if name == "metadata" else value for name, value in fields.items() if value}

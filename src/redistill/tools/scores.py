@@ -21,10 +21,10 @@ def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
     from redistill.safety.paths import check_links
 
     if (folder / "sweep.json").exists() and not choose:
-        found = read_json(folder / "sweep.json")
+        sweep = read_json(folder / "sweep.json")
         table = folder / "table.md"
         return {
-            **found,
+            **sweep,
             "text": table.read_text("utf-8") if table.exists() else f"{table} is not there; run the sweep again.",
         }
     if runs := runs_in(folder):
@@ -38,8 +38,8 @@ def score_table(folder: Path, choose: Sequence[str] = ()) -> dict[str, Any]:
     files = sorted(folder.glob("evaluate/*/*/scores.json"))
     train = read_yaml(folder / "recipe.yaml").get("train")
     stages = ["base", *train] if train else [p.parent.parent.name for p in files]
-    found = [p for p in files if p.parent.parent.name in stages]
-    files = sorted(found, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
+    sweep = [p for p in files if p.parent.parent.name in stages]
+    files = sorted(sweep, key=lambda p: (p.parent.name, stages.index(p.parent.parent.name)))
     if not files and (why := why_unscored(folder)):
         return {"run": str(folder), "scores": [], "comparisons": [], "unscored": why}
     if not files:
@@ -80,8 +80,8 @@ def _scores(path: Path, choices: Mapping[str, Any]) -> dict[str, Any]:
         from redistill.evaluate.scores import score_choices
         from redistill.pipeline.choosing import with_scores
 
-        found = score_choices(with_scores(path.parent), n=scores["num_samples"], choices=choices)
-        scores["choose"] = {**scores.get("choose", {}), **found["choose"]}
+        chosen_scores = score_choices(with_scores(path.parent), n=scores["num_samples"], choices=choices)
+        scores["choose"] = {**scores.get("choose", {}), **chosen_scores["choose"]}
     return {
         key: value
         for key, value in scores.items()

@@ -42,7 +42,7 @@ def rewards_of(trajectory: Trajectory, *, undecided: Undecided) -> list[float | 
     undecided `incorrect`, as in the released code: an attempt that could not be judged is wrong, "cannot be verified" says
     incorrect, and so does a verification without a verdict, unless it is the last action, where it says correct.
     """
-    found: list[float | None] = []
+    rewards: list[float | None] = []
     right: bool | None = None
     for place, action in enumerate(trajectory):
         value = action.value
@@ -51,12 +51,12 @@ def rewards_of(trajectory: Trajectory, *, undecided: Undecided) -> list[float | 
             value = action.kind == "verify" and not action.said and is_last
         if action.kind == "solve":
             right = value
-            found.append(None if value is None else 1.0 if value else -1.0)
+            rewards.append(None if value is None else 1.0 if value else -1.0)
         else:
-            found.append(None if value is None or right is None else 1.0 if value == right else -1.0)
+            rewards.append(None if value is None or right is None else 1.0 if value == right else -1.0)
         if action.cut:
-            found[-1] = -1.0
-    return found
+            rewards[-1] = -1.0
+    return rewards
 
 
 def outcome_reward(trajectory: Trajectory, *, undecided: Undecided) -> float | None:
@@ -110,7 +110,7 @@ def actions(
         total, count = sums.get(key, (0.0, 0))
         return reward - (total / count if count >= fewest else 0.0)
 
-    found = [
+    advantages = [
         [
             [] if of is None else [advantage(key, reward) for key, reward in zip(keys_of, of, strict=True)]
             for keys_of, of in zip(keys_here, here, strict=True)
@@ -118,11 +118,11 @@ def actions(
         for keys_here, here in zip(keys, rewards, strict=True)
     ]
     if bonus == "code":
-        found = [
+        advantages = [
             [_with_bonus(one, values) if one is not None else values for one, values in zip(answers, here, strict=True)]
-            for answers, here in zip(trajectories, found, strict=True)
+            for answers, here in zip(trajectories, advantages, strict=True)
         ]
-    return found
+    return advantages
 
 
 def _outcome(answers: Sequence[Trajectory | None], undecided: Undecided) -> list[list[float]]:
@@ -145,7 +145,7 @@ def _keys(
 ) -> list[list[list[str]]]:
     """With what each action is compared: `1-1` is the context of an action after an attempt that was right and a verification
     that was not."""
-    found = []
+    groups_of = []
     for answers, here in zip(trajectories, rewards, strict=True):
         share = accuracy_of(answers, undecided) if baseline.startswith("accuracy") else None
         tenth = "" if share is None else f"{min(int(10 * share), 9)}:"
@@ -154,8 +154,8 @@ def _keys(
             contexts = ["".join(_sign(reward) for reward in (of or ())[:place]) for place in range(len(of or ()))]
             places = [str(place) for place in range(len(of or ()))]
             keys.append([tenth + key for key in (places if baseline == "accuracy-position" else contexts)])
-        found.append(keys)
-    return found
+        groups_of.append(keys)
+    return groups_of
 
 
 def _sign(reward: float | None) -> str:
@@ -192,15 +192,15 @@ def running_tallies(
     rewards = [
         [None if one is None else rewards_of(one, undecided=undecided) for one in answers] for answers in trajectories
     ]
-    found = {key: list(value) for key, value in before.items()}
+    tallies = {key: list(value) for key, value in before.items()}
     for key, (total, count) in _tally(_keys(trajectories, rewards, "running", undecided), rewards).items():
-        old = found.get(key, [0.0, 0])
-        found[key] = [old[0] + total, old[1] + count]
-    return found
+        old = tallies.get(key, [0.0, 0])
+        tallies[key] = [old[0] + total, old[1] + count]
+    return tallies
 
 
 def _with_bonus(trajectory: Trajectory, values: Sequence[float]) -> list[float]:
-    found, solves = list(values), [action.value for action in trajectory if action.kind == "solve"]
+    values_of, solves = list(values), [action.value for action in trajectory if action.kind == "solve"]
     number = -1
     for place, action in enumerate(trajectory):
         if action.kind == "solve":
@@ -208,7 +208,7 @@ def _with_bonus(trajectory: Trajectory, values: Sequence[float]) -> list[float]:
             changed = (
                 number > 0 and None not in (solves[number], solves[number - 1]) and solves[number] != solves[number - 1]
             )
-            found[place] *= 2 if changed else 1
+            values_of[place] *= 2 if changed else 1
         else:
-            found[place] *= 2 if number >= 0 and solves[number] else 1
-    return found
+            values_of[place] *= 2 if number >= 0 and solves[number] else 1
+    return values_of

@@ -54,10 +54,10 @@ def token_weights(modifiers: Sequence[Modifier], batch: TokenBatch) -> tuple[Ten
     for modifier in weighing:
         for sequences in _sequences_together(modifier, batch):
             known = {f"{side}{name}": parts[n] for side, n in sequences.items() for name, parts in offered.items()}
-            found = modifier(**{name: known[name] for name in inputs_of(modifier)})
-            for factor, n in zip(found.factors, sequences.values(), strict=True):
+            returned = modifier(**{name: known[name] for name in inputs_of(modifier)})
+            for factor, n in zip(returned.factors, sequences.values(), strict=True):
                 weight_of[n].mul_(factor)
-                if found.renormalise:
+                if returned.renormalise:
                     share_of[n].mul_(factor.abs())
     return weights, shares
 
@@ -191,16 +191,16 @@ def measures_stand_alone(objective: Objective, modifiers: tuple[Modifier, ...]) 
     batch = _made_up(objective, [3.0, 5.0, 4.0, 2.0, 6.0, 3.0] if needs_pairs(objective) else [3.0, 5.0, 4.0])
     points = _points_of_every_scale(len(batch.ids))
 
-    def found(logps: Tensor, measured: Tensor) -> Tensor:
+    def measured_loss(logps: Tensor, measured: Tensor) -> Tensor:
         at = dataclasses.replace(batch, logps=logps, scores=logps, measures=dict.fromkeys(batch.measures, measured))
         return torch.stack([*all_coefficients(objective, modifiers, at)[1].values()])
 
-    first = found(points[0], points[0])
-    if not all(torch.allclose(first, found(points[0], -other), rtol=0, atol=1e-12) for other in points[1:]):
+    first = measured_loss(points[0], points[0])
+    if not all(torch.allclose(first, measured_loss(points[0], -other), rtol=0, atol=1e-12) for other in points[1:]):
         raise OperatorError(
             f"{name_of(objective)} and its modifiers are not linear in divergences or entropies, which they must be."
         )
-    return all(torch.allclose(first, found(other, points[0]), rtol=0, atol=1e-12) for other in points[1:])
+    return all(torch.allclose(first, measured_loss(other, points[0]), rtol=0, atol=1e-12) for other in points[1:])
 
 
 def _coefficients_at(objective: Objective, modifiers: Sequence[Modifier], batch: TokenBatch, point: Tensor) -> Tensor:

@@ -193,5 +193,5 @@ def held_out_targets(
     )
     batch = token_batch(rows, numbers, needs_values([objective]), reference)
     batch = batch.with_scores(scores) if needs_scores(objective) else batch.with_logps(scores)
-    found = {"loss": float(step_loss(objective, (), batch)), **figures_of_critic(objective, batch)}
-    return {f"held_out_{name}": value for name, value in found.items() if value is not None}
+    measures = {"loss": float(step_loss(objective, (), batch)), **figures_of_critic(objective, batch)}
+    return {f"held_out_{name}": value for name, value in measures.items() if value is not None}

@@ -123,8 +123,8 @@ def _stored(
         if accelerator.is_main_process:
             write_json(stamp, {"files": sums_of(stage.folder, [*paths.values()])})
         accelerator.wait_for_everyone()
-    found = {part: np.load(path, mmap_mode="r") for part, path in paths.items()}
-    return StoredDistribution(found["ids"], found["logps"], measure.tail)
+    arrays = {part: np.load(path, mmap_mode="r") for part, path in paths.items()}
+    return StoredDistribution(arrays["ids"], arrays["logps"], measure.tail)
 
 
 def _is_whole(stamp: Path) -> bool:
@@ -156,9 +156,9 @@ def _write(
             last = min(len(rows.prompt_tokens), first + BLOCK)
             sequences = [rows.sequence(number) for number in range(first, last)]
             with accelerator.autocast():
-                found = _top_k(policy, sequences, budget, accelerator.device, ranks, wanted)
+                tops = _top_k(policy, sequences, budget, accelerator.device, ranks, wanted)
             for part, array in arrays.items():
-                array[starts[first] : starts[last]] = found[part].numpy()
+                array[starts[first] : starts[last]] = tops[part].numpy()
 
 
 @contextmanager

@@ -64,10 +64,10 @@ def answer_losses(
     """
     if not needs_pairs(objective):
         batch = _batch(logps, [Side.single] * len(logps), range(len(logps)), advantages, behaviour)
-        found = row_losses(objective, batch, torch.ones_like(batch.ids, dtype=torch.float64), _tokens(batch))
+        losses = row_losses(objective, batch, torch.ones_like(batch.ids, dtype=torch.float64), _tokens(batch))
         if kind_of(objective) == "examples":
-            return Losses(found.losses * _sizes(advantages), found.weights)
-        return found
+            return Losses(losses.losses * _sizes(advantages), losses.weights)
+        return losses
     sizes = _sizes(advantages)
     nothing = torch.zeros(1, dtype=torch.float64)  # the other side of each pair: one token, certain, without a gradient
     sequences, sides, policies = list[Tensor](), list[Side](), list[Tensor]()
@@ -77,8 +77,8 @@ def answer_losses(
         policies += [own.detach() if behaviour is None else behaviour[place], nothing]
     rows = [place for place in range(len(logps)) for _ in range(2)]
     batch = _batch(sequences, sides, rows, None, policies)
-    found = row_losses(objective, batch, torch.ones_like(batch.ids, dtype=torch.float64), _tokens(batch))
-    return Losses(found.losses * sizes.abs(), found.weights)
+    losses = row_losses(objective, batch, torch.ones_like(batch.ids, dtype=torch.float64), _tokens(batch))
+    return Losses(losses.losses * sizes.abs(), losses.weights)
 
 
 def pair_losses(
@@ -175,8 +175,8 @@ def is_separable(objective: Objective) -> bool:
         batch = _batch(
             [chosen, rejected], [Side.chosen, Side.rejected], [0, 0], None, [-chosen * 0 - 1, -rejected * 0 - 1]
         )
-        found = token_coefficients(objective, (), batch)
-        return found[:5], found[5:]
+        coefficients = token_coefficients(objective, (), batch)
+        return coefficients[:5], coefficients[5:]
 
     for _ in range(12):
         one, other, moved = point(), point(), point()
@@ -207,13 +207,13 @@ def step_advantages(
     if kind == "examples":
         taken = known & (torch.where(known, rewards, 0.0) > 0)
         return torch.where(taken, sizes.sum() / sizes[taken].sum(), 0.0)
-    found, pairs = torch.zeros_like(rewards), 0
+    advantages, pairs = torch.zeros_like(rewards), 0
     places: dict[Hashable, list[int]] = {}
     for place, group in enumerate(groups):
         places.setdefault(group, []).append(place)
     for mine in map(torch.tensor, places.values()):
         if kind == "advantages":
-            found[mine] = advantage(torch.where(known, rewards, 0.0)[mine][None], known[mine][None])[0].double()
+            advantages[mine] = advantage(torch.where(known, rewards, 0.0)[mine][None], known[mine][None])[0].double()
             continue
         here = mine[known[mine]]
         if not len(here):
@@ -221,8 +221,8 @@ def step_advantages(
         mean = rewards[here].mean()
         equal = rewards[here].amax() == rewards[here].amin()
         right, wrong = (here[:0], here[:0]) if equal else (here[rewards[here] > mean], here[rewards[here] < mean])
-        found[right], found[wrong] = float(len(wrong)), -float(len(right))
+        advantages[right], advantages[wrong] = float(len(wrong)), -float(len(right))
         pairs += len(right) * len(wrong)
     if kind == "pairs":
-        return found * len(rewards) / max(pairs, 1)
-    return found * sizes.sum() / sizes[known].sum() if bool(known.any()) else found
+        return advantages * len(rewards) / max(pairs, 1)
+    return advantages * sizes.sum() / sizes[known].sum() if bool(known.any()) else advantages

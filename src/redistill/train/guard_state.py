@@ -107,20 +107,20 @@ class GuardState:
         """Write the line with its state, say where it has become worse, and return what is to be done."""
         before = self.history[-1].get("guard", "steady") if self.history else "steady"
         self.history.append(line)
-        found = judge(self.history, self.guard)
-        line["guard"] = found.state
-        if found.reasons:
-            line["guard_reasons"] = list(found.reasons)
+        judgement = judge(self.history, self.guard)
+        line["guard"] = judgement.state
+        if judgement.reasons:
+            line["guard_reasons"] = list(judgement.reasons)
         with writing(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.mirror is not None:
             self.mirror.send(line)
-        if not found.is_good and found.state != before:
-            say(f"guard    {self.stage}: {found.state} at step {line['step']} ({', '.join(found.reasons)})")
-        return self._decision(found)
+        if not judgement.is_good and judgement.state != before:
+            say(f"guard    {self.stage}: {judgement.state} at step {line['step']} ({', '.join(judgement.reasons)})")
+        return self._decision(judgement)
 
-    def _decision(self, found: Judgement) -> str:
-        alarming = found.state == "collapse" or (found.state == "warning" and self.guard.act_on == "warning")
+    def _decision(self, judgement: Judgement) -> str:
+        alarming = judgement.state == "collapse" or (judgement.state == "warning" and self.guard.act_on == "warning")
         if not (self.acts and alarming):
             return ""
         return (
@@ -182,10 +182,10 @@ class GuardState:
 
     def _whole(self, folder: Path) -> list[Line]:
         """The checkpoints that can be gone back to, looked at byte by byte. OperatorError where none is left."""
-        found = checkpoints.finished(folder, whole=True)
-        if not found:
+        checkpoint = checkpoints.finished(folder, whole=True)
+        if not checkpoint:
             raise OperatorError(f"{folder}: no checkpoint is whole; delete {self.folder} to train the stage again.")
-        return found
+        return checkpoint
 
     def delete_abandoned(self, folder: Path) -> None:
         """Remove the checkpoints that lie after a rollback's target and were made before it."""

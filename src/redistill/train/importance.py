@@ -24,9 +24,9 @@ class Corrected(NamedTuple):
 def importance(train_logps: np.ndarray, server_logps: np.ndarray, *, cap: float) -> Corrected:
     """train_logps, server_logps: (tokens,) in nats, under one and the same student; a token whose log-prob the server did not tell
     (nan) has weight 1."""
-    told = np.isfinite(server_logps)
-    apart = np.where(told, train_logps - np.where(told, server_logps, 0.0), 0.0)
-    weights = np.where(told, np.minimum(np.exp(np.minimum(apart, 700.0)), cap), 1.0)
-    if not told.any():
+    known = np.isfinite(server_logps)
+    apart = np.where(known, train_logps - np.where(known, server_logps, 0.0), 0.0)
+    weights = np.where(known, np.minimum(np.exp(np.minimum(apart, 700.0)), cap), 1.0)
+    if not known.any():
         return Corrected(weights, None, None)
-    return Corrected(weights, float(weights[told].mean()), float((apart[told] > np.log(cap)).mean()))
+    return Corrected(weights, float(weights[known].mean()), float((apart[known] > np.log(cap)).mean()))

@@ -90,13 +90,13 @@ class JointCritic:
         learning rate `rate`; it takes none where no row has a label."""
         scores, reference = self._scores(taken.rows, taken.numbers, trainer)
         rows = with_value(taken.rows, "critic_score", scores)
-        told: dict[str, Any] = {
+        figures_now: dict[str, Any] = {
             **credit_figures(rows, taken.numbers, trainer.modifiers),
             **label_figures(rows, taken.numbers),
         }
         targets = rows.values["target"][_places(rows, taken.numbers)]
         if np.isnan(targets).all():  # answers to each problem all earned the same
-            return dataclasses.replace(taken, rows=rows), CriticStep({**told, "critic_loss": None}, True)
+            return dataclasses.replace(taken, rows=rows), CriticStep({**figures_now, "critic_loss": None}, True)
         accelerator = trainer.accelerator
         ranks = ranks_of(accelerator, self.policy)
         set_rate(self.optimizer, rate)
@@ -116,10 +116,10 @@ class JointCritic:
         if finite:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        told |= {"critic_loss": figures.loss, "critic_grad_norm": norm, "critic_learning_rate": rate}
+        figures_now |= {"critic_loss": figures.loss, "critic_grad_norm": norm, "critic_learning_rate": rate}
         if not finite:
-            told["critic_skipped"] = True
-        return dataclasses.replace(taken, rows=rows), CriticStep(told, finite)
+            figures_now["critic_skipped"] = True
+        return dataclasses.replace(taken, rows=rows), CriticStep(figures_now, finite)
 
     def scores(self, rows: Rows, numbers: Sequence[int], trainer: "Trainer") -> np.ndarray:
         """(completion tokens of all rows,): its scores of the rows `numbers`, 0 on the others. Every rank calls it."""
@@ -133,7 +133,7 @@ class JointCritic:
         training = self.policy.training
         self.policy.eval()
         with trainer.accelerator.autocast():
-            found = find_token_logps(
+            logps = find_token_logps(
                 self.policy,
                 sequences,
                 tokens_per_micro_batch=self.settings.tokens_per_micro_batch,
@@ -146,8 +146,8 @@ class JointCritic:
             before = np.zeros_like(scores)
             before[places] = np.concatenate(self.reference.token_logps(sequences, trainer))
             held = Reference(before)
-            found = log_ratio_scale(self.objective) * (found - before[places])
-        scores[places] = found
+            logps = log_ratio_scale(self.objective) * (logps - before[places])
+        scores[places] = logps
         return scores, held
 
 
@@ -220,11 +220,11 @@ def credit_figures(rows: Rows, numbers: Sequence[int], modifiers: Sequence[Modif
     batch = token_batch(rows, numbers, needs_values(reading) | {"advantage"})
     weights = token_weights(reading, batch)[0]
     sums = batch.by_sequence(batch.values["advantage"])[batch.sequence]
-    found = dict[str, float | None]()
+    figures = dict[str, float | None]()
     for name, here in (("right", sums > 0), ("wrong", sums < 0)):
-        found[f"weight_{name}"] = _mean(weights[here])
-        found[f"weighted_{name}"] = _mean((weights[here] > 0).double())
-    return found
+        figures[f"weight_{name}"] = _mean(weights[here])
+        figures[f"weighted_{name}"] = _mean((weights[here] > 0).double())
+    return figures
 
 
 def label_figures(rows: Rows, numbers: Sequence[int]) -> dict[str, float | None]:

@@ -229,13 +229,13 @@ def view(
     from rich.text import Text
 
     last: Line = history[-1] if history else {"step": 0}
-    facts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
+    parts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
     openings = [line for line in history if line.get("round") is not None]
     if openings:
         pace = answers_a_second(openings[-1])
-        facts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
-    facts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
-    name, said = f"train {stage}", "  ".join(facts)
+        parts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
+    parts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
+    name, said = f"train {stage}", "  ".join(parts)
     cells = min(24, width - len(name) - len(said) - 4)
     rows = [Text.assemble((name, "bold"), "  ")]
     if cells >= 6:

@@ -63,7 +63,7 @@ class Measure:
 def measures_of(functions: Iterable[Callable[..., Any]]) -> dict[str, Measure]:
     """What objectives and modifiers ask to be measured, by the parameter's name without a side. OperatorError where two of
     them mean different things by one name."""
-    found: dict[str, Measure] = {}
+    measures: dict[str, Measure] = {}
     for function in functions:
         options = _options(function)
         for model, quantity in sorted(measures_asked(function)):
@@ -75,9 +75,9 @@ def measures_of(functions: Iterable[Callable[..., Any]]) -> dict[str, Measure]:
                 if quantity == "entropies"
                 else Measure(options.get("divergence", "reverse-kl"), model, **(chosen if model == "teacher" else {}))
             )
-            if found.setdefault(name, measure) != measure:
+            if measures.setdefault(name, measure) != measure:
                 raise OperatorError(f"{name_of(function)} asks for other {name} than the stage's other parts do.")
-    return found
+    return measures
 
 
 def _options(function: Callable[..., Any]) -> dict[str, Any]:

@@ -53,10 +53,10 @@ def reference_logps(
 
     def run(sequences: list[TokenSequence]) -> np.ndarray:
         with accelerator.autocast():
-            found = find_token_logps(
+            logps = find_token_logps(
                 policy, sequences, tokens_per_micro_batch=tokens_per_micro_batch, device=accelerator.device, ranks=ranks
             )
-        return found.numpy()
+        return logps.numpy()
 
     def tokens() -> Iterator[np.ndarray]:
         count = len(rows.prompt_tokens)
@@ -114,18 +114,18 @@ def with_critic_scores(
         for start in bar(range(0, count, BLOCK), "critic", unit="block"):
             sequences = [rows.sequence(n) for n in range(start, min(count, start + BLOCK))]
             with accelerator.autocast():
-                found = find_token_logps(
+                logps = find_token_logps(
                     policy,
                     sequences,
                     tokens_per_micro_batch=tokens_per_micro_batch if packs else 0,
                     device=accelerator.device,
                     ranks=ranks,
                 )
-            yield found.numpy().astype(np.float32)
+            yield logps.numpy().astype(np.float32)
 
     name = fingerprint(identity, rows_identity(rows), precision)
-    found = _kept(accelerator, folder / f"{name}.scores.npy", scores)
-    return dataclasses.replace(rows, values={**rows.values, "critic_score": found})
+    kept = _kept(accelerator, folder / f"{name}.scores.npy", scores)
+    return dataclasses.replace(rows, values={**rows.values, "critic_score": kept})
 
 
 def _logps_of(
@@ -152,10 +152,10 @@ def _kept(accelerator: Accelerator, path: Path, make: Callable[[], Iterator[np.n
     stamp = path.with_name(path.name + ".json")
     there = agreed(accelerator, _is_whole(path, stamp) if accelerator.is_main_process else False)
     if not there:
-        found = np.concatenate(list(make()))
+        array = np.concatenate(list(make()))
         if accelerator.is_main_process:
             with atomic_write(path) as part, open(part, "wb") as file:
-                np.save(file, found)
+                np.save(file, array)
             write_json(stamp, {"sha256": sha256_file(path)})
         accelerator.wait_for_everyone()
     return np.load(path, mmap_mode="r")

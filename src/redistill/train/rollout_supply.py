@@ -169,9 +169,9 @@ class RolloutSupply:
         self.attempt = len(attempts)
         self._lengths, self._open = [], None
         for path in sorted(self.folder.glob("round-*.json")) if self.folder.exists() else ():
-            facts = read_json(path)
-            if any(facts["step"] > to and facts["attempt"] < number for number, to in enumerate(attempts, 1)):
-                self._remove(facts["round"])
+            record = read_json(path)
+            if any(record["step"] > to and record["attempt"] < number for number, to in enumerate(attempts, 1)):
+                self._remove(record["round"])
 
     def finish(self) -> Account:
         """Write the ledger of the rounds that were drawn; returns the account of their answers."""
@@ -185,8 +185,8 @@ class RolloutSupply:
         return Account.from_json(ledger["accounts"]["rows"])
 
     def _times(self, number: int) -> dict[str, float]:
-        facts = self._facts(number)
-        seconds, answers = facts["seconds"], facts["figures"]["answers"]
+        record = self._facts(number)
+        seconds, answers = record["seconds"], record["figures"]["answers"]
         return dict(zip(TIMES, (seconds, round(answers / seconds, 3) if seconds else 0.0), strict=True))
 
     # --- which rows ---
@@ -258,7 +258,7 @@ class RolloutSupply:
             before = self._facts(number - 1).get("running", {}) if number else {}
             running = running_after(self.job, self.objective, drawn, before)
             rows, account, dropped = self._rows(drawn, number, running)
-            facts = {
+            record = {
                 "round": number,
                 "step": step,
                 "attempt": self.attempt,
@@ -267,7 +267,7 @@ class RolloutSupply:
             }
             write_json(
                 self._round_path(number),
-                {**facts, "figures": round_figures(drawn, len(rows), self._problems_kept(drawn, rows))},
+                {**record, "figures": round_figures(drawn, len(rows), self._problems_kept(drawn, rows))},
             )
             self._say_where_nothing_is_kept(number)
             outcomes = Counter(str(trace.verdict.outcome) for _, trace in drawn.answers)
@@ -295,8 +295,8 @@ class RolloutSupply:
 
     def latest_rounds(self, most: int) -> Iterator[tuple[int, Rows, Round]]:
         """(number, rows, answers) of the latest rounds that gave a row, the last one first."""
-        facts = [read_json(path) for path in sorted(self.folder.glob("round-*.json"), reverse=True)]
-        for number in [fact["round"] for fact in facts if fact["figures"]["rows"]][:most]:
+        records = [read_json(path) for path in sorted(self.folder.glob("round-*.json"), reverse=True)]
+        for number in [fact["round"] for fact in records if fact["figures"]["rows"]][:most]:
             drawn = self._drawn(number)
             yield number, self._rows(drawn, number, self._facts(number).get("running"))[0], drawn
 
@@ -361,8 +361,8 @@ class RolloutSupply:
             return _OpenRound(number, first, rows, None, behaviour, figures)
         reference = _token_logps(self.reference, rows, trainer)
         apart = rows.values[SAMPLED_LOGPS] - reference
-        told = apart[np.isfinite(apart)]
-        figures = {**figures, "reference_kl": float(told.mean()) if len(told) else None}
+        gaps = apart[np.isfinite(apart)]
+        figures = {**figures, "reference_kl": float(gaps.mean()) if len(gaps) else None}
         return _OpenRound(number, first, rows, Reference(reference), behaviour, figures)
 
     def _behaviour(self, number: int, rows: Rows, trainer: "Trainer", is_first: bool) -> np.ndarray:
@@ -372,9 +372,9 @@ class RolloutSupply:
         def find() -> np.ndarray:
             training = trainer.policy.training
             trainer.policy.eval()
-            found = _token_logps(student_now(trainer), rows, trainer, self._compared_rows(rows, trainer))
+            logps = _token_logps(student_now(trainer), rows, trainer, self._compared_rows(rows, trainer))
             trainer.policy.train(training)
-            return found
+            return logps
 
         return self._stored(f"behaviour-{number:05d}.npy", trainer, is_first, find)
 
@@ -395,10 +395,10 @@ class RolloutSupply:
         path = self.folder / name
         if not agreed(trainer.accelerator, path.exists()):
             assert is_first, "the student has moved since it sampled these rows"
-            found = find()
+            logps = find()
             if trainer.accelerator.is_main_process:
                 with atomic_write(path) as part, open(part, "wb") as file:
-                    np.save(file, found)
+                    np.save(file, logps)
             trainer.accelerator.wait_for_everyone()
         return np.asarray(np.load(path))
 
@@ -411,28 +411,28 @@ class RolloutSupply:
 
     def _told_by_server(self, rows: Rows) -> np.ndarray:
         """The server's own log-probs of the rows. OperatorError where it did not tell them all."""
-        told = rows.values[SAMPLED_LOGPS]
-        if not np.isfinite(told).all():
+        server_logps = rows.values[SAMPLED_LOGPS]
+        if not np.isfinite(server_logps).all():
             raise OperatorError(
-                f"train.{self.job.author}.rollouts.behaviour: the server did not return the log-probs of {int(np.isnan(told).sum()):,} of "
-                f"{len(told):,} tokens; write `behaviour: recomputed`."
+                f"train.{self.job.author}.rollouts.behaviour: the server did not return the log-probs of {int(np.isnan(server_logps).sum()):,} of "
+                f"{len(server_logps):,} tokens; write `behaviour: recomputed`."
             )
-        return told
+        return server_logps
 
     def _corrected(self, rows: Rows, behaviour: np.ndarray) -> tuple[Rows, dict[str, Any]]:
         """The rows with each token's advantage times its importance weight, and what the weights were like."""
         assert self.job.importance_cap is not None
         advantages = rows.values["advantage"]
         has_signal = np.isfinite(behaviour)  # those left out have advantages of 0
-        told = np.where(has_signal, rows.values[SAMPLED_LOGPS], np.nan)
-        found = importance(np.where(has_signal, behaviour, 0.0), told, cap=self.job.importance_cap)
-        if found.mean is None and np.any(advantages):
+        server_logps = np.where(has_signal, rows.values[SAMPLED_LOGPS], np.nan)
+        correction = importance(np.where(has_signal, behaviour, 0.0), server_logps, cap=self.job.importance_cap)
+        if correction.mean is None and np.any(advantages):
             raise OperatorError(
                 f"train.{self.job.author}.rollouts.importance_cap: the server returns no log-probs, so its answers cannot be weighted by "
                 "pi_train / pi_server; write `importance_cap: null` to train on them as they are."
             )
-        rows = dataclasses.replace(rows, values={**rows.values, "advantage": advantages * found.weights})
-        return rows, {"importance_mean": found.mean, "importance_truncated": found.truncated}
+        rows = dataclasses.replace(rows, values={**rows.values, "advantage": advantages * correction.weights})
+        return rows, {"importance_mean": correction.mean, "importance_truncated": correction.truncated}
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,9 +491,9 @@ def _token_logps(compared: Compared, rows: Rows, trainer: "Trainer", wanted: Seq
     """(completion tokens of all rows,) fp64 under a model that does not learn from them. wanted: the numbers of the rows that
     matter; nan on the others."""
     numbers = [n for row in (range(len(rows)) if wanted is None else wanted) for n in rows.sequences_of(row)]
-    found = compared.token_logps([rows.sequence(n) for n in numbers], trainer)
+    values = compared.token_logps([rows.sequence(n) for n in numbers], trainer)
     starts = rows.completion_starts()
     logps = np.full(starts[-1], np.nan)
-    for number, own in zip(numbers, found, strict=True):
+    for number, own in zip(numbers, values, strict=True):
         logps[starts[number] : starts[number + 1]] = own
     return logps

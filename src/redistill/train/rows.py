@@ -248,7 +248,7 @@ def _span_targets(record: Example | Pair, completion_offsets: Offsets) -> list[n
     targets = []
     for text, spans in _completions(record):
         ends = np.asarray([end for _, end in completion_offsets([text])[0]], dtype=np.int64)
-        found = np.full(len(ends) + 1, np.nan, dtype=np.float32)
+        values = np.full(len(ends) + 1, np.nan, dtype=np.float32)
         for start, end, value in spans:
             if not 0 <= start < end <= len(text) + 1:
                 return None
@@ -257,8 +257,8 @@ def _span_targets(record: Example | Pair, completion_offsets: Offsets) -> list[n
                 reaches = min(int(np.searchsorted(ends, end)), len(ends) - 1)
                 # of the several tokens of one character the last
                 place = int(np.searchsorted(ends, ends[reaches], side="right")) - 1
-            found[place] = value
-        targets.append(found)
+            values[place] = value
+        targets.append(values)
     return targets
 
 

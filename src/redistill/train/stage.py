@@ -310,8 +310,8 @@ class _StageRun:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             self.guard.sync()
-        facts = self.guard.facts(self.trainer.steps_done, self.trainer.total)
-        self.trainer.save(self.checkpoints, facts=facts, spare=self.guard.spared)
+        record = self.guard.facts(self.trainer.steps_done, self.trainer.total)
+        self.trainer.save(self.checkpoints, facts=record, spare=self.guard.spared)
 
     def _roll_back(self) -> None:
         main = self.accelerator.is_main_process

@@ -46,7 +46,7 @@ class Compared:
         """(completion tokens,) fp64 of each sequence."""
         ranks = ranks_of(trainer.accelerator, self.policy)
         with trainer.accelerator.autocast():
-            found = find_token_logps(
+            logps = find_token_logps(
                 self.policy,
                 sequences,
                 tokens_per_micro_batch=self.tokens_per_micro_batch,
@@ -54,7 +54,7 @@ class Compared:
                 ranks=ranks,
             )
         ends = np.cumsum([len(ids) - max(prompt, 1) for ids, prompt in sequences])[:-1]
-        return np.split(np.asarray(found.numpy()), ends)
+        return np.split(np.asarray(logps.numpy()), ends)
 
 
 def student_now(trainer: "Trainer") -> Compared:
@@ -166,13 +166,13 @@ class _OpenBySource:
     teachers: Mapping[str, Teacher]
 
     def token_logps(self, asked: Asked) -> list[np.ndarray]:
-        found: list[Any] = [None] * len(asked.sequences)
+        answers: list[Any] = [None] * len(asked.sequences)
         for source, teacher in self.teachers.items():
             places = [place for place, problem in enumerate(asked.problems) if problem.source == source]
             if places:  # the same on every rank
                 for place, logps in zip(places, teacher.token_logps(asked.only(places)), strict=True):
-                    found[place] = logps
-        return found
+                    answers[place] = logps
+        return answers
 
 
 # --- the student itself, with more in its prompt ------------------------------------------------------------------------
@@ -211,12 +211,12 @@ class _OpenSelf:
         ]
         prompts = [self.spec.render(p, c) if c else "" for p, c in zip(asked.problems, contexts, strict=True)]
         encoded = loading.encode_prompts(self.tokenizer, prompts)
-        found: list[TokenSequence | None] = []
+        built: list[TokenSequence | None] = []
         for sequence, context, shown in zip(asked.sequences, contexts, encoded, strict=True):
             ids, prompt = sequence
             fits = context and len(shown) + len(ids) - prompt <= self.spec.limit
-            found.append(TokenSequence([*shown, *ids[prompt:]], len(shown), images_of(sequence)) if fits else None)
-        return found
+            built.append(TokenSequence([*shown, *ids[prompt:]], len(shown), images_of(sequence)) if fits else None)
+        return built
 
     def token_logps(self, asked: Asked) -> list[np.ndarray]:
         shown = self.sequences(asked)
@@ -224,16 +224,16 @@ class _OpenSelf:
         policy = self.compared or dataclasses.replace(student_now(asked.trainer), policy=asked.trainer.policy.eval())
         if self.compared is None:  # without a context it is the student that sampled, to the last bit
             places = [place for place, sequence in enumerate(shown) if sequence is not None]
-            found = list(asked.behaviour)
+            values = list(asked.behaviour)
         else:
             places = list(range(len(shown)))
-            found = [np.zeros(0)] * len(shown)
+            values = [np.zeros(0)] * len(shown)
         if places:
             wanted = [shown[place] or asked.sequences[place] for place in places]
             for place, logps in zip(places, policy.token_logps(wanted, asked.trainer), strict=True):
-                found[place] = logps
+                values[place] = logps
         asked.trainer.policy.train(training)
-        return found
+        return values
 
 
 # --- a server ---------------------------------------------------------------------------------------------------------
@@ -263,16 +263,16 @@ class _OpenServer:
 
     def token_logps(self, asked: Asked) -> list[np.ndarray]:
         accelerator = asked.trainer.accelerator
-        found: list[np.ndarray] | str = []
+        answers: list[np.ndarray] | str = []
         if accelerator.is_main_process:
             try:
-                found = self._ask(asked)
+                answers = self._ask(asked)
             except OperatorError as error:  # said on every rank: one that waits for the others would wait for ever
-                found = str(error)
-        found = agreed(accelerator, found)
-        if isinstance(found, str):
-            raise OperatorError(found)
-        return found
+                answers = str(error)
+        answers = agreed(accelerator, answers)
+        if isinstance(answers, str):
+            raise OperatorError(answers)
+        return answers
 
     def _ask(self, asked: Asked) -> list[np.ndarray]:
         wanted = {"prompt_logprobs": 1} if self.spec.reads == "prompt-logprobs" else {"echo": True, "logprobs": 1}
@@ -307,13 +307,13 @@ class _OpenServer:
             raise self._none("the reply has no `prompt_logprobs`; try `reads: echo`, or a server such as vLLM")
         if len(entries) != len(ids):
             raise self._another(f"it makes {len(entries)} tokens of {len(ids)} ids")
-        found: list[tuple[str | None, float | None]] = []
+        logps: list[tuple[str | None, float | None]] = []
         for id, entry in zip(ids, entries, strict=True):
             if entry and str(id) not in entry:
                 raise self._another(f"it says nothing of token {id}")
             own = (entry or {}).get(str(id), {})
-            found.append((own.get("decoded_token"), own.get("logprob")))
-        return found
+            logps.append((own.get("decoded_token"), own.get("logprob")))
+        return logps
 
     def _by_text(self, ids: Sequence[int], choice: Mapping[str, Any]) -> list[tuple[str | None, float | None]]:
         """The same from the `tokens` and `token_logprobs` of a prompt that was said back; the token sampled after it is last."""

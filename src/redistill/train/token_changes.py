@@ -46,7 +46,7 @@ def write_token_changes(folder: Path, recipe: Recipe, stage: str | None, pairs: 
     autocast = precision_of(settings.mixed_precision) == "bf16"
     before = _of_pairs(_student(folder, recipe, settings.start), pairs, settings.start, autocast)
     after = _of_pairs(_student(folder, recipe, stage), pairs, stage, autocast)
-    found = [
+    changes = [
         {
             "chosen_id": pair.chosen_id,
             "rejected_id": pair.rejected_id,
@@ -55,15 +55,15 @@ def write_token_changes(folder: Path, recipe: Recipe, stage: str | None, pairs: 
         }
         for pair, old, new in zip(pairs, before, after, strict=True)
     ]
-    write_json(path, {"stage": stage, "start": settings.start, "pairs": found})
+    write_json(path, {"stage": stage, "start": settings.start, "pairs": changes})
     return path
 
 
 def _is_of(path: Path, pairs: Sequence[Pair]) -> bool:
     """True when the file is there, whole, and of these pairs; a damaged one is measured again."""
     try:
-        found = read_json(path)["pairs"] if path.exists() else []
-        return [(p["chosen_id"], p["rejected_id"]) for p in found] == [(p.chosen_id, p.rejected_id) for p in pairs]
+        listed = read_json(path)["pairs"] if path.exists() else []
+        return [(p["chosen_id"], p["rejected_id"]) for p in listed] == [(p.chosen_id, p.rejected_id) for p in pairs]
     except (OperatorError, KeyError, TypeError, ValueError):
         return False
 

@@ -82,7 +82,7 @@ def write_token_weights(trainer: "Trainer", supply: "RolloutSupply", folder: Pat
 def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: int) -> list[dict[str, Any]]:
     """Answers of one round with the weights of their tokens, so many at most."""
     traces = {trace.id: (problem, trace) for problem, trace in drawn.answers}
-    told, shown = list[dict[str, Any]](), list[int]()
+    weighed, shown = list[dict[str, Any]](), list[int]()
     for row in range(len(rows)):
         problem, trace = traces[rows.ids[row]]
         text, ids = trace.completion, rows.completion(row).tolist()
@@ -91,7 +91,7 @@ def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: 
             shown.append(row)
             is_right = rows.values["advantage"][rows.completion_starts()[row]] > 0
             head = {"problem_id": problem.id, "trace_id": trace.id, "round": number + 1, "is_right": bool(is_right)}
-            told.append({**head, "statement": problem.statement, "completion": text})
+            weighed.append({**head, "statement": problem.statement, "completion": text})
     if not shown:
         return []
     assert trainer.critic is not None
@@ -99,8 +99,8 @@ def _weighed(trainer: "Trainer", number: int, rows: Rows, drawn: "Round", most: 
     reading = [modifier for modifier in trainer.modifiers if reads_critic(modifier)]
     batch = token_batch(with_value(rows, "critic_score", scores), shown, needs_values(reading) | {"advantage"})
     signed = token_weights(reading, batch)[0] * batch.values["advantage"].sign()
-    for answer, weights in zip(told, signed.split(batch.counts.long().tolist()), strict=True):
+    for answer, weights in zip(weighed, signed.split(batch.counts.long().tolist()), strict=True):
         text = answer["completion"]
         places = [*loading.completion_offsets(trainer.tokenizer, [text])[0], (len(text), len(text) + 1)]
         answer["spans"] = [[a, b, round(w, 3) + 0.0] for (a, b), w in zip(places, weights.tolist(), strict=False)]
-    return told
+    return weighed

@@ -120,11 +120,13 @@ class Trainer:
             shrunk = peak_rate / self.settings.learning_rate  # by the guard's rollbacks
             its_rate = learning_rate(self.critic.settings, place, total) * shrunk
             taken, learned = self.critic.step(taken, self, its_rate)
-        told = {} if learned is None else learned.figures
+        critic_figures = {} if learned is None else learned.figures
         if taken.is_warming or (learned is not None and not learned.finite):
             self.steps_done += 1
             finite = learned is None or learned.finite
-            return StepResult(self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, finite, told)
+            return StepResult(
+                self.steps_done, taken, None, 0.0, rate, time.perf_counter() - started, finite, critic_figures
+            )
         set_rate(self.optimizer, rate)
         ranks = ranks_of(self.accelerator, self.policy)
         figures = backward_step(
@@ -146,7 +148,9 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        return StepResult(self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite, told)
+        return StepResult(
+            self.steps_done, taken, figures, norm, rate, time.perf_counter() - started, finite, critic_figures
+        )
 
     def save(
         self,

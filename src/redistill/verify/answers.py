@@ -86,21 +86,21 @@ def extract(completion: str, anchors: Sequence[Anchor] | None = None) -> str | N
     return find_answer(completion, anchors).answer
 
 
-def weigh(found: Found, compare: Callable[[str], tuple[Outcome, str]]) -> tuple[Outcome, str]:
+def weigh(answer: Found, compare: Callable[[str], tuple[Outcome, str]]) -> tuple[Outcome, str]:
     """The finding on an answer that was found, its other readings considered. compare: an answer -> a finding."""
-    assert found.answer is not None
-    outcome, reason = compare(found.answer)
-    if found.joined is not None:
-        as_list = compare(found.joined)
+    assert answer.answer is not None
+    outcome, reason = compare(answer.answer)
+    if answer.joined is not None:
+        as_list = compare(answer.joined)
         if as_list[0] is Outcome.correct:
             return as_list
         if {outcome, as_list[0]} == DECIDED:
             return Outcome.disagree, "one_or_several_answers"
-    if outcome is Outcome.incorrect and any(compare(text)[0] is Outcome.correct for text in found.apart):
+    if outcome is Outcome.incorrect and any(compare(text)[0] is Outcome.correct for text in answer.apart):
         return Outcome.disagree, "one_or_several_answers"
-    if outcome in DECIDED and any({outcome, compare(text)[0]} == DECIDED for text in found.others):
+    if outcome in DECIDED and any({outcome, compare(text)[0]} == DECIDED for text in answer.others):
         return Outcome.disagree, "answers_contradict"
-    if found.weak and outcome is Outcome.incorrect:
+    if answer.weak and outcome is Outcome.incorrect:
         return Outcome.ungradable, "perhaps_a_remark"
     return outcome, reason
 
@@ -118,9 +118,9 @@ def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
     if not _SAYS.search(text, start):
         return []
     rest = text[start:]
-    found = (ANCHORS[name](rest) for name in names)
+    answers = (ANCHORS[name](rest) for name in names)
     return sorted(
-        (place for place in found if place and place.text is not None and not place.weak), key=lambda p: p.start
+        (place for place in answers if place and place.text is not None and not place.weak), key=lambda p: p.start
     )
 
 
@@ -238,10 +238,10 @@ _NEXT_TURN = re.compile(
 
 def _first_turn(text: str) -> str:
     """The text up to a new question or a new speaker. A task told again before any answer stays: it opens a solution."""
-    told = 0  # up to where the text was looked at, so that no part of it is read twice
+    read_to = 0  # up to where the text was looked at, so that no part of it is read twice
     for turn in _NEXT_TURN.finditer(text):
-        before = text[told : turn.start()]
+        before = text[read_to : turn.start()]
         if before.strip() and (turn.group("person") or any(anchor(before) for anchor in ANCHORS.values())):
             return text[: turn.start()]
-        told = turn.start()
+        read_to = turn.start()
     return text

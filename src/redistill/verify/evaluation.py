@@ -280,10 +280,10 @@ def constant_ratio(gold: Formula, answer: Formula) -> Any | None:
             if left != right:
                 return None
             continue
-        found = left / right
-        if ratio is not None and abs(found - ratio) > EXACT_TOLERANCE * abs(ratio):
+        quotient = left / right
+        if ratio is not None and abs(quotient - ratio) > EXACT_TOLERANCE * abs(ratio):
             return None
-        ratio, agreeing = found, agreeing + 1
+        ratio, agreeing = quotient, agreeing + 1
     return ratio if agreeing >= ENOUGH_POINTS else None
 
 

@@ -60,20 +60,20 @@ class WorkerProcess:
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
         if self.returncode is None:
-            told = select.poll()  # `select.select` knows no descriptor above 1,023
-            told.register(self._status, select.POLLIN)
-            if told.poll(0):
+            events = select.poll()  # `select.select` knows no descriptor above 1,023
+            events.register(self._status, select.POLLIN)
+            if events.poll(0):
                 self.wait()
         return self.returncode
 
     def wait(self) -> int:
         """The exit code, once it has ended."""
         if self.returncode is None:
-            told = os.read(self._status, _NUMBER.size)
+            status = os.read(self._status, _NUMBER.size)
             os.close(self._status)
             # nothing told: the server itself was killed, and kills nobody
-            self.returncode = _NUMBER.unpack(told)[0] if told else -signal.SIGKILL
-            if not told:
+            self.returncode = _NUMBER.unpack(status)[0] if status else -signal.SIGKILL
+            if not status:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
         return self.returncode
@@ -270,8 +270,8 @@ class _Forks:
                 for workers in self._callers.values():
                     workers.discard(pid)
                 # where the pipe is broken, the caller has forgotten the worker
-                with contextlib.suppress(BrokenPipeError), open(self._ends.pop(pid), "wb", buffering=0) as told:
-                    told.write(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
+                with contextlib.suppress(BrokenPipeError), open(self._ends.pop(pid), "wb", buffering=0) as status_pipe:
+                    status_pipe.write(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
     def _fork(self, caller: socket.socket) -> None:
         head, descriptors, _, _ = socket.recv_fds(caller, _NUMBER.size, 4)
@@ -288,23 +288,25 @@ class _Forks:
             worker.load_maths()
         gc.collect()
         gc.freeze()  # a collection in a worker would else copy every page that it shares with us
-        connection, counter, errors, told = descriptors
+        connection, counter, errors, status_pipe = descriptors
         try:
             pid = os.fork()
         except OSError as error:
             pid = -(error.errno or errno.EAGAIN)
         if pid == 0:
-            self._become_worker(request, connection, counter, errors, told)
+            self._become_worker(request, connection, counter, errors, status_pipe)
         for descriptor in (connection, counter, errors):
             os.close(descriptor)
         if pid > 0:
-            self._ends[pid] = told
+            self._ends[pid] = status_pipe
             self._callers[caller].add(pid)
         else:
-            os.close(told)
+            os.close(status_pipe)
         caller.sendall(_NUMBER.pack(pid))
 
-    def _become_worker(self, request: dict[str, Any], connection: int, counter: int, errors: int, told: int) -> None:
+    def _become_worker(
+        self, request: dict[str, Any], connection: int, counter: int, errors: int, status_pipe: int
+    ) -> None:
         """In the child: no way out but _exit."""
         code = 1
         try:
@@ -313,7 +315,7 @@ class _Forks:
             for end in (*self._callers, self._door):
                 if end is not None:
                     end.close()
-            for descriptor in (self._woken, self._wake, told, *self._ends.values()):
+            for descriptor in (self._woken, self._wake, status_pipe, *self._ends.values()):
                 os.close(descriptor)
             os.dup2(errors, 2)
             os.close(errors)

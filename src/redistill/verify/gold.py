@@ -72,10 +72,10 @@ def check_gold(problem: Problem, trace: Trace) -> Verdict:
     return verdict(Outcome.correct, kind, "gradable")
 
 
-def as_ungradable(found: Verdict) -> Verdict:
+def as_ungradable(verdict: Verdict) -> Verdict:
     """What a failed check means for every trace of the problem; one that ran out of time or memory is `gold_timeout`."""
-    reason = found.reason if found.outcome == Outcome.ungradable else "gold_timeout"
-    return dataclasses.replace(found, outcome=Outcome.ungradable, extracted=None, reason=reason, verifier=GOLD)
+    reason = verdict.reason if verdict.outcome == Outcome.ungradable else "gold_timeout"
+    return dataclasses.replace(verdict, outcome=Outcome.ungradable, extracted=None, reason=reason, verifier=GOLD)
 
 
 def answer_type(gold: str) -> str:

@@ -142,8 +142,8 @@ def read_opinion(reply: Reply, judge: Judge, extracted: str | None = None) -> Ve
     elif said is None:
         outcome, reason = Outcome.ungradable, "judge_unreadable"
     else:
-        found = {"same": Outcome.correct, "different": Outcome.incorrect, "unsure": Outcome.ungradable}
-        outcome, reason = found[said], f"judge_{said}"
+        outcomes = {"same": Outcome.correct, "different": Outcome.incorrect, "unsure": Outcome.ungradable}
+        outcome, reason = outcomes[said], f"judge_{said}"
     why = " ".join(" ".join(lines[:-1] if said else lines).split())[:REASON_CHARS]
     return Verdict(outcome, extracted, f"{reason}: {why}" if why else reason, JUDGE, f"{JUDGE_VERSION}, {judge.model}")
 

@@ -68,19 +68,19 @@ def _answered_before(stage_dir: StageFolder, kept: int) -> int:
 
 def changes_of(before: Iterable[Group], after: Iterable[Group]) -> Counter[tuple[str, str]]:
     """(outcome of the rules, outcome with the judge) -> traces, of those whose outcome is another."""
-    found: Counter[tuple[str, str]] = Counter()
+    changes: Counter[tuple[str, str]] = Counter()
     for old, new in zip(before, after, strict=True):
         for one, other in zip(old.traces, new.traces, strict=True):
             if one.verdict.outcome is not other.verdict.outcome:
-                found[one.verdict.outcome.value, other.verdict.outcome.value] += 1
-    return found
+                changes[one.verdict.outcome.value, other.verdict.outcome.value] += 1
+    return changes
 
 
 def _shard(rules: StageFolder, index: int, groups: Sequence[Group]) -> Shard:
     """The shard with the judge's verdicts, and what the rules found besides them: gold answers that nobody can grade."""
     shard, marker = verified_shard(groups), read_json(rules.marker(index))
-    found = {name: Account.from_json(account) for name, account in marker["accounts"].items()}
-    shard.accounts = {**found, **shard.accounts}
+    accounts = {name: Account.from_json(account) for name, account in marker["accounts"].items()}
+    shard.accounts = {**accounts, **shard.accounts}
     shard.tallies = {**{name: Counter(tally) for name, tally in marker["tallies"].items()}, **shard.tallies}
     for stream, kind in (("ungradable", Problem), ("dropped", Dropped)):
         path = rules.folder / stream / f"part-{index:05d}.parquet"

@@ -77,20 +77,20 @@ def judge(
         return Verdict(outcome, kept, reason, verifier, verifier_version)
 
     gold = gold_answer(problem.answer)
-    found = find_answer(trace.completion, anchors)
+    answer = find_answer(trace.completion, anchors)
     if gold is None:
-        return verdict(Outcome.ungradable, "no_gold", found.answer)
-    if found.answer is None:
-        cut = found.cut or trace.finish_reason == "length"
-        return verdict(Outcome.truncated if cut else Outcome.no_answer, found.reason)
-    outcome, reason = weigh(found, partial(compare_bounded, compare, gold))
-    if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, found.answer)):
+        return verdict(Outcome.ungradable, "no_gold", answer.answer)
+    if answer.answer is None:
+        cut = answer.cut or trace.finish_reason == "length"
+        return verdict(Outcome.truncated if cut else Outcome.no_answer, answer.reason)
+    outcome, reason = weigh(answer, partial(compare_bounded, compare, gold))
+    if outcome is Outcome.correct and (missed := form_missed(problem.statement, gold, answer.answer)):
         outcome, reason = Outcome.disagree, missed
-    if reason == "only_rounded" and rounded_as_asked(problem.statement, gold, found.answer):
+    if reason == "only_rounded" and rounded_as_asked(problem.statement, gold, answer.answer):
         outcome, reason = Outcome.correct, "equal_rounded"
     if outcome is Outcome.incorrect and is_one_of_several(problem) and not _labelled_wrong(trace):
         outcome, reason = Outcome.disagree, "one_of_several"
-    return verdict(outcome, reason, found.answer)
+    return verdict(outcome, reason, answer.answer)
 
 
 def _labelled_wrong(trace: Trace) -> bool:

@@ -89,14 +89,14 @@ def _rows(stage_dir: StageFolder) -> Iterator[tuple[Path, str, str, dict[str, st
 
 def _texts(wanted: set[tuple[str, Path, str]]) -> dict[str, tuple[Group, Trace]]:
     """The traces of the examples, from their shards."""
-    found: dict[str, tuple[Group, Trace]] = {}
+    texts: dict[str, tuple[Group, Trace]] = {}
     for shard in sorted({shard for _, shard, _ in wanted}):
         ids = {trace_id for _, at, trace_id in wanted if at == shard}
         for group in read_records(shard):
-            found.update({trace.id: (group, trace) for trace in group.traces if trace.id in ids})
-            if ids <= found.keys():
+            texts.update({trace.id: (group, trace) for trace in group.traces if trace.id in ids})
+            if ids <= texts.keys():
                 break
-    return found
+    return texts
 
 
 def _table(

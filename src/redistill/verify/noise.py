@@ -58,7 +58,7 @@ class Gradings:
     def summary(self, *, seed: int) -> dict[str, Any]:
         """Graders, the matrix of every two of them, and the estimate or the reason why there is none."""
         graders = sorted({name for _, _, _, said in self.cells for name, _ in said})
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "graders": graders,
             "traces": sum(self.cells.values()),
             "rejected": sum(n for (_, _, rejected, _), n in self.cells.items() if rejected),
@@ -66,15 +66,15 @@ class Gradings:
             "estimate": None,
             "why_not": None,
         }
-        found["why_not"] = self._why_not(graders, found["rejected"])
-        if found["why_not"] is None:
-            found["estimate"] = self._estimate(graders, seed)
-            if found["estimate"] is None:
-                found["why_not"] = (
+        figures["why_not"] = self._why_not(graders, figures["rejected"])
+        if figures["why_not"] is None:
+            figures["estimate"] = self._estimate(graders, seed)
+            if figures["estimate"] is None:
+                figures["why_not"] = (
                     "the two graders' authors are right equally often, so their errors cannot be told apart"
                 )
-        found["sentence"] = sentence(found)
-        return found
+        figures["sentence"] = sentence(figures)
+        return figures
 
     def _why_not(self, graders: Sequence[str], rejected: int) -> str | None:
         if len(graders) < 2:
@@ -208,14 +208,14 @@ def fit(weights: Floats, patterns: NDArray[np.int64], population: NDArray[np.int
     return Fit(shares, chances, right)
 
 
-def sentence(found: Mapping[str, Any]) -> str:
+def sentence(summary: Mapping[str, Any]) -> str:
     """What may be said, in words."""
-    if found["estimate"] is None:
-        return f"No estimate of right traces among the rejected ones: {found['why_not']}."
-    share = found["estimate"]["right_among_rejected"]
+    if summary["estimate"] is None:
+        return f"No estimate of right traces among the rejected ones: {summary['why_not']}."
+    share = summary["estimate"]["right_among_rejected"]
     interval = share["interval95"]
     between = f" (95% interval {interval[0]:.2%} to {interval[1]:.2%})" if interval else ""
     return (
-        f"Of the {found['rejected']:,} traces called incorrect an estimated {share['value']:.2%}{between} are right, by a model of "
-        f"{len(found['graders'])} graders that err independently; shared mistakes would make it more."
+        f"Of the {summary['rejected']:,} traces called incorrect an estimated {share['value']:.2%}{between} are right, by a model of "
+        f"{len(summary['graders'])} graders that err independently; shared mistakes would make it more."
     )

@@ -36,21 +36,21 @@ def roots(formula: Formula) -> list[Any] | None:
     branches = polynomials(formula.node, letter, decimals)
     if branches is None:
         return None
-    found: list[Any] = []
+    all_roots: list[Any] = []
     for _, top, below in branches:
         for polynomial in (top, below):
             roots = real_roots(polynomial)
             if roots is None:
                 return None
-            found += roots
+            all_roots += roots
     for inside in _absolutes(formula.node):
         inner = polynomials(inside, letter, decimals)
         if inner is None:
             return None
         for _, top, below in inner:
             roots = (real_roots(top) or []) + (real_roots(below) or [])
-            found += roots
-    return found
+            all_roots += roots
+    return all_roots
 
 
 def _absolutes(node: Node) -> list[Node]:

@@ -34,8 +34,8 @@ def maths_in_prose(text: str) -> str | None:
     if not is_wordy(text):
         return None
     for part in (text, _conclusion(text)):
-        if part and not _HEDGED.search(_SEGMENT.sub(" ", part)) and len(found := _pieces(part)) == 1:
-            return found[0]
+        if part and not _HEDGED.search(_SEGMENT.sub(" ", part)) and len(pieces := _pieces(part)) == 1:
+            return pieces[0]
     return None
 
 

@@ -86,30 +86,30 @@ def reasoning_gym(
     `different_number` (full marks for a number that differs).
     """
     verdict = partial(Verdict, verifier="reasoning-gym", verifier_version=f"reasoning-gym {_version()}")
-    found = find_answer(trace.completion, anchors)
-    if found.answer is None:
-        cut = found.cut or trace.finish_reason == "length"
-        return verdict(Outcome.truncated if cut else Outcome.no_answer, None, found.reason)
-    kept, metadata, task = found.answer[:MAX_EXTRACTED], entry_metadata(problem.metadata), task_of(problem)
+    answer = find_answer(trace.completion, anchors)
+    if answer.answer is None:
+        cut = answer.cut or trace.finish_reason == "length"
+        return verdict(Outcome.truncated if cut else Outcome.no_answer, None, answer.reason)
+    kept, metadata, task = answer.answer[:MAX_EXTRACTED], entry_metadata(problem.metadata), task_of(problem)
     if task is None:
         return verdict(Outcome.ungradable, kept, "no_task")
     if task in UNUSABLE:
         return verdict(Outcome.ungradable, kept, "scorer_unusable")
     if (scorer := _scorer(task)) is None:
         return verdict(Outcome.ungradable, kept, "task_unknown")
-    if len(found.answer) > MAX_COMPARED or not _is_safe(task, found.answer, problem.answer, metadata):
+    if len(answer.answer) > MAX_COMPARED or not _is_safe(task, answer.answer, problem.answer, metadata):
         return verdict(Outcome.ungradable, kept, "unsafe_answer")
     watched = _Watched(metadata)
     entry = {"question": problem.statement, "answer": problem.answer, "metadata": watched}
-    score = max(_score(scorer, text, entry) for text in dict.fromkeys((found.answer, clean(found.answer))))
+    score = max(_score(scorer, text, entry) for text in dict.fromkeys((answer.answer, clean(answer.answer))))
     accepts = [_score(scorer, text, entry) >= right_at for text in (problem.answer or NONSENSE, NONSENSE)]
     if watched.missing:
         return verdict(Outcome.ungradable, kept, f"metadata_missing:{sorted(watched.missing)[0]}")
     if accepts != [problem.answer is not None, False]:
         return verdict(Outcome.ungradable, kept, "scorer_rejects_gold" if not accepts[0] else "scorer_unusable")
-    outcome, reason = _outcome(score, found.answer, problem.answer, right_at, wrong_at)
-    if found.others and outcome is not Outcome.ungradable:
-        others = {_score(scorer, text, entry) >= right_at for text in found.others if _is_safe(task, text, None, {})}
+    outcome, reason = _outcome(score, answer.answer, problem.answer, right_at, wrong_at)
+    if answer.others and outcome is not Outcome.ungradable:
+        others = {_score(scorer, text, entry) >= right_at for text in answer.others if _is_safe(task, text, None, {})}
         if others - {outcome is Outcome.correct}:
             outcome, reason = Outcome.disagree, "answers_contradict"
     return verdict(outcome, kept, reason, score=min(1.0, max(0.0, score)))

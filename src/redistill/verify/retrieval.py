@@ -90,10 +90,10 @@ def read_query(completion: str, form: Form) -> tuple[str | None, str]:
     if min(places) < 0 or any(completion.count(tag) != 1 for tag in tags) or places != sorted(places):
         answered = completion.count("<answer>") == completion.count("</answer>") == 1
         return None, "no_think_tags" if answered else "no_answer_tags"
-    found = _ANSWER.search(completion)
-    assert found is not None
+    match = _ANSWER.search(completion)
+    assert match is not None
     try:
-        table = json.loads(found[1])
+        table = json.loads(match[1])
     except (ValueError, RecursionError):
         return None, "no_json"
     query = table.get("query") if isinstance(table, dict) else None
@@ -127,10 +127,10 @@ def search_of(options: Mapping[str, Any]) -> tuple[str | None, str | dict[str, A
 
 def relevant_of(problem: Problem) -> Relevant:
     """The problem's relevant documents: a table of grades, or a list of ids; empty where its metadata has none of either."""
-    found = problem.metadata.get(RELEVANT)
-    if isinstance(found, Mapping):
-        return {str(id): float(grade) for id, grade in found.items() if isinstance(grade, int | float)}
-    return [str(id) for id in found] if isinstance(found, list | tuple) else []
+    relevant = problem.metadata.get(RELEVANT)
+    if isinstance(relevant, Mapping):
+        return {str(id): float(grade) for id, grade in relevant.items() if isinstance(grade, int | float)}
+    return [str(id) for id in relevant] if isinstance(relevant, list | tuple) else []
 
 
 def _outcome(score: float, right_at: float, wrong_at: float) -> tuple[Outcome, str]:

@@ -26,18 +26,18 @@ def with_segments(pool: Any, groups: Iterable[Group], policy: str, cues: Cues, *
         for group in held
     ]
     asked = []
-    for group, found in zip(held, parsed, strict=True):
+    for group, marks in zip(held, parsed, strict=True):
         attempts = dict[str, Trace]()
-        for trace, parts in zip(group.traces, found, strict=True):
+        for trace, parts in zip(group.traces, marks, strict=True):
             for text in attempts_of(trace, parts, cues):
                 attempt = make_trace(group.problem.id, text, author=trace.author, finish_reason="stop")
                 attempts[attempt.id] = attempt
         asked.append(Group(group.problem, tuple(attempts.values())))
     answered = iter(list(judged(pool, asked, policy)))
     after = []
-    for group, found in zip(held, parsed, strict=True):
+    for group, marks in zip(held, parsed, strict=True):
         outcomes = {trace.completion: trace.verdict.outcome for trace in next(answered).traces}
-        traces = [_with_spans(t, parts, outcomes, cues) for t, parts in zip(group.traces, found, strict=True)]
+        traces = [_with_spans(t, parts, outcomes, cues) for t, parts in zip(group.traces, marks, strict=True)]
         after.append(dataclasses.replace(group, traces=tuple(traces)))
     return after
 

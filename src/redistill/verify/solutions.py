@@ -124,10 +124,10 @@ def read_solutions(text: str) -> Solutions | None:
         r"[<>=|(\[{]|\\(?:in|le|ge|ne|mathbb|R|emptyset|varnothing|cup|setminus)(?![A-Za-z])|solution|real", text
     ):
         return None
-    found = _read_set(text, 0)
-    if found is None:
+    solutions = _read_set(text, 0)
+    if solutions is None:
         return None
-    tree, letters, complete = found
+    tree, letters, complete = solutions
     if len(letters) > 1:
         return None
     return Solutions(tree, next(iter(letters), ""), complete)
@@ -279,11 +279,11 @@ def _holds(tree: tuple[Any, ...], letter: str, point: Any) -> bool | None:
         return (low > 0 or (low == 0 and tree[3])) and (high < 0 or (high == 0 and tree[4]))
     if kind == "relation":
         return _relation_holds(tree, letter, point)
-    found = [_holds(part, letter, point) for part in tree[1:]]
+    holds = [_holds(part, letter, point) for part in tree[1:]]
     if kind == "minus":
-        return None if None in found else bool(found[0] and not found[1])
+        return None if None in holds else bool(holds[0] and not holds[1])
     decisive = kind == "or"
-    return decisive if decisive in found else None if None in found else not decisive
+    return decisive if decisive in holds else None if None in holds else not decisive
 
 
 def _relation_holds(tree: tuple[Any, ...], letter: str, point: Any) -> bool | None:
@@ -320,13 +320,13 @@ def _edges(tree: tuple[Any, ...]) -> list[Any] | None:
         return [end for end in tree[1:3] if abs(end) != CONTEXT.inf]
     if kind == "relation":
         return roots(tree[1])
-    found: list[Any] = []
+    all_edges: list[Any] = []
     for part in tree[1:]:
         edges = _edges(part)
         if edges is None:
             return None
-        found += edges
-    return found
+        all_edges += edges
+    return all_edges
 
 
 def _same_set(ours: Solutions, theirs: Solutions) -> bool | None:

@@ -149,12 +149,12 @@ def _call(name: str, parts: Sequence[Any]) -> Any:
     if name in ("ln", "log") and value == 0:
         raise ZeroDivisionError
     function = getattr(CONTEXT, {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh"}.get(name, name))  # fmt: skip
-    found = function(value)
-    if name in ("sin", "cos", "tan", "cot") and abs(found) < CONTEXT.mpf(10) ** -45:
-        return CONTEXT.mpf(0) if name != "cot" else found
-    if name in ("tan", "sec", "csc", "cot") and abs(found) > CONTEXT.mpf(10) ** 40:
+    result = function(value)
+    if name in ("sin", "cos", "tan", "cot") and abs(result) < CONTEXT.mpf(10) ** -45:
+        return CONTEXT.mpf(0) if name != "cot" else result
+    if name in ("tan", "sec", "csc", "cot") and abs(result) > CONTEXT.mpf(10) ** 40:
         raise ZeroDivisionError
-    return found
+    return result
 
 
 _WHOLE = frozenset(("factorial", "factorial2", "subfactorial", "binomial", "permutations", "gcd", "lcm"))

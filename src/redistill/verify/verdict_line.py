@@ -25,16 +25,16 @@ def verdict_line(problem: Problem, trace: Trace, *, line: str = VERDICT_LINE) ->
     `no_verdict_word`, `text_after_verdict`, and `gold_is_no_verdict` where the gold answer is neither Yes nor No.
     """
     verdict = partial(Verdict, verifier="verdict-line", verifier_version=VERSION)
-    found, missed = read_verdict(trace.completion, line)
+    stated, missed = read_verdict(trace.completion, line)
     gold = (problem.answer or "").strip()
     if gold not in (YES, NO):
-        return verdict(Outcome.ungradable, found, "gold_is_no_verdict" if gold else "no_gold")
-    if found is None:
+        return verdict(Outcome.ungradable, stated, "gold_is_no_verdict" if gold else "no_gold")
+    if stated is None:
         several = missed in ("several_verdict_lines", "both_verdicts")
         cut = trace.finish_reason == "length"
         outcome = Outcome.disagree if several else Outcome.truncated if cut else Outcome.no_answer
         return verdict(outcome, None, missed)
-    if found == gold:
-        return verdict(Outcome.correct, found, "equal_verdict")
+    if stated == gold:
+        return verdict(Outcome.correct, stated, "equal_verdict")
     outcome, reason = different(_READ, _READ, "other_verdict")
-    return verdict(outcome, found, reason)
+    return verdict(outcome, stated, reason)

@@ -69,7 +69,7 @@ def serve(pool: Connection, counter: int) -> None:
     done = 0
     while True:
         answers: list[Verdict] = []
-        told = time.monotonic()
+        read_at = time.monotonic()
         for problem, trace, name in pool.recv():
             os.pwrite(counter, done.to_bytes(8, "little"), 0)
             signal.setitimer(signal.ITIMER_PROF, timeout_seconds)
@@ -83,10 +83,10 @@ def serve(pool: Connection, counter: int) -> None:
             except Exception:  # noqa: BLE001 - not a verdict: reported to the pool, which stops the run with it
                 pool.send((name, trace.id, traceback.format_exc()))
             done += 1
-            if (now := time.monotonic()) - told > FLUSH_SECONDS:
+            if (now := time.monotonic()) - read_at > FLUSH_SECONDS:
                 _stop_clocks()
                 pool.send(answers)
-                answers, told = [], now
+                answers, read_at = [], now
         _stop_clocks()
         if answers:
             pool.send(answers)

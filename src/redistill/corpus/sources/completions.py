@@ -101,20 +101,20 @@ def _beside(row: Row, count: int, labels_column: str, thinking_column: str | Non
     }
 
 
-def _reasoning(found: tuple[str, Any] | None, count: int) -> list[Any]:
+def _reasoning(thinking: tuple[str, Any] | None, count: int) -> list[Any]:
     """A reasoning per completion; of a single completion a list is the parts of its one reasoning."""
-    if found is None or turns.thinking_text(found[1], found[0]) is None:
+    if thinking is None or turns.thinking_text(thinking[1], thinking[0]) is None:
         return [None] * count
-    name, value = found
+    name, value = thinking
     return [value] if count == 1 else fields.aligned(value, count, name)
 
 
 def _finish(row: Row, count: int) -> list[str | None]:
     """stop, length or None per completion, of a column that holds one for each, or one for a single completion."""
-    found = row.first([*columns.FINISH, *columns.COMPLETE])
-    if found is None or not isinstance(found[1], list):
+    cell = row.first([*columns.FINISH, *columns.COMPLETE])
+    if cell is None or not isinstance(cell[1], list):
         return [fields.finish_of(row)] * count
-    name, values = found
+    name, values = cell
     if name in columns.COMPLETE:
         return [{True: "stop", False: "length"}.get(value) for value in fields.aligned(values, count, name)]
     return [fields.finish_reason(value) for value in fields.aligned(values, count, name)]

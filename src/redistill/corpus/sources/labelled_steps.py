@@ -54,8 +54,8 @@ def _group(row: str, solution: Solution, join: str) -> Group | Dropped:
     if all(label is None for label in solution.labels):
         return Dropped(row, "corpus", "unlabelled_step", "no step of the solution has a label")
     completion, ranges = joined_steps(solution.steps, join)
-    told = zip(ranges, solution.labels, strict=True)
-    marks = tuple(Span(start, end, float(label)) for (start, end), label in told if label is not None)
+    labelled = zip(ranges, solution.labels, strict=True)
+    marks = tuple(Span(start, end, float(label)) for (start, end), label in labelled if label is not None)
     problem = make_problem(solution.question, source=solution.subset or "labelled-steps", source_row=row)
     trace = make_trace(
         problem.id, completion, author=solution.subset, spans={SPANS: marks}, verdicts=_verdict(solution)

@@ -84,16 +84,16 @@ def spread_rows(path: str, split: str | None, count: int, files: int = 1) -> tup
     other, and about half as many rows spread over what follows, up to MAX_LOOKED_AT rows or MAX_BYTES_LOOKED_AT: labels
     and gold answers may begin later. The sample holds at most MAX_SAMPLE_BYTES.
     """
-    found = resolve(path, split=split)
-    taken = found if len(found) <= files else [found[place * len(found) // files] for place in range(files)]
+    paths = resolve(path, split=split)
+    taken = paths if len(paths) <= files else [paths[place * len(paths) // files] for place in range(files)]
     share = -(-count // len(taken))
     rows: list[tuple[str, Any]] = []
-    whole = len(taken) == len(found)
+    whole = len(taken) == len(paths)
     for file in taken:
         sample, complete = _spread(read_rows(file, split), share, MAX_SAMPLE_BYTES // len(taken))
         rows += sample
         whole = whole and complete
-    return rows, found[0], whole
+    return rows, paths[0], whole
 
 
 def _spread(rows: Iterable[tuple[str, Any]], count: int, most_bytes: int) -> tuple[list[tuple[str, Any]], bool]:
@@ -151,12 +151,12 @@ def read_lists(
                 continue
             asked = Row(row, file.parent)
             try:
-                found = list(parse(row_id, asked))
+                items = list(parse(row_id, asked))
             except RowError as refusal:
                 yield Dropped(row_id, "corpus", str(refusal), refusal.detail)
             else:
                 asked.note_unread()
-                yield from found
+                yield from items
 
 
 class Row(dict[str, Any]):

@@ -74,12 +74,12 @@ def each_solution(
 
     def parse(row_id: str, row: Row) -> Iterator[Group | Dropped]:
         try:
-            found = read_solutions(row, layout, reading)
+            solutions = read_solutions(row, layout, reading)
         except BadSteps as refusal:
             raise RowError(str(refusal), refusal.detail) from refusal
-        if not found:
+        if not solutions:
             raise RowError("no_steps", f"no generation has spans called `{reading.spans}`")
-        return (item for number, one in enumerate(found) for item in make(f"{row_id}#{number}", one))
+        return (item for number, one in enumerate(solutions) for item in make(f"{row_id}#{number}", one))
 
     return read_lists(path, parse, revision=revision, split=split)
 

@@ -39,9 +39,9 @@ def _figure(run: RunFiles, start: str, stages: list[str], benchmark: str | None)
     ends = [(stage, _last_step(run, stage)) for stage in stages]
     scores = []
     for model, step in [(start, 0), *ends]:
-        found = run.scores.get((model, benchmark)) if benchmark else None
-        if found and found.pass_at_1.value is not None:
-            scores.append((run.series(model), float(step), found.pass_at_1.value, found.pass_at_1.interval95))
+        measured = run.scores.get((model, benchmark)) if benchmark else None
+        if measured and measured.pass_at_1.value is not None:
+            scores.append((run.series(model), float(step), measured.pass_at_1.value, measured.pass_at_1.interval95))
     if not lines and len(scores) < 3:  # two marks: the same numbers stand under Scores
         return None
     label = f"accuracy over steps of {join(stages)}, from {start}"

@@ -72,9 +72,9 @@ def _table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
         body.append(
             [tag, "one sample (pass@1)", percent(scores.pass_at_1.value), interval(scores.pass_at_1.interval95)]
         )
-        for label, found in scores.choose.items():
-            if found.curve:
-                body.append([tag, short(label, 80), *_cells(found, str(n))])
+        for label, choice_scores in scores.choose.items():
+            if choice_scores.curve:
+                body.append([tag, short(label, 80), *_cells(choice_scores, str(n))])
         ceiling = scores.pass_at_k.get(str(n))
         if ceiling:
             body.append(
@@ -96,12 +96,12 @@ def _table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
     return Table(f"{benchmark}: one of {n} samples chosen, in percent", head, padded, (1,))
 
 
-def _cells(found: ChoiceScores, n: str) -> list[str | None]:
-    point = found.curve.get(n)
+def _cells(choice_scores: ChoiceScores, n: str) -> list[str | None]:
+    point = choice_scores.curve.get(n)
     cells: list[str | None] = [None] * 3
     if point:
         cells = [percent(point.value), interval(point.interval95), percent(point.undecided)]
-    for gain in (found.against_pass_at_1, found.against_majority):
+    for gain in (choice_scores.against_pass_at_1, choice_scores.against_majority):
         cells += [percent(gain.difference), interval(gain.interval95)] if gain else [None, None]
     return cells
 

@@ -36,8 +36,8 @@ class Cost:
 
 def costs(run: RunFiles) -> list[Block]:
     """A table of the stages, and of the whole; nothing before a stage has ended."""
-    found = [cost for stage in run.stages if (cost := stage_cost(run, stage))]
-    if not found:
+    costs_of_stages = [cost for stage in run.stages if (cost := stage_cost(run, stage))]
+    if not costs_of_stages:
         return []
     gpus = [str(name) for name in run.facts.hardware.get("gpus") or []]
     gpu = gpu_of(gpus[0]) if gpus else None
@@ -46,16 +46,16 @@ def costs(run: RunFiles) -> list[Block]:
             Tag(cost.stage, run.series(cost.stage)), count(cost.tokens), duration(cost.seconds), _hours(cost.device_hours),
             _flops(cost.flops), _flops(cost.flops / cost.seconds) if cost.flops and cost.seconds else None, _share(run, cost, gpu),
         )
-        for cost in found
+        for cost in costs_of_stages
     ]  # fmt: skip
-    flops = [cost.flops for cost in found if cost.flops]
+    flops = [cost.flops for cost in costs_of_stages if cost.flops]
     rows.append(
         (
-            "all", count(sum(c.tokens for c in found)), duration(sum(c.seconds for c in found)),
-            _hours(sum(c.device_hours for c in found)), _flops(sum(flops)) if len(flops) == len(found) else None, None, None,
+            "all", count(sum(c.tokens for c in costs_of_stages)), duration(sum(c.seconds for c in costs_of_stages)),
+            _hours(sum(c.device_hours for c in costs_of_stages)), _flops(sum(flops)) if len(flops) == len(costs_of_stages) else None, None, None,
         )
     )  # fmt: skip
-    unit = "GPU-hours" if any(cost.device.startswith("cuda") for cost in found) else "process-hours"
+    unit = "GPU-hours" if any(cost.device.startswith("cuda") for cost in costs_of_stages) else "process-hours"
     head = ("stage", "tokens", "time in steps", unit, "model FLOPs", "FLOP/s", "of the peak")
     note = "FLOPs: 6 per parameter and token, and 6 × layers × width × mean row for attention; recomputation is not counted. "
     if gpu:
@@ -64,7 +64,7 @@ def costs(run: RunFiles) -> list[Block]:
         note += f"Share of the peak: left out, because the peak of {join(sorted(set(gpus)))} is not known."
     else:
         note += "Share of the peak: left out, because no GPU was used."
-    if sampling := [cost.stage for cost in found if run.draws_own_rows(cost.stage)]:
+    if sampling := [cost.stage for cost in costs_of_stages if run.draws_own_rows(cost.stage)]:
         note += f" The time of {join(sampling)} includes sampling and judging its own answers; the FLOPs do not."
     return [Table("Cost of training", head, rows), Text(note, "quiet")]
 

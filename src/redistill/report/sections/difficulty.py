@@ -27,13 +27,13 @@ def difficulty(run: RunFiles) -> list[Block]:
     """Nothing for a run whose scorers searched for no difficulty: the heading is left out with it."""
     if not run.setting("score") or run.ledger("score") is None:
         return []
-    found: dict[str, list[Tries]] = {}
+    tries: dict[str, list[Tries]] = {}
     for group in run.sample("score/groups", max_shards=MAX_SHARDS, max_records=MAX_GROUPS):
         for key, entry in group.problem.metadata.items():
             if key.endswith(SUFFIX) and isinstance(entry, dict) and entry.get("how") in ("mcts", "pass-rate"):
-                found.setdefault(key.removesuffix(SUFFIX), []).append(entry)
+                tries.setdefault(key.removesuffix(SUFFIX), []).append(entry)
     blocks: list[Block] = []
-    for name, entries in sorted(found.items()):
+    for name, entries in sorted(tries.items()):
         searched = [entry for entry in entries if entry["how"] == "mcts"]
         rated = [entry for entry in entries if entry["how"] == "pass-rate" and entry["decided"]]
         blocks += _search(name, searched) if searched else []

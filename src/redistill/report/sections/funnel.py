@@ -112,12 +112,12 @@ def _picture(run: RunFiles, ledgers: dict[str, Ledger | None]) -> list[Block]:
 
 
 def _row(*parts: tuple[str, str, int]) -> list[Part]:
-    found, at = [], 0
+    bands, at = [], 0
     for tone, name, n in parts:
         if n > 0:
-            found.append(Part(tone, name, at, n))
+            bands.append(Part(tone, name, at, n))
         at += n
-    return found
+    return bands
 
 
 def _num_pairs(run: RunFiles, select: Ledger | None) -> int:

@@ -17,12 +17,12 @@ MAX_BARS = 24
 
 def policies(run: RunFiles) -> list[Block]:
     """One row a pairing on the same problems and under the same filters; then what they share, and their mixes."""
-    found = run.statistics
-    if found is None:
+    statistics = run.statistics
+    if statistics is None:
         return not_run("select", "comparison of pairings")
-    if not found.policies:
+    if not statistics.policies:
         return [Text("No pairing finds a pair in this corpus.", "missing")]
-    own, weight = found.own, f"{found.rejected_weight:g}"
+    own, weight = statistics.own, f"{statistics.rejected_weight:g}"
     head = (
         "pairing",
         "problems",
@@ -35,12 +35,12 @@ def policies(run: RunFiles) -> list[Block]:
         "negative",
         "same teacher",
     )
-    rows = [_policy(name + (" (this run)" if name == own else ""), row) for name, row in found.policies.items()]
-    names = list(found.policies)
-    overlap = [[name, *(count(found.shared_pairs.get(name, {}).get(other)) for other in names)] for name in names]
+    rows = [_policy(name + (" (this run)" if name == own else ""), row) for name, row in statistics.policies.items()]
+    names = list(statistics.policies)
+    overlap = [[name, *(count(statistics.shared_pairs.get(name, {}).get(other)) for other in names)] for name in names]
     mixes = [
         (name, side, ", ".join(f"{short(who, 40) or 'unknown'} {n:,}" for who, n in list(mix.items())[:MAX_TEACHERS]))
-        for name, row in found.policies.items()
+        for name, row in statistics.policies.items()
         if row.pairs
         for side, mix in (("source", row.source), ("chosen", row.chosen_teacher), ("rejected", row.rejected_teacher))
     ]
@@ -84,8 +84,8 @@ def _policy(name: str, row: PolicyShape) -> tuple[str | None, ...]:
 
 def teachers(run: RunFiles) -> list[Block]:
     """Traces by source and by teacher: how many are right, how long they are, how often they look back."""
-    found = run.statistics
-    if found is None:
+    statistics = run.statistics
+    if statistics is None:
         return not_run("select", "table of traces by source and teacher")
     blocks: list[Block] = [
         Text(
@@ -96,7 +96,7 @@ def teachers(run: RunFiles) -> list[Block]:
         )
     ]
     for kind in ("source", "teacher"):
-        rows = found.traces.get(kind, {})
+        rows = statistics.traces.get(kind, {})
         blocks += _verdicts(kind, rows)
         some = list(rows.items())[:MAX_ROWS]
         more = f": the {MAX_ROWS} largest of {len(rows):,}" if len(rows) > MAX_ROWS else ""

@@ -48,16 +48,16 @@ def facts(run: RunFiles) -> list[Block]:
 
 def _hashes(run: RunFiles) -> list[tuple[str, str | None]]:
     """SHA-256 of the resolved recipe, and of each student's weights as they were saved."""
-    found: list[tuple[str, str | None]] = []
+    hashes: list[tuple[str, str | None]] = []
     if run.recipe_text:
-        found.append(("recipe.yaml, SHA-256", hashlib.sha256(run.recipe_text.encode()).hexdigest()))
+        hashes.append(("recipe.yaml, SHA-256", hashlib.sha256(run.recipe_text.encode()).hexdigest()))
     for stage in run.stages:
         sums = run.checksums(stage)
         weights = [sums[name] for name in sorted(sums) if name.endswith(".safetensors")]
         if weights:
             more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
-            found.append((f"weights of {short(stage, 40)}, SHA-256", short(weights[0], 70) + more))
-    return found
+            hashes.append((f"weights of {short(stage, 40)}, SHA-256", short(weights[0], 70) + more))
+    return hashes
 
 
 def _fact(value: Any) -> str | None:

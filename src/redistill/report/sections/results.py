@@ -139,10 +139,10 @@ FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
 
 def next_steps(run: RunFiles, main: str | None) -> list[Block]:
     """What to do next, as the numbers say: answers that nobody could read, a dev set that can show nothing, too few steps, one seed."""
-    found: list[str] = []
+    steps: list[str] = []
     for (model, _), scores in run.scores.items():
         if model == main:
-            found += what_to_change(scores.model_dump())
+            steps += what_to_change(scores.model_dump())
     benchmark = next((b for b in run.benchmarks if main and (main, b) in run.scores), None)
     if main and benchmark:
         scores = run.scores[main, benchmark]
@@ -153,29 +153,29 @@ def next_steps(run: RunFiles, main: str | None) -> list[Block]:
         power = f"{plural(problems, 'problem')} with n = {n} can show {words} (paired, power 0.8, 5% level)" if words else (
             power_words(problems, n=n))  # fmt: skip
         if decisive and all(c.is_claimed is False for c in decisive):
-            found.append(
+            steps.append(
                 f"No difference is shown. {power}: to see a smaller one, score on more problems, or raise evaluate.n."
             )
         elif not run.is_evaluation:
-            found.append(f"{power}.")
+            steps.append(f"{power}.")
         if problems < FEW_PROBLEMS:
-            found.append(
+            steps.append(
                 f"{plural(problems, 'problem')} on {benchmark} is few: {FEW_PROBLEMS} or more give a useful interval "
                 "(corpus.dev_fraction, or a benchmark in evaluate.benchmarks)."
             )
     short_stages = [s for s in run.stages if 0 < len([r for r in run.steps(s) if r.step > 0]) < FEW_STEPS]
     if short_stages:
-        found.append(
+        steps.append(
             f"{join(short_stages)} took fewer than {FEW_STEPS} steps, too few to move a student: more pairs per problem "
             "(select.pairing.max_pairs), more epochs, or smaller batches."
         )
     if main and not run.is_evaluation:
-        found.append(
+        steps.append(
             f"This is one training seed{_seed(run)}: `redistill sweep` trains more seeds and gives the interval over seeds."
         )
-    if not found:
+    if not steps:
         return []
-    return [Text("What to do next:", ""), Sentences(found)]
+    return [Text("What to do next:", ""), Sentences(steps)]
 
 
 ROWS = "rows-behind-the-numbers"
@@ -263,13 +263,13 @@ MAX_PROMPT = 4_000  # characters
 
 def _prompt_sent(benchmark: str, rows: dict[str, Scores]) -> list[Block]:
     """The prompt of a problem as it went to the student, once for each way in which it was asked."""
-    found: dict[str, list[str]] = {}
+    prompts: dict[str, list[str]] = {}
     for model, scores in rows.items():
         if scores.prompt_sent:
-            found.setdefault(scores.prompt_sent, []).append(model)
+            prompts.setdefault(scores.prompt_sent, []).append(model)
     blocks: list[Block] = []
-    for prompt, models in found.items():
-        whom = "" if len(found) == 1 else f" to {join(models)}"
+    for prompt, models in prompts.items():
+        whom = "" if len(prompts) == 1 else f" to {join(models)}"
         asked_as = prompt_words(rows[models[0]].settings)
         prefill = str(rows[models[0]].settings.get("prefill") or "")
         cut = f"\n[{len(prompt) - MAX_PROMPT:,} more characters]" if len(prompt) > MAX_PROMPT else ""
@@ -392,8 +392,8 @@ def _manner_table(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Tab
     head = ("model", *strict, "no answer", "cut by length", "thinking unfinished", "repetitive")
     body = []
     for m, s in rows.items():
-        found = s.strict
-        values = (found.pass_at_1.value, found.only_lenient_finds_an_answer) if found else (None, None)
+        anchored = s.strict
+        values = (anchored.pass_at_1.value, anchored.only_lenient_finds_an_answer) if anchored else (None, None)
         rates = (s.no_answer_rate, s.truncation_rate, s.unfinished_thinking_rate, s.repetition_rate)
         body.append([Tag(m, run.series(m)), *map(percent, (*(values if has_strict else ()), *rates))])
     return Table(f"{benchmark}: how the answers ended, in percent of the samples", head, body)
@@ -450,7 +450,7 @@ def _minus(comparison: Comparison) -> str:
     return f"{comparison.a} − {comparison.b}"
 
 
-def _differences(benchmark: str, found: list[Comparison]) -> Table:
+def _differences(benchmark: str, comparisons: list[Comparison]) -> Table:
     head = ("a − b", "difference, points", "95% interval", "problems a is better on", "worse on", "same")
     rows = [
         (
@@ -461,22 +461,22 @@ def _differences(benchmark: str, found: list[Comparison]) -> Table:
             count(c.num_below),
             count(c.num_equal),
         )
-        for c in found
+        for c in comparisons
     ]
     return Table(f"{benchmark}: paired differences", head, rows)
 
 
 def diagnosis(run: RunFiles) -> list[Block]:
     """What the student did before the last stage, as the evaluate stage measured it."""
-    found = run.diagnosis
-    if found is None and run.setting("diagnosis") is None:
+    report = run.diagnosis
+    if report is None and run.setting("diagnosis") is None:
         return []
-    if found is None:
+    if report is None:
         return [Text("The student's habits have not been diagnosed yet: the evaluate stage does that.", "missing")]
-    blocks: list[Block] = [Text(found.sentence[:1].upper() + found.sentence[1:])] if found.sentence else []
-    rows = [(r.label, _habit(r.value), count(r.n)) for r in found.rows]
-    of = f" ({found.student})" if found.student else ""
-    return [*blocks, Table((found.title or "Habits of the student") + of, ("habit", "value", "n"), rows)]
+    blocks: list[Block] = [Text(report.sentence[:1].upper() + report.sentence[1:])] if report.sentence else []
+    rows = [(r.label, _habit(r.value), count(r.n)) for r in report.rows]
+    of = f" ({report.student})" if report.student else ""
+    return [*blocks, Table((report.title or "Habits of the student") + of, ("habit", "value", "n"), rows)]
 
 
 def _habit(value: Any) -> str | None:

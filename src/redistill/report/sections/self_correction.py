@@ -67,14 +67,16 @@ def _attempts(run: RunFiles, benchmark: str, rows: dict[str, Scores]) -> Table:
     ]
     body: list[list[str | Tag | None]] = []
     for model, scores in rows.items():
-        found = _of(scores)
-        by_kind = {one.first_attempts: one for one in found.by_first_attempts}
+        scores_of = _of(scores)
+        by_kind = {one.first_attempts: one for one in scores_of.by_first_attempts}
         means = [
             f"{by_kind[k].attempts:.2f} ({by_kind[k].num_problems:,})" if k in by_kind and by_kind[k].attempts is not None else None
             for k in kinds
         ]  # fmt: skip
-        whole = None if found.attempts is None else number(round(found.attempts, 2))
-        body.append([Tag(model, run.series(model)), whole, *means, percent(found.segmented), percent(found.no_verdict)])
+        whole = None if scores_of.attempts is None else number(round(scores_of.attempts, 2))
+        body.append(
+            [Tag(model, run.series(model)), whole, *means, percent(scores_of.segmented), percent(scores_of.no_verdict)]
+        )
     return Table(f"{benchmark}: attempts per answer, by how hard a problem is (problems in brackets)", head, body)
 
 

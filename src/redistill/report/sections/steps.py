@@ -27,32 +27,32 @@ def steps(run: RunFiles) -> list[Block]:
     return blocks
 
 
-def _how(benchmark: str, found: StepScores) -> str:
-    read = "the probability of Yes" if found.read == "probability" else "the written verdicts"
+def _how(benchmark: str, scores: StepScores) -> str:
+    read = "the probability of Yes" if scores.read == "probability" else "the written verdicts"
     return (
-        f"{benchmark}: {count(found.num_traces)} solutions, {count(found.num_steps_judged)} steps, {found.analyses} analyses of each; a "
-        f"step's score is the mean of {read}, and the first step below {found.threshold:g} is the predicted error. A coin predicts an error for half "
+        f"{benchmark}: {count(scores.num_traces)} solutions, {count(scores.num_steps_judged)} steps, {scores.analyses} analyses of each; a "
+        f"step's score is the mean of {read}, and the first step below {scores.threshold:g} is the predicted error. A coin predicts an error for half "
         "of the solutions, at a random step."
     )
 
 
 def _measures(run: RunFiles, benchmark: str, rows: Mapping[str, StepScores]) -> Table:
     body: list[tuple[str | Tag | None, ...]] = []
-    for model, found in rows.items():
-        unjudged = count(found.unjudged)
-        body.append((Tag(model, run.series(model)), *_cells(found), percent(found.coin.get("f1")), unjudged))
-        for name, subset in found.subsets.items():
+    for model, measures in rows.items():
+        unjudged = count(measures.unjudged)
+        body.append((Tag(model, run.series(model)), *_cells(measures), percent(measures.coin.get("f1")), unjudged))
+        for name, subset in measures.subsets.items():
             body.append((f"{model}, {name}", *_cells(subset), percent(subset.coin.get("f1")), None))
     head = ("critic", "error accuracy", "correct accuracy", "F1", "95% interval", "a coin's F1", "unjudged")
     return Table(f"{benchmark}: the first wrong step, %", head, body)
 
 
-def _cells(found: StepMeasures) -> tuple[str | None, ...]:
+def _cells(measures: StepMeasures) -> tuple[str | None, ...]:
     return (
-        percent(found.error_accuracy.value),
-        percent(found.correct_accuracy.value),
-        percent(found.f1.value),
-        interval(found.f1.interval95),
+        percent(measures.error_accuracy.value),
+        percent(measures.correct_accuracy.value),
+        percent(measures.f1.value),
+        interval(measures.f1.interval95),
     )
 
 
@@ -70,11 +70,11 @@ def _by_analyses(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
 def _prmbench(run: RunFiles, rows: Mapping[str, StepScores]) -> Table | None:
     names = ("prm_score", "f1", "negative_f1", "positive_accuracy", "negative_accuracy")
     body: list[tuple[str | Tag | None, ...]] = []
-    for model, found in rows.items():
-        if found.prmbench is None:
+    for model, measures in rows.items():
+        if measures.prmbench is None:
             continue
-        body.append((Tag(model, run.series(model)), *(percent(getattr(found.prmbench, name)) for name in names)))
-        for kind, subset in found.prmbench.subsets.items():
+        body.append((Tag(model, run.series(model)), *(percent(getattr(measures.prmbench, name)) for name in names)))
+        for kind, subset in measures.prmbench.subsets.items():
             body.append((f"{model}, {kind}", *(percent(getattr(subset, name)) for name in names)))
     head = (
         "critic",

@@ -18,9 +18,9 @@ def thinking(run: RunFiles) -> list[Block]:
     """Tables per benchmark; nothing where no answer thinks and no parse is strict."""
     blocks: list[Block] = []
     for benchmark in run.benchmarks:
-        found = {model: thoughts(_answers(run, model, benchmark)) for model in run.scores_on(benchmark)}
-        if any(one.thinking for one in found.values()):
-            blocks += _tables(run, benchmark, found)
+        thoughts_of = {model: thoughts(_answers(run, model, benchmark)) for model in run.scores_on(benchmark)}
+        if any(one.thinking for one in thoughts_of.values()):
+            blocks += _tables(run, benchmark, thoughts_of)
         blocks += _by_form(run, benchmark)
     if blocks:
         words = "These are word counts: a student may write “wait” without checking anything. Compare how often such answers are right."
@@ -37,9 +37,9 @@ def _answers(run: RunFiles, model: str, benchmark: str) -> list[Answer]:
     ]  # fmt: skip
 
 
-def _tables(run: RunFiles, benchmark: str, found: dict[str, Thoughts]) -> list[Block]:
+def _tables(run: RunFiles, benchmark: str, thoughts_of: dict[str, Thoughts]) -> list[Block]:
     lengths, habits = [], []
-    for model, one in found.items():
+    for model, one in thoughts_of.items():
         name = Tag(model, run.series(model))
         lengths.append(
             (name, percent(one.thinking), count(one.tokens_right), count(one.tokens_wrong), number(one.longer_right))

@@ -43,11 +43,11 @@ def trace_scores(run: RunFiles) -> list[Block]:
     blocks: list[Block] = [
         Table("Traces with and without a score", ("scorer", "traces", "scored", "not scored", "because"), rows, (4,))
     ]
-    found, groups = _sampled(run, list(accounts))
-    if not found:
+    by_scorer, groups = _sampled(run, list(accounts))
+    if not by_scorer:
         return blocks
-    blocks.append(_apart(found, groups, len(run.shards("score/groups"))))
-    panels = [(short(name, 60), chart) for name, values in found.items() if (chart := _histogram(name, values))]
+    blocks.append(_apart(by_scorer, groups, len(run.shards("score/groups"))))
+    panels = [(short(name, 60), chart) for name, values in by_scorer.items() if (chart := _histogram(name, values))]
     if panels:
         caption = "Scores of right and wrong traces, each kind sums to 100%; the top and bottom 1% are added to the outermost bins."
         blocks.append(Figure(panels, caption, _LEGEND, single=len(panels) == 1))
@@ -56,20 +56,20 @@ def trace_scores(run: RunFiles) -> list[Block]:
 
 def _sampled(run: RunFiles, scorers: Sequence[str]) -> tuple[dict[str, Values], int]:
     """(score -> tone -> values, groups read) of the scores that the scorers wrote: NAME, and those that begin with NAME_."""
-    found: dict[str, Values] = {}
+    values: dict[str, Values] = {}
     groups = 0
     for group in run.sample("score/groups", max_shards=MAX_SHARDS, max_records=MAX_GROUPS):
         groups += 1
         for trace in group.traces:
             for name, value in trace.scores.items():
                 if any(name == scorer or name.startswith(f"{scorer}_") for scorer in scorers):
-                    found.setdefault(name, {}).setdefault(tone_of(trace), []).append(value)
-    return found, groups
+                    values.setdefault(name, {}).setdefault(tone_of(trace), []).append(value)
+    return values, groups
 
 
-def _apart(found: dict[str, Values], groups: int, shards: int) -> Table:
+def _apart(by_scorer: dict[str, Values], groups: int, shards: int) -> Table:
     rows = []
-    for name, values in found.items():
+    for name, values in by_scorer.items():
         right, wrong = (sorted(values.get(tone, [])) for tone in ("right", "wrong"))
         area = area_under_curve(right, wrong)
         number = sum(len(of) for of in values.values())

@@ -26,11 +26,11 @@ def pairs(run: RunFiles) -> list[Block]:
     ledger = run.ledger("select")
     if ledger is None:
         return not_run("select", "pair")
-    wanted, found, picked = _picked(run)
+    wanted, sampled, picked = _picked(run)
     if not picked:
         return [Text("No pair was kept in this run." if wanted else "The recipe asks for no example.", "missing")]
     groups = _groups_of(run, {p.problem_id for p in picked})
-    note = f"{len(picked)} of the {len(found):,} pairs read, evenly spaced."
+    note = f"{len(picked)} of the {len(sampled):,} pairs read, evenly spaced."
     prompt = prompt_words(ledger.describe.get("prompt") or {})
     note += f" Their prompt: {prompt}." if prompt else ""
     shared = "Grey: what the two traces share from the start; marked: where they first differ."
@@ -76,9 +76,9 @@ def num_wanted(run: RunFiles) -> int:
 def _picked(run: RunFiles) -> tuple[int, list[Pair], list[Pair]]:
     """(how many are wanted, those read, those shown)."""
     wanted = min(num_wanted(run), run.most_texts)
-    found: list[Pair] = list(run.sample("select/pairs", max_shards=4, max_records=200))
-    picked = [found[i * len(found) // wanted] for i in range(wanted)] if len(found) > wanted else found
-    return wanted, found, picked
+    sampled: list[Pair] = list(run.sample("select/pairs", max_shards=4, max_records=200))
+    picked = [sampled[i * len(sampled) // wanted] for i in range(wanted)] if len(sampled) > wanted else sampled
+    return wanted, sampled, picked
 
 
 def _prefix_weight(run: RunFiles) -> list[Block]:
@@ -100,13 +100,13 @@ def _prefix_weight(run: RunFiles) -> list[Block]:
 
 def _groups_of(run: RunFiles, problem_ids: set[str]) -> dict[str, Group]:
     """The verified groups of these problems, as far as they lie in the shards read: select keeps the order of verify."""
-    found: dict[str, Group] = {}
+    groups: dict[str, Group] = {}
     for group in run.sample("verify/groups", max_shards=4, max_records=1600):
         if group.problem.id in problem_ids:
-            found[group.problem.id] = group
-            if len(found) == len(problem_ids):
+            groups[group.problem.id] = group
+            if len(groups) == len(problem_ids):
                 break
-    return found
+    return groups
 
 
 def _pair(run: RunFiles, index: int, pair: Pair, group: Group | None, tokens: PairTokens | None, longest: int) -> Leaf:
@@ -131,10 +131,10 @@ def _pair(run: RunFiles, index: int, pair: Pair, group: Group | None, tokens: Pa
         below += remarks(title, text, {**own, **(trace.spans if trace else {})}, trace.notes if trace else {})
     statement = group.problem.statement if group else with_names(pair.prompt)
     shown = thumbnails(run.folder, group.problem) if group else ()
-    facts = [f"gold answer: {short(group.problem.answer or '–')}", f"source: {_source(group)}"] if group else []
-    facts += _pictures(group.problem) if group else []
-    facts.append(f"the two share their first {shared:,} characters")
-    problem = Passage("problem", "", facts, cut(statement, 700, 300), shown)
+    lines = [f"gold answer: {short(group.problem.answer or '–')}", f"source: {_source(group)}"] if group else []
+    lines += _pictures(group.problem) if group else []
+    lines.append(f"the two share their first {shared:,} characters")
+    problem = Passage("problem", "", lines, cut(statement, 700, 300), shown)
     bars = [("right", 100 * len(pair.chosen) / longest), ("wrong", 100 * len(pair.rejected) / longest)]
     return Leaf(
         f"Pair {index}: {short(statement, 70)}", str(index), [Passages([problem]), Passages(sides), *below], bars=bars
@@ -183,10 +183,10 @@ _SIGNS = {"right": "✓", "wrong": "✗", "other": "?"}
 
 def answer_leaf(run: RunFiles, face: str, group: Group, trace: Trace) -> Leaf:
     """A trace with its problem, verdicts and pictures, to be leafed through in a browser."""
-    facts = [f"gold answer: {short(group.problem.answer or '–')}", *verdict_lines(trace)]
+    lines = [f"gold answer: {short(group.problem.answer or '–')}", *verdict_lines(trace)]
     shown = thumbnails(run.folder, group.problem)
     problem = Passage("problem", "", _pictures(group.problem), cut(group.problem.statement, 600, 200), shown)
-    answer = Passage("answer", tone_of(trace), facts, cut(trace.completion, 1000, 500))
+    answer = Passage("answer", tone_of(trace), lines, cut(trace.completion, 1000, 500))
     outcome = trace.verdicts[FINAL].outcome if FINAL in trace.verdicts else "not verified"
     below = remarks("answer", trace.completion, trace.spans, trace.notes)
     label = f"{outcome}: {short(group.problem.statement, 70)}"

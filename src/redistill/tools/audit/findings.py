@@ -111,8 +111,8 @@ def _examples_of(judged: Judged) -> dict[str, list[str]]:
 
 def _first(folder: Path, stream: str, action: str) -> Iterator[Match]:
     """The first SHOWN matches of a stream of the corpus stage with this action."""
-    found = StageFolder(folder / "corpus", "").read(stream)
-    return itertools.islice((match for match in found if match.action == action), SHOWN)
+    items = StageFolder(folder / "corpus", "").read(stream)
+    return itertools.islice((match for match in items if match.action == action), SHOWN)
 
 
 def _match(match: Match) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def _match(match: Match) -> dict[str, Any]:
 
 
 def _by_benchmark(leaks: Mapping[str, int]) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for word, count in leaks.items():
-        found[word.rpartition("=")[0]] += count
-    return dict(found.most_common())
+        counts[word.rpartition("=")[0]] += count
+    return dict(counts.most_common())
 
 
 def tone(trace: Trace) -> str:
@@ -137,12 +137,12 @@ def tone(trace: Trace) -> str:
 def flaws_of(group: Group, trace: Trace) -> list[str]:
     """The reasons of the filters in FLAWS that would drop the trace: `truncated`, `repetition`, `unfinished_thinking` ..."""
     side = Side("completion", group, trace, 0, len(trace.completion))
-    found = []
+    flaws = []
     for name in FLAWS:
         options = {"required": False} if name == "thinking" else {}
         if reason := FILTERS[name](side, **options):
-            found.append(reason.removeprefix("completion_"))
-    return found
+            flaws.append(reason.removeprefix("completion_"))
+    return flaws
 
 
 class _Counts:

@@ -104,7 +104,7 @@ def read_and_judge(
     sources = _sources(surveys, limits, split)
     corpus = StageFolder(folder / "corpus", "audit")
     corpus.open()
-    found = collect(
+    collected = collect(
         corpus,
         sources,
         seed=0,
@@ -114,7 +114,7 @@ def read_and_judge(
         leaks="report",
         progress=lambda **options: bar(label="read", **options),
     )
-    present = sorted({word.partition("=")[0] for word in found["tallies"]["labels"]})
+    present = sorted({word.partition("=")[0] for word in collected["tallies"]["labels"]})
     verifiers, labels, policy = _how_judged(surveys, present)
     before = _sample(corpus, StageFolder(folder / "sample", "audit"), limits.traces)
     verify = StageFolder(folder / "verify", "audit")
@@ -136,7 +136,7 @@ def read_and_judge(
     write_json(verify.folder / "label_noise.json", noise)
     write_json(verify.folder / "label_agreement.json", {"tables": agreement})
     return Judged(
-        surveys, tuple(verifiers), tuple(labels), tuple(present), policy, found, verify.finish(found["num_shards"]), agreement,
+        surveys, tuple(verifiers), tuple(labels), tuple(present), policy, collected, verify.finish(collected["num_shards"]), agreement,
         noise, tuple(source.keywords["path"] for source in sources if source.ended_early), judged,
     )  # fmt: skip
 
@@ -144,10 +144,10 @@ def read_and_judge(
 def _sources(surveys: Mapping[str, Survey], limits: Limits, split: str | None) -> list[FirstRows]:
     """One source per data file, each with an equal share of what may be read."""
     bound = []
-    for file, found in surveys.items():
-        source = SOURCES[found.best.source]
+    for file, survey_of_file in surveys.items():
+        source = SOURCES[survey_of_file.best.source]
         for path in resolve(file, split=split):
-            options = {**found.best.options, "path": str(path.absolute())}
+            options = {**survey_of_file.best.options, "path": str(path.absolute())}
             bound.append(functools.partial(source, **options))
     share = max(1, len(bound))
     return [

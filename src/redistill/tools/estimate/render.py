@@ -20,18 +20,18 @@ COMPONENTS = {  # what a table shows, and of which parts of the estimate it is t
 _WORDS = {"rollouts": "own answers"}  # what a stream is called in the table
 
 
-def text(found: Mapping[str, Any]) -> str:
+def text(estimate: Mapping[str, Any]) -> str:
     """The whole answer."""
-    parts = [_rows(found), _tokens(found), _stages(found)]
-    parts += [_memory(found, gpu) for gpu in list(found["totals"])[:1]]
-    parts += [_cost(found), _rest(found)]
+    parts = [_rows(estimate), _tokens(estimate), _stages(estimate)]
+    parts += [_memory(estimate, gpu) for gpu in list(estimate["totals"])[:1]]
+    parts += [_cost(estimate), _rest(estimate)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _rows(found: Mapping[str, Any]) -> str:
-    rows = found["rows"]
+def _rows(estimate: Mapping[str, Any]) -> str:
+    rows = estimate["rows"]
     said = [
-        f"{found['recipe']}: a student of {_short(found['parameters'])} weights",
+        f"{estimate['recipe']}: a student of {_short(estimate['parameters'])} weights",
         f"rows      {rows['how']}",
         f"          {_amount(rows['problems'])} problems, {_amount(rows['traces'])} traces; held out to score on: {_amount(rows['dev'])}",
         f"          {_amount(rows['examples'])} examples, {_amount(rows['pairs'])} pairs",
@@ -48,10 +48,10 @@ def _rows(found: Mapping[str, Any]) -> str:
     return "\n".join(said)
 
 
-def _tokens(found: Mapping[str, Any]) -> str:
-    used = {stage["stream"] for stage in found["stages"].values()}
+def _tokens(estimate: Mapping[str, Any]) -> str:
+    used = {stage["stream"] for stage in estimate["stages"].values()}
     parts = []
-    for name, histogram in found["tokens"].items():
+    for name, histogram in estimate["tokens"].items():
         if name not in used or not histogram["bins"]:
             continue
         most = max(count for _, count in histogram["bins"])
@@ -65,10 +65,10 @@ def _tokens(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _stages(found: Mapping[str, Any]) -> str:
+def _stages(estimate: Mapping[str, Any]) -> str:
     header = ["stage", "objective", "rows", "steps", "tokens", "longest", "padding saved", "micro-batches", "FLOPs"]
     table = []
-    for name, stage in found["stages"].items():
+    for name, stage in estimate["stages"].items():
         flops = next(iter(stage["flops"].values()))["total"] if stage["flops"] else None
         packing, most = stage["packing"], "<= " if stage.get("at_most") else ""
         steps = "" if stage.get("rollouts", {}).get("steps_exact") else most
@@ -80,8 +80,8 @@ def _stages(found: Mapping[str, Any]) -> str:
             "-" if flops is None else f"{most}{flops:.2e}",
         ])  # fmt: skip
     lines = _table(header, table)
-    lines += [_rollouts(name, stage["rollouts"]) for name, stage in found["stages"].items() if "rollouts" in stage]
-    for name, stage in found["stages"].items():
+    lines += [_rollouts(name, stage["rollouts"]) for name, stage in estimate["stages"].items() if "rollouts" in stage]
+    for name, stage in estimate["stages"].items():
         lost = [
             f"{stage[key]:,} {words}"
             for key, words in (("too_long", "too long"), ("held_out", "held out for the guard"))
@@ -106,15 +106,15 @@ def _rollouts(name: str, rounds: Mapping[str, Any]) -> str:
     )
 
 
-def _memory(found: Mapping[str, Any], gpu: str) -> str:
+def _memory(estimate: Mapping[str, Any], gpu: str) -> str:
     header = ["stage", "GPUs", "layout", "total", *COMPONENTS, "recomputed", "fits", "longest that fits"]
     alike: dict[str, list[str]] = {}  # stages that need the same are told once
-    for name, stage in found["stages"].items():
+    for name, stage in estimate["stages"].items():
         if gpu in stage["memory"]:
             alike.setdefault(str(stage["memory"][gpu]), []).append(name)
     table = []
     for names in alike.values():
-        for count, memory in found["stages"][names[0]]["memory"][gpu].items():
+        for count, memory in estimate["stages"][names[0]]["memory"][gpu].items():
             sums = [sum(memory["bytes"][part] for part in parts) for parts in COMPONENTS.values()]
             saved = f"{memory['checkpointed_layers']} layers" if memory["checkpointed_layers"] else "-"
             saved += ", moments on the host" if memory["offload_optimizer"] else ""
@@ -124,28 +124,28 @@ def _memory(found: Mapping[str, Any], gpu: str) -> str:
             ])  # fmt: skip
     unknown = [
         f"{name}: the student's config names no hidden size or layers, so its memory is not estimated"
-        for name, stage in found["stages"].items()
+        for name, stage in estimate["stages"].items()
         if gpu not in stage["memory"]
     ]
     if not table:
         return "\n".join(unknown)
     title = f"peak memory of one {gpu} in GiB, by component, with what the stage would choose (an estimate; not measured on a GPU)"
     lines = [title, *_table(header, table), *unknown]
-    for name, stage in found["stages"].items():
+    for name, stage in estimate["stages"].items():
         wrong = [m["sentence"] for m in stage["memory"].get(gpu, {}).values() if not m["fits"]]
         lines += [f"{name}: {sentence}" for sentence in dict.fromkeys(wrong)]
     return "\n".join(lines)
 
 
-def _cost(found: Mapping[str, Any]) -> str:
-    assumed = found["assumed"]
+def _cost(estimate: Mapping[str, Any]) -> str:
+    assumed = estimate["assumed"]
     header = ["GPU", "FLOPs", "GPU hours", "1 GPU", "2 GPUs", "4 GPUs", "8 GPUs", "dollars"]
     table = [
         [
             name, f"{total['flops']:.2e}", f"{total['gpu_hours']:.3g}", *(f"{hours:.3g} h" for hours in total["hours"].values()),
             f"{total['dollars']:,.2f} (at {assumed['dollars_an_hour'][name]:.2f} an hour)",
         ]
-        for name, total in found["totals"].items()
+        for name, total in estimate["totals"].items()
     ]  # fmt: skip
     if not table:
         return ""
@@ -153,14 +153,14 @@ def _cost(found: Mapping[str, Any]) -> str:
     return "\n".join([title, *_table(header, table)])
 
 
-def _rest(found: Mapping[str, Any]) -> str:
-    disk, evaluation = found["disk"], found["evaluate"]
+def _rest(estimate: Mapping[str, Any]) -> str:
+    disk, evaluation = estimate["disk"], estimate["evaluate"]
     lines = [
         f"disk      {_bytes(disk['stages'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
         f"{_bytes(disk['while_training'])} beside while a stage trains"
         + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]
-    lines += [f"shows     {line}" for line in found["shows"]]
+    lines += [f"shows     {line}" for line in estimate["shows"]]
     if evaluation["dev_answers"]:
         lines.append(
             f"scoring   {evaluation['dev_answers']:,} answers on dev, at most {_short(evaluation['dev_tokens_at_most'])} tokens"

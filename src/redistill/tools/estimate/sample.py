@@ -207,8 +207,8 @@ def _rows(plan: Plan, records: Any, tokens: dict[str, int], sides: int) -> tuple
         ids = [record.trace_id] if isinstance(record, Example) else [record.chosen_id, record.rejected_id]
         rows.append([(prompt + tokens[id], prompt + tokens[id] - max(prompt, 1)) for id in ids])
         prompts.append(key)
-    found = np.asarray(rows, dtype=np.int64).reshape(len(rows), sides, 2)
-    return found[..., 0], found[..., 1], prompts
+    counts = np.asarray(rows, dtype=np.int64).reshape(len(rows), sides, 2)
+    return counts[..., 0], counts[..., 1], prompts
 
 
 # --- from a sample ----------------------------------------------------------------------------------------------------
@@ -395,8 +395,8 @@ def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
     pieces: list[tuple[partial[Any], Path | None]] = []
     for source in plan.sources:
         options = source.keywords
-        found = resolve(options["path"], options.get("revision"), options.get("split")) if "path" in options else [None]
-        pieces += [(source, file) for file in found]
+        paths = resolve(options["path"], options.get("revision"), options.get("split")) if "path" in options else [None]
+        pieces += [(source, file) for file in paths]
     files = [file for _, file in pieces if file is not None]
     if files:
         megabytes = sum(min(file.stat().st_size, READ_BYTES) for file in files) / 1e6

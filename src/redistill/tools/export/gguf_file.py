@@ -80,8 +80,8 @@ def _write_weights(writer: gguf.GGUFWriter, student: Any, arch: gguf.MODEL_ARCH)
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         stem, _, kind = name.rpartition(".")
-        found = names.get_name(stem)
-        assert found is not None, f"{name} has no name in GGUF"
+        target = names.get_name(stem)
+        assert target is not None, f"{name} has no name in GGUF"
         if arch is gguf.MODEL_ARCH.LLAMA and stem.endswith(("q_proj", "k_proj")):
             weight = halves_beside(
                 weight, config.num_attention_heads if "q_proj" in stem else config.num_key_value_heads
@@ -89,9 +89,9 @@ def _write_weights(writer: gguf.GGUFWriter, student: Any, arch: gguf.MODEL_ARCH)
         values = weight.detach().cpu().float().numpy()
         stored = TYPES.get(weight.dtype) if weight.dim() > 1 else None
         if stored is None:
-            writer.add_tensor(f"{found}.{kind}", values)
+            writer.add_tensor(f"{target}.{kind}", values)
         else:
-            writer.add_tensor(f"{found}.{kind}", gguf.quantize(values, stored), raw_dtype=stored)
+            writer.add_tensor(f"{target}.{kind}", gguf.quantize(values, stored), raw_dtype=stored)
 
 
 def halves_beside(weight: torch.Tensor, heads: int) -> torch.Tensor:
@@ -135,14 +135,14 @@ def _pre(tree: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, found: Mapping[str, Any], size: int) -> None:
-    tokens = [found["tokens"].get(id, f"[PAD{id}]") for id in range(size)]
-    kinds = [_kind(id, found) for id in range(size)]
+def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, vocabulary: Mapping[str, Any], size: int) -> None:
+    tokens = [vocabulary["tokens"].get(id, f"[PAD{id}]") for id in range(size)]
+    kinds = [_kind(id, vocabulary) for id in range(size)]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(found["pre"])
+    writer.add_tokenizer_pre(vocabulary["pre"])
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges(found["merges"])
+    writer.add_token_merges(vocabulary["merges"])
     for token, add in (
         (tokenizer.bos_token_id, writer.add_bos_token_id),
         (tokenizer.eos_token_id, writer.add_eos_token_id),
@@ -157,9 +157,9 @@ def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, found: Mapping[str
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def _kind(id: int, found: Mapping[str, Any]) -> gguf.TokenType:
-    if id not in found["tokens"]:
+def _kind(id: int, vocabulary: Mapping[str, Any]) -> gguf.TokenType:
+    if id not in vocabulary["tokens"]:
         return gguf.TokenType.UNUSED
-    if id in found["added"]:
-        return gguf.TokenType.CONTROL if found["added"][id] else gguf.TokenType.USER_DEFINED
+    if id in vocabulary["added"]:
+        return gguf.TokenType.CONTROL if vocabulary["added"][id] else gguf.TokenType.USER_DEFINED
     return gguf.TokenType.NORMAL

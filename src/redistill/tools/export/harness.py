@@ -19,8 +19,8 @@ from redistill.verify import VerifierPool
 def grader(recipe: Path) -> Callable[[Mapping[str, Any], str], dict[str, float]]:
     """A function of (document, answer) -> acc and undecided, 0 or 1, by evaluate.verifier of the recipe. The prefill that opened the
     answer is part of what is graded. Answers are judged in a process that can be killed."""
-    found = load_recipe(recipe)
-    settings, limits = found.evaluate, found.verify
+    loaded = load_recipe(recipe)
+    settings, limits = loaded.evaluate, loaded.verify
     name = settings.verifier.name
     judges = {name: verifiers_of(settings.verifier, "evaluate.verifier")[name]}
 

@@ -91,18 +91,18 @@ def _loss(job: ExportJob) -> dict[str, Any]:
         raise no_loss_of_ours(
             job, "trl", f"divides by max_new_tokens ({job.max_new_tokens}) where the objective's length is {length}"
         )
-    found: dict[str, Any] = {"loss_type": LOSSES[per], "scale_rewards": SCALES[advantage.name], "beta": _beta(job)}
+    settings: dict[str, Any] = {"loss_type": LOSSES[per], "scale_rewards": SCALES[advantage.name], "beta": _beta(job)}
     if name == "reinforce":
         if job.updates > 1:
             raise no_loss_of_ours(job, "trl", "clips ratios in rounds of several updates, where reinforce has none")
-        return found
-    found |= {"epsilon": job.option("clip_low"), "epsilon_high": job.option("clip_high")}
-    found["importance_sampling_level"] = job.option("ratio")
+        return settings
+    settings |= {"epsilon": job.option("clip_low"), "epsilon_high": job.option("clip_high")}
+    settings["importance_sampling_level"] = job.option("ratio")
     if job.option("surrogate") == "cispo":  # there a ratio has an upper bound alone, which is epsilon_high itself
         if per != "token" or job.option("clip_low") != 1:
             raise no_loss_of_ours(job, "trl", "takes cispo by token and without a lower clip (per: token, clip_low: 1)")
-        found |= {"loss_type": "cispo", "epsilon_high": 1 + job.option("clip_high")}
-    return found
+        settings |= {"loss_type": "cispo", "epsilon_high": 1 + job.option("clip_high")}
+    return settings
 
 
 def _beta(job: ExportJob) -> float:

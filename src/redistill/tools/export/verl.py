@@ -101,7 +101,7 @@ def _settings(job: ExportJob, ours: bool) -> Mapping[str, Any]:
         )
     longest = job.longest_prompt + job.max_new_tokens
     actor = "actor_rollout_ref.actor"
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "algorithm.adv_estimator": "redistill" if ours else "grpo",
         "algorithm.use_kl_in_reward": False,
         "data.train_files": Here("train.parquet"),
@@ -123,19 +123,19 @@ def _settings(job: ExportJob, ours: bool) -> Mapping[str, Any]:
         f"{actor}.entropy_coeff": 0,
     }
     if ours:
-        found[f"{actor}.policy_loss.loss_mode"] = "redistill"
-        found[f"{actor}.loss_agg_mode"] = (
+        settings[f"{actor}.policy_loss.loss_mode"] = "redistill"
+        settings[f"{actor}.loss_agg_mode"] = (
             "seq-mean-token-mean" if divides_by(job.objective)[0] == "rows" else "token-mean"
         )
     for modifier in stage.modifiers if ours else ():
-        found |= {
+        settings |= {
             f"{actor}.use_kl_loss": True,
             f"{actor}.kl_loss_coef": modifier.options.get("beta", 0.01),
             f"{actor}.kl_loss_type": KL[modifier.options.get("estimator", "k3")],
             "actor_rollout_ref.ref.log_prob_use_dynamic_bsz": True,
             "actor_rollout_ref.ref.log_prob_max_token_len_per_gpu": max(stage.tokens_per_micro_batch, longest),
         }
-    return found | {
+    return settings | {
         "actor_rollout_ref.rollout.name": "vllm",
         "actor_rollout_ref.rollout.n": rollouts.n,
         "actor_rollout_ref.rollout.temperature": rollouts.temperature,

@@ -47,14 +47,14 @@ def run_sweep(
     with alone(folder):
         write_bytes(folder / "sweep.yaml", yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False).encode())
         say(f"sweep    {sweep.name}: {len(trials)} trials, {workers} at a time")
-        found: Found = {}
+        results: Found = {}
         try:
-            _go(trials, found, folder, workers, on_code_change)
+            _go(trials, results, folder, workers, on_code_change)
         finally:
-            table = _write(sweep, trials, found, folder)
-    failed = [trial.id for trial in trials if found[trial.id]["state"] == "failed"]
+            table = _write(sweep, trials, results, folder)
+    failed = [trial.id for trial in trials if results[trial.id]["state"] == "failed"]
     if failed:
-        first = found[failed[0]]["why"]
+        first = results[failed[0]]["why"]
         raise OperatorError(
             f"{len(failed)} of {len(trials)} trials failed, the first of them {failed[0]}: {first} The others are in "
             f"{folder}/table.md; the same command tries the failed ones again."
@@ -76,7 +76,7 @@ def _check(trials: Sequence[Trial]) -> None:
         raise OperatorError("\n".join(seen))
 
 
-def _go(trials: Sequence[Trial], found: Found, folder: Path, workers: int, on_code_change: OnCodeChange) -> None:
+def _go(trials: Sequence[Trial], results: Found, folder: Path, workers: int, on_code_change: OnCodeChange) -> None:
     """All trials to their end; what each found goes into `found` as it comes."""
     started_from = {_start_key(t, name) for t in trials for name in t.recipe.train if name != t.stage}
     jobs = [
@@ -96,7 +96,7 @@ def _go(trials: Sequence[Trial], found: Found, folder: Path, workers: int, on_co
     def tell(id: str, result: dict[str, Any]) -> None:
         nonlocal done
         done += 1
-        found[id] = result
+        results[id] = result
         say(f"sweep    {done} of {len(jobs)}: {id}: {_in_words(result)}")
 
     do_jobs(jobs, workers, tell)
@@ -125,8 +125,8 @@ def _in_words(result: Mapping[str, Any]) -> str:
 # --- what it leaves --------------------------------------------------------------------------------------------------
 
 
-def _write(sweep: SweepSettings, trials: Sequence[Trial], found: Found, folder: Path) -> dict[str, Any]:
-    table = tabulate(sweep, trials, found, folder)
+def _write(sweep: SweepSettings, trials: Sequence[Trial], results: Found, folder: Path) -> dict[str, Any]:
+    table = tabulate(sweep, trials, results, folder)
     write_json(folder / "sweep.json", table)
     write_bytes(folder / "table.md", table_text(table).encode())
     write_sweep_page(folder)

@@ -21,7 +21,7 @@ Scores = dict[int, dict[str, Any]]  # seed -> what `score` made
 
 
 def tabulate(
-    sweep: SweepSettings, trials: Sequence[Trial], found: Mapping[str, Mapping[str, Any]], folder: Path
+    sweep: SweepSettings, trials: Sequence[Trial], results: Mapping[str, Mapping[str, Any]], folder: Path
 ) -> dict[str, Any]:
     """The content of sweep.json. `found`: by trial id what is known of it; a trial without an entry is `waiting`."""
     benchmarks = list(dict.fromkeys(b.name for t in trials for b in t.recipe.evaluate.benchmarks))
@@ -29,7 +29,7 @@ def tabulate(
     for trial in trials:
         points.setdefault(trial.point, []).append(trial)
     scores = {
-        (key, benchmark): _scores(folder, of_seed, found, benchmark)
+        (key, benchmark): _scores(folder, of_seed, results, benchmark)
         for key, of_seed in points.items()
         for benchmark in benchmarks
     }
@@ -41,7 +41,7 @@ def tabulate(
             benchmark: _column(scores[key, benchmark], scores.get((control or "", benchmark), {}))
             for benchmark in benchmarks
         }
-        states = [found.get(t.id, {}).get("state", "waiting") for t in of_seed]
+        states = [results.get(t.id, {}).get("state", "waiting") for t in of_seed]
         rows.append(
             {
                 "variant": first.variant,
@@ -62,7 +62,7 @@ def tabulate(
         "control": sweep.control,
         "axes": axes,
         "seeds": sweep.seeds,
-        "trials": [_entry(trial, found.get(trial.id, {})) for trial in trials],
+        "trials": [_entry(trial, results.get(trial.id, {})) for trial in trials],
         "points": rows,
         "chosen": chosen,
     }
@@ -83,11 +83,11 @@ def _entry(trial: Trial, known: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scores(folder: Path, trials: Sequence[Trial], found: Mapping[str, Mapping[str, Any]], benchmark: str) -> Scores:
+def _scores(folder: Path, trials: Sequence[Trial], results: Mapping[str, Mapping[str, Any]], benchmark: str) -> Scores:
     return {
         trial.seed: read_json(folder / "trials" / trial.id / "evaluate" / trial.stage / benchmark / "scores.json")
         for trial in trials
-        if benchmark in found.get(trial.id, {}).get("scores", {})
+        if benchmark in results.get(trial.id, {}).get("scores", {})
     }
 
 
@@ -180,16 +180,16 @@ def _agree(control: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
 # --- as text -------------------------------------------------------------------------------------------------------
 
 
-def table_text(found: Mapping[str, Any]) -> str:
+def table_text(sweep: Mapping[str, Any]) -> str:
     """table.md: one Markdown table a benchmark, best first within a variant's order; then the chosen ones; then what failed."""
-    lines = [f"# {found['name']}", ""]
-    benchmarks = list(dict.fromkeys(name for row in found["points"] for name in row["benchmarks"]))
+    lines = [f"# {sweep['name']}", ""]
+    benchmarks = list(dict.fromkeys(name for row in sweep["points"] for name in row["benchmarks"]))
     head = "| variant | settings | seeds | problems | pass@1, % | 95% over seeds | minus control, points | 95% over seeds | 95% over problems |"
     for benchmark in benchmarks:
         lines += [f"## {benchmark}", "", head, "|---" * 9 + "|"]
-        for row in found["points"]:
+        for row in sweep["points"]:
             lines.append(_line(row, row["benchmarks"][benchmark], row["state"]))
-        chosen = [row for row in found["chosen"] if row["benchmark"] == benchmark]
+        chosen = [row for row in sweep["chosen"] if row["benchmark"] == benchmark]
         if chosen:
             lines += [
                 "",
@@ -200,7 +200,7 @@ def table_text(found: Mapping[str, Any]) -> str:
             ]
             lines += [_line(row, row, "done", took=row["took"]) for row in chosen]
         lines.append("")
-    ended = [t for t in found["trials"] if t["state"] == "failed"]
+    ended = [t for t in sweep["trials"] if t["state"] == "failed"]
     if ended:
         lines += ["## Failed", "", *(f"- {t['id']}: {t['why']}" for t in ended), ""]
     return "\n".join(lines)

@@ -86,8 +86,10 @@ def _kept(folder: Path, stage_fingerprint: str) -> dict[str, Any] | None:
     path = folder / "trial.json"
     if not path.exists():
         return None
-    found = read_json(path)
-    return {k: v for k, v in found.items() if k != "fingerprint"} if found["fingerprint"] == stage_fingerprint else None
+    result = read_json(path)
+    return (
+        {k: v for k, v in result.items() if k != "fingerprint"} if result["fingerprint"] == stage_fingerprint else None
+    )
 
 
 @contextmanager
@@ -163,18 +165,18 @@ def _train(shared: Path, run: Run, stage: str) -> None:
 
 
 def _scores(folder: Path, recipe: Recipe, stage: str) -> dict[str, Any]:
-    found = {}
+    by_benchmark = {}
     for benchmark in recipe.evaluate.benchmarks:
         scores = read_json(folder / "evaluate" / stage / benchmark.name / "scores.json")
         low, high = scores["pass_at_1"]["interval95"] or (None, None)
-        found[benchmark.name] = {
+        by_benchmark[benchmark.name] = {
             "mean": scores["pass_at_1"]["value"],
             "low": low,
             "high": high,
             "n": scores["num_problems"],
             "samples": scores["num_samples"],
         }
-    return found
+    return by_benchmark
 
 
 def curves(folder: Path, stage: str) -> dict[str, Any]:

@@ -136,9 +136,9 @@ class _Parts(NamedTuple):
 
 
 def _parts(name: str) -> _Parts:
-    found = re.match(r"(?:(reference|behaviour|teacher)_)?(?:(chosen|rejected)_)?", name)
-    assert found is not None  # it matches the empty text
-    return _Parts(found[1] or "", found[2] or "", name[found.end() :])
+    match = re.match(r"(?:(reference|behaviour|teacher)_)?(?:(chosen|rejected)_)?", name)
+    assert match is not None  # it matches the empty text
+    return _Parts(match[1] or "", match[2] or "", name[match.end() :])
 
 
 # --- calling it ---------------------------------------------------------------------------------------------------
