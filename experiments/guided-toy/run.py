@@ -51,8 +51,9 @@ def one_seed(run: Path, folder: Path, seed: int, most: int | None) -> dict[str, 
     tokens = plain["mean_tokens"]
     arms = {"pass@1": (plain["pass_at_1"]["value"], tokens), "pass@8": (plain["pass_at_k"]["8"]["value"], 8 * tokens)}
     for label, choice in plain["choose"].items():
-        name = next((f"best-of-8, {one}" for one in AGGREGATES if label.endswith(f"aggregate {one})")), "majority-8")
-        arms[name] = (choice["curve"]["8"]["value"], 8 * tokens)
+        aggregate = next((one for one in AGGREGATES if label.endswith(f"aggregate {one})")), None)
+        if aggregate or label == "majority":  # without an aggregate it is the scorer's own score, which is the mean
+            arms[f"best-of-8, {aggregate}" if aggregate else "majority-8"] = (choice["curve"]["8"]["value"], 8 * tokens)
     for width in WIDTHS:
         engine = {"name": "guided", "critic": critic, "candidates": width, "step_end": ";"}
         searched = ask(
