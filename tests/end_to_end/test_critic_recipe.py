@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 
-from redistill.config.parsing import parse_recipe
+from redistill.config.parsing import parse_evaluation, parse_recipe
 from redistill.config.yaml_text import SHIPPED
 from redistill.pipeline.run import run
+from redistill.tools.evaluate import evaluate
 
 pytestmark = pytest.mark.recipes
 
@@ -68,3 +69,21 @@ def test_no_question_has_steps_on_both_sides(folder):
 
 def test_the_page_has_a_section_on_labelled_steps(folder):
     assert "Labelled steps" in (folder / "report.html").read_text()
+
+
+def test_the_written_critic_guides_a_search(folder, tmp_path):
+    """A student that says anything, and the critic that the run left: each candidate gets two analyses, and the answers are kept."""
+    problems = tmp_path / "sums.jsonl"
+    problems.write_text("".join(json.dumps({"problem": f"{i}+1=", "answer": str(i + 1)}) + "\n" for i in range(4)))
+    critic = {"name": "critic", "model": str(folder / "train/dpo/model"), "analyses": 2, "template": "bare", "join": "none", "line": "? ",
+              "first_piece": True, "no_marker": "append", "max_new_tokens": 12, "steps": "line"}  # fmt: skip
+    engine = {"name": "guided", "critic": critic, "candidates": 3, "steps": 2, "step_end": "\n", "max_step_tokens": 8}
+    settings = {
+        "name": "searched", "student": {"model": str(folder / "train/sft/model")}, "prompt": {"template": "bare"},
+        "evaluate": {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "engine": engine,
+                     "benchmarks": [{"name": "sums", "file": str(problems)}]},
+    }  # fmt: skip
+    found = evaluate(parse_evaluation(settings, "here"), runs_dir=tmp_path, who="sft")
+    cost = json.loads((found / "evaluate/sft/sums/ledger.json").read_text())["tallies"]["cost"]
+    assert 8 < cost["critic_calls"] <= 8 * 2 * 3 and cost["critic_calls"] * 2 <= cost["critic_tokens"]
+    assert cost["critic_tokens"] <= cost["critic_calls"] * 2 * 12 and "unguided_steps" not in cost
