@@ -277,11 +277,12 @@ def server() -> Iterator[Any]:
 
 
 def test_a_node_that_sees_no_folder_of_the_run_works_on_it_through_the_store(
-    cluster: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, executor: RayCluster, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from faults.equal import unlike
     from faults.tiny import RECIPE, write_tiny
 
+    executor.close()  # the run connects to the cluster itself
     driver, far, flags = (tmp_path / name for name in ("driver", "far", "flags"))
     for folder in (driver, far, flags):
         folder.mkdir()
