@@ -266,7 +266,9 @@ class Watched(LocalProcesses):
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         return tasks > 0
 
-    def map(self, work: Any, tasks: Any, *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+    def map(
+        self, work: Any, tasks: Any, *, label: str, size_bytes: int, reads: Any = None
+    ) -> Iterator[tuple[int, Any]]:
         for place, task in reversed(list(enumerate(tasks))):  # the last first: any order will do
             if len(self.done) == self.dies_at:
                 raise Killed

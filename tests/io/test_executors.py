@@ -16,7 +16,9 @@ import redistill
 from redistill.config.tables import ExecutionSettings
 from redistill.errors import OperatorError
 from redistill.io import executors
-from redistill.io.executors import MAX_DEATHS, SMALL_BYTES, LocalProcesses, open_executor
+from redistill.io.executors import MAX_DEATHS, SMALL_BYTES, LocalProcesses, RayCluster, _Actor, open_executor
+from redistill.io.far_nodes import LOCK, HeldRun
+from redistill.pipeline.lock import alone
 
 SOURCE = Path(redistill.__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -141,6 +143,33 @@ def test_an_address_where_no_cluster_is_is_one_sentence(address: str, said: str)
         open_executor(ExecutionSettings(executor="ray", address=address)) as executor,
     ):
         list(executor.map(square, [1], label="verify", size_bytes=1))
+
+
+def test_a_node_that_does_not_see_a_run_on_a_disk_is_one_sentence(tmp_path: Path) -> None:
+    run = HeldRun(tmp_path / "runs" / "x", None)
+    with pytest.raises(
+        OperatorError,
+        match=r"^verify: the node n2 of the Ray cluster does not see the run's folder .*runs/x; put it on a file system that every "
+        r"node shares, or in object storage \(--runs-dir s3://BUCKET/runs\)\.$",
+    ):
+        RayCluster("auto", 2, run)._ready(_Actor(None), (False, "n2"), "verify")
+    assert not RayCluster("auto", 2, run)._ready(_Actor(None), (True, "n1"), "verify").is_far
+
+
+def test_a_node_sees_a_run_by_what_its_lock_holds_not_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, cache = executors._actor_class()([], os.getcwd()), {"REDISTILL_CACHE": str(tmp_path)}
+    monkeypatch.setenv("REDISTILL_CACHE", "own")
+    with alone(tmp_path):
+        lock, first = str(tmp_path / LOCK), HeldRun(tmp_path, None).token()
+        assert worker.ready(lock, b"", cache)[0] is False and os.environ["REDISTILL_CACHE"] == "own"
+        assert worker.ready(lock, first, cache)[0] is True
+        assert os.environ["REDISTILL_CACHE"] == str(tmp_path)  # addresses of fetched files are told from their paths
+    with alone(tmp_path):  # a path that is equal, as another machine may have it
+        assert worker.ready(lock, first, {})[0] is False
+    assert worker.ready(str(tmp_path / "elsewhere" / LOCK), first, {})[0] is False
+    assert worker.ready("", b"", {})[0] is True  # nobody asked
 
 
 # --- a Ray cluster of two nodes, on loopback ----------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Every data stage on a Ray cluster of two nodes, one of which is lost in the middle: the same bytes as in this process."""
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 import redistill
+from redistill import api
 from redistill.config.tables import ExecutionSettings
-from redistill.io.executors import LocalProcesses, RayCluster, open_executor
+from redistill.io import stores
+from redistill.io.executors import LocalProcesses, RayCluster, no_files, open_executor
 from redistill.io.shards import make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.pipeline.scoring import score_apart, threads
@@ -76,7 +79,9 @@ class LosesANode:
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         return True
 
-    def map(self, work: Any, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+    def map(
+        self, work: Any, tasks: Sequence[Any], *, label: str, size_bytes: int, reads: Any = no_files
+    ) -> Iterator[tuple[int, Any]]:
         import ray
 
         self.executor._connect()
@@ -84,7 +89,7 @@ class LosesANode:
         killer = threading.Thread(target=self._kill)
         killer.start()
         slow = partial(stuck_elsewhere, head, self.flag, work)
-        yield from self.executor.map(slow, tasks, label=label, size_bytes=size_bytes)
+        yield from self.executor.map(slow, tasks, label=label, size_bytes=size_bytes, reads=reads)
         killer.join()
         assert self.flag.exists() and self.node not in self.cluster.worker_nodes
         end = time.monotonic() + 120  # the head believes it only after a few missed answers
@@ -214,3 +219,128 @@ def test_rollouts_are_verified_by_pools_of_the_actors(loses_a_node: LosesANode) 
     drop_seconds = lambda rows: [{n: replace(v, seconds=0.0) for n, v in row.items()} for row in rows]  # noqa: E731
     assert drop_seconds(found) == drop_seconds(expected)
     assert there.names == ["cascade"]
+
+
+# --- a node that sees neither the run's folder nor the cache of the run's machine ----------------------------------------
+
+# Where this machine does not let a test mount, the node's interpreters refuse to open what lies in the folder. They load this as
+# `sitecustomize`.
+REFUSES = """
+import os, sys
+def hook(event, given):
+    if event in ("open", "os.listdir", "os.scandir") and isinstance(given[0], (str, bytes)):
+        if os.path.abspath(os.fsdecode(given[0])).startswith(os.environ["HIDDEN"] + os.sep):
+            raise FileNotFoundError(2, "hidden from this node", os.fsdecode(given[0]))
+sys.addaudithook(hook)
+"""
+SCORED = "stages: [{name: limit-traces, after: corpus, per_problem: 8}]\nscore: [{name: corpus-ngram, ngram: 1}]\n"
+
+
+def add_far_node(cluster: Any, hidden: Path, beside: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A node on which nothing of the folder `hidden` can be seen, with a cache of its own in `beside`."""
+    from ray._private import services
+
+    env = {stores.CACHE: str(beside / "cache")}
+    mount = 'mount -t tmpfs none "$0" && exec "$@"'
+    if subprocess.run(["unshare", "--mount", "sh", "-c", mount, hidden, "true"], capture_output=True).returncode == 0:
+        plain = services.start_ray_process
+
+        def start(command: list[str], kind: str, *more: Any, **named: Any) -> Any:
+            return plain(["unshare", "--mount", "sh", "-c", mount, str(hidden), *command], kind, *more, **named)
+
+        patch.setattr(services, "start_ray_process", start)
+    else:
+        (beside / "refuses").mkdir()
+        (beside / "refuses" / "sitecustomize.py").write_text(REFUSES)
+        env |= {"HIDDEN": str(hidden), "PYTHONPATH": f"{beside / 'refuses'}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    return cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20, env_vars=env)
+
+
+def meets(flags: Path, work: Callable[[Any], Any], task: Any) -> Any:
+    """The work, once both nodes are at a task of this map."""
+    import ray
+
+    (flags / ray.get_runtime_context().get_node_id()).touch()
+    end = time.monotonic() + 300
+    while len(list(flags.iterdir())) < 2:
+        assert time.monotonic() < end, "one of the nodes got no task"
+        time.sleep(0.05)
+    return work(task)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    from object_store import s3_server  # here, for the nodes import this file too, and do not find that one
+
+    with s3_server() as one:
+        yield one
+
+
+def test_a_node_that_sees_no_folder_of_the_run_works_on_it_through_the_store(
+    cluster: Any, executor: RayCluster, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from faults.equal import unlike
+    from faults.tiny import RECIPE, write_tiny
+
+    executor.close()  # the run connects to the cluster itself
+    driver, far, flags = (tmp_path / name for name in ("driver", "far", "flags"))
+    for folder in (driver, far, flags):
+        folder.mkdir()
+    write_tiny(driver)
+    rows = (driver / "rows.jsonl").read_text().splitlines(keepends=True)
+    server.put(f"{server.bucket('cluster')}/rows/rows.jsonl", "".join(rows[:20]).encode())
+    (driver / "rows.jsonl").write_text("".join(rows[20:]))  # small, and only on the run's machine: it is sent
+    sources = "{name: traces, path: 's3://cluster/rows'}, {name: traces, path: rows.jsonl}"
+    recipe = RECIPE.replace("{name: traces, path: rows.jsonl}", sources).replace("shards: 2", "shards: 4")
+    (driver / "tiny.yaml").write_text(recipe + SCORED)
+    with monkeypatch.context() as patch:
+        node = add_far_node(cluster, driver, far, patch)
+    monkeypatch.chdir(driver)
+    monkeypatch.setenv(stores.CACHE, str(driver / "cache"))
+    rounds: list[str] = []
+    plain = RayCluster.map
+
+    def on_both(
+        self: RayCluster, work: Any, tasks: Sequence[Any], *, label: str, **more: Any
+    ) -> Iterator[tuple[int, Any]]:
+        import ray
+
+        self._keeps = True  # an actor starts in two seconds
+        self._connect()
+        if len(tasks) > 1 and label == "select":
+            killer = LosesANode.__new__(LosesANode)
+            killer.cluster, killer.flag, killer.node = cluster, tmp_path / "at_work", node
+            threading.Thread(target=killer._kill).start()
+            head = ray.get_runtime_context().get_node_id()
+            work = partial(stuck_elsewhere, head, killer.flag, work)
+        elif len(tasks) > 1:
+            rounds.append(f"{len(rounds)}-{label}")
+            (flags / rounds[-1]).mkdir()
+            work = partial(meets, flags / rounds[-1], work)
+        yield from plain(self, work, tasks, label=label, **more)
+
+    monkeypatch.setattr(RayCluster, "map", on_both)
+    server.asked.clear()
+    on_ray = {"executor": "ray", "overrides": [f"execution.address={cluster.address}"]}
+    folder = api.run("tiny.yaml", runs_dir="s3://cluster/runs", until="select", **on_ray)
+    assert [name.partition("-")[2] for name in rounds] == ["corpus"] * 4 + [
+        "limit-traces",
+        "verify",
+        "corpus-ngram",
+        "score",
+    ]
+    assert all(len(list((flags / name).iterdir())) == 2 for name in rounds)
+    assert (tmp_path / "at_work").exists() and node not in cluster.worker_nodes
+    fetched = [path for method, path in server.asked if method == "GET" and "/runs/tiny/corpus/groups/" in path]
+    assert fetched, "the far node read shards from the store"
+    here = api.run("tiny.yaml", runs_dir="disk", until="select", executor="local")
+    assert unlike(made_of(here), made_of(folder)) == []
+
+
+def made_of(run: Path) -> dict[str, Any]:
+    """The files of a run, but for what says where and how it was made."""
+    from faults.equal import final_files
+
+    return {
+        name: data for name, data in final_files(run).items() if name not in (".store.json", "run.json", "recipe.yaml")
+    }

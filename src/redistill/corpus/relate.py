@@ -74,7 +74,7 @@ def sign(
     Those of a benchmark are written down as leaks, and signed only where leaks are not removed. shows_images: the student sees the
     images of a problem, so its words alone ("how many chairs are there?") say nothing of a leak and are not looked at.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     problems: dict[str, tuple[str, str | None, bool]] = {}
     pictures: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.told")):
@@ -289,6 +289,7 @@ def move(spill: Path, index: int) -> None:
     for shard, rows in held.items():
         target = spill / f"{shard:05d}" / f"moved-{index:05d}.zst"
         with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(frame(rows))
 
 

@@ -30,7 +30,7 @@ from redistill.corpus.sources.formats import TEXT_SUFFIXES
 from redistill.corpus.sources.rows import LostTrace, taking_notes
 from redistill.errors import OperatorError
 from redistill.io.atomic import find_corrupt, read_json, sums_of, write_json, writing
-from redistill.io.executors import Executor, LocalProcesses
+from redistill.io.executors import Executor, LocalProcesses, Reads
 from redistill.io.images import ImageStore, storing_images
 from redistill.io.progress import say
 from redistill.io.schemas import to_row
@@ -100,17 +100,19 @@ def collect(
         },
     )
     work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars, images)
-    summaries = _read_all(spill, readings, work, passes)
+    summaries = _read_all(spill, readings, work, passes, functools.partial(_source_files, images is not None))
     largest = _largest(summaries, max_problems)
+    lying = functools.partial(_lying_between, spill)
     for line in _fruitless(summaries):
         say(f"corpus   {line}")
     if not _is_whole(spill, spill / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
         sign = functools.partial(_sign, spill, benchmarks, admitted, leaks, images is not None)
-        passes.over("shard", sign, range(num_shards), num_shards)
+        passes.over("shard", sign, range(num_shards), num_shards, functools.partial(lying, ("*.told",)))
         _relate(spill, num_shards, near, near_threshold, passes)
     merge = functools.partial(_merge_into, stage_dir, spill, seed, largest)
-    passes.over("shard", merge, [index for index in range(num_shards) if not stage_dir.is_done(index)], num_shards)
+    left = [index for index in range(num_shards) if not stage_dir.is_done(index)]
+    passes.over("shard", merge, left, num_shards, functools.partial(lying, ("*.zst", "*.json")))
     ledger = stage_dir.finish(num_shards, **_unread(summaries))
     remove_shuffle(stage_dir)  # only now: finished shards without their spill could not be trusted to be of one cut
     return ledger
@@ -124,10 +126,10 @@ class _Passes:
     bars: Callable[..., AbstractContextManager[Any]]
     size_bytes: int  # of the input
 
-    def over(self, unit: str, work: Callable[[Any], Any], tasks: Sequence[Any], total: int) -> None:
-        """Do the tasks that are left of `total`, in any order."""
+    def over(self, unit: str, work: Callable[[Any], Any], tasks: Sequence[Any], total: int, reads: Reads) -> None:
+        """Do the tasks that are left of `total`, in any order. reads: the files of a task."""
         with self.bars(unit=unit, total=total, initial=total - len(tasks)) as bar:
-            for _ in self.executor.map(work, tasks, label="corpus", size_bytes=self.size_bytes):
+            for _ in self.executor.map(work, tasks, label="corpus", size_bytes=self.size_bytes, reads=reads):
                 bar.update(1)
 
 
@@ -142,14 +144,14 @@ def _open_spill(stage_dir: StageFolder, settings: Mapping[str, Any]) -> Path:
 
 
 def _read_all(
-    spill: Path, readings: Sequence["IngestTask"], work: Callable[..., None], passes: _Passes
+    spill: Path, readings: Sequence["IngestTask"], work: Callable[..., None], passes: _Passes, reads: Reads
 ) -> list[dict[str, Any]]:
     """The first pass: every reading that is not whole is read again; the summaries of all."""
     unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
     if unread:
         (spill / "related.json").unlink(missing_ok=True)
     if passes.executor.spreads(len(unread), passes.size_bytes):
-        passes.over("file", work, unread, len(readings))
+        passes.over("file", work, unread, len(readings), reads)
     else:
         with passes.bars(unit="row") as bar:
             for reading in unread:
@@ -161,10 +163,28 @@ def _relate(spill: Path, num_shards: int, near: relate.Near, threshold: float, p
     """Find the problems that are stated again, and move the rows of those that are merged into another shard's."""
     moves = relate.relate(spill, num_shards, near=near, threshold=threshold)
     move = functools.partial(relate.move, spill)
-    for _ in passes.executor.map(move, list(moves), label="corpus", size_bytes=passes.size_bytes):
+    reads = functools.partial(_lying_between, spill, ("[0-9]*.zst", "relations.json"))
+    for _ in passes.executor.map(move, list(moves), label="corpus", size_bytes=passes.size_bytes, reads=reads):
         pass
     files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
     write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
+
+
+def _lying_between(spill: Path, patterns: Sequence[str], index: int) -> Iterator[Path]:
+    """What the second pass, or what comes before it, reads of a shard."""
+    return (path for pattern in patterns for path in (spill / f"{index:05d}").glob(pattern))
+
+
+def _source_files(keeps_images: bool, reading: "IngestTask") -> Iterator[Path]:
+    """The files of a task of the first pass. OperatorError where rows may name others."""
+    for source in reading.sources:
+        if path := getattr(source, "keywords", {}).get("path"):
+            if keeps_images:
+                raise OperatorError(
+                    f"corpus: rows of {address_of(path)} may name images by paths, and a node of the Ray cluster that does not see the "
+                    "run's folder does not have them; make this stage without the cluster first (--until corpus --executor local)."
+                )
+            yield Path(path)
 
 
 def remove_shuffle(stage_dir: StageFolder) -> None:
@@ -442,7 +462,7 @@ def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:
     for name, lines in held.items():
         path = spill / name
         with writing(path):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path), open(path, "ab") as file:
             file.write(relate.frame(lines))
     held.clear()

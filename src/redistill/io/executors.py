@@ -9,7 +9,7 @@ done-marker (io/stage_folder.py), so what travels is small: a path out, a count 
 since what a dead process had in hand is done again; both times it writes the same bytes. Hence neither the executor
 nor the number of processes nor the order of completion shows in the output, and memory does not grow with the input.
 
-A second machine, in a Ray cluster, must see the run's folder and the input files under the same paths.
+Nodes of a Ray cluster see the run's folder and the input files under the same paths, or the run is in object storage: far_nodes.py.
 """
 
 import contextlib
@@ -36,12 +36,20 @@ import pyarrow as pa
 from redistill.config.tables import ExecutionSettings
 from redistill.config.user_plugins import code_folders
 from redistill.errors import OperatorError
+from redistill.io.far_nodes import LOCK, HeldRun, Lacking, Made, Order, Sums, do_far
 from redistill.io.fingerprints import code_fingerprint
+from redistill.io.stores import CACHE, cache_folder
 from redistill.safety.child_processes import spawning
 
 SMALL_BYTES = 16 * 2**20  # of input files: less is done here sooner than processes start (a second or two each)
 MAX_DEATHS = 3  # of processes, without one task finished in between
 Work = Callable[[Any], Any]
+Reads = Callable[[Any], Iterable[Path]]  # the files that a task reads
+
+
+def no_files(task: Any) -> Iterable[Path]:
+    """Of a task that brings all it needs."""
+    return ()
 
 
 class Executor(Protocol):
@@ -54,8 +62,11 @@ class Executor(Protocol):
         """True where map would give so many tasks to other processes, False where it would do them in this one."""
         ...
 
-    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
-        """(place in tasks, work(task)) in the order of completion. size_bytes: of the files the tasks read, roughly.
+    def map(
+        self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int, reads: Reads = no_files
+    ) -> Iterator[tuple[int, Any]]:
+        """(place in tasks, work(task)) in the order of completion. size_bytes: of the files the tasks read, roughly. reads: those
+        files, for machines that do not have them.
 
         What `work` raises is raised here, and the tasks still in hand are given up. OperatorError, opened with `label`,
         where processes keep dying.
@@ -83,9 +94,9 @@ def cores() -> int:
 
 
 @contextlib.contextmanager
-def open_executor(settings: ExecutionSettings) -> Iterator[Executor]:
-    """The executor that a recipe or the command line asks for, closed at the end."""
-    executor = EXECUTORS[settings.executor](settings)
+def open_executor(settings: ExecutionSettings, run: HeldRun | None = None) -> Iterator[Executor]:
+    """The executor that a recipe or the command line asks for, closed at the end. run: whose stages it makes."""
+    executor = EXECUTORS[settings.executor](settings, run)
     try:
         yield executor
     finally:
@@ -107,7 +118,9 @@ class LocalProcesses:
         """Not one task, nor a small input."""
         return min(self.processes, tasks) > 1 and size_bytes >= SMALL_BYTES
 
-    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
+    def map(
+        self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int, reads: Reads = no_files
+    ) -> Iterator[tuple[int, Any]]:
         """See Executor."""
         if not self.spreads(len(tasks), size_bytes):
             yield from in_this_process(work, tasks)
@@ -160,7 +173,7 @@ def _leave_with_parent(alive: Connection) -> None:
     os._exit(1)
 
 
-def local(settings: ExecutionSettings) -> Executor:
+def local(settings: ExecutionSettings, run: HeldRun | None = None) -> Executor:
     """A pool of processes on this machine, `workers` of them, by default one a core."""
     return LocalProcesses(settings.workers or cores())
 
@@ -174,6 +187,8 @@ class _Actor:
 
     handle: Any
     lost_before: int = 0  # others, one after the other, in whose place it came and of which none got ready
+    is_far: bool = False  # it does not see the run's folder
+    node: str = ""
 
 
 class RayCluster:
@@ -181,11 +196,12 @@ class RayCluster:
     scorer's model. The task of an actor that is lost, alone or with its node, is given to another.
 
     address: of a running cluster, None for one that is started here, on loopback only, with `processes` CPUs. Nothing
-    is started or reached before the first map.
+    is started or reached before the first map. run: whose files are sent to nodes that do not see its folder, where it is in a
+    store; None: every node sees all files.
     """
 
-    def __init__(self, address: str | None, processes: int) -> None:
-        self.address, self.processes, self.is_cluster = address, processes, address is not None
+    def __init__(self, address: str | None, processes: int, run: HeldRun | None = None) -> None:
+        self.address, self.processes, self.is_cluster, self._run = address, processes, address is not None, run
         self._ray: Any = None
         self._new_actor: Callable[..., Any]
         self._keeps = False
@@ -197,13 +213,15 @@ class RayCluster:
         """Always: who asks for the cluster gets it."""
         return tasks > 0
 
-    def map(self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int) -> Iterator[tuple[int, Any]]:
-        """See Executor. OperatorError where the cluster does not answer or has no CPU, and where one task has lost MAX_DEATHS
-        actors: a node that is lost takes many actors at once, but each task only one."""
+    def map(
+        self, work: Work, tasks: Sequence[Any], *, label: str, size_bytes: int, reads: Reads = no_files
+    ) -> Iterator[tuple[int, Any]]:
+        """See Executor. OperatorError where the cluster does not answer or has no CPU, where a node sees nothing of a run on a disk,
+        and where one task has lost MAX_DEATHS actors: a node that is lost takes many actors at once, but each task only one."""
         if not tasks:
             return
         ray = self._connect()
-        code, shipped = this_code(), ray.put(pickle.dumps(work))
+        errands = _Errands(ray, self._run, work, tasks, reads, label)
         left, losses, at_work = deque(range(len(tasks))), Counter[int](), dict[Any, tuple[int, _Actor]]()
         self._ask_idle()
         for _ in range(min(self.processes, len(tasks)) - len(self._starting)):
@@ -212,7 +230,7 @@ class RayCluster:
             while left or at_work:
                 while left and self._idle:
                     actor, place = self._idle.pop(), left.popleft()
-                    at_work[actor.handle.run.remote(code, shipped, tasks[place])] = (place, actor)
+                    at_work[errands.give(place, actor)] = (place, actor)
                 (done,), _ = ray.wait([*at_work, *self._starting], num_returns=1)
                 try:
                     answer = ray.get(done)
@@ -234,11 +252,14 @@ class RayCluster:
                         raise OperatorError(died(label, unfinished, f"look at the cluster ({why})")) from error
                     continue
                 if done in self._starting:
-                    self._idle.append(_Actor(self._starting.pop(done).handle))
+                    self._idle.append(self._ready(self._starting.pop(done), answer, label))
                     continue
                 place, actor = at_work.pop(done)
+                if isinstance(answer, Lacking):
+                    at_work[errands.give(place, actor, answer)] = (place, actor)
+                    continue
                 self._idle.append(actor)
-                yield place, answer
+                yield place, errands.take(place, answer)
         finally:
             for _, actor in at_work.values() if ray.is_initialized() else ():
                 ray.kill(actor.handle)
@@ -253,7 +274,25 @@ class RayCluster:
 
     def _start_actor(self, lost_before: int = 0) -> None:
         actor = _Actor(self._new_actor(_sources(), os.getcwd()), lost_before)
-        self._starting[actor.handle.ready.remote()] = actor
+        self._starting[self._ask(actor)] = actor
+
+    def _ask(self, actor: _Actor) -> Any:
+        """What the actor will say whether it is there, and sees the run's folder, with."""
+        run = self._run
+        where = (
+            (str(run.folder / LOCK), run.token(), {CACHE: str(cache_folder())}) if run is not None else ("", b"", {})
+        )
+        return actor.handle.ready.remote(*where)
+
+    def _ready(self, actor: _Actor, answer: tuple[bool, str], label: str) -> _Actor:
+        """An actor that has said so. OperatorError where nothing can be sent to its node."""
+        sees, node = answer
+        if not sees and self._run is not None and self._run.remote is None:
+            raise OperatorError(
+                f"{label}: the node {node} of the Ray cluster does not see the run's folder {self._run.folder}; put it on a file system "
+                "that every node shares, or in object storage (--runs-dir s3://BUCKET/runs)."
+            )
+        return _Actor(actor.handle, is_far=not sees, node=node)
 
     def _replace(self, lost: _Actor, lost_before: int) -> None:
         """Another actor for one that is lost, or does not answer any more."""
@@ -264,7 +303,7 @@ class RayCluster:
     def _ask_idle(self) -> None:
         """Whether the idle actors are still there: a task given to one that is not would count as lost."""
         for actor in self._idle:
-            self._starting[actor.handle.ready.remote()] = actor
+            self._starting[self._ask(actor)] = actor
         self._idle = []
 
     def _end_actors(self) -> None:
@@ -310,6 +349,38 @@ class RayCluster:
         return self._ray
 
 
+class _Errands:
+    """The tasks of one map as actors are given them: those of a far node with their files."""
+
+    def __init__(
+        self, ray: Any, run: HeldRun | None, work: Work, tasks: Sequence[Any], reads: Reads, label: str
+    ) -> None:
+        self._ray, self._run, self._work, self._tasks, self._reads, self._label = ray, run, work, tasks, reads, label
+        self._shipped: dict[bool, Any] = {}  # is_far -> the work, pickled once
+        self._orders: dict[int, Order] = {}
+
+    def give(self, place: int, actor: _Actor, lacking: Lacking | None = None) -> Any:
+        """Give the task to the actor; what it will answer with. lacking: what it has answered that it needs before."""
+        task, run = self._tasks[place], self._run
+        if not actor.is_far or run is None:
+            return actor.handle.run.remote(this_code(), self._ship(False), task)
+        order = self._orders[place] if lacking else run.order(task, self._reads(task))
+        self._orders[place] = order
+        sent = run.sent(order, lacking, self._label, actor.node) if lacking else {}
+        return actor.handle.run_far.remote(this_code(), self._ship(True), order, sent)
+
+    def take(self, place: int, answer: Any) -> Any:
+        """The task's answer, the files that came with it written."""
+        self._orders.pop(place, None)
+        return self._run.take(answer) if self._run is not None and isinstance(answer, Made) else answer
+
+    def _ship(self, is_far: bool) -> Any:
+        if is_far not in self._shipped:
+            pickled = self._run.pickled(self._work) if is_far and self._run is not None else pickle.dumps(self._work)
+            self._shipped[is_far] = self._ray.put(pickled)
+        return self._shipped[is_far]
+
+
 def _sources() -> list[str]:
     """The folders that code is imported from here: a node has them under the same paths."""
     return [str(Path(__file__).parents[1]), *code_folders()]
@@ -327,13 +398,27 @@ def _actor_class() -> type:
             if os.path.isdir(folder):  # relative paths of a recipe are of the folder in which its command was run
                 os.chdir(folder)
 
-        def ready(self) -> bool:
-            return True
+        def ready(self, file: str, content: bytes, environment: dict[str, str]) -> tuple[bool, str]:
+            """Whether this node sees that file as the run does, and the node's name. environment: of the run, where it does."""
+            import os
+
+            try:
+                with open(file or os.devnull, "rb") as opened:
+                    sees = opened.read() == content
+            except OSError:
+                sees = False
+            os.environ.update(environment if sees else {})
+            return sees, os.uname().nodename
 
         def run(self, code: str, work: bytes, task: Any) -> Any:
             from redistill.io.executors import do
 
             return do(code, work, task)
+
+        def run_far(self, code: str, work: bytes, order: Any, sent: Any) -> Any:
+            from redistill.io.executors import do_on_far_node
+
+            return do_on_far_node(code, work, order, sent)
 
     return Worker
 
@@ -345,7 +430,7 @@ class _ClosedList(list[str]):
         """Leave them out."""
 
 
-def ray_cluster(settings: ExecutionSettings) -> Executor:
+def ray_cluster(settings: ExecutionSettings, run: HeldRun | None = None) -> Executor:
     """A Ray cluster: the one at `address` (or RAY_ADDRESS), else one on this machine that ends with the run.
 
     OperatorError where Ray is not installed.
@@ -357,7 +442,7 @@ def ray_cluster(settings: ExecutionSettings) -> Executor:
         # Ray turns 127.0.0.1 into the machine's own address and would listen on all of them, but for this switch, which
         # it has for the sake of other systems' firewalls.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    return RayCluster(address, settings.workers or cores())
+    return RayCluster(address, settings.workers or cores(), run)
 
 
 def _host(address: str) -> str:
@@ -384,12 +469,34 @@ def _check_answers(address: str) -> None:
 
 def do(code: str, work: bytes, task: Any) -> Any:
     """What a worker process does with a task. `code`: the caller's this_code(), "" where it cannot differ."""
+    with _same_here(code):
+        return _unpickled(work)(task)
+
+
+def do_on_far_node(code: str, work: bytes, order: Order, sent: Sums) -> Lacking | Made:
+    """The same on a node that does not see the run's folder."""
+    with _same_here(code):
+        return do_far(work, order, sent)
+
+
+@contextlib.contextmanager
+def _same_here(code: str) -> Iterator[None]:
+    """OperatorError where another machine runs other code than the caller, or lacks a file that a task names."""
+    node = os.uname().nodename
     if code and code != this_code():
         raise OperatorError(
-            f"executor: the worker on {os.uname().nodename} runs another version of redistill ({Path(__file__).parent}); "
+            f"executor: the worker on {node} runs another version of redistill ({Path(__file__).parent}); "
             "install the same one on every node."
         )
-    return _unpickled(work)(task)
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not code:
+            raise
+        raise OperatorError(
+            f"executor: the node {node} does not have {error.filename or error}; give it the file under the same path, or name one in "
+            "object storage (s3://...)."
+        ) from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -412,7 +519,7 @@ def died(label: str, left: int, advice: str) -> str:
     )
 
 
-EXECUTORS: dict[str, Callable[[ExecutionSettings], Executor]] = {
+EXECUTORS: dict[str, Callable[[ExecutionSettings, HeldRun | None], Executor]] = {
     "local": local,
     "ray": ray_cluster,
 }

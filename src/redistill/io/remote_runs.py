@@ -109,7 +109,7 @@ class RemoteRun:
         place = self.folder.with_name(f"{self.folder.name}.before-{uuid.uuid4().hex[:8]}")
         if own:
             kept = self.folder.with_name(f"{self.folder.name}.kept-{uuid.uuid4().hex[:8]}")
-            shutil.copytree(self.folder, kept, copy_function=_link)
+            shutil.copytree(self.folder, kept, copy_function=link_or_copy)
             say(f"kept     {kept}: what this machine had, for another one has gone on with {self.at} since")
         os.replace(self.folder, place)
         self._sums.clear()
@@ -140,7 +140,8 @@ def _bare(at: str) -> str:
     return at.partition("://")[2]
 
 
-def _link(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
+    """The file under another name too; a copy where the file system has no hard links, or it is another one."""
     try:
         os.link(source, target)
     except OSError:
@@ -258,7 +259,7 @@ def _fetch_into(
                     )
         elif path != target:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link(str(path), str(target))
+            link_or_copy(str(path), str(target))
     return damaged
 
 

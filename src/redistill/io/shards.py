@@ -4,13 +4,13 @@ parts = parts_to_do(corpus, folder)
 make_parts(executor, folder, partial(verify_part, folder, judges), parts, progress.update)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redistill.errors import OperatorError
-from redistill.io.executors import Executor
+from redistill.io.executors import Executor, Reads, no_files
 from redistill.io.parquet import with_bases
 from redistill.io.stage_folder import StageFolder
 
@@ -34,15 +34,33 @@ def size_bytes(parts: Sequence[ShardInput]) -> int:
     return sum(path.stat().st_size for part in parts for path in with_bases(part.path))
 
 
+def files_of_shard(path: Path) -> Iterator[Path]:
+    """A shard's file and those that it adds to, with the done-markers that vouch for them."""
+    for file in with_bases(path):
+        yield file
+        marker = file.parents[1] / f"{file.stem}.done"
+        if marker.exists():
+            yield marker
+
+
 def make_parts(
     executor: Executor,
     stage_dir: StageFolder,
     work: Callable[[ShardInput], Any],
     parts: Sequence[ShardInput],
     tick: Callable[[Any], Any] = lambda answer: None,
+    reads: Reads = no_files,
 ) -> None:
-    """Make the shards, whatever their order; `tick` hears the answer of each. OperatorError where one was made out of sight."""
-    for place, answer in executor.map(work, parts, label=stage_dir.folder.name, size_bytes=size_bytes(parts)):
+    """Make the shards, whatever their order; `tick` hears the answer of each. reads: the files that a shard is made from beside its
+    groups. OperatorError where one was made out of sight."""
+
+    def files(part: ShardInput) -> Iterable[Path]:
+        yield from files_of_shard(part.path)
+        yield from reads(part)
+
+    for place, answer in executor.map(
+        work, parts, label=stage_dir.folder.name, size_bytes=size_bytes(parts), reads=files
+    ):
         if not stage_dir.marker(parts[place].index).exists():
             raise OperatorError(
                 f"{stage_dir.folder.name}: a worker finished shard {parts[place].index}, but {stage_dir.folder} does not show it: "

@@ -27,6 +27,7 @@ from redistill.safety.paths import home_path
 
 SCHEMES = {"s3": "s3fs", "gs": "gcsfs", "hf": "huggingface_hub"}  # and the package that reads it
 CACHE = "REDISTILL_CACHE"
+HERE = "here"  # in the place of a scheme: a file of the run's machine that was sent to a node (far_nodes.py)
 _ADDRESS = re.compile(r"(s3|gs|hf):/{1,2}([^/].*)", re.DOTALL)
 _VERSIONS = ("ETag", "etag", "generation", "blob_id", "md5Hash")  # what the stores call the version of an object
 _REFUSED = re.compile(
@@ -82,13 +83,14 @@ def place_of_copy(path: str | Path) -> Path:
 
 
 def address_of(path: str | Path) -> str:
-    """The address that a fetched file came from; any other path as it is."""
+    """The address that a fetched file came from, or its path on the run's machine; any other path as it is."""
     path = Path(path)
     here = cache_folder() / "files"
     if not path.is_relative_to(here):
         return str(path)
     scheme, *rest = path.relative_to(here).parts
-    return f"{scheme}://{'/'.join(rest[:-2])}"  # the last two are the version and the name once more
+    inside = "/".join(rest[:-2])  # the last two are the version and the name once more
+    return f"/{inside}" if scheme == HERE else f"{scheme}://{inside}"
 
 
 # --- talking to a store -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 Verify, rollouts and evaluation read this index and no other, and their keys hold its: other documents are other results.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -160,6 +160,11 @@ def gain_row(name: str, means: Mapping[str, float], raw: Mapping[str, float]) ->
         row |= {"gain": fmean(gains), "gain_interval95": difference_interval(gains),
                 "better": sum(gain > 1e-9 for gain in gains), "worse": sum(gain < -1e-9 for gain in gains)}  # fmt: skip
     return row
+
+
+def index_files(run_folder: Path, task: Any) -> Iterator[Path]:
+    """What a task that judges reads beside its traces: the files of the run's indexes, where it has any."""
+    return (path for path in (run_folder.absolute() / NAME).rglob("*") if path.is_file())
 
 
 def with_index(run_folder: Path, verifiers: Mapping[str, partial[Any]]) -> dict[str, partial[Any]]:

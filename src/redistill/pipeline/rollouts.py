@@ -24,7 +24,7 @@ from redistill.model import loading
 from redistill.pipeline.benchmarks import corpus_problems
 from redistill.pipeline.extra_stages import feeding
 from redistill.pipeline.keys import table
-from redistill.pipeline.retrieval import with_index
+from redistill.pipeline.retrieval import index_files, with_index
 from redistill.pipeline.scoring import bind_scorer, needs_of, scorer_settings
 from redistill.pipeline.teachers import (
     Given,
@@ -384,7 +384,7 @@ def judging_pool(run: "Run", config: EvalConfig) -> VerifierPool:
         return config.pool(run.recipe.verify.workers)
     limits = config.limits
     judges = VerifyTask(config.judge, 1, limits.timeout_seconds, limits.memory_mb, config.verifier)
-    return SpreadPool(run.executor, judges)
+    return SpreadPool(run.executor, judges, partial(index_files, run.folder))
 
 
 @contextmanager

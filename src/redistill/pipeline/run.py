@@ -8,7 +8,7 @@ made from; run again, a finished stage is skipped, and one cut short goes on.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.atomic import make_folder, remove_partial_files, write_bytes
 from redistill.io.executors import Executor, LocalProcesses, open_executor
-from redistill.io.remote_runs import open_run_folder
+from redistill.io.far_nodes import HeldRun
+from redistill.io.remote_runs import RemoteRun, open_run_folder
 from redistill.io.stage_folder import StageFolder
 from redistill.io.stores import address, is_address
 from redistill.pipeline.graph import OnCodeChange, before, check_code_changes, fingerprints_of, ordered, resolve
@@ -57,7 +58,12 @@ def run(
     plan = make_plan(recipe)
     if int(os.environ.get("RANK", "0")) > 0:
         return _help_training(plan, runs_dir / recipe.name, until, on_code_change)
-    with _place(runs_dir, recipe.name) as (folder, keep), alone(folder), open_executor(recipe.execution) as executor:
+    with (
+        _place(runs_dir, recipe.name) as (folder, remote),
+        alone(folder),
+        open_executor(recipe.execution, HeldRun(folder, remote)) as executor,
+    ):
+        keep = remote.upload if remote is not None else lambda: None
         this = open_run(
             plan, folder, executor, start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,
             from_run=from_run, origin=RunOrigin(str(recipe_file and Path(recipe_file).resolve()), recipe.name),
@@ -79,14 +85,14 @@ def run(
 
 
 @contextmanager
-def _place(runs_dir: Path, name: str) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """(the run's folder on this machine, what is called when a stage is finished): nothing, or the upload of a run in object storage."""
+def _place(runs_dir: Path, name: str) -> Iterator[tuple[Path, RemoteRun | None]]:
+    """(the run's folder on this machine, and where it is in object storage too, None for a run on a disk)."""
     if is_address(runs_dir):
         with open_run_folder(runs_dir / name, alone) as remote:
-            yield remote.folder, remote.upload
+            yield remote.folder, remote
         return
     make_folder(runs_dir / name)
-    yield runs_dir / name, lambda: None
+    yield runs_dir / name, None
 
 
 def open_run(

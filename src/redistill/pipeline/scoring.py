@@ -10,7 +10,7 @@ where this machine has a GPU, for actors compute on CPUs, with other last bits.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, sha256_file
 from redistill.io.kept import order_lines
 from redistill.io.progress import bar, say
-from redistill.io.shards import ShardInput, make_parts, parts_to_do
+from redistill.io.shards import ShardInput, files_of_shard, make_parts, parts_to_do
 from redistill.io.stage_folder import StageFolder
 from redistill.model import loading
 from redistill.pipeline.benchmarks import corpus_problems
@@ -30,7 +30,7 @@ from redistill.pipeline.stage import Run, Stage, account_text, stage_folder
 from redistill.rollout import Student
 from redistill.rollout.guided import GUIDED, unguided
 from redistill.safety.paths import home_path
-from redistill.score import SCORERS, BoundScorer, join_part, marks_folder, score_part
+from redistill.score import SCORERS, BoundScorer, join_part, marks_files, marks_folder, score_part
 from redistill.select import split_key, split_of
 
 if TYPE_CHECKING:
@@ -224,7 +224,9 @@ def score_shards(
     with bar(label=f"score {name}", **shown) as progress:
         if run.executor.is_cluster and goes_apart(function):
             scorer = BoundScorer(name, given(run, settings, function, before, folder.folder))
-            make_parts(run.executor, folder, partial(score_apart, folder, scorer, threads()), parts, progress.update)
+            work = partial(score_apart, folder, scorer, threads())
+            whole = cache(partial(_files_of_all, before if "_all_groups" in needs_of(function) else None))
+            make_parts(run.executor, folder, work, parts, progress.update, lambda part: whole())
             parts = []
         else:
             scorer = BoundScorer(name, given(run, settings, function, before, folder.folder, progress.update))
@@ -237,6 +239,12 @@ def score_shards(
     ledger = folder.finish(before.ledger()["num_shards"])
     cost = ", ".join(f"{number:,} {what}" for what, number in sorted(ledger["tallies"].get("cost", {}).items()))
     say(f"score    {account_text(ledger, f'scored:{name}')}" + (f"; drawn: {cost}" if cost else ""))
+
+
+def _files_of_all(before: StageFolder | None) -> list[Path]:
+    """What a scorer reads beside its shard: all of them, where it names all groups."""
+    shards = before.shard_files("groups") if before is not None else []
+    return [file for path in shards for file in files_of_shard(path.resolve())]
 
 
 def goes_apart(function: Callable[..., Any]) -> bool:
@@ -270,5 +278,8 @@ def run_score(run: Run) -> None:
     folder.open()
     before = StageFolder(run.folder / run.plan.feeding("score"), "")
     marks = {name: StageFolder(marks_folder(run.folder.absolute(), name), "") for name in scorers}
-    make_parts(run.executor, folder, partial(join_part, folder, marks), parts_to_do(before, folder))
+    parts = parts_to_do(before, folder)
+    make_parts(
+        run.executor, folder, partial(join_part, folder, marks), parts, reads=partial(marks_files, marks.values())
+    )
     folder.finish(before.ledger()["num_shards"])

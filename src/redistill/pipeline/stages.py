@@ -34,7 +34,14 @@ from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
 from redistill.pipeline.prospects import check_held_out, say_prospects
-from redistill.pipeline.retrieval import baselines_of, index_inputs, retrieval_stages, with_index, write_gains
+from redistill.pipeline.retrieval import (
+    baselines_of,
+    index_files,
+    index_inputs,
+    retrieval_stages,
+    with_index,
+    write_gains,
+)
 from redistill.pipeline.run_tracking import mirror_finished, mirror_scores, stage_mirror
 from redistill.pipeline.scoring import draws_traces, score_stages
 from redistill.pipeline.stage import Run, Stage, Stream, account_text, records_of, stage_folder
@@ -221,7 +228,7 @@ def _apply_verifiers(run: Run, folder: StageFolder, labels: Sequence[str]) -> No
     )
     work = partial(verify_part, folder, task)
     with closing_pool(), bar(label="verify", unit="trace", total=total, initial=total - left) as progress:
-        make_parts(run.executor, folder, work, parts, progress.update)
+        make_parts(run.executor, folder, work, parts, progress.update, partial(index_files, run.folder))
 
 
 # --- select: Groups -> Examples, Pairs, held-out problems -----------------------------------------------------------

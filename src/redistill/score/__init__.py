@@ -38,7 +38,7 @@ from redistill.score.perplexity import perplexity
 from redistill.score.process import process
 from redistill.score.reasonflux import reasonflux_targets
 from redistill.score.reward_model import reward_model
-from redistill.score.stage import BoundScorer, join_part, marks_folder, score_part
+from redistill.score.stage import BoundScorer, join_part, marks_files, marks_folder, score_part
 from redistill.score.template_reward import template_reward
 from redistill.score.verification import own_check, verification
 
@@ -46,6 +46,7 @@ __all__ = [
     "SCORERS",
     "BoundScorer",
     "join_part",
+    "marks_files",
     "marks_folder",
     "reason_of",
     "reasons_of",

@@ -10,7 +10,7 @@ trace that was there before has an empty completion and only its new scores, spa
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -148,6 +148,12 @@ def join_part(folder: StageFolder, scorers: Mapping[str, StageFolder], part: Sha
     shard = Shard({"groups": (Group, groups)}, accounts, (), tallies)
     folder.finish_shard(part.index, shard, base=Base(part.path), before=before)
     return sum(len(group.traces) for group in groups)
+
+
+def marks_files(scorers: Iterable[StageFolder], part: ShardInput) -> Iterator[Path]:
+    """What join_part reads beside the groups: the marks of this shard, and their done-markers."""
+    for marks in scorers:
+        yield from (marks.folder / "marks" / f"part-{part.index:05d}.parquet", marks.marker(part.index))
 
 
 def joined(group: Group, marks: Group) -> Group:

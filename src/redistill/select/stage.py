@@ -21,7 +21,7 @@ from redistill.config.tables import PARTS, LabelledSettings, SelfCorrectionSetti
 from redistill.io.executors import Executor
 from redistill.io.joined import Base
 from redistill.io.parquet import read_records, read_without_text
-from redistill.io.shards import ShardInput, make_parts, parts_to_do
+from redistill.io.shards import ShardInput, files_of_shard, make_parts, parts_to_do
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Candidate, Dropped, Example, Group, Outcome, Pair, Problem, Ranked, Trace, pair_id
 from redistill.select.filters import Filter, Side
@@ -541,7 +541,7 @@ def select_all(
 
         make_parts(executor, stage_dir, partial(select_part, stage_dir, choose), parts, tick)
     size = sum(path.stat().st_size for path in made)
-    for _, found in executor.map(describe_part, made, label="select", size_bytes=size):
+    for _, found in executor.map(describe_part, made, label="select", size_bytes=size, reads=files_of_shard):
         tables.merge(found)
     return tables
 

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
-from redistill.io.executors import Executor
+from redistill.io.executors import Executor, Reads, no_files
 from redistill.records import Problem, Trace, Verdict
 from redistill.verify.pool import VerifierPool
 from redistill.verify.stage import VerifyTask, pool_of_process
@@ -24,10 +24,11 @@ Item = tuple[Problem, Trace]
 
 
 class SpreadPool(VerifierPool):
-    """A VerifierPool whose work is done by the processes of an executor. A process or node that dies costs no verdict."""
+    """A VerifierPool whose work is done by the processes of an executor. A process or node that dies costs no verdict. reads: the
+    files that a verifier reads."""
 
-    def __init__(self, executor: Executor, judges: VerifyTask) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, judges: VerifyTask, reads: Reads = no_files) -> None:
+        self._executor, self._reads = executor, reads
         self._work = partial(judge_items, judges)
         self._names = list(judges.verifiers)
         executor.hold(True)
@@ -47,7 +48,7 @@ class SpreadPool(VerifierPool):
         while held := list(itertools.islice(rest, AHEAD_TRACES)):
             tasks = [(wanted, held[i : i + TASK_TRACES]) for i in range(0, len(held), TASK_TRACES)]
             found: dict[int, list[dict[str, Verdict]]] = {}
-            found.update(self._executor.map(self._work, tasks, label="verify", size_bytes=0))
+            found.update(self._executor.map(self._work, tasks, label="verify", size_bytes=0, reads=self._reads))
             for place in range(len(tasks)):
                 yield from found.pop(place)
 
