@@ -487,3 +487,14 @@ def test_longer_texts_than_a_recipe_allows_are_dropped_and_counted(tmp_path: Pat
     assert accounts["traces"] == {"unit": "trace", "in": 4, "kept": 1, "dropped": {"trace_too_long": 2, "problem_too_long": 1}}  # fmt: skip
     assert {d.detail for d in stage_dir.read("dropped") if d.reason == "trace_too_long"} == {"21 characters"}
     assert [t.completion for t in groups(stage_dir)["2+2?"].traces] == ["a" * 20]
+
+
+def test_a_node_without_the_runs_files_is_given_a_sources_files_but_cannot_read_images_that_rows_name(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    source = functools.partial(SOURCES["traces"], path=str(tmp_path / "rows.jsonl"))
+    (reading,) = corpus_stage._readings([source])
+    assert list(corpus_stage._source_files(False, reading)) == [tmp_path / "rows.jsonl"]
+    with pytest.raises(OperatorError, match=r"^corpus: rows of .*rows.jsonl may name images .* \(--until corpus --executor local\)\.$"):  # fmt: skip
+        list(corpus_stage._source_files(True, reading))
