@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from redistill.errors import OperatorError
+from redistill.safety.paths import check_content
 
 MAX_CHARS = 2**17  # of a recipe's text; recipes are some thousands long, and a YAML reader is slow
 MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
@@ -113,6 +114,7 @@ SHIPPED = Path(__file__).parents[1] / "recipes"
 def recipe_path(recipe: str | Path, folder: Path = SHIPPED) -> Path:
     """The file of a recipe: a path, or the name of one that ships in `folder` (`quickstart`). OperatorError for neither."""
     path = Path(recipe)
+    check_content(path)
     if path.is_file():
         return path
     shipped = folder / f"{path.name.removesuffix('.yaml')}.yaml"

@@ -31,7 +31,7 @@ from redistill.io import stores
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
-from redistill.safety.paths import home_path
+from redistill.safety.paths import check_content, home_path
 from redistill.text.nesting import parsed
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
@@ -197,6 +197,7 @@ def _answer_text(answer: Any) -> str | None:
 
 def read_rows(path: Path) -> Iterable[dict[str, Any]]:
     """The rows of a benchmark's file. OperatorError where it is missing, of no known kind, or cannot be read."""
+    check_content(path)
     if not path.is_file():
         raise OperatorError(f"there is no benchmark file at {path}.")
     for suffix, read in _READERS.items():
