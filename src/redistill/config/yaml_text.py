@@ -15,6 +15,7 @@ import yaml
 
 from redistill.errors import OperatorError
 from redistill.safety.paths import check_content
+from redistill.text.utf8 import utf8
 
 MAX_CHARS = 2**17  # of a recipe's text; recipes are some thousands long, and a YAML reader is slow
 MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
@@ -56,7 +57,9 @@ def read_value(text: str, where: str) -> Any:
 
     def unshared(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: unshared(inner) for key, inner in value.items()}
+            return {unshared(key): unshared(inner) for key, inner in value.items()}
+        if isinstance(value, str) and utf8(value) != value:
+            raise ValueError(f"{value[:80]!r} holds half a character, which no file can hold; leave it out")
         return [unshared(inner) for inner in value] if isinstance(value, list) else value
 
     try:

@@ -33,6 +33,7 @@ from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
 from redistill.safety.paths import check_content, home_path
 from redistill.text.nesting import parsed
+from redistill.text.utf8 import utf8_values
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
 _TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"
@@ -218,7 +219,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                     raise ValueError(_TOO_LARGE)
                 if line.strip():
                     try:
-                        row = parsed(line)
+                        row = utf8_values(parsed(line))
                     except ValueError as error:
                         raise OperatorError(
                             f"{path} line {number} is not JSON: {getattr(error, 'msg', error)}."
@@ -263,7 +264,7 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(_TOO_LARGE)
-        rows = parsed(path.read_text("utf-8"))
+        rows = utf8_values(parsed(path.read_text("utf-8")))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("it is not one array of JSON objects")
     except (OSError, ValueError) as error:

@@ -307,8 +307,9 @@ def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
             config = AutoConfig.for_model(kind, **options)
         else:
             config = AutoConfig.for_model(kind, **of_text, **options)
+    config = edited_config(config, settings.config_edits)
     check_sizes(settings.config_edits, "student.config_edits")
-    return edited_config(config, settings.config_edits)
+    return config
 
 
 def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
