@@ -9,7 +9,10 @@ import pytest
 
 from redistill.cli import main
 from redistill.config.parsing import parse_recipe
+from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
+from redistill.evaluate.benchmarks import read_rows
+from redistill.model.loading import load_tokenizer
 from redistill.safety.paths import FOLDER_NAME, HUB_ID, REVISION, check_links, home_path, shell_word
 from redistill.safety.terminal import plain
 
@@ -93,3 +96,57 @@ def test_a_file_that_begins_like_a_home_keeps_its_name(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ann")
     assert home_path("~/x.jsonl") == Path("/home/ann/x.jsonl")
     assert home_path("~nobody-of-that-name.jsonl") == Path("~nobody-of-that-name.jsonl")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"
+
+
+def told(capsys, *words):
+    """The last line on stderr of a command that is refused."""
+    with pytest.raises(SystemExit) as end:
+        main([*words])
+    assert end.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet", "x.csv", "x.jsonl.gz", "x.zip"])
+def test_a_pointer_or_a_pipe_in_the_place_of_data_is_a_sentence_and_nothing_waits_for_it(name, tmp_path, capsys):
+    place = tmp_path / name
+    commands = (["init", "--traces", str(place), "--model", "m"], ["audit", str(place)])
+    place.write_bytes(LFS)
+    for command in commands:
+        assert f"{place} is a Git LFS pointer and not the file itself" in told(capsys, *command), command
+    place.unlink()
+    os.mkfifo(place)
+    for command in commands:
+        assert f"{place} is a named pipe (FIFO) and no ordinary file" in told(capsys, *command), command
+    with pytest.raises(OperatorError, match="is a named pipe"):
+        read_rows(place)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "x.gguf"])
+def test_a_pointer_or_a_pipe_in_a_model_is_a_sentence(name, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / name).write_bytes(LFS)
+    model = str(tmp_path / name if name.endswith(".gguf") else tmp_path)
+    with pytest.raises(OperatorError, match=f"{name} is a Git LFS pointer"):
+        load_tokenizer(StudentSettings(model=model))
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OperatorError, match=rf"{name} is a named pipe \(FIFO\)"):
+        load_tokenizer(StudentSettings(model=model))
+
+
+def test_recipes_and_outputs_that_are_no_files_are_sentences(tmp_path, capsys):
+    pipe = tmp_path / "p.yaml"
+    os.mkfifo(pipe)
+    (tmp_path / "l.yaml").write_bytes(LFS)
+    (tmp_path / "rows.jsonl").write_text('{"a": "1", "b": "1"}\n')
+    for command in ("run", "plan", "sweep"):
+        assert f"{pipe} is a named pipe (FIFO)" in told(capsys, command, str(pipe))
+        assert "l.yaml is a Git LFS pointer" in told(capsys, command, str(tmp_path / "l.yaml"))
+    (tmp_path / "device.jsonl").symlink_to("/dev/null")
+    for out in ("/dev/null", str(tmp_path / "device.jsonl")):  # to replace it would break the machine
+        said = told(capsys, "verify", str(tmp_path / "rows.jsonl"), "--gold", "a", "--prediction", "b", "--out", out)
+        assert f"{out} is a device and no ordinary file" in said
+    assert (tmp_path / "device.jsonl").is_symlink() and Path("/dev/null").is_char_device()

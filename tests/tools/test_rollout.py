@@ -129,7 +129,7 @@ def test_what_cannot_be_done_is_one_sentence(problems, tmp_path, monkeypatch):
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     with pytest.raises(OperatorError, match=r"end the name with \.jsonl"):
         rollout("teacher", problems, out=tmp_path / "out.parquet", chat=False, **SETTINGS)
-    with pytest.raises(OperatorError, match="--until-right 0"):
+    with pytest.raises(OperatorError, match="--until-right must be 1 or more, and is 0"):
         rollout("teacher", problems, out=tmp_path / "out.jsonl", until_right=0, chat=False, **SETTINGS)
     empty = tmp_path / "empty.jsonl"
     empty.write_text(json.dumps({"question?": "no"}) + "\n")

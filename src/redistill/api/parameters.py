@@ -124,6 +124,13 @@ def check(fine: bool, sentence: str) -> None:
         raise OperatorError(sentence)
 
 
+def check_counts(command: str, least: int = 1, **counts: int | None) -> None:
+    """OperatorError that names the option where a count that was given is below `least`."""
+    for name, value in counts.items():
+        option_name = f"--{name.replace('_', '-')}"
+        check(value is None or value >= least, f"{command}: {option_name} must be {least} or more, and is {value}.")
+
+
 def optional_path(path: str | Path | None) -> Path | None:
     """A path where one was given."""
     return None if path is None else Path(path)

@@ -11,6 +11,7 @@ from redistill.api.parameters import (
     RecipeSource,
     Split,
     check,
+    check_counts,
     load_code,
     option,
     read_recipe,
@@ -147,6 +148,7 @@ def doctor(
         redistill doctor --recipe my.yaml --rows 5
         redistill doctor runs/quickstart/train/redi/model --json
     """
+    check_counts("doctor", least=0, rows=rows)
     check(model is not None or recipe is not None, "doctor: name a MODEL, or a recipe with --recipe.")
     check(not overrides or recipe is not None, "doctor: --set changes a recipe; name one with --recipe.")
     from redistill.config.tables import StudentSettings
@@ -157,4 +159,4 @@ def doctor(
         student = student.model_copy(update={"model": model, "from_config": None, "alphabet": None})
     from redistill.tools.doctor import examine
 
-    return examine(student, tables, num_rows=max(0, rows))
+    return examine(student, tables, num_rows=rows)

@@ -1,5 +1,6 @@
 """Commands that run recipes: run, sweep, lr-find, plan, datafree, report."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from redistill.api.parameters import (
     RunName,
     RunsDir,
     check,
+    check_counts,
     file_of,
     here,
     load_code,
@@ -79,6 +81,7 @@ def run(
         # the same on several GPUs
         accelerate launch -m redistill run my.yaml
     """
+    check_counts("run", workers=workers)
     chosen = {"executor": executor, "workers": workers}
     settings = [f"execution.{key}={value}" for key, value in chosen.items() if value is not None]
     tables = read_recipe(recipe, [*overrides, *settings], name, code)
@@ -119,7 +122,7 @@ def sweep(
         redistill sweep experiments/quickstart-kit/weights.yaml --workers 2
         redistill sweep my-sweep.yaml --set 'seeds=[0, 1]' --name try --dry-run
     """
-    check(workers is None or workers >= 1, "sweep: --workers must be 1 or more.")
+    check_counts("sweep", workers=workers)
     from redistill.io.executors import cores
     from redistill.tools.sweep.grid import make_trials, read_sweep
 
@@ -165,8 +168,10 @@ def lr_find(
               --rates 3e-5,1e-4,3e-4
         redistill lr-find my.yaml --stage dpo --rates 1e-7,3e-7,1e-6 --steps 200
     """
+    check_counts("lr-find", steps=steps)
+    check(all(0 < rate < math.inf for rate in rates), "lr-find: --rates must be numbers above 0.")
+    check(all(0 <= weight < math.inf for weight in weights), "lr-find: --weights must be numbers of 0 or more.")
     tables = read_recipe(recipe, overrides, name, code)
-    check(min(rates) > 0 and steps >= 1, "lr-find: --rates must be above 0 and --steps at least 1.")
     from redistill.tools.lr_find import lr_find as find
 
     return find(
@@ -205,6 +210,8 @@ def plan(
         redistill plan my.yaml --gpu A100-80 --price 1.29 --utilisation 0.4
         redistill plan my.yaml --set train.redi.tokens_per_micro_batch=32768 --json
     """
+    check(price is None or 0 <= price < math.inf, "plan: --price must be a number of 0 or more.")
+    check(0 < utilisation <= 1, "plan: --utilisation must be above 0 and at most 1.")
     tables = read_recipe(recipe, overrides, name, code)
     from redistill.io.progress import say
 

@@ -27,6 +27,7 @@ from redistill.api.parameters import (
     Template,
     Workers,
     check,
+    check_counts,
     here,
     load_code,
     model_here,
@@ -94,6 +95,7 @@ def evaluate(
         redistill evaluate qwen --engine openai --benchmark aime24 \
               --base-url http://127.0.0.1:8000/v1 --prefill '<think>'
     """
+    check_counts("evaluate", n=n, max_new_tokens=max_new_tokens, max_problems=max_problems)
     load_code(code)
     from redistill.tools.evaluate import evaluate_model
 
@@ -202,7 +204,7 @@ def regrade(
     from redistill.tools.cross_run import regrade as regrade_run
 
     plugins = [read_plugin(text, f"--verifier {text!r}") for text in verifiers]
-    check(workers is None or workers >= 1, "regrade: --workers must be 1 or more.")
+    check_counts("regrade", workers=workers)
     folder = here(run)
     rows = regrade_run(
         folder,
@@ -323,6 +325,7 @@ def serve(
     from redistill.tools.serve import check_address, command, model_name, rewards_command
 
     check_address(host, port)
+    check_counts("serve", workers=workers)
     check((rewards is None) != (model is None), "serve: name either a MODEL or --rewards RECIPE.")
     if rewards is not None:
         check(not more and env is None, "serve: --more and --env belong to a MODEL; leave them out with --rewards.")
@@ -358,6 +361,7 @@ def reward_function(
     code: Sequence[str | Path] = (),
 ) -> "RewardFunction":
     """`reward` for many calls: its worker processes live until `.close()`. Call it with rows. From Python only."""
+    check_counts("reward_function", workers=workers)
     tables = read_recipe(recipe, overrides, None, code)
     from redistill.tools.rewards import RewardFunction
 

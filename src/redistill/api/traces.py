@@ -1,5 +1,6 @@
 """Commands on files of traces and problems: audit, verify, score, rollout; and on single records: show, why."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from redistill.api.parameters import (
     Template,
     Workers,
     check,
+    check_counts,
     here,
     load_code,
     optional_path,
@@ -119,11 +121,9 @@ def verify(
         redistill verify answers.parquet --gold gold --prediction short --bare \
               --verifier cascade --verifier exact --out judged.jsonl.gz
     """
+    check_counts("verify", workers=workers)
+    check(0 < timeout_seconds < math.inf, "verify: --timeout-seconds must be a number above 0.")
     load_code(code)
-    check(
-        timeout_seconds > 0 and (workers is None or workers >= 1),
-        "verify: --timeout-seconds must be above 0 and --workers at least 1.",
-    )
     from redistill.tools.verify_file import verify_file
 
     return verify_file(
@@ -227,6 +227,7 @@ def rollout(
         redistill rollout qwen problems.jsonl --out traces.jsonl --engine openai \
               --base-url http://127.0.0.1:8000/v1 --until-right 4
     """
+    check_counts("rollout", n=n, until_right=until_right, max_new_tokens=max_new_tokens, max_problems=max_problems)
     load_code(code)
     from redistill.tools.rollout import rollout_file
 

@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from redistill.errors import OperatorError
+from redistill.safety.paths import check_content
+from redistill.text.utf8 import utf8
 
 MAX_CHARS = 2**17  # of a recipe's text; recipes are some thousands long, and a YAML reader is slow
 MAX_NODES = 100_000  # values in a recipe; YAML anchors can multiply a few lines into more than fits into memory
@@ -55,7 +57,9 @@ def read_value(text: str, where: str) -> Any:
 
     def unshared(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: unshared(inner) for key, inner in value.items()}
+            return {unshared(key): unshared(inner) for key, inner in value.items()}
+        if isinstance(value, str) and utf8(value) != value:
+            raise ValueError(f"{value[:80]!r} holds half a character, which no file can hold; leave it out")
         return [unshared(inner) for inner in value] if isinstance(value, list) else value
 
     try:
@@ -113,6 +117,7 @@ SHIPPED = Path(__file__).parents[1] / "recipes"
 def recipe_path(recipe: str | Path, folder: Path = SHIPPED) -> Path:
     """The file of a recipe: a path, or the name of one that ships in `folder` (`quickstart`). OperatorError for neither."""
     path = Path(recipe)
+    check_content(path)
     if path.is_file():
         return path
     shipped = folder / f"{path.name.removesuffix('.yaml')}.yaml"

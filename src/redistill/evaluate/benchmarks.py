@@ -31,8 +31,9 @@ from redistill.io import stores
 from redistill.io.images import ImageError, image_of, keeps_images
 from redistill.records import Image, Problem, content_id, make_problem
 from redistill.safety.limits import trial
-from redistill.safety.paths import home_path
+from redistill.safety.paths import check_content, home_path
 from redistill.text.nesting import parsed
+from redistill.text.utf8 import utf8_values
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
 _TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"
@@ -197,6 +198,7 @@ def _answer_text(answer: Any) -> str | None:
 
 def read_rows(path: Path) -> Iterable[dict[str, Any]]:
     """The rows of a benchmark's file. OperatorError where it is missing, of no known kind, or cannot be read."""
+    check_content(path)
     if not path.is_file():
         raise OperatorError(f"there is no benchmark file at {path}.")
     for suffix, read in _READERS.items():
@@ -217,7 +219,7 @@ def _read_jsonl(path: Path) -> list[dict[str, Any]]:
                     raise ValueError(_TOO_LARGE)
                 if line.strip():
                     try:
-                        row = parsed(line)
+                        row = utf8_values(parsed(line))
                     except ValueError as error:
                         raise OperatorError(
                             f"{path} line {number} is not JSON: {getattr(error, 'msg', error)}."
@@ -262,7 +264,7 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(_TOO_LARGE)
-        rows = parsed(path.read_text("utf-8"))
+        rows = utf8_values(parsed(path.read_text("utf-8")))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("it is not one array of JSON objects")
     except (OSError, ValueError) as error:

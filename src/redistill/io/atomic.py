@@ -27,6 +27,7 @@ from typing import Any
 
 from redistill.config.yaml_text import read_value
 from redistill.errors import OperatorError
+from redistill.safety.paths import check_kind
 
 _GO_ON = "what is finished is kept: run the same command again"
 TROUBLES = {  # what the system says -> what a user can do
@@ -106,6 +107,7 @@ def check_output(out: Path, *inputs: Path, option: str = "--out") -> None:
             f"{option}: {out} is not a local path, and only the run folder of `redistill run` can be in object storage; "
             "give a local folder, or one where the storage is mounted."
         )
+    check_kind(out)
     if any(out.exists() and one.exists() and out.samefile(one) for one in inputs):
         raise OperatorError(f"{option}: {out} is the input itself, which is never written over; name another file.")
 

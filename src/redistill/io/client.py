@@ -39,6 +39,7 @@ from redistill.io.kept import Kept as Kept
 from redistill.io.progress import say
 from redistill.io.replies import Reply as Reply
 from redistill.io.replies import read_reply as read_reply
+from redistill.text.utf8 import utf8_values
 
 FIRST_WAIT_SECONDS = 1.0  # then 2, 4, 8 ...: five retries bridge half a minute
 LONGEST_WAIT_SECONDS = 300.0  # a server that asks for more is one to come back to later
@@ -278,7 +279,7 @@ class _Asking:
     def _read(self, status: int, data: bytes) -> _Answer:
         body, words = None, data[: 4 * SHOWN_CHARS].decode("utf-8", "replace")
         with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
-            body = json.loads(data)
+            body = utf8_values(json.loads(data))
             error = body.get("error") or body.get("detail") or body.get("message")
             words = error if isinstance(error, str) else str(error["message"])
         return _Answer(status, body, self._plain(words))

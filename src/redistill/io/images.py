@@ -22,6 +22,7 @@ from redistill.config.extras import missing
 from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, sha256_file
 from redistill.records import Image
+from redistill.text.utf8 import utf8
 
 # The formats that data sets use. Pillow knows more, some of which start other programs (EPS runs Ghostscript).
 FORMATS = {
@@ -241,7 +242,7 @@ def image_of(value: Any, folder: Path) -> Image:
 def _text(value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise ImageError("wrong_type", "path and sha256 are texts")
-    return "" if value is None else value.encode("utf-8", "replace").decode("utf-8")
+    return "" if value is None else utf8(value)
 
 
 def _kept_file(folder: Path, path: str, told: str) -> str:

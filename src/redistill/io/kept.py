@@ -18,6 +18,7 @@ from typing import Any
 from redistill.io.atomic import mark, unmarked, write_bytes
 from redistill.io.progress import say
 from redistill.io.replies import Reply
+from redistill.text.utf8 import utf8_values
 
 
 class Kept(contextlib.AbstractContextManager["Kept"]):
@@ -36,7 +37,9 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
             for line in filter(bytes.strip, stack.enter_context(open(path, "rb")) if path else ()):
                 try:
                     row = unmarked(line) or {}
-                    self._remember(row["key"], Reply(**{name: _frozen(value) for name, value in row["reply"].items()}))
+                    self._remember(
+                        row["key"], Reply(**{name: _frozen(value) for name, value in utf8_values(row["reply"]).items()})
+                    )
                 except (TypeError, KeyError, AttributeError):
                     damaged += 1
         if damaged:

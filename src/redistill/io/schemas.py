@@ -32,6 +32,7 @@ from redistill.records import (
     Trace,
     Verdict,
 )
+from redistill.text.utf8 import utf8
 
 _SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("value", pa.float64())]))
 
@@ -115,23 +116,18 @@ _SCHEMAS: dict[type, pa.Schema] = {
 }
 
 
-def _clean(text: str) -> str:
-    """Parquet text is UTF-8: lone surrogates from broken JSON become "?"."""
-    return str(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
 def to_row(record: Any) -> dict[str, Any]:
     """A record as a plain dict of JSON values, in the layout of its Parquet file."""
     if isinstance(record, Group):
         return {"problem": to_row(record.problem), "traces": [to_row(t) for t in record.traces]}
     if isinstance(record, Problem):
-        images = [{"path": _clean(image.path), "sha256": _clean(image.sha256)} for image in record.images]
+        images = [{"path": utf8(image.path), "sha256": utf8(image.sha256)} for image in record.images]
         return {**_fields(record), "images": images, "metadata": _json(record.metadata)}
     if isinstance(record, Trace):
         return {
             "id": record.id,
-            "completion": _clean(record.completion),
-            "author": _clean(record.author),
+            "completion": utf8(record.completion),
+            "author": utf8(record.author),
             "sampling": _json(record.sampling),
             "finish_reason": record.finish_reason,
             "num_tokens": record.num_tokens,
@@ -146,14 +142,14 @@ _NAMED: dict[str, Callable[[Any], dict[str, Any]]] = {  # of a trace: what one v
     "verdicts": lambda verdict: _fields(verdict),
     "scores": lambda value: {"value": float(value)},
     "spans": lambda spans: {"spans": _span_rows(spans)},
-    "notes": lambda text: {"text": _clean(text)},
+    "notes": lambda text: {"text": utf8(text)},
 }
 
 
 def named_rows(field: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A trace's `verdicts`, `scores`, `spans` or `notes` as they are stored: a list of items with a name."""
     row = _NAMED[field]
-    return [{"name": _clean(name), **row(value)} for name, value in values.items()]
+    return [{"name": utf8(name), **row(value)} for name, value in values.items()]
 
 
 def _json(values: Mapping[str, Any]) -> str:
@@ -178,7 +174,7 @@ def _fields(record: Any) -> dict[str, Any]:
     """A flat record's fields, text made storable; `dataclasses.asdict` copies deeply and is ten times slower."""
     names, values = _GETTERS[type(record)]
     return {
-        name: _clean(value) if isinstance(value, str) else value
+        name: utf8(value) if isinstance(value, str) else value
         for name, value in zip(names, values(record), strict=True)
     }
 
@@ -207,7 +203,7 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
-        return pa.array([_clean(value) if isinstance(value, str) else value for value in values], kind)
+        return pa.array([utf8(value) if isinstance(value, str) else value for value in values], kind)
 
 
 def _of_json(text: str) -> Any:

@@ -42,7 +42,8 @@ from redistill.model.checksums import check_folder as check_folder
 from redistill.model.checksums import check_unchanged as check_unchanged
 from redistill.model.gguf_copies import copy_of
 from redistill.model.hub import hub_options
-from redistill.safety.paths import HUB_ID, home_path
+from redistill.model.sizes import check_room, check_sizes
+from redistill.safety.paths import HUB_ID, check_content, home_path
 from redistill.text.prompts import as_chat, rendered_chat
 from redistill.text.tokenizer_calls import calls
 
@@ -60,6 +61,7 @@ def locate(settings: StudentSettings) -> tuple[str, str | None]:
         return str(path.parent), path.name
     path = home_path(model)
     if model.endswith(".gguf"):
+        check_content(path)
         if not path.is_file():
             raise OperatorError(f"student.model: there is no file {model}; give the path of a .gguf file.")
         return str(path.parent), path.name
@@ -82,6 +84,9 @@ def _check_whole_model(folder: Path, model: str) -> None:
         )
     if not (folder / "config.json").exists():
         raise OperatorError(f"student.model: {model} has no config.json; give a folder that `save_pretrained` wrote.")
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".json", ".jinja", ".model", ".txt"):
+            check_content(file)
 
 
 def _gguf_in_package(name: str) -> Path:
@@ -116,6 +121,8 @@ def _building(where: str) -> Iterator[None]:
     overflow, and each model class refuses in its own words."""
     try:
         yield
+    except OperatorError:
+        raise
     except Exception as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise OperatorError(f"{where}: {why}") from error
@@ -290,6 +297,7 @@ def _check_own_kernels(config: Any, where: str) -> None:
 def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
     options = dict(settings.from_config or {})
     kind = options.pop("model_type", "llama")
+    check_sizes(options, "student.from_config")
     of_text = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     with _building("student.from_config"):
         if pictures.is_image_text(str(kind)):
@@ -299,7 +307,9 @@ def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
             config = AutoConfig.for_model(kind, **options)
         else:
             config = AutoConfig.for_model(kind, **of_text, **options)
-    return edited_config(config, settings.config_edits)
+    config = edited_config(config, settings.config_edits)
+    check_sizes(settings.config_edits, "student.config_edits")
+    return config
 
 
 def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
@@ -308,6 +318,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
     if settings.from_config is not None:
         with torch.random.fork_rng(devices=[]), _building("student.from_config"):
             torch.manual_seed(seed)
+            check_room(config, "student.from_config")
             return _seeing(pictures.model_class(config).from_config(config, dtype=torch.float32), tokenizer)
     where = _folder(settings)
     check_unchanged(Path(where))

@@ -7,7 +7,6 @@ evaluate: {engine: {name: guided, critic: {name: critic, model: runs/r-prm/train
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from redistill.model.score_heads import is_critic
 from redistill.pipeline.scoring import option_settings
 from redistill.rollout import TRANSPORT
 from redistill.rollout.guided import GUIDED, check_sampling, guided
+from redistill.safety.paths import home_path
 from redistill.score import SCORERS
 from redistill.score.guidance import GUIDES, Guide
 
@@ -111,7 +111,7 @@ def _check_stage(model: str, scorer: str, train: Mapping[str, StageSettings], cr
 
 
 def _check_folder(model: str, scorer: ScorerSettings, train: Mapping[str, StageSettings], *, is_short: bool) -> None:
-    folder = Path(model).expanduser()
+    folder = home_path(model)
     if not folder.is_dir():
         if is_short:
             raise OperatorError(f"{WHERE}: there is no stage and no folder {model!r}{did_you_mean(model, train)}")

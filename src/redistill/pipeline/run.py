@@ -6,6 +6,7 @@ corpus -> verify -> select -> train (each stage) -> evaluate -> report. Each sta
 made from; run again, a finished stage is skipped, and one cut short goes on.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from redistill.pipeline.images import look_for_images
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import Plan, make_plan
 from redistill.pipeline.run_folder import RunOrigin, check_owner, empty_trash, prepare, put_aside, take, trash_folders
-from redistill.pipeline.run_record import run_record
+from redistill.pipeline.run_record import StageTimes, run_record, standing_of
 from redistill.pipeline.stage import Run, Stage, stage_folder
 from redistill.pipeline.stages import stages_of
 from redistill.train.stage import is_finished
@@ -68,20 +69,29 @@ def run(
             plan, folder, executor, start=start, until=until, on_code_change=on_code_change, overwrite=overwrite,
             from_run=from_run, origin=RunOrigin(str(recipe_file and Path(recipe_file).resolve()), recipe.name),
         )  # fmt: skip
-        seconds: dict[str, float] = {}
-        for stage in _until(list(this.stages.values()), until):
-            if stage.name == "report":
-                run_record(folder, recipe, plan.files, seconds)
-            began = time.perf_counter()
-            make(this, stage.name)
-            if stage.name == "select":
-                executor.close()  # the stages after it have the machine to themselves
-            seconds[stage.step] = round(seconds.get(stage.step, 0.0) + time.perf_counter() - began, 1)
-            keep()
-        if "report" not in seconds:
-            run_record(folder, recipe, plan.files, seconds)
+        times = StageTimes(folder)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_keep_times, folder, recipe, plan, times)
+            stages = _until(list(this.stages.values()), until)
+            for stage in stages:
+                if stage.name == "report":
+                    run_record(folder, recipe, plan.files, times.seconds)
+                with times.making(stage.step, standing_of(folder, stage.place) if stage.cached else "none"):
+                    make(this, stage.name)
+                    if stage.name == "select":
+                        executor.close()  # the stages after it have the machine to themselves
+                keep()
+            undo.pop_all()
+        if "report" not in [stage.name for stage in stages]:
+            run_record(folder, recipe, plan.files, times.seconds)
             keep()
     return folder
+
+
+def _keep_times(folder: Path, recipe: Recipe, plan: Plan, times: StageTimes) -> None:
+    """What was spent so far, of a run that stops: on a full disk it cannot be kept, and the stop is what the user must hear of."""
+    with contextlib.suppress(OperatorError):
+        run_record(folder, recipe, plan.files, times.seconds)
 
 
 @contextmanager

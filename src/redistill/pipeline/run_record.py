@@ -8,8 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,6 +21,7 @@ from redistill.config.tables import Evaluation, Recipe
 from redistill.io.atomic import read_json, write_json
 from redistill.records import RunRecord
 
+Standing = Literal["none", "part", "whole"]
 SECRET = re.compile(r"(?i)key|token$|secret|password")  # in a setting's name
 PACKAGES = (
     "torch",
@@ -33,11 +37,7 @@ PACKAGES = (
 
 
 def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str], seconds: dict[str, float]) -> None:
-    """Write run.json. A stage that was skipped keeps the seconds of the time it really ran."""
-    path = folder / "run.json"
-    before = read_json(path).get("seconds", {}) if path.exists() else {}
-    for stage_dir, spent in seconds.items():
-        before[stage_dir] = max(spent, before.get(stage_dir, 0.0))
+    """Write run.json. seconds: of every step, as `StageTimes` counts them."""
     commit, dirty = _git()
     record = RunRecord(
         name=recipe.name,
@@ -49,9 +49,47 @@ def run_record(folder: Path, recipe: Recipe | Evaluation, inputs: dict[str, str]
         packages=_packages(),
         inputs=inputs,
         hardware=_hardware(),
-        seconds=before,
+        seconds={step: round(spent, 1) for step, spent in seconds.items()},
     )
-    write_json(path, dataclasses.asdict(record))
+    write_json(folder / "run.json", dataclasses.asdict(record))
+
+
+class StageTimes:
+    """Seconds of a run's steps: what was spent on what lies there now.
+
+        times = StageTimes(folder)
+        with times.making("train/sft", "part"):     adds to what an earlier process has spent on it
+            ...
+
+    A stage that is whole keeps its seconds, one that goes on adds to them, one that is made anew begins at 0. A process that is
+    killed outright cannot say what it has spent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "run.json"
+        self.seconds: dict[str, float] = dict(read_json(path).get("seconds", {})) if path.exists() else {}
+        self._seen: set[str] = set()
+
+    @contextmanager
+    def making(self, step: str, standing: Standing) -> Iterator[None]:
+        """Time one stage of a step; standing: what of it was there before."""
+        began = time.perf_counter()
+        if standing == "none" and step not in self._seen:
+            self.seconds[step] = 0.0
+        self._seen.add(step)
+        try:
+            yield
+        finally:
+            if standing != "whole" or step not in self.seconds:
+                self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - began
+
+
+def standing_of(folder: Path, place: str) -> Standing:
+    """What of a stage lies in a run's folder, once what does not fit was put aside: a file or a folder with its ledger is whole."""
+    result = folder / place
+    if not result.exists():
+        return "none"
+    return "whole" if result.is_file() or (result / "ledger.json").exists() else "part"
 
 
 def command_line() -> str:

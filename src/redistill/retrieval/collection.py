@@ -30,6 +30,7 @@ from redistill.io.fingerprints import fingerprint
 from redistill.retrieval import toy
 from redistill.safety.paths import home_path
 from redistill.text.nesting import parsed
+from redistill.text.utf8 import utf8_values
 
 MADE = "made:"
 MAX_LINE = 2**26  # characters of a document; a book has a tenth of it
@@ -182,7 +183,7 @@ def jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 if len(line) > MAX_LINE:
                     raise ValueError("the line is too long")
-                table = parsed(line)
+                table = utf8_values(parsed(line))
             except ValueError as error:
                 raise OperatorError(f"{row} is not JSON: {error}.") from error
             if not isinstance(table, dict):

@@ -21,6 +21,7 @@ from redistill.io.atomic import mark, unmarked, writing
 from redistill.io.progress import say
 from redistill.records import content_id
 from redistill.rollout.requests import Request, Sample, Sampling
+from redistill.text.utf8 import utf8_values
 
 
 class Journal:
@@ -114,7 +115,7 @@ def _read(path: Path) -> dict[str, Sample]:
             row = dict[str, Any](unmarked(line) or {})
             key = row.pop("key")
             row |= {name: tuple(row[name]) for name in ("token_ids", "logprobs") if name in row}
-            kept[key] = Sample(**row)
+            kept[key] = Sample(**utf8_values(row))  # lines of before servers were read by this rule
         except (TypeError, KeyError):
             damaged += 1
     if damaged:

@@ -39,9 +39,22 @@ def check_kind(path: Path) -> None:
         mode = path.stat().st_mode
         kind = next((word for holds, word in _KINDS if holds(mode)), None)
         if kind is not None:
-            raise OperatorError(f"{path} is a {kind}, and only files are read; write its content to a file first.")
+            raise OperatorError(f"{path} is a {kind} and no ordinary file; name a file.")
 
 
+def check_content(path: Path) -> None:
+    """`check_kind`, and OperatorError for the pointer file that Git leaves where large files were not fetched."""
+    check_kind(path)
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        with open(path, "rb") as file:
+            start = file.read(len(_POINTER))
+        if start == _POINTER:
+            raise OperatorError(
+                f"{path} is a Git LFS pointer and not the file itself; fetch it with `git lfs pull` in its repository, or download it."
+            )
+
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _KINDS = (
     (stat.S_ISFIFO, "named pipe (FIFO)"),
     (stat.S_ISSOCK, "socket"),

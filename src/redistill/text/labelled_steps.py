@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from redistill.text.steps import steps as split_steps
+from redistill.text.utf8 import utf8
 
 Row = Mapping[str, Any]
 Neutral = Literal["right", "wrong", "drop"]
@@ -303,7 +304,7 @@ def _text(value: Any, column: str) -> str:
         raise BadSteps(
             "empty_statement" if "problem" in column or "question" in column else "empty_step", f"`{column}` is empty"
         )
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    return utf8(value)
 
 
 def _has_first_errors(row: Row) -> bool:

@@ -7,7 +7,6 @@ and `compare` read both. What lies there is never drawn over: other settings wan
 """
 
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ from redistill.pipeline.keys import values
 from redistill.pipeline.lock import alone
 from redistill.pipeline.plan import input_name
 from redistill.pipeline.run_folder import RunOrigin
-from redistill.pipeline.run_record import run_record
+from redistill.pipeline.run_record import StageTimes, run_record, standing_of
 from redistill.pipeline.student_identity import student_address, student_identity
 from redistill.records import Problem
 from redistill.report import write_report
@@ -189,21 +188,20 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
             lambda: (loading.load_model(settings.student, tokenizer, seed=settings.seed), tokenizer),
             student_address(settings.student), owned=True,
         )  # fmt: skip
-        seconds: dict[str, float] = {}
+        times = StageTimes(folder)
         benchmark_of = {benchmark.name: benchmark for benchmark in settings.evaluate.benchmarks}
         for name, stage_dir in stage_dirs.items():
-            began = time.perf_counter()
-            run_evaluation(
-                stage_dir, configs[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
-            )
-            seconds[f"evaluate/{name}"] = round(time.perf_counter() - began, 1)
+            with times.making(f"evaluate/{name}", standing_of(stage_dir.folder, "")):
+                run_evaluation(
+                    stage_dir, configs[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
+                )
             benchmark = benchmark_of[name]
             if benchmark.asks_steps:
                 find_probabilities(stage_dir, configs[name], student, settings.evaluate.critic)
             _find_scores(stage_dir, settings)
             steps = step_facts(stage_dir, benchmark, settings, problems[name])
             score_answers(stage_dir, settings, benchmark, model=who, render=configs[name].render, **steps)
-        run_record(folder, settings, inputs, seconds)
+        run_record(folder, settings, inputs, times.seconds)
         write_report(folder)
     return folder
 

@@ -19,6 +19,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import read_json, read_yaml
 from redistill.io.parquet import read_records
 from redistill.io.schemas import to_row
+from redistill.safety.paths import check_content
 from redistill.text.nesting import parsed
 
 SHOWN = 60  # characters of what a span covers
@@ -33,6 +34,7 @@ def one_record(path: Path, number: int) -> dict[str, Any]:
         names = _names(path)
         some = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
         raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
+    check_content(path)
     if not path.is_file():
         raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
     if path.suffix not in _READERS:

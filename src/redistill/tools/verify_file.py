@@ -27,6 +27,7 @@ from redistill.errors import OperatorError
 from redistill.io.atomic import atomic_write, check_output, trouble
 from redistill.io.progress import bar, say
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
+from redistill.text.utf8 import utf8_values
 from redistill.verify import VERIFIERS, VerifierPool, check_verifiers
 
 LOOK_AHEAD = 100  # rows in which a column must appear at least once
@@ -185,7 +186,7 @@ def _parquet(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         writer: list[pq.ParquetWriter] = []
 
         def flush() -> None:
-            table = pa.Table.from_pylist([_storable(row) for row in held], writer[0].schema if writer else None)
+            table = pa.Table.from_pylist([utf8_values(row) for row in held], writer[0].schema if writer else None)
             if not writer:
                 writer.append(stack.enter_context(pq.ParquetWriter(path, table.schema, compression="zstd")))
             writer[0].write_table(table)
@@ -199,8 +200,3 @@ def _parquet(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield write
         if held or not writer:
             flush()
-
-
-def _storable(row: dict[str, Any]) -> dict[str, Any]:
-    """Parquet text is UTF-8: lone surrogates become "?"."""
-    return {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in row.items()}

@@ -19,6 +19,7 @@ from redistill.corpus.sources.rows import Row, RowError, shown
 from redistill.io.images import ImageError, image_of
 from redistill.records import Image, Outcome, Span, Verdict
 from redistill.text.nesting import nested_too_deep, parsed
+from redistill.text.utf8 import utf8
 
 MAX_LITERAL, MAX_NESTING = (
     1_000_000,
@@ -39,7 +40,7 @@ def text(value: Any, column: str = "") -> str:
             raise RowError("not_utf8", f"column `{column}` holds bytes that are no UTF-8; write text") from error
     if not isinstance(value, str):
         raise _wrong(column, value, "text")
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    return utf8(value)
 
 
 def _wrong(column: str, value: Any, wanted: str) -> RowError:

@@ -23,7 +23,7 @@ from redistill.corpus.sources import archives, splits
 from redistill.corpus.sources.formats import ROW_SUFFIXES, read_file
 from redistill.errors import OperatorError
 from redistill.io import stores
-from redistill.safety.paths import REVISION, check_kind, check_text, home_path
+from redistill.safety.paths import REVISION, check_content, check_kind, check_text, home_path
 
 SUFFIXES = (*ROW_SUFFIXES, *archives.SUFFIXES)
 KINDS = ".jsonl, .ndjson, .json, .csv, .tsv (each also .gz and .zst), .parquet, .arrow, .tar, .tar.gz and .zip"
@@ -59,6 +59,7 @@ def select_files(path: str, revision: str | None = None, split: str | None = Non
     found = _select(path, revision, split)
     for file in found.files:
         check_text(file)
+        check_content(file)
     return found
 
 

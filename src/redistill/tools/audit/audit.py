@@ -264,5 +264,5 @@ def limits_of(traces: int | None, rows: int | None, characters: int | None, work
                 )
             chosen = replace(chosen, **{name: value})
     if workers is not None and workers < 1:
-        raise OperatorError("audit: --workers must be at least 1.")
+        raise OperatorError(f"audit: --workers must be 1 or more, and is {workers}.")
     return chosen

@@ -23,6 +23,7 @@ from redistill.io.stage_folder import StageFolder
 from redistill.records import Group, Match, Outcome, Trace
 from redistill.select.filters import FILTERS, Side
 from redistill.select.pairing import Pairing, certain, length_matched, same_teacher
+from redistill.text.utf8 import utf8
 from redistill.tools.audit.reading import Judged
 from redistill.verify.policy import labels_of
 from redistill.verify.several import is_one_of_several, task_of
@@ -309,4 +310,4 @@ def _row(
 
 def storable(text: str | None) -> str | None:
     """Text as Parquet holds it: UTF-8, lone surrogates become "?"."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
+    return None if text is None else utf8(text)
