@@ -26,7 +26,7 @@ from redistill.config.yaml_text import apply_override
 from redistill.corpus import SOURCES
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import sampling_of, verifiers_of
-from redistill.io.atomic import atomic_write, check_output
+from redistill.io.atomic import atomic_write, check_output, make_folder
 from redistill.io.progress import bar, say
 from redistill.model import loading
 from redistill.model.pictures import pictures_of
@@ -100,7 +100,7 @@ def _drawn(
     )
     journal, outcomes, solved, stored = out.with_name(f"{out.name}.journal"), Counter[str](), 0, [0]
     lock = out.with_name(f"{out.name}.lock")
-    lock.mkdir(parents=True, exist_ok=True)
+    make_folder(lock, "--out")
     with (
         alone(lock),
         _saying_what_is_stored(stored),

@@ -22,7 +22,7 @@ from redistill.config.validation_messages import sentence_of
 from redistill.config.yaml_text import read_value
 from redistill.corpus import SOURCES, resolve
 from redistill.errors import OperatorError
-from redistill.io.atomic import check_output, sha256_file
+from redistill.io.atomic import check_output, make_folder, sha256_file
 from redistill.io.progress import say
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.pipeline.keys import new_key, values
@@ -75,7 +75,7 @@ def score_file(
         student=StudentSettings(model=student) if student is not None else None,
         seed=seed,
     )
-    asked.work.mkdir(parents=True, exist_ok=True)
+    make_folder(asked.work, "--out")
     with alone(asked.work):
         groups = _read(path, source, asked.work)
         found = [score_folder(asked, groups, settings, f"--with {settings.name}") for settings in entries]

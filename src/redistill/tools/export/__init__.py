@@ -9,13 +9,14 @@ templates, a test of the files that it writes, a line in docs/how-to/training-el
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
-from redistill.io.atomic import check_output, writing
+from redistill.io.atomic import check_output, make_folder, writing
 from redistill.tools.export.am import am
 from redistill.tools.export.job import ExportJob, Loss, read_job
 from redistill.tools.export.prime_rl import prime_rl
@@ -58,11 +59,10 @@ def export(
         )
     check_output(out)
     if out.exists():
-        raise OperatorError(f"{out} already exists; name another folder, or remove it first.")
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+        raise OperatorError(_taken(out))
+    part = out.with_name(f"{out.name}.{uuid.uuid4().hex[:8]}.part")  # no other export has that name
     with writing(out):
-        part.mkdir(parents=True)
+        make_folder(part, "--out")
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, part, ignore_errors=True)
             if to in CORPORA:
@@ -71,6 +71,15 @@ def export(
                 STUDENT_EXPORTS[to](read_student(run, out=part, stage=stage))
             else:
                 EXPORTS[to](read_job(run, out=part, stage=stage, loss=loss, code=code))
-            os.replace(part, out)
+            try:
+                os.replace(part, out)
+            except OSError as error:
+                if out.exists():  # another export was faster
+                    raise OperatorError(_taken(out)) from error
+                raise
             undo.pop_all()
     return out
+
+
+def _taken(out: Path) -> str:
+    return f"{out} already exists; name another folder, or remove it first."
