@@ -66,7 +66,7 @@ def inputs(case: dict) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     device, dtype = case["device"], getattr(torch, case["dtype"])
     hidden = torch.randn(case["tokens"], case["width"], generator=generator).to(device, dtype).requires_grad_(True)
-    # fp32 weights that bf16 holds exactly, so that rounding a master weight is no kernel's error
+    # fp32 weights that bf16 holds exactly, so that rounding a master weight is not a kernel's error
     weight = (torch.randn(case["vocabulary"], case["width"], generator=generator) * 0.1).bfloat16().float()
     targets = torch.randint(0, case["vocabulary"], (case["tokens"],), generator=generator)
     return hidden, weight.to(device).requires_grad_(True), targets.to(device), torch.ones(case["tokens"], device=device)

@@ -4,7 +4,7 @@
 
 Sums told in words and little programs, of three origins in three layouts. Every row is sound or has one defect; of a copy, a retold
 problem and a leak the original is another row. What each row came to is read from the run's own files: the corpus's origins, the
-verdicts, and the reasons of select. A row that is no example for another reason than the planted one counts against both filters.
+verdicts, and the reasons of select. A row that is not an example for another reason than the planted one counts against both filters.
 """
 
 import argparse
@@ -361,7 +361,7 @@ def run(folder: Path, name: str = "planted", **options: Any) -> Path:
 
 
 def fates(run_folder: Path, folder: Path) -> dict[tuple[str, int], set[str]]:
-    """(file, place) -> why the row is no example; empty where it is one."""
+    """(file, place) -> why the row is not an example; empty where it is one."""
     traces: dict[str, set[str]] = collections.defaultdict(set)
     for group in _records(run_folder / "verify/groups"):
         for trace in group.traces:

@@ -110,7 +110,7 @@ def content_of(name: str) -> str:
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
-        return f"# {name}\n\nThis file is no text; look at it in the repository.\n"
+        return f"# {name}\n\nThis file is not text; look at it in the repository.\n"
     if len(text) > SHOWN:
         return f"# {name}\n\nThis file is too long to show ({len(text):,} characters); look at it in the repository.\n"
     return f"# {name}\n\n````{LANGUAGES.get(PurePosixPath(name).suffix, 'text')}\n{text}\n````\n"

@@ -213,7 +213,7 @@ def main() -> None:
             details = {}
             if body.get(
                 "return_token_ids"
-            ):  # as vLLM: a token a word, and the end-of-turn token, which is no part of the text
+            ):  # as vLLM: a token a word, and the end-of-turn token, which is not part of the text
                 ids = [*range(100, 100 + len(text.split())), 2]
                 values = [-0.5 * place for place in range(len(ids))]
                 found = {"content": [{"logprob": v} for v in values]} if chat else {"token_logprobs": values}

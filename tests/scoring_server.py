@@ -5,7 +5,7 @@
 
 It answers a prompt of token ids with their log-probs, by `prompt_logprobs` (vLLM) or `echo` with `logprobs`. `says` changes what
 it says: "nothing" (no log-probs at all), "shifted" (another tokenizer: every id is the one before), "longer" (it adds a token),
-"nan" (its last log-prob is no number).
+"nan" (its last log-prob is not a number).
 """
 
 import contextlib

@@ -329,7 +329,7 @@ def rounded_half_up(value: Fraction, places: int) -> str:
 
 def decimal(rng: random.Random) -> Pair:
     """Long decimals: the same value, its rounding, or a value apart at the digits shown."""
-    places = rng.randint(4, 8)  # the last one is no zero
+    places = rng.randint(4, 8)  # the last one is not a zero
     value = rng.randint(0, rng.choice([1, 20, 3_000_000])) + Fraction(
         rng.randint(10 ** (places - 2), 10 ** (places - 1) - 1) * 10 + rng.randint(1, 9), 10**places
     )

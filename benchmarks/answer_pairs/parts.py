@@ -1,4 +1,4 @@
-"""Answers of several parts, and answers that are no numbers: lists, tuples, matrices, vectors, choices, words."""
+"""Answers of several parts, and answers that are not numbers: lists, tuples, matrices, vectors, choices, words."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -201,7 +201,7 @@ def vector(rng: random.Random) -> Pair:
 
 
 def labelled_parts(rng: random.Random) -> Pair:
-    """(a) 3, (b) 5: the labels name the parts and are no part of them; the parts have an order."""
+    """(a) 3, (b) 5: the labels name the parts and are not part of them; the parts have an order."""
     values = [rng.randint(2, 400) for _ in range(rng.choice([2, 2, 3]))]
 
     def written(given: Sequence[int]) -> tuple[str, str]:

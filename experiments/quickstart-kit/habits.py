@@ -13,7 +13,12 @@ from redistill.corpus.two_habits.diagnosis import diagnose
 from redistill.io.atomic import read_json
 from redistill.io.stage_folder import StageFolder
 
-LABELS = ("lines that are jumps", "jumps that are right", "single steps that are right", "lines copied without a fault")
+LABELS = (
+    "lines that are jumps",
+    "jumps that are right",
+    "single steps that are right",
+    "lines copied without an error",
+)
 
 
 def main(sweeps: list[Path]) -> None:

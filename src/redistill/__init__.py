@@ -7,4 +7,4 @@ from redistill.safety.telemetry_off import switch_off
 
 __version__ = "0.1.0"
 
-switch_off()  # here, for a library reads its switches when it is imported
+switch_off()  # here, because a library reads its switches when it is imported

@@ -43,7 +43,7 @@ def test_a_function_of_a_named_file_is_bound_with_its_options_checked(write):
 def test_what_was_not_named_is_never_imported(write, tmp_path):
     marker = tmp_path / "ran"
     write("own_b.py", f"open({str(marker)!r}, 'w')\ndef f(problem, trace): ...\n")
-    with pytest.raises(OperatorError, match=r"name its file: --code own_b\.py"):
+    with pytest.raises(OperatorError, match=r"pass its file: --code own_b\.py"):
         bind(VERIFIERS, Plugin(name="own_b:f"), "verify.verifiers.0")
     for name in ("os:system", "builtins:eval"):
         with pytest.raises(OperatorError, match="a recipe cannot load by itself"):
@@ -54,8 +54,8 @@ def test_what_was_not_named_is_never_imported(write, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("own_c.txt", "", "name an existing Python file"),
-        ("own-c.py", "", "name an existing Python file"),
+        ("own_c.txt", "", "there is no such file; name a Python file"),
+        ("own-c.py", "", "there is no such file; name a Python file"),
         ("json.py", "", "there is another module called json"),
         ("own_d.py", "x = 1\ny = 1 / 0\n", r"ZeroDivisionError: division by zero \(line 2\)"),
         ("own_e.py", "def f(:\n", r"SyntaxError.*\(line 1\)"),

@@ -51,7 +51,7 @@ def test_half_a_file_is_one_sentence_and_not_half_a_corpus(tmp_path: Path, suffi
     path = _write_all(tmp_path)[suffix]
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(OperatorError, match=f"rows{suffix}.*fetch it again") as caught:
+    with pytest.raises(OperatorError, match=f"rows{suffix}.*download it again") as caught:
         list(SOURCES["traces"](path=str(path)))
     assert "\n" not in str(caught.value)
 
@@ -61,7 +61,7 @@ def test_bad_lines_are_reasons_and_the_rest_is_read(tmp_path: Path) -> None:
     deep = b"[" * 100_000
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\n{"a": \n\xff\xfe{}\n[1]\nnull\n"text"\n' + deep + b'\n{"a": 2}')
     assert list(read_rows(path)) == [
-        ("rows.jsonl:0", {"a": 1}),  # a byte order mark is no reason
+        ("rows.jsonl:0", {"a": 1}),  # a byte order mark is not a reason
         ("rows.jsonl:2", "bad_json"),  # line 1 is blank: counted, not given
         ("rows.jsonl:3", "not_utf8"),
         ("rows.jsonl:4", "not_an_object"),
@@ -144,5 +144,5 @@ def test_a_dataset_that_cannot_be_fetched_is_one_sentence(monkeypatch: pytest.Mo
         raise ConnectionError("no\nroute")
 
     monkeypatch.setattr(files, "snapshot_download", fails)
-    with pytest.raises(OperatorError, match=r"org/name is neither a path here nor a dataset .*no route.*"):
+    with pytest.raises(OperatorError, match=r"org/name is neither a local path nor a dataset .*no route.*"):
         resolve("org/name")

@@ -454,7 +454,7 @@ def test_a_source_all_of_whose_rows_are_dropped_is_named_with_the_column_that_is
     sources = [functools.partial(SOURCES["traces"], path=str(tmp_path / name)) for name in ("good.jsonl", "bad.jsonl")]
     collect(stage_dir, sources, seed=0, num_shards=4, max_problems=None)
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "were dropped" in line]
-    assert "all 3 rows of" in said and "bad.jsonl were dropped, most as missing_column" in said and "`problem`" in said
+    assert "all 3 rows of" in said and "bad.jsonl were dropped, most for missing_column" in said and "`problem`" in said
 
 
 def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledger(
@@ -469,9 +469,7 @@ def test_columns_that_their_source_does_not_read_are_said_and_stand_in_the_ledge
     expected = {"generations[].sp\x1ban": 4, "level": 4, "?": 1}
     assert ledger["unread_columns"] == stage_dir.ledger()["unread_columns"] == expected
     said = capsys.readouterr().err
-    assert (
-        "columns that their source does not read (rows that have them): generations[].sp\\x1ban (4), level (4)" in said
-    )
+    assert "columns not read by their source (rows with them): generations[].sp\\x1ban (4), level (4)" in said
     assert "unread_columns" not in gather(tmp_path / "none", row("2+2?", "4"))[1]
 
 

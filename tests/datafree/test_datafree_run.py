@@ -142,7 +142,7 @@ def test_a_damaged_batch_of_an_unfinished_arm_is_named_too(bars, finished, tmp_p
     copy = shutil.copytree(finished, tmp_path / "toy")
     (copy / "arms/cmi/scores.json").unlink()
     (copy / "arms/cmi/batches/00001.safetensors").write_bytes(b"")
-    with pytest.raises(OperatorError, match=r"00001\.safetensors is gone or damaged; delete"):
+    with pytest.raises(OperatorError, match=r"00001\.safetensors is missing or corrupt; delete"):
         api.datafree(toy(bars), runs_dir=tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_a_teacher_of_ones_own_code(bars, finished, tmp_path, monkeypatch):
         "def wrong(images):\n"
         "    return torch.nn.Flatten()\n"
     )  # fmt: skip
-    with pytest.raises(OperatorError, match=r"name its file: --code my_classifiers\.py"):
+    with pytest.raises(OperatorError, match=r"pass its file: --code my_classifiers\.py"):
         api.datafree(quick(bars, "my_classifiers:teacher"), runs_dir=tmp_path)
     run = api.datafree(quick(bars, {"name": "my_classifiers:teacher", "width": 5}), runs_dir=tmp_path, code=[code])
     assert read_json(run / "datafree.json")["teacher"]["parameters"] == 5 * 9 + 5 + 10 + 15 + 3
@@ -327,7 +327,7 @@ def test_a_run_of_another_kind_is_not_written_into(bars, tmp_path):
         api.datafree(toy(bars), runs_dir=tmp_path)
     with pytest.raises(
         OperatorError,
-        match="there is no recipe at nosuch; name a YAML file, or a recipe that ships: cmi-cifar10, cmi-digits",
+        match="there is no recipe at nosuch; name a YAML file, or one of the bundled recipes: cmi-cifar10, cmi-digits",
     ):
         api.datafree("nosuch", runs_dir=tmp_path)
 
@@ -406,7 +406,7 @@ def test_a_saved_classifier_comes_back_and_a_changed_one_does_not(tmp_path):
     pixels = torch.rand(2, 1, 8, 8)
     assert torch.equal(network(pixels), folder(images, path=str(tmp_path / "net")).eval()(pixels))
     (tmp_path / "net/model.safetensors").write_bytes(b"x")
-    with pytest.raises(OperatorError, match=r"model.safetensors is damaged"):
+    with pytest.raises(OperatorError, match=r"model.safetensors is corrupt"):
         folder(images, path=str(tmp_path / "net"))
-    with pytest.raises(OperatorError, match="holds no classifier of ours"):
+    with pytest.raises(OperatorError, match="holds no classifier of redistill"):
         folder(images, path=str(tmp_path))

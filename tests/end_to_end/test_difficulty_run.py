@@ -143,5 +143,5 @@ def test_a_killed_search_goes_on_to_the_same_bytes_and_draws_nothing_twice(asked
 def test_a_sample_that_leaves_no_problem_is_one_sentence(asked, tmp_path):
     tree, code = asked
     nothing = {**tree, "select": {"sample": {"by": "difficulty", "least": 99}}, "score": [{**SEARCH, "budget": 1}]}
-    with pytest.raises(OperatorError, match=r"select\.sample leaves no problem"):
+    with pytest.raises(OperatorError, match=r"select\.sample keeps no problem"):
         api.run(nothing, runs_dir=tmp_path, until="train", code=[code])

@@ -40,7 +40,7 @@ SLIPS = {
     "problems and no trace": (
         ["--set", "corpus.sources=[{name: problems, path: rows.jsonl}]"],
         {"rows.jsonl": rows({"problem": "0+1=", "answer": "1"}, {"problem": "0+2=", "answer": "2"})},
-        "corpus: 2 problems and no trace, which verify, select and train need; add a source that has traces",
+        "corpus: 2 problems but no trace, which verify, select and train need; add a source with traces",
     ),
     "all traces right": (["--set", TRACES], {"rows.jsonl": some("####%d")}, "no pair was made from 8 problems ("),
     "all traces wrong": (["--set", TRACES], {"rows.jsonl": some("####no")}, "no example was made from 8 traces ("),
@@ -62,7 +62,7 @@ SLIPS = {
     "a hub id that cannot be reached": (
         ["--set", "student={model: no/such-model}"],
         {},
-        "student.model: no/such-model is no folder here",
+        "student.model: no/such-model is not a folder here",
     ),
     "a folder without tokenizer": (
         ["--set", "student={model: folder}"],
@@ -96,11 +96,11 @@ SLIPS = {
         {"rows.jsonl": rows(ROW)},
         "no trace of the corpus has the label 'teacher_labl'; did you mean 'teacher_label'?",
     ),
-    "nobody who judges": (["--set", "verify.verifiers=[]"], {}, "verify: nothing judges"),
+    "nobody who judges": (["--set", "verify.verifiers=[]"], {}, "verify: no verifier and no label decides"),
     "no dev problem": (
         ["--set", "corpus.dev_fraction=0.0001"],
         {},
-        "no problem was held out for dev; bring more problems with gold answers",
+        "no problem was held out for dev; add problems with gold answers",
     ),
     "an unknown policy": (["--set", "verify.policy=casade"], {}, "did you mean 'cascade'?"),
     "a stage that starts from nowhere": (["--set", "train.redi.start=sfd"], {}, "no earlier stage is called 'sfd'"),
@@ -112,7 +112,7 @@ SLIPS = {
     "a benchmark without file": (
         ["--set", "evaluate.benchmarks=[aime]"],
         {},
-        "none is known by that name; did you mean 'aime25'?",
+        "is not a known benchmark; did you mean 'aime25'?",
     ),
     "two benchmarks of one name": (
         ["--set", "evaluate.benchmarks=[{file: math.jsonl}, dev]"],
@@ -129,7 +129,7 @@ SLIPS = {
         {},
         "two verifiers are called 'cascade'",
     ),
-    "no dev and no file": (["--set", "corpus.dev_fraction=0"], {}, "hold some problems out, or name a file"),
+    "no dev and no file": (["--set", "corpus.dev_fraction=0"], {}, "hold some problems out, or give a file"),
     "a template without its problem": (["--set", "prompt.template=Solve it"], {}, "one {problem} in it"),
     "a chat template that is not there": (["--set", "prompt.chat=true"], {}, "has no chat template"),
     "from after until": (["--from", "train", "--until", "select"], {}, "--from train comes after --until select"),
@@ -157,13 +157,13 @@ FILES = {
     "not there": (None, "there is no recipe at"),
     "a list": ("- 1\n- 2\n", "must hold a table"),
     "nothing": ("", "must hold a table"),
-    "broken": ("name: [\n", "is not readable as YAML"),
-    "an object tag": ("name: !!python/object/apply:os.system ['echo hello']\n", "is not readable as YAML"),
-    "no text": ("name: \x00\n", "is not readable as YAML"),
-    "an anchor that holds itself": ("diagnosis: &a {name: two-habits, x: *a}\n", "holds itself"),
+    "broken": ("name: [\n", "is not valid YAML"),
+    "an object tag": ("name: !!python/object/apply:os.system ['echo hello']\n", "is not valid YAML"),
+    "no text": ("name: \x00\n", "is not valid YAML"),
+    "an anchor that holds itself": ("diagnosis: &a {name: two-habits, x: *a}\n", "refers to itself"),
     "a table that holds itself": (
         MINI.replace("alphabet:", "config_edits: &a {rope_parameters: *a}\n  alphabet:"),
-        "holds itself",
+        "refers to itself",
     ),
     "nested beyond measure": ("name: " + "[" * 5000 + "]" * 5000 + "\n", "nested too deeply"),
     "an anchor that multiplies": (
@@ -195,7 +195,10 @@ VERBS = {
     "scores of no run": (["scores", "nothing"], "is not a run's folder"),
     "report of no run": (["report", "nothing"], "nothing"),
     "show nothing": (["show", "nothing.parquet"], "there is no file nothing.parquet"),
-    "show what is no record": (["show", "notes.txt"], "is no record file; those that can be shown end in .parquet"),
+    "show what is not a record": (
+        ["show", "notes.txt"],
+        "is not a record file; those that can be shown end in .parquet",
+    ),
 }
 
 

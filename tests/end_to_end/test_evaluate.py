@@ -73,7 +73,7 @@ def test_other_settings_make_another_folder_and_never_replace_answers(place, too
         (("student", "--benchmark", "file:none.jsonl"), "there is no benchmark file at none.jsonl"),
         (("student", "--benchmark", "math500"), "did you mean 'math-500'?"),
         (("student", "--benchmark", "dev"), "dev is held out of the corpus of a training run"),
-        (("student", "--benchmark", "{name: [}"), "is not readable as YAML"),
+        (("student", "--benchmark", "{name: [}"), "is not valid YAML"),
         (("student", "--benchmark", "file:sums.jsonl"), "no column 'problem'"),
         (("student", *ASKED, "--engine", "vllm"), "there is no 'vllm'"),
         (("student", *ASKED, "--base-url", "http://127.0.0.1:9/v1"), "--base-url belongs to --engine openai"),
@@ -108,4 +108,4 @@ def test_examples_stand_before_the_problem_and_options_are_chosen_by_log_likelih
     refused = tool(
         place, "evaluate", "m", "--benchmark", asked, "--engine", "openai", "--base-url", "http://127.0.0.1:9/v1"
     )
-    assert refused.returncode == 2 and "kind choices reads the student's log-probabilities" in refused.stderr
+    assert refused.returncode == 2 and "kind choices needs the student's log-probabilities" in refused.stderr

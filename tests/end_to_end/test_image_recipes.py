@@ -149,7 +149,7 @@ def test_the_commands_beside_a_run_work_on_images_too(shapes, tmp_path):
 def test_a_server_is_sent_no_images(shapes):
     (example, *_) = [e for path in (shapes / "select" / "examples").glob("*.parquet") for e in read_records(path)]
     sampling = Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=4)
-    with pytest.raises(OperatorError, match="a server is sent texts and no images"):
+    with pytest.raises(OperatorError, match="servers are sent text only, not images"):
         openai_engine(lambda: None, [Request(example.prompt, 0)], sampling, base_url="http://127.0.0.1:9/v1", model="m")
 
 

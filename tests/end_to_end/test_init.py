@@ -152,9 +152,7 @@ def test_problems_are_told_from_traces(row, source, tmp_path):
 def test_one_readable_trace_makes_a_file_of_traces_and_unreadable_traces_are_no_list_of_problems(tmp_path):
     bad = {"problem": "1+1?", "answer": "2", "generations": [{"words": "2"}]}
     write(tmp_path / "rows.jsonl", [bad] * 9)
-    with pytest.raises(
-        OperatorError, match=r"no source makes anything of its columns \(answer, generations, problem\)"
-    ):
+    with pytest.raises(OperatorError, match=r"no source can read its columns \(answer, generations, problem\)"):
         recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
     write(tmp_path / "rows.jsonl", [bad] * 9 + [{**bad, "generations": [{"text": "2"}]}])
     found = recognise(str(tmp_path / "rows.jsonl"), corpus.SOURCES)
@@ -181,7 +179,7 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
     (there / "taken.yaml").write_text("mine")
     cases = {
         ("--traces", "asked.jsonl", "--model", "model"): "holds problems and no trace (it reads as `problems`)",
-        ("--traces", "odd.jsonl", "--model", "model"): "no source makes anything of its columns (a, b)",
+        ("--traces", "odd.jsonl", "--model", "model"): "no source can read its columns (a, b)",
         ("--traces", "bare.jsonl", "--model", "model"): "neither gold answers nor labels",
         ("--traces", "none.jsonl", "--model", "model"): "there is no file or folder at none.jsonl",
         ("--traces", "rows.jsonl", "--model", "./nothing"): "./nothing is neither a folder",
@@ -200,7 +198,7 @@ def test_what_cannot_become_a_recipe_is_a_sentence(there, capsys, monkeypatch):
 
 @pytest.mark.parametrize("source", ["preference", "messages", "traces"])
 def test_data_without_gold_answers_is_trained_on_and_ends_with_a_report(source, there, tool):
-    """Nobody can be scored, and that is no error: the sentence says why and what to write."""
+    """Nobody can be scored, and that is not an error: the sentence says why and what to write."""
     row = labelled if source == "traces" else SOURCES[source][0]
     write(there / "rows.jsonl", [row(i) for i in range(5)])
     save_weights(there / "model")
@@ -246,7 +244,7 @@ def test_teachers_who_answered_in_json_get_a_prompt_that_asks_for_it(there):
 
 
 def test_a_folder_on_the_hub_is_not_guessed_at(there):
-    with pytest.raises(OperatorError, match="traces are looked at on this machine"):
+    with pytest.raises(OperatorError, match="download a dataset of the hub first"):
         recognise("no/such-dataset", corpus.SOURCES)
 
 

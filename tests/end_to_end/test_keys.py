@@ -90,8 +90,8 @@ def test_the_key_of_a_judge_and_of_generation_is_nowhere(tool, here, echo, statu
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (f"base_url: 'http://u:{CANARY}@127.0.0.1:9/v1'", "leave user, password"),
-        (f"base_url: 'http://127.0.0.1:9/v1?api_key={CANARY}'", "leave user, password"),
+        (f"base_url: 'http://u:{CANARY}@127.0.0.1:9/v1'", "remove user, password"),
+        (f"base_url: 'http://127.0.0.1:9/v1?api_key={CANARY}'", "remove user, password"),
         (f"base_url: 'http://127.0.0.1:9/v1', key_env: {CANARY}", "write the name of the environment variable"),
         (f"base_url: 'http://127.0.0.1:9/v1', extra: {{api_key: {CANARY}}}", "api_key looks like a key"),
         (

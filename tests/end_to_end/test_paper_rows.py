@@ -149,7 +149,7 @@ def explanation(row, rows):
     if sum(other["problem"] == row["problem"] for other in rows) > 1:
         return "a problem duplicated is one problem"
     if "" in texts:
-        return "an empty generation is no trace"
+        return "an empty generation is not a trace"
     if row["is_reasoning_complete"] is not None and len(row["is_reasoning_complete"]) != len(texts):
         return "a row whose lists do not match is damaged"
     judge, parser = (labels.get(name) or [] for name in ("llama_verification", "math_verify_reparsed_answer"))

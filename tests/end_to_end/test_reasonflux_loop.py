@@ -101,7 +101,7 @@ def test_the_stage_depends_on_the_model_that_scores_it(tree):
     [
         ({"score": []}, r"rollouts\.reward: no scorer gives the answers a score 'process'; name one in train\.mixed\.rollouts\.score\."),
         ({"score": [{**PROCESS, "into": "other"}]}, r"no scorer gives the answers a score 'process'.*\(there: other\)"),
-        ({"score": [PROCESS, PROCESS]}, r"rollouts\.score: two scorers write under one name"),
+        ({"score": [PROCESS, PROCESS]}, r"rollouts\.score: two scorers write the same name"),
         ({"score": ["difficulty"]}, r"rollouts\.score\.0: difficulty scores a corpus, not a round's answers"),
         ({"score": [{"name": "proces", "model": "prm"}]}, r"rollouts\.score\.0: there is no 'proces'"),
     ],

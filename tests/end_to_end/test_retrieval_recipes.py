@@ -39,7 +39,7 @@ def test_the_catalogue_recipe_runs_from_queries_to_the_report(tmp_path, folder):
     assert baselines["measure"] == "ndcg@100" and baselines["problems"].keys() == scores["per_problem_scores"].keys()
     assert {found["raw"] for found in baselines["problems"].values()} == {0.0}  # customers' words are in no document
     facts = json.loads((out / "train/grpo/rollouts/round-00000.json").read_text())
-    assert facts["figures"]["reward"] == -2.0  # six characters are no answer
+    assert facts["figures"]["reward"] == -2.0  # six characters are not an answer
     gains = json.loads((out / "retrieval/gains.json").read_text())["dev"]
     assert [row["query_by"] for row in gains] == ["raw", "feedback", "grpo"] and gains[2]["gain"] == 0.0
     page = (out / "report.html").read_text()

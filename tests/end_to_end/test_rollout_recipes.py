@@ -66,6 +66,6 @@ def test_a_student_teaches_itself_with_the_corpuss_right_traces_in_its_prompt(tm
 
 def test_a_source_without_a_teacher_stops_the_stage_before_anything_is_drawn(tmp_path):
     recipe = miniature("on-policy-distillation", by_source={"elsewhere": "sft"})
-    with pytest.raises(OperatorError, match=r"problems of '.*' have no teacher \(it names elsewhere\)"):
+    with pytest.raises(OperatorError, match=r"problems of '.*' have no teacher \(set for elsewhere\)"):
         run(recipe, runs_dir=tmp_path, until="train")
     assert not list(tmp_path.glob("*/train/student/rollouts/*"))

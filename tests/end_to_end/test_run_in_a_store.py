@@ -261,7 +261,7 @@ def test_a_store_that_does_not_know_conditional_writes_is_refused(
         run("hf://datasets/a/runs")
 
 
-@pytest.mark.parametrize(("status", "said"), [(403, "the store refuses access"), (500, "does not answer as it should")])
+@pytest.mark.parametrize(("status", "said"), [(403, "access denied"), (500, "gives an unexpected response")])
 def test_a_store_that_refuses_ends_the_run_in_a_sentence_and_loses_nothing(
     server: Server, work: Path, at: str, status: int, said: str
 ) -> None:

@@ -138,7 +138,7 @@ def test_a_mistake_in_score_is_one_sentence(score, sentence):
 
 def test_a_stage_after_score_needs_a_scorer():
     after = [{"name": "limit-traces", "after": "score", "per_problem": 1}]
-    with pytest.raises(OperatorError, match="a stage comes after `score`, but `score` names no scorer"):
+    with pytest.raises(OperatorError, match="a stage has `after: score`, but `score` lists no scorer"):
         api.run({**RECIPE, "stages": after}, until="score")
 
 

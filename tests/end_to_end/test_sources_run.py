@@ -203,7 +203,7 @@ def test_problems_beside_traces_bring_the_gold_answers_and_everything_reaches_se
     sources = "corpus.sources=[{name: traces, path: rows.jsonl}, {name: problems, path: asked.jsonl, id_column: id}]"
     done = tool(here, "run", "mini.yaml", "--until", "select", "--set", sources)
     assert done.returncode == 0, done.stderr
-    assert "columns that their source does not read (rows that have them): more (5)" in done.stderr
+    assert "columns not read by their source (rows with them): more (5)" in done.stderr
     assert sorted((p.chosen, p.rejected) for p in pieces(here, "pairs")) == sorted(zip(RIGHT, WRONG, strict=True))
     found = {group.problem.metadata["id"]: group for group in pieces(here, "groups")}
     assert {id: len(group.traces) for id, group in found.items()} == {**dict.fromkeys(range(5), 2), 5: 0}

@@ -53,7 +53,7 @@ def test_ctrl_c_stops_at_a_safe_point_and_the_run_goes_on_to_the_same_bytes(name
     assert stopped.stderr.splitlines()[-1] == "redistill: stopped; run the same command again to go on from here."
     assert ("stopping after this step; Ctrl-C again stops at once" in stopped.stderr) == (stage_dir == "train")
     if "samples" in name:  # the second answer is drawn and not stored yet
-        assert re.search(r"stopped with 1 of \d+ answers stored; the same command draws the others", stopped.stderr)
+        assert re.search(r"stopped with 1 of \d+ answers stored; the same command samples the rest", stopped.stderr)
     run = folder / "runs" / "mini"
     assert (run / there).exists() and not (run / "report.html").exists()
     again = tool(folder, "run", "mini.yaml", "--until", stage_dir)

@@ -82,7 +82,7 @@ def test_a_statement_that_comes_twice_is_one_problem_with_its_first_answer(tmp_p
         ("b.jsonl.gz", gzip.compress(b'{"problem": "q"}' * 99, mtime=0)[:-12], {}, "cannot read"),
         ("b.parquet", b"not parquet", {}, "cannot read"),
         ("b.jsonl", b'{"problems": "q", "answer": "1"}\n', {}, "no column 'problem'; did you mean 'problems'?"),
-        ("b.jsonl", b'{"problem": "q", "gold": "1"}\n', {}, "no column 'answer'; known here: problem, gold"),
+        ("b.jsonl", b'{"problem": "q", "gold": "1"}\n', {}, "no column 'answer'; available: problem, gold"),
         ("b.jsonl", b'{"problem": "q", "answer": "1"}\n', {"benchmark": "x"}, "no column 'benchmark'"),
         ("b.jsonl", json.dumps(ROWS[0]).encode(), {"benchmark": "aime"}, "no benchmark 'aime'; it holds aime24"),
         ("b.jsonl", b'{"problem": " ", "answer": "1"}\n', {}, "row 0: 'problem' must be text"),
@@ -192,7 +192,7 @@ def test_a_benchmark_that_cannot_be_fetched_says_what_to_do(tmp_path, monkeypatc
     monkeypatch.setattr(module, "hf_hub_download", offline)
     with pytest.raises(OperatorError, match=r"math-500 could not be fetched .* write \{name: math-500, file: FOLDER\}"):
         load_benchmark(BenchmarkSettings(name="math-500"))
-    with pytest.raises(OperatorError, match=r"none is known by that name; did you mean 'math-500'\?"):
+    with pytest.raises(OperatorError, match=r"is not a known benchmark; did you mean 'math-500'\?"):
         load_benchmark(BenchmarkSettings(name="math500"))
     with pytest.raises(OperatorError, match=r"holds neither data/train-00000-of-00001.parquet nor train-00000"):
         load_benchmark(BenchmarkSettings(name="aime24", file=str(tmp_path)))

@@ -177,7 +177,7 @@ def test_nothing_is_chosen_where_no_sample_has_the_score():
 
 def test_a_verifier_that_hides_the_answer_cannot_be_voted_on_and_says_so():
     samples = [sample("correct"), sample("incorrect", "5")]
-    assert majority(samples) == "the verifier does not say which answer it read"
+    assert majority(samples) == "the verifier does not report the extracted answer"
     assert isinstance(weighted_majority(samples, by="s"), str)
     assert not isinstance(best_of_n(samples, by="s"), str)
 

@@ -1,4 +1,4 @@
-"""A request that a server refused is no wrong answer: its problem is left out of the score, and the number is said."""
+"""A request that a server refused is not a wrong answer: its problem is left out of the score, and the number is said."""
 
 from functools import partial
 
@@ -41,7 +41,7 @@ def test_a_problem_with_a_refused_sample_is_left_out_and_counted():
     assert (found["num_problems"], found["num_refused"], found["left_out"]) == (2, 1, [PROBLEMS[2].id])
     assert found["pass_at_1"]["value"] == 0.75 and found["rates"]["ungradable"] == 0.0
     assert "left_out" not in score(groups[:2], n=2)
-    with pytest.raises(OperatorError, match="the server refused a sample of each of the 1 problems"):
+    with pytest.raises(OperatorError, match="for each of the 1 problems the server refused a sample"):
         score(groups[2:], n=2)
 
 

@@ -131,7 +131,7 @@ def test_an_implicit_critic_and_a_benchmark_without_steps_are_one_sentence(done)
     _, tree = done
     for change, said in (
         ({"train": {"prm": {**tree["train"]["prm"], "objective": "implicit"}}}, "is an implicit critic"),
-        ({"evaluate": {**tree["evaluate"], "benchmarks": ["dev"]}}, "name only benchmarks of labelled steps"),
+        ({"evaluate": {**tree["evaluate"], "benchmarks": ["dev"]}}, "use only benchmark files of labelled steps"),
     ):
         wrong = {**tree, **change}
         wrong["evaluate"] = {**wrong["evaluate"], "models": ["prm"]}

@@ -57,7 +57,7 @@ def test_no_reader_gives_a_record_of_a_harmed_shard(tmp_path: Path) -> None:
     for corrupted in harms(whole, 200):
         path.write_bytes(corrupted)
         for reader in (read_records, read_outcomes, lambda p: read_columns(p, ["problem.id"])):
-            with pytest.raises(OperatorError, match=r"part-00001\.parquet is damaged \(its checksum differs\)"):
+            with pytest.raises(OperatorError, match=r"part-00001\.parquet is corrupt \(checksum mismatch\)"):
                 next(iter(reader(path)))
     path.write_bytes(whole)
     assert [group.problem.id for group in read_records(path)] == ["p1"]
@@ -75,7 +75,7 @@ def test_a_harmed_shard_marker_or_ledger_is_named_and_made_again(tmp_path: Path,
             assert not stage_dir.is_finished()
             whole = [f"part-{index:05d}" not in name for index in range(2)]
             assert [stage_dir.is_done(0), stage_dir.is_done(1)] == whole
-            assert f"damaged  {path}: rebuilding it" in capsys.readouterr().err
+            assert f"corrupt  {path}: rebuilding it" in capsys.readouterr().err
 
 
 def test_a_table_reads_as_it_was_written_or_not_at_all(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_harmed_reply_of_a_paid_server_is_asked_again_alone(tmp_path: Path, ca
     path.write_bytes(data.replace(b'"text": "1"', b'"text": "7"'))
     with Kept(path) as kept:
         assert [kept.get(f"k{number}") is not None for number in range(3)] == [True, False, True]
-    assert "1 lines were cut short or have changed since" in capsys.readouterr().err
+    assert "1 lines are truncated or have changed" in capsys.readouterr().err
 
 
 # --- the corpus between its passes ------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_harmed_files_between_the_passes_of_the_corpus_are_made_again(tmp_path: 
     again = StageFolder(cut.folder, "f")
     again.open()
     assert collect(again, [source], **options) == expected
-    assert f"damaged  {path}: rebuilding it" in capsys.readouterr().err
+    assert f"corrupt  {path}: rebuilding it" in capsys.readouterr().err
 
 
 # --- training -----------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_harmed_checkpoint_is_named_removed_and_the_one_before_taken(tmp_path:
             corrupted.write_bytes(data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :])
             assert [done["step"] for done in checkpoints.finished(folder, whole=True)] == [1]
             assert checkpoints.newest(folder) == (checkpoints.at(folder, 1), 1)
-            assert f"damaged  {corrupted}: this checkpoint is removed" in capsys.readouterr().err
+            assert f"corrupt  {corrupted}: this checkpoint is removed" in capsys.readouterr().err
 
 
 def test_a_guard_goes_back_to_no_harmed_checkpoint(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_harmed_reference_logps_are_computed_again(tmp_path: Path, capsys: Any) 
             made.clear()
             corrupted.write_bytes(data)
             assert _kept(alone, path, make).tolist() == [0, 1, 2, 3, 4, 5] and len(made) == 1
-            assert f"damaged  {path}: the reference's log-probs are computed again" in capsys.readouterr().err
+            assert f"corrupt  {path}: the reference's log-probs are computed again" in capsys.readouterr().err
     stamp.unlink()  # killed between the two
     made.clear()
     assert _kept(alone, path, make).tolist() == [0, 1, 2, 3, 4, 5] and len(made) == 1

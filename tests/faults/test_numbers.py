@@ -25,7 +25,7 @@ SFT, REDI = OBJECTIVES["sft"], OBJECTIVES["redi"]
 
 
 def spoil(monkeypatch: Any, calls: set[int], value: float) -> None:
-    """The norm of the gradient is no number in these of the steps to come."""
+    """The norm of the gradient is not a number in these of the steps to come."""
     real, seen = Accelerator.clip_grad_norm_, []
 
     def spoilt(self: Any, *arguments: Any) -> Any:
@@ -100,7 +100,7 @@ def test_three_in_a_row_stop_the_stage_with_the_rows_and_cut_short_it_counts_on(
 
 
 def test_rows_are_named_by_the_log_probs_that_are_not_finite(tmp_path: Path) -> None:
-    """Where some log-probs are no number, their rows are the ones to look at."""
+    """Where some log-probs are not a number, their rows are the ones to look at."""
     rows: Any = type("R", (), {"ids": ["a", "b", "c"]})
     logps = torch.tensor([-1.0, -2.0, math.nan, -1.0, -1.0, -math.inf])
     figures: Any = type("F", (), {"logps": logps, "row": torch.tensor([0, 0, 1, 1, 2, 2])})

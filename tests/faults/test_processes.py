@@ -83,7 +83,7 @@ def test_a_worker_killed_at_its_start_is_replaced_and_a_third_in_a_row_is_one_se
 def test_a_server_that_never_answers_is_one_sentence(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.01)
     asked = [Ask("completions", {"model": "m", "prompt": "p", "seed": seed, "max_tokens": 4}) for seed in range(5)]
-    said = r"gives no usable answer to any of 5 requests \(no answer within 1\.5 seconds after 2 tries\); see that it is well"
+    said = r"gives no usable answer to any of 5 requests \(no response within 1\.5 seconds after 2 attempts\); check the server"
     with scripted_server(tmp_path, fail="hang") as server, pytest.raises(OperatorError, match=said):
         ask(Server(server.base_url, retries=1, timeout_seconds=1.5), asked, kept=Kept())
 

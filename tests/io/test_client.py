@@ -74,8 +74,8 @@ def test_requests_per_minute_spaces_the_requests(tmp_path):
 @pytest.mark.parametrize(
     ("fail", "sentence"),
     [
-        ("500", r"no usable answer to any of 5 requests \(500: not now after 3 tries\)"),
-        ("garbage", r"no usable answer to any of 5 requests \(not a completion: <html>.* after 3 tries\)"),
+        ("500", r"no usable answer to any of 5 requests \(500: not now after 3 attempts\)"),
+        ("garbage", r"no usable answer to any of 5 requests \(not a completion: <html>.* after 3 attempts\)"),
         ("400", r"no usable answer to any of 5 requests \(400: not now\)"),
         ("404", r"has no /completions or no model 'm' \(404: not now\)"),
     ],
@@ -91,7 +91,7 @@ def test_a_server_that_vanishes_costs_nothing_that_was_answered(tmp_path):
     with (
         scripted_server(tmp_path, die_after=4) as server,
         Kept(path) as kept,
-        pytest.raises(OperatorError, match=r"run the same command again. What was answered is kept"),
+        pytest.raises(OperatorError, match=r"run the same command again. Replies received so far are kept"),
     ):
         ask(Server(server.base_url, concurrency=1, retries=1), asks(), kept=kept)
     before = len(path.read_text().split())
@@ -170,7 +170,7 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_sentence(tmp_path, monkeypatch
         with pytest.raises(OperatorError, match=r"401.*no key is in the environment variable REDISTILL_API_KEY"):
             ask(Server(server.base_url), asks(1), kept=Kept())
         monkeypatch.setenv("REDISTILL_API_KEY", SECRET + "x")
-        with pytest.raises(OperatorError, match=r"Incorrect key: \*\*\*\); the key in .* is not the one") as error:
+        with pytest.raises(OperatorError, match=r"Incorrect key: \*\*\*\); the key in .* is not accepted") as error:
             ask(Server(server.base_url), asks(1), kept=Kept())
         assert SECRET not in str(error.value) + repr(error.value.__cause__)
         monkeypatch.setenv("REDISTILL_API_KEY", SECRET + "\n")
@@ -181,7 +181,7 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_sentence(tmp_path, monkeypatch
 
 def test_a_key_that_cannot_be_a_key_is_refused_without_being_said(monkeypatch):
     monkeypatch.setenv("REDISTILL_API_KEY", "sk-\N{SNOWMAN}")
-    with pytest.raises(OperatorError, match="characters that no key has") as error:
+    with pytest.raises(OperatorError, match="characters that a key cannot have") as error:
         served_models(Server("http://127.0.0.1:9/v1"))
     assert "sk-" not in str(error.value)
 
@@ -222,7 +222,7 @@ def test_it_works_inside_a_running_loop(tmp_path):
     ("options", "words"),
     [
         ({"refuse": {"p7": 400}}, "400: not this one"),
-        ({"refuse": {"p7": 500}}, "500: not this one after 3 tries"),
+        ({"refuse": {"p7": 500}}, "500: not this one after 3 attempts"),
         ({"choice": {"p7": {"finish_reason": "content_filter"}}}, "content_filter"),
         ({"choice": {"p7": {"finish_reason": "tool_calls"}}}, "tool_calls"),
         ({"choice": {"p7": {"text": None}}}, "no content (stop)"),
@@ -242,7 +242,7 @@ def test_a_server_that_refuses_more_than_a_tenth_ends_the_run_and_the_answers_ar
     wanted = [Ask("completions", {"model": "m", "prompt": f"{'bad' if i % 5 == 0 else 'good'} {i}"}) for i in range(40)]
     with scripted_server(tmp_path, refuse={"bad": 400}) as server, Kept(tmp_path / "kept.jsonl") as kept:
         with pytest.raises(
-            OperatorError, match=r"refuses 5 of 40 requests, the last with 400: not this one; .* is kept"
+            OperatorError, match=r"refuses 5 of 40 requests, the last with 400: not this one; .* are kept"
         ):
             ask(Server(server.base_url, concurrency=1), wanted, kept=kept)
         assert sum(kept.get(asked.key) is not None for asked in wanted) == 16  # 0, 5, 10, 15 and 20 are bad
@@ -289,14 +289,14 @@ def test_a_reply_much_longer_than_the_tokens_asked_for_is_not_read_to_its_end(tm
         assert not ask(Server(server.base_url, retries=0), asks(1), kept=Kept())[0].refused
     with scripted_server(tmp_path, bytes=most) as server:
         (reply,) = ask(Server(server.base_url, retries=0), asks(1), kept=Kept())
-        assert reply.refused.startswith("an answer of over 1 MiB")
+        assert reply.refused.startswith("a response of over 1 MiB")
 
 
 def test_a_server_that_answers_as_another_model_is_said_once(tmp_path, capsys):
     with scripted_server(tmp_path, name="a-quantised-m") as server:
         for _ in range(2):
             ask(Server(server.base_url), asks(2), kept=Kept())
-    assert capsys.readouterr().err.count("answers as 'a-quantised-m', 'm' was asked for") == 1
+    assert capsys.readouterr().err.count("replies as 'a-quantised-m', but 'm' was requested") == 1
 
 
 CTRL_C = """

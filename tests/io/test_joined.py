@@ -133,13 +133,13 @@ def rewrite(path, change) -> None:
 
 MISFITS = {
     "a trace is missing": (lambda rows: rows[0]["traces"].pop(0), r"trace t1 is missing \(problem p1\)"),
-    "a trace comes twice": (lambda rows: rows[0]["traces"].append(rows[0]["traces"][0]), "trace t1 comes twice"),
+    "a trace occurs twice": (lambda rows: rows[0]["traces"].append(rows[0]["traces"][0]), "trace t1 occurs twice"),
     "a foreign trace": (lambda rows: rows[1]["traces"][0].update(id="tx"), "trace tx is not in the other file"),
-    "a problem is missing": (lambda rows: rows.pop(1), "problem p2 is missing, or stands elsewhere"),
+    "a problem is missing": (lambda rows: rows.pop(1), "problem p2 is missing or out of order"),
     "the last problem is missing": (lambda rows: rows.pop(), "problem p3 is missing"),
-    "a problem comes twice": (lambda rows: rows.append(rows[2]), "problem p3 is not in the other file, or comes twice"),
+    "a problem occurs twice": (lambda rows: rows.append(rows[2]), "problem p3 is not in the other file, or occurs twice"),
     "a foreign problem": (lambda rows: rows.append({**rows[2], "problem": {**rows[2]["problem"], "id": "px"}}), "problem px is not"),
-    "another order": (lambda rows: rows.reverse(), "problem p1 is missing, or stands elsewhere"),
+    "another order": (lambda rows: rows.reverse(), "problem p1 is missing or out of order"),
 }  # fmt: skip
 
 
@@ -162,11 +162,11 @@ def test_a_base_that_is_gone_or_damaged_is_one_sentence(places, tmp_path):
     write_records(verify, Group, by_hand(), base=Base(corpus))
     whole = corpus.read_bytes()
     corpus.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
-    with pytest.raises(OperatorError, match=r"corpus/groups/part-00000.parquet is damaged \(its checksum differs\)"):
+    with pytest.raises(OperatorError, match=r"corpus/groups/part-00000.parquet is corrupt \(checksum mismatch\)"):
         list(read_records(verify))
     corpus.unlink()
     with pytest.raises(
-        OperatorError, match=r"holds only what its stage added to .*corpus/groups/part-00000\.parquet, which is not"
+        OperatorError, match=r"holds only what its stage added to .*corpus/groups/part-00000\.parquet, which is missing"
     ):
         list(read_records(verify))  # fmt: skip
 

@@ -34,7 +34,7 @@ def test_no_network_is_one_sentence_soon_and_the_hub_is_asked_once(monkeypatch):
     began = time.monotonic()
     for _ in range(2):
         with pytest.raises(
-            OperatorError, match=r"^student\.model: nobody/nothing is no folder here, .* cannot be reached"
+            OperatorError, match=r"^student\.model: nobody/nothing is not a folder here, .* cannot be reached"
         ):
             load_tokenizer(StudentSettings(model="nobody/nothing"))
     assert time.monotonic() - began < 5

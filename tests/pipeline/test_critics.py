@@ -86,7 +86,7 @@ def test_adding_a_critic_leaves_the_other_stages_as_they_are():
         ({"orm": {**ORM, "start": "base"}, "dpo": {**RECIPE["train"]["redi"], "objective": "dpo", "start": "base", "reference": "orm"}},
          "train.dpo.reference: orm is a critic"),
         ({"orm": {**ORM, "start": "base", "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
-         "train.orm.rollouts: a critic gives scores and draws no answers"),
+         "train.orm.rollouts: a critic gives scores and samples no answers"),
         ({"orm": {**ORM, "start": "base", "modifiers": ["span-weights"]}},
          "train.orm.modifiers: span-weights works on log-probs, and outcome is of scores; leave it out."),
     ],
@@ -98,8 +98,7 @@ def test_a_critic_in_a_students_place_is_one_sentence(train, said):
 def test_a_critic_is_no_student_to_be_scored():
     said = refused(recipe(evaluate={"models": ["orm"], "max_new_tokens": 4}))
     assert said == (
-        "evaluate.models: orm is a critic, which answers no problem; leave it out, or name only benchmarks of labelled steps "
-        "that are files."
+        "evaluate.models: orm is a critic, which does not answer problems; leave it out, or use only benchmark files of labelled steps."
     )
 
 
@@ -112,7 +111,7 @@ CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifier
         ({"orm": {**ORM, "start": "base"}, "redi": {**CREDIT, "modifiers": []}},
          "train.redi.critic: its scores are not used; add token-credit to the stage's modifiers."),
         ({"redi": {key: value for key, value in CREDIT.items() if key != "critic"}},
-         "train.redi.modifiers: token-credit weighs tokens by a critic's scores; name the critic"),
+         "train.redi.modifiers: token-credit weights tokens by a critic's scores; set train"),
         ({"sft": RECIPE["train"]["sft"], "redi": {**CREDIT, "critic": "sft"}},
          "train.redi.critic: sft is a student, not a critic; name a stage with the objective outcome."),
         ({"prm": {**ORM, "start": "base", "objective": "process"}, "redi": {**CREDIT, "critic": "prm"}},
@@ -120,7 +119,8 @@ CREDIT = {**RECIPE["train"]["redi"], "start": "base", "critic": "orm", "modifier
         ({"redi": {**CREDIT, "critic": "no/such/folder"}}, "train.redi.critic: no/such/folder holds no critic"),
         ({"redi": {**CREDIT, "critic": "omr"}}, "train.redi.critic: no earlier stage is called 'omr'"),
         ({"orm": {**ORM, "start": "base"}, "own": {**CREDIT, "rollouts": {"problems": 2, "n": 2, "rounds": 1}}},
-         "train.own.critic: it scores rows of the corpus, but this stage samples its own; leave it out, and name a critic that learns from them as rollouts.critic."),
+         "train.own.critic: it scores rows of the corpus, but this stage samples its own; leave it out, and name a "
+         "critic that learns from them as rollouts.critic."),
     ],
 )  # fmt: skip
 def test_a_critic_that_cannot_give_token_credit_is_one_sentence(train, said):
@@ -194,7 +194,7 @@ def test_weights_that_no_stage_reads_and_a_second_source_of_weights_are_one_sent
     assert refused(recipe(select=weights)).startswith("select.weights: no stage has the modifier span-weights")
     with pytest.raises(OperatorError, match=r"rows of self-correction have weights of their own"):
         parse_recipe(recipe(select={**weights, "examples": "self-correction"}), "here")
-    with pytest.raises(OperatorError, match=r"weights the last answer of a conversation only; write `turns: last`"):
+    with pytest.raises(OperatorError, match=r"applies only to the last answer of a conversation; set `turns: last`"):
         parse_recipe(recipe(select=weights | {"turns": "all"}), "here")
     with pytest.raises(OperatorError, match="write `right`, `wrong` or both"):
         parse_recipe(recipe(select={"weights": {}}), "here")

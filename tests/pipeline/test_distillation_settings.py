@@ -29,12 +29,12 @@ def recipe(**stage):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"teacher": None}, r"train\.own: distill learns from a teacher; name one by `teacher`"),
-        ({"objective": "sft"}, r"train\.own\.teacher: sft compares with no teacher"),
+        ({"teacher": None}, r"train\.own: distill learns from a teacher; set `teacher`"),
+        ({"objective": "sft"}, r"train\.own\.teacher: sft does not use a teacher"),
         ({"teacher": "sftt"}, r"train\.own\.teacher: no earlier stage is called 'sftt'; did you mean 'sft'"),
         ({"objective": {"name": "distill", "beta": 1.0}}, r"beta"),
         ({"objective": "redi", "teacher": None, "modifiers": ["entropy"]}, r"entropy works on examples"),
-        ({"rollouts": {"problems": 2, "advantage": "teacher", "teacher": "sft"}}, r"distill asks for no advantages"),
+        ({"rollouts": {"problems": 2, "advantage": "teacher", "teacher": "sft"}}, r"distill does not use advantages"),
     ],
 )
 def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
@@ -98,10 +98,10 @@ def test_a_teacher_written_out_whole_is_the_same_teacher(teacher):
     [
         (
             {**SERVER, "base_url": "http://me:secret@there/v1"},
-            r"train\.own\.rollouts\.teacher: base_url: leave user, password",
+            r"train\.own\.rollouts\.teacher: base_url: remove user, password",
         ),
         ({**SERVER, "modell": "x"}, r"teacher.*modell: unknown key"),
-        ({**SELF, "template": "{problem}"}, r"write the places of \{problem\} and \{context\}"),
+        ({**SELF, "template": "{problem}"}, r"write \{problem\} and \{context\} in the template"),
         (
             {"by_source": {"a": "sftt"}},
             r"train\.own\.rollouts\.teacher\.by_source\.a: no earlier stage is called 'sftt'",
@@ -131,7 +131,7 @@ def test_a_server_at_another_address_is_the_same_teacher_and_another_model_is_an
 def test_a_source_without_a_teacher_is_one_sentence_that_names_it():
     problems = [make_problem("1+1=", answer="2", source=source) for source in ("gsm8k", "math", "math")]
     routed = with_teacher({"by_source": {"gsm8k": "sft"}}).train["own"].rollouts.teacher
-    with pytest.raises(OperatorError, match=r"by_source: problems of 'math' have no teacher \(it names gsm8k\)"):
+    with pytest.raises(OperatorError, match=r"by_source: problems of 'math' have no teacher \(set for gsm8k\)"):
         check_sources(routed, problems, "train.own.rollouts")
     check_sources(routed, problems[:1], "train.own.rollouts")
 

@@ -17,7 +17,7 @@ def plan(*overrides):
 
 def test_a_server_holds_one_student():
     with pytest.raises(
-        OperatorError, match=r"a server holds one student, and base, sft, control, redi are to be scored"
+        OperatorError, match=r"a server serves one student, but base, sft, control, redi are to be scored"
     ):
         plan(URL % "model: m")
     plan(URL % "model: m", "evaluate.models=[redi]")

@@ -62,9 +62,9 @@ def test_a_stage_comes_after_what_it_reads_and_else_in_the_order_given():
 
 
 def test_an_unknown_input_and_a_circle_are_sentences():
-    with pytest.raises(OperatorError, match="stage a: it reads b, which no stage of this recipe makes"):
+    with pytest.raises(OperatorError, match="stage a: it reads b, which no stage of this recipe writes"):
         ordered([stage("a", "b")])
-    with pytest.raises(OperatorError, match="in a circle: a > b > a"):
+    with pytest.raises(OperatorError, match="in a cycle: a > b > a"):
         ordered([stage("a", "b"), stage("b", "a")])
 
 

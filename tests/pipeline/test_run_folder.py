@@ -96,7 +96,7 @@ def test_what_waits_in_the_trash_comes_back_when_it_is_asked_for_again(runs):
 def test_where_only_code_changed_the_user_decides(runs):
     code_changed(runs / "tiny", "train/redi")
     before = files(runs / "tiny")
-    with pytest.raises(OperatorError, match=r"train/redi.*only the code has changed \(redistill\.train\.step\)"):
+    with pytest.raises(OperatorError, match=r"train/redi.*only the code has changed since \(redistill\.train\.step\)"):
         run(recipe(), runs_dir=runs, recipe_file="tiny.yaml")
     assert files(runs / "tiny") == before
     run(recipe(), runs_dir=runs, recipe_file="tiny.yaml", on_code_change="keep")
@@ -124,7 +124,7 @@ def test_a_run_starts_from_anothers_finished_stages(runs, capsys):
     one, two = ((runs / name / "train/sft/model/model.safetensors") for name in ("tiny", "other"))
     assert one.read_bytes() == two.read_bytes() and (runs / "tiny/report.html").exists()
     with pytest.raises(
-        OperatorError, match=r"no stage of it fits this recipe; of corpus, it was made from other settings"
+        OperatorError, match=r"no stage of it matches this recipe; for corpus, the settings or the code differ"
     ):
         run(recipe(name="third", corpus__near_duplicates="merge"), runs_dir=runs, from_run=runs / "tiny")
 
@@ -187,5 +187,5 @@ def test_a_stage_whose_key_is_damaged_is_made_again_and_said(runs, capsys):
     path.write_bytes(path.read_bytes()[:-40])
     weights = (runs / "tiny/train/redi/model/model.safetensors").read_bytes()
     run(recipe(), runs_dir=runs, recipe_file="tiny.yaml")
-    assert "replaced train/redi: its key.json is missing or damaged" in capsys.readouterr().err
+    assert "replaced train/redi: its key.json is missing or corrupt" in capsys.readouterr().err
     assert (runs / "tiny/train/redi/model/model.safetensors").read_bytes() == weights

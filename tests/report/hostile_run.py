@@ -22,7 +22,7 @@ BAD = (
     "\u202eright to left\u202c \u2066isolate\u2069 \x00\x1b[31m\x1b]0;owned\x07\u200b \u0645\u0631\u062d\u0628\u0627 "
 )
 ZALGO = "Z" + "\u0300\u0301\u0489" * 400
-# inside, overlapping, on every character, outside, turned round; values that are no size
+# inside, overlapping, on every character, outside, turned round; values that are not a size
 SPANS = (Span(0, 9, 1.0), Span(3, 1_000_000, float("nan")), *(Span(i, i + 1, -float(i)) for i in range(400)), Span(-5, 3, 1.0),
          Span(9, 2, 1.0), Span(0, 2**60, 1.0), Span(1, 5, float("inf")), Span(0, 1, 1e-320))  # fmt: skip
 LONG = BAD + "x" * 1_000_000  # one line without a place to break

@@ -217,7 +217,7 @@ def test_a_torn_parquet_file_is_named(run_folder: Path, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[40:2000] = bytes(1960)  # the pages are gone, the footer still reads
     path.write_bytes(data)
-    with pytest.raises(OperatorError, match=r"part-00000\.parquet is damaged"):
+    with pytest.raises(OperatorError, match=r"part-00000\.parquet is corrupt"):
         SECTIONS["Teacher pairs"](RunFiles(run))
 
 

@@ -127,7 +127,7 @@ def test_offline_and_online_stages_stand_in_one_picture_over_tokens(folder: Path
     assert [tag.text for tag in figure.legend] == ["sft", "control", "grpo", "redi"]
     assert "a sampled token and a token trained on count the same" in figure.caption
     assert "sampled and trained on" in figure.panels[0][1]
-    # two marks and no line are no picture
+    # two marks and no line are not a picture
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     for stage in ("control", "redi"):
         del recipe["train"][stage]

@@ -77,13 +77,13 @@ def test_smart_folder_whose_judgements_name_the_queries(smart):
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
-        ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": "d1", "text": "b"}', "corpus.jsonl:2: a second document"),
+        ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": "d1", "text": "b"}', "corpus.jsonl:2: duplicate document id"),
         ("corpus.jsonl", '{"_id": "d1"}', "corpus.jsonl:1: a document needs `text`"),
         ("corpus.jsonl", '{"text": "a"}', "corpus.jsonl:1: '_id' must be text"),
         ("corpus.jsonl", "[1]", "corpus.jsonl:1 is not a JSON object"),
         ("corpus.jsonl", "{", "corpus.jsonl:1 is not JSON"),
         ("corpus.jsonl", "", "holds no document"),
-        ("queries.jsonl", '{"_id": "q9", "text": "a"}', "the judgements name a query 'q1' that queries.jsonl does not hold"),
+        ("queries.jsonl", '{"_id": "q9", "text": "a"}', "the judgements refer to a query 'q1' that is not in queries.jsonl"),
         ("qrels/train.tsv", "q1 d1 2", "train.tsv line 1: expected query-id, corpus-id and score"),
         ("qrels/train.tsv", "q1\td1\tmuch", "train.tsv line 1: expected query-id, corpus-id and score"),
     ],

@@ -71,7 +71,7 @@ def test_rows_become_histories_by_time(tmp_path):
     ("text", "said"),
     [
         ("user_id,item_id\nu,b\n", "interactions.csv:2: no 'timestamp'"),
-        ("user_id,item_id,timestamp\nu,b,soon\n", "interactions.csv:2: 'timestamp' must be a number (here: 'soon')"),
+        ("user_id,item_id,timestamp\nu,b,soon\n", "interactions.csv:2: 'timestamp' must be a number (got 'soon')"),
     ],
 )
 def test_broken_purchases_are_one_sentence(tmp_path, text, said):

@@ -150,7 +150,7 @@ def broken(query, k):
     ("query", "said"),
     [
         ("raises", r"retriever mine failed on problem p7 \('raises'\): KeyError: 'no such key'"),
-        ("text", "retriever mine returned d1 for problem p7; it must return a list of ids"),
+        ("text", "retriever mine returned d1 for problem p7; it must return a list of document ids"),
         ("numbers", r"retriever mine returned \[1, 2\] for problem p7"),
         ("strange", "retriever mine returned the id 'd9' for problem p7, which no document has"),
     ],
@@ -172,7 +172,7 @@ def test_an_id_that_is_returned_twice_counts_once():
         ({"name": "bm25", "stemmer": "klingon"}, "stemmer: there is no 'klingon'"),
         ({"k1": 1}, "write a name, or a table"),
         ("dense", "model"),
-        ("my_search:search", r"name its file: --code my_search\.py"),
+        ("my_search:search", r"pass its file: --code my_search\.py"),
         ({"name": "dense", "model": "m", "library": "sentence-transformers"}, "needs sentence_transformers"),
     ],
 )

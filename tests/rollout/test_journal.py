@@ -85,7 +85,7 @@ def test_a_line_that_has_changed_is_named_and_only_its_sample_is_drawn_again(tmp
         engine = Engine()
         assert texts(engine, journal, REQUESTS[:3]) == ["0", "2", "4"]
         assert engine.asked == ["1+1="]
-        assert "of 3 lines have changed since; those samples are drawn again" in capsys.readouterr().err
+        assert "of 3 lines are corrupt; those samples are drawn again" in capsys.readouterr().err
         assert texts(Engine(dies_at=0), journal, REQUESTS[:3]) == ["0", "2", "4"]  # the new line is there
 
 

@@ -75,7 +75,7 @@ def test_a_server_without_token_ids_or_log_probabilities_leaves_them_empty_and_t
     with pytest.raises(ValueError, match="3 token ids and 2 log-probabilities"):
         client.read_reply(body)
     body["choices"][0] |= {"token_ids": [7, 8], "logprobs": {"token_logprobs": [-0.5, float("nan")]}}
-    with pytest.raises(ValueError, match="a log-probability is no number"):
+    with pytest.raises(ValueError, match="a log-probability is not a number"):
         client.read_reply(body)
 
 
@@ -110,7 +110,7 @@ def test_chat_sends_a_user_message_and_refuses_a_prefill(tmp_path):
         (said,) = engine(never, requests(1), WARM, base_url=server.base_url, api="chat")
         assert said.text == words_of("p0", server.asked()[0]["seed"])
         assert server.asked()[0]["messages"] == [{"role": "user", "content": "p0"}]
-        with pytest.raises(OperatorError, match=r"cannot open the answer with evaluate\.prefill"):
+        with pytest.raises(OperatorError, match=r"cannot start the answer with evaluate\.prefill"):
             engine(never, requests(1), Sampling(1, 0.6, 1.0, 5, "<think>"), base_url=server.base_url, api="chat")
 
 
@@ -130,7 +130,7 @@ def test_the_model_is_the_one_that_the_server_lists_or_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize(
     ("extra", "sentence"),
-    [({"temperature": 1}, "temperature has a setting of its own"), ({"x": float("nan")}, "cannot be sent as JSON")],
+    [({"temperature": 1}, "temperature has its own setting"), ({"x": float("nan")}, "cannot be sent as JSON")],
 )
 def test_extra_fields_may_not_stand_in_for_settings(extra, sentence):
     with pytest.raises(OperatorError, match=sentence):
@@ -165,7 +165,7 @@ def test_one_voice_for_all_seeds_is_said(tmp_path, capsys):
     same = [Request(p, seed) for p in ("a", "b") for seed in (1, 2)]
     with scripted_server(tmp_path, answers=json.dumps({"a": "1", "b": "2"})) as server:
         engine(never, same, WARM, base_url=server.base_url)
-        assert "gives every seed the same answer" in capsys.readouterr().err
+        assert "returns the same answer for every seed" in capsys.readouterr().err
         engine(never, same, GREEDY, base_url=server.base_url)
     with scripted_server(tmp_path) as server:
         engine(never, same, WARM, base_url=server.base_url)

@@ -115,7 +115,7 @@ def test_written_verdicts_are_counted_where_no_probability_is_read():
     engine = partial(ENGINES["scripted"], answers=["x"])
     settings = CriticSettings(read="verdict")
     assert yes_probabilities(engine, never, [RIGHT, WRONG, SILENT], settings) == [1.0, 0.0, None]
-    with pytest.raises(OperatorError, match="this engine gives no probabilities of the next token"):
+    with pytest.raises(OperatorError, match="this engine gives no next-token probabilities"):
         yes_probabilities(engine, never, [RIGHT], CriticSettings())
 
 
@@ -182,5 +182,5 @@ def test_a_server_without_log_probabilities_is_one_sentence(tmp_path):
         engine = partial(ENGINES["openai"], base_url=server.base_url, model="m")
         with pytest.raises(OperatorError, match=r"returns no log-probabilities.*read: verdict"):
             yes_probabilities(engine, never, [RIGHT], CriticSettings())
-        with pytest.raises(OperatorError, match="api chat cannot go on behind a text"):
+        with pytest.raises(OperatorError, match="api: chat cannot continue a given text"):
             yes_probabilities(partial(engine, api="chat"), never, [RIGHT], CriticSettings())

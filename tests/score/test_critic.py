@@ -106,7 +106,7 @@ def test_a_server_without_log_probs_and_a_critic_that_is_not_there_are_one_sente
         pytest.raises(OperatorError, match=r"returns no log-probabilities.*read: verdict"),
     ):
         scored(tmp_path, model="m", base_url=server.base_url, analyses=1)
-    with pytest.raises(OperatorError, match=r"score \(critic\): there is no student here; name a model"):
+    with pytest.raises(OperatorError, match=r"score \(critic\): no student is available; set `model`"):
         scored(tmp_path)
 
 

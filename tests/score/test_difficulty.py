@@ -137,7 +137,7 @@ def test_a_pass_rate_is_of_the_answers_that_were_decided(tmp_path):
     engine.SCRIPTS = {**Engine.SCRIPTS, "hard: ": ["right", "wrong", "?", "cut"]}
     easy, hard, never, unclear = measured(tmp_path, EASY, HARD, NEVER, UNCLEAR, engine=engine, how="pass-rate", n=8)
     assert scores(easy) == {0.0} and scores(never) == {1.0} and is_unsolved(never)
-    assert scores(hard) == {1 - 2 / 6}  # of 8 answers two could not be judged, and two were cut, which is no answer
+    assert scores(hard) == {1 - 2 / 6}  # of 8 answers two could not be judged, and two were cut, which is not an answer
     assert hard.problem.metadata["difficulty_tries"] == {"how": "pass-rate", "right": 2, "decided": 6, "undecided": 2}
     assert scores(unclear) == {None} and not is_unsolved(unclear)
     assert reasons_of(unclear.traces[0]) == {"difficulty": "undecided"}
@@ -181,5 +181,5 @@ def test_an_option_without_effect_is_refused(tmp_path, options, said):
 
 
 def test_without_a_student_there_is_no_difficulty(tmp_path):
-    with pytest.raises(OperatorError, match="difficulty is that of a student"):
+    with pytest.raises(OperatorError, match="difficulty needs a student"):
         difficulty([], _into="d", _seed=0, _student=None, _config=None, _is_dev=bool, _journal=tmp_path, _tick=print)

@@ -100,10 +100,10 @@ def test_a_question_of_ones_own_needs_labels():
     own = question_of("Does this need a picture?", ["yes", "no"], "picture")
     assert list(own.labels) == ["yes", "no"] and not own.rises
     with pytest.raises(
-        OperatorError, match="'difficult' is none of difficulty, category, skill; a question of your own needs `labels`"
+        OperatorError, match="'difficult' is not one of difficulty, category, skill; your own question needs `labels`"
     ):
         question_of("difficult", None, "level")
-    with pytest.raises(OperatorError, match="category has labels of its own"):
+    with pytest.raises(OperatorError, match="category has its own labels"):
         question_of("category", ["a", "b"], "level")
 
 

@@ -82,7 +82,7 @@ def test_the_longest_rows_come_first_and_no_batch_is_over_its_budget_unless_one_
 
 
 def test_without_a_student_a_model_must_be_named(groups):
-    with pytest.raises(OperatorError, match=r"score \(ppl\): there is no student here; name a model\."):
+    with pytest.raises(OperatorError, match=r"score \(ppl\): no student is available; set `model`\."):
         perplexity(groups, _into="ppl", _student=None, _prompt=PromptText(), _held={})
     with pytest.raises(OperatorError, match=r"score \(ppl\): model: no-such-folder/x/y is neither a folder"):
         perplexity(groups, model="no-such-folder/x/y", _into="ppl", _student=None, _prompt=PromptText(), _held={})

@@ -156,7 +156,7 @@ def test_a_head_of_another_width_or_none_is_one_sentence(qwen, tmp_path):
     none = saved(tmp_path / "none", tokenizer, config, tensors, "Qwen2ForCausalLM")
     with pytest.raises(
         OperatorError,
-        match=r"score \(prm\): model: .*none has no weight score.0.weight, so it is no model of this layout; a language model",
+        match=r"score \(prm\): model: .*none has no weight score.0.weight, so it is not a model of this layout; a language model",
     ):
         scored(none, "qwen-prm")
     wide = {
@@ -212,7 +212,7 @@ def test_math_shepherd_reads_two_tokens_at_each_marker(tmp_path):
     groups = [Group(PROBLEM, (*GROUPS[0].traces[:2], make_trace(PROBLEM.id, " ".join("7" * 20))))]
     check(scored(folder, "math-shepherd", groups), expected)
     with pytest.raises(
-        OperatorError, match="alpha weighs a score of the whole, which layout math-shepherd does not have"
+        OperatorError, match="alpha weights a score of the whole answer, which layout math-shepherd does not have"
     ):
         scored(folder, "math-shepherd", alpha=1.0)
     with pytest.raises(OperatorError, match="has no tokens for ки"):
@@ -295,7 +295,7 @@ def test_a_language_model_where_a_critic_is_asked_for_is_one_sentence(tmp_path):
     model = AutoModelForCausalLM.from_config(config)
     folder = saved(tmp_path / "lm", tokenizer, config, model.state_dict(), "LlamaForCausalLM")
     with pytest.raises(
-        OperatorError, match=r"score \(prm\): model: .*lm is no critic \(it is a LlamaForCausalLM with 2 labels"
+        OperatorError, match=r"score \(prm\): model: .*lm is not a critic \(it is a LlamaForCausalLM with 2 labels"
     ):
         scored(folder, "ours")
     with pytest.raises(OperatorError, match=r"score \(prm\): model: .*gone is neither a folder"):
@@ -326,20 +326,20 @@ def test_a_server_that_answers_per_step_is_read_in_order_and_another_shape_is_on
         spans = scored(qwen[0], "qwen-prm", group, base_url=server.base_url)[0].traces[0].spans["prm"]
         assert [span.value for span in spans] == [((7 + marker) % 10) / 10] * 3
         with pytest.raises(
-            OperatorError, match=r"score \(prm\): the server answers 0 x 0 numbers to 26 tokens with 3 steps"
+            OperatorError, match=r"score \(prm\): the server returns 0 x 0 numbers for 26 tokens with 3 steps"
         ):
             scored(critic[0], "ours", group, base_url=server.base_url)
-    with pytest.raises(OperatorError, match="a server has no head of layout last-token"):
+    with pytest.raises(OperatorError, match="servers do not support the head of layout last-token"):
         scored(critic[0], "last-token", group, base_url="http://127.0.0.1:9/v1")
 
 
 @pytest.mark.parametrize(
     ("said", "found"),
     [
-        ([[0.1], [None], [0.2]], "the server answers None where a number is expected"),
-        ([[0.1], ["0.5"], [0.2]], "the server answers 0.5 where a number is expected"),
-        ([[0.1], [{}], [0.2]], "the server answers {} where a number is expected"),
-        ([[0.1], [-3.0], [0.2]], "raw outputs and no probabilities"),
+        ([[0.1], [None], [0.2]], "the server returns None where a number is expected"),
+        ([[0.1], ["0.5"], [0.2]], "the server returns 0.5 where a number is expected"),
+        ([[0.1], [{}], [0.2]], "the server returns {} where a number is expected"),
+        ([[0.1], [-3.0], [0.2]], "raw outputs, not probabilities"),
         ([[0.1], [math.nan], [0.2]], None),
     ],
 )

@@ -89,6 +89,6 @@ def test_another_kind_of_model_is_one_sentence(tmp_path):
     folder = saved(tmp_path / "critic", tokenizer, config, {}, "LlamaForTokenClassification")
     with pytest.raises(
         OperatorError,
-        match=r"is no reward model \(it is a LlamaForTokenClassification with 1 labels.* a critic of steps is scored by `process`",
+        match=r"is not a reward model \(it is a LlamaForTokenClassification with 1 labels.* a critic of steps is scored by `process`",
     ):
         scored(folder)

@@ -91,11 +91,11 @@ def test_silence_about_a_trace_is_counted():
 
 
 def test_a_scorer_can_neither_drop_nor_change_a_trace():
-    with pytest.raises(OperatorError, match=r"score \(s\): trace t\w+ is gone; a scorer drops no trace"):
+    with pytest.raises(OperatorError, match=r"score \(s\): trace t\w+ is missing; a scorer must not drop traces"):
         marks_of("s", [GROUP], [replace(GROUP, traces=GROUP.traces[1:])])
-    with pytest.raises(OperatorError, match=r"score \(s\): trace t\w+ is changed"):
+    with pytest.raises(OperatorError, match=r"score \(s\): trace t\w+ was changed"):
         marked(lambda trace: replace(trace, completion="four!"))
-    with pytest.raises(OperatorError, match=r"score \(s\): a scorer returns the groups that it was given"):
+    with pytest.raises(OperatorError, match=r"score \(s\): a scorer must return the groups it was given"):
         marks_of("s", [GROUP], [])
 
 

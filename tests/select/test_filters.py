@@ -171,7 +171,7 @@ def graded(*scores):
 
 
 def test_the_spread_of_a_problem_s_scores_over_their_mean():
-    # 0.25, 0.75: mean 0.5, deviation 0.25, ratio 0.5; nobody's verdict is no score
+    # 0.25, 0.75: mean 0.5, deviation 0.25, ratio 0.5; nobody's verdict is not a score
     assert spread(graded(0.25, 0.75, None), least=0.5, most=0.5) is None
     assert spread(graded(0.25, 0.75, None), least=0.51) == "spread_too_small"
     assert spread(graded(0.25, 0.75), most=0.49) == "spread_too_large"

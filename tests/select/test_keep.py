@@ -316,11 +316,11 @@ def test_a_problem_has_the_value_of_its_traces_or_its_own():
     [
         (partial(KeepSettings, by="q"), "write one of `top`, `share` and `least`"),
         (partial(KeepSettings, by="q", top=1, share=0.5), "write one of `top`, `share` and `least`"),
-        (partial(KeepSettings, by="q", least=1, per="problem"), "no effect beside `least`"),
+        (partial(KeepSettings, by="q", least=1, per="problem"), "no effect with `least`"),
         (partial(SampleSettings, by="q"), "write `keep`, `least`, `most`, `repeat` or `unsolved: drop`"),
-        (partial(SampleSettings, by="q", keep={True: 0.5}), "put quotes around true and false"),
+        (partial(SampleSettings, by="q", keep={True: 0.5}), "quote true and false"),
         (partial(SampleSettings, by="q", bins=[1.0], least=1), "`bins` has no effect without"),
-        (partial(SampleSettings, by="q", bins=[2, 1], keep="balanced"), "edges of `bins` must rise"),
+        (partial(SampleSettings, by="q", bins=[2, 1], keep="balanced"), "edges of `bins` must increase"),
         (
             partial(SampleSettings, by="q", bins=[1], keep={"below 2": 0.5}),
             "no bin 'below 2'; the bins are \"below 1\"",

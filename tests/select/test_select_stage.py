@@ -415,7 +415,7 @@ def test_a_shard_without_pairs_does_not_spoil_the_others_in_datasets(tmp_path, m
     "groups, dev, said",
     [
         ([group(1, "correct", "incorrect")], (), ""),
-        ([], (), "no trace came in: check corpus.sources"),
+        ([], (), "there was no trace: check corpus.sources"),
         (
             [group(1, "no_answer", "no_answer", "incorrect")],
             (),

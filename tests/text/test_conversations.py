@@ -108,13 +108,13 @@ CALL = {"content": "", "tool_calls": [{"type": "function", "function": {"name": 
 @pytest.mark.parametrize(
     ("said", "tools", "template", "words"),
     [
-        ([("user", "2+2?"), ("assistant", CALL), ("tool", "4")], None, PLAIN, "leaves a tool call out of problem"),
-        ([("user", "2+2?")], [{"function": {"name": "add"}}], PLAIN, "leaves the tools out of problem"),
+        ([("user", "2+2?"), ("assistant", CALL), ("tool", "4")], None, PLAIN, "omits a tool call of problem"),
+        ([("user", "2+2?")], [{"function": {"name": "add"}}], PLAIN, "omits the tools of problem"),
         (
             [("user", "2+2?"), ("assistant", CALL), ("tool", "4")],
             None,
             TOOLS.replace("{{ m.content }}", "{% if m.role != 'tool' %}{{ m.content }}{% endif %}"),
-            "leaves a tool's result out of problem",
+            "omits a tool's result of problem",
         ),
         ([("system", "Be brief."), ("user", "2+2?")], None, PLAIN.replace("messages %}", "messages[1:] %}"), "a message of the system"),
         ([("user", "2+2?"), ("assistant", "4"), ("user", "3+3?")], None, None, "set prompt.chat to true"),

@@ -71,7 +71,7 @@ def test_tags_and_markers():
 
 
 def test_an_unknown_way_is_one_sentence():
-    with pytest.raises(OperatorError, match="'paragraph' is no way to split a text; choose blank-line, line"):
+    with pytest.raises(OperatorError, match="'paragraph' is not a way to split a text; choose blank-line, line"):
         steps("A", "paragraph")
 
 

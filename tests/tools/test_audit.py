@@ -159,9 +159,9 @@ def test_problems_without_traces_have_their_gold_answers_checked(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("empty.jsonl", "", "holds no rows"),
+        ("empty.jsonl", "", "has no rows"),
         ("bad.jsonl", "not json\n", "none of 1 rows can be read"),
-        ("other.jsonl", '{"a": 1}\n', "no source makes anything of its columns (a)"),
+        ("other.jsonl", '{"a": 1}\n', "no source can read its columns (a)"),
         ("gone.jsonl", None, "there is no file or folder at"),
         ("mine.txt", "x", "is not a data file"),
     ],

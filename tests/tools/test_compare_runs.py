@@ -109,7 +109,7 @@ def test_regrading_writes_beside_and_says_who_disagrees(runs):
     assert [(f["a"], f["b"]) for f in found] == [
         ("exact (stored)", "choice"), ("exact (stored)", "exact"), ("choice", "exact"),
     ]  # fmt: skip
-    # 8 problems of two samples: 14 right, 2 wrong; a gold number is no letter, so `choice` cannot say
+    # 8 problems of two samples: 14 right, 2 wrong; a gold number is not a letter, so `choice` cannot say
     assert found[0]["table"] == {"correct": {"ungradable": 14}, "incorrect": {"ungradable": 2}}
     assert found[0]["only_a_correct"] == 14 and found[1]["agree"] == 1.0
     scores = json.loads((run / "regraded/choice/redi/sums/scores.json").read_text())

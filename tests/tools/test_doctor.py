@@ -431,7 +431,7 @@ def test_an_end_marker_before_the_eos_token_never_gets_loss(folder):
 
 def test_an_end_marker_that_is_no_token(folder):
     sentence = failing(examine(folder(HEALTHY.replace("<eos>", "###END")), None))["turn"]
-    assert "'###END' is no token but a text of 6, so no row teaches it" in sentence
+    assert "'###END' is not a token but a text of 6, so no row teaches it" in sentence
 
 
 def test_a_template_without_a_system_role_whose_turns_end_in_their_own_token(folder):

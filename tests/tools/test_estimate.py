@@ -163,8 +163,8 @@ def test_a_student_too_large_for_one_gpu_is_sharded_or_said_to_be(tmp_path, look
     "options, sentence",
     [
         ({"gpus": ["H10"]}, r"^plan --gpu: there is no 'H10'; did you mean 'H100'\?$"),
-        ({"utilisation": 0.0}, r"^plan --utilisation: write a share of the peak above 0 and up to 1 \(here: 0\)\.$"),
-        ({"price": -1.0}, r"^plan --price: write dollars an hour, 0 or more \(here: -1\)\.$"),
+        ({"utilisation": 0.0}, r"^plan --utilisation: write a share of the peak above 0 and up to 1 \(got 0\)\.$"),
+        ({"price": -1.0}, r"^plan --price: write dollars an hour, 0 or more \(got -1\)\.$"),
     ],
 )
 def test_what_is_no_gpu_share_or_price_is_one_sentence(tmp_path, options, sentence):

@@ -370,7 +370,7 @@ def test_tinker_draws_rounds_and_lowers_our_objective(tmp_path, name, capsys):
         assert not others and gradient[-5:].tolist() == pytest.approx([-1 / 5] * 5)
     elif (
         name == "grpo"
-    ):  # the answer that nobody could judge is no row; A = 1 - 1/3, ratio clipped or not by its own log-probs
+    ):  # the answer that nobody could judge is not a row; A = 1 - 1/3, ratio clipped or not by its own log-probs
         assert len(others) == 2
     else:
         assert len(others) == 1 and gradient[-5:].max() < 0 < others[0][1][-4:].min()
@@ -443,7 +443,7 @@ def test_the_engines_own_loss_is_taken_where_it_is_asked_for(tmp_path):
 
 
 def test_what_a_run_does_not_have_is_one_sentence(tmp_path, capsys):
-    with pytest.raises(OperatorError, match=r"is no run: it has no recipe.yaml"):
+    with pytest.raises(OperatorError, match=r"is not a run: it has no recipe.yaml"):
         api.export(tmp_path, to="trl", out=tmp_path / "out")
     run = run_of(tmp_path / "run", recipe_of())
     (tmp_path / "there").mkdir()

@@ -115,7 +115,7 @@ def test_ctrl_c_says_how_many_answers_are_stored_and_a_half_drawn_one_is_none_of
         patch.setattr(local_sampling.StopStrings, "cut", cut)
         with pytest.raises(KeyboardInterrupt):
             rollout(model, problems, out=tmp_path / "out.jsonl", **SETTINGS)
-    assert "rollout: stopped with 2 answers stored; the same command draws the others" in capsys.readouterr().err
+    assert "rollout: stopped with 2 answers stored; the same command samples the rest" in capsys.readouterr().err
     assert len((tmp_path / "out.jsonl.journal").read_text().splitlines()) == 2
     rollout(model, problems, out=tmp_path / "out.jsonl", **SETTINGS)
     rollout(model, problems, out=tmp_path / "whole.jsonl", **SETTINGS)

@@ -116,7 +116,7 @@ def test_a_dropped_answer_says_why_and_which_setting_decides(run):
 def test_equal_rewards_teach_nothing_and_it_is_said(run):
     step = "\n".join(block(said(run, of("55")), "train     grpo"))
     assert (
-        "advantage +0 (group, over 3 answers with a reward): nothing to learn from, for all of them earn the same"
+        "advantage +0 (group, over 3 answers with a reward): nothing to learn from, because all of them earn the same"
         in step
     )
 

@@ -103,7 +103,7 @@ def test_nothing_is_written_over(traces, tmp_path):
         (["{name: perplexity, mdel: x}"], "o.jsonl", r"--with perplexity \(perplexity\): mdel: unknown key"),
         (["my_length:length", "my_length:length"], "o.jsonl", "give two of one name an `into` each"),
         (["my_length:length"], "o.csv", "must end in .jsonl, .jsonl.gz, .jsonl.zst"),
-        (["perplexity"], "o.jsonl", r"score \(perplexity\): there is no student here; name a model"),
+        (["perplexity"], "o.jsonl", r"score \(perplexity\): no student is available; set `model`"),
     ],
 )
 def test_a_mistake_is_one_sentence(traces, tmp_path, scorers, out, sentence):

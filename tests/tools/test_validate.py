@@ -65,7 +65,7 @@ def test_every_mistake_is_said_at_once_with_its_place(file):
         "student.from_confg: unknown key; did you mean 'from_config'?",
         "train.redi.learning_rate: this setting is required",
         "train.redi.learning_rat: unknown key; did you mean 'learning_rate'?",
-        "evaluate.n: input should be greater than 0 (here: '0')",
+        "evaluate.n: input should be greater than 0 (got '0')",
         "train.dpo.start: no earlier stage is called 'stf'; did you mean 'sft'?",
         "evaluate.models: no stage is called 'dop'; did you mean 'dpo'?",
         "corpus.sources.0: there is no 'tracess'; did you mean 'traces'?",
@@ -77,7 +77,7 @@ def test_every_mistake_is_said_at_once_with_its_place(file):
         "evaluate.engine: there is no 'vlm'",
         "verify.policy: there is no 'nobody'",
         "there is no benchmark file at no.jsonl.",
-        "benchmark 'aime' has no `file`, and none is known by that name; did you mean 'aime25'?",
+        "benchmark 'aime' has no `file`, and is not a known benchmark; did you mean 'aime25'?",
         "student.model: ./nothing is neither a folder",
     ]
     assert [b for b in beginnings if not any(s.startswith(b) for s in said)] == []

@@ -106,7 +106,7 @@ def test_mistakes_are_one_sentence_and_name_what_there_is(file: Path, tmp_path: 
     with pytest.raises(OperatorError, match=r"must end in .jsonl"):
         verify_file(file, gold="gold", prediction="text", out=tmp_path / "x.csv")
     with pytest.raises(OperatorError, match="cannot write"):
-        verify_file(file, gold="gold", prediction="text", out=file / "x.jsonl")  # a file is no folder
+        verify_file(file, gold="gold", prediction="text", out=file / "x.jsonl")  # a file is not a folder
     with pytest.raises(OperatorError, match="no file or folder"):
         verify_file(tmp_path / "gone.jsonl", gold="gold", prediction="text")
     with pytest.raises(OperatorError, match="Parquet cannot hold"):  # gold is text, then a number

@@ -19,7 +19,10 @@ def plan_with(lora):
     [
         ({"rank": 4}, r"train.redi.lora: peft.LoraConfig has no option 'rank'"),
         ({"r": 4, "lora_alfa": 8}, r"has no option 'lora_alfa'; did you mean 'lora_alpha'"),
-        ({"r": 4, "load_in_4bit": True}, r"train.redi.lora: load_in_4bit: QLoRA is not offered, for .*out-of-memory"),
+        (
+            {"r": 4, "load_in_4bit": True},
+            r"train.redi.lora: load_in_4bit: QLoRA is not offered, because .*out-of-memory",
+        ),
     ],
 )
 def test_an_option_that_peft_does_not_know_is_said_before_any_stage(lora, words):

@@ -322,7 +322,7 @@ def test_a_stored_file_that_was_damaged_is_named_and_made_again(tmp_path, capsys
     sound = path.read_bytes()
     path.write_bytes(sound[:-3] + b"\x00\x00\x01")
     stage(tmp_path / "b", few)
-    assert "damaged" in capsys.readouterr().err and path.read_bytes() == sound
+    assert "corrupt" in capsys.readouterr().err and path.read_bytes() == sound
 
 
 def test_a_stage_on_own_answers_learns_a_teachers_distributions(tmp_path):

@@ -1,4 +1,4 @@
-"""The guard's judgement on curves made by hand: the paper's benign run, collapses, and what is no sign at all."""
+"""The guard's judgement on curves made by hand: the paper's benign run, collapses, and what is not a sign at all."""
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_a_surge_is_more_than_five_times_the_median_for_three_of_five_steps():
 
 def test_a_surge_is_measured_against_the_window_before_it():
     narrow = GuardSettings(surge_window=20)
-    # long ago the norm was 1; in the window it was 4: 6 is no surge
+    # long ago the norm was 1; in the window it was 4: 6 is not a surge
     history = [line(step, -0.5, surge=1 if step <= 100 else 4 if step <= 120 else 6) for step in range(1, 126)]
     assert judge(history, narrow).state == "steady"
     # the window holds eleven of 1 and nine of 5, median 1, so 6 is one; the five steps themselves do not count in it
@@ -274,7 +274,7 @@ def test_the_reward_of_length_is_told_from_learning():
 
 
 def test_the_thresholds_of_rounds_are_options_and_their_edges_are_where_they_say():
-    """Five rounds at 100 and five at the other value; a ratio exactly at the threshold is no sign."""
+    """Five rounds at 100 and five at the other value; a ratio exactly at the threshold is not a sign."""
 
     def step(key, now, **settings):
         history = [drawn(n, **{key: 100.0 if n <= 5 else now}) for n in range(1, 11)]

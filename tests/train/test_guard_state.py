@@ -213,7 +213,7 @@ def test_stop_keeps_the_student_of_the_best_look(tmp_path, reach):
 
 
 def test_a_guard_that_acts_does_not_end_on_an_alarming_student(tmp_path, reach):
-    """A warning is no reason to stop, but a stage whose last step is one ends with its best student."""
+    """A warning is not a reason to stop, but a stage whose last step is one ends with its best student."""
 
     def tired(model, tokenizer):
         return good_while_near(reach)(model, tokenizer) | {"probe_unfinished": 0.0}  # one sign: a warning

@@ -166,7 +166,7 @@ def test_cpo_simpo_is_simpo_plus_the_mean_nll_of_chosen():
 
 @pytest.mark.parametrize("objective", [simpo, cpo_simpo])
 def test_gamma_over_beta_is_refused_with_the_gamma_to_write(objective):
-    with pytest.raises(OperatorError, match=r"gamma_beta_ratio is not taken.*\(here: gamma: 1\)"):
+    with pytest.raises(OperatorError, match=r"gamma_beta_ratio is not an option.*\(here gamma: 1\)"):
         objective(*PAIRS, beta=2.0, gamma_beta_ratio=0.5)
 
 

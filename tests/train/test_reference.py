@@ -169,7 +169,7 @@ def test_a_recipe_is_refused_before_work_where_a_stage_cannot_do_what_it_says():
         OperatorError, match=r"train.two.reference: no earlier stage is called 'sff'; did you mean 'sft'"
     ):
         recipe(objective="dpo", reference="sff")
-    with pytest.raises(OperatorError, match="gamma_beta_ratio is not taken"):
+    with pytest.raises(OperatorError, match="gamma_beta_ratio is not an option"):
         check(recipe(objective={"name": "simpo", "gamma_beta_ratio": 0.5}))
     with pytest.raises(OperatorError, match="shared-prefix-mask works on pairs"):
         check(recipe(objective="sft", modifiers=["shared-prefix-mask"]))

@@ -94,7 +94,7 @@ def test_a_server_killed_in_mid_round_costs_nothing_that_had_come_and_the_end_is
     """17 answers are all of round 1 and five of round 2. Then it is gone; what comes back is asked for the other seven."""
     stage(tmp_path / "whole", grpo, served_job(server))
     one_by_one = {"concurrency": 1}
-    gone = pytest.raises(OperatorError, match=r"no usable answer after 2 tries|no server answers")
+    gone = pytest.raises(OperatorError, match=r"no usable answer after 2 attempts|no server answers")
     with student_server(tool, tmp_path, start, die_after=17) as dying, gone as said:
         stage(tmp_path / "cut", grpo, served_job(dying, engine_options=one_by_one))
     assert len(str(said.value).splitlines()) == 1
@@ -137,7 +137,7 @@ def test_a_server_without_log_probs_cannot_be_corrected_but_may_be_trusted(tmp_p
 def test_a_server_that_does_not_know_the_command_is_one_sentence_with_what_to_do(tmp_path):
     with scripted_server(tmp_path, fail="404") as server:
         for refresh, hint in (("vllm-reload", "VLLM_SERVER_DEV_MODE=1"), ("sglang-disk", "SGLang")):
-            with pytest.raises(OperatorError, match=rf"does not do what .*404.*{hint}"):
+            with pytest.raises(OperatorError, match=rf"does not support .*404.*{hint}"):
                 stage(tmp_path / refresh, grpo, served_job(server, refresh))
 
 

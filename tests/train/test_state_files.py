@@ -52,7 +52,7 @@ def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path, monkeypatch):
         if path.suffix == ".json":
             json.loads(path.read_text())
         else:
-            with pytest.raises(Exception):  # noqa: B017 - whatever pickletools says to bytes that are no pickle
+            with pytest.raises(Exception):  # noqa: B017 - whatever pickletools says to bytes that are not a pickle
                 list(pickletools.genops(path.read_bytes()))
 
 
@@ -70,5 +70,5 @@ def test_a_table_that_is_not_ours_is_a_sentence(tmp_path, harm):
     dcp.save(dict(STATE), storage_writer=StateWriter(tmp_path), no_dist=True)
     table = tmp_path / "tensors.json"
     table.write_text(json.dumps(harm(json.loads(table.read_text()))))
-    with pytest.raises(OperatorError, match="is no checkpoint that redistill wrote"):
+    with pytest.raises(OperatorError, match="is not a checkpoint that redistill wrote"):
         StateReader(tmp_path).read_metadata()

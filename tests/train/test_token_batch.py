@@ -90,7 +90,7 @@ def test_a_batch_whose_parts_do_not_fit_is_refused(changes, sentence):
 
 
 def test_signed_row_weights_are_divided_by_their_absolute_values():
-    """Weights +1, +1, -1, -1, whose sum is no divisor; by hand, four rows of 1, 2, 3 and 1 tokens at -1, -2, ... -7."""
+    """Weights +1, +1, -1, -1, whose sum is not a divisor; by hand, four rows of 1, 2, 3 and 1 tokens at -1, -2, ... -7."""
     logps = -torch.arange(1.0, 8.0).double()
     weights = torch.tensor([1.0, 1.0, -1.0, -1.0]).double()
     batch = batch_of([1, 2, 3, 1], ["single"] * 4, row_weights=weights, logps=logps)

@@ -139,7 +139,7 @@ def test_undecided_is_never_incorrect(gold: str, answer: str) -> None:
         ("4 m^2", "5 m^2", "incorrect", "different_value"),
         (r"12\pi \text{ cm}", r"11\pi \text{ cm}", "incorrect", "different_value"),
         (r"12\pi \text{ cm}", r"11\pi", "incorrect", "different_value"),
-        # what is no value has no unit
+        # what is not a value has no unit
         ("apples cm", "5 cm", "ungradable", "text_differs"),
         # one letter: metres or a variable, but on both sides it is the same thing
         ("5 m", "5", "disagree", "perhaps_a_unit"),

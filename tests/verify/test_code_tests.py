@@ -83,7 +83,7 @@ def test_asserts() -> None:
         "raised: AssertionError, test 2 of 2, 1 passed",
     )
     assert verdict("def plus(a, b): return a + b", tests).reason == "raised: NameError, test 1 of 2, 0 passed"
-    # what would run on its own does not: it is no script here
+    # what would run on its own does not: it is not a script here
     assert (
         verdict("def add(a, b): return a + b\nif __name__ == '__main__': print(add(*input().split()))", tests).score
         == 1.0

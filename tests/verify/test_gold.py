@@ -62,7 +62,7 @@ def test_no_trace_is_judged_against_a_gold_that_cannot_be_graded() -> None:
     assert [g.problem.answer_type for g in found][:2] == ["number", None]
     assert all(
         set(t.verdicts) == {"exact", "final"} for g in found for t in g.traces
-    )  # the check is no verdict on a trace
+    )  # the check is not a verdict on a trace
 
     shard = verified_shard(found, golds)
     account = shard.accounts["golds"]

@@ -22,7 +22,7 @@ def recipe(url, *more):
 
 def test_a_judge_is_counted_then_heard_then_remembered(tmp_path, capsys):
     with scripted_server(tmp_path, answers=json.dumps({"": "Equal.\nVERDICT: same"})) as server:
-        with pytest.raises(OperatorError, match=r"(\d+) calls are needed and max_calls is 0; no call was made"):
+        with pytest.raises(OperatorError, match=r"(\d+) calls are needed; no call was made, because max_calls is 0"):
             run(recipe(server.base_url, "verify.judge.max_calls=0"), runs_dir=tmp_path, until="verify")
         with pytest.raises(OnlyCounted):  # counting is what was asked for: the command line ends with exit code 0
             run(recipe(server.base_url, "verify.judge.max_calls=0"), runs_dir=tmp_path, until="verify")

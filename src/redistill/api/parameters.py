@@ -45,7 +45,7 @@ def repeated(name: str, help: str, **more: Any) -> Parameter:
     return Parameter(name, help=f"{help} (repeatable)", **more)
 
 
-SHIPPED = "a YAML file, or a recipe that ships, such as quickstart"
+SHIPPED = "a YAML file or a bundled recipe, such as quickstart"
 ANY_SETTING = "any setting of evaluate, prompt, student, verify"
 AnyRecipe = Annotated[RecipeSource, Parameter(help=SHIPPED)]
 Overrides = Annotated[Sequence[str], repeated("--set", "change one setting", metavar="a.b=value")]

@@ -143,7 +143,7 @@ def doctor_data(found: "Findings", _: Options) -> Any:
 
 
 def validate_recipe(**options: Any) -> list[str]:
-    """api.validate; mistakes of keys and types are said at once, for the libraries behind the rest take seconds to load."""
+    """api.validate; mistakes of keys and types are said at once, because the libraries behind the rest take seconds to load."""
     from redistill import api
     from redistill.config.partial_parse import partial_parse
     from redistill.config.yaml_text import read_tree

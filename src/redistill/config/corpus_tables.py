@@ -60,7 +60,7 @@ class BenchmarkSettings(Settings):
 
     @property
     def is_held_out(self) -> bool:
-        """True for the held-out problems of the corpus, which are no file."""
+        """True for the held-out problems of the corpus, which are not a file."""
         return self.name == "dev" and self.file is None
 
 

@@ -74,7 +74,7 @@ class SelfTeacher(Settings):
     @classmethod
     def _has_both(cls, value: str) -> str:
         if value.count("{problem}") != 1 or value.count("{context}") != 1:
-            raise ValueError("write the places of {problem} and {context}, each once")
+            raise ValueError("write {problem} and {context} in the template, each once")
         return value
 
 

@@ -82,7 +82,7 @@ class OwnPlugin:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says, element by element. A bool is no number."""
+    """Whether a value is what an annotation says, element by element. A bool is not a number."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, typing.TypeVar) or origin is typing.Literal:
         return origin is None or value in arguments

@@ -111,8 +111,8 @@ class PromptSettings(PromptText):
         for key in self._shadowed():
             if key in self.model_fields_set:
                 raise ValueError(
-                    f"`{key}` has no effect, for prompt.train and prompt.evaluate both name their own; change prompt.train.{key} "
-                    f"or prompt.evaluate.{key}, or leave those out"
+                    f"`{key}` has no effect, because prompt.train and prompt.evaluate both set it; change "
+                    f"prompt.train.{key} or prompt.evaluate.{key}, or remove them"
                 )
         return self
 
@@ -182,7 +182,7 @@ class KeepSettings(Settings):
         if sum(measure is not None for measure in (self.top, self.share, self.least)) != 1:
             raise ValueError("write one of `top`, `share` and `least`")
         if self.least is not None and {"best", "per"} & self.model_fields_set:
-            raise ValueError("`best` and `per` have no effect beside `least`; for a ceiling use the filter `score`")
+            raise ValueError("`best` and `per` have no effect with `least`; for an upper limit use the filter `score`")
         return self
 
 
@@ -208,7 +208,7 @@ class SampleSettings(Settings):
         if not isinstance(value, Mapping):
             return value
         if any(isinstance(key, bool) for key in value):
-            raise ValueError("put quotes around true and false where they are text")
+            raise ValueError("quote true and false if they are text")
         return {value_text(key): inner for key, inner in value.items()}
 
     @model_validator(mode="after")
@@ -224,7 +224,7 @@ class SampleSettings(Settings):
         if self.bins is None:
             return self
         if sorted(set(self.bins)) != self.bins:
-            raise ValueError("the edges of `bins` must rise")
+            raise ValueError("the edges of `bins` must increase")
         if self.keep is None and not self.repeat:
             raise ValueError("`bins` has no effect without `keep` or `repeat`")
         named = [*(self.keep if isinstance(self.keep, dict) else ()), *self.repeat]
@@ -271,7 +271,7 @@ class TokenWeightSettings(Settings):
     @model_validator(mode="after")
     def _has_an_effect(self) -> "TokenWeightSettings":
         if self.right is None and self.wrong is None:
-            raise ValueError("write `right`, `wrong` or both: the name of spans that a scorer or a source writes")
+            raise ValueError("write `right`, `wrong` or both, each the name of spans that a scorer or source writes")
         return self
 
 
@@ -311,9 +311,7 @@ class SelectSettings(Settings):
         if self.weights is not None and self.weights.right and isinstance(self.examples, SelfCorrectionSettings):
             raise ValueError("rows of self-correction have weights of their own; leave `weights.right` out")
         if self.weights is not None and self.weights.right and self.turns == "all":
-            raise ValueError(
-                "`weights.right` weights the last answer of a conversation only; write `turns: last` beside it"
-            )
+            raise ValueError("`weights.right` applies only to the last answer of a conversation; set `turns: last`")
         return self
 
 
@@ -492,7 +490,7 @@ class Evaluation(Settings):
     @model_validator(mode="after")
     def _one_student(self) -> "Evaluation":
         if self.evaluate.models is not None:
-            raise ValueError("evaluate.models: one student is evaluated here; leave it out")
+            raise ValueError("evaluate.models: only one student is evaluated here; leave it out")
         return self
 
 
@@ -544,11 +542,11 @@ class Recipe(Settings):
         _check_differ([*STAGES, "scorers", "trash", "tracking", *(stage.folder for stage in self.stages)], "stages")
         _check_differ([scorer.folder for scorer in self.score], "scorers")
         if not self.score and any(stage.after == "score" for stage in self.stages):
-            raise ValueError("stages: a stage comes after `score`, but `score` names no scorer; write after: verify")
+            raise ValueError("stages: a stage has `after: score`, but `score` lists no scorer; write after: verify")
         known, wrong = ["base"], []
         for stage, settings in self.train.items():
             if not FOLDER_NAME.fullmatch(stage) or stage == "base":
-                wrong.append(f"train.{stage}: name a stage with letters, digits, - and _, and not `base`")
+                wrong.append(f"train.{stage}: a stage's name may hold letters, digits, - and _, and must not be `base`")
             teachers: dict[str, Any] = {"teacher": settings.teacher}
             teachers |= {"rollouts.teacher": settings.rollouts.teacher} if settings.rollouts is not None else {}
             named_students = {"start": settings.start, "reference": settings.reference}
@@ -576,4 +574,4 @@ def _check_differ(names: typing.Sequence[str], what: str) -> None:
     """ValueError where two of a list have one name: the second would take the first one's place."""
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise ValueError(f"two {what} are called {name!r}; each may stand there once")
+            raise ValueError(f"two {what} are called {name!r}; names must be unique")

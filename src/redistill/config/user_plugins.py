@@ -35,7 +35,7 @@ def load_code(path: str | Path) -> str:
     path = home_path(path)
     name = path.stem
     if path.suffix != ".py" or not path.is_file() or not name.isidentifier():
-        raise OperatorError(f"--code {path}: name an existing Python file, such as my_verifiers.py.")
+        raise OperatorError(f"--code {path}: there is no such file; name a Python file, such as my_verifiers.py.")
     path = path.resolve()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if _LOADED.get(name) == (path, digest):
@@ -52,7 +52,7 @@ def load_code(path: str | Path) -> str:
         if name in _LOADED:
             importlib.reload(module)
     except Exception as error:  # whatever the user's code raises is the user's to read
-        raise OperatorError(f"--code {path}: it cannot be imported: {last_words(error, path)}.") from error
+        raise OperatorError(f"--code {path}: cannot be imported: {last_words(error, path)}.") from error
     _LOADED[name] = (path, digest)
     return name
 
@@ -68,7 +68,7 @@ def find_own(name: str, table: Mapping[str, Callable[..., Any]], where: str) -> 
     module, _, function = name.partition(":")
     if module not in _LOADED:
         raise OperatorError(
-            f"{where}: {name} is code of your own, which a recipe cannot load by itself; name its file: --code {module}.py."
+            f"{where}: {name} is your own code, which a recipe cannot load by itself; pass its file: --code {module}.py."
         )
     path, members = _LOADED[module][0], vars(sys.modules[module])
     found = members.get(function)

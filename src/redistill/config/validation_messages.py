@@ -17,7 +17,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or the list of what is known where nothing is near."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}" if known else ""
+    return f"; did you mean {near[0]!r}?" if near else f"; available: {', '.join(known)}" if known else ""
 
 
 def sentence_of(error: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -31,7 +31,7 @@ def sentence_of(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if place == "recipe":
         return message
-    shown = "" if isinstance(error.get("input"), (dict, list)) else f" (here: {str(error.get('input'))[:80]!r})"
+    shown = "" if isinstance(error.get("input"), (dict, list)) else f" (got {str(error.get('input'))[:80]!r})"
     return f"{place}: {message[:1].lower()}{message[1:]}{shown}"
 
 

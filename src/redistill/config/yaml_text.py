@@ -53,7 +53,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 def read_value(text: str, where: str) -> Any:
     """Plain data in which no two places share a table, so that --set changes one of them. OperatorError in a sentence."""
     if len(text) > MAX_CHARS:
-        raise OperatorError(f"{where} is too large: {len(text):,} characters, and at most {MAX_CHARS:,} are read.")
+        raise OperatorError(f"{where} is too large: {len(text):,} characters; the limit is {MAX_CHARS:,}.")
 
     def unshared(value: Any) -> Any:
         if isinstance(value, dict):
@@ -69,12 +69,14 @@ def read_value(text: str, where: str) -> Any:
                 return None
             # counted before anything is made of it: a merge key copies what it names
             if _written_out(node, {}) > MAX_NODES:
-                raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values, YAML anchors written out.")
+                raise OperatorError(f"{where} is too large: over {MAX_NODES:,} values once YAML anchors are expanded.")
             return unshared(loader.construct_document(node))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of too many digits
-        raise OperatorError(f"{where} is not readable as YAML: {' '.join(str(error).split())}") from error
+        raise OperatorError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
-        raise OperatorError(f"{where} is nested too deeply, or a YAML anchor in it holds itself.") from error
+        raise OperatorError(
+            f"{where} is nested too deeply, or contains a YAML anchor that refers to itself."
+        ) from error
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
@@ -124,7 +126,7 @@ def recipe_path(recipe: str | Path, folder: Path = SHIPPED) -> Path:
     if str(path) in (path.name, f"recipes/{path.name}") and shipped.is_file():
         return shipped
     names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-    raise OperatorError(f"there is no recipe at {path}; name a YAML file, or a recipe that ships: {names}.")
+    raise OperatorError(f"there is no recipe at {path}; name a YAML file, or one of the bundled recipes: {names}.")
 
 
 def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None = None) -> dict[str, Any]:

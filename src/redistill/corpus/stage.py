@@ -3,7 +3,7 @@
     collect(stage_dir, [source, ...], seed=0, num_shards=None, max_problems=None)  ->  the stage's ledger
     runs/demo/corpus/groups/part-00000.parquet, ...      accounts "rows" (in rows) and "traces" (in traces)
 
-Two passes, for the input may be far larger than memory; both are maps, which an executor may spread over processes.
+Two passes, because the input may be far larger than memory; both are maps, which an executor may spread over processes.
 The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
 task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are
 near-duplicates and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
@@ -205,7 +205,7 @@ def _is_whole(spill: Path, stamp: Path) -> bool:
         name = stamp.name
     if name is None:
         return True
-    say(f"damaged  {spill / name}: rebuilding it")
+    say(f"corrupt  {spill / name}: rebuilding it")
     stamp.unlink()
     return False
 
@@ -399,7 +399,7 @@ def _unread(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{name[:60]} ({count:,})" for name, count in ranked[:MAX_NAMED])
     more = f" and {len(ranked) - MAX_NAMED} more" if len(ranked) > MAX_NAMED else ""
-    say(f"corpus   columns that their source does not read (rows that have them): {named}{more}")
+    say(f"corpus   columns not read by their source (rows with them): {named}{more}")
     return {"unread_columns": dict(ranked)}
 
 
@@ -412,9 +412,11 @@ def _fruitless(summaries: Sequence[dict[str, Any]]) -> list[str]:
             continue
         reason = max(read["dropped"], key=lambda word: read["dropped"][word])
         lines.append(
-            f"warning: all {read['rows']:,} rows of {path or 'a source'} were dropped, most as {reason} ({read['example']})"
+            f"warning: all {read['rows']:,} rows of {path or 'a source'} were dropped, most for {reason} ({read['example']})"
         )
-    more = [f"warning: and {len(lines) - MAX_NAMED} more files gave nothing"] if len(lines) > MAX_NAMED else []
+    more = (
+        [f"warning: and {len(lines) - MAX_NAMED} more files of which no row was kept"] if len(lines) > MAX_NAMED else []
+    )
     return lines[:MAX_NAMED] + more
 
 

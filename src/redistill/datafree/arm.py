@@ -196,7 +196,7 @@ class ArmRun:
         damaged = find_corrupt(self.folder, progress["files"])
         if damaged is not None:
             raise OperatorError(
-                f"{self.folder / damaged} is gone or damaged; delete {self.folder} and run the same command to make it again."
+                f"{self.folder / damaged} is missing or corrupt; delete {self.folder} and run the same command to rebuild it."
             )
         self.done, self.history = progress["done"], progress["history"]
         for name in sorted(name for name in progress["files"] if name.startswith("batches/")):

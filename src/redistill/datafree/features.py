@@ -53,7 +53,7 @@ def need_batch_norm(inputs: BatchNormInputs, *, bn: float, cr: float) -> None:
     """OperatorError where a loss asks for batch-normalisation layers and the teacher has none."""
     if not inputs.layers and (bn or cr):
         raise OperatorError(
-            "teacher: it has no batch-normalisation layer, from which synthesis.bn and synthesis.cr are computed; write "
+            "teacher: it has no batch-normalisation layer, which synthesis.bn and synthesis.cr need; write "
             "synthesis: {bn: 0, cr: 0}, or choose a convolutional teacher with batch normalisation."
         )
 

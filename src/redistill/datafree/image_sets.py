@@ -83,14 +83,14 @@ def image_folder(
 
 
 def _decoded(file: Path, images: ImageSettings) -> np.ndarray:
-    """One file as (size, size, channels) bytes. OperatorError for a file that is no image, or too large a one."""
+    """One file as (size, size, channels) bytes. OperatorError for a file that is not an image, or too large a one."""
     from PIL import Image
 
     try:
         with Image.open(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OperatorError(
-                    f"{file} has {image.width} x {image.height} pixels, over {MAX_PIXELS:,}; make it smaller."
+                    f"{file} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,}; scale it down."
                 )
             grey = images.channels == 1
             resized = image.convert("L" if grey else "RGB").resize((images.size, images.size), Image.Resampling.BOX)
@@ -171,7 +171,7 @@ def split(found: Images, test_share: float, seed: int) -> ImageSet:
         test += mine[:cut]
         train += mine[cut:]
     if not train:
-        raise OperatorError("data: every class has one image, which is a test image; add images.")
+        raise OperatorError("data: every class has only one image, which is held out for the test; add images.")
     return ImageSet(*(Images(found.pixels[sorted(part)], found.labels[sorted(part)]) for part in (train, test)))
 
 

@@ -76,11 +76,11 @@ def folder(images: ImageSettings, *, path: str) -> nn.Module:
     """A classifier that this tool has saved, with its weights; it must take the same images."""
     place = Path(path)
     if not (place / "config.json").is_file():
-        raise OperatorError(f"network folder: {place} holds no classifier of ours (config.json is not there).")
+        raise OperatorError(f"network folder: {place} holds no classifier of redistill (no config.json).")
     config, sums = read_json(place / "config.json"), read_json(place / "checksums.json")
     damaged = find_corrupt(place, sums)
     if damaged is not None or WEIGHTS not in sums:
-        raise OperatorError(f"{place / (damaged or WEIGHTS)} is damaged: its checksum differs; copy the folder again.")
+        raise OperatorError(f"{place / (damaged or WEIGHTS)} is corrupt: checksum mismatch; copy the folder again.")
     try:
         saved = ImageSettings.model_validate(config["images"])
         plugin = Plugin.model_validate(config["network"])
@@ -90,7 +90,7 @@ def folder(images: ImageSettings, *, path: str) -> nn.Module:
         differing = [name for name in ImageSettings.model_fields if getattr(saved, name) != getattr(images, name)]
         said = ", ".join(f"{name} {getattr(saved, name)}" for name in differing)
         raise OperatorError(
-            f"network folder: {place} was trained on other images ({said}); write the same under `images`."
+            f"network folder: {place} was trained on other images ({said}); set the same values under `images`."
         )
     network = build(plugin, images, str(place))
     try:
@@ -107,7 +107,7 @@ def timm(images: ImageSettings, *, model: str) -> nn.Module:
     try:
         import timm as library
     except ImportError as error:
-        raise OperatorError("network timm: the library is not installed; run pip install timm.") from error
+        raise OperatorError("network timm: timm is not installed; run pip install timm.") from error
     try:
         return library.create_model(model, pretrained=True, in_chans=images.channels)
     except Exception as error:
@@ -170,7 +170,7 @@ def build(plugin: Plugin, images: ImageSettings, where: str) -> nn.Module:
     except (RuntimeError, TypeError, ValueError) as error:
         words = " ".join(str(error).split())[:200]
         raise OperatorError(
-            f"{where}: {plugin.name} does not take images of `images` in the recipe: {words}"
+            f"{where}: {plugin.name} does not accept the images that the recipe's `images` describes: {words}"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -177,7 +177,7 @@ class DatafreeRecipe(Settings):
             inverted = arm.images == "inverted"
             if inverted and arm.mode != "from-scratch" and not arm.synthesis.batches:
                 problems.append(
-                    f"arms.{name}: {arm.mode} needs images before the student is trained; write synthesis.batches above 0"
+                    f"arms.{name}: {arm.mode} needs images before the student is trained; set synthesis.batches above 0"
                 )
             if arm.images == "real" and self.evaluate is None:
                 problems.append(f"arms.{name}: images: real needs real data; write evaluate: {{data: ...}}")

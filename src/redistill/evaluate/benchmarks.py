@@ -36,7 +36,7 @@ from redistill.text.nesting import parsed
 from redistill.text.utf8 import utf8_values
 
 MAX_FILE_BYTES = 2**28  # decompressed: the largest benchmark is a tenth of it, a gzip bomb many times it
-_TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, which no benchmark does"
+_TOO_LARGE = f"it holds over {MAX_FILE_BYTES >> 20} MiB of text, the limit for a benchmark"
 
 
 def load_benchmark(settings: BenchmarkSettings) -> Iterator[Problem]:
@@ -75,8 +75,7 @@ def benchmark_file(settings: BenchmarkSettings, split_file: str | None = None) -
     if settings.file is None:
         if known is None:
             raise OperatorError(
-                f"benchmark {settings.name!r} has no `file`, and none is known by that name"
-                f"{did_you_mean(settings.name, BENCHMARKS)}"
+                f"benchmark {settings.name!r} has no `file`, and is not a known benchmark{did_you_mean(settings.name, BENCHMARKS)}"
             )
         return _fetch(settings.name, known, settings.revision or known.revision)
     if stores.is_address(settings.file):
@@ -85,11 +84,11 @@ def benchmark_file(settings: BenchmarkSettings, split_file: str | None = None) -
     if not path.is_dir():
         if split_file:
             raise OperatorError(
-                f"benchmark {settings.name!r} is read from the file {path}, which holds no other split; name few_shot.file."
+                f"benchmark {settings.name!r} is read from the file {path}, which has no other split; set few_shot.file."
             )
         return path
     if known is None:
-        raise OperatorError(f"{path} is a folder; name the file of benchmark {settings.name!r} in it.")
+        raise OperatorError(f"{path} is a folder; give the file of benchmark {settings.name!r} in it.")
     for inside in (path / known.file, path / Path(known.file).name):
         if inside.is_file():
             return inside
@@ -108,8 +107,8 @@ def _fetch(name: str, known: Benchmark, revision: str) -> Path:
     except (OSError, ValueError, EntryNotFoundError) as error:  # the hub's own errors are kinds of these three
         why = " ".join(str(error).split())[:200]
         raise OperatorError(
-            f"{name} could not be fetched from the hub, {known.hub} at {revision[:12]} ({why}). Check the network, or fetch "
-            f"{known.file} yourself and write {{name: {name}, file: FOLDER}}."
+            f"{name} could not be fetched from the hub, {known.hub} at {revision[:12]} ({why}). Check the network, or "
+            f"download {known.file} yourself and write {{name: {name}, file: FOLDER}}."
         ) from error
 
 
@@ -149,7 +148,7 @@ def _problems(
     for at, row in rows:
         statement, answer, *more = read(row)
         if not isinstance(statement, str) or not statement.strip():
-            raise OperatorError(f"{path} row {at}: {column!r} must be text (here: {statement!r}).")
+            raise OperatorError(f"{path} row {at}: {column!r} must be text (got {statement!r}).")
         metadata: dict[str, Any] = more[0] if more else {}
         if settings.kind == "choices":
             found = read_choices(row, settings)
@@ -184,7 +183,7 @@ def _images(row: dict[str, Any], path: Path, at: int) -> tuple[Image, ...]:
             image_of(one, path.parent) for one in (value if isinstance(value, list) else [value] if value else [])
         )
     except ImageError as error:
-        raise OperatorError(f"{path} row {at}: its image cannot be shown ({error}: {error.detail}).") from error
+        raise OperatorError(f"{path} row {at}: its image cannot be read ({error}: {error.detail}).") from error
 
 
 def _answer_text(answer: Any) -> str | None:
@@ -204,7 +203,7 @@ def read_rows(path: Path) -> Iterable[dict[str, Any]]:
     for suffix, read in _READERS.items():
         if path.name.endswith(suffix):
             return read(path)
-    raise OperatorError(f"{path} is of no known kind; use {', '.join(_READERS)}.")
+    raise OperatorError(f"{path} has an unknown file type; use {', '.join(_READERS)}.")
 
 
 def _read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -266,7 +265,7 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
             raise ValueError(_TOO_LARGE)
         rows = utf8_values(parsed(path.read_text("utf-8")))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("it is not one array of JSON objects")
+            raise ValueError("it is not an array of JSON objects")
     except (OSError, ValueError) as error:
         raise OperatorError(f"cannot read {path}: {error}.") from error
     return rows

@@ -32,7 +32,7 @@ def check_engine(benchmark: BenchmarkSettings, settings: EvaluateSettings) -> No
     """OperatorError where options cannot be measured: a server gives no log-probabilities of a text that is given."""
     if benchmark.kind == "choices" and settings.engine.name != "transformers":
         raise OperatorError(
-            f"evaluate.benchmarks ({benchmark.name}): kind choices reads the student's log-probabilities, which the engine "
+            f"evaluate.benchmarks ({benchmark.name}): kind choices needs the student's log-probabilities, which the engine "
             f"{settings.engine.name!r} does not give; set evaluate.engine to transformers."
         )
 
@@ -63,7 +63,7 @@ def read_choices(row: Mapping[str, Any], benchmark: BenchmarkSettings) -> tuple[
         return options, int(text)
     if text in options:
         return options, options.index(text)
-    return f"the answer {text!r} is none of its options, their letters or places"
+    return f"the answer {text!r} is not one of its options, their letters or positions"
 
 
 Measure = Callable[[Sequence[tuple[str, str]]], list[list[float] | str]]
@@ -99,8 +99,8 @@ def answered_by_likelihood(
         each = [next(found) for _ in options]
         if isinstance(each[0], str) or any(isinstance(one, str) for one in each):
             raise OperatorError(
-                f"problem {problem.id} ({problem.source_row}): an option cannot be measured, for with its prompt it is longer than the "
-                "student's context; leave the problem out, or show fewer examples."
+                f"problem {problem.id} ({problem.source_row}): an option and its prompt are longer than the student's "
+                f"context; leave the problem out, or use fewer few-shot examples."
             )
         sums = np.array([float(np.sum(one)) for one in each])
         picked, picked_by_length = int(sums.argmax()), int((sums / [float(len(option)) for option in options]).argmax())

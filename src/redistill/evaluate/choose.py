@@ -45,7 +45,7 @@ By = (
     str | dict[str, Any]
 )  # a name of the traces' scores or spans, or a scorer as in a recipe's `score`, which then scores the samples
 Aggregate = Literal["min", "product", "last", "mean"]  # of the values of a trace's steps, one number
-HIDES_ANSWERS = "the verifier does not say which answer it read"
+HIDES_ANSWERS = "the verifier does not report the extracted answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def weighted_majority(
     scores = [value_of(trace, by, aggregate) for trace in samples]
     weights = [0.0 if s is None else math.exp(s) if weight == "exp" else s for s in scores]
     if min(weights) < 0:
-        return f"weights must be 0 or more, and {by} is as low as {min(weights):.4g}; write weight: exp for log-probabilities"
+        return f"weights must be 0 or more, but {by} goes down to {min(weights):.4g}; write weight: exp for log-probabilities"
     number_of = [number if w > 0 else -1 for number, w in zip(answers.number_of, weights, strict=True)]
     ks, voting = curve_points(len(samples)), [(of, w) for of, w in zip(number_of, weights, strict=True) if of >= 0]
     if are_equal(of for of, _ in voting) or are_equal(w for _, w in voting):  # then weights decide nothing
@@ -122,7 +122,7 @@ def confidence(samples: Samples, *, answered: bool = False) -> Chosen | str:
 def shortest(
     samples: Samples, *, of: Literal["tokens", "characters"] = "tokens", answered: bool = True
 ) -> Chosen | str:
-    """The sample with the fewest tokens; answered: only among samples that hold an answer, for an empty one is short."""
+    """The sample with the fewest tokens; answered: only among samples that hold an answer, because an empty one is short."""
     lengths = [t.num_tokens if of == "tokens" else len(t.completion) for t in samples]
     return _best([None if length is None else -float(length) for length in lengths], samples, answered=answered)
 
@@ -223,7 +223,7 @@ def bind_choices(choices: Sequence[Plugin], where: str) -> dict[str, partial[Any
     bound: dict[str, partial[Any]] = {}
     for plugin in choices:
         if label_of(plugin) in bound:
-            raise OperatorError(f"{where}: {label_of(plugin)} is listed twice; leave one out.")
+            raise OperatorError(f"{where}: {label_of(plugin)} is listed twice; remove one.")
         bound[label_of(plugin)] = bind(CHOICES, plugin, where)
     return bound
 

@@ -223,7 +223,10 @@ def by_difficulty(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
     """The difference of pass@1, a minus b, on problems of which below a third, up to two thirds, and more of the even
     samples are right."""
     if not _enough((a, b)):
-        return {"bins": [], "note": "needs two samples a problem of both: one half says how hard a problem is."}
+        return {
+            "bins": [],
+            "note": "needs two samples per problem from both: one half measures how hard the problem is.",
+        }
     shares = {id: float(np.mean(a[id].hits[::2] + b[id].hits[::2])) for id in a}
     labels = ("hard (below a third solved)", "middling", "easy (above two thirds solved)")
     place = {id: 0 if share < 1 / 3 else 1 if share <= 2 / 3 else 2 for id, share in shares.items()}
@@ -234,7 +237,7 @@ def by_length(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
     """The same on three equal parts of the problems by the mean length of the even samples' answers, in tokens."""
     known = {id for id in a if None not in a[id].tokens and None not in b[id].tokens}
     if len(known) < len(a) or len(a) < 3:
-        return {"bins": [], "note": "needs the length of every answer in tokens, and three problems."}
+        return {"bins": [], "note": "needs every answer's length in tokens, and at least three problems."}
     step = 2 if _enough((a, b)) else 1
     lengths = {id: float(np.mean([*a[id].tokens[::step], *b[id].tokens[::step]])) for id in a}
     ranked = sorted(lengths, key=lambda id: (lengths[id], id))
@@ -242,7 +245,7 @@ def by_length(a: Mapping[str, Row], b: Mapping[str, Row]) -> dict[str, Any]:
     parts = [[lengths[id] for id in ranked if place[id] == part] for part in range(3)]
     names = ("short", "middling", "long")
     labels = [f"{name} ({min(part):,.0f} to {max(part):,.0f} tokens)" for name, part in zip(names, parts)]
-    note = _SPLIT if step == 2 else "With one sample a problem, length and effect are those of the same answers."
+    note = _SPLIT if step == 2 else "With one sample per problem, length and effect are measured on the same answers."
     return {"bins": _bins((a, b), labels, place), "note": note}
 
 
@@ -260,7 +263,7 @@ def in_common(a: Mapping[str, Any], b: Mapping[str, Any], names: tuple[str, str]
     return ids
 
 
-_SPLIT = "Sorted by the samples with even numbers, measured on those with odd numbers."
+_SPLIT = "Sorted by the even-numbered samples, measured on the odd-numbered ones."
 
 
 def _enough(tables: Tables) -> bool:

@@ -50,7 +50,7 @@ def _drawn(text: str) -> tuple[tuple[str, str], ...]:
     assert few_shot is not None
     where = f"evaluate.benchmarks ({benchmark.name}): few_shot"
     if benchmark.is_held_out and few_shot.file is None:
-        raise OperatorError(f"{where} needs `file`, a file of examples; dev has no other split.")
+        raise OperatorError(f"{where} needs `file`, a file of examples, because dev has no other split.")
     scored = set() if benchmark.is_held_out else {problem.id for problem in load_benchmark(benchmark)}
     found: dict[str, tuple[str, str]] = {}
     for row in read_rows(_file(benchmark, where)):
@@ -61,8 +61,8 @@ def _drawn(text: str) -> tuple[tuple[str, str], ...]:
                 found.setdefault(id, (question, str(answer).strip()))
     if len(found) < few_shot.count:
         raise OperatorError(
-            f"{where}: {len(found)} examples are not in the benchmark itself, and {few_shot.count} are wanted; lower "
-            "count, or name the columns by problem_column and answer_column."
+            f"{where}: {len(found)} usable examples, {few_shot.count} wanted (those in the benchmark itself are left "
+            f"out); lower count, or set problem_column and answer_column."
         )
     ranked = sorted(found, key=lambda id: content_id("", "few-shot", str(few_shot.seed), id))
     return tuple(found[id] for id in ranked[: few_shot.count])
@@ -77,9 +77,7 @@ def _file(benchmark: BenchmarkSettings, where: str) -> Path:
     known = BENCHMARKS.get(benchmark.name)
     splits = dict(known.splits) if known else {}
     if few_shot.split is None or few_shot.split not in splits:
-        there = (
-            f"of {benchmark.name} these are known: {', '.join(splits)}" if splits else "none is known of this benchmark"
-        )
+        there = f"known for {benchmark.name}: {', '.join(splits)}" if splits else "this benchmark has no known one"
         raise OperatorError(
             f"{where}: name a `file` of examples, or a `split` ({there}){did_you_mean(few_shot.split or '', splits) if splits else '.'}"
         )

@@ -69,7 +69,7 @@ def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> 
     above 0.
     """
     if not step > 0:
-        raise OperatorError(f"a t-interval needs the step of its values, above 0 (here: {step}).")
+        raise OperatorError(f"a t-interval needs a step above 0 between its values (got {step}).")
     n = len(values)
     mean = sum(values) / n
     if n < MIN_SEEDS:
@@ -84,9 +84,7 @@ def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> 
 def _checked(values: Sequence[float] | np.ndarray, *, lowest: float) -> np.ndarray:
     found = np.asarray(values, dtype=float)
     if found.size and not (found.min() >= lowest and found.max() <= 1):  # NaN fails too
-        raise OperatorError(
-            f"an interval needs values between {lowest:g} and 1 (here: {found.min()} to {found.max()})."
-        )
+        raise OperatorError(f"an interval needs values between {lowest:g} and 1 (got {found.min()} to {found.max()}).")
     return found
 
 

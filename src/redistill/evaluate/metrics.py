@@ -34,7 +34,9 @@ def pass_at_k(n: int, c: int, *, k: int) -> float:
     estimate. Whole-number arithmetic up to one division. Source: Chen et al. 2021, arXiv 2107.03374, Eq. 1.
     """
     if not 1 <= k <= n:
-        raise OperatorError(f"pass@{k} cannot be estimated from {n} samples a problem; set evaluate.n to {k} or more.")
+        raise OperatorError(
+            f"pass@{k} cannot be estimated from {n} samples per problem; set evaluate.n to {k} or more."
+        )
     return (math.comb(n, k) - math.comb(n - c, k)) / math.comb(n, k)
 
 
@@ -64,7 +66,7 @@ def all_correct_at_n(samples: Samples) -> float:
 
 def mean_score(samples: Samples) -> float | None:
     """The mean score by a graded verifier, such as an NDCG. A sample without an answer, and one that could not be judged, scores 0, as
-    in pass@1. None where a sample was decided without a score: then the verifier is no graded one."""
+    in pass@1. None where a sample was decided without a score: then the verifier is not a graded one."""
     if any(t.verdict.score is None and t.verdict.outcome in DECIDED for t in samples):
         return None
     return math.fsum(t.verdict.score or 0.0 for t in samples) / len(samples)

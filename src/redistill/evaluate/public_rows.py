@@ -1,4 +1,4 @@
-"""Rows of public benchmarks whose question or judgement is no column: -> (statement, answer, metadata).
+"""Rows of public benchmarks whose question or judgement is not a column: -> (statement, answer, metadata).
 
 LiveCodeBench's hidden tests are a JSON text in a pickle in zlib in base64. The pickle is not opened: its opcodes are read, and
 anything but one text is refused.
@@ -67,7 +67,7 @@ def _tests(value: Any, row: Row) -> list[dict[str, Any]]:
         if not isinstance(found, list) or not all(
             isinstance(one, dict) and {"input", "output"} <= one.keys() for one in found
         ):
-            raise ValueError("they are no list of inputs and outputs")
+            raise ValueError("they are not a list of inputs and outputs")
         return found
     except (ValueError, RecursionError, binascii.Error, zlib.error) as error:
         raise OperatorError(
@@ -80,15 +80,15 @@ def unpacked(text: str) -> str:
     inflate = zlib.decompressobj()
     data = inflate.decompress(base64.b64decode(text, validate=True), MAX_TESTS_BYTES)
     if inflate.unconsumed_tail or not inflate.eof:
-        raise ValueError(f"they unpack to more than {MAX_TESTS_BYTES >> 20} MiB, or are cut short")
+        raise ValueError(f"they unpack to more than {MAX_TESTS_BYTES >> 20} MiB, or are truncated")
     texts = list[str]()
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in _UNICODE:
             texts.append(str(argument))
         elif opcode.name not in _HARMLESS:
-            raise ValueError(f"the pickle holds {opcode.name}, not one text alone")
+            raise ValueError(f"the pickle holds {opcode.name}, not a single string")
     if len(texts) != 1:
-        raise ValueError("the pickle does not hold one text")
+        raise ValueError("the pickle does not hold a single string")
     return texts[0]
 
 
@@ -108,13 +108,13 @@ def _as_metadata(tests: list[dict[str, Any]], row: Row) -> Any:
     name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str) or not name.isidentifier():
         raise OperatorError(
-            f"livecodebench: question {row.get('question_id')!r} has tests of a function and does not name it."
+            f"livecodebench: question {row.get('question_id')!r} has tests for a function but does not name the function."
         )
     try:
         return [_assert(name, test) for test in tests]
     except (ValueError, TypeError) as error:
         raise OperatorError(
-            f"livecodebench: a test of question {row.get('question_id')!r} is no JSON ({error}); fetch the benchmark again."
+            f"livecodebench: a test of question {row.get('question_id')!r} is not JSON ({error}); download the benchmark again."
         ) from error
 
 

@@ -71,7 +71,7 @@ def read_mmlu_pro(row: Row) -> tuple[Any, Any]:
     return f"{str(row.get('question')).strip()}\n\n{listed}", answer
 
 
-# tasks of BIG-Bench Hard whose answer is no letter
+# tasks of BIG-Bench Hard whose answer is not a letter
 _BBH_TEXT = (
     "boolean_expressions", "causal_judgement", "dyck_languages", "formal_fallacies", "multistep_arithmetic_two", "navigate",
     "object_counting", "sports_understanding", "web_of_lies", "word_sorting",

@@ -45,7 +45,7 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
     Errors: OperatorError for samples missing, repeated or beyond n, and where no gradable problem is left.
     """
     if n < 1:
-        raise OperatorError(f"evaluate needs n of 1 or more (here: n={n}).")
+        raise OperatorError(f"evaluate needs n of 1 or more (got n={n}).")
     graded, num_ungradable, refused = _gradable(groups, n)
     hits = np.array([[is_correct(t) for t in samples] for samples in graded.values()])  # (problems, n)
     columns: dict[str, list[float | None]] = {
@@ -100,12 +100,12 @@ def _gradable(groups: Iterable[Group], n: int) -> tuple[dict[str, Samples], int,
     gradable = {id: samples for id, samples in table.items() if id not in without_gold}
     if not gradable:
         raise OperatorError(
-            f"nothing to score: {len(table)} problems, none gradable. Check the benchmark's answer column."
+            f"nothing to score: none of {len(table)} problems is gradable. Check the benchmark's answer column."
         )
     counts = {id: sum(bool(trace.refused) for trace in samples) for id, samples in gradable.items()}
     refused = {id: count for id, count in counts.items() if count}
     if len(refused) == len(gradable):
-        raise OperatorError(f"nothing to score: the server refused a sample of each of the {len(gradable)} problems.")
+        raise OperatorError(f"nothing to score: for each of the {len(gradable)} problems the server refused a sample.")
     return {id: samples for id, samples in gradable.items() if id not in refused}, len(without_gold), refused
 
 
@@ -191,8 +191,8 @@ def _samples_by_problem(groups: Iterable[Group], n: int) -> tuple[dict[str, Samp
     if faults:
         more = f" and {len(faults) - 5} more problems" if len(faults) > 5 else ""
         raise OperatorError(
-            f"cannot score with n={n} samples a problem: {'; '.join(faults[:5])}{more}. "
-            "Run the rollout again to fill the gaps, or set evaluate.n to what was drawn."
+            f"cannot score with n={n} samples per problem: {'; '.join(faults[:5])}{more}. Run the rollout again to "
+            f"fill the gaps, or set evaluate.n to the number drawn."
         )
     return dict(sorted(table.items())), without_gold
 

@@ -147,8 +147,8 @@ def step_facts(
     solutions = solutions_asked(benchmark, problems, seed=recipe.seed, join=join_of(recipe))
     if not solutions:
         raise OperatorError(
-            f"evaluate.benchmarks ({benchmark.name}): kind steps, but none of its problems is a step of a solution; read labelled steps "
-            "with the source step-judgements."
+            f"evaluate.benchmarks ({benchmark.name}): kind steps, but none of its problems is a step of a solution; "
+            f"use the source step-judgements to read labelled steps."
         )
     critic = recipe.evaluate.critic
     found = step_scores(
@@ -232,7 +232,7 @@ def run_evaluation(
     load = student if isinstance(student, Student) else Student(student)
     measure = measure_of(load.load)
     total, stored = len(problems) * n, [sum(len(part) * n for i, part in enumerate(shards) if stage_dir.is_done(i))]
-    say(f"{label}: {total - stored[0]:,} of {total:,} answers to draw; each is stored when it is finished")
+    say(f"{label}: {total - stored[0]:,} of {total:,} answers to sample; each is stored as soon as it is finished")
     try:
         with pool or config.pool() as pool, bar(label=label, unit="answer", total=total) as bar_:
             for index, part in enumerate(shards):
@@ -253,7 +253,7 @@ def run_evaluation(
                 stage_dir.finish_shard(index, shard)
                 journal.unlink(missing_ok=True)  # its samples lie in the shard now
     except KeyboardInterrupt:
-        say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command draws the others")
+        say(f"{label}: stopped with {stored[0]:,} of {total:,} answers stored; the same command samples the rest")
         raise
     journal.unlink(missing_ok=True)
     stage_dir.finish(len(shards))
@@ -290,15 +290,11 @@ def write_scores(
     spread = (
         "" if error is None else f" ± {percent(error)} points (SEM, ddof 1, over {scores['num_problems']} problems)"
     )
-    refused = (
-        f"; left out: {len(scores['left_out'])} problems that the server refused to answer"
-        if "left_out" in scores
-        else ""
-    )
+    refused = f"; left out: {len(scores['left_out'])} problems that the server refused" if "left_out" in scores else ""
     say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {percent(value)}%{spread}{refused}")
     for label, chosen in scores.get("choose", {}).items():
         if "why" in chosen:
-            say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out, for {chosen['why']}")
+            say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out: {chosen['why']}")
     return scores
 
 

@@ -29,7 +29,7 @@ def load_solutions(settings: BenchmarkSettings, seed: int = 0) -> list[Solution]
     OperatorError for a file that cannot be read or holds no labelled steps. Rows that cannot be read are said and left out.
     """
     if settings.file is None:
-        raise OperatorError(f"benchmark {settings.name!r} of labelled steps needs `file`, the data set's file.")
+        raise OperatorError(f"benchmark {settings.name!r} of labelled steps needs `file`, the data set file.")
     if settings.layout != "auto" and settings.layout not in LAYOUTS:
         raise OperatorError(
             f"benchmark {settings.name!r}: layout {settings.layout!r} is not one of {', '.join(LAYOUTS)}."

@@ -27,7 +27,7 @@ def first_error(scores: Sequence[float], *, threshold: float = 0.5) -> int:
     """
     for place, score in enumerate(scores):
         if math.isnan(score):
-            raise OperatorError(f"step {place} has no score (NaN); a critic must score each step.")
+            raise OperatorError(f"step {place} has no score (NaN); a critic must score every step.")
         if score < threshold:
             return place
     return NO_ERROR
@@ -40,7 +40,7 @@ def process_scores(labels: Sequence[int], predicted: Sequence[int | None]) -> di
     Source: Zheng et al. 2024, arXiv 2412.06559. A share over no trace is NaN, and then so is f1; f1 is 0 where both are 0.
     """
     if len(labels) != len(predicted):
-        raise OperatorError(f"{len(labels)} labels and {len(predicted)} predictions; there must be one for each trace.")
+        raise OperatorError(f"{len(labels)} labels and {len(predicted)} predictions; there must be one per trace.")
     wrong = [guess == label for label, guess in zip(labels, predicted, strict=True) if label != NO_ERROR]
     right = [guess == NO_ERROR for label, guess in zip(labels, predicted, strict=True) if label == NO_ERROR]
     error, correct = _share(wrong), _share(right)

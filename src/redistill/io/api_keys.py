@@ -28,11 +28,11 @@ def _address(value: str) -> str:
     try:
         parts = urlsplit(value)
     except ValueError as error:
-        raise OperatorError("base_url: that is not an address.") from error
+        raise OperatorError("base_url: not a valid URL.") from error
     if "@" in value or parts.query or parts.fragment:
         raise OperatorError(
-            "base_url: leave user, password and everything after a ? out of the address; a key is read from the environment "
-            f"variable that key_env names ({KEY_ENV})."
+            "base_url: remove user, password and everything after a ? from the URL; the key is read from the "
+            f"environment variable that key_env names ({KEY_ENV})."
         )
     return value
 
@@ -52,7 +52,7 @@ def _fields(value: dict[str, Any]) -> dict[str, Any]:
     for name in value:
         if _KEY_NAMES.search(str(name)):
             raise OperatorError(
-                f"extra: {name} looks like a key, which has no place in a recipe; set it in the environment variable that key_env "
+                f"extra: {name} looks like a key, which must not be in a recipe; set it in the environment variable that key_env "
                 f"names ({KEY_ENV})."
             )
     return value

@@ -100,8 +100,7 @@ def check_calls(where: str, model: AskedModel, cost: CallCost, what: str) -> int
     needed = cost.calls - cost.kept
     if model.max_calls == 0 and needed:
         raise OnlyCounted(
-            f"{where}: {needed:,} calls are needed and max_calls is 0; no call was made, because "
-            "max_calls: 0 only counts them; raise it to make them."
+            f"{where}: {needed:,} calls are needed; no call was made, because max_calls is 0 (count only). Raise max_calls to make them."
         )
     if model.max_calls is not None and needed > model.max_calls:
         raise OperatorError(

@@ -54,7 +54,7 @@ FEW_REFUSED = 5
 _ADDRESS = TypeAdapter(BaseUrl)
 _MET: set[str] = set()  # addresses where a server has answered this process: a later blip of theirs is waited out
 _NAMED: set[str] = set()  # names of models of which a warning was printed
-KEPT = "What was answered is kept."
+KEPT = "Replies received so far are kept."
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -82,7 +82,7 @@ class Ask:
 
     @property
     def key(self) -> str:
-        """A hash of what is asked. The server's address is no part of it: the model's name is in the body."""
+        """A hash of what is asked. The server's address is not part of it: the model's name is in the body."""
         return hashlib.sha256(json.dumps([self.path, self.body], sort_keys=True).encode()).hexdigest()
 
 
@@ -135,7 +135,7 @@ def served_models(server: Server) -> list[str]:
 
 
 def post(server: Server, path: str, body: Mapping[str, Any], hint: str) -> dict[str, Any]:
-    """What the server answers to one POST that is no completion, such as a command to load weights: its JSON table, {} where
+    """What the server answers to one POST that is not a completion, such as a command to load weights: its JSON table, {} where
     it answers none. path: below base_url, or below the server's root where it begins with a slash. OperatorError in one sentence
     that ends with `hint` where it refuses, and where it is gone after the retries."""
     asking = _Asking(server)
@@ -209,7 +209,9 @@ class _Asking:
         self.read = read or (lambda asked, body: read_reply(body))
         self.secret = os.environ.get(server.key_env, "").strip()
         if not self.secret.isascii() or not self.secret.replace(" ", "x").isprintable():
-            raise OperatorError(f"the key in the environment variable {server.key_env} has characters that no key has.")
+            raise OperatorError(
+                f"the key in the environment variable {server.key_env} has characters that a key cannot have."
+            )
         self.stopped, self.large = asyncio.Event(), asyncio.Semaphore(LARGE_AT_ONCE)
         self.next_slot = self.paused_until = 0.0  # by the loop's clock
         self.answered = self.total = 0
@@ -258,18 +260,18 @@ class _Asking:
                             await turn.enter_async_context(self.large)
                         data += part
                         if len(data) > most_bytes:
-                            raise _Passing(f"an answer of over {most_bytes >> 20} MiB")
+                            raise _Passing(f"a response of over {most_bytes >> 20} MiB")
                 answer = self._read(response.status_code, without(self.secret, bytes(data)))
         except TimeoutError:
-            raise _Passing(f"no answer within {seconds:g} seconds", LATE) from None
+            raise _Passing(f"no response within {seconds:g} seconds", LATE) from None
         except httpx2.TransportError as error:
             name = type(error).__name__
             raise _Passing(self._plain(f"{name} {error}".strip()), name) from None
         if answer.status in (401, 403):
             there = "the key in" if self.secret else "no key is in"
             raise OperatorError(
-                f"the server at {self.server.base_url} refuses the caller ({answer.status}: {answer.words}); {there} the environment "
-                f"variable {self.server.key_env}{' is not the one it wants' if self.secret else ''}."
+                f"the server at {self.server.base_url} refuses access ({answer.status}: {answer.words}); {there} the environment "
+                f"variable {self.server.key_env}{' is not accepted' if self.secret else ''}."
             )
         if answer.status in (408, 425, 429) or answer.status >= 500:
             self._pause(_retry_after(response.headers), f"{answer.status}: {answer.words}")
@@ -311,13 +313,14 @@ class _Asking:
         except _Passing as trouble:
             last = str(trouble)
         raise OperatorError(
-            f"the server at {self.server.base_url} does not do what /{path.lstrip('/')} asks ({last}); {hint}."
+            f"the server at {self.server.base_url} does not support /{path.lstrip('/')} ({last}); {hint}."
         )
 
     # --- all of them -------------------------------------------------------------------------------------------------
 
     async def all(self, asks: Sequence[Ask], before: int) -> None:
-        """Ask everything; `before` others are answered already. At the first trouble that does not pass nothing new is sent, but what is on its way (and paid
+        """Ask everything; `before` others are answered already. At the first trouble that does not pass nothing new "
+        "is sent, but what is on its way (and paid
         for) is waited for and kept."""
         if self.server.base_url not in _MET:
             await self.models()  # a server that is not there is said at once, without retries
@@ -343,7 +346,7 @@ class _Asking:
         await self._finish([asyncio.create_task(work()) for _ in range(min(self.server.concurrency, len(asks)))])
         if troubles and isinstance(troubles[0], OSError):
             said = sentence(troubles[0], "the file of replies") or f"{troubles[0]}; run the same command again."
-            raise OperatorError(f"cannot keep a reply: {said} {KEPT}") from troubles[0]
+            raise OperatorError(f"cannot store a reply: {said} {KEPT}") from troubles[0]
         if troubles:
             raise troubles[0]
         self._say_names(asks)
@@ -354,7 +357,7 @@ class _Asking:
             await asyncio.wait(tasks)
         except asyncio.CancelledError:
             self.stopped.set()
-            say("stopping: the requests on their way are waited for and kept; Ctrl-C again drops them")
+            say("stopping: waiting for the requests in flight, whose replies are kept; Ctrl-C again drops them")
             await asyncio.wait(tasks)
             raise
         for task in tasks:
@@ -373,32 +376,32 @@ class _Asking:
         if not self.answered:
             raise OperatorError(
                 f"the server at {self.server.base_url} gives no usable answer to any of {len(self.refusals)} requests "
-                f"({self.refusals[-1]}); see that it is well and run the same command again."
+                f"({self.refusals[-1]}); check the server and run the same command again."
             )
         if len(self.refusals) > MOST_REFUSED * self.total:
             raise OperatorError(
-                f"the server at {self.server.base_url} refuses {len(self.refusals)} of {self.total} requests, the last with "
-                f"{self.refusals[-1]}; see what it refuses and run the same command again. {KEPT}"
+                f"the server at {self.server.base_url} refuses {len(self.refusals)} of {self.total} requests, the "
+                f"last with {self.refusals[-1]}; check why and run the same command again. {KEPT}"
             )
 
     def _say_names(self, asks: Sequence[Ask]) -> None:
         """Say it once where the server answers as another model than the one that was asked for."""
         for name in sorted(self.names.keys() - {str(a.body.get("model")) for a in asks} - _NAMED):
             _NAMED.add(name)
-            say(f"warning  {self.server.base_url} answers as {name!r}, {asks[0].body.get('model')!r} was asked for")
+            say(f"warning  {self.server.base_url} replies as {name!r}, but {asks[0].body.get('model')!r} was requested")
 
     async def _one(self, asked: Ask) -> Reply | None:
         """A reply, after as many tries as it takes; None when another request has stopped us all."""
         try:
             return await self._tries()(self._try, asked)
         except _Passing as trouble:
-            tries = f"after {self.server.retries + 1} tries"
+            tries = f"after {self.server.retries + 1} attempts"
             if trouble.kind in ("", LATE):
                 await self.models()  # OperatorError where it answers nobody; else it is this request that it cannot do
                 return Reply("", None, None, None, refused=f"{trouble} {tries}")
             raise OperatorError(
-                f"the server at {self.server.base_url} gives no usable answer {tries} ({trouble}); see that it is well and run the "
-                f"same command again. {KEPT}"
+                f"the server at {self.server.base_url} gives no usable answer {tries} ({trouble}); check the server "
+                f"and run the same command again. {KEPT}"
             ) from None
 
     async def _try(self, asked: Ask) -> Reply | None:
@@ -428,8 +431,7 @@ class _Asking:
         """The server asks to be left alone: all of us wait, or come back later where that is too long."""
         if seconds > LONGEST_WAIT_SECONDS:
             raise OperatorError(
-                f"the server at {self.server.base_url} asks to retry in {seconds:.0f} seconds ({what}); run the same command "
-                f"again then. {KEPT}"
+                f"the server at {self.server.base_url} asks to retry in {seconds:.0f} seconds ({what}); run the same command again after that. {KEPT}"
             )
         self.paused_until = max(self.paused_until, asyncio.get_running_loop().time() + seconds)
 

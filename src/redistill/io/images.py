@@ -69,7 +69,7 @@ def pillow() -> Any:
 def checked_format(data: bytes, limits: ImageLimits) -> str:
     """The format (a key of FORMATS) of an image that decodes to its end. ImageError: `image_too_large` (bytes), `not_an_image`,
     `too_many_pixels`, `animated_image` (several frames or pages), `image_shape` (a side of 0, or far longer than the other),
-    `image_mode` (numbers that are no colours: 32-bit and floating-point), `corrupt_image` (cut short, or damaged)."""
+    `image_mode` (numbers that are not colours: 32-bit and floating-point), `corrupt_image` (cut short, or damaged)."""
     if len(data) > limits.max_bytes:
         raise ImageError("image_too_large", f"{len(data):,} bytes, over the limit of {limits.max_bytes:,}")
     with _opened(data) as image:
@@ -121,9 +121,7 @@ def read_image(path: Path) -> Any:
     except OSError as error:
         raise OperatorError(f"{path} cannot be read ({error.strerror}); run the corpus stage again.") from error
     if hashlib.sha256(data).hexdigest() != path.stem:
-        raise OperatorError(
-            f"{path} is not the image that was stored (its checksum differs); run the corpus stage again."
-        )
+        raise OperatorError(f"{path} is not the image that was stored (checksum mismatch); run the corpus stage again.")
     with _opened(data) as image:
         return _as_rgb(image)
 
@@ -241,7 +239,7 @@ def image_of(value: Any, folder: Path) -> Image:
 
 def _text(value: Any) -> str:
     if value is not None and not isinstance(value, str):
-        raise ImageError("wrong_type", "path and sha256 are texts")
+        raise ImageError("wrong_type", "path and sha256 must be strings")
     return "" if value is None else utf8(value)
 
 

@@ -53,8 +53,7 @@ def base_of(path: Path, metadata: Mapping[bytes, bytes] | None) -> Base | None:
     base = Base(Path(os.path.normpath(path.parent.resolve() / metadata[BASE].decode())), LEAVES_OUT in metadata)
     if not base.path.is_file():
         raise OperatorError(
-            f"{path} holds only what its stage added to {base.path}, which is not there; put that file back, or run the recipe "
-            "again, and its stage makes it again."
+            f"{path} holds only what its stage added to {base.path}, which is missing; restore that file, or run the recipe again to rebuild it."
         )
     return base
 
@@ -193,9 +192,9 @@ def join_rows(path: Path, base: Base, own: Iterable[Row], before: Iterable[Row])
             if old["problem"]["id"] == id:
                 break
             if not base.leaves_out:
-                raise _misfit(path, base, f"problem {old['problem']['id']} is missing, or stands elsewhere")
+                raise _misfit(path, base, f"problem {old['problem']['id']} is missing or out of order")
         else:
-            raise _misfit(path, base, f"problem {id} is not in the other file, or comes twice")
+            raise _misfit(path, base, f"problem {id} is not in the other file, or occurs twice")
         if wrong := _wrong_traces(old, row, base.leaves_out):
             raise _misfit(path, base, f"{wrong} (problem {id})")
         yield joined(old, row)
@@ -209,7 +208,7 @@ def _wrong_traces(before: Row, own: Row, leaves_out: bool) -> str | None:
     seen = set[str]()
     for trace in own["traces"]:
         if trace["id"] in seen:
-            return f"trace {trace['id']} comes twice"
+            return f"trace {trace['id']} occurs twice"
         if trace["author"] is None and trace["id"] not in known:
             return f"trace {trace['id']} is not in the other file"
         seen.add(trace["id"])
@@ -219,8 +218,7 @@ def _wrong_traces(before: Row, own: Row, leaves_out: bool) -> str | None:
 
 def _misfit(path: Path, base: Base, what: str) -> OperatorError:
     return OperatorError(
-        f"{path} does not fit {base.path}, to which it adds: {what}. Run the recipe again with --from {path.parents[1].name}, "
-        "which makes that stage again."
+        f"{path} does not match {base.path}, to which it adds: {what}. Run the recipe again with --from {path.parents[1].name} to rebuild that stage."
     )
 
 

@@ -43,7 +43,7 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
                 except (TypeError, KeyError, AttributeError):
                     damaged += 1
         if damaged:
-            say(f"damaged  {path}: {damaged} lines were cut short or have changed since, and are passed over")
+            say(f"corrupt  {path}: {damaged} lines are truncated or have changed; they are skipped")
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:

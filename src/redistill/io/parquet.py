@@ -140,12 +140,12 @@ def check_shard(path: Path) -> None:
         return
     facts = read_json(marker)["files"].get(f"{path.parent.name}/{path.name}")
     if facts is not None and (not path.exists() or sha256_file(path) != facts["sha256"]):
-        raise _damaged(path, "its checksum differs")
+        raise _damaged(path, "checksum mismatch")
 
 
 def _damaged(path: Path, why: object) -> OperatorError:
     words = " ".join(str(why).split())
-    return OperatorError(f"{path} is damaged ({words}). Run its recipe again, and its stage makes it again.")
+    return OperatorError(f"{path} is corrupt ({words}). Run its recipe again to rebuild it.")
 
 
 _KINDS = {kind.__name__: kind for kind in _SCHEMAS}
@@ -169,5 +169,5 @@ def _kind_of(path: Path) -> type:
         return _KINDS[(pq.read_schema(path).metadata or {})[b"redistill.record"].decode()]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise OperatorError(
-            f"{path} is not a record file of redistill ({error}). Name a part-*.parquet of a run."
+            f"{path} is not a record file of redistill ({error}). Give a part-*.parquet file of a run."
         ) from error

@@ -77,7 +77,7 @@ class RemoteRun:
         before = self._put_aside(manifest)
         damaged = _fetch_into(self.folder, self.store, self.at, self.files, before, damage_stops=False)
         for name in damaged:
-            say(f"damaged  {self.at}/{name}: the run makes it again")
+            say(f"corrupt  {self.at}/{name}: the run makes it again")
             del self.files[name]
         if before is not None:
             shutil.rmtree(before)

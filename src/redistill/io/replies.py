@@ -55,7 +55,7 @@ def read_reply(body: Any) -> Reply:
     else:
         text = choice["text"]
     if not isinstance(text, str | None):
-        raise ValueError("the text of a completion is not text")
+        raise ValueError("the text of a completion is not a string")
     usage = body.get("usage")
     prompt_tokens, completion_tokens = (_count_in(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     reason = choice.get("finish_reason")
@@ -92,7 +92,7 @@ def _stop_string(choice: Mapping[str, Any]) -> str | None:
 
 def _alternatives(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     """(token, log-probability) of what might have stood in the place of the first token; empty where the server does not say. One
-    whose log-probability is no number is left out."""
+    whose log-probability is not a number is left out."""
     found = choice.get("logprobs") or {}
     if found.get("content"):  # chat
         rows = found["content"][0].get("top_logprobs") or ()
@@ -117,7 +117,7 @@ def _tokens(choice: Mapping[str, Any], counted: int | None) -> tuple[tuple[int, 
     else:
         logprobs = tuple(float(value) for value in found.get("token_logprobs") or ())
     if not all(map(math.isfinite, logprobs)):
-        raise ValueError("a log-probability is no number")
+        raise ValueError("a log-probability is not a number")
     if token_ids and logprobs and len(token_ids) != len(logprobs):
         raise ValueError(f"{len(token_ids)} token ids and {len(logprobs)} log-probabilities")
     return token_ids, logprobs

@@ -63,7 +63,7 @@ def make_parts(
     ):
         if not stage_dir.marker(parts[place].index).exists():
             raise OperatorError(
-                f"{stage_dir.folder.name}: a worker finished shard {parts[place].index}, but {stage_dir.folder} does not show it: "
-                "the run's folder must be on a file system that every node shares (--runs-dir)."
+                f"{stage_dir.folder.name}: a worker finished shard {parts[place].index}, but it is not in "
+                f"{stage_dir.folder}: the run folder must be on a file system shared by all nodes (--runs-dir)."
             )
         tick(answer)

@@ -35,8 +35,8 @@ def check_layout(folder: Path) -> None:
     be trusted to be what a recipe asks for; and for one of a later version than this."""
     if (folder / "recipe.yaml").exists() and not (folder / LAYOUT_FILE).exists():
         raise OperatorError(
-            f"{folder} was made by an older version of redistill, whose layout this one does not read; use that version for it, "
-            "or run its recipe again under another --name."
+            f"{folder} was made by an older version of redistill, whose layout is not supported; use that version, or "
+            f"run the recipe again under another --name."
         )
     facts = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {}
     layout = facts.get("layout", LAYOUT_VERSION)
@@ -146,7 +146,7 @@ class StageFolder:
         try:
             return read_json(path)
         except OperatorError:
-            say(f"damaged  {path}: rebuilding it")
+            say(f"corrupt  {path}: rebuilding it")
             path.unlink()
             return None
 
@@ -154,7 +154,7 @@ class StageFolder:
         """True when every file that the ledger or marker at `path` names has its checksum; else it is no longer true."""
         for name, facts in vouched["files"].items():
             if not (self.folder / name).exists() or sha256_file(self.folder / name) != facts["sha256"]:
-                say(f"damaged  {self.folder / name}: rebuilding it")
+                say(f"corrupt  {self.folder / name}: rebuilding it")
                 path.unlink()
                 return False
         return True

@@ -56,7 +56,7 @@ def is_address(path: str | Path) -> bool:
 def address(path: str | Path) -> str:
     """The address with both slashes and without one at its end."""
     found = _ADDRESS.match(str(path))
-    assert found, f"{path} is no address"
+    assert found, f"{path} is not an address"
     return f"{found[1]}://{found[2].rstrip('/')}"
 
 
@@ -73,7 +73,7 @@ def folder_of(place: str, of: str) -> Path:
     scheme, _, rest = of.partition("://")
     parts = [part for part in rest.split("/") if part]
     if any(part in (".", "..") for part in parts):
-        raise OperatorError(f"{of} leads elsewhere by its `.` or `..`; write the address in full.")
+        raise OperatorError(f"{of} contains `.` or `..`; write the full address.")
     return cache_folder() / place / scheme / Path(*parts)
 
 
@@ -127,13 +127,13 @@ def talking(to: str) -> Iterator[None]:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, PermissionError) or "Credentials" in type(error).__name__ or _REFUSED.search(why):
             raise OperatorError(
-                f"{to}: the store refuses access ({why}); give it keys that may read and write there "
-                "(for s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)."
+                f"{to}: access denied ({why}); use credentials that may read and write there (for s3:// "
+                f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)."
             ) from error
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise OperatorError(f"cannot fetch {to}: {sentence(error)}") from error
+            raise OperatorError(f"cannot download {to}: {sentence(error)}") from error
         raise OperatorError(
-            f"{to}: the store does not answer as it should ({why}); what is finished is kept: run the same command again."
+            f"{to}: the store gives an unexpected response ({why}); finished work is kept: run the same command again."
         ) from error
 
 
@@ -194,7 +194,7 @@ def fetch_one(path: str | Path) -> Path:
     """The one file at an address, fetched. OperatorError where there are several."""
     found = find(path)
     if len(found) > 1:
-        raise OperatorError(f"{address(path)} holds {len(found):,} files; name one of them.")
+        raise OperatorError(f"{address(path)} holds {len(found):,} files; give one of them.")
     return fetch(found[0])
 
 
@@ -210,7 +210,7 @@ def fetch(stored: Stored) -> Path:
             store.get_file(stored.address.partition("://")[2], str(part))
         if part.stat().st_size != stored.size:
             raise OperatorError(
-                f"{stored.address} came with {part.stat().st_size:,} bytes and is listed with {stored.size:,}: cut short, or changed "
-                "meanwhile; run the same command again."
+                f"{stored.address} has {part.stat().st_size:,} bytes and is listed with {stored.size:,}: truncated, "
+                f"or changed meanwhile; run the same command again."
             )
     return target

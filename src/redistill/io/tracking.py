@@ -218,7 +218,7 @@ def check_tracker(name: str, bound: partial[Any]) -> None:
     """OperatorError where a tracker is not installed, or would have to ask for a key."""
     check_installed(name, f"tracking: {name}")
     if name == "wandb" and _wandb_mode(bound.keywords.get("mode", "offline")) == "online" and not _wandb_has_key():
-        raise OperatorError("tracking: wandb has no key to log in with: run `wandb login`, or write mode: offline.")
+        raise OperatorError("tracking: wandb is not logged in: run `wandb login`, or set mode: offline.")
 
 
 # --- the mirror -------------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class TrackerLogger:
             self._failed.add(name)
             self._open = {n: t for n, t in self._open.items() if n != name}
             said = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            say(f"tracking {name} failed and gets nothing more of {self.place.part}: {said}")
+            say(f"tracking {name} failed and is off for the rest of {self.place.part}: {said}")
 
 
 def figures_of(line: Line) -> Figures:

@@ -1,6 +1,6 @@
 """Per-token divergences between student and teacher over the vocabulary, never holding tokens x vocabulary.
 
-What is no function of the targets' log-probs alone: forward and reverse KL, generalized Jensen-Shannon and the student's
+What is not a function of the targets' log-probs alone: forward and reverse KL, generalized Jensen-Shannon and the student's
 entropy, from hidden states and the head's weight. The teacher is a second model's hidden states and head, or stored
 top-k log-probs. Logits exist for one chunk of tokens at a time; the backward pass makes them again.
 

@@ -47,7 +47,7 @@ def training_flops(
     no gradient). head: 6 D V for each token that carries loss. attention: 6 L Q for each causal pair of positions, half of
     length^2, times two products: 6 L Q squares. extra: forward passes (a third of all this) besides the step's own: over the
     step's tokens (`extra_forwards`, for objectives that look first) and over `reference`, once. made_again: the share of
-    layers whose forward pass is done twice to save memory; hardware does it, but it is no part of the work.
+    layers whose forward pass is done twice to save memory; hardware does it, but it is not part of the work.
     """
     body, head, attention = _forward(shape, work)
     frozen = shape.trainable < shape.parameters // 2

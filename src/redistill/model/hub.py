@@ -28,7 +28,7 @@ def hub_options(model: str, revision: str | None, *, where: str = "student.model
         return {"local_files_only": True}
     offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
     raise OperatorError(
-        f"{where}: {model} is no folder here, {constants.ENDPOINT} cannot be reached{offline} and the model is not in its cache; "
+        f"{where}: {model} is not a folder here, {constants.ENDPOINT} cannot be reached{offline} and the model is not in its cache; "
         "give a folder, or connect."
     )
 

@@ -6,7 +6,7 @@
     save_model(model, tokenizer, Path("runs/x/train/sft/model"), card="...")
 
 A student comes from a Hugging Face folder or hub id, from a GGUF file (also one inside an installed Python package), or
-from nothing: a config and a character tokenizer. Weights load in fp32, for a step of 1e-6 is below bf16's resolution
+from nothing: a config and a character tokenizer. Weights load in fp32, because a step of 1e-6 is below bf16's resolution
 and would be rounded away. Remote code is never run and pickled weights are never opened.
 """
 
@@ -212,7 +212,7 @@ _SAID = "WHATWASSAID"
 def template_end(tokenizer: Any, where: str) -> str | None:
     """The token with which the chat template ends the assistant's turn; None where the template ends it with nothing.
 
-    OperatorError where there is no template, it drops what was said, or the turn's end is no single token."""
+    OperatorError where there is no template, it drops what was said, or the turn's end is not a single token."""
     if not tokenizer.chat_template:
         raise OperatorError(
             f"student.end_of_turn: the tokenizer of {where} has no chat template; name the token that ends a turn."
@@ -252,7 +252,7 @@ def edited_config(config: Any, edits: dict[str, Any]) -> Any:
         before = rope.get(key) if isinstance(rope, dict) and key in rope else getattr(config, key, None)
         number = key == "rope_theta" or (isinstance(before, int | float) and not isinstance(before, bool))
         if number and not (isinstance(value, int | float) and 0 < value < math.inf):
-            raise OperatorError(f"student.config_edits.{key}: write a number above 0 (here: {value!r})")
+            raise OperatorError(f"student.config_edits.{key}: write a number above 0 (got {value!r})")
         if isinstance(rope, dict) and (key in rope or key == "rope_theta"):
             config.rope_parameters = {**rope, key: float(value) if key == "rope_theta" else value}
         elif hasattr(config, key) and not callable(before):

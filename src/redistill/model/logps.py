@@ -364,7 +364,7 @@ AttentionInterface.register(PACKED, _packed_attention)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A quantity of a pack's tokens that is no function of their log-probs alone, such as a divergence from a teacher."""
+    """A quantity of a pack's tokens that is not a function of their log-probs alone, such as a divergence from a teacher."""
 
     values_of: Callable[[Tensor, Tensor], Tensor]  # (hidden (N, D), head weight (V, D)) -> (N,), differentiable
     coefficients: Tensor  # (N,): d(step loss)/d(value) of each token

@@ -5,7 +5,7 @@
     pictures.inputs(["ab12..."], ids)                  {"pixel_values": ..., "image_grid_thw": ..., "mm_token_type_ids": ...}
 
 Served are the models whose image processor names a grid of patches for every image (Qwen2-VL, Qwen2.5-VL, Qwen3-VL): how many tokens
-an image takes follows from the grid alone. Their processor is that of pillow, for torchvision is no part of this package; an image is
+an image takes follows from the grid alone. Their processor is that of pillow, because torchvision is not part of this package; an image is
 opened where it is needed and a few are remembered, so memory does not grow with their number.
 """
 

@@ -99,7 +99,7 @@ def load_ours(origin: Origin) -> Reader:
     kind, labels = architecture_of(origin, where)
     if not kind.endswith("ForTokenClassification") or labels != 1:
         raise OperatorError(
-            f"{origin.where}: {origin.model} is no critic (it is a {kind or 'model of unknown kind'} with {labels} labels, and layout ours needs "
+            f"{origin.where}: {origin.model} is not a critic (it is a {kind or 'model of unknown kind'} with {labels} labels, and layout ours needs "
             "a token classifier with one); train one with the objective process, or name the layout of a released model."
         )
     critic = load_weights(AutoModelForTokenClassification, origin, where, exact=True)
@@ -414,7 +414,7 @@ def _read(file: Path, names: Sequence[str], origin: Origin) -> list[Tensor]:
 
 def _lacking(name: str, origin: Origin) -> Tensor:
     raise OperatorError(
-        f"{origin.where}: {origin.model} has no weight {name}, so it is no model of this layout; a language model is no reward model."
+        f"{origin.where}: {origin.model} has no weight {name}, so it is not a model of this layout; a language model is not a reward model."
     )
 
 

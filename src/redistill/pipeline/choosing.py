@@ -51,7 +51,7 @@ def bind_answer_scorer(settings: ScorerSettings) -> partial[Any]:
     function = bind_scorer(settings, "evaluate.choose")
     if draws_traces(function):
         raise OperatorError(
-            f"evaluate.choose: {settings.name} samples its own answers to score a problem, so it cannot score the student's."
+            f"evaluate.choose: {settings.name} scores a problem by answers that it samples itself, so it cannot score the student's answers."
         )
     return function
 
@@ -85,7 +85,7 @@ def score_answers(
 
 def with_scores(folder: Path, scorers: Sequence[str] | None = None) -> Iterator[Group]:
     """The answers in `folder` with what scorers found of them; default: all scorers that have finished there. Traces that a
-    scorer drew itself are no answers of the student, and are left out."""
+    scorer drew itself are not answers of the student, and are left out."""
     if scorers is None:
         scorers = sorted(ledger.parent.name for ledger in folder.glob("scorers/*/ledger.json"))
     marks = [StageFolder(folder / "scorers" / name, "").read("marks") for name in scorers]

@@ -49,10 +49,10 @@ def ordered(stages: Iterable[Stage]) -> list[Stage]:
         if stage.name in done:
             return
         if stage.name in path:
-            raise OperatorError(f"stages wait for each other in a circle: {' > '.join((*path, stage.name))}.")
+            raise OperatorError(f"stages depend on each other in a cycle: {' > '.join((*path, stage.name))}.")
         for name in before(stage):
             if name not in by_name:
-                raise OperatorError(f"stage {stage.name}: it reads {name}, which no stage of this recipe makes.")
+                raise OperatorError(f"stage {stage.name}: it reads {name}, which no stage of this recipe writes.")
             visit(by_name[name], (*path, stage.name))
         done[stage.name] = stage
 
@@ -169,6 +169,6 @@ def check_code_changes(states: Iterable[State]) -> None:
         modules = sorted({module for state in asked for module in state.changes.code})
         listed = ", ".join(modules[:8]) + (f" and {len(modules) - 8} more" if len(modules) > 8 else "")
         raise OperatorError(
-            f"{names}: made before; since then only the code has changed ({listed}). Write --keep to use the existing result, or "
-            "--remake to recompute it."
+            f"{names}: already computed, and only the code has changed since ({listed}). Pass --keep to use the "
+            f"existing result, or --remake to recompute it."
         )

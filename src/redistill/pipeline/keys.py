@@ -5,7 +5,7 @@
 
 A key holds the settings as values, the fingerprints of what the stage reads, hashes of the code that decides (closure.py) and
 versions of libraries. The parts are kept, not only their hash, so a mismatch can be named, and a setting that has been
-added since, and has its default, is no change.
+added since, and has its default, is not a change.
 """
 
 import json
@@ -165,7 +165,7 @@ _ABSENT = _Absent()
 
 
 def _differences(stored: Any, now: Any, written: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(place, before, after); a setting that `stored` does not know, and that has its default now, is no difference."""
+    """(place, before, after); a setting that `stored` does not know, and that has its default now, is not a difference."""
     if isinstance(stored, dict) and isinstance(now, dict):
         for key in sorted({*stored, *now}):
             inner = f"{place}.{key}" if place else key

@@ -23,21 +23,21 @@ def lines(recipe: Recipe, *, dev: int, rows: Mapping[str, int], has_dev: bool) -
         found.append(f"dev: {power_words(dev, n=recipe.evaluate.n)}")
         if dev < FEW_PROBLEMS:
             found.append(
-                f"warning: {dev} dev problems are few; {FEW_PROBLEMS} or more make an interval that can be used "
-                "(corpus.dev_problems, or a benchmark in evaluate.benchmarks)"
+                f"warning: {dev} dev problems are too few for a useful interval; use {FEW_PROBLEMS} or more "
+                f"(corpus.dev_problems), or a benchmark in evaluate.benchmarks"
             )
     for name, count in rows.items():
         steps = steps_of(recipe, name, count)
         if steps < FEW_STEPS:
             found.append(
-                f"warning: {name} takes {steps} {'step' if steps == 1 else 'steps'} on {count:,} rows, too few to move a student; more "
-                "pairs per problem (select.pairing.max_pairs), more epochs, or smaller batches"
+                f"warning: {name} takes {steps} {'step' if steps == 1 else 'steps'} on {count:,} rows, too few to "
+                f"change a student; use more pairs per problem (select.pairing.max_pairs), more epochs, or smaller batches"
             )
     return found
 
 
 def steps_of(recipe: Recipe, stage: str, rows: int) -> int:
-    """Optimizer steps of a stage on so many rows: what train/packing.py's num_steps says, which is no part of what is only shown here."""
+    """Optimizer steps of a stage on so many rows: what train/packing.py's num_steps says, which is not part of what is only shown here."""
     settings = recipe.train[stage]
     return settings.steps or max(1, int(rows * settings.epochs / settings.batch_size + 1e-9))
 
@@ -56,10 +56,10 @@ def check_held_out(recipe: Recipe, account: Mapping[str, Any]) -> None:
     if account["kept"] or not any(benchmark.is_held_out for benchmark in recipe.evaluate.benchmarks):
         return
     held = account["in"]
-    few = "no problem was held out for dev; bring more problems with gold answers, or write corpus.dev_problems."
+    few = "no problem was held out for dev; add problems with gold answers, or set corpus.dev_problems."
     raise OperatorError(
         f"evaluate: {few}" if not held else
-        f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored on them; "
-        "bring gold answers, name a file that has them ({name: mine, file: my_problems.jsonl}), or write "
+        f"evaluate: {held:,} problems were held out for dev and none has a gold answer, so no student can be scored "
+        f"on them; add gold answers, name a benchmark file that has them ({{name: mine, file: my_problems.jsonl}}), or write "
         "evaluate.benchmarks: [] and corpus.dev_fraction: 0 to train without scores."
     )  # fmt: skip

@@ -258,16 +258,15 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
     check_stage(objective, modifiers, f"train.{name}")
     stage = recipe.train[name]
     if stage.reference is not None and not any(map(needs_reference, [objective, *modifiers])):
-        raise OperatorError(f"train.{name}.reference: {stage.objective.name} compares with no reference; leave it out.")
+        raise OperatorError(f"train.{name}.reference: {stage.objective.name} does not use a reference; leave it out.")
     if needs_teacher(objective) and stage.teacher is None:
         raise OperatorError(
-            f"train.{name}: {stage.objective.name} learns from a teacher; name one by `teacher`: base, an earlier stage, or a "
-            "table such as {model: PATH}."
+            f"train.{name}: {stage.objective.name} learns from a teacher; set `teacher` to base, an earlier stage, or a table such as {{model: PATH}}."
         )
     if stage.teacher is not None and not needs_teacher(objective):
         raise OperatorError(
-            f"train.{name}.teacher: {stage.objective.name} compares with no teacher; leave it out, take `distill`, or name the "
-            "teacher of token advantages in `rollouts`."
+            f"train.{name}.teacher: {stage.objective.name} does not use a teacher; leave it out, use `distill`, or "
+            f"name the teacher of token advantages in `rollouts`."
         )
     asks = [name_of(modifier).replace("_", "-") for modifier in modifiers if reads_critic(modifier)]
     if stage.critic is not None and not asks:
@@ -276,8 +275,7 @@ def check_one_stage(recipe: Recipe, name: str, objective: partial[Any], modifier
     if asks and stage.critic is None and beside is None:
         place = f"train.{name}.critic" if stage.rollouts is None else f"train.{name}.rollouts.critic"
         raise OperatorError(
-            f"train.{name}.modifiers: {asks[0]} weighs tokens by a critic's scores; name the critic, a stage with the objective "
-            f"outcome, as {place}."
+            f"train.{name}.modifiers: {asks[0]} weights tokens by a critic's scores; set {place} to a stage with the objective outcome."
         )
     if beside is not None and not asks:
         raise OperatorError(
@@ -333,7 +331,7 @@ def check_cues(recipe: Recipe) -> None:
         first, other = next(iter(named.items()))
         if cues != other:
             raise OperatorError(
-                f"{place}: attempts and verifications are separated by {cues} here and by {other} in {first}; write one."
+                f"{place}: attempts and verifications are separated by {cues} here and by {other} in {first}; use the same."
             )
 
 
@@ -351,7 +349,7 @@ def _check_policy(recipe: Recipe) -> None:
     judges = [*(recipe.verify.labels or ()), *(v.name for v in recipe.verify.verifiers)]
     if not judges:
         raise OperatorError(
-            "verify: nothing judges the traces: name at least one of verify.verifiers or verify.labels."
+            "verify: no verifier and no label decides the verdicts; set at least one of verify.verifiers or verify.labels."
         )
     check_policy(recipe.verify.policy, judges)
     check_verifiers(v.name for v in recipe.verify.verifiers)
@@ -368,10 +366,12 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
             del named["start"]  # a critic may go on from a critic, or begin with a student's body
             if settings.objective.name == "implicit" and settings.start in critics:
                 wrong.append(
-                    f"train.{name}.start: {settings.start} is a critic, and an implicit critic begins as a language model; name a student."
+                    f"train.{name}.start: {settings.start} is a critic, but an implicit critic starts from a language model; name a student."
                 )
             if settings.rollouts is not None:
-                wrong.append(f"train.{name}.rollouts: a critic gives scores and draws no answers; leave rollouts out.")
+                wrong.append(
+                    f"train.{name}.rollouts: a critic gives scores and samples no answers; leave rollouts out."
+                )
         wrong += [
             f"train.{name}.{key}: {other} is a critic, which gives scores and no text; name a student."
             for key, other in named.items()
@@ -379,11 +379,12 @@ def check_critics(recipe: Recipe, critics: Set[str]) -> None:
         ]
     for model in recipe.evaluate.models or ():
         if model in critics and recipe.train[model].objective.name == "implicit":
-            wrong.append(f"evaluate.models: {model} is an implicit critic, which answers no problem; leave it out.")
+            wrong.append(
+                f"evaluate.models: {model} is an implicit critic, which does not answer problems; leave it out."
+            )
         elif model in critics and not all(b.has_step_labels for b in recipe.evaluate.benchmarks):
             wrong.append(
-                f"evaluate.models: {model} is a critic, which answers no problem; leave it out, or name only benchmarks of "
-                "labelled steps that are files."
+                f"evaluate.models: {model} is a critic, which does not answer problems; leave it out, or use only benchmark files of labelled steps."
             )
     for name, settings in recipe.train.items():
         critic, place = settings.critic_named, f"train.{name}.{settings.critic_key}"
@@ -402,7 +403,7 @@ def _check_critics_folder(path: str, tokenizer: PreTrainedTokenizerFast, where: 
     folder = home_path(path)
     if not is_critic(folder):
         raise OperatorError(
-            f"{where}: {path} holds no critic; give a folder that a stage with the objective outcome has left, such as "
+            f"{where}: {path} holds no critic; give the folder of a stage with the objective outcome, such as "
             "runs/NAME/train/STAGE/model."
         )
     check_same_tokens(loading.load_tokenizer(StudentSettings(model=path)), tokenizer, where, path)
@@ -414,7 +415,7 @@ def _check_images(recipe: Recipe, tokenizer: Any) -> None:
         frozen = [name for name, stage in recipe.train.items() if stage.freeze and stage.lora is not None]
         if frozen:
             raise OperatorError(
-                f"train.{frozen[0]}.freeze: an adapter leaves the model as it is; write lora or freeze."
+                f"train.{frozen[0]}.freeze: an adapter does not change the model's weights; set either lora or freeze."
             )
         return
     for place, source in enumerate(recipe.corpus.sources):
@@ -437,8 +438,8 @@ def _check_engine(recipe: Recipe, critics: Set[str]) -> None:
         return
     if len(scored) > 1 and "{student}" not in str(engine.options.get("model")):
         raise OperatorError(
-            f"evaluate.engine: a server holds one student, and {', '.join(scored)} are to be scored; name one in evaluate.models, or "
-            "write model: '{student}' for a server that loads models by name (transformers serve does)."
+            f"evaluate.engine: a server serves one student, but {', '.join(scored)} are to be scored; name one in "
+            f"evaluate.models, or write model: '{{student}}' for a server that loads models by name (transformers serve does)."
         )
     if engine.options.get("api") == "chat" and recipe.prompt.for_evaluation.chat:
         place = recipe.prompt.place("evaluate", "chat")
@@ -457,11 +458,11 @@ def _check_benchmark(recipe: Recipe, benchmark: BenchmarkSettings, fetch: bool) 
     if benchmark.is_held_out:
         if benchmark.asks_steps and benchmark.max_problems is not None:
             raise OperatorError(
-                "evaluate.benchmarks (dev): max_problems would cut solutions in the middle where steps are judged; leave it out."
+                "evaluate.benchmarks (dev): max_problems would cut solutions in the middle when steps are judged; leave it out."
             )
         if not recipe.corpus.holds_out:
             raise OperatorError(
-                "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or name a file."
+                "evaluate.benchmarks names dev, but corpus.dev_fraction is 0: hold some problems out, or give a file."
             )
     elif not fetch and benchmark.file is not None and is_address(benchmark.file):
         check_readable(benchmark.file, f"evaluate.benchmarks ({benchmark.name}): file")
@@ -495,7 +496,7 @@ def _files_of_folder(source: partial[Any], where: str) -> list[Path]:
 
 
 def is_elsewhere(path: str) -> bool:
-    """True for an address of object storage, and for what is no path here and reads like a dataset of the hub: `org/name`,
+    """True for an address of object storage, and for what is not a path here and reads like a dataset of the hub: `org/name`,
     `org/name:pattern`."""
     if is_address(path):
         return True

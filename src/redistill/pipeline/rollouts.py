@@ -81,7 +81,7 @@ class BoundRollouts:
     engine: partial[Any]
     scorers: list[tuple[ScorerSettings, partial[Any]]]
     by_teacher: bool = (
-        False  # rows are all answers, whatever they earned, for a teacher says of each token how good it was
+        False  # rows are all answers, whatever they earned, because a teacher says of each token how good it was
     )
 
 
@@ -92,7 +92,7 @@ def bind_rollouts(recipe: Recipe, name: str, objective: Callable[..., Any]) -> B
         if reads_advantages(objective):
             asked = recipe.train[name].objective.name
             raise OperatorError(
-                f"train.{name}: {asked} asks for the advantages of a student's own answers; give the stage a table `rollouts`."
+                f"train.{name}: {asked} needs advantages, which only a student's own answers have; add a table `rollouts` to the stage."
             )
         return None
     bound = BoundRollouts(
@@ -119,8 +119,8 @@ def bind_round_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
     more = [name for name in needs_of(found) if name not in NEEDS_OF_ROUNDS]
     if more:
         raise OperatorError(
-            f"{where}: {settings.name} scores a corpus, not a round's answers (it asks for {', '.join(more)}); take process, "
-            "reward-model, or a scorer of your own."
+            f"{where}: {settings.name} scores a corpus, not a round's answers (it needs {', '.join(more)}); use "
+            f"process, reward-model, or a scorer of your own."
         )
     return found
 
@@ -143,7 +143,7 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
     written = _changed(settings)
     if all(weight == 0 for weight, _ in bound.rewards):
         raise OperatorError(
-            f"{where}.reward: every reward has weight 0, so no answer has one; give one of them a weight."
+            f"{where}.reward: every reward has weight 0, so no answer gets one; give one of them a weight."
         )
     folders = [one.folder for one in settings.score]
     for _, reward in bound.rewards:
@@ -154,15 +154,15 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
                 + (f" (there: {', '.join(folders)})." if folders else ".")
             )
     if len(set(folders)) < len(folders):
-        raise OperatorError(f"{where}.score: two scorers write under one name; give one of them `into`.")
+        raise OperatorError(f"{where}.score: two scorers write the same name; give one of them an `into`.")
     if needs_mismatched(objective):
         raise OperatorError(
-            f"{where}: {stage.objective.name} compares rows of a whole data set, which rollouts are not."
+            f"{where}: {stage.objective.name} compares rows across a whole data set, so it cannot be used with rollouts."
         )
     if settings.updates is not None and {"steps", "epochs"} & _changed(stage):
         raise OperatorError(
-            f"{where}.updates: {settings.rounds} rounds of {settings.updates} steps are all the steps there are; leave out "
-            f"train.{name}.steps and epochs, or leave out updates."
+            f"{where}.updates: {settings.rounds} rounds of {settings.updates} steps already set the number of steps; "
+            f"leave out train.{name}.steps and epochs, or leave out updates."
         )
     if is_of_teacher(bound.advantage) != (settings.teacher is not None):
         raise OperatorError(
@@ -171,15 +171,15 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
     check_teacher(settings.teacher, where)
     if not reads_advantages(objective) and ({"advantage", "teacher"} & written):
         raise OperatorError(
-            f"{where}.advantage: {stage.objective.name} asks for no advantages; leave it out, or take grpo or reinforce."
+            f"{where}.advantage: {stage.objective.name} does not use advantages; leave it out, or use grpo or reinforce."
         )
     _check_actions(settings, objective, bound, where, stage.objective.name)
     if "pairing" in written and not needs_pairs(objective):
-        raise OperatorError(f"{where}.pairing: {stage.objective.name} reads no pairs; leave it out.")
+        raise OperatorError(f"{where}.pairing: {stage.objective.name} does not use pairs; leave it out.")
     if settings.keep == "one-each" and not reads_advantages(objective):
         raise OperatorError(
-            f"{where}.keep: one-each draws a right and a wrong answer, and {stage.objective.name} asks for no advantages; take oreal, "
-            "grpo or reinforce, or an objective of pairs."
+            f"{where}.keep: one-each draws a right and a wrong answer, but {stage.objective.name} does not use "
+            f"advantages; use oreal, grpo or reinforce, or an objective of pairs."
         )
     if kept_answers(settings, objective) == "one-each" and is_of_teacher(bound.advantage):
         raise OperatorError(
@@ -188,10 +188,10 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
         )
     _check_critic(recipe, name, objective)
     if "keep" in written and needs_pairs(objective):
-        raise OperatorError(f"{where}.keep: pairs are what the pairing takes; leave it out.")
+        raise OperatorError(f"{where}.keep: with pairs, the pairing decides which answers are used; leave it out.")
     if settings.keep == "correct" and reads_advantages(objective):
         raise OperatorError(
-            f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or take `sft`."
+            f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or use `sft`."
         )
 
 
@@ -206,29 +206,30 @@ def _check_actions(
     if settings.accuracy is not None and settings.accuracy[0] > settings.accuracy[1]:
         low, high = settings.accuracy
         raise OperatorError(
-            f"{where}.accuracy: the least share, {low}, is above the most, {high}; write [least, most]."
+            f"{where}.accuracy: the lower bound {low} is above the upper bound {high}; write [low, high]."
         )
     if settings.accuracy is not None and needs_pairs(objective):
-        raise OperatorError(f"{where}.accuracy: pairs are what the pairing takes; leave it out.")
+        raise OperatorError(f"{where}.accuracy: with pairs, the pairing decides which answers are used; leave it out.")
     of_actions = is_of_actions(bound.advantage)
     if "action" in needs_values([objective]) and not of_actions:
-        raise OperatorError(f"{where}.advantage: {name} is of attempts and verifications; write `advantage: actions`.")
+        raise OperatorError(
+            f"{where}.advantage: {name} applies to attempts and verifications; set `advantage: actions`."
+        )
     if not of_actions:
         return
     if "reward" in _changed(settings):
         raise OperatorError(
-            f"{where}.reward: the advantage `actions` rewards attempts and verifications by what is true of them; leave it out."
+            f"{where}.reward: the advantage `actions` rewards attempts and verifications by whether they are correct; leave it out."
         )
     if settings.critic is not None or settings.keep == "one-each":
         word = "critic" if settings.critic is not None else "keep"
         raise OperatorError(
-            f"{where}.{word}: it is of whole answers, and the advantage `actions` is of their parts; leave it out."
+            f"{where}.{word}: it applies to whole answers, but the advantage `actions` applies to their parts; leave it out."
         )
     idle = [option for option in _OF_PROCESS if option in bound.advantage.keywords]
     if option_of(bound.advantage, "level") == "outcome" and idle:
         raise OperatorError(
-            f"{where}.advantage.{idle[0]}: with `level: outcome` an answer is one action, compared with the problem's others; leave it "
-            "out."
+            f"{where}.advantage.{idle[0]}: with `level: outcome` an answer is one action, compared with the problem's other answers; leave it out."
         )
 
 
@@ -242,12 +243,12 @@ def _check_critic(recipe: Recipe, name: str, objective: Callable[..., Any]) -> N
     found = bind(CRITIC_OBJECTIVES, critic.objective, f"{where}.objective")
     if not reads_advantages(objective):
         raise OperatorError(
-            f"{where}: it learns from right and wrong answers, and {stage.objective.name} is given no wrong ones by their advantages; "
-            "take oreal, grpo or reinforce, or leave it out."
+            f"{where}: it learns from right and wrong answers, but {stage.objective.name} does not use advantages; "
+            f"use oreal, grpo or reinforce, or leave it out."
         )
     if critic.start is not None and is_implicit(found):
         raise OperatorError(
-            f"{where}.start: an implicit critic is compared with its own start, which is the student's; leave start out."
+            f"{where}.start: an implicit critic is compared with its own start, which is the student's start; leave start out."
         )
 
 
@@ -258,26 +259,21 @@ def _check_engine(recipe: Recipe, name: str, objective: Callable[..., Any], boun
     for setting in ("behaviour", "importance_cap"):
         if setting in written and not served:
             raise OperatorError(
-                f"{where}.{setting}: only a server's answers have another policy than the student; leave it out, or name a server "
-                "under `engine`."
+                f"{where}.{setting}: only a server's answers come from another policy than the student; leave it out, or set a server as `engine`."
             )
         if setting in written and not reads_advantages(objective):
             raise OperatorError(
-                f"{where}.{setting}: {recipe.train[name].objective.name} asks for no advantages; leave it out."
+                f"{where}.{setting}: {recipe.train[name].objective.name} does not use advantages; leave it out."
             )
         if setting in written and options.get("token_ids") == "encoded" and getattr(settings, setting) is not None:
-            raise OperatorError(
-                f"{where}.{setting}: answers that are encoded again have no log-probs of the server; leave it out."
-            )
+            raise OperatorError(f"{where}.{setting}: re-encoded answers have no log-probs of the server; leave it out.")
     if settings.behaviour == "server" and not needs_behaviour(objective):
         raise OperatorError(
-            f"{where}.behaviour: {recipe.train[name].objective.name} has no ratio to the policy that sampled; leave it out, or take "
-            "grpo."
+            f"{where}.behaviour: {recipe.train[name].objective.name} has no ratio to the sampling policy; leave it out, or use grpo."
         )
     if settings.behaviour == "server" and "importance_cap" in written:
         raise OperatorError(
-            f"{where}.importance_cap: with `behaviour: server` the objective's own ratio already uses the server's log-probs; write one "
-            "of the two."
+            f"{where}.importance_cap: with `behaviour: server` the objective's own ratio already uses the server's log-probs; keep one of the two."
         )
 
 
@@ -422,7 +418,7 @@ def _given(run: "Run", name: str, job: RolloutJob, load: Callable[[str], Any]) -
     if needs_traces(stage):
         judged = StageFolder(run.folder / feeding(recipe, "select"), "").read("groups")
         right = first_right_traces(judged, {problem.id for problem in job.problems})
-        say(f"train    {name}: its teacher is shown a right trace of {len(right):,} of {len(job.problems):,} problems")
+        say(f"train    {name}: the teacher is shown a right trace for {len(right):,} of {len(job.problems):,} problems")
     prefill = job.config.sampling.prefill
     return Given(
         recipe=recipe,
@@ -455,19 +451,18 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
         found = list(StageFolder(folder / "select", "").read("problems"))
         if not found:
             raise OperatorError(
-                f"train.{name}.rollouts: select.sample leaves no problem; the reasons are in select/ledger.json."
+                f"train.{name}.rollouts: select.sample keeps no problem; see the reasons in select/ledger.json."
             )
     any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
     asked = [problem for problem in found if any_will_do or has_gold(problem)]
     every, left = (len({problem.id for problem in some}) for some in (found, asked))
     if left < every:
         say(
-            f"train    {name}: {every - left:,} of {every:,} problems have no gold answer, so no answer to them "
-            "can be rewarded; they are not asked"
+            f"train    {name}: {every - left:,} of {every:,} problems have no gold answer, so their answers cannot be rewarded; they are skipped"
         )
     if not asked:
         raise OperatorError(
-            f"train.{name}.rollouts: no problem is left to sample ({len(found):,} are not held out, none of them with a gold "
-            "answer); bring problems with answers, or a reward that needs none."
+            f"train.{name}.rollouts: no problem is left to sample ({len(found):,} are not held out, none of them with "
+            f"a gold answer); add problems with gold answers, or use a reward that needs none."
         )
     return sorted(asked, key=lambda problem: problem.id)

@@ -54,7 +54,7 @@ def run(
     """
     if is_address(runs_dir) and "RANK" in os.environ:
         raise OperatorError(
-            f"--runs-dir: {address(runs_dir)}: under `accelerate launch` the run's folder is one of this machine; give one, and train there."
+            f"--runs-dir: {address(runs_dir)}: under `accelerate launch` the run folder must be on this machine; give a local folder."
         )
     plan = make_plan(recipe)
     if int(os.environ.get("RANK", "0")) > 0:
@@ -128,7 +128,7 @@ def open_run(
         if name is not None and name not in known:
             raise OperatorError(f"{word} {name}: there is no such stage{did_you_mean(name, known)}")
     if start is not None and until is not None and known.index(start) > known.index(until):
-        raise OperatorError(f"--from {start} comes after --until {until}; nothing would be run.")
+        raise OperatorError(f"--from {start} comes after --until {until}; nothing would run.")
     elsewhere = [*([from_run] if from_run else []), *trash_folders(folder)]
     states = resolve(stages, folder, on_code_change=on_code_change, elsewhere=elsewhere)
     check_owner(folder, states, origin, seed=plan.recipe.seed, overwrite=overwrite)

@@ -96,11 +96,9 @@ def put_aside(folder: Path, states: Mapping[str, State], forced: Iterable[Stage]
         if not result.exists() or (fits and name not in again):
             continue
         if "" not in stored:
-            say(
-                f"replaced {name}: its {key_file(state.stage)} is missing or damaged, so it is unknown what it was made from"
-            )
+            say(f"replaced {name}: its {key_file(state.stage)} is missing or corrupt, so its inputs are unknown")
         elif state.changes:
-            said = "; ".join([*state.changes.settings, *state.changes.code][:4]) or "what it reads has changed"
+            said = "; ".join([*state.changes.settings, *state.changes.code][:4]) or "its inputs have changed"
             say(f"replaced {name}: {said}")
         _move(folder, state.stage, stored[""].fingerprint if "" in stored else "unknown", again=name in again)
     for stage in forced:
@@ -167,8 +165,10 @@ def take(folder: Path, states: Mapping[str, State], from_run: Path | None) -> No
     if from_run is not None and not taken and any(state.cause != "same" for state in states.values()):
         first = next(state for state in states.values() if state.cause != "same")
         there = read_keys(key_folder(from_run, first.stage), key_file(first.stage))
-        why = "it has none" if "" not in there else "it was made from other settings or code"
-        raise OperatorError(f"--from-run {from_run}: no stage of it fits this recipe; of {first.stage.name}, {why}.")
+        why = "it has none" if "" not in there else "the settings or the code differ"
+        raise OperatorError(
+            f"--from-run {from_run}: no stage of it matches this recipe; for {first.stage.name}, {why}."
+        )
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 score_stages(plan)  ->  [Stage("scorers/perplexity"), Stage("scorers/difficulty"), Stage("score")]
 
-A scorer runs in this process, shard by shard, for it may hold a model or ask a server; finished shards are not made again. On a Ray
+A scorer runs in this process, shard by shard, because it may hold a model or ask a server; finished shards are not made again. On a Ray
 cluster each actor holds a scorer of its own, but for those that pay, draw or say how far they are: they stay here, and all do
 where this machine has a GPU, for actors compute on CPUs, with other last bits.
 """
@@ -53,7 +53,7 @@ def bind_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
     for name in needs_of(found):
         if name not in NEEDS:
             raise OperatorError(
-                f"{where} ({settings.name}): nothing gives a scorer {name}; it may name {', '.join(NEEDS)}."
+                f"{where} ({settings.name}): a scorer cannot ask for {name}; available: {', '.join(NEEDS)}."
             )
     return found
 

@@ -140,12 +140,12 @@ def _check_traces(corpus: Mapping[str, Any], plan: Plan) -> None:
         return
     if problems:
         raise OperatorError(
-            f"corpus: {problems:,} problem{'s' if problems > 1 else ''} and no trace, which verify, select and train need; add "
-            "a source that has traces to corpus.sources (`problems` and `queries` read none), or give every stage `rollouts`."
+            f"corpus: {problems:,} problem{'s' if problems > 1 else ''} but no trace, which verify, select and train "
+            f"need; add a source with traces to corpus.sources (`problems` and `queries` have none), or give every training stage `rollouts`."
         )
     raise OperatorError(
-        f"corpus: no trace is left ({account_text(corpus, 'rows')}); if the problems of a benchmark are meant to be trained "
-        "on, write corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
+        f"corpus: no trace is left ({account_text(corpus, 'rows')}); to train on a benchmark's problems, write "
+        f"corpus.decontaminate.leaks: report, or corpus.decontaminate.benchmarks: false."
     )
 
 
@@ -178,7 +178,7 @@ def run_verify(run: Run) -> None:
     present = sorted({word.partition("=")[0] for word in corpus["tallies"]["labels"]})
     for label in settings.labels or ():
         if label not in present:
-            none = "; the corpus brings no labels" if not present else ""
+            none = "; the corpus has no labels" if not present else ""
             raise OperatorError(
                 f"verify.labels: no trace of the corpus has the label {label!r}{none}{did_you_mean(label, present)}"
             )
@@ -203,9 +203,7 @@ def run_verify(run: Run) -> None:
     by_count = sorted(ledger["tallies"]["outcomes"].items(), key=lambda item: -item[1])
     say(f"verify   {account_text(ledger, 'traces')}: {', '.join(f'{n} {word}' for word, n in by_count)}")
     if "golds" in ledger["accounts"] and ledger["accounts"]["golds"]["dropped"]:
-        say(
-            f"verify   gold answers: {account_text(ledger, 'golds')}; the others are listed in {folder.folder}/ungradable"
-        )
+        say(f"verify   gold answers: {account_text(ledger, 'golds')}; the others are in {folder.folder}/ungradable")
     for line in example_lines(differ):
         say(f"verify   {line}")
 

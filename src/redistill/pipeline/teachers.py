@@ -94,8 +94,8 @@ def check_sources(teacher: AnyTeacher | None, problems: Sequence[Problem], where
     if missing:
         named = ", ".join(repr(source) for source in missing[:5])
         raise OperatorError(
-            f"{where}.teacher.by_source: problems of {named} have no teacher (it names {', '.join(teacher.by_source)}); name one for "
-            "each source. Nothing has been drawn."
+            f"{where}.teacher.by_source: problems of {named} have no teacher (set for "
+            f"{', '.join(teacher.by_source)}); set one for each source. Nothing has been sampled."
         )
 
 

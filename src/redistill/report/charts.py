@@ -133,7 +133,7 @@ def intervals(
 ) -> Markup:
     """Dot and interval, one row each: (name, series, value, interval or None), shares shown in percent.
 
-    zero_line draws the line of no difference and signs the numbers. scale: 1 for values that are no shares. each: of every row the
+    zero_line draws the line of no difference and signs the numbers. scale: 1 for values that are not shares. each: of every row the
     values that it is the mean of (seeds), drawn as small hollow dots. Long names stand above their rows, where a column would eat
     the picture; names that differ never look the same.
     """

@@ -105,7 +105,7 @@ class RunFiles:
 
     @cached_property
     def baselines(self) -> dict[str, BenchmarkBaselines]:
-        """What a search finds without a student, by benchmark; empty where answers are no queries."""
+        """What a search finds without a student, by benchmark; empty where answers are not queries."""
         table = self._json("retrieval/baselines.json", dict[str, Any]) or {}
         rows = {name: value for name, value in table.items() if isinstance(value, dict)}
         return _check(self.folder / "retrieval/baselines.json", dict[str, BenchmarkBaselines], rows)

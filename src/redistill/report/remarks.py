@@ -97,7 +97,7 @@ def _piece(
 
 
 def tone(value: float, largest: float) -> str:
-    """`up1` .. `up4` above 0, `down1` .. `down4` below, by the share of the largest size; "" for 0 and what is no number."""
+    """`up1` .. `up4` above 0, `down1` .. `down4` below, by the share of the largest size; "" for 0 and what is not a number."""
     if not value or not math.isfinite(value):
         return ""
     return f"{'up' if value > 0 else 'down'}{max(1, math.ceil(4 * (abs(value) / largest)))}"

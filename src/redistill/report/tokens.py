@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from redistill.report.shapes import TokenChange
 from redistill.report.text import Ranges, Spans, short
 
-BORDERS = (0.05, 0.25, 1.0, 3.0)  # nats; less than the first is no change
+BORDERS = (0.05, 0.25, 1.0, 3.0)  # nats; less than the first is not a change
 WORDS = ("0.05 to 0.25", "0.25 to 1", "1 to 3", "over 3")
 NUM_NAMED = 4  # tokens named under a text: those that fell and rose most
 

@@ -55,11 +55,11 @@ def documents(address: str) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for id, text, row in _documents(home_path(address)):
         if id in seen:
-            raise OperatorError(f"{row}: a second document has the id {id!r}; give each document its own.")
+            raise OperatorError(f"{row}: duplicate document id {id!r}; ids must be unique.")
         seen.add(id)
         yield id, text
     if not seen:
-        raise OperatorError(f"{address} holds no document.")
+        raise OperatorError(f"{address} holds no documents.")
 
 
 def queries(address: str, split: str | None = None, *, count: int = 1_200, shuffled: bool = False) -> Iterator[Query]:
@@ -117,13 +117,13 @@ def identity(address: str) -> str:
 def kind_of(folder: Path) -> str:
     """`beir` or `smart`. OperatorError for a folder that is neither, or that is not there."""
     if not folder.is_dir():
-        raise OperatorError(f"there is no folder at {folder}; name one that holds documents and queries.")
+        raise OperatorError(f"there is no folder at {folder}; give one that holds documents and queries.")
     if _file(folder, "corpus.jsonl"):
         return "beir"
     if _one(folder, _SMART["documents"]):
         return "smart"
     raise OperatorError(
-        f"{folder} holds no collection: neither corpus.jsonl (BEIR) nor a *.all* file of .I records (SMART) is there."
+        f"{folder} holds no collection: neither corpus.jsonl (BEIR) nor a *.all* file of .I records (SMART)."
     )
 
 
@@ -142,7 +142,7 @@ def _beir_queries(folder: Path, split: str | None) -> Iterator[Query]:
         elif len(splits_of(str(folder))) == 1:  # where splits are several, it belongs to another
             yield Query(id, text, {}, row)
     for id in judged:
-        raise OperatorError(f"{folder}: the judgements name a query {id!r} that queries.jsonl does not hold.")
+        raise OperatorError(f"{folder}: the judgements refer to a query {id!r} that is not in queries.jsonl.")
 
 
 def _split_file(folder: Path, split: str | None) -> Path:
@@ -150,7 +150,7 @@ def _split_file(folder: Path, split: str | None) -> Path:
     wanted = split or ("train" if "train" in present or len(present) != 1 else present[0])
     found = next((f for suffix in ("tsv", "tsv.gz") if (f := folder / "qrels" / f"{wanted}.{suffix}").is_file()), None)
     if found is None:
-        there = f"it has {', '.join(present)}" if present else "there is no file in its folder qrels"
+        there = f"it has {', '.join(present)}" if present else "its folder qrels is empty"
         raise OperatorError(f"{folder} has no judgements qrels/{wanted}.tsv; {there}; write split: and one of them.")
     return found
 
@@ -166,7 +166,7 @@ def _qrels(path: Path) -> dict[str, dict[str, float]]:
                 judged[query][document] = float(grade)
             except ValueError as error:
                 raise OperatorError(
-                    f"{path.name} line {number}: expected query-id, corpus-id and score, separated by tabs (here: {row!r})."
+                    f"{path.name} line {number}: expected query-id, corpus-id and score, separated by tabs (got {row!r})."
                 ) from error
     return judged
 
@@ -195,7 +195,7 @@ def _text_of(table: dict[str, Any], name: str, row: str) -> str:
     value = table.get(name)
     value = str(value) if name == "_id" and isinstance(value, int) else value
     if not isinstance(value, str) or not value.strip():
-        raise OperatorError(f"{row}: {name!r} must be text (here: {value!r}).")
+        raise OperatorError(f"{row}: {name!r} must be text (got {value!r}).")
     return value
 
 
@@ -268,7 +268,7 @@ def _documents(path: Path) -> Iterator[tuple[str, str, str]]:
         return
     found = _file(path, "corpus.jsonl") if path.is_dir() else path
     if found is None or not found.is_file():
-        raise OperatorError(f"there are no documents at {path}; name a folder or a .jsonl file of them.")
+        raise OperatorError(f"there are no documents at {path}; give a folder or a .jsonl file of them.")
     for row, table in jsonl(found):
         parts = [table.get("title"), table.get("text")]
         text = " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())

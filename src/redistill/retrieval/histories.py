@@ -73,7 +73,7 @@ def histories(
         try:
             when = float(table[time_column])
         except (TypeError, ValueError) as error:
-            raise OperatorError(f"{row}: {time_column!r} must be a number (here: {table[time_column]!r}).") from error
+            raise OperatorError(f"{row}: {time_column!r} must be a number (got {table[time_column]!r}).") from error
         user = str(table[user_column])
         bought.setdefault(user, []).append((when, str(table[item_column])))
         rows.setdefault(user, row)
@@ -83,7 +83,7 @@ def histories(
 
 def next_purchase(history: History, titles: Mapping[str, str], cut: Cut) -> Query | str:
     """The query of a customer, or why there is none: `held_out` or `not_held_out` (of the other split), `short_history` (nothing
-    bought before the target), `unknown_item` (the target is no document)."""
+    bought before the target), `unknown_item` (the target is not a document)."""
     place = len(history.items) - 1
     if cut.users == "transductive":
         place -= cut.split == "train"

@@ -47,12 +47,12 @@ class Searcher:
             raise OperatorError(f"retriever {self.name} failed on {who} ({query[:80]!r}): {kind}{words}") from error
         if not isinstance(found, list | tuple) or not all(isinstance(id, str) for id in found):
             raise OperatorError(
-                f"retriever {self.name} returned {str(found)[:80]} for {who}; it must return a list of ids of documents, as texts."
+                f"retriever {self.name} returned {str(found)[:80]} for {who}; it must return a list of document ids (strings)."
             )
         if self.known is not None and (strange := [id for id in found if id not in self.known]):
             raise OperatorError(
-                f"retriever {self.name} returned the id {strange[0]!r} for {who}, which no document has; index and retriever are not "
-                "of the same documents."
+                f"retriever {self.name} returned the id {strange[0]!r} for {who}, which no document has; index and "
+                f"retriever were built from different documents."
             )
         return without_repeats(found)[:k]
 
@@ -84,8 +84,8 @@ def check_index(place: Path) -> None:
     for name, digest in read_json(place / FACTS)["files"].items():
         if not (place / name).is_file() or sha256_file(place / name) != digest:
             raise OperatorError(
-                f"{place / name} has changed since the index was built, but a retriever must not change while a student is "
-                "trained on it; restore the file, or start a new run."
+                f"{place / name} has changed since the index was built, but a retriever must not change during "
+                f"training; restore the file, or start a new run."
             )
 
 

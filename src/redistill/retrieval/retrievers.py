@@ -175,7 +175,7 @@ def bind_retriever(retriever: str | Mapping[str, Any], where: str) -> partial[Se
         raise OperatorError(f"{where}.retriever: write a name, or a table with `name` and its options.") from error
     if is_own(plugin.name):
         if plugin.options:
-            raise OperatorError(f"{where}.retriever: {plugin.name} takes a query and k, and no options.")
+            raise OperatorError(f"{where}.retriever: {plugin.name} takes a query and k, but no options.")
         return partial(find_own(plugin.name, {"search": finds_nothing}, f"{where}.retriever"))
     bound = bind(RETRIEVERS, plugin, f"{where}.retriever")
     needed = {"bm25": ("bm25s", "Stemmer"), "dense": ("faiss", str(bound.keywords.get("library", "model2vec")).replace("-", "_"))}  # fmt: skip
@@ -235,6 +235,6 @@ def _best(scores: "np.ndarray", order: "np.ndarray", k: int) -> "np.ndarray":
     import numpy as np
 
     places = np.arange(len(scores))
-    if len(scores) > k:  # those that tie with the last one stay, for their order decides
+    if len(scores) > k:  # those that tie with the last one stay, because their order decides
         places = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
     return places[np.lexsort((order[places], -scores[places]))][:k]

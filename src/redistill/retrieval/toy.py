@@ -53,9 +53,7 @@ def queries(
     the same shelf that is drawn for every query anew, so that a query says no more than the shelf: the control."""
     name, seed = parse(address)
     if name != "catalogue":
-        raise OperatorError(
-            f"{address} has customers' histories and no queries; read it with the source purchase-history."
-        )
+        raise OperatorError(f"{address} has purchase histories, not queries; use the source purchase-history.")
     _check(address, count)
     words, rng, told = _words(seed), random.Random(f"queries:{seed}"), set[str]()
     while len(told) < count:
@@ -75,7 +73,7 @@ def histories(address: str, count: int = 1_200, *, shuffled: bool = False) -> It
     them and new to the customer; shuffled: each is any product of that companion's shelf, the control."""
     name, seed = parse(address)
     if name != "shop":
-        raise OperatorError(f"{address} has queries and no customers' histories; read it with the source queries.")
+        raise OperatorError(f"{address} has queries, not purchase histories; use the source queries.")
     _check(address, count)
     for customer in range(count):
         rng = random.Random(f"history:{seed}:{customer}")
@@ -96,7 +94,7 @@ def histories(address: str, count: int = 1_200, *, shuffled: bool = False) -> It
 
 def _check(address: str, count: int) -> None:
     if not 0 < count <= MAX_QUERIES:
-        raise OperatorError(f"{address}: the number of problems must be 1 to {MAX_QUERIES:,} (here: {count}).")
+        raise OperatorError(f"{address}: the number of problems must be 1 to {MAX_QUERIES:,} (got {count}).")
 
 
 def signs(address: str) -> dict[str, str]:

@@ -119,5 +119,5 @@ def _read(path: Path) -> dict[str, Sample]:
         except (TypeError, KeyError):
             damaged += 1
     if damaged:
-        say(f"damaged  {path}: {damaged} of {len(lines)} lines have changed since; those samples are drawn again")
+        say(f"corrupt  {path}: {damaged} of {len(lines)} lines are corrupt; those samples are drawn again")
     return kept

@@ -68,7 +68,7 @@ def openai_engine(
     here = student if isinstance(student, Student) else Student(student)
     if api == "chat" and sampling.prefill:
         raise OperatorError(
-            "evaluate.engine: api chat cannot open the answer with evaluate.prefill; write api: completions, or leave prefill empty."
+            "evaluate.engine: api: chat cannot start the answer with evaluate.prefill; set api: completions, or leave prefill empty."
         )
     extra = _checked(extra or {}, requests, _where)
     asked_too: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def openai_engine(
         asked_too = {"logprobs": 1 if api == "completions" else True, "return_token_ids": True}
     if sampling.stop:
         if "stop" in extra:
-            raise OperatorError(f"{_where}.extra: this task has stop strings of its own; leave `stop` out.")
+            raise OperatorError(f"{_where}.extra: this task sets its own stop strings; leave `stop` out.")
         asked_too["stop"] = list(sampling.stop)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     name = model_name(server, model, here, _where)
@@ -118,11 +118,11 @@ def _checked(extra: Mapping[str, Any], requests: Sequence[Request], where: str) 
     """The further fields. OperatorError for one that is ours or no JSON, and for a prompt that shows an image."""
     if any(images_in(request.prompt) for request in requests):
         raise OperatorError(
-            f"{where}: a server is sent texts and no images; sample in this process (engine transformers)."
+            f"{where}: servers are sent text only, not images; sample in this process (engine: transformers)."
         )
     taken = [key for key in extra if key in OURS]
     if taken:
-        raise OperatorError(f"{where}.extra: {taken[0]} has a setting of its own; write it there.")
+        raise OperatorError(f"{where}.extra: {taken[0]} has its own setting; set it there.")
     try:
         json.dumps(extra, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -135,7 +135,7 @@ def model_name(server: Server, model: str | None, student: Student, where: str) 
     if model is not None:
         if "{student}" in model and not student.name:
             raise OperatorError(
-                f"{where}.model: {{student}} stands for a folder or hub id, and this student has neither; name the model."
+                f"{where}.model: {{student}} stands for a folder or hub id, but this student has neither; name the model."
             )
         return model.replace("{student}", student.name)
     names = served_models(server)
@@ -163,6 +163,6 @@ def _warn_of_one_voice(requests: Sequence[Request], replies: Sequence[Reply], sa
     several = [said for said in texts.values() if len(said) > 1 and any(said)]
     if sampling.temperature > 0 and len(several) > 1 and all(len(set(said)) == 1 for said in several):
         say(
-            "warning  the server gives every seed the same answer: it seems to ignore `temperature` (with transformers serve "
+            "warning  the server returns the same answer for every seed; it seems to ignore `temperature` (with transformers serve "
             'set "do_sample": true in the model\'s generation_config.json)'
         )

@@ -45,7 +45,7 @@ def in_process(
     batch_size: Annotated[int, Field(gt=0)] = 128,
     _finished: Finished = tell_nobody,
 ) -> list[Sample]:
-    """Sampling in this process, in the weights' own type, for they are being trained."""
+    """Sampling in this process, in the weights' own type, because they are being trained."""
     _language_model(student()[0])
     return transformers_engine(student, requests, sampling, batch_size=batch_size, dtype="float32", _finished=_finished)
 
@@ -91,8 +91,8 @@ def refreshed_server(
     def replied(place: int, reply: Reply) -> None:
         if reply.prompt_tokens not in (None, prompts[place]) and reply.finish_reason != "length":
             raise OperatorError(
-                f"rollouts.engine: the server at {base_url} reads a prompt as {reply.prompt_tokens} tokens and the student as "
-                f"{prompts[place]}; serve the student with its own tokenizer (a beginning-of-text token added twice is a usual cause)."
+                f"rollouts.engine: the server at {base_url} reads a prompt as {reply.prompt_tokens} tokens, but the "
+                f"student as {prompts[place]}; serve the student with its own tokenizer (a common cause: the BOS token is added twice)."
             )
 
     samples = openai_engine(
@@ -107,15 +107,15 @@ def check_engine(name: str, options: Mapping[str, Any], where: str, *, lora: boo
     """OperatorError where a stage's engine and its options cannot work; costs nothing. lora: of the stage."""
     if options.get("refresh") == "vllm-lora" and not lora:
         raise OperatorError(
-            f"{where} ({name}): vllm-lora hands over an adapter, and this stage has none; give it `lora`, or take vllm-reload."
+            f"{where} ({name}): vllm-lora sends an adapter, but this stage has none; set `lora`, or use vllm-reload."
         )
 
 
 def say_what_none_means(stage: str) -> None:
     """The sentence with which a stage goes on whose server keeps its own weights."""
     say(
-        f"train    {stage}: refresh is none, so the server answers with the weights that it has, not with this student's as it "
-        "learns; right for one round from the very model that it serves, off-policy in every later one"
+        f"train    {stage}: refresh is none, so the server keeps its weights while the student is updated: on-policy "
+        f"only in the first round, and only if it serves this student"
     )
 
 
@@ -127,7 +127,7 @@ def _reload_folder(server: Server, folder: Path) -> str:
 
 
 def _vllm_reload(server: Server, folder: Path) -> None:
-    hint = "start vLLM with VLLM_SERVER_DEV_MODE=1, and let it see that folder"
+    hint = "start vLLM with VLLM_SERVER_DEV_MODE=1, and make that folder readable to it"
     post(server, "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}, hint)
     post(server, "/reset_prefix_cache", {}, hint)
 
@@ -140,7 +140,7 @@ def _vllm_lora(server: Server, folder: Path) -> str:
 
 
 def _sglang_disk(server: Server, folder: Path) -> None:
-    hint = "see that it is SGLang and sees that folder"
+    hint = "check that it is SGLang and can read that folder"
     said = post(server, "/update_weights_from_disk", {"model_path": str(folder), "flush_cache": True}, hint)
     if not said.get("success", True):
         raise OperatorError(
@@ -184,8 +184,8 @@ def _language_model(model: Any) -> None:
     """OperatorError for a model that writes no text, such as a critic."""
     if not (hasattr(model, "can_generate") and model.can_generate()):
         raise OperatorError(
-            f"rollouts: the student is a {type(model).__name__}, which writes no text, so it cannot answer problems; let the stage "
-            "start from a language model."
+            f"rollouts: the student is a {type(model).__name__}, which writes no text, so it cannot answer problems; "
+            f"start the stage from a language model."
         )
 
 
@@ -218,9 +218,9 @@ class _Keeper:
             ids, logprobs = loading.encode_completions(self.tokenizer, [sample.text])[0][:-1], []
         elif not ids and sample.text:
             raise OperatorError(
-                f"rollouts.engine: the server at {self.base_url} returns no token ids, so what it sampled is not known; vLLM and SGLang "
-                "(from July 2026) return them. Write `token_ids: encoded` to train on the answers' text encoded again, which may be other "
-                "tokens than were sampled."
+                f"rollouts.engine: the server at {self.base_url} returns no token ids, so the sampled tokens are "
+                f"unknown; vLLM and SGLang (from July 2026) return them. Set `token_ids: encoded` to train on the "
+                f"re-encoded text, which may give other tokens than were sampled."
             )
         end = int(self.tokenizer.eos_token_id)
         if sample.finish_reason == "stop" and (ids or self.token_ids == "encoded") and ids[-1:] != [end]:

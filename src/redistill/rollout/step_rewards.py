@@ -43,7 +43,7 @@ def yes_probabilities(
     kept: Kept | None = None,
 ) -> list[float | None]:
     """P(Yes) of each analysis, None where it says nothing: no verdict line, too long for the model's context, or a model whose
-    logits are no numbers.
+    logits are not numbers.
 
     engine: the bound engine that the analyses were sampled with; with `read: verdict` nobody is asked, and P is 1 or 0. kept: a
     file for a server's replies. OperatorError for an engine or a server that gives no probabilities.
@@ -97,8 +97,7 @@ def _read(
     if function is openai_engine:
         return _by_server(student, rows, settings, options, kept)
     raise OperatorError(
-        "critic: this engine gives no probabilities of the next token; sample with transformers or openai, or write read: verdict, which "
-        "counts the written verdicts."
+        "critic: this engine gives no next-token probabilities; use transformers or openai, or set read: verdict, which counts written verdicts."
     )
 
 
@@ -118,8 +117,8 @@ def _by_server(
     """Of a server: the alternatives of one token behind each text."""
     if options.get("api") == "chat":
         raise OperatorError(
-            "critic: api chat cannot go on behind a text, so the probability of its verdict cannot be read; write api: completions, or "
-            "read: verdict, which counts the written verdicts."
+            "critic: api: chat cannot continue a given text, so the verdict's probability cannot be read; set api: "
+            "completions, or read: verdict, which counts written verdicts."
         )
     names = ("key_env", "concurrency", "retries", "timeout_seconds", "requests_per_minute")
     server = Server(options["base_url"], **{name: options[name] for name in names if name in options})
@@ -137,15 +136,16 @@ def _by_server(
 
 
 def _of_reply(reply: Reply, server: Server, settings: CriticSettings) -> float | None:
-    """The two-way softmax of the alternatives; None where neither word is among them, or the request is refused. A word that is not among them has the
+    """The two-way softmax of the alternatives; None where neither word is among them, or the request is refused. A "
+    "word that is not among them has the
     probability of the rarest that is, at most: that bound is taken."""
     if reply.refused:  # this text alone: too long for it, or filtered
         return None
     if not reply.top:
         raise OperatorError(
-            f"critic: the server at {server.base_url} returns no log-probabilities (`logprobs: {TOP}` of /completions), so the probability "
-            "of a verdict cannot be read; serve the critic with one that does, such as vLLM, or write read: verdict, which counts the "
-            "written verdicts."
+            f"critic: the server at {server.base_url} returns no log-probabilities (`logprobs: {TOP}` of "
+            f"/completions), so the verdict's probability cannot be read; use a server that does, such as vLLM, or "
+            f"set read: verdict, which counts written verdicts."
         )
     tops = {token.replace("\u2581", " ").replace("\u0120", " "): value for token, value in reply.top}
     yes, no = words_of(settings.line)

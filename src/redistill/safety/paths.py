@@ -87,5 +87,5 @@ def check_links(folder: Path) -> None:
             path = Path(place, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise OperatorError(
-                    f"{path} is a link to {path.resolve()}, outside the run's folder; remove it, or put the whole folder there."
+                    f"{path} is a link to {path.resolve()}, outside the run folder; remove it, or move the whole run folder there."
                 )

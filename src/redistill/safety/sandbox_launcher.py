@@ -151,7 +151,7 @@ def _enter_namespaces() -> None:
         _tell(asked[1], b"1")
         os.close(answer[1])  # so that it reads the end where the helper fails
         if os.read(answer[0], 1) != b"1":
-            raise SetupError("uid_map: the users could not be mapped")
+            raise SetupError("uid_map: the user ids could not be mapped")
         os.waitpid(helper, 0)
         for descriptor in (*asked, answer[0]):
             os.close(descriptor)

@@ -261,7 +261,7 @@ def _student_of(
         return Student(lambda: (None, None), model or "")
     if model is None:
         if student is None:
-            raise OperatorError(f"score ({into}): there is no student here; name a model.")
+            raise OperatorError(f"score ({into}): no student is available; set `model`.")
         return student
     named = StudentSettings(model=model, revision=revision)
 
@@ -283,6 +283,6 @@ def _renderer(template: str, chat: bool, student: Student, base_url: str | None)
     tokenizer: Any = student()[1] if chat and base_url is None else None
     if chat and base_url is not None:
         raise OperatorError(
-            "score (critic): chat needs the tokenizer of a model in this process; write the chat template's text into template."
+            "score (critic): chat needs the tokenizer of a model in this process; write the chat template's text in `template`."
         )
     return renderer(PromptText(template=template, chat=chat), tokenizer)[0]

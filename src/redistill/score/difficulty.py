@@ -87,7 +87,7 @@ def difficulty(
     out for dev (`held_out_for_dev`), without gold answer (`ungradable`), or of whose answers none could be judged (`undecided`).
     """
     if _student is None or _config is None:
-        raise OperatorError(f"score ({_into}): difficulty is that of a student; a recipe names one.")
+        raise OperatorError(f"score ({_into}): difficulty needs a student; use this scorer in a recipe.")
     options: dict[str, Any] = {"budget": budget, "stop_after": stop_after, "children": children, "step_end": step_end, "max_steps": max_steps, "rule": rule, "duplicates": duplicates}  # fmt: skip
     _check(_into, how, options, n)
     asked = [g.problem for g in groups if has_gold(g.problem) and not _is_dev(g.problem)]
@@ -118,14 +118,14 @@ def _check(into: str, how: str, options: Mapping[str, Any], n: int | None) -> No
     """OperatorError for an option that has no effect."""
     if how == "mcts":
         if n is not None:
-            raise OperatorError(f"score ({into}): n belongs to how: pass-rate; the tries of a search are its budget.")
+            raise OperatorError(f"score ({into}): n belongs to how: pass-rate; a search uses budget.")
         if options["stop_after"] is not None and options["stop_after"] >= options["budget"]:
             raise OperatorError(f"score ({into}): stop_after must be less than budget, or left out.")
         return
     defaults = inspect.signature(difficulty).parameters
     written = [name for name in _SEARCH_ONLY if options[name] != defaults[name].default]
     if written:
-        raise OperatorError(f"score ({into}): {written[0]} belongs to how: mcts; how: pass-rate reads n.")
+        raise OperatorError(f"score ({into}): {written[0]} belongs to how: mcts; how: pass-rate uses n.")
 
 
 def _judged(pool: VerifierPool, verifier: str, items: Sequence[tuple[Problem, Trace]]) -> list[Trace]:

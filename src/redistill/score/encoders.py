@@ -42,7 +42,7 @@ def of_student(model: str | None, student: Student | None) -> Encode:
     """The mean over a text's tokens of the student's last hidden state, over as many as its context holds. OperatorError where there
     is no student."""
     if student is None:
-        raise OperatorError("there is no student here; choose the encoder hashing or model2vec")
+        raise OperatorError("no student is available; choose the encoder hashing or model2vec")
     import torch
 
     from redistill.model.batches import batches

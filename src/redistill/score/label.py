@@ -146,13 +146,13 @@ def question_of(question: str, labels: Sequence[str] | None, into: str) -> Quest
     if question in QUESTIONS:
         if labels is not None:
             raise OperatorError(
-                f"score ({into}): {question} has labels of its own; leave `labels` out, or ask in your own words."
+                f"score ({into}): {question} has its own labels; leave `labels` out, or write your own question."
             )
         return QUESTIONS[question]
     names = list(dict.fromkeys(labels or ()))
     if len(names) < 2 or any(not name.strip() or "\n" in name for name in names):
         raise OperatorError(
-            f"score ({into}): {question[:60]!r} is none of {', '.join(QUESTIONS)}; a question of your own needs `labels`, two words or more."
+            f"score ({into}): {question[:60]!r} is not one of {', '.join(QUESTIONS)}; your own question needs `labels`, two words or more."
         )
     return Question(question, dict.fromkeys(names, ""))
 

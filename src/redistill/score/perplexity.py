@@ -75,7 +75,7 @@ def _opened(
 
     if model is None:
         if student is None:
-            raise OperatorError(f"score ({into}): there is no student here; name a model.")
+            raise OperatorError(f"score ({into}): no student is available; set `model`.")
         language_model, tokenizer = student()
     else:
         settings = StudentSettings(model=model, revision=revision)

@@ -155,7 +155,7 @@ def _opened(
     where = f"score ({into}): model"
     if alpha and layout not in _SERVED:
         raise OperatorError(
-            f"score ({into}): alpha weighs a score of the whole, which layout {layout} does not have; leave alpha out."
+            f"score ({into}): alpha weights a score of the whole answer, which layout {layout} does not have; leave alpha out."
         )
     origin = Origin(model, revision, where)
     if server is None:
@@ -166,7 +166,7 @@ def _opened(
     else:
         if layout not in _SERVED:
             raise OperatorError(
-                f"score ({into}): a server has no head of layout {layout}; leave base_url out, or take {' or '.join(_SERVED)}."
+                f"score ({into}): servers do not support the head of layout {layout}; leave base_url out, or use {' or '.join(_SERVED)}."
             )
         origin = Origin(tokenizer or model, revision, f"score ({into}): tokenizer")
         encoding = encoding_of(layout, origin)
@@ -186,7 +186,7 @@ def pooled(
     """The chances at the places of each row, by a server's /pooling route (vLLM), which is sent token ids and answers with a
     list of probabilities per token, or per step where it is set to return these alone (its STEP pooling).
 
-    OperatorError where it answers with another number of them, or with numbers that are no probabilities.
+    OperatorError where it answers with another number of them, or with numbers that are not probabilities.
     """
     # the route stands beside /v1, not below it
     asks = [Ask("../pooling", {"model": model, "task": "token_classify", "input": list(ids)}) for ids, _ in rows]
@@ -206,20 +206,20 @@ def _probabilities(reply: Reply, row: "Encoded", encoding: "Encoding", where: st
     if len(table) != len(places) or any(len(one) != encoding.outputs for one in table):
         shape = f"{len(listed)} x {len(table[0]) if table else 0}"
         raise OperatorError(
-            f"{where}: the server answers {shape} numbers to {len(ids)} tokens with {len(places)} steps, and this layout has {encoding.outputs} per "
-            "token; it serves another kind of model."
+            f"{where}: the server returns {shape} numbers for {len(ids)} tokens with {len(places)} steps, but this "
+            f"layout has {encoding.outputs} per token; it serves another kind of model."
         )
     chosen = [one[encoding.chosen] for one in table]
     odd = next((one for one in chosen if isinstance(one, bool) or not isinstance(one, int | float)), None)
     if None in chosen or odd is not None:
         raise OperatorError(
-            f"{where}: the server answers {str(odd)[:40]} where a number is expected; it serves another kind of model, or does not work properly."
+            f"{where}: the server returns {str(odd)[:40]} where a number is expected; it serves another kind of model, or is broken."
         )
     if any(math.isnan(one) for one in chosen):
         return "not_finite"
     values = [float(one) for one in chosen]
     if not all(0 <= value <= 1 for value in values):
         raise OperatorError(
-            f"{where}: the server answers raw outputs and no probabilities; start it with the activation of its pooler on."
+            f"{where}: the server returns raw outputs, not probabilities; start it with the pooler's activation on."
         )
     return values

@@ -85,7 +85,7 @@ def reasonflux_targets(
     where = f"score ({_into})"
     if (base_url is None) != (model is None) or (base_url is not None and quality is not None):
         raise OperatorError(
-            f"{where}: quality comes from spans (`quality`) or from a served model (`base_url` and `model`); write one of the two."
+            f"{where}: quality comes from spans (`quality`) or from a served model (`base_url` and `model`); set one of the two."
         )
     if "encode" not in _held:
         _held["encode"] = open_encoder(encoder, model=encoder_model, student=_student, where=where)

@@ -2,7 +2,7 @@
 
     score: [{name: reward-model, model: Skywork/Skywork-Reward-V2-Qwen3-0.6B, on: answer}]
 
-Any AutoModelForSequenceClassification with one label. AM-DeepSeek-R1-Distilled (arXiv:2503.19633) scores the answer part alone, for such models
+Any AutoModelForSequenceClassification with one label. AM-DeepSeek-R1-Distilled (arXiv:2503.19633) scores the answer part alone, because such models
 know no long thinking. The number has no unit: compare it within one model.
 """
 

@@ -49,7 +49,7 @@ def with_scores_of(scorer: BoundScorer, groups: Sequence[Group]) -> list[Group]:
     ids = [[(group.problem.id, trace.id) for trace in group.traces] for group in groups]
     if [[(group.problem.id, trace.id) for trace in group.traces] for group in found] != ids:
         raise OperatorError(
-            f"score ({scorer.name}): a scorer of answers returns the groups and traces that it was given."
+            f"score ({scorer.name}): a scorer of answers must return the groups and traces it was given."
         )
     scored = []
     for before, after in zip(groups, found, strict=True):
@@ -68,7 +68,7 @@ def marks_of(name: str, before: Sequence[Group], after: Sequence[Group]) -> list
     at all (`no_score`).
     """
     if [group.problem.id for group in after] != [group.problem.id for group in before]:
-        raise OperatorError(f"score ({name}): a scorer returns the groups that it was given, in their order.")
+        raise OperatorError(f"score ({name}): a scorer must return the groups it was given, in the same order.")
     return [_marks(name, one, other) for one, other in zip(before, after, strict=True)]
 
 
@@ -77,7 +77,9 @@ def _marks(name: str, before: Group, after: Group) -> Group:
     found = {trace.id: trace for trace in after.traces}
     lost = [id for id in known if id not in found]
     if lost:
-        raise OperatorError(f"score ({name}): trace {lost[0]} is gone; a scorer drops no trace, `select` does.")
+        raise OperatorError(
+            f"score ({name}): trace {lost[0]} is missing; a scorer must not drop traces (`select` does)."
+        )
     old = [_new_of(name, trace, found[id]) for id, trace in known.items()]
     drawn = [trace for id, trace in found.items() if id not in known]
     metadata = {k: v for k, v in after.problem.metadata.items() if before.problem.metadata.get(k) != v}
@@ -88,7 +90,7 @@ def _new_of(name: str, before: Trace, after: Trace) -> Trace:
     """Only what is new on a trace, under its id."""
     if replace(after, scores=before.scores, spans=before.spans, notes=before.notes) != before:
         raise OperatorError(
-            f"score ({name}): trace {before.id} is changed; a scorer adds scores, spans and notes only."
+            f"score ({name}): trace {before.id} was changed; a scorer may only add scores, spans and notes."
         )
     scores, spans, notes = (_news(getattr(before, k), getattr(after, k)) for k in ("scores", "spans", "notes"))
     end = len(before.completion) + 1  # the end-of-turn token is the last character

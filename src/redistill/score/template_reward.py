@@ -88,7 +88,9 @@ def template_reward(
     (`no_strategy`), and traces none of whose answers could be judged (`undecided`).
     """
     if _config is None:
-        raise OperatorError(f"score ({_into}): the answers are judged as a recipe says; use it in a recipe.")
+        raise OperatorError(
+            f"score ({_into}): the recipe decides how answers are verified; use this scorer in a recipe."
+        )
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
     expert = AskedModel(server, model, max_tokens, "chat", price_in, price_out, max_calls)
     kept = kept_replies(

@@ -25,7 +25,9 @@ from redistill.score.marks import scored, unscored
 from redistill.text.segments import CUES, Cues, Said, ends_in_one_verdict, has_cue, read_verdict
 from redistill.text.thinking import split_thinking
 
-SHOWN_CHARS = 12_000  # of a problem or a solution: a longer solution is not shown, for a part of it cannot be checked
+SHOWN_CHARS = (
+    12_000  # of a problem or a solution: a longer solution is not shown, because a part of it cannot be checked
+)
 
 Manner = Literal["confirmative", "problem-solving", "free"]
 MANNERS: dict[Manner, str] = {

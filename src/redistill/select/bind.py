@@ -30,7 +30,7 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
 
 
 def _asks_for_options(function: Callable[..., Any]) -> bool:
-    """Whether a pairing cannot be compared offline, for it has an option that only a recipe can give."""
+    """Whether a pairing cannot be compared offline, because it has an option that only a recipe can give."""
     return any(parameter.default is parameter.empty for parameter in options_of(function).values())
 
 

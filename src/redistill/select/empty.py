@@ -9,7 +9,7 @@ from redistill.config.drop_reasons import explain
 def explain_empty(ledger: Mapping[str, Any]) -> str:
     """One sentence on why a finished stage has no examples or no pairs, with counts and what to try; "" when it has both.
 
-    `ledger` is the stage's ledger.json. Where both are empty it speaks of the examples first, for they are the cause.
+    `ledger` is the stage's ledger.json. Where both are empty it speaks of the examples first, because they are the cause.
     """
     parts = []
     for name, noun in (("examples", "example"), ("pairs", "pair"), ("labelled", "labelled row")):
@@ -21,7 +21,7 @@ def explain_empty(ledger: Mapping[str, Any]) -> str:
 
 def _explain(noun: str, account: Mapping[str, Any]) -> str:
     if account["in"] == 0:
-        return f"no {noun} was made because no {account['unit']} came in: check corpus.sources"
+        return f"no {noun} was made because there was no {account['unit']}: check corpus.sources"
     counts = ", ".join(f"{count} {reason}" for reason, count in account["dropped"].items())
     advice = explain(next(iter(account["dropped"]))).advice
     unit = account["unit"] + "s" * (account["in"] != 1)

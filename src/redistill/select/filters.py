@@ -6,7 +6,7 @@
 A side is a trace in its place: the `completion` of an example, or `chosen` or `rejected` of a pair. `on` in a recipe says
 which of the three a filter looks at (all, where it is not written). What a filter drops is dropped whole, never
 cut: a cut completion teaches the student to stop in the middle. Reasons are stable words that become rows of the
-report's funnel. All lengths are tokens of the student; a completion's include the end-of-turn token, for the student
+report's funnel. All lengths are tokens of the student; a completion's include the end-of-turn token, because the student
 learns to write it.
 """
 

@@ -3,7 +3,7 @@
     select: {labelled: {per_problem: one-each}}       the verdict, 1 right or 0 wrong, on each end-of-turn token
     select: {labelled: {spans: truth}}                the spans `truth` of each trace, and the verdict at its end
 
-An undecided verdict is no label: such a trace is left out with its outcome as the reason, unless its spans say enough.
+An undecided verdict is not a label: such a trace is left out with its outcome as the reason, unless its spans say enough.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Judge = Callable[..., str | None]
 def labelled_reasons(
     group: Group, settings: LabelledSettings, keep_truncated: bool, judge: Judge, seed: int
 ) -> dict[str, str | None]:
-    """Why each trace of a problem is no row for a critic, None where it is one. judge: the filters' reason for a completion."""
+    """Why each trace of a problem is not a row for a critic, None where it is one. judge: the filters' reason for a completion."""
     reasons = {trace.id: _reason(trace, settings, keep_truncated) or judge(completion=trace) for trace in group.traces}
     if settings.per_problem == "all":
         return reasons

@@ -56,7 +56,7 @@ def redi_paper(
     Source: Xu et al. 2025, arXiv 2505.24850, the preference data; the labels are those of OpenR1-Math-Raw.
     """
     if not labels:
-        raise OperatorError("select.pairing.labels is empty: name the verdicts that must all be correct.")
+        raise OperatorError("select.pairing.labels is empty; list the verdicts that must all be correct.")
     right = [t for t in group.traces if _all_say_correct(t, labels)]
     wrong = [t for t in group.traces if not _all_say_correct(t, labels)]
     if not right:
@@ -83,7 +83,7 @@ def length_matched(
     sides apart as little as the group allows. Traces come again only when the shorter side is used up.
     max_ratio: longer over shorter; pairs beyond it are left out. Reason of its own: `no_pair_of_like_length`."""
     if max_ratio is not None and not max_ratio >= 1:
-        raise OperatorError(f"select.pairing.max_ratio must be 1 or more (here: {max_ratio}).")
+        raise OperatorError(f"select.pairing.max_ratio must be 1 or more (got {max_ratio}).")
     sides = _sides(group, max_pairs, _keep_truncated)
     if isinstance(sides, str):
         return sides
@@ -182,14 +182,14 @@ def best_against_worst(
 Sides = tuple[Sequence[Trace], Sequence[Trace]]
 _LAST: list[
     tuple[Group, bool, Sides | str]
-] = []  # the last group's sides, for all pairings that are compared ask for them
+] = []  # the last group's sides, because all pairings that are compared ask for them
 
 
 def _sides(group: Group, max_pairs: int, keep_truncated: bool) -> Sides | str:
     """(right, wrong for sure), both in source order and not empty, or the reason why there are none. keep_truncated: of the
     right ones also those that their length limit cut."""
     if max_pairs < 1:
-        raise OperatorError(f"select.pairing.max_pairs must be 1 or more (here: {max_pairs}).")
+        raise OperatorError(f"select.pairing.max_pairs must be 1 or more (got {max_pairs}).")
     for known, kept, sides in _LAST:
         if known is group and kept == keep_truncated:
             return sides

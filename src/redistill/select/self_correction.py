@@ -54,7 +54,7 @@ def self_correction(
     num_tokens: Callable[[str], int],
     seed: int,
 ) -> Built:
-    """One row of a problem, or none. reasons: why each trace is no example, None for right traces that passed filters, sample and
+    """One row of a problem, or none. reasons: why each trace is not an example, None for right traces that passed filters, sample and
     keep; judge: the filters' reason against a completion; num_tokens: of a completion, its end-of-turn token included.
 
     How many attempts a row has follows from the share of wrong traces (`rounds`); where there are not as many distinct wrong

@@ -74,8 +74,8 @@ def split_of(recipe: Recipe, problems: Callable[[], Iterable[Problem]]) -> Calla
     wanted = corpus.dev_problems or max(1, round(corpus.dev_fraction * len(units)))
     if corpus.dev_problems and units and wanted >= len(units):
         raise OperatorError(
-            f"corpus.dev_problems: {wanted:,} of {len(units):,} problems with a gold answer would be held out, so none is left to train "
-            "on; write fewer."
+            f"corpus.dev_problems: {wanted:,} of {len(units):,} problems with a gold answer would be held out, which "
+            f"leaves none to train on; lower it."
         )
     ranks = sorted(rank_of(unit, seed) for unit in units)
     last = ranks[wanted - 1] if ranks else -1.0
@@ -95,6 +95,6 @@ def check_split(recipe: Recipe, groups: Iterable[Group]) -> None:
     """OperatorError where a recipe splits by question and no problem says which question it is about."""
     if recipe.corpus.split_by == "question" and not any(QUESTION_ID in group.problem.metadata for group in groups):
         raise OperatorError(
-            f"corpus.split_by: no problem has `{QUESTION_ID}` in its metadata, so each is a question of its own; leave it out, or read "
-            "labelled steps with the source step-judgements."
+            f"corpus.split_by: no problem has `{QUESTION_ID}` in its metadata, so each is its own question; leave it "
+            f"out, or use the source step-judgements to read labelled steps."
         )

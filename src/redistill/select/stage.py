@@ -264,7 +264,7 @@ def _example_reasons(
     group: Group, wanted: str | SelfCorrectionSettings, keep_truncated: bool, judge: _Judge,
     weights: TokenWeightSettings | None,
 ) -> dict[str, str | None]:  # fmt: skip
-    """Why each trace is no example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
+    """Why each trace is not an example, None where it is one: the problem's right traces, the first (the paper's D_SFT) or the
     last of them, that pass the filters. Of self-correction: those that a row may end with."""
     wanted = wanted if isinstance(wanted, str) else "all"
     right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
@@ -287,7 +287,7 @@ def _example_reasons(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """What sample and keep leave of a problem: why each trace is no example, the group that pairs are made of or the reason
+    """What sample and keep leave of a problem: why each trace is not an example, the group that pairs are made of or the reason
     why there are none, and how often its rows are written."""
 
     reasons: Mapping[str, str | None]

@@ -56,16 +56,16 @@ def conversation_prompt(problem: Problem, conversation: Mapping[str, Any], chat:
     """
     if chat is None:
         raise OperatorError(
-            f"problem {problem.id} ({problem.source_row}) is a conversation of several turns, which only a chat template can "
-            "write: set prompt.chat to true with a student whose tokenizer has one, or `conversations: false` in its source to "
+            f"problem {problem.id} ({problem.source_row}) is a conversation of several turns, which only a chat "
+            f"template can render: set prompt.chat to true with a student whose tokenizer has one, or `conversations: false` in its source to "
             "drop such rows."
         )
     messages, tools = list(conversation["messages"]), conversation.get("tools")
     text = chat(messages, tools=tools)
     if missing := _left_out(text, messages, tools):
         raise OperatorError(
-            f"prompt.chat: the student's chat template leaves {missing} out of problem {problem.id} ({problem.source_row}); take a "
-            "student whose template writes it, or set `conversations: false` in its source to drop such rows."
+            f"prompt.chat: the student's chat template omits {missing} of problem {problem.id} "
+            f"({problem.source_row}); use a student whose template renders it, or set `conversations: false` in its source to drop such rows."
         )
     return text
 
@@ -114,8 +114,8 @@ def all_turns(
         stop = after.rfind(end, len(before))
         if stop < 0 or after[stop + len(end) :].strip():
             raise OperatorError(
-                f"student.end_of_turn: the chat template ends the assistant's turns with {after[-20:]!r} and not with {end!r}, so a "
-                "student would not learn to end them; set student.end_of_turn to chat-template, or select.turns to last."
+                f"student.end_of_turn: the chat template ends the assistant's turns with {after[-20:]!r}, not with "
+                f"{end!r}, so the student would not learn to end them; set student.end_of_turn to chat-template, or select.turns to last."
             )
         learned.append((len(before), stop + len(end)))
     if not learned:

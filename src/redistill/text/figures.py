@@ -38,7 +38,7 @@ def between(interval: Sequence[float] | None, *, signed: bool = False) -> str:
 
 
 def p_value(p: float) -> str:
-    """`p = 0.034`; below a thousandth `p < 0.001`, for a chance is never 0."""
+    """`p = 0.034`; below a thousandth `p < 0.001`, because a chance is never 0."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 

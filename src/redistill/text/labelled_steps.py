@@ -67,7 +67,7 @@ def read_solutions(row: Row, layout: str = "auto", reading: Reading = Reading())
     name = layout_of(row) if layout == "auto" else layout
     if name is None:
         listed = ", ".join(f"{name} ({', '.join(known.columns)})" for name, known in LAYOUTS.items() if known.told)
-        raise BadSteps("missing_column", f"the columns are those of no data set of labelled steps: {listed}")
+        raise BadSteps("missing_column", f"the columns match no known layout of labelled steps: {listed}")
     lacking = [column for column in LAYOUTS[name].columns if column not in row]
     if lacking:
         raise BadSteps("missing_column", f"layout {name} needs column `{lacking[0]}`")
@@ -186,9 +186,9 @@ def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
     """TRL's stepwise supervision: `completions` are the steps of one answer, `labels` true or false for each."""
     texts, labels = _texts(row["completions"], "completions"), row["labels"]
     if not isinstance(labels, list | tuple) or len(labels) != len(texts):
-        raise BadSteps("length_mismatch", f"column `labels` holds no label for each of {len(texts)} steps")
+        raise BadSteps("length_mismatch", f"column `labels` does not hold one label per step ({len(texts)} steps)")
     if not all(label is None or isinstance(label, bool) or label in (0, 1) for label in labels):
-        raise BadSteps("bad_label", "column `labels` holds more than true, false and null")
+        raise BadSteps("bad_label", "column `labels` holds values other than true, false and null")
     told = tuple(None if label is None else bool(label) for label in labels)
     return [Solution(_text(row["prompt"], "prompt"), texts, told, "stepwise")]
 
@@ -262,7 +262,7 @@ def _ranges(spans: Any, text: str, reading: Reading) -> tuple[list[tuple[int, in
         found.append((first, last, value >= reading.threshold))
     found.sort()
     if any(end > start for (_, end, _), (start, _, _) in pairwise(found)):
-        raise BadSteps("bad_label", f"spans of `{reading.spans}` lie over one another, so no step is known")
+        raise BadSteps("bad_label", f"spans of `{reading.spans}` overlap, so the steps are unknown")
     return [(start, end) for start, end, _ in found], tuple(label for _, _, label in found)
 
 
@@ -291,7 +291,7 @@ def _tables(value: Any, column: str) -> Sequence[Mapping[str, Any]]:
 
 def _texts(value: Any, column: str) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(step, str) for step in value):
-        raise BadSteps("wrong_type", f"column `{column}` must be a list of steps, each a text")
+        raise BadSteps("wrong_type", f"column `{column}` must be a list of strings, one per step")
     if not value:
         raise BadSteps("no_steps", f"column `{column}` is empty")
     return tuple(value)

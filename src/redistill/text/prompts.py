@@ -4,7 +4,7 @@ says so.
     render(problem, TEMPLATES["plain"])   ->  "What is 2+2?\n\nReason step by step and put ... \\boxed{}.\n\n"
 
 A template is text with one `{problem}`; the chat template of the tokenizer, where a recipe asks for it, is passed in
-as a function, for this file knows no tokenizer.
+as a function, because this file knows no tokenizer.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@
 
 The grammar is S2R's (arXiv 2502.12853, section 3): a solution, its verification, and the same again; an attempt that is verified
 as incorrect is followed by another one. The ranges are a partition: joined they are the text. A cue, with the white space
-before it, belongs to the part that it opens. The end-of-turn token is no part.
+before it, belongs to the part that it opens. The end-of-turn token is not part.
 """
 
 import re

@@ -31,7 +31,7 @@ MEANING: dict[str, str] = {
 
 
 def counts_of(spans: Mapping[str, Sequence[Span]]) -> Counter[str] | None:
-    """What one answer adds to the metrics; None for an answer that is no row of attempts and verifications."""
+    """What one answer adds to the metrics; None for an answer that is not a row of attempts and verifications."""
     solves, checks = spans.get(SOLVES, ()), spans.get(VERIFICATIONS, ())
     if not solves:
         return None

@@ -17,7 +17,7 @@ from redistill.errors import OperatorError
 def steps(text: str, how: str) -> list[tuple[int, int]]:
     """(start, end) of each step in code points, end excluded; `how` is a name of SPLITTERS. No step for an empty text."""
     if how not in SPLITTERS:
-        raise OperatorError(f"steps: {how!r} is no way to split a text; choose {', '.join(SPLITTERS)}.")
+        raise OperatorError(f"steps: {how!r} is not a way to split a text; choose {', '.join(SPLITTERS)}.")
     cuts = sorted({at for at in SPLITTERS[how](text) if 0 < at < len(text)})
     found: list[tuple[int, int]] = []
     begun = 0  # where the step to come begins: white space before the first step belongs to it
@@ -38,7 +38,7 @@ LOW = 0.5  # a step whose chance to be right is below it is an error, as release
 def first_low_step(spans: Sequence[tuple[int, int, float]]) -> int | None:
     """The number of the first step whose value is below LOW, of (start, end, value).
 
-    None where none is, and where the spans are no chances of steps: a value outside 0 to 1, or spans that do not follow each
+    None where none is, and where the spans are not chances of steps: a value outside 0 to 1, or spans that do not follow each
     other without a gap, as steps do.
     """
     if not all(0 <= value <= 1 for _, _, value in spans) or any(b[0] != a[1] for a, b in pairwise(spans)):

@@ -2,7 +2,7 @@
 
     thoughts([Answer("p1", "<think>2 and 2</think>4", 9, True), ...])  ->  Thoughts(answers=..., longer_right=0.61, trivial=0.02, ...)
 
-Counted words are no proof of insight ("wait" is said without a second look); so each figure stands beside how often such answers
+Counted words are not proof of insight ("wait" is said without a second look); so each figure stands beside how often such answers
 are right. A thought is trivial where the same words, numbers included, are thought about another problem too.
 """
 

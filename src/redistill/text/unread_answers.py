@@ -36,17 +36,17 @@ def what_to_change(scores: Mapping[str, Any]) -> list[str]:
         limit = settings.get("max_new_tokens")
         found.append(
             f"{where}{percent(cut)}% of the answers were cut{f' at {limit:,} tokens' if limit else ''}, so their score is not the "
-            "student's: raise evaluate.max_new_tokens (--max-new-tokens); if answers run in circles, look at them with `redistill show`"
+            "student's: raise evaluate.max_new_tokens (--max-new-tokens); if answers loop, look at them with `redistill show`"
         )
     if silent >= MANY:
         asked = f"template {settings.get('template') or 'unknown'}{', chat' if settings.get('chat') else ', no chat'}"
         found.append(
-            f"{where}{percent(silent)}% of the answers ended without one that can be read ({asked}): ask for the form in which this "
-            "student answers (prompt.template, prompt.chat; --template, --chat or --no-chat)"
+            f"{where}{percent(silent)}% of the answers ended without one that can be read ({asked}): use a prompt "
+            f"that matches the form of this student's answers (prompt.template, prompt.chat; --template, --chat or --no-chat)"
         )
     if refused := len(scores.get("left_out") or ()):
         found.append(
-            f"{where}the server refused {refused:,} {'problem' if refused == 1 else 'problems'}, which are in no score: its log says "
-            "why; `redistill show` on the answers shows which"
+            f"{where}the server refused {refused:,} {'problem' if refused == 1 else 'problems'}, which are left out "
+            f"of the scores: see the server's log; `redistill show` on the answers shows which"
         )
     return found

@@ -6,7 +6,7 @@
 No model is needed and nothing of the run changes: findings are written beside, in `compare/` of the first run and in
 `regraded/VERIFIER/STUDENT/BENCHMARK/`, laid out as `evaluate/`; the run's page finds them there. The answers that a training stage
 sampled are judged too where they are asked for by the name ROLLOUTS: `regraded/VERIFIER/STAGE/_rollouts/`, a shard a round, without
-scores, for they are no benchmark.
+scores, because they are not a benchmark.
 """
 
 import dataclasses
@@ -50,9 +50,7 @@ from redistill.verify.stage import judged, verified_shard
 
 MAX_TEXT = 4_000  # characters of an answer kept with a flip, from its end
 UNSHOWN = ("engine",)  # settings that say how, not what was asked
-ROLLOUTS = (
-    "_rollouts"  # in place of a benchmark: no benchmark may be called so, for such a name begins with a letter or digit
-)
+ROLLOUTS = "_rollouts"  # in place of a benchmark: no benchmark may be called so, because such a name begins with a letter or digit
 Scored = tuple[str, str, Path]  # student, benchmark, folder of its answers
 
 

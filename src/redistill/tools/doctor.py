@@ -41,7 +41,7 @@ SHOWN_CHARACTERS = 600  # of the prompt's end, and of each end of the completion
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What the doctor saw. verdicts: check -> its sentence, None where all is well; origin: where the rows come from;
-    notes: what is no mistake and good to know."""
+    notes: what is not a mistake and good to know."""
 
     subject: Subject
     origin: str

@@ -342,7 +342,7 @@ def _remarks(trace: Trace) -> list[str]:
     for name, spans in trace.spans.items():
         of_name = span_lines(name, spans, trace.completion)
         low = first_low_step(spans)
-        if low is not None:  # above all others, for a long trace has more steps than are listed
+        if low is not None:  # above all others, because a long trace has more steps than are listed
             lines.append(f"first step of {name} below {LOW:g}: number {low + 1} of {len(spans)}, {of_name[low]}")
         lines += of_name
     more = [f"and {len(lines) - MAX_LISTED} more spans"] if len(lines) > MAX_LISTED else []

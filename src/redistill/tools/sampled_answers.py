@@ -140,7 +140,7 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
     value = float(function(rewards, known)[0, index])
     said = f"advantage {value:+.4g} ({plugin.name}, over {int(known.sum())} answers with a reward)"
     alike = len({reward for reward in found if reward is not None}) < 2
-    return f"{said}: nothing to learn from, for all of them earn the same" if alike else said
+    return f"{said}: nothing to learn from, because all of them earn the same" if alike else said
 
 
 def _pairs(recipe: Mapping[str, Any], stage: str, group: Group, trace_id: str) -> str:

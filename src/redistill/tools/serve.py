@@ -46,7 +46,7 @@ def model_name(model: str) -> str:
 
 
 def command(engine: str, model: str, *, env: Path | None, host: str, port: int, more: Sequence[str] = ()) -> list[str]:
-    """The server's command line. The key is no part of it: other users of a machine see command lines."""
+    """The server's command line. The key is not part of it: other users of a machine see command lines."""
     where = ["--host", host, "--port", str(port), *more]
     if engine == "vllm":
         # --generation-config vllm: without it vLLM takes top_k and penalties from the model's folder, unasked
@@ -57,11 +57,11 @@ def command(engine: str, model: str, *, env: Path | None, host: str, port: int, 
 
 
 def check_address(host: str, port: int) -> None:
-    """OperatorError for what is no port, or no host."""
+    """OperatorError for what is not a port, or no host."""
     if not 0 < port < 65536:
-        raise OperatorError(f"serve: --port {port} is no port; take one from 1 to 65535.")
+        raise OperatorError(f"serve: --port {port} is not a port; take one from 1 to 65535.")
     if not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9.:-]*", host):
-        raise OperatorError(f"serve: --host {host!r} is no address; take one such as 127.0.0.1 or a host's name.")
+        raise OperatorError(f"serve: --host {host!r} is not an address; take one such as 127.0.0.1 or a host's name.")
 
 
 def rewards_command(

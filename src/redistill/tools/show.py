@@ -40,7 +40,7 @@ def one_record(path: Path, number: int) -> dict[str, Any]:
     if path.suffix not in _READERS:
         kinds = ", ".join(_READERS)
         raise OperatorError(
-            f"{path} is no record file; those that can be shown end in {kinds} (a report opens in a browser)."
+            f"{path} is not a record file; those that can be shown end in {kinds} (a report opens in a browser)."
         )
     return _READERS[path.suffix](path, number)
 

@@ -40,7 +40,7 @@ NOTED_ROWS = 200  # of every source's first file
 
 
 def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """What is no mistake and yet worth knowing of a recipe without mistakes: splits and files that its sources leave out,
+    """What is not a mistake and yet worth knowing of a recipe without mistakes: splits and files that its sources leave out,
     columns that they do not read, and rows that they drop, by a look at the first rows on this machine."""
     recipe = partial_parse(read_tree(path, overrides))[1]
     said: list[str] = []

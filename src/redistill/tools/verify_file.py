@@ -50,7 +50,7 @@ def verify_file(
     """Judge every row, write the rows with their verdict columns to `out`, and return counts.
 
     gold, prediction: the columns. bare: predictions are answers, not completions in which one must be found. Returns
-    rows, unreadable (rows that are no JSON objects, by reason), outcomes and reasons by verifier. OperatorError for an
+    rows, unreadable (rows that are not JSON objects, by reason), outcomes and reasons by verifier. OperatorError for an
     unknown verifier, a column that no row has, or an `out` of another kind.
     """
     if out is not None:

@@ -94,7 +94,7 @@ def action_rows(
     prefill: str,
     running: Mapping[str, Sequence[float]] | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray] | str]:
-    """(action, advantage) of each token of each answer, in the order of `sampled`; or why the answer is no row. running: the
+    """(action, advantage) of each token of each answer, in the order of `sampled`; or why the answer is not a row. running: the
     tallies of the baseline of that name, this round's among them."""
     found = trajectories_of(advantage, groups)
     whole = [[None if isinstance(one, str) else one for one in answers] for answers in found]

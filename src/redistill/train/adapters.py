@@ -39,7 +39,7 @@ def lora_config(options: Mapping[str, Any], where: str, *, critic: bool = False)
         raise OperatorError(missing("peft", f"{where.partition(':')[0]}: `lora`")) from error
     if quantized := [name for name in options if "4bit" in name or "8bit" in name or name.startswith("quant")]:
         raise OperatorError(
-            f"{where}: {quantized[0]}: QLoRA is not offered, for an adapter trained on 4-bit weights and merged into others is not the "
+            f"{where}: {quantized[0]}: QLoRA is not offered, because an adapter trained on 4-bit weights and merged into others is not the "
             "student that was measured; train LoRA on the bf16 weights, and see docs/how-to/out-of-memory.md for what saves memory."
         )
     known = [field.name for field in dataclasses.fields(LoraConfig)]

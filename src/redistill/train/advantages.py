@@ -6,7 +6,7 @@
 
 Each takes rewards (problems, n) and known (problems, n), which is False where a reward is not known (an answer that could
 not be judged is not a wrong answer), and returns advantages (problems, n) in fp64: 0 where unknown, and 0 for a whole row
-with fewer than two known rewards, for then there is nothing to compare. `teacher` is of single tokens instead, and `actions` of attempts and verifications (action_advantages.py). The keyword-only arguments are the options of a recipe.
+with fewer than two known rewards, because then there is nothing to compare. `teacher` is of single tokens instead, and `actions` of attempts and verifications (action_advantages.py). The keyword-only arguments are the options of a recipe.
 
 To add one: a function, a line in ADVANTAGES, a hand-worked test, a line in docs/objectives.md.
 """

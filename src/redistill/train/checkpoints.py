@@ -124,7 +124,7 @@ def _state(accelerator: Accelerator, policy: nn.Module, optimizer: Any) -> dict[
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     state = {f"weights.{name}": parameter.detach() for name, parameter in trained.items()}
-    # what is no parameter and yet saved with the model: buffers that some layers update
+    # what is not a parameter and yet saved with the model: buffers that some layers update
     state |= {f"buffers.{name}": value for name, value in model.state_dict().items() if name not in parameters}
     moments = _raw(optimizer).state
     for name, parameter in trained.items():
@@ -199,7 +199,7 @@ def remove(folder: Path, unwanted: Callable[[Done], bool]) -> None:
 
 def _done(path: Path, *, looked_at: bool = False) -> Done | None:
     """What done.json says; None, in a line that names what is damaged, where it or (looked_at) another file has changed
-    since: the checkpoint is removed, for nothing may be trained on from there."""
+    since: the checkpoint is removed, because nothing may be trained on from there."""
     try:
         done: Done = read_json(path / "done.json")
         name = find_corrupt(path, done["files"]) if looked_at else None
@@ -207,8 +207,8 @@ def _done(path: Path, *, looked_at: bool = False) -> Done | None:
         name = "done.json"
     if name is None:
         return done
-    say(f"damaged  {path / name}: this checkpoint is removed, and the one before it taken")
-    (path / "done.json").unlink()  # first: half of a removed folder is no checkpoint
+    say(f"corrupt  {path / name}: this checkpoint is removed, and the one before it taken")
+    (path / "done.json").unlink()  # first: half of a removed folder is not a checkpoint
     shutil.rmtree(path)
     return None
 

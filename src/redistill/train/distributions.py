@@ -133,7 +133,7 @@ def _is_whole(stamp: Path) -> bool:
     except (OperatorError, KeyError):
         corrupt = stamp.name
     if corrupt is not None and stamp.exists():
-        say(f"damaged  {stamp.parent / corrupt}: the teacher's top-k log-probs are computed again")
+        say(f"corrupt  {stamp.parent / corrupt}: the teacher's top-k log-probs are computed again")
     return corrupt is None
 
 

@@ -22,7 +22,7 @@ from redistill.train.probe import Probe
 from redistill.verify.stage import judged
 
 LOOP_ROUNDS = 4  # a text that ends by saying the same thing four times over ends in a loop
-LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is no loop
+LOOP_CHARS = 16  # and the rounds are at least so long together: "####0000" is not a loop
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     judge(history, settings)  -> Judgement("collapse", ("chosen_low", "probe_down"))
 
 `history` is the lines of metrics.jsonl so far. Signs are read off it; two different signs are a collapse, one is a
-warning. A falling chosen log-prob is a sign only in company, for it falls in the best runs too (Xu et al. 2025, arXiv
+warning. A falling chosen log-prob is a sign only in company, because it falls in the best runs too (Xu et al. 2025, arXiv
 2505.24850, the section on stability). A stage with rollouts has signs of its own, read off the lines that open a round;
 other stages have no such lines and none of these signs. docs/guard.md has the definitions and their reasons.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from redistill.config.tables import GuardSettings
 
 Line = Mapping[str, Any]
-RECENT = 5  # steps that are "now": one noisy batch is no sign
+RECENT = 5  # steps that are "now": one noisy batch is not a sign
 FEWEST = 20  # steps before a surge can be told from the noise of a start
 
 

@@ -191,7 +191,7 @@ def kl(
     that is the student itself, where k2, k3 and full have a gradient of 0. per: each row over its own tokens, or all tokens
     of the step alike. With d = log pi - log pi_reference of a token that the student sampled: k1 is d, k2 is d^2 / 2, k3 is exp(-d) + d - 1
     (GRPO's; never negative). Schulman 2020, joschu.net/blog/kl-approx.html. k1 as a loss has a gradient of mean zero
-    and pulls nowhere: it is there to be compared with. full is no estimate but the divergence itself at each token, summed
+    and pulls nowhere: it is there to be compared with. full is not an estimate but the divergence itself at each token, summed
     over the vocabulary; the reference then runs beside the student. over: the mean is over all tokens of the row, or over
     those that its spans give a weight (`learned`), such as all but the wrong attempts of a self-correction row (S2R).
     """

@@ -2,7 +2,7 @@
 
     sample_without_side_effects(model, tokenizer, probe, device=..., autocast=True)     {"probe_accuracy": 0.41, ...}
 
-The probe itself (which problems, how answers are verified) comes from the caller, for it needs stages that this one does
+The probe itself (which problems, how answers are verified) comes from the caller, because it needs stages that this one does
 not know. Here the model is switched from packed attention to ordinary attention and back, and every random state is put
 back as it was, so that a run with a probe takes the very same steps as one without.
 """

@@ -171,7 +171,7 @@ def _is_whole(path: Path, stamp: Path) -> bool:
         whole = False
     if not whole:
         what = "the critic's scores" if path.name.endswith(".scores.npy") else "the reference's log-probs"
-        say(f"damaged  {path}: {what} are computed again")
+        say(f"corrupt  {path}: {what} are computed again")
     return whole
 
 

@@ -302,7 +302,7 @@ def _outside(job: RolloutJob, drawn: Round) -> set[str]:
 def _all_but_one_each(
     job: RolloutJob, drawn: Round, advantages: np.ndarray, max_tokens: int, number: int
 ) -> dict[int, str]:
-    """{place of an answer: why it is no row}: of each problem one answer with an advantage above 0 and one with an advantage below
+    """{place of an answer: why it is not a row}: of each problem one answer with an advantage above 0 and one with an advantage below
     are drawn from those that can be rows, and none where it has no such two. Source: OREAL, arXiv 2502.06781, Algorithm 1."""
     left_out, start = dict[int, str](), 0
     draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([job.seed, number, 2])))

@@ -493,7 +493,7 @@ def _open(folder: Path, fingerprint: str) -> None:
     if not stamp.exists():  # never written over: a kill in the middle of that would cost the checkpoints
         write_bytes(stamp, fingerprint.encode())
     if (folder / "ledger.json").exists():
-        say(f"damaged  {folder / 'model'}: it is not what was saved, so its stage is trained again")
+        say(f"corrupt  {folder / 'model'}: it is not what was saved, so its stage is trained again")
         (folder / "ledger.json").unlink()
 
 
@@ -512,7 +512,7 @@ def _encoded(
     corrupt = corrupt_file(where) if accelerator.is_main_process else None
     if corrupt is not None:
         if (where / "account.json").exists():
-            say(f"damaged  {where / corrupt}: the rows are encoded again")
+            say(f"corrupt  {where / corrupt}: the rows are encoded again")
         write_rows(
             where,
             bar(records, f"encode {stage}", unit="row"),

@@ -44,7 +44,7 @@ class StateWriter(dcp.FileSystemWriter):
         with open(Path(self.path) / name, "wb") as file:
             for item in plan.items:
                 tensor = planner.resolve_data(item)
-                assert isinstance(tensor, torch.Tensor), f"{item.index.fqn} is no tensor"
+                assert isinstance(tensor, torch.Tensor), f"{item.index.fqn} is not a tensor"
                 data = tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy()
                 results.append(WriteResult(item.index, data.nbytes, (name, file.tell(), data.nbytes)))
                 file.write(data.data)
@@ -59,7 +59,7 @@ class StateWriter(dcp.FileSystemWriter):
         places: dict[Any, Place] = {one.index: one.storage_data for rank in results for one in rank}
         table: dict[str, Any] = {}
         for name, known in metadata.state_dict_metadata.items():
-            assert isinstance(known, TensorStorageMetadata), f"{name} is no tensor"
+            assert isinstance(known, TensorStorageMetadata), f"{name} is not a tensor"
             chunks = []
             for chunk in known.chunks:
                 file, start, size = places[MetadataIndex(name, chunk.offsets)]
@@ -82,7 +82,7 @@ class StateReader(dcp.FileSystemReader):
             return self._metadata(json.loads((Path(self.path) / TABLE).read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise OperatorError(
-                f"{self.path} is no checkpoint that redistill wrote ({error}); delete it and run again."
+                f"{self.path} is not a checkpoint that redistill wrote ({error}); delete it and run again."
             ) from error
 
     def _metadata(self, table: dict[str, Any]) -> Metadata:
@@ -93,7 +93,7 @@ class StateReader(dcp.FileSystemReader):
             for chunk in row["chunks"]:
                 offsets, sizes = torch.Size(chunk["offsets"]), torch.Size(chunk["sizes"])
                 if Path(chunk["file"]).name != chunk["file"]:
-                    raise ValueError(f"{chunk['file']} is no file of this checkpoint")
+                    raise ValueError(f"{chunk['file']} is not a file of this checkpoint")
                 chunks.append(ChunkStorageMetadata(offsets, sizes))
                 places[MetadataIndex(name, offsets)] = (chunk["file"], chunk["start"], chunk["bytes"])
             known[name] = TensorStorageMetadata(TensorProperties(dtype), torch.Size(row["size"]), chunks)
@@ -125,5 +125,5 @@ class StateReader(dcp.FileSystemReader):
 def _dtype(name: str) -> torch.dtype:
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
-        raise ValueError(f"{name} is no type of a tensor")
+        raise ValueError(f"{name} is not a type of a tensor")
     return found

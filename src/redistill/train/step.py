@@ -77,7 +77,7 @@ class StepFigures:
     top_probs: Tensor  # (sequences,): probability of the likeliest token, mean over the completion
     row: Tensor  # (sequences,): the row of the step, 0..rows-1
     side: Tensor  # (sequences,): the Side
-    without_signal: int = 0  # rows that were not run, for all their advantages are 0
+    without_signal: int = 0  # rows that were not run, because all their advantages are 0
     critic: dict[str, float | None] | None = None  # of a critic: how right it was about its targets
     measures: Mapping[str, float] = field(default_factory=dict)  # means over the step's tokens, for the log
 

@@ -5,7 +5,7 @@
 
 Comes in: a tokenizer, a config and a few rows made by the code that training uses. Goes out: sentences that say what is
 wrong and what to write instead. `redistill doctor` asks all of them; `redistill run` refuses on those in RUN_CHECKS,
-which need no data and harm the run itself. `notes` says what is no mistake and good to know. Chat templates run in
+which need no data and harm the run itself. `notes` says what is not a mistake and good to know. Chat templates run in
 transformers' sandbox and nowhere else.
 """
 
@@ -243,7 +243,7 @@ def end_is_the_templates(subject: Subject) -> str | None:
     if len(ids) == 1 or ids[0] in subject.tokenizer.all_special_ids:
         return f"{absent}; set student.end_of_turn to {names[0]!r}."
     return (
-        f"{absent}, and {marker!r} is no token but a text of {len(ids)}, so no row teaches it; end the turn in chat_template with "
+        f"{absent}, and {marker!r} is not a token but a text of {len(ids)}, so no row teaches it; end the turn in chat_template with "
         f"{_token(subject, subject.end)}, or add {marker!r} to the tokenizer and name it in student.end_of_turn."
     )
 
@@ -258,7 +258,7 @@ def prompt_is_a_prefix(subject: Subject) -> str | None:
             continue
         same = next(i for i, (a, b) in enumerate(zip([*whole, -1], [*prompt, -2])) if a != b)
         return (
-            "the prompt's tokens are no prefix of the whole: apart it ends "
+            "the prompt's tokens are not a prefix of the whole: apart it ends "
             f"{_shown(subject, prompt[max(0, same - 1) :])}, together with the completion {_shown(subject, whole[max(0, same - 1) : same + 2])}; "
             f"end prompt.template where a token ends{_better_ending(subject, row)}."
         )
@@ -364,7 +364,7 @@ def refuse(subject: Subject, names: Sequence[str] = RUN_CHECKS) -> None:
             raise OperatorError(f"student: {sentence} `redistill doctor` shows the rows.")
 
 
-# --- what is no mistake, and good to know ---------------------------------------------------------------------------
+# --- what is not a mistake, and good to know ---------------------------------------------------------------------------
 
 
 def notes(subject: Subject) -> list[str]:
@@ -508,7 +508,7 @@ def _conversation(subject: Subject, turn: str) -> str:
 
 def _openings(subject: Subject) -> tuple[str, str] | None:
     """(how the chat template opens an assistant's turn, how a prompt ends), both behind the user's turn; None where there is no
-    template, or a prompt is no beginning of the conversation."""
+    template, or a prompt is not a beginning of the conversation."""
     if subject.any_chat is None:
         return None
     messages = [{"role": "user", "content": QUESTION}]

@@ -115,7 +115,7 @@ def _closing(text: str, start: int) -> int:
 
 # --- boxes ------------------------------------------------------------------------------------------------------
 
-# \boxed7 and \boxed 12 are read, \boxed\frac12 is not; `\boxed` in a sentence about the format is no box.
+# \boxed7 and \boxed 12 are read, \boxed\frac12 is not; `\boxed` in a sentence about the format is not a box.
 _BOX_TOKEN = re.compile(
     r"\\{1,2}(?:boxed|fbox|framebox)(?![A-Za-z])\s*"
     r"(?:(?P<open>\{)|(?P<bare>[-+]?\d+(?:[.,/]\d+)*(?!\w)|[A-J](?!\s*[A-Za-z]))|(?P<void>\\(?![)\]])|\())|\\.|[{}]",
@@ -474,7 +474,7 @@ def _is_value(text: str) -> bool:
     return bool(_VALUE.match(text)) or (text.lstrip("\"'*( ")[:1].isupper() and not _REMARK.match(text))
 
 
-# What stands before a value and is no part of it: blanks, the marks of bold type, a bullet on the line below.
+# What stands before a value and is not part of it: blanks, the marks of bold type, a bullet on the line below.
 _DRESS = re.compile(r"\s*(?:(?<=\n)[-*•+][ \t]+(?=\S))?(?:[*_]{1,3}(?=[^\s*_]))?")
 
 

@@ -121,7 +121,7 @@ def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) 
     return found or compare_shown(gold, answer, compare)
 
 
-_COMMA_INSIDE = re.compile(r"[A-Za-z]\s*[({][^(){}]*,(?!\d{3}(?!\d))")  # of C(6,2) and max(1, 2), which are no lists
+_COMMA_INSIDE = re.compile(r"[A-Za-z]\s*[({][^(){}]*,(?!\d{3}(?!\d))")  # of C(6,2) and max(1, 2), which are not lists
 _INFINITE = re.compile(r"([-+]?)\s*(?:\\infty|infinity|inf|\\text\{\s*infinity\s*\})", re.IGNORECASE)
 
 
@@ -137,7 +137,7 @@ def _compare_growth(gold: str, answer: str) -> Finding | None:
 
 
 def _compare_infinite(gold: str, answer: str) -> Finding | None:
-    """Infinity with its sign; None where neither side is infinite, or the other one is no plain number."""
+    """Infinity with its sign; None where neither side is infinite, or the other one is not a plain number."""
     ours, theirs = _INFINITE.fullmatch(gold), _INFINITE.fullmatch(answer)
     endless = Reading("infinity", complete=True)
     if ours and theirs:

@@ -105,7 +105,7 @@ def _compare_times(ours: re.Match[str], theirs: re.Match[str]) -> Finding:
     if noon or other_noon:
         left, right = _of_day(a, b, noon), _of_day(c, d, other_noon)
         if left == right and any(not m[3] and m[1].startswith("0") for m in (ours, theirs)):
-            return Outcome.correct, "equal_number"  # 06:05 is no evening
+            return Outcome.correct, "equal_number"  # 06:05 is not an evening
         if (noon and other_noon) or (not noon and (a > 12 or a == 0)) or (not other_noon and (c > 12 or c == 0)):
             return (Outcome.correct, "equal_number") if left == right else different(NUMBER, NUMBER, "different_number")
         if (a, b) == (c, d):

@@ -286,7 +286,7 @@ def _text(value: Any) -> str:
 def _call(name: Any, arguments: Any, result: Any) -> CodeTest:
     """A function's call as an assert. Results may stand in a list of one, as APPS writes them; a tuple counts as a list."""
     if not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError("fn_name is no name")
+        raise ValueError("fn_name is not a name")
     values = [result, *result] if isinstance(result, list) and len(result) == 1 else [result]
     check = f"found = {name}(*{arguments!r})\nfound = list(found) if isinstance(found, tuple) else found\n"
     return CodeTest(asserts=f"{check}assert found in {values!r}, found\n")

@@ -67,7 +67,7 @@ def _readings(text: str) -> Iterator[Date]:
 
 def compare_dates(gold: str, answer: str) -> Finding | None:
     """Two dates; None where neither side is one. A part that one side leaves out is undecided, and so is a date in figures
-    against anything else: it is no subtraction."""
+    against anything else: it is not a subtraction."""
     if (
         len(gold) > MAX_DATE
         or len(answer) > MAX_DATE

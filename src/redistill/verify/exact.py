@@ -104,7 +104,7 @@ def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float,
         return finding
     if (ours.empty or theirs.empty) or (not ours.factors and not theirs.factors and _same_nouns(ours, theirs)):
         finding = compare(left, right)
-        nouns = ours.nouns ^ theirs.nouns  # what both sides count is no magnitude
+        nouns = ours.nouns ^ theirs.nouns  # what both sides count is not a magnitude
         unit = Unit(ours.factors or theirs.factors, nouns, ours.magnitude * theirs.magnitude)
         if finding[0] == Outcome.incorrect and right.value and may_be_conversion(left.value / right.value, unit):
             return Outcome.disagree, "perhaps_converted"

@@ -268,7 +268,7 @@ class _Reader:
                 node, slash = ("div", node, self.signed()), True
             elif self._starts_atom(token):
                 if (token[0].isdigit() or token[0] == ".") and not (self._after_power() or self._after_factorial()):
-                    raise _Unreadable  # 3 4 is no product, nor is x2; 2^6 3^5 is one
+                    raise _Unreadable  # 3 4 is not a product, nor is x2; 2^6 3^5 is one
                 if slash:
                     self.doubts.add("slash")  # 1/2x
                 node = ("mul", node, self.power())

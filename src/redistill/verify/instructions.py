@@ -6,7 +6,7 @@
 
 The rules are those of the benchmark's own checkers (its strict accuracy), written anew. Undecided are: sentences, where their number
 is not certain without a trained splitter; words in capitals near the limit; and languages, unless the letters already speak against
-it. Thinking in tags is no part of the answer.
+it. Thinking in tags is not part of the answer.
 """
 
 import json

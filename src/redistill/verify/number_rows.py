@@ -115,7 +115,7 @@ def rows_in_brackets(text: str) -> list[list[Decimal]] | None:
 
 
 def _rows_and_one_number(rows: list[list[Decimal]], other: str) -> Finding:
-    """Several numbers against text that is no list: against one number they differ, unless it is what they make together."""
+    """Several numbers against text that is not a list: against one number they differ, unless it is what they make together."""
     numbers = [number for row in rows for number in row]
     single = read_number(clean(other), words=False)
     if single is None or single.unit or single.percent or len(numbers) > MAX_ONE_NUMBER:

@@ -43,12 +43,12 @@ _MIXED_DIGITS = re.compile(
 )
 
 
-_LETTERED = re.compile(r"\d[0-9a-fA-F]{0,60}[a-fA-F]\d[0-9a-fA-F]{0,60}")  # a letter before a digit is no product
+_LETTERED = re.compile(r"\d[0-9a-fA-F]{0,60}[a-fA-F]\d[0-9a-fA-F]{0,60}")  # a letter before a digit is not a product
 
 
 def compare_mixed_digits(gold: str, answer: str) -> Finding | None:
     """A whole number against digits and letters that may be one in another base, 277 and 2c7: undecided where some base makes
-    them equal, else different, for as a product of unknowns it is no number either. Two of the latter, 5d03 and 5a03, are equal
+    them equal, else different, because as a product of unknowns it is not a number either. Two of the latter, 5d03 and 5a03, are equal
     letter by letter or not at all. None for anything else."""
     if _LETTERED.fullmatch(gold) and _LETTERED.fullmatch(answer):
         return (

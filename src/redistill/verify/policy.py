@@ -101,7 +101,7 @@ def second_opinion(first: Verdict, second: Verdict, policy: str) -> Verdict:
     rescue   a trace that the rules call incorrect or disputed becomes correct
     veto     a trace that the rules call incorrect becomes disputed: neither an example nor a rejected trace
 
-    A verdict that the judge changes has no score: it is no graded verifier. What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
+    A verdict that the judge changes has no score: it is not a graded verifier. What the judge calls incorrect or cannot decide leaves the rules' verdict: a model alone makes no negatives.
     """
     said = f"{first.verifier}, judge:{policy}"
     if second.outcome is not Outcome.correct or (policy == "veto" and first.outcome is not Outcome.incorrect):

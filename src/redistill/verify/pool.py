@@ -7,7 +7,7 @@
 One unit of work is one verifier on one trace. Units travel in batches and verdicts come back in a few messages a batch; a
 worker counts its units in a file, so the pool always knows which one it is at. A unit that computes too long, outlives
 the wall clock, or whose worker dies, gets Outcome.timeout; the rest of its batch is sent again. A unit on which a worker ran out of memory after others is tried once
-more in a fresh one, so that what came before it has no say; so is one that outlived the wall clock, for a machine that was
+more in a fresh one, so that what came before it has no say; so is one that outlived the wall clock, because a machine that was
 suspended, or a process that was stopped, says nothing about an answer. Workers are forked from a fresh interpreter (nothing of the caller's memory,
 no torch; see fork_server.py) with one hash seed, so results depend neither on their number nor on the order of the work.
 

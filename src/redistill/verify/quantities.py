@@ -75,7 +75,7 @@ LETTER_UNITS = "".join(name for name in UNIT_NAMES if len(name) == 1)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """factors: (pint's name, power), sorted. nouns: words that are no unit: apples, students. magnitude: of the number."""
+    """factors: (pint's name, power), sorted. nouns: words that are not a unit: apples, students. magnitude: of the number."""
 
     factors: tuple[tuple[str, int], ...] = ()
     nouns: frozenset[str] = frozenset()

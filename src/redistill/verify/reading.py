@@ -325,7 +325,7 @@ def _is_unit(tail: str, text: str, start: int, known: bool) -> bool:
     if head.count("(") != head.count(")") or (tail.startswith("\\degree") and _ANGLE.search(head)):
         return False  # \sin 30^\circ is a value, and no 30 degrees of something
     if "\\degree" in head and _TERMS.search(head):
-        return False  # 60^\circ + 360^\circ k is no number of degrees
+        return False  # 60^\circ + 360^\circ k is not a number of degrees
     marked = tail[0] == "\\"
     words = _WORD.findall(tail.replace("\\text", "").replace("\\currency", "").replace("\\degree", "").lower())
     if (set(words) & MATHS_WORDS) - {"mu", "min"} or set(words) & _NO_UNITS or read_unit(tail) is None:

@@ -142,7 +142,7 @@ _NO_TRACE = Trace("", "")
 
 
 def _without_clock(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """Verdicts whose seconds are no measurement, which would differ from run to run: those of a time limit stay."""
+    """Verdicts whose seconds are not a measurement, which would differ from run to run: those of a time limit stay."""
     timed = {name for name, verdict in verdicts.items() if verdict.seconds and verdict.reason not in OUT_OF_TIME}
     return {name: dataclasses.replace(v, seconds=0.0) if name in timed else v for name, v in verdicts.items()}
 

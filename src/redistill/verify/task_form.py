@@ -4,7 +4,7 @@
     form_missed("Write 18/24 in lowest terms.", gold="3/4", answer="9/12")   ->  "not_reduced"
     form_missed("What is 1/2 + 1/4?", gold="3/4", answer="6/8")         ->  None: no form was asked for
 
-Asked only of answers that a comparison found equal; what misses the form is undecided, for the value is right. The gold
+Asked only of answers that a comparison found equal; what misses the form is undecided, because the value is right. The gold
 answer shows what is meant: nothing is asked of an answer that the gold answer does not keep itself.
 """
 
@@ -41,7 +41,7 @@ _DECIMAL_NUMBER = re.compile(r"[-+]?\d*\.\d+")
 _POWER_OF_TEN = re.compile(r"10\^|\d[eE][-+]?\d")
 _SQRT = re.compile(r"(?:\\sqrt|sqrt)[({]?(\d+)[)}]?")
 _ROOT_BELOW = re.compile(r"/\(?[^+\-()]{0,12}(?:\\sqrt|sqrt)")
-MAX_CHARS = 2_000  # of an answer; a longer one is no expression to put into a form
+MAX_CHARS = 2_000  # of an answer; a longer one is not an expression to put into a form
 
 
 def plain(text: str, space: str = "") -> str:

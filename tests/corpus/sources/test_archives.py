@@ -91,7 +91,7 @@ def test_the_training_split_inside_is_read_and_the_others_are_named(tmp_path: Pa
     assert [row for _, row in read_rows(path)] == ROWS
     assert [row for _, row in read_rows(path, "test")] == [{"b": 1}]
     assert note_of(path, None).endswith(
-        "a.tar.gz: the split train is read, and not the split test; write split: NAME for another."
+        "a.tar.gz: the split train is read, not the split test; write split: NAME for another."
     )
 
 
@@ -101,7 +101,7 @@ def test_half_an_archive_is_a_sentence_and_so_is_one_without_data(tmp_path: Path
     path = pack(tmp_path / name, big)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(OperatorError, match="fetch it again"):
+    with pytest.raises(OperatorError, match="download it again"):
         list(read_rows(path))
-    with pytest.raises(OperatorError, match="holds no data file"):
+    with pytest.raises(OperatorError, match="contains no data file"):
         list(read_rows(pack(tmp_path / name, {"README.md": b"x"})))

@@ -37,8 +37,7 @@ def test_a_gold_answer_in_every_form(value: Any, gold: str | None) -> None:
 def test_what_is_no_single_answer_names_its_column() -> None:
     reason, detail = refusal(fields.answer, ["3", "5"], "gold")
     assert (
-        reason == "several_answers"
-        and "column `gold` holds 2 answers, ['3', '5']; write one text, such as '3, 5'" in detail
+        reason == "several_answers" and "column `gold` holds 2 answers, ['3', '5']; write one, such as '3, 5'" in detail
     )
     for value in ({"a": 1, "b": 2}, math.inf, object()):
         reason, detail = refusal(fields.answer, value, "gold")
@@ -127,5 +126,5 @@ def test_aligned_columns_are_as_long_as_the_completions() -> None:
     assert fields.aligned(None, 2, "x") == [None, None] and fields.aligned("[true, false]", 2, "x") == [True, False]
     assert refusal(fields.aligned, [1], 2, "x") == (
         "length_mismatch",
-        "column `x` holds 1 values for 2 completions; write one for each",
+        "column `x` holds 1 values for 2 completions; write one per completion",
     )

@@ -111,11 +111,11 @@ def test_a_csv_row_of_another_width_is_a_reason_and_empty_cells_are_null(tmp_pat
     ("name", "text", "words"),
     [
         ("a.json", json.dumps(ROWS)[:-1], "a JSON array without its `]`"),
-        ("a.json", json.dumps(ROWS)[:-40], "is no JSON after character"),
+        ("a.json", json.dumps(ROWS)[:-40], "is not JSON after character"),
         ("a.json", json.dumps(ROWS) + "x", "begins as a JSON array but does not continue as one"),
-        ("a.json", '[{"a": 1} {', "is no JSON"),
-        ("a.json", json.dumps({"a": {"0": 1, "1": 2}}), r"holds columns and no rows; .*orient='records'"),
-        ("a.csv", 'a,b\n1,"2\n', "is no CSV after row 0"),
+        ("a.json", '[{"a": 1} {', "is not JSON"),
+        ("a.json", json.dumps({"a": {"0": 1, "1": 2}}), r"holds columns instead of rows; .*orient='records'"),
+        ("a.csv", 'a,b\n1,"2\n', "is not CSV after row 0"),
         ("a.csv", "a,a\n1,2\n", "must name the columns, each once"),
     ],
 )
@@ -140,7 +140,7 @@ def test_both_formats_of_arrow_are_read_and_a_cut_one_is_a_sentence(tmp_path: Pa
     whole = path.read_bytes()
     for share in (0, len(whole) // 2, len(whole) - 8):  # the last leaves out the end mark alone
         path.write_bytes(whole[:share])
-        with pytest.raises(OperatorError, match="fetch it again"):
+        with pytest.raises(OperatorError, match="download it again"):
             rows_of(path)
 
 

@@ -101,7 +101,7 @@ def test_files_of_a_folder_are_looked_at_and_a_split_goes_into_the_options(tmp_p
         (tmp_path / "set").mkdir(exist_ok=True)
         look(tmp_path / "set", [{"problem": q, "answer": "4", "generations": ["4"]} for q in Q], f"{split}.jsonl")
     found = survey(str(tmp_path / "set"), SOURCES)
-    assert (found.best.rows, found.best.options) == (6, {}) and "and not the split test" in found.note
+    assert (found.best.rows, found.best.options) == (6, {}) and "not the split test" in found.note
     assert survey(str(tmp_path / "set"), SOURCES, "test").best.options == {"split": "test"}
 
 
@@ -113,15 +113,15 @@ def test_a_large_file_is_only_looked_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"messages": [said("Hello"), turn]} for turn in USER], r"`messages` comes nearest .*\(no_generations\).*column `messages` ends without an assistant"),
-        ([{"messages": [turn, said(None, tool_calls=[{"id": 1}])]} for turn in USER], r"6 of 6 rows \(tool_calls\).*write the tool's result and the answer after it"),
+        ([{"messages": [said("Hello"), turn]} for turn in USER], r"`messages` is the closest match .*\(no_generations\).*column `messages` has no assistant"),
+        ([{"messages": [turn, said(None, tool_calls=[{"id": 1}])]} for turn in USER], r"6 of 6 rows \(tool_calls\).*add the tool's result and the answer after it"),
         ([{"messages": [turn, said("")]} for turn in USER], "every completion in column `messages` is empty"),
         ([{"prompt": q, "completion": "x", "label": 0.7} for q in Q], r"column `label` holds 0\.7, which is neither right nor wrong; write true or false"),
         ([{"problem": q, "answer": ["1", "2"], "generations": ["x"]} for q in Q], r"\(several_answers\).*column `answer` holds 2 answers"),
         ([{"conversations": [{"from": "narrator", "value": q}]} for q in Q], "write user, assistant or system"),
-        ([{"a": 1}], r"no source makes anything of its columns \(a\); the layouts that are read are traces, "),
-        ([], "holds no rows"),
-        (["x", "y"], r"none of 2 rows can be read; rows\.jsonl:0 is no JSON object"),
+        ([{"a": 1}], r"no source can read its columns \(a\); available layouts: traces, "),
+        ([], "has no rows"),
+        (["x", "y"], r"none of 2 rows can be read; rows\.jsonl:0 is not a JSON object"),
     ],
 )  # fmt: skip
 def test_what_nobody_can_read_is_one_sentence_that_names_the_column_and_what_to_write(

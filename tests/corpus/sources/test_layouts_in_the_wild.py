@@ -164,5 +164,5 @@ def test_a_rendered_prompt_without_its_one_question_is_refused(prompt, reason, t
 def test_a_file_of_columns_is_said_to_be_one(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps({"problem": ["1+1?", "2+2?"], "answer": [2, 4], "response": [WRONG, RIGHT]}))
-    with pytest.raises(OperatorError, match="holds columns and no rows"):
+    with pytest.raises(OperatorError, match="holds columns instead of rows"):
         recognise(str(path), SOURCES)

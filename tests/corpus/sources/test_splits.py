@@ -52,7 +52,7 @@ def test_train_is_read_and_the_others_are_named(tmp_path: Path) -> None:
     found = select_files(str(folder))
     assert [path.name for path in found.files] == ["train.jsonl", "extra.jsonl"]
     assert found.note.endswith(
-        "set: the split train is read, and not the splits test, validation; write split: NAME for another."
+        "set: the split train is read, not the splits test, validation; write split: NAME for another."
     )
     assert read(folder, "test") == ["data/test.jsonl"] and read(folder, "validation") == ["data/dev.jsonl"]
     assert len(read(folder, "all")) == 4
@@ -63,18 +63,16 @@ def test_train_is_read_and_the_others_are_named(tmp_path: Path) -> None:
 def test_files_of_no_split_are_read_without_the_test_split_beside_them(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "mine.jsonl", "mine_test.jsonl")
     assert read(folder) == ["mine.jsonl"]
-    assert "what is of no split is read, and not the split test" in select_files(str(folder)).note
+    assert "files of no split are read, not the split test" in select_files(str(folder)).note
 
 
 def test_where_no_split_is_train_the_only_one_is_read_and_of_several_one_must_be_named(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "a", "test.jsonl")
-    assert read(folder) == ["test.jsonl"] and "for there is no other" in select_files(str(folder)).note
+    assert read(folder) == ["test.jsonl"] and "there is no other" in select_files(str(folder)).note
     folder = folder_of(
         tmp_path / "b", "cot-00000-of-00002.jsonl", "cot-00001-of-00002.jsonl", "genselect-00000-of-00001.jsonl"
     )
-    with pytest.raises(
-        OperatorError, match=r"has the splits cot, genselect and none that is called train; write split:"
-    ):
+    with pytest.raises(OperatorError, match=r"has the splits cot, genselect and none called train; write split:"):
         read(folder)
     assert read(folder, "cot") == ["cot-00000-of-00002.jsonl", "cot-00001-of-00002.jsonl"]
     folder = folder_of(
@@ -97,4 +95,4 @@ def test_side_files_of_data_sets_are_no_rows(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, "a.jsonl", "metadata.jsonl", "dataset_info.json", "train/state.json")
     found = select_files(str(folder))
     assert [path.name for path in found.files] == ["a.jsonl"]
-    assert found.note.endswith("set: metadata.jsonl holds no rows by its name and is not read.")
+    assert found.note.endswith("set: metadata.jsonl skipped: not data, judging by the name.")

@@ -1,4 +1,4 @@
-"""Conversations in any dialect: the question, the answer with its thinking, and what is no single text."""
+"""Conversations in any dialect: the question, the answer with its thinking, and what is not a single text."""
 
 import json
 from pathlib import Path

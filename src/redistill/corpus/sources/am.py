@@ -47,7 +47,7 @@ def am_deepseek_r1(
         if said.get("tool_calls") or said.get("function_call"):
             raise RowError(
                 "tool_calls",
-                "column `messages` holds tool calls, which are no text of the model's; write the whole answer as one assistant message",
+                "column `messages` holds tool calls, which are not text; write the whole answer as one assistant message",
             )
         notes, own = _info(asked), _info(said)
         reference, tests = fields.answer(notes.get("reference_answer")), fields.answer(notes.get("test_case"))
@@ -70,7 +70,7 @@ def am_deepseek_r1(
 
 def _role(turn: Any) -> Any:
     if not isinstance(turn, dict) or "role" not in turn or "content" not in turn:
-        raise RowError("wrong_type", "column `messages` holds what is no message; write role and content")
+        raise RowError("wrong_type", "column `messages` holds something other than messages; write role and content")
     return turn["role"]
 
 

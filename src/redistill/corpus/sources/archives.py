@@ -37,7 +37,7 @@ def read_archive(path: Path, split: str | None = None) -> Iterator[tuple[str, Ro
         chosen = set(_chosen(names, path, split))
         if not chosen:
             raise OperatorError(
-                f"{path} holds no data file; the corpus reads .jsonl, .json, .csv, .parquet and .arrow in it."
+                f"{path} contains no data file; the corpus reads .jsonl, .json, .csv, .parquet and .arrow in it."
             )
         for name, member in _members(path):
             if name in chosen:
@@ -68,7 +68,7 @@ def _is_data(name: str) -> bool:
 def _names(path: Path) -> Iterator[str]:
     for count, (name, _) in enumerate(_members(path)):
         if count >= MAX_MEMBERS:
-            raise OperatorError(f"{path} holds over {MAX_MEMBERS:,} files; write the rows into fewer, larger ones.")
+            raise OperatorError(f"{path} holds over {MAX_MEMBERS:,} files; write the rows to fewer, larger files.")
         yield name
 
 
@@ -150,5 +150,5 @@ def _archive_errors(path: Path) -> Iterator[None]:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise OperatorError(
-            f"{path} cannot be read to its end ({why}): cut short or damaged; fetch it again."
+            f"{path} cannot be read to the end ({why}): truncated or corrupt; download it again."
         ) from error

@@ -44,9 +44,7 @@ def messages(
         asked, said = several_turns.conversation(row[messages_column], row, messages_column, keep=conversations)
         problem = _problem(asked, row, answer_column, "messages", row_id, messages_column)
         if said.completion is None:
-            raise RowError(
-                "no_generations", f"column `{messages_column}` ends without an assistant message after the question"
-            )
+            raise RowError("no_generations", f"column `{messages_column}` has no assistant message after the question")
         text = tags.with_thinking(said.completion, turns.thinking_of(row))
         verdicts = fields.label_of(row, label_column, default=True)
         finish = said.finish or fields.finish_of(row)
@@ -98,7 +96,7 @@ def preference(
             if any(prompt.split() != (question or "").split() for prompt in prompts):
                 raise RowError(
                     "prompts_differ",
-                    f"column `{prompt_column}` and the messages beside it hold different conversations",
+                    f"column `{prompt_column}` and the messages column hold different conversations",
                 )
         elif metadata and len(prompts) == 1:
             question = prompts[0]
@@ -138,9 +136,7 @@ def _same(prompts: list[str], question: str, row: Row, prompt_column: str) -> st
     """The question of the prompt column where the conversations repeat it in other words than a template's."""
     if all(question.strip() in prompt or prompt.strip() in question for prompt in prompts):
         return question
-    raise RowError(
-        "prompts_differ", f"column `{prompt_column}` and the user messages beside it hold different questions"
-    )
+    raise RowError("prompts_differ", f"column `{prompt_column}` and the user messages hold different questions")
 
 
 def _check_list(row: Row, column: str) -> None:

@@ -37,7 +37,7 @@ def text(value: Any, column: str = "") -> str:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RowError("not_utf8", f"column `{column}` holds bytes that are no UTF-8; write text") from error
+            raise RowError("not_utf8", f"column `{column}` holds bytes that are not UTF-8; write text") from error
     if not isinstance(value, str):
         raise _wrong(column, value, "text")
     return utf8(value)
@@ -51,7 +51,9 @@ def _wrong(column: str, value: Any, wanted: str) -> RowError:
 def missing(column: str, *others: str) -> RowError:
     """The refusal of a row without a column, or without any of several."""
     names = ", ".join(f"`{name}`" for name in (column, *others))
-    return RowError("missing_column", f"there is no column {names}; add it, or name another in the source's options")
+    return RowError(
+        "missing_column", f"there is no column {names}; add it, or name another column in the source's options"
+    )
 
 
 def statement(row: Mapping[str, Any], column: str) -> str:
@@ -109,11 +111,11 @@ def _spoken(prompt: str) -> list[str] | None:
 def _unrendered(prompt: str, column: str, turns: list[str]) -> str:
     """The user's words, its `turns`, of a prompt that a chat template has rendered: the student's own template will render them again."""
     if len(turns) > 1:
-        raise RowError("several_turns", f"column `{column}` holds {len(turns)} turns of a user; write one question")
+        raise RowError("several_turns", f"column `{column}` holds {len(turns)} user turns; write one question")
     if not turns or not turns[0]:
         raise RowError(
             "templated_prompt",
-            f"column `{column}` holds {shown(prompt)}, marks of a chat template around no question; write the question alone",
+            f"column `{column}` holds {shown(prompt)}, chat template tokens without a question; write only the question",
         )
     return re.sub(r"^<<SYS>>.*?<</SYS>>\s*", "", turns[0], flags=re.DOTALL)
 
@@ -160,7 +162,7 @@ def _only_answer(values: Any, column: str) -> str | None:
     if len(found) > 1:
         raise RowError(
             "several_answers",
-            f"column `{column}` holds {len(found)} answers, {shown(found)}; write one text, such as "
+            f"column `{column}` holds {len(found)} answers, {shown(found)}; write one, such as "
             f"{', '.join(found)[:40]!r} where all of them are asked for",
         )
     return found[0] if found else None
@@ -206,7 +208,7 @@ def aligned(value: Any, count: int, column: str) -> list[Any]:
     if len(values) != count:
         raise RowError(
             "length_mismatch",
-            f"column `{column}` holds {len(values)} values for {count} completions; write one for each",
+            f"column `{column}` holds {len(values)} values for {count} completions; write one per completion",
         )
     return values
 
@@ -311,7 +313,7 @@ def _span(value: Any, length: int) -> Span:
 
 
 def finite(value: Any) -> float | None:
-    """A number as a float; None for what is no finite number."""
+    """A number as a float; None for what is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -321,7 +323,7 @@ def finite(value: Any) -> float | None:
 
 
 def scores(value: Any) -> dict[str, float]:
-    """{name: number} of a table of numbers; one that is no finite number is not known, and left out. RowError `wrong_type` for
+    """{name: number} of a table of numbers; one that is not a finite number is not known, and left out. RowError `wrong_type` for
     anything but a table."""
     found = {text(name): finite(number) for name, number in _table(value).items()}
     return {name: number for name, number in found.items() if number is not None}
@@ -342,7 +344,7 @@ def metadata(value: Any) -> dict[str, Any]:
         if isinstance(value, str):
             value = parsed(value)
         if nested_too_deep(value):
-            raise RowError("wrong_type", "the table is nested too deep")
+            raise RowError("wrong_type", "the table is nested too deeply")
         plain = json.dumps(_table(value), allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
         return dict(json.loads(plain))
     except (TypeError, ValueError, RecursionError) as error:

@@ -83,10 +83,10 @@ def _select(path: str, revision: str | None, split: str | None) -> Selection:
     dataset = _DATASET_ID.fullmatch(path)
     if dataset is None or path.lower().endswith(SUFFIXES):
         raise OperatorError(
-            f"there is no file or folder at {path}; write the path of one, a glob, or a dataset of the hub (org/name)."
+            f"there is no file or folder at {path}; give a path, a glob, or a dataset on the hub (org/name)."
         )
     if revision is not None and not REVISION.fullmatch(revision):
-        raise OperatorError(f"revision: {revision!r} is no branch, tag or commit of a dataset.")
+        raise OperatorError(f"revision: {revision!r} is not a branch, tag or commit of a dataset.")
     return _fetch(dataset[1], dataset[2], revision, split)
 
 
@@ -110,8 +110,8 @@ def _fetch(dataset: str, pattern: str | None, revision: str | None, split: str |
     except (OSError, ValueError, EntryNotFoundError) as error:  # the hub's own errors are kinds of these three
         why = " ".join(str(error).split())[:300]
         raise OperatorError(
-            f"{dataset} is neither a path here nor a dataset that could be fetched ({why}). Check the name, the "
-            f"network and the access token, or fetch it yourself and write the folder's path."
+            f"{dataset} is neither a local path nor a dataset that could be downloaded ({why}). Check the name, the "
+            f"network and the access token, or download it yourself and give the folder's path."
         ) from error
     return _in_folder(Path(folder), dataset, split, pattern)
 
@@ -153,7 +153,7 @@ def _choose(inside: Mapping[Path, Path], where: str, name: str, split: str | Non
     beside = sorted({file.name for file in inside if file.name in _SIDE_FILES and not _is_of_datasets(file.name)})
     chosen, note = splits.choose(files, inside, name, split, asked=asked)
     if beside:
-        note = " ".join(filter(None, [note, f"{name}: {', '.join(beside)} holds no rows by its name and is not read."]))
+        note = " ".join(filter(None, [note, f"{name}: {', '.join(beside)} skipped: not data, judging by the name."]))
     return Selection(chosen, note)
 
 

@@ -50,7 +50,7 @@ _WRAPPERS = frozenset(("data", "rows", "examples", "instances", "samples", "item
 def read_file(path: Path, split: str | None = None) -> Iterator[tuple[int, Row]]:
     """(place, row or its reason) of a file on disk. OperatorError where it ends before its format does."""
     if path.suffix.lower() in _COMPRESSION and path.stat().st_size == 0:
-        raise OperatorError(f"{path} is empty, so it is no {path.suffix} file: it was cut short; fetch it again.")
+        raise OperatorError(f"{path} is empty, so it is not a {path.suffix} file: truncated; download it again.")
     with cut_short(str(path)):
         if path.suffix.lower() == ".parquet":
             yield from enumerate(_parquet_rows(path))
@@ -71,7 +71,7 @@ def cut_short(name: str) -> Iterator[None]:
     except (OSError, EOFError, pa.ArrowException, csv.Error, UnicodeError) as error:
         why = " ".join(str(error).split())[:200]
         raise OperatorError(
-            f"{name} cannot be read to its end ({why}): cut short or damaged; fetch it again."
+            f"{name} cannot be read to the end ({why}): truncated or corrupt; download it again."
         ) from error
 
 
@@ -97,7 +97,7 @@ def read_text(file: io.BufferedReader, name: str, shown: str, split: str | None 
 
 
 def _is_scalar_list(line: bytes) -> bool:
-    """True for a whole line that holds a list, but none of objects: a line that is no row among lines."""
+    """True for a whole line that holds a list, but none of objects: a line that is not a row among lines."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -208,7 +208,7 @@ class _Values:
                 return ""
 
     def next(self) -> Any:
-        """The value that begins here. OperatorError where it is no JSON, or larger than a row may be."""
+        """The value that begins here. OperatorError where it is not JSON, or larger than a row may be."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
@@ -216,15 +216,15 @@ class _Values:
                 unread = len(self.text) - self.at
                 if unread > MAX_LINE_BYTES:
                     raise OperatorError(
-                        f"{self.shown} holds a JSON value of over {MAX_LINE_BYTES >> 20} MiB; write one row a line (.jsonl)."
+                        f"{self.shown} holds a JSON value of over {MAX_LINE_BYTES >> 20} MiB; write one row per line (.jsonl)."
                     ) from error
                 if not self._more(max(_BLOCK, unread)):  # as much again: the time stays in proportion to the text
                     place = f"character {self.read - unread:,}"
                     raise OperatorError(
-                        f"{self.shown} holds a value after {place} that is nested too deeply to be read; write one row per line "
-                        "(.jsonl), where such a row costs only itself."
+                        f"{self.shown} holds a value after {place} that is nested too deeply to be read; write one "
+                        f"row per line (.jsonl), so that only such a row is dropped."
                         if isinstance(error, RecursionError)
-                        else f"{self.shown} is no JSON after {place} ({error}): cut short or damaged; fetch it again."
+                        else f"{self.shown} is not JSON after {place} ({error}): truncated or corrupt; download it again."
                     ) from error
                 continue
             if end == len(self.text) and not isinstance(value, dict | list | str) and self._more(_BLOCK):
@@ -272,7 +272,7 @@ def _array_rows(file: io.BufferedReader, shown: str) -> Iterator[tuple[int, Row]
             place += 1
     if depth:
         raise OperatorError(
-            f"{shown} cannot be read to its end (a JSON array without its `]`): cut short or damaged; fetch it again."
+            f"{shown} cannot be read to the end (a JSON array without its `]`): truncated or corrupt; download it again."
         )
 
 
@@ -322,7 +322,7 @@ def _wrapped(value: dict[str, Any], shown: str, split: str | None) -> list[Any] 
     }
     if (as_columns and len(as_columns) == len(value)) or (len(value) > 1 and len(sizes) == 1 and sizes != {0}):
         raise OperatorError(
-            f"{shown} holds columns and no rows; write one row a line (pandas: to_json(path, orient='records', lines=True))."
+            f"{shown} holds columns instead of rows; write one row per line (pandas: to_json(path, orient='records', lines=True))."
         )
     return None
 
@@ -340,7 +340,7 @@ def _csv_rows(file: io.BufferedReader, kind: str, shown: str) -> Iterator[Row]:
     head = next(rows, [])
     if len(set(head)) != len(head) or not any(cell.strip() for cell in head):
         twice = next((cell for cell in head if head.count(cell) > 1), "")
-        raise OperatorError(f"{shown}: the first line must name the columns, each once (here: {twice!r} twice).")
+        raise OperatorError(f"{shown}: the first line must name the columns, each once (got {twice!r} twice).")
     count = 0
     try:
         for cells in rows:
@@ -351,13 +351,13 @@ def _csv_rows(file: io.BufferedReader, kind: str, shown: str) -> Iterator[Row]:
                 yield "bad_csv"
     except csv.Error as error:
         raise OperatorError(
-            f"{shown} is no CSV after row {count:,} ({error}): cut short, or a cell with a quote, the delimiter or a line end "
-            "is not quoted; write it again with a CSV writer, or as .jsonl."
+            f"{shown} is not CSV after row {count:,} ({error}): truncated, or a cell with a quote, the delimiter or a "
+            f"line break is not quoted; rewrite it with a CSV library, or as .jsonl."
         ) from error
 
 
 def _bounded(text: IO[str]) -> Iterator[str]:
-    """The lines of a text, cut where one is longer than a row may be; the reader of the table then says so."""
+    """The lines of a text, cut where one is longer than the limit for a row; the reader of the table then says so."""
     while line := text.readline(MAX_LINE_BYTES + 1):
         yield line
 
@@ -394,7 +394,7 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
                     yield from stream
 
     if path.stat().st_size < len(_END_OF_STREAM):
-        raise OperatorError(f"{path} is empty, so it is no .arrow file: it was cut short; fetch it again.")
+        raise OperatorError(f"{path} is empty, so it is not an .arrow file: truncated; download it again.")
     _try_decoding(path, path.stat().st_mtime_ns, batches)
     yield from _rows_of(itertools.chain.from_iterable(map(_pieces, batches())))
 
@@ -438,6 +438,6 @@ def _try_decoding(path: Path, changed: int, batches: Callable[[bool], Iterator[p
         noted.append(trial(decode, seconds=MAX_DECODE_SECONDS, memory_bytes=MAX_DECODED_BYTES))
     if noted[0] is not None:
         raise OperatorError(
-            f"{path} unfolds to more than {MAX_DECODED_BYTES / 2**30:g} GiB for {_BATCH_ROWS} rows: a decompression bomb, or pages "
-            "far too large; write it again with smaller values."
+            f"{path} decompresses to more than {MAX_DECODED_BYTES / 2**30:g} GiB for {_BATCH_ROWS} rows: a decompression bomb, or pages "
+            "far too large; rewrite it with smaller values."
         )

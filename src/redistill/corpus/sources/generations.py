@@ -85,13 +85,13 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
     role = table.get("role") or table.get("from")
     if isinstance(role, str) and columns.ROLES.get(role.lower(), "assistant") != "assistant":
         raise RowError(
-            "unknown_role", f"column `{column}` holds a message of {shown(role)}; write what the assistant said"
+            "unknown_role", f"column `{column}` holds a message with role {shown(role)}; write the assistant's message"
         )
     calls = table.first(columns.TOOL_CALLS)
     if calls and calls[1]:
         raise RowError(
             "tool_calls",
-            f"column `{column}` holds tool calls, which are no text of the model's; write the whole answer as text",
+            f"column `{column}` holds tool calls, which are not text; write the whole answer as text",
         )
     found = {**found, **_notes_on(table)}
     table.note_unread(f"{column}[].")

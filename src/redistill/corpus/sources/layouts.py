@@ -114,9 +114,7 @@ def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
 def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -> Survey:
     """Every layout of a file, folder or glob, on this machine or in object storage. OperatorError where no source makes anything of it."""
     if not (is_address(path) or home_path(path).exists() or glob.glob(path, recursive=True)):
-        raise OperatorError(
-            f"there is no file or folder at {path}; traces are looked at on this machine, so fetch a dataset of the hub first."
-        )
+        raise OperatorError(f"there is no file or folder at {path}; download a dataset of the hub first.")
     rows, first, whole = spread_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
     found: list[Layout] = []
@@ -138,7 +136,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         tried = [layout for layout in tried if layout.source == "step-judgements"]
     if not tried:
         raise OperatorError(
-            f"{path}: no source makes anything of its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
+            f"{path}: no source can read its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
         )
     best = _richest(max(tried, key=lambda layout: layout.worth), tried)
     by_source: defaultdict[str, list[Layout]] = defaultdict(list)
@@ -181,24 +179,24 @@ def _perhaps_steps(best: Layout, rows: list[tuple[str, Any]]) -> str:
     if best.source != "completions" or best.answers or not (best.labels and several):
         return ""
     return (
-        "`completions` with `labels` is read as several answers to one prompt, each right or wrong; TRL's stepwise supervision "
-        "has the same columns for the steps of one answer: if these are steps, read them with {name: step-judgements, layout: stepwise}."
+        "`completions` with `labels` is read as several answers per prompt, each right or wrong; TRL's stepwise "
+        "supervision uses the same columns for the steps of one answer: if these are steps, read them with {name: step-judgements, layout: stepwise}."
     )
 
 
 UNREADABLE = {
-    "bad_json": "is no JSON; write one object per line",
-    "not_utf8": "is not in UTF-8; write the file in it",
-    "not_an_object": "is no JSON object; write one object with columns per line",
-    "bad_csv": "has more or fewer cells than the first line has columns",
-    "line_too_long": "is longer than a row may be",
+    "bad_json": "is not JSON; write one object per line",
+    "not_utf8": "is not UTF-8; save the file as UTF-8",
+    "not_an_object": "is not a JSON object; write one object with columns per line",
+    "bad_csv": "has a different number of cells than the header",
+    "line_too_long": "is longer than the limit for a row",
 }
 
 
 def _unreadable(path: str, rows: list[tuple[str, Any]]) -> str:
     """The sentence on a file without a row that has columns."""
     if not rows:
-        return f"{path} holds no rows; give a file of traces."
+        return f"{path} has no rows; give a file of traces."
     row_id, reason = rows[0]
     return f"{path}: none of {len(rows)} rows can be read; {row_id} {UNREADABLE.get(reason, 'has no columns')}."
 
@@ -210,7 +208,7 @@ def _with_split(layout: Layout, split: str | None) -> Layout:
 
 
 def _holds_labels(rows: list[tuple[str, Any]], name: str) -> bool:
-    """True for a column that is called a label and says nothing but right and wrong: it is no gold answer."""
+    """True for a column that is called a label and says nothing but right and wrong: it is not a gold answer."""
     if name not in columns.LABELS:
         return False
     try:
@@ -230,7 +228,7 @@ def _holds_completions(rows: list[tuple[str, Any]], name: str) -> bool:
     values = [row[name] for _, row in rows if isinstance(row, dict) and row.get(name) is not None]
     several = any(
         isinstance(value, list) and len(value) > 1 for value in values
-    )  # `solutions` of one problem are no reference
+    )  # `solutions` of one problem are not a reference
     if columns.REFERENCE.search(name) and not (several and name == "solutions"):
         return False
     texts = [value[0] if isinstance(value, list) and value else value for value in values]
@@ -264,15 +262,15 @@ def _nearest(found: list[Layout], sources: Mapping[str, Source], names: list[str
     if blank := [layout for layout in found if layout.groups and layout.traces]:
         layout = max(blank, key=lambda one: one.worth)
         there = next((name for name in columns.TRACE_COLUMNS if name in names), "completions")
-        return f"`{layout.source}` reads them, but every completion in column `{there}` is empty; write there what the model said."
+        return f"`{layout.source}` matches, but every completion in column `{there}` is empty; fill it with the model's output."
     told = [layout for layout in found if any(": " in reason for reason in layout.reasons.values())]
     if told:
         layout = min(reversed(told), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
         word = _main_reason(layout)
         if _is_vague(word) < 2:
-            return f"`{layout.source}` comes nearest and refuses {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."
+            return f"`{layout.source}` is the closest match and drops {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."
     known_names = ", ".join(name for name, source in sources.items() if "path" in options_of(source))
-    return f"the layouts that are read are {known_names}, shown in docs/datasets.md under Layouts."
+    return f"available layouts: {known_names}; see docs/datasets.md under Layouts."
 
 
 def _main_reason(layout: Layout) -> str:

@@ -6,7 +6,7 @@
 
 The two labels of the dataset become verdicts, `llama_verification` and `math_verify`. The second is taken from
 `math_verify_reparsed_answer`, the list the paper uses, and from nowhere else: the plain `math_verify` beside it reads
-answers otherwise, and takes no null's place. A null list or a null in a list is no verdict: unknown is never wrong.
+answers otherwise, and takes no null's place. A null list or a null in a list is not a verdict: unknown is never wrong.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def openr1_math_raw(
 
     keep_problem_validity: values of `problem_is_valid` to keep, case ignored (`problem_not_valid`); drop_sources:
     values of `source` to drop (`source_excluded`); require_labels: drop rows where one of these is null as a whole
-    (`labels_missing`). The paper: ["Yes"], ["cn_k12"] and both labels, for its script skips rows whose label lists are
+    (`labels_missing`). The paper: ["Yes"], ["cn_k12"] and both labels, because its script skips rows whose label lists are
     null and calls only a null *inside* a list wrong. Source: Xu et al. 2025, arXiv 2505.24850, section 4 and its code.
     """
     valid = None if keep_problem_validity is None else {word.strip().lower() for word in keep_problem_validity}

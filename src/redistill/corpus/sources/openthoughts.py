@@ -49,7 +49,7 @@ def openthoughts(
             metadata=asked.metadata,
         )
         if said.completion is None:
-            raise RowError("no_generations", f"column `{conversations_column}` ends without an answer to the question")
+            raise RowError("no_generations", f"column `{conversations_column}` has no answer to the question")
         text = tags.with_thinking(said.completion, turns.thinking_of(row))
         verdicts = fields.label_of(row, label_column)
         if not verdicts and label == "all":

@@ -42,7 +42,7 @@ def conversation(value: Any, row: Row, column: str, *, keep: bool = True) -> tup
 
 
 def asked(value: Any, row: Row, column: str, *, keep: bool = True) -> Asked | None:
-    """What a prompt asks that is a list of messages, its last one the user's or a tool's; None where it is no conversation of
+    """What a prompt asks that is a list of messages, its last one the user's or a tool's; None where it is not a conversation of
     several turns (turns.py reads it then)."""
     value = fields.decoded(value) if isinstance(value, str) else value
     if not keep or not turns.is_turns(value):
@@ -61,7 +61,7 @@ def _split(read: list[Turn], row: Row, column: str) -> tuple[Asked, Conversation
     if read[-1].calls or read[-1].role == "call":
         raise RowError(
             "tool_calls",
-            f"column `{column}` ends with a tool call, which is no text of the model's; write the tool's result and the answer after it",
+            f"column `{column}` ends with a tool call, which is not text; add the tool's result and the answer after it",
         )
     start = len(read)
     while start and read[start - 1].role == "assistant" and not read[start - 1].calls:
@@ -133,14 +133,14 @@ def _calls(turn: Turn, column: str) -> list[dict[str, Any]]:
         if not isinstance(call.get("name"), str) or not isinstance(given, Mapping):
             raise RowError(
                 "tool_calls",
-                f"column `{column}` holds the tool call {shown(one)}; write a name and its arguments as a table",
+                f"column `{column}` holds the tool call {shown(one)}; write a table with a name and its arguments",
             )
         calls.append({"type": "function", "function": {"name": call["name"], "arguments": dict(given)}})
     return calls
 
 
 def _tools(row: Row) -> list[dict[str, Any]]:
-    """The tools that a row offers, in its column `tools`; RowError `tool_calls` for what is no list of named functions."""
+    """The tools that a row offers, in its column `tools`; RowError `tool_calls` for what is not a list of named functions."""
     value = row.get("tools")
     value = fields.decoded(value) if isinstance(value, str) else value
     if not value:
@@ -151,5 +151,5 @@ def _tools(row: Row) -> list[dict[str, Any]]:
         for one in value
     ]
     if not all(isinstance(one["function"], Mapping) and isinstance(one["function"].get("name"), str) for one in tools):
-        raise RowError("tool_calls", f"column `tools` holds {shown(value)}; write a list of functions with their names")
+        raise RowError("tool_calls", f"column `tools` holds {shown(value)}; write a list of functions with names")
     return [dict(one) for one in tools]

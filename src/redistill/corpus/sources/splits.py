@@ -68,7 +68,7 @@ def choose(
         if not chosen and inner:
             return inner, ""
         if not chosen:
-            there = f"its splits are {', '.join(present)}" if present else "no file of it is named after a split"
+            there = f"its splits are {', '.join(present)}" if present else "no file is named after a split"
             raise OperatorError(f"{name} has no split {split!r}; {there}.")
         return chosen, ""
     unnamed = [file for file in files if of[file] is None]
@@ -92,8 +92,7 @@ def wanted(present: Iterable[str], name: str, *, asked: bool = False) -> str | N
     if asked:
         return None
     raise OperatorError(
-        f"{name} has the splits {', '.join(present)} and none that is called train; write split: and the one to read, or "
-        "split: all."
+        f"{name} has the splits {', '.join(present)} and none called train; write split: NAME for one of them, or split: all."
     )
 
 
@@ -101,8 +100,8 @@ def said(name: str, chosen: str | None, left: Sequence[str]) -> str:
     """The sentence on what is left out; chosen None: the files that no split's name is in."""
     if left:
         several = "splits" if len(left) > 1 else "split"
-        read = f"the split {chosen} is read" if chosen else "what is of no split is read"
-        return f"{name}: {read}, and not the {several} {', '.join(left)}; write split: NAME for another."
+        read = f"the split {chosen} is read" if chosen else "files of no split are read"
+        return f"{name}: {read}, not the {several} {', '.join(left)}; write split: NAME for another."
     if chosen and chosen != TRAIN:
-        return f"{name}: the split {chosen} is read, for there is no other."
+        return f"{name}: the split {chosen} is read; there is no other."
     return ""

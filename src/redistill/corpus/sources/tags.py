@@ -28,9 +28,9 @@ def split(completion: str) -> tuple[str | None, str]:
     if tags := list(thinking_tags(text)):
         first, last = tags[0], tags[-1]
         if not last.closes or len(tags) > 2 or (len(tags) == 2 and (first.closes or first.name != last.name)):
-            raise _broken(f"{', '.join(text[tag.start : tag.end] for tag in tags[:4])} are no pair")
+            raise _broken(f"{', '.join(text[tag.start : tag.end] for tag in tags[:4])} are not a pair")
         if len(tags) == 2 and text[: first.start].strip():
-            raise _broken(f"text stands before {text[first.start : first.end]}")
+            raise _broken(f"there is text before {text[first.start : first.end]}")
         thinking = text[first.end if len(tags) == 2 else 0 : last.start].strip()
         text = text[last.end :].strip()
     for opening, closing in _ANSWER:
@@ -38,11 +38,11 @@ def split(completion: str) -> tuple[str | None, str]:
         if text.startswith(opening) or text.endswith(closing):
             before, answer, after = _cut(text, opening, closing)
             if before or after:
-                raise _broken(f"text stands around {opening}")
+                raise _broken(f"there is text around {opening}")
             text = answer
             break
     if thinking is not None and not text:
-        raise _broken("nothing follows the thinking")
+        raise _broken("there is no answer after the thinking")
     return thinking, text
 
 
@@ -66,7 +66,7 @@ def with_thinking(text: str, thinking: str | None) -> str:
             return text
         if own.strip():
             raise RowError(
-                "two_thinkings", "the text holds <think> and the field of the reasoning other thinking; leave one out"
+                "two_thinkings", "the thinking in <think> differs from the reasoning field; keep one of them"
             )
         text = answer
     return join(thinking, text.strip()) if text.strip() else f"<think>\n{thinking}"
@@ -91,7 +91,7 @@ def _broken(why: str) -> RowError:
 def _cut(text: str, opening: str, closing: str) -> tuple[str, str, str]:
     """(before, inside, after) of the one pair of these tags."""
     if text.count(opening) != 1 or text.count(closing) != 1 or text.index(opening) > text.index(closing):
-        raise _broken(f"{opening} and {closing} are no pair")
+        raise _broken(f"{opening} and {closing} are not a pair")
     before, rest = text.split(opening)
     inside, after = rest.split(closing)
     return before.strip(), inside.strip(), after.strip()

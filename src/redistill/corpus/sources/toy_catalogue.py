@@ -59,5 +59,5 @@ def _histories(folder: str, count: int, users: Users, shuffled: bool) -> Iterato
     cut = Cut("train", users, test_users=0.0, separator=", ")
     for history in histories(folder, count=count, shuffled=shuffled):
         query = next_purchase(history, titles, cut)
-        assert isinstance(query, Query), "every made customer has a next purchase"
+        assert isinstance(query, Query), "every synthetic customer has a next purchase"
         yield query

@@ -81,13 +81,13 @@ def one_answer(turns: list[Turn], column: str) -> Conversation:
     if len(questions) > 1:
         raise RowError(
             "several_turns",
-            f"column `{column}` holds {len(questions)} user messages; write a row for each question and its answer",
+            f"column `{column}` holds {len(questions)} user messages; write one row per question and answer",
         )
     said = spoken[(first if first is not None else -1) + 1 :]
     if any(turn.calls or turn.role in ("tool", "call") for turn in said):
         raise RowError(
             "tool_calls",
-            f"column `{column}` holds tool calls, which are no text of the model's; write the whole answer as one assistant message, or leave the row out",
+            f"column `{column}` holds tool calls, which are not text; write the whole answer as one assistant message, or leave the row out",
         )
     completion, finish, author = answer_in(said, column)
     for turn in turns:
@@ -104,7 +104,7 @@ def answer_in(said: list[Turn], column: str) -> tuple[str | None, str | None, st
     if len(thinking) != len(said) - 1:
         raise RowError(
             "several_turns",
-            f"column `{column}` holds {len(said)} assistant messages to one question; write the whole answer as one",
+            f"column `{column}` holds {len(said)} assistant messages after one question; join them into one",
         )
     last = said[-1]
     if last.channel == "analysis":  # it broke off in thought
@@ -131,7 +131,7 @@ def read_turn(value: Any, row: Row, column: str) -> Turn:
     if known is None:
         raise RowError(
             "unknown_role",
-            f"column `{column}` has a message of the {role} {shown(said)}; write user, assistant or system",
+            f"column `{column}` has a message with the {role} {shown(said)}; write user, assistant or system",
         )
     name = next((name for name in columns.TURN_TEXT if name in value), "content")
     text, inner = parts(turn.get(name), f"{column}[].{name}")
@@ -187,7 +187,7 @@ def parts(value: Any, column: str) -> tuple[str, str | None]:
         elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
             said.append(fields.text(part["text"], column))
         else:
-            raise RowError("wrong_type", f"column `{column}` holds {shown(part)}, which is no text; write text")
+            raise RowError("wrong_type", f"column `{column}` holds {shown(part)}, which is not text; write text")
     return "".join(said), "\n".join(filter(None, thought)) or None
 
 
@@ -217,9 +217,7 @@ def prompt_of(row: Row, column: str, input_column: str | None = None) -> str:
     if column not in row:
         raise fields.missing(column)
     if row.get("history"):
-        raise RowError(
-            "several_turns", "column `history` holds earlier turns; write a row for each question and its answer"
-        )
+        raise RowError("several_turns", "column `history` holds earlier turns; write one row per question and answer")
     asked = question(row[column], row, column)
     if input_column is None and column == "instruction":
         input_column = "input"

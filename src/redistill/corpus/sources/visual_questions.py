@@ -50,7 +50,7 @@ def visual_questions(
 
     Columns that are not named are found by their usual names. options: how answers to choose from are told, as lettered lines (the
     gold answer is a letter) or as in VisualThinker, "Choose between the following options: a, b or c" (the gold answer is the
-    option itself); shuffle_options puts them into an order that `seed` and the row decide, for some sets write the right one first.
+    option itself); shuffle_options puts them into an order that `seed` and the row decide, because some sets write the right one first.
     conversation: what the assistant's turn is, the gold answer or a trace; an <answer> tag in it holds the gold answer in both cases.
     max_rows: no more rows of a file are read (VisualThinker trains on the first 15,000 of SAT).
 
@@ -103,7 +103,7 @@ def _images(row: Row, column: str | None) -> tuple[Image, ...]:
 
 
 def _asked(row: Row, column: str) -> tuple[str, str | None]:
-    """(question without the words for its images, what the assistant says to it, None where the row is no conversation)."""
+    """(question without the words for its images, what the assistant says to it, None where the row is not a conversation)."""
     value = row[column]
     said = None
     if turns.is_turns(value):
@@ -115,10 +115,10 @@ def _asked(row: Row, column: str) -> tuple[str, str | None]:
     if "\0" in kept:
         raise RowError(
             "image_inside_text",
-            "an image stands in the middle of the question; the template places all of them together",
+            "an image is inside the question; the template puts all images before or after it",
         )
     if not kept:
-        raise RowError("empty_statement", f"column `{column}` holds nothing but images")
+        raise RowError("empty_statement", f"column `{column}` holds only images")
     return kept, None if said is None else str(said)
 
 
@@ -139,7 +139,7 @@ def _options(row: Row, column: str | None) -> list[str]:
         raise RowError("wrong_type", f"column `{found[0]}` must hold a list of 2 to {len(LETTERS)} options")
     named = [fields.answer(one, found[0]) or "" for one in value]
     if len(set(named)) < len(named) or not all(named):
-        raise RowError("wrong_type", f"column `{found[0]}` holds an option twice, or an empty one")
+        raise RowError("wrong_type", f"column `{found[0]}` has a repeated or an empty option")
     return named
 
 

@@ -37,7 +37,7 @@ def diagnose(groups: Iterable[Group]) -> dict[str, Any]:
     steps = _share(seen["step_right"], seen["steps"])
     jumps = _share(seen["jump_right"], seen["jumps"])
     rows = [
-        {"label": "lines copied without a fault", "value": copies, "n": seen["lines"]},
+        {"label": "lines copied without an error", "value": copies, "n": seen["lines"]},
         {"label": "single steps that are right", "value": steps, "n": seen["steps"]},
         {"label": "jumps that are right", "value": jumps, "n": seen["jumps"]},
         {"label": "lines that are jumps", "value": _share(seen["jumps"], seen["lines"]), "n": seen["lines"]},
@@ -51,10 +51,10 @@ def diagnose(groups: Iterable[Group]) -> dict[str, Any]:
     if sound:
         verdict = (
             f"the careful habit works ({steps:.1%} of single steps and {copies:.1%} of copies are right, against "
-            f"{'no jumps' if jumps is None else f'{jumps:.1%} of jumps'}): negatives have a good habit to turn the student to."
+            f"{'no jumps' if jumps is None else f'{jumps:.1%} of jumps'}): negatives can shift the student to it."
         )
     elif steps is None or copies is None:
-        verdict = "the student writes no line of the teacher's form: train stage 1 longer before any negatives."
+        verdict = "the student writes no line in the teacher's form: train stage 1 longer before any negatives."
     else:
         verdict = (
             f"the careful habit is broken ({steps:.1%} of single steps and {copies:.1%} of copies are right, below {SOUND:.0%}): "

@@ -22,7 +22,7 @@ NAMES = {"raw": "raw query", "feedback": "pseudo-feedback"}
 
 
 def retrieval(run: RunFiles) -> list[Block]:
-    """Nothing for a run whose answers are no queries: the heading is left out with it."""
+    """Nothing for a run whose answers are not queries: the heading is left out with it."""
     blocks: list[Block] = []
     for benchmark, baselines in run.baselines.items():
         if not baselines.problems:

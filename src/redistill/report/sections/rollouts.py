@@ -2,7 +2,7 @@
 
 A round's figures stand in the line of metrics.jsonl that its first step wrote. What a figure means is said where it is drawn; one that
 never moved from 0, or was measured in fewer than two rounds, is not drawn. Offline stages with the same start are laid beside the
-online ones over tokens, sampled and trained on together, for those are what both kinds of stage pay with.
+online ones over tokens, sampled and trained on together, because those are what both kinds of stage pay with.
 """
 
 import math

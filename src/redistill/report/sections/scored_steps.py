@@ -15,7 +15,7 @@ from redistill.report.text import both_ends, short, visible
 
 MAX_SHARDS, MAX_GROUPS = 4, 400
 SHOWN = 6  # traces of a scorer
-MOST_STEPS = 60  # of a trace that is shown; a weight per token is no step
+MOST_STEPS = 60  # of a trace that is shown; a weight per token is not a step
 STEP_CHARS = 500
 BORDERS = (0.05, 0.2, 0.35, 0.45)  # of the distance from one half
 NOTE_CHARS = 1_500

@@ -1,7 +1,7 @@
 """The section about training: what each stage did, and its curves, stages with the same start laid over one another.
 
 How to read the curves is the paper's (Xu et al. 2025, arXiv 2505.24850, the section on stability): a chosen log-prob
-that falls slowly is no alarm; both falling fast while learning rate x gradient norm surges is a collapse. The guard's
+that falls slowly is not an alarm; both falling fast while learning rate x gradient norm surges is a collapse. The guard's
 states (docs/guard.md) are marked on every curve, and steps it went back behind are drawn pale.
 """
 

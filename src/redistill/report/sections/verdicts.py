@@ -106,7 +106,7 @@ def lengths(run: RunFiles) -> list[Block]:
 
 
 def _bin_start(label: str) -> tuple[float, str]:
-    """'256-511' -> 256: bins sort by where they begin; labels that are no number come last, by name."""
+    """'256-511' -> 256: bins sort by where they begin; labels that are not a number come last, by name."""
     digits = re.match(r"\d+(\.\d+)?", label.replace(",", ""))
     return (float(digits[0]) if digits else float("inf"), label)
 

@@ -58,9 +58,7 @@ def forecast(
     """
     known = {name: _gpu(name, price) for name in gpus}
     if not 0 < utilisation <= 1:
-        raise OperatorError(
-            f"plan --utilisation: write a share of the peak above 0 and up to 1 (here: {utilisation:g})."
-        )
+        raise OperatorError(f"plan --utilisation: write a share of the peak above 0 and up to 1 (got {utilisation:g}).")
     plan = make_plan(recipe)
     found = look(plan, runs_dir / recipe.name)
     say("plan     steps, memory and operations of each stage")
@@ -104,7 +102,7 @@ def _gpu(name: str, price: float | None) -> Gpu:
     if name not in GPUS:
         raise OperatorError(f"plan --gpu: there is no {name!r}{did_you_mean(name, GPUS)}")
     if price is not None and not 0 <= price < math.inf:
-        raise OperatorError(f"plan --price: write dollars an hour, 0 or more (here: {price:g}).")
+        raise OperatorError(f"plan --price: write dollars an hour, 0 or more (got {price:g}).")
     gpu = GPUS[name]
     return gpu if price is None else Gpu(gpu.memory_gib, gpu.bf16_tflops, gpu.fp32_tflops, price)
 

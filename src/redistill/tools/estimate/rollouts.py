@@ -135,7 +135,7 @@ def measured_speed(plan: Plan, name: str, folder: Path, ahead: RoundsAhead) -> d
     stamp = stage / "fingerprint"
     if not stamp.exists():
         return None
-    # a change of code alone may be ignored: a pace is no result
+    # a change of code alone may be ignored: a pace is not a result
     states = graph.resolve(graph.ordered(stages_of(plan)), folder, on_code_change="keep")
     if stamp.read_text("utf-8") != states[f"train/{name}"].keys[""].fingerprint:
         return None

@@ -56,7 +56,7 @@ def am(run: Path, out: Path) -> None:
     """Write the run's examples into the folder. OperatorError where it has none yet; one whose tags cannot be told is counted in the
     manifest and left out."""
     if not (run / "recipe.yaml").exists():
-        raise OperatorError(f"{run} is no run: it has no recipe.yaml; name a folder such as runs/quickstart.")
+        raise OperatorError(f"{run} is not a run: it has no recipe.yaml; name a folder such as runs/quickstart.")
     check_layout(run)
     selected = StageFolder(run / "select", "")
     if not selected.shard_files("examples"):

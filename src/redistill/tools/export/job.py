@@ -162,7 +162,7 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
     problem cannot be asked as text.
     """
     if not (run / "recipe.yaml").exists():
-        raise OperatorError(f"{run} is no run: it has no recipe.yaml; name a folder such as runs/quickstart.")
+        raise OperatorError(f"{run} is not a run: it has no recipe.yaml; name a folder such as runs/quickstart.")
     check_layout(run)
     recipe = load_recipe(run / "recipe.yaml")
     name = stage_for(recipe, stage)

@@ -66,7 +66,7 @@ def read_student(run: Path, *, out: Path, stage: str | None) -> StudentJob:
     """A run's student. stage: default the last one of the recipe that has left a student of text. OperatorError where there is
     none, where it is damaged, and for a critic."""
     if not (run / "recipe.yaml").exists():
-        raise OperatorError(f"{run} is no run: it has no recipe.yaml; name a folder such as runs/quickstart.")
+        raise OperatorError(f"{run} is not a run: it has no recipe.yaml; name a folder such as runs/quickstart.")
     check_layout(run)
     recipe = load_recipe(run / "recipe.yaml")
     if stage is not None and stage not in recipe.train:

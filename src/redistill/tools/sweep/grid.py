@@ -102,7 +102,7 @@ def _check(sweep: SweepSettings, where: str) -> None:
     axes = {*sweep.axes, *(axis for variant in sweep.variants.values() for axis in variant.axes)}
     if "seed" in axes:
         wrong.append("axes.seed: write seeds: [0, 1, 2] instead; a table over seeds needs to know them")
-    wrong += [f"choose: {axis!r} is no axis{did_you_mean(axis, axes)}" for axis in sweep.choose if axis not in axes]
+    wrong += [f"choose: {axis!r} is not an axis{did_you_mean(axis, axes)}" for axis in sweep.choose if axis not in axes]
     if len(set(sweep.seeds)) < len(sweep.seeds):
         wrong.append("seeds: one stands there twice")
     if sweep.choose and len(sweep.seeds) < 2:

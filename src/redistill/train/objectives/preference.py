@@ -38,8 +38,8 @@ def simpo(
     """
     if gamma_beta_ratio is not None:
         raise OperatorError(
-            "simpo: gamma_beta_ratio is not taken, for it is easily mistaken for the paper's gamma; write gamma = "
-            f"gamma_beta_ratio x beta (here: gamma: {gamma_beta_ratio * beta:g})."
+            "simpo: gamma_beta_ratio is not an option; write gamma = "
+            f"gamma_beta_ratio x beta (here gamma: {gamma_beta_ratio * beta:g})."
         )
     margin = chosen_logps / chosen_tokens - rejected_logps / rejected_tokens
     return _each_pair(-F.logsigmoid(beta * margin - gamma))
