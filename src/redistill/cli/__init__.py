@@ -47,7 +47,10 @@ COMMANDS: dict[str, Command] = {
     "sweep": Command(api.sweep, printing.sweep_text),
     "serve": Command(api.serve, serve_text, data=None),
     "doctor": Command(
-        api.doctor, printing.doctor_text, printing.doctor_data, error=lambda found, _: "\n  ".join(found.sentences)
+        api.doctor,
+        printing.doctor_text,
+        printing.doctor_data,
+        error=lambda findings, _: "\n  ".join(findings.sentences),
     ),
     "recipes": Command(api.recipes, printing.recipes_text),
     "validate": Command(

@@ -89,57 +89,57 @@ def why_data(steps: "Sequence[Step]", _: Options) -> Any:
     return [dataclasses.asdict(step) for step in steps]
 
 
-def plan_text(found: Mapping[str, Any], _: Options) -> str:
+def plan_text(plan: Mapping[str, Any], _: Options) -> str:
     """The forecast as tables."""
     from redistill.tools.estimate.render import text
 
-    return text(found)
+    return text(plan)
 
 
-def lr_find_text(found: dict[str, Any], _: Options) -> str:
+def lr_find_text(probe: dict[str, Any], _: Options) -> str:
     """The trials as a table."""
     from redistill.tools.lr_find import table_text
 
-    return table_text(found)
+    return table_text(probe)
 
 
-def sweep_text(found: Mapping[str, Any], options: Options) -> str:
+def sweep_text(sweep: Mapping[str, Any], options: Options) -> str:
     """The trials as a table, and where the page is; of a dry run their names."""
     if options["dry_run"]:
-        return "\n".join(found["trials"])
+        return "\n".join(sweep["trials"])
     from redistill.tools.sweep.table import table_text
 
-    return f"{table_text(found)}\n{Path(options['runs_dir']) / found['name'] / 'report.html'}"
+    return f"{table_text(sweep)}\n{Path(options['runs_dir']) / sweep['name'] / 'report.html'}"
 
 
-def recipes_text(found: Mapping[str, str], _: Options) -> str:
+def recipes_text(recipes: Mapping[str, str], _: Options) -> str:
     """A line each, filled to WIDTH."""
-    margin = max(map(len, found)) + 2
+    margin = max(map(len, recipes)) + 2
     return "\n".join(
         f"\n{' ' * margin}".join([f"{name.ljust(margin)}{first}", *rest])
-        for name, line in found.items()
+        for name, line in recipes.items()
         for first, *rest in [textwrap.wrap(line, WIDTH - margin, break_on_hyphens=False)]
     )
 
 
-def schema_text(found: Mapping[str, Any], _: Options) -> str:
+def schema_text(schema: Mapping[str, Any], _: Options) -> str:
     """JSON, whatever else is asked for."""
-    return json.dumps(found, indent=1)
+    return json.dumps(schema, indent=1)
 
 
-def doctor_text(found: "Findings", _: Options) -> None:
+def doctor_text(findings: "Findings", _: Options) -> None:
     """The rows, with colour in a terminal, and one line per check."""
     from redistill.tools.doctor import picture
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print(picture(found, colour=colour, clean=plain))
+    print(picture(findings, colour=colour, clean=plain))
 
 
-def doctor_data(found: "Findings", _: Options) -> Any:
+def doctor_data(findings: "Findings", _: Options) -> Any:
     """The rows and checks as tables."""
     from redistill.tools.doctor import as_json
 
-    return as_json(found)
+    return as_json(findings)
 
 
 def validate_recipe(**options: Any) -> list[str]:
@@ -159,28 +159,28 @@ def validate_recipe(**options: Any) -> list[str]:
     return api.validate(**options)
 
 
-def validate_text(found: Sequence[str], options: Options) -> str | None:
+def validate_text(mistakes: Sequence[str], options: Options) -> str | None:
     """That the recipe is fine, with notes; its mistakes are an error."""
-    if found:
+    if mistakes:
         return None
-    return "\n".join([*(f"note: {note}" for note in _notes(found, options)), f"{options['recipe']} is fine"])
+    return "\n".join([*(f"note: {note}" for note in _notes(mistakes, options)), f"{options['recipe']} is fine"])
 
 
-def validate_data(found: Sequence[str], options: Options) -> Any:
+def validate_data(mistakes: Sequence[str], options: Options) -> Any:
     """Mistakes and notes."""
-    return {"recipe": options["recipe"], "fine": not found, "mistakes": found, "notes": _notes(found, options)}
+    return {"recipe": options["recipe"], "fine": not mistakes, "mistakes": mistakes, "notes": _notes(mistakes, options)}
 
 
-def validate_error(found: Sequence[str], options: Options) -> str:
+def validate_error(mistakes: Sequence[str], options: Options) -> str:
     """All mistakes, a line each."""
-    count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
-    return "\n  ".join([f"{options['recipe']} has {count}:", *found]) if found else ""
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return "\n  ".join([f"{options['recipe']} has {count}:", *mistakes]) if mistakes else ""
 
 
-def _notes(found: Sequence[str], options: Options) -> list[str]:
+def _notes(mistakes: Sequence[str], options: Options) -> list[str]:
     from redistill.tools.validate import notes
 
-    return [] if found else notes(options["recipe"], options["overrides"])
+    return [] if mistakes else notes(options["recipe"], options["overrides"])
 
 
 def init_recipe(**options: Any) -> "WrittenRecipe":
@@ -217,9 +217,9 @@ def init_data(written: "WrittenRecipe", _: Options) -> Any:
     return {"recipe": str(written.path), **as_facts(written.survey)}
 
 
-def audit_text(found: Mapping[str, Any], _: Options) -> str:
+def audit_text(audit: Mapping[str, Any], _: Options) -> str:
     """The result, and notes."""
-    return "\n".join([found["sentence"], *(f"- {note}" for note in found["notes"])])
+    return "\n".join([audit["sentence"], *(f"- {note}" for note in audit["notes"])])
 
 
 def score_text(counts: Mapping[str, Any], _: Options) -> str:
@@ -247,11 +247,11 @@ def datafree_data(folder: Path, _: Options) -> Any:
 
 def datafree_text(folder: Path, options: Options) -> str:
     """One line per arm, and where the page is."""
-    found, lines = datafree_data(folder, options), []
-    if "accuracy" in found["teacher"]:
-        teacher = found["teacher"]
+    data, lines = datafree_data(folder, options), []
+    if "accuracy" in data["teacher"]:
+        teacher = data["teacher"]
         lines.append(f"teacher: {100 * teacher['accuracy']:.1f}% right of {teacher['n']:,} test images")
-    for name, arm in found["arms"].items():
+    for name, arm in data["arms"].items():
         right = f"{100 * arm['accuracy']:.1f}% right, " if "accuracy" in arm else ""
         varied = f", diversity {arm['diversity']:.3f}" if arm["diversity"] is not None else ""
         lines.append(f"{name}: {right}{arm['images']:,} images{varied}")

@@ -83,8 +83,8 @@ def _kind_of_teacher(value: Any) -> str:
     known = {"by_source": TeachersBySource, "base_url": ServerTeacher, "self": SelfTeacher}
     if isinstance(value, str):
         return "stage"
-    found = [k for k, kind in known.items() if isinstance(value, kind) or (isinstance(value, Mapping) and k in value)]
-    return found[0] if found else "model"
+    kinds = [k for k, kind in known.items() if isinstance(value, kind) or (isinstance(value, Mapping) and k in value)]
+    return kinds[0] if kinds else "model"
 
 
 _OneTeacher = (

@@ -49,16 +49,16 @@ class OwnPlugin:
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         about = _about(arguments)
-        found = self._caught(about, self.function, *arguments, **options)
+        returned = self._caught(about, self.function, *arguments, **options)
         items = next((typing.get_args(hint)[0] for hint in self.expected if _is_iterator(hint)), None)
-        if items is not None and isinstance(found, collections.abc.Iterable):
-            return self._each(iter(found), items)
-        self._check(found, self.expected, about, "return")
-        return found
+        if items is not None and isinstance(returned, collections.abc.Iterable):
+            return self._each(iter(returned), items)
+        self._check(returned, self.expected, about, "return")
+        return returned
 
-    def _each(self, found: Iterator[Any], items: Any) -> Iterator[Any]:
+    def _each(self, returned: Iterator[Any], items: Any) -> Iterator[Any]:
         end = object()
-        while (item := self._caught("", next, found, end)) is not end:
+        while (item := self._caught("", next, returned, end)) is not end:
             self._check(item, [items], "", "yield")
             yield item
 
@@ -73,11 +73,11 @@ class OwnPlugin:
                 f"{self.name} failed{about and f' on {about}'}: {words}; correct it and run the same command again."
             ) from error
 
-    def _check(self, found: Any, expected: list[Any], about: str, verb: str) -> None:
-        if not any(hint is type(None) or fits(found, hint) for hint in expected):
+    def _check(self, returned: Any, expected: list[Any], about: str, verb: str) -> None:
+        if not any(hint is type(None) or fits(returned, hint) for hint in expected):
             wanted = " or ".join(map(in_words, expected))
             raise OperatorError(
-                f"{self.name} {verb}ed {_shown(found)}{about and f' for {about}'}; it should {verb} {wanted}."
+                f"{self.name} {verb}ed {_shown(returned)}{about and f' for {about}'}; it should {verb} {wanted}."
             )
 
 

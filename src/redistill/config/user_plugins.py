@@ -43,9 +43,9 @@ def load_code(path: str | Path) -> str:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     importlib.invalidate_caches()
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None or Path(found.origin).resolve() != path:
-        where = f" at {found.origin}" if found is not None else ""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != path:
+        where = f" at {spec.origin}" if spec is not None else ""
         raise OperatorError(f"--code {path}: there is another module called {name}{where}; give the file another name.")
     try:
         module = importlib.import_module(name)
@@ -71,17 +71,17 @@ def find_own(name: str, table: Mapping[str, Callable[..., Any]], where: str) -> 
             f"{where}: {name} is your own code, which a recipe cannot load by itself; pass its file: --code {module}.py."
         )
     path, members = _LOADED[module][0], vars(sys.modules[module])
-    found = members.get(function)
-    if not inspect.isfunction(found):
+    function_found = members.get(function)
+    if not inspect.isfunction(function_found):
         known = [key for key, value in members.items() if inspect.isfunction(value) and value.__module__ == module]
         raise OperatorError(f"{where}: {path} has no function {function!r}{did_you_mean(function, known)}")
     wanted = [_positional(member) for member in table.values()]
-    if len(_positional(found)) not in {len(parameters) for parameters in wanted}:
-        takes = ", ".join(_positional(found)) or "nothing"
+    if len(_positional(function_found)) not in {len(parameters) for parameters in wanted}:
+        takes = ", ".join(_positional(function_found)) or "nothing"
         raise OperatorError(
             f"{where}: {name} takes ({takes}); it should take ({', '.join(wanted[0])}), and its options after a *."
         )
-    return found
+    return function_found
 
 
 def code_files(names: Iterable[str]) -> dict[str, str]:

@@ -87,7 +87,7 @@ def sign(
                 contested = known[2] or _differ(known[1], answer)
                 first = known[1] if known[1] is not None else answer
                 problems[problem_id] = (min(statement, known[0]), first, contested)
-    found: dict[str, Any] = {}
+    signature: dict[str, Any] = {}
     signed: list[tuple[int, int, int, int]] = []
     bands: list[list[int]] = []
     offsets, statements = [0], io.BytesIO()
@@ -97,7 +97,7 @@ def sign(
         by_words = not (shows_images and pictures[problem_id])
         if benchmarks is not None and by_words and (leak := benchmarks.find(statement)) is not None:
             action = "dropped" if leaks == "remove" else "listed"
-            found[problem_id] = {**asdict(leak), "told": statement, "action": action}
+            signature[problem_id] = {**asdict(leak), "told": statement, "action": action}
             if leaks == "remove":
                 continue
         tokens = normal(statement)
@@ -113,7 +113,7 @@ def sign(
         np.savez(folder / "signs.npz", table=table, offsets=np.array(offsets, dtype=np.int64))
         np.save(folder / "bands.npy", np.array(bands, dtype=np.uint64).reshape(-1, BANDS).T)
         (folder / "statements.bin").write_bytes(statements.getvalue())
-    write_json(folder / "leaks.json", found)
+    write_json(folder / "leaks.json", signature)
 
 
 def _differ(first: str | None, later: str | None) -> bool:
@@ -259,8 +259,8 @@ def _write(
         low, high = np.searchsorted(leader[led], [starts[index], starts[index + 1]])
         into = {_id(table, place): _id(table, leader[place]) for place in led[low:high]}
         pairs = [[_id(table, o), _id(table, one), share, shelf[o], shelf[one]] for o, one, share in listed[index]]
-        found = {"into": into, "away": away, "alike": pairs}
-        write_json(spill / f"{index:05d}" / "relations.json", found)
+        relations = {"into": into, "away": away, "alike": pairs}
+        write_json(spill / f"{index:05d}" / "relations.json", relations)
         if away:
             moves[index] = len(away)
     return moves

@@ -288,7 +288,7 @@ def _spill(
     name = f"{reading.index:05d}"
     for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
         half.unlink()
-    smallest, books = _TopK(max_problems), _Books()
+    smallest, ledger = _TopK(max_problems), _Books()
     held_bytes = 0
     held: defaultdict[str, list[bytes]] = defaultdict(list)
     with taking_notes() as notes, storing_images(images):
@@ -297,7 +297,7 @@ def _spill(
             notes.lost.clear()
             if tick:
                 tick(1)
-            books.enter(path, row)
+            ledger.enter(path, row)
             folder = f"{_bucket(row.id, num_shards):05d}"
             if row.problem is not None:
                 held[f"{folder}/{name}.told"].append(relate.told(row.problem))
@@ -309,8 +309,8 @@ def _spill(
                 held_bytes = 0
     _append(spill, held)
     files = sums_of(spill, spill.glob(f"*/{name}.*"))
-    facts = {"keys": sorted(smallest.members), "unread": notes.unread, "files": files}
-    write_json(_summary(spill, reading.index), {**books.to_json(), **facts})
+    summary = {"keys": sorted(smallest.members), "unread": notes.unread, "files": files}
+    write_json(_summary(spill, reading.index), {**ledger.to_json(), **summary})
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def mean_cosine_distance(features: Tensor) -> float:
 
 def mean_distance_within(features: Tensor, labels: Tensor) -> float | None:
     """`mean_cosine_distance` of the images of one label, a mean over the labels with two or more; None where there is none."""
-    found = [
+    means = [
         mean_cosine_distance(features[labels == label]) for label in labels.unique() if (labels == label).sum() > 1
     ]
-    return sum(found) / len(found) if found else None
+    return sum(means) / len(means) if means else None

@@ -77,9 +77,9 @@ def image_folder(
             f"data image-folder: {len(files):,} images of this size are over 2 GiB; name a smaller folder."
         )
     pixels = np.stack([_decoded(file, images) for file, _ in files])
-    found = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    pixels_in = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     labels = torch.tensor([label for _, label in files])
-    return split(_fitting(1 - found if invert else found, labels, images, str(root)), test_share, split_seed)
+    return split(_fitting(1 - pixels_in if invert else pixels_in, labels, images, str(root)), test_share, split_seed)
 
 
 def _decoded(file: Path, images: ImageSettings) -> np.ndarray:
@@ -107,13 +107,13 @@ def npz(images: ImageSettings, *, path: str, test_share: float = 0.25, split_see
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        found = _npz_part(arrays, "", images, path)
+        part = _npz_part(arrays, "", images, path)
         tested = _npz_part(arrays, "test_", images, path) if "test_images" in arrays else None
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise OperatorError(
             f"data npz: {path} cannot be read ({error}); it needs `images` (uint8) and `labels`."
         ) from error
-    return ImageSet(found, tested) if tested is not None else split(found, test_share, split_seed)
+    return ImageSet(part, tested) if tested is not None else split(part, test_share, split_seed)
 
 
 def _npz_part(arrays: dict[str, np.ndarray], prefix: str, images: ImageSettings, path: str) -> Images:
@@ -159,20 +159,20 @@ def _fitting(pixels: Tensor, labels: Tensor, images: ImageSettings, where: str) 
     return Images(pixels.contiguous(), labels.long())
 
 
-def split(found: Images, test_share: float, seed: int) -> ImageSet:
+def split(images: Images, test_share: float, seed: int) -> ImageSet:
     """Images split class by class, by a permutation that depends on the seed alone."""
     if not 0 < test_share < 1:
         raise OperatorError(f"data: test_share is {test_share}; write a share between 0 and 1, such as 0.25.")
-    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     train, test = [], []
-    for label in found.labels.unique().tolist():
-        mine = order[found.labels[order] == label].tolist()
+    for label in images.labels.unique().tolist():
+        mine = order[images.labels[order] == label].tolist()
         cut = max(1, round(test_share * len(mine)))
         test += mine[:cut]
         train += mine[cut:]
     if not train:
         raise OperatorError("data: every class has only one image, which is held out for the test; add images.")
-    return ImageSet(*(Images(found.pixels[sorted(part)], found.labels[sorted(part)]) for part in (train, test)))
+    return ImageSet(*(Images(images.pixels[sorted(part)], images.labels[sorted(part)]) for part in (train, test)))
 
 
 # A set's name in a recipe -> its function. One of a user's own takes the same: (images, *, options) -> ImageSet.

@@ -173,9 +173,9 @@ def build(plugin: Plugin, images: ImageSettings, where: str) -> nn.Module:
             f"{where}: {plugin.name} does not accept the images that the recipe's `images` describes: {words}"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise OperatorError(
-            f"{where}: {plugin.name} returned {found} for two images, not logits {wanted}; set images.classes."
+            f"{where}: {plugin.name} returned {shape} for two images, not logits {wanted}; set images.classes."
         )
     return network
 

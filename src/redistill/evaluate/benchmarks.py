@@ -151,11 +151,11 @@ def _problems(
             raise OperatorError(f"{path} row {at}: {column!r} must be text (got {statement!r}).")
         metadata: dict[str, Any] = more[0] if more else {}
         if settings.kind == "choices":
-            found = read_choices(row, settings)
-            if isinstance(found, str):
-                raise OperatorError(f"{path} row {at}: {found}; benchmark {settings.name!r} is of kind choices.")
-            metadata = {CHOICES: found[0], RIGHT: found[1]}
-            answer = found[0][found[1]]
+            problems = read_choices(row, settings)
+            if isinstance(problems, str):
+                raise OperatorError(f"{path} row {at}: {problems}; benchmark {settings.name!r} is of kind choices.")
+            metadata = {CHOICES: problems[0], RIGHT: problems[1]}
+            answer = problems[0][problems[1]]
         problem = make_problem(
             statement,
             answer=_answer_text(answer),

@@ -92,11 +92,11 @@ def answered_by_likelihood(
     rows = [
         (prompt, _joined(prompt, option)) for p in problems for prompt in [render(p)] for option in p.metadata[CHOICES]
     ]
-    found = iter(measure(rows))
+    scores = iter(measure(rows))
     groups = []
     for problem in problems:
         options, right = problem.metadata[CHOICES], problem.metadata[RIGHT]
-        each = [next(found) for _ in options]
+        each = [next(scores) for _ in options]
         if isinstance(each[0], str) or any(isinstance(one, str) for one in each):
             raise OperatorError(
                 f"problem {problem.id} ({problem.source_row}): an option and its prompt are longer than the student's "

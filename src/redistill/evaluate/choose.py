@@ -209,13 +209,13 @@ def _scorer(table: Mapping[str, Any]) -> ScorerSettings:
 def scorers_of(choices: Sequence[Plugin], known: Sequence[ScorerSettings] = ()) -> list[ScorerSettings]:
     """The scorers by which samples are chosen: those that a choice writes out, and those of the recipe (`known`) that it names by
     their name, or by one of the scores they write, which begin with it and an underscore. OperatorError for two that write under one name."""
-    found: dict[str, ScorerSettings] = {}
+    scorers: dict[str, ScorerSettings] = {}
     for by in (choice.options.get("by") for choice in choices):
         named = [s for s in known if isinstance(by, str) and (by == s.folder or by.startswith(f"{s.folder}_"))]
         for scorer in [_scorer(by)] if isinstance(by, Mapping) else named[-1:]:
-            if found.setdefault(scorer.folder, scorer) != scorer:
+            if scorers.setdefault(scorer.folder, scorer) != scorer:
                 raise OperatorError(f"evaluate.choose: two scorers write {scorer.folder}; give one of them an `into`.")
-    return list(found.values())
+    return list(scorers.values())
 
 
 def bind_choices(choices: Sequence[Plugin], where: str) -> dict[str, partial[Any]]:
@@ -249,7 +249,7 @@ def choose_scores(table: Mapping[str, Samples], choices: Mapping[str, partial[An
     """
     if not choices:
         return {}
-    found: dict[str, Any] = {"choose": {}, "per_problem_choose": {}}
+    scores: dict[str, Any] = {"choose": {}, "per_problem_choose": {}}
     references = {"against_pass_at_1": ("pass@1", {id: pass_at_1(samples) for id, samples in table.items()})}
     vote = _on_all(table, majority)
     if not isinstance(vote, str):
@@ -257,7 +257,7 @@ def choose_scores(table: Mapping[str, Samples], choices: Mapping[str, partial[An
     for label, choice in _with_every_aggregate(table, choices):
         chosen = _on_all(table, choice)
         if isinstance(chosen, str):
-            found["choose"][label] = {"why": chosen}
+            scores["choose"][label] = {"why": chosen}
             continue
         at_n = {id: one.right[-1] for id, one in chosen.items()}
         against = {
@@ -265,20 +265,20 @@ def choose_scores(table: Mapping[str, Samples], choices: Mapping[str, partial[An
             for key, (reference, values) in references.items()
             if reference != label
         }
-        found["choose"][label] = {"curve": _curve(list(chosen.values()), len(next(iter(table.values())))), **against}
-        found["per_problem_choose"][label] = at_n
-    return found
+        scores["choose"][label] = {"curve": _curve(list(chosen.values()), len(next(iter(table.values())))), **against}
+        scores["per_problem_choose"][label] = at_n
+    return scores
 
 
 def _on_all(table: Mapping[str, Samples], choice: Callable[[Samples], Chosen | str]) -> dict[str, Chosen] | str:
     """The choice on every problem; the reason of the first on which it cannot be made."""
-    found = {}
+    curves = {}
     for id, samples in table.items():
         one = choice(samples)
         if isinstance(one, str):
             return one
-        found[id] = one
-    return found
+        curves[id] = one
+    return curves
 
 
 def _with_every_aggregate(
@@ -287,7 +287,7 @@ def _with_every_aggregate(
     """The choices. One that names no aggregate, by a name under which the traces hold steps, is made by every aggregate too; one by a
     name that no trace has says so."""
     traces = [trace for samples in table.values() for trace in samples]
-    found: list[tuple[str, Callable[[Samples], Chosen | str]]] = []
+    variants: list[tuple[str, Callable[[Samples], Chosen | str]]] = []
     for label, choice in choices.items():
         by = choice.keywords.get("by", MEAN_LOGPROB if choice.func is confidence else None)
         by = by if by is None else score_name(by)
@@ -295,13 +295,13 @@ def _with_every_aggregate(
         scored = [t for t in traces if by in t.scores] if aggregate is None else []
         stepped = [t for t in traces if by in t.spans]
         if by is None or scored or (stepped and aggregate):
-            found.append((label, choice))
+            variants.append((label, choice))
         if stepped and aggregate is None:
             for each in AGGREGATES:
-                found.append((f"{label.removesuffix(')')}, aggregate {each})", partial(choice, aggregate=each)))
+                variants.append((f"{label.removesuffix(')')}, aggregate {each})", partial(choice, aggregate=each)))
         if by is not None and not scored and not stepped:
-            found.append((label, partial(_cannot, _missing(by, aggregate, traces))))
-    return found
+            variants.append((label, partial(_cannot, _missing(by, aggregate, traces))))
+    return variants
 
 
 def _cannot(why: str, samples: Samples) -> str:
@@ -319,17 +319,17 @@ def _missing(by: str, aggregate: str | None, traces: Sequence[Trace]) -> str:
 
 
 def _curve(chosen: Sequence[Chosen], n: int) -> dict[str, Any]:
-    found = {}
+    curve = {}
     for place, k in enumerate(curve_points(n)):
         values = [one.right[place] for one in chosen]
         variance = math.fsum(one.variance[place] for one in chosen)
-        found[str(k)] = {
+        curve[str(k)] = {
             "value": float(np.mean(values)),
             "interval95": mean_interval(values),
             "undecided": float(np.mean([one.undecided[place] for one in chosen])),
             "monte_carlo_error": math.sqrt(variance) / len(chosen) if variance else None,
         }
-    return found
+    return curve
 
 
 CHOICES: dict[str, Callable[..., Chosen | str]] = {

@@ -67,7 +67,7 @@ def paired_difference(
     ids = sorted(a)
     mean_a = np.array([sum(a[id]) / len(a[id]) for id in ids])
     mean_b = np.array([sum(b[id]) / len(b[id]) for id in ids])
-    found = difference_of(dict(zip(ids, mean_a)), dict(zip(ids, mean_b)), names)
+    difference = difference_of(dict(zip(ids, mean_a)), dict(zip(ids, mean_b)), names)
     solved_a, solved_b = mean_a > 0.5, mean_b > 0.5
     flips = {
         "both": int((solved_a & solved_b).sum()),
@@ -77,7 +77,7 @@ def paired_difference(
     }
     return {
         "names": list(names),
-        **found,
+        **difference,
         **({"num_left_out": len(left_out)} if left_out else {}),
         "flips": flips,
         "mcnemar_p": mcnemar_exact(flips["only_a"], flips["only_b"]),
@@ -117,15 +117,15 @@ def _without(scores: Mapping[str, Any], left_out: set[str]) -> Mapping[str, Any]
     """The scores without these problems."""
     if not left_out:
         return scores
-    found = dict(scores)
+    kept = dict(scores)
     for name in ("per_problem", "per_problem_scores", PER_PROBLEM):
         if name in scores:
-            found[name] = {id: row for id, row in scores[name].items() if id not in left_out}
+            kept[name] = {id: row for id, row in scores[name].items() if id not in left_out}
     choices = scores.get("per_problem_choose", {})
-    found["per_problem_choose"] = {
+    kept["per_problem_choose"] = {
         label: {id: value for id, value in values.items() if id not in left_out} for label, values in choices.items()
     }
-    return found
+    return kept
 
 
 def _graded(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:
@@ -133,8 +133,8 @@ def _graded(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tup
     a, b = scores_a.get("per_problem_scores"), scores_b.get("per_problem_scores")
     if a is None or b is None:
         return {}
-    found = difference_of({id: float(np.mean(a[id])) for id in a}, {id: float(np.mean(b[id])) for id in b}, names)
-    return {"mean_score": {**found, "sentence": f"mean score: {found['sentence']}"}}
+    difference = difference_of({id: float(np.mean(a[id])) for id in a}, {id: float(np.mean(b[id])) for id in b}, names)
+    return {"mean_score": {**difference, "sentence": f"mean score: {difference['sentence']}"}}
 
 
 def _by_choice(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:
@@ -142,10 +142,14 @@ def _by_choice(scores_a: Mapping[str, Any], scores_b: Mapping[str, Any], names: 
     a, b = scores_a.get("per_problem_choose", {}), scores_b.get("per_problem_choose", {})
     n = scores_a.get("num_samples")
     both = [label for label in a if label in b and n == scores_b.get("num_samples")]
-    found = {label: difference_of(a[label], b[label], names) for label in both}
+    differences = {label: difference_of(a[label], b[label], names) for label in both}
     return (
-        {"choose": {label: {**one, "sentence": f"{label} of {n}: {one['sentence']}"} for label, one in found.items()}}
-        if found
+        {
+            "choose": {
+                label: {**one, "sentence": f"{label} of {n}: {one['sentence']}"} for label, one in differences.items()
+            }
+        }
+        if differences
         else {}
     )
 
@@ -274,7 +278,7 @@ def _bins(tables: Tables, labels: Sequence[str], place: Mapping[str, int]) -> li
     """One line a bin; empty bins are left out. Measured on odd samples where there are enough, else on all."""
     a, b = tables
     odd = slice(1, None, 2) if _enough(tables) else slice(None)
-    found = []
+    bins = []
     for bin, label in enumerate(labels):
         ids = sorted(id for id in a if place[id] == bin)
         if not ids:
@@ -288,8 +292,8 @@ def _bins(tables: Tables, labels: Sequence[str], place: Mapping[str, int]) -> li
             "a": float(means[:, 0].mean()),
             "b": float(means[:, 1].mean()),
         }
-        found.append({**line, "difference": float(differences.mean()), "interval95": interval})
-    return found
+        bins.append({**line, "difference": float(differences.mean()), "interval95": interval})
+    return bins
 
 
 # --- two verifiers on the same answers ----------------------------------------------------------------------------------

@@ -52,20 +52,20 @@ def _drawn(text: str) -> tuple[tuple[str, str], ...]:
     if benchmark.is_held_out and few_shot.file is None:
         raise OperatorError(f"{where} needs `file`, a file of examples, because dev has no other split.")
     scored = set() if benchmark.is_held_out else {problem.id for problem in load_benchmark(benchmark)}
-    found: dict[str, tuple[str, str]] = {}
+    shots: dict[str, tuple[str, str]] = {}
     for row in read_rows(_file(benchmark, where)):
         question, answer = _read(benchmark, row)
         if isinstance(question, str) and question.strip() and answer is not None and str(answer).strip():
             id = make_problem(question).id
             if id not in scored:
-                found.setdefault(id, (question, str(answer).strip()))
-    if len(found) < few_shot.count:
+                shots.setdefault(id, (question, str(answer).strip()))
+    if len(shots) < few_shot.count:
         raise OperatorError(
-            f"{where}: {len(found)} usable examples, {few_shot.count} wanted (those in the benchmark itself are left "
+            f"{where}: {len(shots)} usable examples, {few_shot.count} wanted (those in the benchmark itself are left "
             f"out); lower count, or set problem_column and answer_column."
         )
-    ranked = sorted(found, key=lambda id: content_id("", "few-shot", str(few_shot.seed), id))
-    return tuple(found[id] for id in ranked[: few_shot.count])
+    ranked = sorted(shots, key=lambda id: content_id("", "few-shot", str(few_shot.seed), id))
+    return tuple(shots[id] for id in ranked[: few_shot.count])
 
 
 def _file(benchmark: BenchmarkSettings, where: str) -> Path:

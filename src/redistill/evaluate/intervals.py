@@ -41,10 +41,10 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> list[float] | None:
     Wilson's interval at the effective sample size. None for fewer than two problems, whose spread is unknown.
     Errors: OperatorError for a value outside [0, 1].
     """
-    found = _checked(values, lowest=0.0)
-    if len(found) < 2:
+    checked = _checked(values, lowest=0.0)
+    if len(checked) < 2:
         return None
-    return [_wilson(found, 0.0, -1), _wilson(found, 1.0, 1)]
+    return [_wilson(checked, 0.0, -1), _wilson(checked, 1.0, 1)]
 
 
 def difference_interval(differences: Sequence[float] | np.ndarray) -> list[float] | None:
@@ -53,10 +53,10 @@ def difference_interval(differences: Sequence[float] | np.ndarray) -> list[float
     Tango's score interval for paired right-or-wrong trials, at the effective sample size. None for fewer than two problems.
     Where no problem differs it is 0 plus or minus z^2 / (P + z^2). Errors: OperatorError for a value outside [-1, 1].
     """
-    found = _checked(differences, lowest=-1.0)
-    if len(found) < 2:
+    checked = _checked(differences, lowest=-1.0)
+    if len(checked) < 2:
         return None
-    return [-_tango_upper(-found), _tango_upper(found)]
+    return [-_tango_upper(-checked), _tango_upper(checked)]
 
 
 def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> tuple[float, list[float] | None]:
@@ -82,10 +82,10 @@ def t_interval(values: Sequence[float], *, step: float, lowest: float = 0.0) -> 
 
 
 def _checked(values: Sequence[float] | np.ndarray, *, lowest: float) -> np.ndarray:
-    found = np.asarray(values, dtype=float)
-    if found.size and not (found.min() >= lowest and found.max() <= 1):  # NaN fails too
-        raise OperatorError(f"an interval needs values between {lowest:g} and 1 (got {found.min()} to {found.max()}).")
-    return found
+    array = np.asarray(values, dtype=float)
+    if array.size and not (array.min() >= lowest and array.max() <= 1):  # NaN fails too
+        raise OperatorError(f"an interval needs values between {lowest:g} and 1 (got {array.min()} to {array.max()}).")
+    return array
 
 
 def _effective_size(values: np.ndarray, end: float) -> float:

@@ -63,12 +63,12 @@ def _tests(value: Any, row: Row) -> list[dict[str, Any]]:
         text = value if isinstance(value, str) else json.dumps(value or [])
         if not text.lstrip().startswith("["):
             text = unpacked(text)
-        found = parsed(text)
-        if not isinstance(found, list) or not all(
-            isinstance(one, dict) and {"input", "output"} <= one.keys() for one in found
+        tests = parsed(text)
+        if not isinstance(tests, list) or not all(
+            isinstance(one, dict) and {"input", "output"} <= one.keys() for one in tests
         ):
             raise ValueError("they are not a list of inputs and outputs")
-        return found
+        return tests
     except (ValueError, RecursionError, binascii.Error, zlib.error) as error:
         raise OperatorError(
             f"livecodebench: the tests of question {row.get('question_id')!r} cannot be read ({error})."
@@ -120,8 +120,8 @@ def _as_metadata(tests: list[dict[str, Any]], row: Row) -> Any:
 
 def _assert(name: str, test: Mapping[str, Any]) -> str:
     arguments = [parsed(line) for line in str(test["input"]).split("\n")]
-    found = f"found = Solution().{name}(*{arguments!r})\nfound = list(found) if isinstance(found, tuple) else found\n"
-    return f"{found}assert found == {parsed(test['output'])!r}, found\n"
+    call = f"found = Solution().{name}(*{arguments!r})\nfound = list(found) if isinstance(found, tuple) else found\n"
+    return f"{call}assert found == {parsed(test['output'])!r}, found\n"
 
 
 def read_bbh_choice(row: Row) -> tuple[Any, Any]:

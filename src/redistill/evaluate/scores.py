@@ -59,8 +59,8 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
     if all(STRICT in t.verdicts for t in traces):
         strict = [[t.verdicts[STRICT].outcome is Outcome.correct for t in samples] for samples in graded.values()]
         columns["strict"] = [sum(row) / n for row in strict]
-    found = _with_intervals(columns)
-    found["pass_at_1"] |= {
+    columns_with = _with_intervals(columns)
+    columns_with["pass_at_1"] |= {
         "sem_over_sample_columns": _sem(hits.mean(axis=0)),
         "sem_over_problems": _sem(hits.mean(axis=1)),
     }
@@ -71,9 +71,9 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
         "num_samples": n,
         "num_ungradable": num_ungradable,
         **({"num_refused": sum(refused.values()), "left_out": sorted(refused)} if refused else {}),
-        **{name: found[name] for name in METRICS},
-        "pass_at_k": {str(k): found[f"pass_at_k {k}"] for k in range(1, n + 1)},
-        "strict": _strict(traces, found) if "strict" in found else None,
+        **{name: columns_with[name] for name in METRICS},
+        "pass_at_k": {str(k): columns_with[f"pass_at_k {k}"] for k in range(1, n + 1)},
+        "strict": _strict(traces, columns_with) if "strict" in columns_with else None,
         "rates": rates,
         "truncation_rate": _share(traces, lambda t: t.finish_reason == "length"),
         "no_answer_rate": rates["no_answer"],
@@ -84,7 +84,7 @@ def score(groups: Iterable[Group], *, n: int, choices: Mapping[str, partial[Any]
         **choose_scores(graded, choices or {}),
         **self_correction_scores(graded),
         "per_problem": {id: [int(hit) for hit in row] for id, row in zip(graded, hits)},
-        **({"per_problem_scores": _scores(graded)} if found["mean_score"]["value"] is not None else {}),
+        **({"per_problem_scores": _scores(graded)} if columns_with["mean_score"]["value"] is not None else {}),
     }
 
 
@@ -128,10 +128,10 @@ def _share(traces: Sequence[Trace], holds: Callable[[Trace], bool]) -> float:
     return sum(map(holds, traces)) / len(traces)
 
 
-def _strict(traces: Sequence[Trace], found: Mapping[str, Any]) -> dict[str, Any]:
+def _strict(traces: Sequence[Trace], scores: Mapping[str, Any]) -> dict[str, Any]:
     """pass@1 of the strict parse, and the share of samples in which it finds no answer where the lenient one does."""
     lost = _share(traces, lambda t: t.verdicts[STRICT].extracted is None and t.verdict.extracted is not None)
-    return {"pass_at_1": found["strict"], "only_lenient_finds_an_answer": lost}
+    return {"pass_at_1": scores["strict"], "only_lenient_finds_an_answer": lost}
 
 
 def _tokens(traces: Sequence[Trace]) -> dict[str, Any]:
@@ -154,15 +154,15 @@ def _tokens(traces: Sequence[Trace]) -> dict[str, Any]:
 
 def _with_intervals(columns: dict[str, list[float | None]]) -> dict[str, dict[str, Any]]:
     """Mean and interval of each column of per-problem values; both None where a value is None."""
-    found: dict[str, dict[str, Any]] = {}
+    intervals: dict[str, dict[str, Any]] = {}
     for name, values in columns.items():
         known = [value for value in values if value is not None]
         is_whole = len(known) == len(values)
-        found[name] = {
+        intervals[name] = {
             "value": float(np.mean(known)) if is_whole else None,
             "interval95": mean_interval(known) if is_whole else None,
         }
-    return found
+    return intervals
 
 
 def _sem(values: np.ndarray) -> float | None:
@@ -200,9 +200,9 @@ def _samples_by_problem(groups: Iterable[Group], n: int) -> tuple[dict[str, Samp
 def _fault(indices: Sequence[Any], n: int) -> str | None:
     """What is wrong with a problem's sample indices, in words: each of 0..n-1 must be there once."""
     counts = Counter(indices)
-    found = {
+    fault = {
         "lacks sample_index": [i for i in range(n) if i not in counts],
         "repeats sample_index": [i for i in counts if counts[i] > 1],
         "has unexpected sample_index": [i for i in counts if i not in range(n)],
     }
-    return ", ".join(f"{what} {', '.join(map(str, which[:5]))}" for what, which in found.items() if which) or None
+    return ", ".join(f"{what} {', '.join(map(str, which[:5]))}" for what, which in fault.items() if which) or None

@@ -14,10 +14,10 @@ from redistill.rollout.guided import COSTS, DRAWN
 
 def cost_of(groups: Iterable[Group]) -> Counter[str]:
     """The sums over the answers that were searched for; empty where none was."""
-    found = Counter[str]()
+    counts = Counter[str]()
     for trace in (trace for group in groups for trace in group.traces):
-        found.update({name: trace.sampling[name] for name in COSTS if name in trace.sampling})
-    return found
+        counts.update({name: trace.sampling[name] for name in COSTS if name in trace.sampling})
+    return counts
 
 
 def search_costs(traces: Sequence[Trace]) -> dict[str, Any]:

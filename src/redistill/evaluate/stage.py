@@ -116,12 +116,12 @@ def join_of(recipe: Recipe | Evaluation) -> str:
 def benchmark_problems(benchmark: BenchmarkSettings, recipe: Recipe | Evaluation) -> list[Problem]:
     """The problems of a benchmark that is a file, by id: of labelled steps one per step."""
     if benchmark.asks_steps:
-        found = step_problems(benchmark, seed=recipe.seed, join=join_of(recipe))
+        problems = step_problems(benchmark, seed=recipe.seed, join=join_of(recipe))
     else:
         # the same subset for all seeds of training
         seed = recipe.corpus.split_seed if isinstance(recipe, Recipe) else recipe.seed
-        found = subsample(load_benchmark(benchmark), benchmark.max_problems, seed)
-    return sorted(found, key=lambda problem: problem.id)
+        problems = subsample(load_benchmark(benchmark), benchmark.max_problems, seed)
+    return sorted(problems, key=lambda problem: problem.id)
 
 
 def problems_to_avoid(benchmark: BenchmarkSettings) -> Iterable[Problem]:
@@ -151,11 +151,11 @@ def step_facts(
             f"use the source step-judgements to read labelled steps."
         )
     critic = recipe.evaluate.critic
-    found = step_scores(
+    scores = step_scores(
         solutions, stage_dir.read("groups"), read_json(stage_dir.folder / PROBABILITIES)["p_yes"], critic
     )
-    say(f"evaluate {benchmark.name}: {sentence_of(found)}")
-    return {"steps": found}
+    say(f"evaluate {benchmark.name}: {sentence_of(scores)}")
+    return {"steps": scores}
 
 
 PROBABILITIES = "p_yes.json"  # beside the answers: P(Yes) of each analysis, by trace id
@@ -173,8 +173,8 @@ def find_probabilities(
     analyses = [Analysis(prompts[problem.id], config.sampling.prefill, trace.completion) for problem, trace in rows]
     replies = stage_dir.folder / "p_yes_replies.jsonl"
     with Kept(replies) as kept:
-        found = yes_probabilities(config.engine, student, analyses, critic, kept=kept)
-    values = {trace.id: value for (_, trace), value in zip(rows, found, strict=True)}
+        probabilities = yes_probabilities(config.engine, student, analyses, critic, kept=kept)
+    values = {trace.id: value for (_, trace), value in zip(rows, probabilities, strict=True)}
     write_json(path, {"p_yes": values})
     replies.unlink(missing_ok=True)
 
@@ -278,23 +278,23 @@ def write_scores(
     choose: Sequence[Plugin] = (),
     groups: Iterable[Group] | None = None,
     word: str = "evaluate",
-    **facts: Any,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Score what lies in a finished stage, write scores.json with `facts` beside the scores, and say it in a line.
 
     groups: the stage's own, with what scorers found of them, where samples are chosen by that."""
     choices = bind_choices(choose, "evaluate.choose")
-    scores = {**facts, **score(stage_dir.read("groups") if groups is None else groups, n=n, choices=choices)}
+    scores = {**fields, **score(stage_dir.read("groups") if groups is None else groups, n=n, choices=choices)}
     write_json(stage_dir.folder / "scores.json", scores)
     value, error = scores["pass_at_1"]["value"], scores["pass_at_1"]["sem_over_problems"]
     spread = (
         "" if error is None else f" ± {percent(error)} points (SEM, ddof 1, over {scores['num_problems']} problems)"
     )
     refused = f"; left out: {len(scores['left_out'])} problems that the server refused" if "left_out" in scores else ""
-    say(f"{word} {facts['model']} on {facts['benchmark']}: pass@1 {percent(value)}%{spread}{refused}")
+    say(f"{word} {fields['model']} on {fields['benchmark']}: pass@1 {percent(value)}%{spread}{refused}")
     for label, chosen in scores.get("choose", {}).items():
         if "why" in chosen:
-            say(f"{word} {facts['model']} on {facts['benchmark']}: {label} was left out: {chosen['why']}")
+            say(f"{word} {fields['model']} on {fields['benchmark']}: {label} was left out: {chosen['why']}")
     return scores
 
 

@@ -34,24 +34,24 @@ def load_solutions(settings: BenchmarkSettings, seed: int = 0) -> list[Solution]
         raise OperatorError(
             f"benchmark {settings.name!r}: layout {settings.layout!r} is not one of {', '.join(LAYOUTS)}."
         )
-    found, bad = list[Solution](), list[str]()
+    solutions, bad = list[Solution](), list[str]()
     path = benchmark_file(settings)
     for at, row in enumerate(read_rows(path)):
         if settings.benchmark is not None and str(row.get("benchmark")) != settings.benchmark:
             continue
         try:
-            found += read_solutions(row, settings.layout)
+            solutions += read_solutions(row, settings.layout)
         except BadSteps as refusal:
             bad.append(f"{path.name}:{at} {refusal}: {refusal.detail}")
-    if not found:
+    if not solutions:
         why = f" ({bad[0]})" if bad else ""
         raise OperatorError(f"{settings.file} holds no labelled steps for benchmark {settings.name!r}{why}.")
     if bad:
         say(f"evaluate {settings.name}: {len(bad)} rows cannot be read, the first {bad[0]}")
-    if settings.max_problems is not None and len(found) > settings.max_problems:
-        found = sorted(found, key=lambda one: content_id("", "subsample", str(seed), *_identity(one)))
-        found = found[: settings.max_problems]
-    return found
+    if settings.max_problems is not None and len(solutions) > settings.max_problems:
+        solutions = sorted(solutions, key=lambda one: content_id("", "subsample", str(seed), *_identity(one)))
+        solutions = solutions[: settings.max_problems]
+    return solutions
 
 
 def _identity(solution: Solution) -> tuple[str, ...]:
@@ -101,23 +101,23 @@ def step_scores(
     labels, lengths = [one.first_error for one in solutions], [one.num_steps for one in solutions]
     predicted = _predicted(solutions, said, critic, critic.analyses)
     several = len({one.subset for one in solutions}) > 1
-    found = report_steps(labels, predicted, lengths, subsets=[one.subset for one in solutions] if several else None)
+    scores = report_steps(labels, predicted, lengths, subsets=[one.subset for one in solutions] if several else None)
     counts = [k for k in (1, 2, 4, 8, 16, 32, 64) if k < critic.analyses] + [critic.analyses]
     by_analyses = {str(k): process_scores(labels, _predicted(solutions, said, critic, k)) for k in counts}
-    found |= {
+    scores |= {
         "analyses": critic.analyses,
         "threshold": critic.threshold,
         "read": critic.read,
         "by_analyses": by_analyses,
     }
-    found["num_steps_judged"] = len(said)
-    found["num_silent_analyses"] = sum(value is None for values in said.values() for value in values)
+    scores["num_steps_judged"] = len(said)
+    scores["num_silent_analyses"] = sum(value is None for values in said.values() for value in values)
     if prm := _prmbench(solutions, said, critic):
-        found["prmbench"] = prm
-    found["per_solution"] = [
+        scores["prmbench"] = prm
+    scores["per_solution"] = [
         [one.name, one.subset, label, guess] for one, label, guess in zip(solutions, labels, predicted, strict=True)
     ]
-    return json.loads(json.dumps(found), parse_constant=lambda _: None)  # NaN, of a share over nothing, is null
+    return json.loads(json.dumps(scores), parse_constant=lambda _: None)  # NaN, of a share over nothing, is null
 
 
 def _predicted(
@@ -152,23 +152,23 @@ def _prmbench(
         known = [reward for reward in rewards if reward is not None]
         if len(known) == len(rewards):
             rows.append((one.subset, [at for at, (_, _, right) in enumerate(one.steps) if not right], known))
-    found: dict[str, Any] = {"unjudged": len(solutions) - len(rows)}
+    scores: dict[str, Any] = {"unjudged": len(solutions) - len(rows)}
     if rows:
-        found |= _measured(rows, critic.threshold)
-        found["subsets"] = {
+        scores |= _measured(rows, critic.threshold)
+        scores["subsets"] = {
             name: _measured([row for row in rows if row[0] == name], critic.threshold)
             for name in sorted({row[0] for row in rows})
         }
-    return found
+    return scores
 
 
 def _measured(rows: Sequence[tuple[str, list[int], list[float]]], threshold: float) -> dict[str, float]:
     return prmbench_scores([wrong for _, wrong, _ in rows], [scores for _, _, scores in rows], threshold=threshold)
 
 
-def sentence_of(found: Mapping[str, Any]) -> str:
+def sentence_of(scores: Mapping[str, Any]) -> str:
     """The measures in a line."""
 
-    parts = [f"{word} {percent(found[key]['value'])}%" for word, key in (("error accuracy", "error_accuracy"), ("correct accuracy", "correct_accuracy"), ("F1", "f1"))]  # fmt: skip
-    unjudged = f", {found['unjudged']} of {found['num_traces']} solutions unjudged" if found["unjudged"] else ""
-    return f"{', '.join(parts)} (a coin {percent(found['coin']['f1'])}%){unjudged}"
+    parts = [f"{word} {percent(scores[key]['value'])}%" for word, key in (("error accuracy", "error_accuracy"), ("correct accuracy", "correct_accuracy"), ("F1", "f1"))]  # fmt: skip
+    unjudged = f", {scores['unjudged']} of {scores['num_traces']} solutions unjudged" if scores["unjudged"] else ""
+    return f"{', '.join(parts)} (a coin {percent(scores['coin']['f1'])}%){unjudged}"

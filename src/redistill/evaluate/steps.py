@@ -78,13 +78,13 @@ def report_steps(
     over subsets, as ProcessBench reports it.
     """
     rows = list(zip(labels, predicted, lengths, subsets or [""] * len(labels), strict=True))
-    found: dict[str, Any] = {"num_traces": len(rows), "unjudged": sum(guess is None for _, guess, _, _ in rows)}
-    found |= _one(rows)
+    scores: dict[str, Any] = {"num_traces": len(rows), "unjudged": sum(guess is None for _, guess, _, _ in rows)}
+    scores |= _one(rows)
     if subsets is not None and len(set(subsets)) > 1:
         names = sorted(set(subsets))
-        found["subsets"] = {name: _one([row for row in rows if row[3] == name]) for name in names}
-        found["mean_f1"] = _mean([found["subsets"][name]["f1"]["value"] for name in names])
-    return found
+        scores["subsets"] = {name: _one([row for row in rows if row[3] == name]) for name in names}
+        scores["mean_f1"] = _mean([scores["subsets"][name]["f1"]["value"] for name in names])
+    return scores
 
 
 def _one(rows: Sequence[tuple[int, int | None, int, str]]) -> dict[str, Any]:

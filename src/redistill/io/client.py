@@ -121,9 +121,9 @@ def ask(
     if missing:
         asking, firsts = _Asking(server, put, refused, read), [asks[places[0]] for places in missing.values()]
         _run(lambda: asking.connected(lambda: asking.all(firsts, before=len(replies) - len(missing))))
-    found = [reply for asked in asks if (reply := replies[asked.key]) is not None]
-    assert len(found) == len(asks), "a request was neither answered nor refused"
-    return found
+    answered = [reply for asked in asks if (reply := replies[asked.key]) is not None]
+    assert len(answered) == len(asks), "a request was neither answered nor refused"
+    return answered
 
 
 def served_models(server: Server) -> list[str]:
@@ -139,8 +139,8 @@ def post(server: Server, path: str, body: Mapping[str, Any], hint: str) -> dict[
     it answers none. path: below base_url, or below the server's root where it begins with a slash. OperatorError in one sentence
     that ends with `hint` where it refuses, and where it is gone after the retries."""
     asking = _Asking(server)
-    found = _run(lambda: asking.connected(lambda: asking.command(path, body, hint)))
-    return found if isinstance(found, dict) else {}
+    response = _run(lambda: asking.connected(lambda: asking.command(path, body, hint)))
+    return response if isinstance(response, dict) else {}
 
 
 def _run(work: Callable[[], Any]) -> Any:

@@ -100,8 +100,8 @@ class HeldRun:
         inputs = []
         for path in dict.fromkeys(files):
             size, sha256 = path.stat().st_size, self._sum(path)
-            found = self._place_in_a_root(str(path))
-            place, name = found or (FETCHED, f"{HERE}{path.absolute()}/{sha256[:16]}/{path.name}")
+            root_place = self._place_in_a_root(str(path))
+            place, name = root_place or (FETCHED, f"{HERE}{path.absolute()}/{sha256[:16]}/{path.name}")
             known[str(path)] = (place, name)
             inputs.append(Input(place, name, size, sha256, self._address(place, name, size, sha256)))
         roots = {place: root for root, place in reversed(self._roots.items())}
@@ -110,7 +110,7 @@ class HeldRun:
 
     def sent(self, order: Order, lacking: Lacking, label: str, node: str) -> Sums:
         """The bytes of the files that a node lacks. OperatorError for a large one that is not the run's own."""
-        found: dict[str, bytes] = {}
+        contents: dict[str, bytes] = {}
         for one in (one for one in order.inputs if one.sha256 in lacking.sums):
             if one.place == FETCHED and one.size > SENT_BYTES:
                 raise OperatorError(
@@ -123,8 +123,8 @@ class HeldRun:
                 raise OperatorError(
                     f"{self._path(one)} has changed while {label} was reading it; run the same command again."
                 )
-            found[one.sha256] = data
-        return found
+            contents[one.sha256] = data
+        return contents
 
     def take(self, made: Made) -> Any:
         """Write what a far node has made, the files that vouch for others last; the task's answer."""
@@ -170,10 +170,10 @@ def _pickled(value: Any, of_path: Callable[[str], Any], of_text: Callable[[str],
     class Pickler(pickle.Pickler):
         def persistent_id(self, one: Any) -> Any:
             if isinstance(one, PurePath):
-                found = of_path(str(one))
+                place = of_path(str(one))
             else:
-                found = of_text(one) if type(one) is str else None
-            return found and (type(one) is str, *found)
+                place = of_text(one) if type(one) is str else None
+            return place and (type(one) is str, *place)
 
     file = io.BytesIO()
     Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
@@ -305,18 +305,18 @@ def _taken(inputs: Iterable[Input]) -> dict[str, tuple[str, bytes]]:
     """What the task has written, taken out of the folder of this process; it stays in the node's cache, for the next stage."""
     root = _own_folder() / RUN
     were_there = {one.name for one in inputs if one.place == RUN}
-    found = {}
+    taken = {}
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         name = path.relative_to(root).as_posix()
         if name in were_there:
             continue
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        found[name] = (sha256, data)
+        taken[name] = (sha256, data)
         shelf = _shelf(sha256)
         if not shelf.exists():
             shelf.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, shelf)
         else:
             path.unlink()
-    return found
+    return taken

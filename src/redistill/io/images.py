@@ -225,16 +225,16 @@ def image_of(value: Any, folder: Path) -> Image:
     if one.get("path") is None and held is None:
         raise ImageError("wrong_type", "an image has neither a path nor bytes")
     if isinstance(held, bytes):
-        found = _kept(held, path, sha256)
-        path = path or found[:16]
+        image = _kept(held, path, sha256)
+        path = path or image[:16]
     else:
         pure = PurePosixPath(path)
         if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts:
             raise ImageError("bad_image_path", path)
         if sha256 and _STORE.get() is None:
             return Image(path, sha256)
-        found = _kept_file(folder, path, sha256)
-    return Image(path, found)
+        image = _kept_file(folder, path, sha256)
+    return Image(path, image)
 
 
 def _text(value: Any) -> str:
@@ -243,7 +243,7 @@ def _text(value: Any) -> str:
     return "" if value is None else utf8(value)
 
 
-def _kept_file(folder: Path, path: str, told: str) -> str:
+def _kept_file(folder: Path, path: str, written_path: str) -> str:
     """The SHA-256 of a file below the folder, kept where images are kept. One over the limit is not read."""
     file, store = folder / path, _STORE.get()
     try:
@@ -255,15 +255,15 @@ def _kept_file(folder: Path, path: str, told: str) -> str:
             return sha256_file(file)
         if file.stat().st_size > store.limits.max_bytes:
             raise ImageError("image_too_large", f"{path}: {file.stat().st_size:,} bytes")
-        return _kept(file.read_bytes(), path, told)
+        return _kept(file.read_bytes(), path, written_path)
     except (OSError, RuntimeError) as error:  # unreadable, a name too long, a ring of links
         raise ImageError("missing_image", path) from error
 
 
-def _kept(data: bytes, path: str, told: str) -> str:
+def _kept(data: bytes, path: str, written_path: str) -> str:
     """The SHA-256 of these bytes, kept where images are kept. told: the one that the row says, "" where it says none."""
     store = _STORE.get()
-    if told and hashlib.sha256(data).hexdigest() != told:
+    if written_path and hashlib.sha256(data).hexdigest() != written_path:
         raise ImageError("image_changed", path)
     try:
         return hashlib.sha256(data).hexdigest() if store is None else store.add(data)

@@ -55,8 +55,10 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
     def paid(self, keys: Iterable[str]) -> tuple[int, int]:
         """(tokens in, tokens out) of everything that these requests have ever brought, as far as the server counted them."""
-        found = [reply for key in set(keys) for reply in (*self._refused.get(key, ()), self._replies.get(key)) if reply]
-        return sum(r.prompt_tokens or 0 for r in found), sum(r.completion_tokens or 0 for r in found)
+        replies = [
+            reply for key in set(keys) for reply in (*self._refused.get(key, ()), self._replies.get(key)) if reply
+        ]
+        return sum(r.prompt_tokens or 0 for r in replies), sum(r.completion_tokens or 0 for r in replies)
 
     def put(self, key: str, reply: Reply) -> None:
         """Remember a reply, here and in the file; of a refused one what the server counts, where it counts anything."""

@@ -28,10 +28,10 @@ def write_records(
 
     base: where the rest of these groups stands; only what they add to it is written. before: the groups of that file, where they
     have been read; else they are read again."""
-    facts = {b"redistill.record": kind.__name__.encode()}
+    metadata = {b"redistill.record": kind.__name__.encode()}
     if base is not None:
-        facts |= base.metadata(path)
-    schema = _SCHEMAS[kind].with_metadata(facts)
+        metadata |= base.metadata(path)
+    schema = _SCHEMAS[kind].with_metadata(metadata)
     tables: Iterator[pa.Table]
     if base is None:
         tables = (to_table(kind, batch, schema) for batch in _batches(records))
@@ -138,8 +138,8 @@ def check_shard(path: Path) -> None:
     marker = path.parents[1] / f"{path.stem}.done"
     if not marker.exists():
         return
-    facts = read_json(marker)["files"].get(f"{path.parent.name}/{path.name}")
-    if facts is not None and (not path.exists() or sha256_file(path) != facts["sha256"]):
+    entry = read_json(marker)["files"].get(f"{path.parent.name}/{path.name}")
+    if entry is not None and (not path.exists() or sha256_file(path) != entry["sha256"]):
         raise _damaged(path, "checksum mismatch")
 
 

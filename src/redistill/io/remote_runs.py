@@ -93,11 +93,11 @@ class RemoteRun:
             name = path.relative_to(self.folder).as_posix()
             if not path.is_file() or path.suffix == ".part" or name in _HERE_ONLY or name.startswith("trash/"):
                 continue
-            facts = path.stat()
-            stamp = (facts.st_size, facts.st_mtime_ns)
+            status = path.stat()
+            stamp = (status.st_size, status.st_mtime_ns)
             if name not in self._sums or self._sums[name][0] != stamp:
                 self._sums[name] = (stamp, sha256_file(path))
-            yield name, {"sha256": self._sums[name][1], "size": facts.st_size}
+            yield name, {"sha256": self._sums[name][1], "size": status.st_size}
 
     def _put_aside(self, manifest: Mapping[str, Any]) -> Path | None:
         """Move away what this machine had of another state of the run; where to, for what of it is still the same. What the store
@@ -235,10 +235,10 @@ def _fetch_into(
 ) -> list[str]:
     """Fetch the files of a manifest, or link those that lie in `before`; the names of those that are not what it says."""
     damaged = []
-    for name, facts in files.items():
+    for name, entry in files.items():
         target = folder / name
         for path in (target, *([before / name] if before is not None else [])):
-            if path.is_file() and path.stat().st_size == facts["size"] and sha256_file(path) == facts["sha256"]:
+            if path.is_file() and path.stat().st_size == entry["size"] and sha256_file(path) == entry["sha256"]:
                 break
         else:
             path = None
@@ -248,7 +248,7 @@ def _fetch_into(
                     store.get_file(f"{_bare(at)}/{name}", str(part))
                 if not part.exists():
                     write_bytes(part, b"")
-                whole = sha256_file(part) == facts["sha256"]
+                whole = sha256_file(part) == entry["sha256"]
             if not whole:
                 target.unlink()
                 damaged.append(name)
@@ -286,9 +286,9 @@ def copy_of(path: str | Path, *, weights: bool = False) -> Path:
     store = open_store(at)
     root, manifest = at, None
     while root.partition("://")[2].count("/") >= 1:
-        found, _ = read_manifest(store, root)
-        if found["files"]:
-            manifest = found
+        stored, _ = read_manifest(store, root)
+        if stored["files"]:
+            manifest = stored
             break
         root = root.rpartition("/")[0]
     if manifest is None:
@@ -345,14 +345,14 @@ class _Lock:
 
     def check(self) -> None:
         """OperatorError where the run is another's by now."""
-        if not self._is_mine(found := self._read()):
+        if not self._is_mine(lock := self._read()):
             raise OperatorError(
-                f"{self.at} is in use by {found.get('holder', 'another process')}, which took it while this one was silent; what is "
+                f"{self.at} is in use by {lock.get('holder', 'another process')}, which took it while this one was silent; what is "
                 "finished is kept. Wait for the other, and run the same command again."
             )
 
-    def _is_mine(self, found: Mapping[str, Any]) -> bool:
-        return found.get("token") == self.mine["token"]
+    def _is_mine(self, lock: Mapping[str, Any]) -> bool:
+        return lock.get("token") == self.mine["token"]
 
     def _create(self) -> bool:
         with talking(self.at):
@@ -373,11 +373,11 @@ class _Lock:
         with talking(self.at), contextlib.suppress(FileNotFoundError):
             self.store.rm_file(self.key)
 
-    def _take_over(self, found: dict[str, Any]) -> None:
+    def _take_over(self, lock: dict[str, Any]) -> None:
         """Take the place of a holder that is dead: one of this machine's, whose own lock here was free, or one that gives no sign."""
-        if found and found.get("machine") != self.mine["machine"]:
+        if lock and lock.get("machine") != self.mine["machine"]:
             say(
-                f"waiting  {self.at} is held by {found.get('holder', 'another process')}: looking whether it still lives"
+                f"waiting  {self.at} is held by {lock.get('holder', 'another process')}: looking whether it still lives"
             )
             until = time.monotonic() + BEAT * PATIENCE
             while time.monotonic() < until:
@@ -385,7 +385,7 @@ class _Lock:
                 now = self._read()
                 if not now:
                     break
-                if now != found:
+                if now != lock:
                     raise OperatorError(
                         f"{self.at} is in use by {now.get('holder', 'another process')}; wait for it, or choose another --name."
                     )

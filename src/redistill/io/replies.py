@@ -93,12 +93,12 @@ def _stop_string(choice: Mapping[str, Any]) -> str | None:
 def _alternatives(choice: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     """(token, log-probability) of what might have stood in the place of the first token; empty where the server does not say. One
     whose log-probability is not a number is left out."""
-    found = choice.get("logprobs") or {}
-    if found.get("content"):  # chat
-        rows = found["content"][0].get("top_logprobs") or ()
+    logprobs = choice.get("logprobs") or {}
+    if logprobs.get("content"):  # chat
+        rows = logprobs["content"][0].get("top_logprobs") or ()
         pairs = [(row["token"], row["logprob"]) for row in rows]
     else:
-        pairs = list(((found.get("top_logprobs") or [None])[0] or {}).items())
+        pairs = list(((logprobs.get("top_logprobs") or [None])[0] or {}).items())
     return tuple((str(token), float(value)) for token, value in pairs if value is not None and not math.isnan(value))
 
 
@@ -107,15 +107,15 @@ def _tokens(choice: Mapping[str, Any], counted: int | None) -> tuple[tuple[int, 
     an `id` beside each log-probability, but not for the tokens that spell a stop string: then what was sampled is not known. Servers
     that do not know them leave them out. ValueError where both are there and differ in number."""
     token_ids = tuple(int(id) for id in choice.get("token_ids") or ())
-    found = choice.get("logprobs") or {}
-    if found.get("content") is not None:  # chat; of llama.cpp also /completions
-        logprobs = tuple(float(token["logprob"]) for token in found["content"])
-        if not token_ids and all("id" in token for token in found["content"]):
+    logprobs_of_choice = choice.get("logprobs") or {}
+    if logprobs_of_choice.get("content") is not None:  # chat; of llama.cpp also /completions
+        logprobs = tuple(float(token["logprob"]) for token in logprobs_of_choice["content"])
+        if not token_ids and all("id" in token for token in logprobs_of_choice["content"]):
             if counted is not None and counted > len(logprobs):
                 return (), ()
-            token_ids = tuple(int(token["id"]) for token in found["content"])
+            token_ids = tuple(int(token["id"]) for token in logprobs_of_choice["content"])
     else:
-        logprobs = tuple(float(value) for value in found.get("token_logprobs") or ())
+        logprobs = tuple(float(value) for value in logprobs_of_choice.get("token_logprobs") or ())
     if not all(map(math.isfinite, logprobs)):
         raise ValueError("a log-probability is not a number")
     if token_ids and logprobs and len(token_ids) != len(logprobs):

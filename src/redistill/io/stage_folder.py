@@ -38,8 +38,8 @@ def check_layout(folder: Path) -> None:
             f"{folder} was made by an older version of redistill, whose layout is not supported; use that version, or "
             f"run the recipe again under another --name."
         )
-    facts = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {}
-    layout = facts.get("layout", LAYOUT_VERSION)
+    written = read_json(folder / LAYOUT_FILE) if (folder / LAYOUT_FILE).exists() else {}
+    layout = written.get("layout", LAYOUT_VERSION)
     if layout > LAYOUT_VERSION:
         raise OperatorError(
             f"{folder} was made by a later version of redistill (layout {layout}; this one reads up to {LAYOUT_VERSION}); install that "
@@ -152,8 +152,8 @@ class StageFolder:
 
     def _holds(self, path: Path, vouched: Mapping[str, Any]) -> bool:
         """True when every file that the ledger or marker at `path` names has its checksum; else it is no longer true."""
-        for name, facts in vouched["files"].items():
-            if not (self.folder / name).exists() or sha256_file(self.folder / name) != facts["sha256"]:
+        for name, entry in vouched["files"].items():
+            if not (self.folder / name).exists() or sha256_file(self.folder / name) != entry["sha256"]:
                 say(f"corrupt  {self.folder / name}: rebuilding it")
                 path.unlink()
                 return False
@@ -206,7 +206,7 @@ class StageFolder:
         }
         write_json(self.marker(index), marker)
 
-    def finish(self, num_shards: int, **facts: Any) -> dict[str, Any]:
+    def finish(self, num_shards: int, **fields: Any) -> dict[str, Any]:
         """Sum the shards' accounts and tallies, assert that nothing was lost, write the ledger and return it."""
         accounts: dict[str, Account] = {}
         tallies: dict[str, Counter[str]] = {}
@@ -229,7 +229,7 @@ class StageFolder:
             "tallies": {name: dict(sorted(tally.items())) for name, tally in tallies.items()},
             "num_shards": num_shards,
             "files": files,
-            **facts,
+            **fields,
         }
         write_json(self.ledger_path, ledger)
         return ledger

@@ -55,9 +55,9 @@ def is_address(path: str | Path) -> bool:
 
 def address(path: str | Path) -> str:
     """The address with both slashes and without one at its end."""
-    found = _ADDRESS.match(str(path))
-    assert found, f"{path} is not an address"
-    return f"{found[1]}://{found[2].rstrip('/')}"
+    match = _ADDRESS.match(str(path))
+    assert match, f"{path} is not an address"
+    return f"{match[1]}://{match[2].rstrip('/')}"
 
 
 def cache_folder() -> Path:
@@ -151,8 +151,8 @@ def find(path: str | Path) -> list[Stored]:
             listed = store.find(root_of(key), detail=True)
             listed = {name: facts for name, facts in listed.items() if _match(name.split("/"), key.split("/"))}
         else:
-            facts = store.info(key)
-            listed = {key: facts} if facts["type"] == "file" else store.find(key, detail=True)
+            info = store.info(key)
+            listed = {key: info} if info["type"] == "file" else store.find(key, detail=True)
     listed = {name: facts for name, facts in listed.items() if facts["type"] == "file" and not name.endswith("/")}
     if not listed:
         raise OperatorError(f"nothing was found at {of}; check the bucket, the key and the endpoint.")
@@ -166,8 +166,8 @@ def is_glob(of: str) -> bool:
 
 def root_of(of: str) -> str:
     """An address, or key, up to the folder before its pattern."""
-    found = _MAGIC.search(of)
-    return of if found is None else of[: found.start()].rpartition("/")[0]
+    match = _MAGIC.search(of)
+    return of if match is None else of[: match.start()].rpartition("/")[0]
 
 
 def _match(names: Sequence[str], patterns: Sequence[str]) -> bool:
@@ -179,10 +179,10 @@ def _match(names: Sequence[str], patterns: Sequence[str]) -> bool:
     return bool(names) and fnmatch.fnmatchcase(names[0], patterns[0]) and _match(names[1:], patterns[1:])
 
 
-def _stored(scheme: str, name: str, facts: dict[str, Any]) -> Stored:
-    said = next((facts[word] for word in _VERSIONS if facts.get(word)), None) or facts.get("LastModified", "")
-    version = hashlib.sha256(f"{said} {facts['size']}".encode()).hexdigest()[:16]
-    return Stored(f"{scheme}://{name.lstrip('/')}", int(facts["size"]), version)
+def _stored(scheme: str, name: str, info: dict[str, Any]) -> Stored:
+    said = next((info[word] for word in _VERSIONS if info.get(word)), None) or info.get("LastModified", "")
+    version = hashlib.sha256(f"{said} {info['size']}".encode()).hexdigest()[:16]
+    return Stored(f"{scheme}://{name.lstrip('/')}", int(info["size"]), version)
 
 
 def place_of(stored: Stored) -> Path:
@@ -192,10 +192,10 @@ def place_of(stored: Stored) -> Path:
 
 def fetch_one(path: str | Path) -> Path:
     """The one file at an address, fetched. OperatorError where there are several."""
-    found = find(path)
-    if len(found) > 1:
-        raise OperatorError(f"{address(path)} holds {len(found):,} files; give one of them.")
-    return fetch(found[0])
+    objects = find(path)
+    if len(objects) > 1:
+        raise OperatorError(f"{address(path)} holds {len(objects):,} files; give one of them.")
+    return fetch(objects[0])
 
 
 def fetch(stored: Stored) -> Path:

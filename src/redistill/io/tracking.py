@@ -290,9 +290,9 @@ class TrackerLogger:
 
 def figures_of(line: Line) -> Figures:
     """The numbers of a line of metrics.jsonl: the guard's state as 0 to 3, each of its reasons as 1."""
-    found = {
+    figures = {
         name: float(value) for name, value in line.items() if name != "step" and isinstance(value, int | float | bool)
     }
     if "guard" in line:
-        found["guard"] = float(GUARD_STATES.index(line["guard"]))
-    return found | {f"guard_reason/{reason}": 1.0 for reason in line.get("guard_reasons", ())}
+        figures["guard"] = float(GUARD_STATES.index(line["guard"]))
+    return figures | {f"guard_reason/{reason}": 1.0 for reason in line.get("guard_reasons", ())}

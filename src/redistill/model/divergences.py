@@ -309,8 +309,8 @@ def top_logps(
     with torch.autocast(hidden.device.type, enabled=False):
         head = _Head(hidden, weight, None, temperature)
         for part in (slice(i, i + size) for i in range(0, len(hidden), size)):
-            found, ids[part] = head.logits(part).log_softmax(-1).topk(k, dim=-1)
-            logps[part] = found.float()
+            values, ids[part] = head.logits(part).log_softmax(-1).topk(k, dim=-1)
+            logps[part] = values.float()
     return ids, logps
 
 

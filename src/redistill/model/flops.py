@@ -51,12 +51,12 @@ def training_flops(
     """
     body, head, attention = _forward(shape, work)
     frozen = shape.trainable < shape.parameters // 2
-    found = {"body": (2 if frozen else 3) * body, "head": (2 if frozen else 3) * head, "attention": 3 * attention}
-    found["extra_forwards"] = extra_forwards * (body + head + attention)
+    products = {"body": (2 if frozen else 3) * body, "head": (2 if frozen else 3) * head, "attention": 3 * attention}
+    products["extra_forwards"] = extra_forwards * (body + head + attention)
     if reference is not None:
-        found["extra_forwards"] += sum(_forward(shape, reference))
-    found["made_again"] = made_again * (body + attention)
-    return {**found, "total": sum(found.values())}
+        products["extra_forwards"] += sum(_forward(shape, reference))
+    products["made_again"] = made_again * (body + attention)
+    return {**products, "total": sum(products.values())}
 
 
 def _forward(shape: Shape, work: Work) -> tuple[float, float, float]:

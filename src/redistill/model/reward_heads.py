@@ -73,8 +73,8 @@ class Reader:
 
     def values(self, rows: Sequence[Encoded], *, tokens_per_batch: int = 8192) -> list[list[float] | str]:
         """The chances at the places of each row, or `empty`, `too_long`, or `not_finite` where the model gives no number."""
-        found = self.model(rows, tokens_per_batch=tokens_per_batch)
-        read = (one if isinstance(one, str) else self.encoding.read(one.double()) for one in found)
+        outputs = self.model(rows, tokens_per_batch=tokens_per_batch)
+        read = (one if isinstance(one, str) else self.encoding.read(one.double()) for one in outputs)
         return [one if isinstance(one, str) else one.tolist() if one.isfinite().all() else "not_finite" for one in read]
 
 
@@ -239,12 +239,12 @@ def encode_math_shepherd(tokenizer: PreTrainedTokenizerFast, origin: Origin) -> 
             text += f"{completion[start:end].strip()} {STEP_TAG}"
             ends.append(len(text))
             text += "\n"
-        found = tokenizer(text.removesuffix("\n"), return_offsets_mapping=True)
-        reached = [end for _, end in found["offset_mapping"]]
+        encoding = tokenizer(text.removesuffix("\n"), return_offsets_mapping=True)
+        reached = [end for _, end in encoding["offset_mapping"]]
         places = [_token_at(reached, end) for end in ends]
-        if any(found["input_ids"][place] != marker[-1] for place in places):
+        if any(encoding["input_ids"][place] != marker[-1] for place in places):
             return "marker_not_a_token"
-        return list(found["input_ids"]), places
+        return list(encoding["input_ids"]), places
 
     return Encoding(steps, None, 2, lambda outputs: outputs.softmax(-1)[:, 0], 0)
 
@@ -305,8 +305,8 @@ def _named(origin: Origin, work: Callable[[], Any]) -> Any:
 
 def tokenizer_of(origin: Origin) -> PreTrainedTokenizerFast:
     """Its tokenizer."""
-    found: PreTrainedTokenizerFast = _named(origin, lambda: loading.load_tokenizer(origin.settings))
-    return found
+    tokenizer: PreTrainedTokenizerFast = _named(origin, lambda: loading.load_tokenizer(origin.settings))
+    return tokenizer
 
 
 def locate_model(origin: Origin) -> str:
@@ -359,12 +359,12 @@ def load_weights(kind: Any, origin: Origin, where: str, *, exact: bool = False) 
     for report in reports:
         report.setLevel(logging.ERROR)
     try:
-        model, found = _loaded(origin, lambda: kind.from_pretrained(where, **options, **_from(origin, where)))
+        model, info = _loaded(origin, lambda: kind.from_pretrained(where, **options, **_from(origin, where)))
     finally:
         for report, level in zip(reports, before, strict=True):
             report.setLevel(level)
-    if found["missing_keys"]:
-        lacking = ", ".join(sorted(found["missing_keys"])[:5])
+    if info["missing_keys"]:
+        lacking = ", ".join(sorted(info["missing_keys"])[:5])
         raise OperatorError(
             f"{origin.where}: the weights of {origin.model} lack {lacking}; it is another kind of model, or not whole."
         )
@@ -378,13 +378,13 @@ def _file(origin: Origin, where: str, name: str) -> Path | None:
         return path if path.is_file() else None
     from transformers.utils import cached_file
 
-    found = _loaded(
+    file = _loaded(
         origin,
         lambda: cached_file(
             where, name, revision=origin.revision or "main", _raise_exceptions_for_missing_entries=False
         ),
     )
-    return None if found is None else Path(found)
+    return None if file is None else Path(file)
 
 
 def _tensors(origin: Origin, where: str, names: Sequence[str]) -> list[Tensor]:
@@ -399,11 +399,11 @@ def _tensors(origin: Origin, where: str, names: Sequence[str]) -> list[Tensor]:
             )
         return _read(file, names, origin)
     places = json.loads(index.read_text("utf-8"))["weight_map"]
-    found = []
+    tensors = []
     for name in names:
         file = _file(origin, where, places[name]) if name in places else None
-        found += _read(file, [name], origin) if file is not None else [_lacking(name, origin)]
-    return found
+        tensors += _read(file, [name], origin) if file is not None else [_lacking(name, origin)]
+    return tensors
 
 
 def _read(file: Path, names: Sequence[str], origin: Origin) -> list[Tensor]:

@@ -35,8 +35,8 @@ class RewardModel:
         rows = [self.encode(problem, text) for problem, text in texts]
         if self.packed is None:
             return ["too_long" if len(ids) > self.limit else self.whole(ids) for ids in rows]
-        found = self.packed([(ids, [len(ids) - 1]) for ids in rows], tokens_per_batch=tokens_per_batch)
-        return [one if isinstance(one, str) else float(one[0, 0]) for one in found]
+        values = self.packed([(ids, [len(ids) - 1]) for ids in rows], tokens_per_batch=tokens_per_batch)
+        return [one if isinstance(one, str) else float(one[0, 0]) for one in values]
 
 
 def open_reward_model(model: str, revision: str | None, prompt: PromptText, where: str) -> RewardModel:

@@ -69,17 +69,17 @@ def score_answers(
     *,
     model: str,
     render: Callable[[Problem], str],
-    **facts: Any,
+    **fields: Any,
 ) -> dict[str, Any]:
     """Write scores.json of a student's finished answers, with what its choices are worth by what their scorers found, and the prompt of
     the first problem as it was sent (`prompt_sent`)."""
     known = recipe.score if isinstance(recipe, Recipe) else ()
     chosen = recipe.evaluate.choose
     first = next(folder.read("groups"), None)
-    facts["prompt_sent"] = "" if first is None else render(first.problem)
+    fields["prompt_sent"] = "" if first is None else render(first.problem)
     return write_scores(
         folder, n=samples_of(recipe.evaluate, benchmark), choose=chosen, model=model, benchmark=benchmark.name, settings=description(benchmark, recipe),
-        groups=with_scores(folder.folder, [settings.folder for settings in scorers_of(chosen, known)]), **facts,
+        groups=with_scores(folder.folder, [settings.folder for settings in scorers_of(chosen, known)]), **fields,
     )  # fmt: skip
 
 
@@ -89,8 +89,8 @@ def with_scores(folder: Path, scorers: Sequence[str] | None = None) -> Iterator[
     if scorers is None:
         scorers = sorted(ledger.parent.name for ledger in folder.glob("scorers/*/ledger.json"))
     marks = [StageFolder(folder / "scorers" / name, "").read("marks") for name in scorers]
-    for group, *found in zip(StageFolder(folder, "").read("groups"), *marks, strict=True):
+    for group, *marked in zip(StageFolder(folder, "").read("groups"), *marks, strict=True):
         whole = group
-        for new in found:
+        for new in marked:
             whole = joined(whole, new)
         yield replace(group, traces=whole.traces[: len(group.traces)])

@@ -18,22 +18,22 @@ FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
 
 def lines(recipe: Recipe, *, dev: int, rows: Mapping[str, int], has_dev: bool) -> list[str]:
     """Sentences on the dev set and the stages. rows: of each stage that reads the corpus; has_dev: students are scored on dev."""
-    found = []
+    sentences = []
     if has_dev and dev:
-        found.append(f"dev: {power_words(dev, n=recipe.evaluate.n)}")
+        sentences.append(f"dev: {power_words(dev, n=recipe.evaluate.n)}")
         if dev < FEW_PROBLEMS:
-            found.append(
+            sentences.append(
                 f"warning: {dev} dev problems are too few for a useful interval; use {FEW_PROBLEMS} or more "
                 f"(corpus.dev_problems), or a benchmark in evaluate.benchmarks"
             )
     for name, count in rows.items():
         steps = steps_of(recipe, name, count)
         if steps < FEW_STEPS:
-            found.append(
+            sentences.append(
                 f"warning: {name} takes {steps} {'step' if steps == 1 else 'steps'} on {count:,} rows, too few to "
                 f"change a student; use more pairs per problem (select.pairing.max_pairs), more epochs, or smaller batches"
             )
-    return found
+    return sentences
 
 
 def steps_of(recipe: Recipe, stage: str, rows: int) -> int:

@@ -157,10 +157,10 @@ class _Finder:
 
     def bound(self, place: str, plugin: Any, where: str) -> Any:
         """The plug-in with its options; None where it has a mistake."""
-        found = self.collector.try_call(bind, PLUGINS[place], plugin, where)
-        if found is not None and PLUGINS[place] is VERIFIERS:
-            self.collector.try_call(check_bound, found, where)
-        return found
+        plugin_bound = self.collector.try_call(bind, PLUGINS[place], plugin, where)
+        if plugin_bound is not None and PLUGINS[place] is VERIFIERS:
+            self.collector.try_call(check_bound, plugin_bound, where)
+        return plugin_bound
 
     def bound_list(self, place: str, plugins: Iterable[Any], where: str) -> list[Any]:
         """Each plug-in of a list with its options."""
@@ -177,11 +177,11 @@ class _Finder:
             modifiers[name] = [cast(Any, m and self.collector.try_call(in_full, m)) for m in listed]
             if objectives[name] is not None and None not in modifiers[name] and "train" not in self.doubtful:
                 self.collector.try_call(check_one_stage, self.recipe, name, objectives[name], modifiers[name])
-                if found := self.collector.try_call(rollouts.bind_rollouts, self.recipe, name, objectives[name]):
-                    drawn[name] = found
-                    if found.settings.verifier is not None:
+                if drawn_rows := self.collector.try_call(rollouts.bind_rollouts, self.recipe, name, objectives[name]):
+                    drawn[name] = drawn_rows
+                    if drawn_rows.settings.verifier is not None:
                         where = f"train.{name}.rollouts.verifier"
-                        self.bound("train.*.rollouts.verifier", found.settings.verifier, where)
+                        self.bound("train.*.rollouts.verifier", drawn_rows.settings.verifier, where)
             for wanted, module, what in (
                 (stage.lora is not None, "peft", "lora"),
                 (stage.optimizer == "adamw_8bit", "bitsandbytes", "optimizer (adamw_8bit)"),
@@ -205,11 +205,11 @@ class _Finder:
 
     def trackers(self) -> list[Any]:
         """The trackers, in the order of the recipe."""
-        found = self.bound_list("tracking", self.recipe.tracking, "tracking")
-        for settings, tracker in zip(self.recipe.tracking, found):
+        bound_trackers = self.bound_list("tracking", self.recipe.tracking, "tracking")
+        for settings, tracker in zip(self.recipe.tracking, bound_trackers):
             if tracker is not None:
                 self.collector.try_call(check_tracker, settings.name, tracker)
-        return found
+        return bound_trackers
 
     def files(self, sources: Sequence[Any]) -> list[Path]:
         """The files of the sources, in their order."""

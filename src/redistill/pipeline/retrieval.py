@@ -76,12 +76,12 @@ def baselines_of(recipe: Recipe) -> tuple[str, ...]:
 
 def _distinct(recipe: Recipe) -> list[tuple[str | None, Any]]:
     """(index, retriever) of every search, each once."""
-    found: list[tuple[str | None, Any]] = []
+    distinct: list[tuple[str | None, Any]] = []
     for judge in searches_of(recipe):
         search = search_of(judge.options)
-        if search not in found:
-            found.append(search)
-    return found
+        if search not in distinct:
+            distinct.append(search)
+    return distinct
 
 
 def run_index(run: Run) -> None:
@@ -94,10 +94,10 @@ def run_index(run: Run) -> None:
     for index, retriever in _distinct(run.recipe):
         if index is None:
             continue
-        facts = save_index(folder.folder, index, retriever)
+        entry = save_index(folder.folder, index, retriever)
         place = index_folder(folder.folder, index, retriever)
-        files |= {f"{place.name}/{name}": {"sha256": digest} for name, digest in facts["files"].items()}
-        made.append({"folder": place.name, "index": index, "retriever": retriever, "documents": facts["documents"]})
+        files |= {f"{place.name}/{name}": {"sha256": digest} for name, digest in entry["files"].items()}
+        made.append({"folder": place.name, "index": index, "retriever": retriever, "documents": entry["documents"]})
         say(f"verify   index of {index} for {retriever if isinstance(retriever, str) else retriever['name']}: {place}")
     ledger = folder.finish(0, indexes=made)
     write_json(folder.ledger_path, {**ledger, "files": files})
@@ -108,13 +108,13 @@ def run_baselines(run: Run, *, problems_of: ProblemsOf) -> None:
     path = run.folder / NAME / "baselines.json"
     if path.exists():
         return
-    found = {}
+    baselines = {}
     for benchmark in run.recipe.evaluate.benchmarks:
         verifier = run.plan.eval_config(benchmark).judge.get(NAME)
         if verifier is not None:
             ready_made = with_index(run.folder, {NAME: verifier})[NAME]
-            found[benchmark.name] = _baselines(ready_made, problems_of(run, benchmark))
-    write_json(path, found)
+            baselines[benchmark.name] = _baselines(ready_made, problems_of(run, benchmark))
+    write_json(path, baselines)
 
 
 def _baselines(verifier: partial[Any], problems: list[Problem]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _baselines(verifier: partial[Any], problems: list[Problem]) -> dict[str, Any
 def write_gains(run: Run) -> None:
     """Lay every student's queries beside the raw query and pseudo-feedback, for the report."""
     baselines = read_json(run.folder / NAME / "baselines.json")
-    found = {}
+    gains = {}
     for benchmark, table in baselines.items():
         if not isinstance(table, dict) or not table["problems"]:
             continue
@@ -147,8 +147,8 @@ def write_gains(run: Run) -> None:
             graded = scores.get("per_problem_scores", {})
             if graded.keys() == means["raw"].keys():
                 means[student] = {id: sum(values) / len(values) for id, values in graded.items()}
-        found[benchmark] = [gain_row(name, of, means["raw"]) for name, of in means.items()]
-    write_json(run.folder / NAME / "gains.json", found)
+        gains[benchmark] = [gain_row(name, of, means["raw"]) for name, of in means.items()]
+    write_json(run.folder / NAME / "gains.json", gains)
 
 
 def gain_row(name: str, means: Mapping[str, float], raw: Mapping[str, float]) -> dict[str, Any]:

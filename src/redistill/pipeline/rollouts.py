@@ -115,14 +115,14 @@ NEEDS_OF_ROUNDS = ("_into", "_prompt", "_held", "_seed")  # what a scorer of a r
 
 def bind_round_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
     """A scorer of a round's answers. OperatorError for one that asks for more than an answer and its prompt."""
-    found = bind_scorer(settings, where)
-    more = [name for name in needs_of(found) if name not in NEEDS_OF_ROUNDS]
+    scorer = bind_scorer(settings, where)
+    more = [name for name in needs_of(scorer) if name not in NEEDS_OF_ROUNDS]
     if more:
         raise OperatorError(
             f"{where}: {settings.name} scores a corpus, not a round's answers (it needs {', '.join(more)}); use "
             f"process, reward-model, or a scorer of your own."
         )
-    return found
+    return scorer
 
 
 def default_advantage(objective: Callable[..., Any]) -> Plugin:
@@ -240,13 +240,13 @@ def _check_critic(recipe: Recipe, name: str, objective: Callable[..., Any]) -> N
     critic, where = stage.rollouts.critic, f"train.{name}.rollouts.critic"
     if critic is None:
         return
-    found = bind(CRITIC_OBJECTIVES, critic.objective, f"{where}.objective")
+    critic_objective = bind(CRITIC_OBJECTIVES, critic.objective, f"{where}.objective")
     if not reads_advantages(objective):
         raise OperatorError(
             f"{where}: it learns from right and wrong answers, but {stage.objective.name} does not use advantages; "
             f"use oreal, grpo or reinforce, or leave it out."
         )
-    if critic.start is not None and is_implicit(found):
+    if critic.start is not None and is_implicit(critic_objective):
         raise OperatorError(
             f"{where}.start: an implicit critic is compared with its own start, which is the student's start; leave start out."
         )
@@ -341,7 +341,7 @@ def critics_scoring(recipe: Recipe, name: str) -> set[str]:
 
 def _round_scorers(run: "Run", name: str) -> list[Callable[[Sequence[Group]], list[Group]]]:
     """The scorers with all that they name; each holds its model from round to round."""
-    found = list[Callable[[Sequence[Group]], list[Group]]]()
+    scorers = list[Callable[[Sequence[Group]], list[Group]]]()
     earlier = critics_scoring(run.recipe, name)
     for settings, function in run.plan.rollouts[name].scorers:
         has: dict[str, Any] = {"_into": settings.folder, "_prompt": run.recipe.prompt.for_evaluation, "_held": {}}
@@ -349,8 +349,8 @@ def _round_scorers(run: "Run", name: str) -> list[Callable[[Sequence[Group]], li
         handed = {need: has[need] for need in needs_of(function)}
         if function.keywords.get("model") in earlier:
             handed["model"] = str(run.folder / "train" / function.keywords["model"] / "model")
-        found.append(partial(with_scores_of, BoundScorer(settings.folder, partial(function, **handed))))
-    return found
+        scorers.append(partial(with_scores_of, BoundScorer(settings.folder, partial(function, **handed))))
+    return scorers
 
 
 def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
@@ -446,23 +446,23 @@ def problems_of(folder: Path, recipe: Recipe, bound: BoundRollouts, name: str) -
     is_held = split_of(recipe, partial(corpus_problems, folder))
     if recipe.select.sample is None:
         before = StageFolder(folder / feeding(recipe, "verify"), "")
-        found = [g.problem for g in before.read("groups") if not is_held(g.problem)]
+        problems = [g.problem for g in before.read("groups") if not is_held(g.problem)]
     else:
-        found = list(StageFolder(folder / "select", "").read("problems"))
-        if not found:
+        problems = list(StageFolder(folder / "select", "").read("problems"))
+        if not problems:
             raise OperatorError(
                 f"train.{name}.rollouts: select.sample keeps no problem; see the reasons in select/ledger.json."
             )
     any_will_do = bound.by_teacher or not needs_gold(bound.rewards)
-    asked = [problem for problem in found if any_will_do or has_gold(problem)]
-    every, left = (len({problem.id for problem in some}) for some in (found, asked))
+    asked = [problem for problem in problems if any_will_do or has_gold(problem)]
+    every, left = (len({problem.id for problem in some}) for some in (problems, asked))
     if left < every:
         say(
             f"train    {name}: {every - left:,} of {every:,} problems have no gold answer, so their answers cannot be rewarded; they are skipped"
         )
     if not asked:
         raise OperatorError(
-            f"train.{name}.rollouts: no problem is left to sample ({len(found):,} are not held out, none of them with "
+            f"train.{name}.rollouts: no problem is left to sample ({len(problems):,} are not held out, none of them with "
             f"a gold answer); add problems with gold answers, or use a reward that needs none."
         )
     return sorted(asked, key=lambda problem: problem.id)

@@ -32,10 +32,10 @@ class RunOrigin:
 
     def write(self, folder: Path) -> None:
         """Note it in the run's folder."""
-        facts = {"layout": LAYOUT_VERSION, "recipe_file": self.recipe_file, "name": self.name}
+        origin = {"layout": LAYOUT_VERSION, "recipe_file": self.recipe_file, "name": self.name}
         path = folder / LAYOUT_FILE
-        if not path.exists() or read_json(path) != facts:
-            write_json(path, facts)
+        if not path.exists() or read_json(path) != origin:
+            write_json(path, origin)
 
 
 # --- whose it is ----------------------------------------------------------------------------------------------------

@@ -49,13 +49,13 @@ JOURNAL = "samples.jsonl"  # in a scorer's folder: samples of the shard at work
 
 def bind_scorer(settings: ScorerSettings, where: str) -> partial[Any]:
     """A scorer with its options bound. OperatorError for an unknown one, and where it asks for what no stage can give."""
-    found = bind(SCORERS, settings, where)
-    for name in needs_of(found):
+    scorer = bind(SCORERS, settings, where)
+    for name in needs_of(scorer):
         if name not in NEEDS:
             raise OperatorError(
                 f"{where} ({settings.name}): a scorer cannot ask for {name}; available: {', '.join(NEEDS)}."
             )
-    return found
+    return scorer
 
 
 def needs_of(function: Callable[..., Any]) -> list[str]:
@@ -90,22 +90,22 @@ def score_stages(plan: "Plan") -> list[Stage]:
 
 def scorer_settings(plan: "Plan", settings: ScorerSettings, function: partial[Any]) -> dict[str, Any]:
     """What the marks of a scorer depend on: its options, the files of a model on this machine, and what it names."""
-    found = option_settings(settings)
+    settings_ = option_settings(settings)
     for name in needs_of(function):
         value = NEEDS[name]
         if value is not None:
-            found |= value(plan)
-    return found
+            settings_ |= value(plan)
+    return settings_
 
 
 def option_settings(settings: ScorerSettings) -> dict[str, Any]:
     """A scorer's name and the options that decide its results; of a model on this machine also the checksums of its files."""
     options = {name: value for name, value in settings.options.items() if name not in NON_RESULT_OPTIONS}
-    found: dict[str, Any] = {"name": settings.name, "into": settings.folder, "options": options}
+    bound: dict[str, Any] = {"name": settings.name, "into": settings.folder, "options": options}
     model = options.get("model")
     if isinstance(model, str) and home_path(model).is_dir():
-        found["model_files"] = _files(home_path(model))
-    return found
+        bound["model_files"] = _files(home_path(model))
+    return bound
 
 
 def _files(folder: Path) -> dict[str, str]:
@@ -134,8 +134,8 @@ def _of_config(plan: "Plan") -> dict[str, Any]:
 
 def _of_split(plan: "Plan") -> dict[str, Any]:
     corpus = plan.recipe.corpus
-    found = {"seed": plan.recipe.seed, "dev_fraction": corpus.dev_fraction, "split_by": corpus.split_by}
-    return found | split_key(plan.recipe)
+    split = {"seed": plan.recipe.seed, "dev_fraction": corpus.dev_fraction, "split_by": corpus.split_by}
+    return split | split_key(plan.recipe)
 
 
 # What a scorer may name, and what of it decides a result; None: nothing beyond what is in its key anyway.

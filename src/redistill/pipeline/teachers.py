@@ -161,9 +161,9 @@ def own_right_answer(problem: Problem, trace_id: str, drawn: Round) -> str:
 
 def first_right_traces(groups: Sequence[Group] | Iterator[Group], asked: set[str]) -> dict[str, str]:
     """{problem id: the text of its first right trace} of the problems that are asked."""
-    found = {}
+    traces = {}
     for group in groups:
         right = [trace for trace in group.traces if trace.verdict.outcome is Outcome.correct]
         if group.problem.id in asked and right:
-            found[group.problem.id] = right[0].completion
-    return found
+            traces[group.problem.id] = right[0].completion
+    return traces

@@ -153,10 +153,10 @@ class RunFiles:
     @cached_property
     def stages(self) -> list[str]:
         """The stages that have begun, in the recipe's order."""
-        found = {
+        names = {
             p.parent.name for name in ("metrics.jsonl", "ledger.json") for p in self.folder.glob(f"train/*/{name}")
         }
-        return self._in_order(found)
+        return self._in_order(names)
 
     @cached_property
     def models(self) -> list[str]:
@@ -227,10 +227,10 @@ class RunFiles:
     @cached_property
     def scores(self) -> dict[tuple[str, str], Scores]:
         """(model, benchmark) -> scores."""
-        found: dict[tuple[str, str], Scores] = {}
+        loaded: dict[tuple[str, str], Scores] = {}
         for path in sorted(self.folder.glob("evaluate/*/*/scores.json")):
-            found[path.parent.parent.name, path.parent.name] = _check(path, Scores, read_json(path))
-        return found
+            loaded[path.parent.parent.name, path.parent.name] = _check(path, Scores, read_json(path))
+        return loaded
 
     def scores_on(self, benchmark: str) -> dict[str, Scores]:
         """Model -> its scores on a benchmark, in the page's order of models."""
@@ -241,8 +241,8 @@ class RunFiles:
         """The benchmarks that have scores, in the recipe's order."""
         listed = self.setting("evaluate", "benchmarks") or []
         planned = [b.get("name") if isinstance(b, dict) else b for b in listed]
-        found = {benchmark for _, benchmark in self.scores}
-        return [b for b in planned if b in found] + sorted(found - set(planned))
+        names = {benchmark for _, benchmark in self.scores}
+        return [b for b in planned if b in names] + sorted(names - set(planned))
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -251,10 +251,10 @@ class RunFiles:
     @cached_property
     def against(self) -> list[Against]:
         """Comparisons with other runs that `redistill compare` has kept here."""
-        found: list[Against] = []
+        loaded: list[Against] = []
         for path in sorted(self.folder.glob("compare/*.json")):
-            found += _check(path, list[Against], read_json(path))
-        return found
+            loaded += _check(path, list[Against], read_json(path))
+        return loaded
 
     @cached_property
     def agreements(self) -> list[Agreement]:
@@ -263,11 +263,11 @@ class RunFiles:
     @cached_property
     def regraded(self) -> dict[tuple[str, str, str], Scores]:
         """(verifier, model, benchmark) -> scores by that verifier."""
-        found: dict[tuple[str, str, str], Scores] = {}
+        scores: dict[tuple[str, str, str], Scores] = {}
         for path in sorted(self.folder.glob("regraded/*/*/*/scores.json")):
             verifier, model, benchmark = path.parts[-4:-1]
-            found[verifier, model, benchmark] = _check(path, Scores, read_json(path))
-        return found
+            scores[verifier, model, benchmark] = _check(path, Scores, read_json(path))
+        return scores
 
     @cached_property
     def diagnosis(self) -> Diagnosis | None:

@@ -83,8 +83,8 @@ def base_license(recipe: Recipe) -> str | None:
         header = read_value(text[4:].partition("\n---")[0], str(path))  # an untrusted text: bounded
     except OperatorError:
         return None
-    found = header.get("license") if isinstance(header, dict) else None
-    return found if isinstance(found, str) else None
+    license = header.get("license") if isinstance(header, dict) else None
+    return license if isinstance(license, str) else None
 
 
 # --- the header -----------------------------------------------------------------------------------------------------
@@ -112,14 +112,14 @@ def _header(
 
 
 def _results(folder: Path, recipe: Recipe, stage: str, hubs: Mapping[str, str]) -> list[EvalResult]:
-    found = []
+    rows = []
     for benchmark in recipe.evaluate.benchmarks:
         path = folder / "evaluate" / stage / benchmark.name / "scores.json"
         if not path.exists():
             continue
         scores = read_json(path)
         name = "dev (held out of the training problems)" if benchmark.is_held_out else benchmark.name
-        found.append(
+        rows.append(
             EvalResult(
                 task_type="text-generation",
                 dataset_type=benchmark.name if benchmark.is_held_out else hubs.get(benchmark.name, benchmark.name),
@@ -129,7 +129,7 @@ def _results(folder: Path, recipe: Recipe, stage: str, hubs: Mapping[str, str]) 
                 metric_value=round(scores["pass_at_1"]["value"], 4),
             )
         )
-    return found
+    return rows
 
 
 def _is_hub_data(path: str) -> bool:
@@ -250,9 +250,9 @@ def _scores(folder: Path, recipe: Recipe, stage: str) -> str:
             lines.append(
                 f"| {benchmark.name} | {who} | {percent(one['value'])} | {between(one['interval95'])} | {columns} | {problems} | {how} |"
             )
-    for found in _json(folder / "evaluate" / "comparisons.json") or []:
-        if stage in (found["a"], found["b"]):
-            said.append(f"- {found['benchmark']}: {found['sentence']}")
+    for comparison in _json(folder / "evaluate" / "comparisons.json") or []:
+        if stage in (comparison["a"], comparison["b"]):
+            said.append(f"- {comparison['benchmark']}: {comparison['sentence']}")
     if not lines:
         return "## Scores\n\nNone yet: this student has not been scored in its run.\n"
     head = "| benchmark | student | pass@1, % | 95% interval | SEM (ddof 1, points) over sample columns | SEM (ddof 1, points) over problems | how |\n|---|---|---|---|---|---|---|"

@@ -30,16 +30,16 @@ Found = Mapping[str, Any]
 
 def write_sweep_page(folder: Path) -> Path:
     """Write `<folder>/report.html` from `<folder>/sweep.json` and return its path."""
-    found = read_json(folder / "sweep.json")
-    benchmarks = list(dict.fromkeys(name for point in found["points"] for name in point["benchmarks"]))
-    sections = [(f"Result on {name}", _result(found, name)) for name in benchmarks]
-    sections += [("Over the steps", _curves(found, next(iter(benchmarks), "")))]
+    record = read_json(folder / "sweep.json")
+    benchmarks = list(dict.fromkeys(name for point in record["points"] for name in point["benchmarks"]))
+    sections = [(f"Result on {name}", _result(record, name)) for name in benchmarks]
+    sections += [("Over the steps", _curves(record, next(iter(benchmarks), "")))]
     sections += [
-        ("Ended early", _ended(found)),
-        ("Trials", _trials(found, folder)),
-        ("Reproduce", _again(found, folder)),
+        ("Ended early", _ended(record)),
+        ("Trials", _trials(record, folder)),
+        ("Reproduce", _again(record, folder)),
     ]
-    return write_page(folder / "report.html", found["name"], sections, kind="sweep")
+    return write_page(folder / "report.html", record["name"], sections, kind="sweep")
 
 
 def point_name(point: Found) -> str:
@@ -53,17 +53,17 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{_word(axis)} {value}" for axis, value in values.items())
 
 
-def _colours(found: Found) -> dict[str, int]:
+def _colours(record: Found) -> dict[str, int]:
     """Variant -> its colour number, the same on every chart."""
-    return {name: i for i, name in enumerate(dict.fromkeys(p["variant"] for p in found["points"]))}
+    return {name: i for i, name in enumerate(dict.fromkeys(p["variant"] for p in record["points"]))}
 
 
-def _result(found: Found, benchmark: str) -> list[Block]:
+def _result(record: Found, benchmark: str) -> list[Block]:
     """The result in a sentence, the picture of all points, the table, and what each seed gives where it chooses by the others."""
-    scored = [p for p in found["points"] if p["benchmarks"][benchmark]["seeds"]]
+    scored = [p for p in record["points"] if p["benchmarks"][benchmark]["seeds"]]
     if not scored:
         return [Text("No trial is scored yet.", "missing")]
-    series = _colours(found)
+    series = _colours(record)
     ranked = sorted(scored, key=lambda p: -p["benchmarks"][benchmark]["mean"])
     best = ranked[:MAX_DRAWN]
     columns = [p["benchmarks"][benchmark] for p in best]
@@ -77,11 +77,11 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     caption += f"; the {MAX_DRAWN} best of {len(scored)} points." if len(scored) > MAX_DRAWN else "."
     chart = charts.intervals(drawn, "pass@1, %", f"pass@1 on {benchmark}", each=[c["each"] for c in columns])
     blocks: list[Block] = [
-        Text(_sentence(found, ranked, benchmark), "lead"),
+        Text(_sentence(record, ranked, benchmark), "lead"),
         Figure([("", chart)], caption, single=True),
     ]
-    blocks += heat(scored, benchmark, found["axes"])
-    control = found["control"]
+    blocks += heat(scored, benchmark, record["axes"])
+    control = record["control"]
     about = (
         f"minus {control}: at the same values of the axes, seed by seed, in points"
         if control
@@ -89,7 +89,7 @@ def _result(found: Found, benchmark: str) -> list[Block]:
     )
     rows = [_row(point_name(p), series[p["variant"]], p["benchmarks"][benchmark], p["state"]) for p in scored]
     blocks.append(Table(f"Every point; {about}", _HEAD, rows))
-    chosen = [row for row in found["chosen"] if row["benchmark"] == benchmark]
+    chosen = [row for row in record["chosen"] if row["benchmark"] == benchmark]
     if chosen:
         rows = [_row(point_name(row), series[row["variant"]], row, "done") for row in chosen]
         blocks.append(Table("Each seed at the values that were best on the mean of the other seeds", _HEAD, rows))
@@ -161,11 +161,11 @@ def _two_axes(points: Sequence[Found]) -> tuple[str | None, str | None]:
 
 def _values(points: Sequence[Found], axis: str, axes: Mapping[str, Sequence[Any]]) -> list[Any]:
     """The values of an axis that occur: numbers by size, others in the order of the sweep, else of the points."""
-    found = {_key(p["settings"][axis]): p["settings"][axis] for p in points if axis in p["settings"]}
-    if all(isinstance(v, int | float) for v in found.values()):
-        return sorted(found.values())
+    by_key = {_key(p["settings"][axis]): p["settings"][axis] for p in points if axis in p["settings"]}
+    if all(isinstance(v, int | float) for v in by_key.values()):
+        return sorted(by_key.values())
     order = [_key(v) for v in axes.get(axis, [])]
-    return [found[k] for k in sorted(found, key=lambda k: order.index(k) if k in order else len(order))]
+    return [by_key[k] for k in sorted(by_key, key=lambda k: order.index(k) if k in order else len(order))]
 
 
 def _at(point: Found, axis: str | None) -> str:
@@ -183,10 +183,10 @@ def _word(axis: str) -> str:
 # --- the result in words ------------------------------------------------------------------------------------------------
 
 
-def _sentence(found: Found, ranked: Sequence[Found], benchmark: str) -> str:
+def _sentence(record: Found, ranked: Sequence[Found], benchmark: str) -> str:
     """The best point, and whether it is above the control for sure."""
     best, column = ranked[0], ranked[0]["benchmarks"][benchmark]
-    control = found["control"]
+    control = record["control"]
     seeds = plural(len(column["seeds"]), "seed")
     words = f"Best of {plural(len(ranked), 'point')} on {benchmark}: {point_name(best)}, {percent(column['mean'])}% pass@1 (mean of {seeds})"
     against = column["against_control"]
@@ -230,18 +230,18 @@ def _signed(share: float) -> str:
     return points(share).replace("-", "−")
 
 
-def _curves(found: Found, benchmark: str) -> list[Block]:
+def _curves(record: Found, benchmark: str) -> list[Block]:
     """Probe accuracy, chosen and rejected log-prob against the step: the best point of each variant, in the variant's colour, the
     mean of its seeds."""
     trials: dict[str, list[Found]] = {}
-    for trial in found["trials"]:
+    for trial in record["trials"]:
         if trial["curve"] or trial["log_probs"]:
             trials.setdefault(point_name(trial), []).append(trial)
     chosen: dict[str, str] = {}  # variant -> the name of its best point
-    means = {point_name(p): p["benchmarks"].get(benchmark, {}).get("mean") for p in found["points"]}
+    means = {point_name(p): p["benchmarks"].get(benchmark, {}).get("mean") for p in record["points"]}
     for name in sorted(trials, key=lambda name: -1.0 if means.get(name) is None else means[name], reverse=True):
         chosen.setdefault(trials[name][0]["variant"], name)
-    series = _colours(found)
+    series = _colours(record)
     panels = []
     for title, values in (
         ("probe accuracy, %", lambda t: [[step, 100 * share] for step, share in t["curve"]]),
@@ -265,8 +265,8 @@ def _mean_line(curves: list[list[list[float]]]) -> tuple[list[int], list[float]]
     return steps, [sum(table[step] for table in tables) / len(tables) for step in steps]
 
 
-def _ended(found: Found) -> list[Block]:
-    ended = [t for t in found["trials"] if t["state"] not in ("done", "waiting")]
+def _ended(record: Found) -> list[Block]:
+    ended = [t for t in record["trials"] if t["state"] not in ("done", "waiting")]
     if not ended:
         return []
     table = Table(
@@ -278,13 +278,13 @@ def _ended(found: Found) -> list[Block]:
     return [Details(plural(len(ended), "trial"), [table])]
 
 
-def _trials(found: Found, folder: Path) -> list[Block]:
+def _trials(record: Found, folder: Path) -> list[Block]:
     """Every trial with its state, scores, time, and a link to its folder."""
-    if not found["trials"]:
+    if not record["trials"]:
         return []
     rows: list[Sequence[str | Tag | Link | None]] = []
     total = 0.0
-    for trial in found["trials"]:
+    for trial in record["trials"]:
         where = folder / "trials" / trial["id"]
         here = FOLDER_NAME.fullmatch(trial["id"]) is not None and where.is_dir()
         seconds = _seconds(where) if here else None
@@ -304,9 +304,9 @@ def _seconds(trial: Path) -> float | None:
     return float(sum(seconds.values())) if isinstance(seconds, dict) and seconds else None
 
 
-def _again(found: Found, folder: Path) -> list[Block]:
-    lines = [f"{axis}: {', '.join(map(str, values))}" for axis, values in found["axes"].items()]
-    lines.append(f"seeds: {', '.join(map(str, found['seeds']))}")
+def _again(record: Found, folder: Path) -> list[Block]:
+    lines = [f"{axis}: {', '.join(map(str, values))}" for axis, values in record["axes"].items()]
+    lines.append(f"seeds: {', '.join(map(str, record['seeds']))}")
     here = folder.resolve().parent.name
     blocks: list[Block] = [
         Text(
@@ -321,16 +321,16 @@ def _again(found: Found, folder: Path) -> list[Block]:
     written = folder / "sweep.yaml"
     if written.exists():
         blocks.append(Details("sweep.yaml", [Code("sweep.yaml", written.read_text("utf-8", "replace")[:MAX_TEXT])]))
-    id, recipe = _first_recipe(found, folder)
+    id, recipe = _first_recipe(record, folder)
     if recipe:
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)[:MAX_TEXT]
         blocks.append(Details(f"The resolved recipe of {id}", [Code(f"recipe of {id}", text)]))
     return blocks
 
 
-def _first_recipe(found: Found, folder: Path) -> tuple[str, Any]:
+def _first_recipe(record: Found, folder: Path) -> tuple[str, Any]:
     """(trial, recipe) of the first trial that has finished; ("", None) where none has."""
-    for trial in found["trials"]:
+    for trial in record["trials"]:
         path = folder / "trials" / str(trial["id"]) / "run.json"
         if FOLDER_NAME.fullmatch(str(trial["id"])) and path.exists():
             return trial["id"], read_json(path).get("recipe")

@@ -93,8 +93,8 @@ def files_of(address: str) -> list[Path]:
         return [path]
     if kind_of(path) == "beir":
         names = ("corpus.jsonl", "queries.jsonl")
-        found = [file for name in names if (file := _file(path, name))]
-        return [*found, *sorted(path.glob("qrels/*.tsv")), *sorted(path.glob("qrels/*.tsv.gz"))]
+        files = [file for name in names if (file := _file(path, name))]
+        return [*files, *sorted(path.glob("qrels/*.tsv")), *sorted(path.glob("qrels/*.tsv.gz"))]
     return [file for pattern in _SMART.values() if (file := _one(path, pattern))]
 
 
@@ -103,8 +103,8 @@ def document_files(address: str) -> list[Path]:
     if address.startswith(MADE) or home_path(address).is_file():
         return files_of(address)
     path = home_path(address)
-    found = _file(path, "corpus.jsonl") if kind_of(path) == "beir" else _one(path, _SMART["documents"])
-    return [found] if found else []
+    file = _file(path, "corpus.jsonl") if kind_of(path) == "beir" else _one(path, _SMART["documents"])
+    return [file] if file else []
 
 
 def identity(address: str) -> str:
@@ -148,11 +148,11 @@ def _beir_queries(folder: Path, split: str | None) -> Iterator[Query]:
 def _split_file(folder: Path, split: str | None) -> Path:
     present = splits_of(str(folder))
     wanted = split or ("train" if "train" in present or len(present) != 1 else present[0])
-    found = next((f for suffix in ("tsv", "tsv.gz") if (f := folder / "qrels" / f"{wanted}.{suffix}").is_file()), None)
-    if found is None:
+    file = next((f for suffix in ("tsv", "tsv.gz") if (f := folder / "qrels" / f"{wanted}.{suffix}").is_file()), None)
+    if file is None:
         there = f"it has {', '.join(present)}" if present else "its folder qrels is empty"
         raise OperatorError(f"{folder} has no judgements qrels/{wanted}.tsv; {there}; write split: and one of them.")
-    return found
+    return file
 
 
 def _qrels(path: Path) -> dict[str, dict[str, float]]:
@@ -266,10 +266,10 @@ def _documents(path: Path) -> Iterator[tuple[str, str, str]]:
                 row,
             )  # Cranfield's texts begin with it
         return
-    found = _file(path, "corpus.jsonl") if path.is_dir() else path
-    if found is None or not found.is_file():
+    file = _file(path, "corpus.jsonl") if path.is_dir() else path
+    if file is None or not file.is_file():
         raise OperatorError(f"there are no documents at {path}; give a folder or a .jsonl file of them.")
-    for row, table in jsonl(found):
+    for row, table in jsonl(file):
         parts = [table.get("title"), table.get("text")]
         text = " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
         if not {"title", "text"} & table.keys():
@@ -293,5 +293,5 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _one(folder: Path, pattern: str) -> Path | None:
-    found = sorted(path for path in folder.glob(pattern) if path.is_file() and "readme" not in path.name)
-    return found[0] if found else None
+    files = sorted(path for path in folder.glob(pattern) if path.is_file() and "readme" not in path.name)
+    return files[0] if files else None

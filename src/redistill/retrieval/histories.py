@@ -77,8 +77,8 @@ def histories(
         user = str(table[user_column])
         bought.setdefault(user, []).append((when, str(table[item_column])))
         rows.setdefault(user, row)
-    for user, found in bought.items():
-        yield History(user, tuple(item for _, item in sorted(found, key=lambda one: one[0])), rows[user])
+    for user, purchases in bought.items():
+        yield History(user, tuple(item for _, item in sorted(purchases, key=lambda one: one[0])), rows[user])
 
 
 def next_purchase(history: History, titles: Mapping[str, str], cut: Cut) -> Query | str:
@@ -94,8 +94,8 @@ def next_purchase(history: History, titles: Mapping[str, str], cut: Cut) -> Quer
     target, before = history.items[place], history.items[max(0, place - cut.last) : place]
     if target not in titles:
         return "unknown_item"
-    told = [titles.get(item, item)[:MAX_TITLE] for item in before]
-    return Query(history.user, cut.separator.join(told), {target: 1.0}, history.row)
+    titles_before = [titles.get(item, item)[:MAX_TITLE] for item in before]
+    return Query(history.user, cut.separator.join(titles_before), {target: 1.0}, history.row)
 
 
 def is_held_out(user: str, cut: Cut) -> bool:

@@ -38,23 +38,23 @@ class Searcher:
         """At most k ids, each once. OperatorError, with `who` asks, where the retriever raises, or returns something other than
         ids of the documents: a score from a broken search would be learned from."""
         try:
-            found = self.search(query, k)
+            hits = self.search(query, k)
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a search of a user's own may raise anything
             words = " ".join(str(error).split())[:300]
             kind = "" if isinstance(error, OperatorError) else f"{type(error).__name__}: "
             raise OperatorError(f"retriever {self.name} failed on {who} ({query[:80]!r}): {kind}{words}") from error
-        if not isinstance(found, list | tuple) or not all(isinstance(id, str) for id in found):
+        if not isinstance(hits, list | tuple) or not all(isinstance(id, str) for id in hits):
             raise OperatorError(
-                f"retriever {self.name} returned {str(found)[:80]} for {who}; it must return a list of document ids (strings)."
+                f"retriever {self.name} returned {str(hits)[:80]} for {who}; it must return a list of document ids (strings)."
             )
-        if self.known is not None and (strange := [id for id in found if id not in self.known]):
+        if self.known is not None and (strange := [id for id in hits if id not in self.known]):
             raise OperatorError(
                 f"retriever {self.name} returned the id {strange[0]!r} for {who}, which no document has; index and "
                 f"retriever were built from different documents."
             )
-        return without_repeats(found)[:k]
+        return without_repeats(hits)[:k]
 
 
 def index_folder(folder: Path, index: str | None, retriever: Retriever) -> Path:
@@ -74,9 +74,9 @@ def save_index(folder: Path, index: str, retriever: Retriever) -> dict[str, Any]
         half.unlink()
     bound(partial(collection.documents, index), place)
     files = {path.name: sha256_file(path) for path in sorted(place.iterdir())}
-    facts = {"index": index, "retriever": retriever, "documents": collection.identity(index), "files": files}
-    write_json(place / FACTS, facts)
-    return facts
+    description = {"index": index, "retriever": retriever, "documents": collection.identity(index), "files": files}
+    write_json(place / FACTS, description)
+    return description
 
 
 def check_index(place: Path) -> None:

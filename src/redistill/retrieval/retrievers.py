@@ -118,9 +118,9 @@ def dense(
         if not exact:
             index.hnsw.efSearch = max(64, k)
         scores, places = index.search(vector, min(len(ids), k + 1))
-        found = places[0] >= 0
-        held = places[0][found]
-        return [ids[held[place]] for place in _best(scores[0][found], order[held], k)]
+        hits = places[0] >= 0
+        held = places[0][hits]
+        return [ids[held[place]] for place in _best(scores[0][hits], order[held], k)]
 
     return search
 

@@ -55,17 +55,17 @@ def queries(
     if name != "catalogue":
         raise OperatorError(f"{address} has purchase histories, not queries; use the source purchase-history.")
     _check(address, count)
-    words, rng, told = _words(seed), random.Random(f"queries:{seed}"), set[str]()
-    while len(told) < count:
-        concept, row = rng.randrange(CONCEPTS), len(told)
+    words, rng, used = _words(seed), random.Random(f"queries:{seed}"), set[str]()
+    while len(used) < count:
+        concept, row = rng.randrange(CONCEPTS), len(used)
         text = " ".join([*rng.sample(words["fillers"], 2), words["signs"][concept]])
-        if text in told:
+        if text in used:
             continue
-        told.add(text)
+        used.add(text)
         if shuffled:
             concept = on_shelf_of(concept, random.Random(f"shuffled:{seed}:{row}"))
-        found = [f"doc-{concept:02d}-{number:02d}" for number in range(PER_CONCEPT)]
-        yield f"q{row}", text, dict.fromkeys(found, 1.0), f"{address}:{row}"
+        documents = [f"doc-{concept:02d}-{number:02d}" for number in range(PER_CONCEPT)]
+        yield f"q{row}", text, dict.fromkeys(documents, 1.0), f"{address}:{row}"
 
 
 def histories(address: str, count: int = 1_200, *, shuffled: bool = False) -> Iterator[tuple[str, list[str]]]:

@@ -143,7 +143,7 @@ def guided_search(
 ) -> list[Sample]:
     """One sample a request, in their order. draw: samples with their token ids that go on behind `Request.said`. decode: the text of
     such ids. at_once: searches that go on together; finished: called as each ends."""
-    found: dict[int, Sample] = {}
+    samples: dict[int, Sample] = {}
     waiting, at_work = list(range(len(requests)))[::-1], list[_Search]()
     cut = _sampling(sampling, settings)
     while waiting or at_work:
@@ -154,9 +154,9 @@ def guided_search(
             _advance(asked, drawing, draw, judge)
         for one in [search for search in at_work if search.ended]:
             at_work.remove(one)
-            found[one.place] = one.sample()
-            finished(one.place, found[one.place])
-    return [found[place] for place in range(len(requests))]
+            samples[one.place] = one.sample()
+            finished(one.place, samples[one.place])
+    return [samples[place] for place in range(len(requests))]
 
 
 def _sampling(sampling: Sampling, settings: GuidedSettings) -> Sampling:
@@ -244,9 +244,9 @@ class _Search:
         tokens = (*self.path.tokens, *sample.token_ids)
         logprobs = (*self.path.logprobs, *sample.logprobs)
         text = self.decode(tokens)
-        found = [(at, -len(one), one) for one in self.sampling.stop if (at := text.find(one)) >= 0]
-        if found:  # the answer's own stop string, which may have begun in the step before
-            at, _, stop = min(found)
+        matches = [(at, -len(one), one) for one in self.sampling.stop if (at := text.find(one)) >= 0]
+        if matches:  # the answer's own stop string, which may have begun in the step before
+            at, _, stop = min(matches)
             return _Path(tokens, logprobs, text[:at], "stop", stop, at)
         cut = (
             len(tokens) >= self.sampling.max_new_tokens or not sample.token_ids

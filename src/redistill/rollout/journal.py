@@ -47,12 +47,12 @@ def draw(
     keys = [_key(request, sampling) for request in requests]
     book = Journal(journal) if isinstance(journal, Path) else journal
     kept = book.kept if book is not None else {}
-    found = {place: kept[key] for place, key in enumerate(keys) if key in kept}
-    for sample in found.values():
+    samples = {place: kept[key] for place, key in enumerate(keys) if key in kept}
+    for sample in samples.values():
         tell(sample)
-    missing = [place for place in range(len(requests)) if place not in found]
+    missing = [place for place in range(len(requests)) if place not in samples]
     if not missing:
-        return [found[place] for place in range(len(requests))]
+        return [samples[place] for place in range(len(requests))]
     file: Any = None
     if book is not None:
         with writing(book.path):
@@ -79,8 +79,8 @@ def draw(
     finally:
         if file is not None:
             file.close()
-    found |= dict(zip(missing, drawn, strict=True))
-    return [found[place] for place in range(len(requests))]
+    samples |= dict(zip(missing, drawn, strict=True))
+    return [samples[place] for place in range(len(requests))]
 
 
 def _append(file: Any, data: bytes) -> None:

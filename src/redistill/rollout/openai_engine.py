@@ -105,11 +105,11 @@ def openai_engine(
         stop = reply.stop if sampling.stop and reason == "stop" else ""
         return Sample(reply.text, reply.completion_tokens, reason, facts, reply.token_ids, reply.logprobs, stop)
 
-    def told(place: int, reply: Reply) -> None:
+    def report_reply(place: int, reply: Reply) -> None:
         _replied(place, reply)
         _finished(place, sample(place, reply))
 
-    replies = ask(server, asks, kept=Kept(), refused=_empty_where_too_long, told=told)
+    replies = ask(server, asks, kept=Kept(), refused=_empty_where_too_long, told=report_reply)
     _warn_of_one_voice(requests, replies, sampling)
     return [sample(place, reply) for place, reply in enumerate(replies)]
 
@@ -148,9 +148,9 @@ def model_name(server: Server, model: str | None, student: Student, where: str) 
 def _empty_where_too_long(asked: Ask, words: str) -> Reply | None:
     """An empty reply cut by length where the prompt alone fills the server's context; None for any other refusal."""
     for pattern in TOO_LONG:
-        found = re.search(pattern, words)
-        if found and int(found["prompt"]) >= int(found["context"]):
-            return Reply("", "length", int(found["prompt"]), 0)
+        match = re.search(pattern, words)
+        if match and int(match["prompt"]) >= int(match["context"]):
+            return Reply("", "length", int(match["prompt"]), 0)
     return None
 
 

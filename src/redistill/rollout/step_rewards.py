@@ -53,10 +53,10 @@ def yes_probabilities(
         return [None if word is None else float(word == YES) for word in verdicts]
     asked = {place: text for place, one in enumerate(analyses) if (text := forced_text(one, settings)) is not None}
     rows = [(analyses[place].prompt + analyses[place].prefill, text) for place, text in asked.items()]
-    found: list[float | None] = [None] * len(analyses)
+    probabilities: list[float | None] = [None] * len(analyses)
     for place, value in zip(asked, _read(engine, student, rows, settings, kept or Kept()), strict=True):
-        found[place] = value if value is None or math.isfinite(value) else None
-    return found
+        probabilities[place] = value if value is None or math.isfinite(value) else None
+    return probabilities
 
 
 def forced_text(analysis: Analysis, settings: CriticSettings) -> str | None:
@@ -164,5 +164,7 @@ def _of_reply(reply: Reply, server: Server, settings: CriticSettings) -> float |
 def _logprob(tops: dict[str, float], word: str, other: str, first_piece: bool) -> float | None:
     if word in tops or not first_piece:
         return tops.get(word)
-    found = [value for token, value in tops.items() if token and word.startswith(token) and not other.startswith(token)]
-    return max(found, default=None)
+    alternatives = [
+        value for token, value in tops.items() if token and word.startswith(token) and not other.startswith(token)
+    ]
+    return max(alternatives, default=None)

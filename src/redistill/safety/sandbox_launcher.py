@@ -75,10 +75,10 @@ class SetupError(Exception):
 
 
 def _call(step: str, function: str, *arguments: Any) -> int:
-    found = int(getattr(_LIBC, function)(*arguments))
-    if found < 0:
+    result = int(getattr(_LIBC, function)(*arguments))
+    if result < 0:
         raise SetupError(f"{step}: {os.strerror(ctypes.get_errno())}")
-    return found
+    return result
 
 
 def _prctl(option: int, value: int) -> None:
@@ -291,8 +291,8 @@ def _as_init(job: dict[str, Any], said: int, stdin: int, out: int, err: int) -> 
         fault = os.read(ready[0], 4096)
         code = 0
         while True:
-            found, status = os.wait()
-            if found == program:
+            pid, status = os.wait()
+            if pid == program:
                 code = os.waitstatus_to_exitcode(status)
                 break
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -141,10 +141,12 @@ class WrittenCritic:
         samples = draw(self.engine, self.student, flat, self.sampling, journal=journal)
         written = [Analysis(request.prompt, "", sample.text) for request, sample in zip(flat, samples, strict=True)]
         with Kept(cache) as kept:
-            found = yes_probabilities(self.engine, self.student, written, self.settings, kept=kept)
+            probabilities = yes_probabilities(self.engine, self.student, written, self.settings, kept=kept)
         n, counts = self.sampling.n, [sample.num_tokens or 0 for sample in samples]
         return {
-            id: _Judged(found[at : at + n], [one.completion for one in written[at : at + n]], sum(counts[at : at + n]))
+            id: _Judged(
+                probabilities[at : at + n], [one.completion for one in written[at : at + n]], sum(counts[at : at + n])
+            )
             for id, at in zip(asked, range(0, len(flat), n), strict=True)
         }
 
@@ -156,10 +158,10 @@ class WrittenCritic:
             row = self.row(problem, trace)
             problems.append(row.problems(self.join)[-1] if _reason(row, self.max_steps) is None else None)
         judged = self.judged({problem.id: problem for problem in problems if problem is not None})
-        found = [None if problem is None else judged[problem.id] for problem in problems]
+        values = [None if problem is None else judged[problem.id] for problem in problems]
         return [
             (None, 0) if one is None else (step_reward(one.probabilities, self.settings.no_marker), one.tokens)
-            for one in found
+            for one in values
         ]
 
 
@@ -210,8 +212,8 @@ def _marked(
     """The trace with what was found of its steps."""
     if reason is not None:
         return unscored(row.trace, into, reason)
-    found = [judged[problem.id] for problem in row.problems(join)]
-    rewards = [step_reward(one.probabilities, settings.no_marker) for one in found]
+    solutions = [judged[problem.id] for problem in row.problems(join)]
+    rewards = [step_reward(one.probabilities, settings.no_marker) for one in solutions]
     spans = [
         Span(start, end, reward) for (start, end), reward in zip(row.ranges, rewards, strict=True) if reward is not None
     ]
@@ -227,7 +229,7 @@ def _marked(
             f"{into}_last": known[-1],
             f"{into}_product": math.prod(known),
         }
-    notes = {into: found[first].worst()} if first >= 0 else {}
+    notes = {into: solutions[first].worst()} if first >= 0 else {}
     return scored(row.trace, scores=scores, spans={into: spans}, notes=notes)
 
 

@@ -102,11 +102,11 @@ def difficulty(
                 prefill=_config.sampling.prefill,
                 **options,
             )
-            found = search(
+            searches = search(
                 asked, render=_config.render, sample=sample, judge=judge, settings=settings, seed=_seed, author=AUTHOR,
                 tell=lambda problem: _tick(1),
             )  # fmt: skip
-            measured = {one.problem.id: _searched(one, settings) for one in found}
+            measured = {one.problem.id: _searched(one, settings) for one in searches}
         else:
             chosen: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
             sampling = replace(_config.sampling, n=n or 8, **{k: v for k, v in chosen.items() if v is not None})
@@ -133,17 +133,17 @@ def _judged(pool: VerifierPool, verifier: str, items: Sequence[tuple[Problem, Tr
     return [group.traces[0] for group in groups]
 
 
-def _searched(found: Found, settings: SearchSettings) -> _Measured:
+def _searched(tree: Found, settings: SearchSettings) -> _Measured:
     notes = dict[str, str]()
-    if found.solved_at is None:
+    if tree.solved_at is None:
         note = UNSOLVED if settings.tries == settings.budget else STOPPED
-        notes[note] = f"no right answer in {found.tries} tries"
-    value = settings.tries + 1 if found.solved_at is None else found.solved_at
+        notes[note] = f"no right answer in {tree.tries} tries"
+    value = settings.tries + 1 if tree.solved_at is None else tree.solved_at
     tries = {
-        "how": "mcts", "solved_at": found.solved_at, "tries": found.tries, "budget": settings.budget, "children": settings.children,
-        "first_steps": found.first_steps, "undecided": sum(_undecided(t) for t in found.traces),
+        "how": "mcts", "solved_at": tree.solved_at, "tries": tree.tries, "budget": settings.budget, "children": settings.children,
+        "first_steps": tree.first_steps, "undecided": sum(_undecided(t) for t in tree.traces),
     }  # fmt: skip
-    return _Measured(float(value), found.traces, notes, tries, _cost(found.samples, found.tokens))
+    return _Measured(float(value), tree.traces, notes, tries, _cost(tree.samples, tree.tokens))
 
 
 def _rates(
@@ -204,7 +204,7 @@ def _marked(group: Group, measured: _Measured | None, into: str, is_dev: Callabl
 
 
 def _once(traces: Iterable[Trace]) -> list[Trace]:
-    found = dict[str, Trace]()
+    unique = dict[str, Trace]()
     for trace in traces:
-        found.setdefault(trace.id, trace)
-    return list(found.values())
+        unique.setdefault(trace.id, trace)
+    return list(unique.values())

@@ -27,13 +27,13 @@ def hashing(model: str | None, student: Student | None) -> Encode:
     """Counts of the text's runs of one, two and three characters in 1,024 buckets; deterministic on every machine."""
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        found = np.zeros((len(texts), BUCKETS), dtype=np.float32)
+        vectors = np.zeros((len(texts), BUCKETS), dtype=np.float32)
         for row, text in enumerate(texts):
             words = " ".join(text.split())
             for size in (1, 2, 3):
                 for start in range(len(words) - size + 1):
-                    found[row, zlib.crc32(words[start : start + size].encode()) % BUCKETS] += 1
-        return found
+                    vectors[row, zlib.crc32(words[start : start + size].encode()) % BUCKETS] += 1
+        return vectors
 
     return encode
 
@@ -56,7 +56,7 @@ def of_student(model: str | None, student: Student | None) -> Encode:
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         ids = [tokenizer(text, add_special_tokens=False)["input_ids"][:context] for text in texts]
-        found = np.zeros((len(texts), body.config.hidden_size), dtype=np.float32)
+        vectors = np.zeros((len(texts), body.config.hidden_size), dtype=np.float32)
         for numbers in batches({n: len(row) for n, row in enumerate(ids) if row}, TOKENS_PER_BATCH):
             longest = len(ids[numbers[0]])
             # padded on the right: a causal model's real tokens never see what stands behind them
@@ -65,8 +65,8 @@ def of_student(model: str | None, student: Student | None) -> Encode:
             with torch.no_grad():
                 hidden = body(input_ids=rows, attention_mask=mask, use_cache=False).last_hidden_state.float()
             means = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            found[numbers] = means.cpu().numpy()
-        return found
+            vectors[numbers] = means.cpu().numpy()
+        return vectors
 
     return encode
 
@@ -97,9 +97,9 @@ def open_encoder(name: str, *, model: str | None, student: Student | None, where
     def encode(texts: Sequence[str]) -> np.ndarray:
         if not texts:
             return np.zeros((0, 1), dtype=np.float32)
-        found = plain(texts)
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return found / np.where(lengths > 0, lengths, 1.0)
+        vectors = plain(texts)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths > 0, lengths, 1.0)
 
     return encode
 

@@ -46,8 +46,8 @@ def by_head(critic: partial[Any], prompt: PromptText, seed: int) -> Judge:
         if not held:
             critic([], _into=WHO, _prompt=prompt, _held=held)
         scores: StepScores = held["score"]
-        found = scores.scores(_traces(rows), how)
-        return [Opinion(None if isinstance(one, str) else one.values[-1]) for one in found]
+        scored = scores.scores(_traces(rows), how)
+        return [Opinion(None if isinstance(one, str) else one.values[-1]) for one in scored]
 
     return judge
 

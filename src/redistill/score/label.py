@@ -131,12 +131,12 @@ def label(
     """
     asked = question_of(question, labels, _into)
     server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
-    told = AskedModel(server, model, max_tokens, api, price_in, price_out, max_calls, dict(extra or {}))
+    asked_model = AskedModel(server, model, max_tokens, api, price_in, price_out, max_calls, dict(extra or {}))
 
     def asks_of(some: Iterable[Group]) -> list[Ask]:
-        return [told.ask(prompt_of(asked, group.problem)) for group in some]
+        return [asked_model.ask(prompt_of(asked, group.problem)) for group in some]
 
-    kept = kept_replies(_held, _cache, _into, told, lambda: asks_of(_all_groups()))
+    kept = kept_replies(_held, _cache, _into, asked_model, lambda: asks_of(_all_groups()))
     replies = ask(server, asks_of(groups), kept=kept)
     return [_labelled(group, reply, asked, _into) for group, reply in zip(groups, replies, strict=True)]
 
@@ -179,8 +179,8 @@ def read_label(reply: Reply, question: Question) -> tuple[str | None, str]:
     if len(marked) != 1 or not lines[-1].casefold().startswith("label:"):
         return None, "label_unreadable"
     said = lines[-1].partition(":")[2].strip().strip(".*`\"'").casefold()
-    found = {name.casefold(): name for name in question.labels}
-    return (found[said], "") if said in found else (None, "label_unknown")
+    by_word = {name.casefold(): name for name in question.labels}
+    return (by_word[said], "") if said in by_word else (None, "label_unknown")
 
 
 def _labelled(group: Group, reply: Reply, question: Question, into: str) -> Group:

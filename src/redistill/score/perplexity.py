@@ -49,12 +49,12 @@ def perplexity(
     for group in groups:
         prompt = render(group.problem)
         rows += [(prompt, trace.completion) for trace in group.traces]
-    found = iter(measured(rows, end_of_turn=end_of_turn, tokens_per_batch=tokens_per_batch))
+    losses = iter(measured(rows, end_of_turn=end_of_turn, tokens_per_batch=tokens_per_batch))
     after = []
     for group in groups:
         traces = []
         for trace in group.traces:
-            logps = next(found)
+            logps = next(losses)
             if isinstance(logps, str):
                 traces.append(unscored(trace, _into, logps))
                 continue

@@ -68,8 +68,8 @@ def process(
     if not groups:
         return []
     rows = [(group.problem, trace) for group in groups for trace in group.traces]
-    found = iter(judge.scores(rows, steps))
-    return [replace(g, traces=tuple(_marked(t, next(found), _into, alpha) for t in g.traces)) for g in groups]
+    scores = iter(judge.scores(rows, steps))
+    return [replace(g, traces=tuple(_marked(t, next(scores), _into, alpha) for t in g.traces)) for g in groups]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Found:
     whole: float | None
 
 
-def _marked(trace: Trace, found: Found | str, into: str, alpha: float) -> Trace:
-    if isinstance(found, str):
-        return unscored(trace, into, found)
-    values = found.values
+def _marked(trace: Trace, result: Found | str, into: str, alpha: float) -> Trace:
+    if isinstance(result, str):
+        return unscored(trace, into, result)
+    values = result.values
     mean = math.fsum(values) / len(values)
     scores = {
         f"{into}_mean": mean,
@@ -92,10 +92,10 @@ def _marked(trace: Trace, found: Found | str, into: str, alpha: float) -> Trace:
         f"{into}_last": values[-1],
         f"{into}_product": math.prod(values),
     }
-    if found.whole is not None:
-        scores[f"{into}_whole"] = found.whole
-    scores[into] = mean + alpha * (found.whole or 0.0)
-    spans = [Span(start, end, value) for (start, end), value in zip(found.ranges, values, strict=True)]
+    if result.whole is not None:
+        scores[f"{into}_whole"] = result.whole
+    scores[into] = mean + alpha * (result.whole or 0.0)
+    spans = [Span(start, end, value) for (start, end), value in zip(result.ranges, values, strict=True)]
     return scored(trace, scores=scores, spans={into: spans})
 
 
@@ -122,13 +122,13 @@ class StepScores:
             asked.append(encoded)
             if self.whole and self.encoding.whole is not None:
                 asked.append(self.encoding.whole(problem.statement, prompt, text))
-        found = self.values(asked)
-        return [self._of(ranges, at, found) for ranges, at in places]
+        values = self.values(asked)
+        return [self._of(ranges, at, values) for ranges, at in places]
 
-    def _of(self, ranges: list[tuple[int, int]], at: int | str, found: Sequence[Any]) -> Found | str:
+    def _of(self, ranges: list[tuple[int, int]], at: int | str, outputs: Sequence[Any]) -> Found | str:
         if isinstance(at, str):
             return at
-        values, whole = found[at], found[at + 1] if self.whole else None
+        values, whole = outputs[at], outputs[at + 1] if self.whole else None
         for one in (values, whole):
             if isinstance(one, str):
                 return one

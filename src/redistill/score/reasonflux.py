@@ -94,8 +94,8 @@ def reasonflux_targets(
     judged: dict[str, list[float] | str] = {}
     if base_url is not None and model is not None:
         server = Server(base_url, key_env, concurrency, retries, timeout_seconds, requests_per_minute)
-        told = AskedModel(server, model, max_tokens, "chat", price_in, price_out, max_calls)
-        judged = _judged(groups, told, steps, _into, _cache, _all_groups, _held)
+        asked_model = AskedModel(server, model, max_tokens, "chat", price_in, price_out, max_calls)
+        judged = _judged(groups, asked_model, steps, _into, _cache, _all_groups, _held)
     form = _Form(align, coherence, negatives, tau, first == "problem", _seed)
     after = []
     for group in groups:
@@ -108,9 +108,9 @@ def reasonflux_targets(
             good: list[float] | str | None = judged.get(trace.id)
             if quality is not None:
                 good = _of_spans(trace.spans.get(quality, ()), way)
-            found = good if isinstance(good, str) else _channels(group.problem, trace, way, good, form, _held)
+            channels = good if isinstance(good, str) else _channels(group.problem, trace, way, good, form, _held)
             traces.append(
-                unscored(trace, _into, found) if isinstance(found, str) else _marked(trace, way, found, _into)
+                unscored(trace, _into, channels) if isinstance(channels, str) else _marked(trace, way, channels, _into)
             )
         after.append(replace(group, traces=tuple(traces)))
     return after
@@ -188,9 +188,9 @@ def _channels(
         return "no_negatives"
     begin = int(content_id("", str(form.seed), trace.id), 16)
     drawn = [others[(begin + n) % len(others)] for n in range(min(form.negatives, len(others)))]
-    found = encode([problem.statement, *way.steps, *way.response])
+    encoded = encode([problem.statement, *way.steps, *way.response])
     count = len(way.ranges)
-    before, here, response = found[:count], found[1 : count + 1], found[count + 1 :]
+    before, here, response = encoded[:count], encoded[1 : count + 1], encoded[count + 1 :]
     channels = {
         "alignment": alignment(here, response, form.align),
         "coherence": coherence_of(before, here, vectors[drawn], tau=form.tau, form=form.coherence),
@@ -256,13 +256,13 @@ def _marked(trace: Trace, way: Trajectory, channels: dict[str, np.ndarray], into
 
 def _of_spans(spans: Sequence[Span], way: Trajectory) -> list[float] | str:
     """Of each step the mean of the spans over its characters; "no_quality" where a step has none."""
-    found = []
+    values = []
     for start, end in way.ranges:
         shares = [(min(end, s.end) - max(start, s.start), s.value) for s in spans if s.start < end and s.end > start]
         if not shares:
             return "no_quality"
-        found.append(sum(size * value for size, value in shares) / sum(size for size, _ in shares))
-    return found
+        values.append(sum(size * value for size, value in shares) / sum(size for size, _ in shares))
+    return values
 
 
 PROMPT = """\
@@ -301,14 +301,14 @@ def read_quality(reply: Reply, count: int) -> list[float] | str:
     if reply.refused or reply.finish_reason == "length":
         return "refused" if reply.refused else "quality_cut"
     lines = [line.strip() for line in split_thinking(reply.text)[1].strip().splitlines() if line.strip()]
-    found = [match for match in map(_LINE.fullmatch, lines) if match is not None]
-    values = [float(match[2]) for match in found]
-    in_order = [int(match[1]) for match in found] == list(range(1, count + 1))
-    return values if in_order and len(found) == len(lines) and max(values) <= 1 else "quality_unreadable"
+    matches = [match for match in map(_LINE.fullmatch, lines) if match is not None]
+    values = [float(match[2]) for match in matches]
+    in_order = [int(match[1]) for match in matches] == list(range(1, count + 1))
+    return values if in_order and len(matches) == len(lines) and max(values) <= 1 else "quality_unreadable"
 
 
 def _judged(
-    groups: Sequence[Group], told: AskedModel, how: str, into: str, cache: Path, all_groups: Callable[[], Iterable[Group]],
+    groups: Sequence[Group], asked_model: AskedModel, how: str, into: str, cache: Path, all_groups: Callable[[], Iterable[Group]],
     held: dict[str, Any],
 ) -> dict[str, list[float] | str]:  # fmt: skip
     """By trace id the judge's values of its steps, or why there are none; what it costs is said before the first call."""
@@ -321,12 +321,12 @@ def _judged(
                     yield trace, way, prompt_of(group.problem, way)
 
     def fitting(some: Iterable[Group]) -> Iterable[tuple[Trace, Trajectory, Ask]]:
-        return ((trace, way, told.ask(text)) for trace, way, text in asked(some) if len(text) <= SHOWN_CHARS)
+        return ((trace, way, asked_model.ask(text)) for trace, way, text in asked(some) if len(text) <= SHOWN_CHARS)
 
-    kept = kept_replies(held, cache, into, told, lambda: (request for _, _, request in fitting(all_groups())))
-    found: dict[str, list[float] | str] = {trace.id: "too_long" for trace, _, _ in asked(groups)}
+    kept = kept_replies(held, cache, into, asked_model, lambda: (request for _, _, request in fitting(all_groups())))
+    quality: dict[str, list[float] | str] = {trace.id: "too_long" for trace, _, _ in asked(groups)}
     short = list(fitting(groups))
-    replies = ask(told.server, [request for _, _, request in short], kept=kept)
+    replies = ask(asked_model.server, [request for _, _, request in short], kept=kept)
     for (trace, way, _), reply in zip(short, replies, strict=True):
-        found[trace.id] = read_quality(reply, len(way.ranges))
-    return found
+        quality[trace.id] = read_quality(reply, len(way.ranges))
+    return quality

@@ -44,11 +44,11 @@ def reward_model(
         _held["model"] = open_reward_model(model, revision, _prompt, f"score ({_into}): model")
     opened: RewardModel = _held["model"]
     texts = [(group.problem, judged_text(trace, on)) for group in groups for trace in group.traces]
-    found = iter(opened.scores([one for one in texts if one[1].strip()], tokens_per_batch=tokens_per_batch))
+    scores = iter(opened.scores([one for one in texts if one[1].strip()], tokens_per_batch=tokens_per_batch))
     spoken = iter(texts)
 
     def marked(trace: Trace) -> Trace:
-        value = next(found) if next(spoken)[1].strip() else "no_answer"
+        value = next(scores) if next(spoken)[1].strip() else "no_answer"
         return unscored(trace, _into, value) if isinstance(value, str) else scored(trace, scores={_into: value})
 
     return [replace(group, traces=tuple(marked(trace) for trace in group.traces)) for group in groups]

@@ -45,14 +45,14 @@ def score_part(folder: StageFolder, scorer: BoundScorer, part: ShardInput) -> in
 def with_scores_of(scorer: BoundScorer, groups: Sequence[Group]) -> list[Group]:
     """Sampled answers with what a scorer finds of them; the same text may have been sampled twice. A score that is not finite is
     left out. OperatorError for a scorer that loses or changes what it was given, or adds traces."""
-    found = scorer.function(groups)
+    results = scorer.function(groups)
     ids = [[(group.problem.id, trace.id) for trace in group.traces] for group in groups]
-    if [[(group.problem.id, trace.id) for trace in group.traces] for group in found] != ids:
+    if [[(group.problem.id, trace.id) for trace in group.traces] for group in results] != ids:
         raise OperatorError(
             f"score ({scorer.name}): a scorer of answers must return the groups and traces it was given."
         )
     scored = []
-    for before, after in zip(groups, found, strict=True):
+    for before, after in zip(groups, results, strict=True):
         traces = []
         for old, new in zip(before.traces, after.traces, strict=True):
             fresh = {name: value for name, value in new.scores.items() if math.isfinite(value)}
@@ -74,14 +74,14 @@ def marks_of(name: str, before: Sequence[Group], after: Sequence[Group]) -> list
 
 def _marks(name: str, before: Group, after: Group) -> Group:
     known = {trace.id: trace for trace in before.traces}
-    found = {trace.id: trace for trace in after.traces}
-    lost = [id for id in known if id not in found]
+    by_id = {trace.id: trace for trace in after.traces}
+    lost = [id for id in known if id not in by_id]
     if lost:
         raise OperatorError(
             f"score ({name}): trace {lost[0]} is missing; a scorer must not drop traces (`select` does)."
         )
-    old = [_new_of(name, trace, found[id]) for id, trace in known.items()]
-    drawn = [trace for id, trace in found.items() if id not in known]
+    old = [_new_of(name, trace, by_id[id]) for id, trace in known.items()]
+    drawn = [trace for id, trace in by_id.items() if id not in known]
     metadata = {k: v for k, v in after.problem.metadata.items() if before.problem.metadata.get(k) != v}
     return Group(replace(before.problem, statement="", metadata=metadata), (*old, *drawn))
 

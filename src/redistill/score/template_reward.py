@@ -98,19 +98,19 @@ def template_reward(
     )
     rows = list(_asked(groups))
     replies = ask(server, [expert.ask(text) for _, _, text in rows], kept=kept)
-    found: dict[str, str | tuple[str, float]] = {}
+    rewards: dict[str, str | tuple[str, float]] = {}
     strategies: list[tuple[Problem, Trace, str]] = []
     for (problem, trace, _), reply in zip(rows, replies, strict=True):
         strategy = _strategy(reply)
         if strategy is None:
-            found[trace.id] = "strategy_cut" if reply.finish_reason == "length" else "no_strategy"
+            rewards[trace.id] = "strategy_cut" if reply.finish_reason == "length" else "no_strategy"
         else:
             strategies.append((problem, trace, strategy))
     answering = AskedModel(replace(server, base_url=policy_url or base_url), policy or model, answer_tokens)
-    found |= _rates(strategies, answering, n, temperature, _seed, _config, kept)
+    rewards |= _rates(strategies, answering, n, temperature, _seed, _config, kept)
     return [
         replace(
-            group, traces=tuple(_marked(group.problem, trace, found.get(trace.id), _into) for trace in group.traces)
+            group, traces=tuple(_marked(group.problem, trace, rewards.get(trace.id), _into) for trace in group.traces)
         )
         for group in groups
     ]
@@ -148,21 +148,21 @@ def _rates(
             for i, r in enumerate(said)
         )
         answers.append(Group(problem, tuple(traces)))
-    found: dict[str, str | tuple[str, float]] = {}
+    rewards: dict[str, str | tuple[str, float]] = {}
     with config.pool() as pool:
         for (_, trace, strategy), group in zip(strategies, judged(pool, answers, config.verifier), strict=True):
             outcomes = [answer.verdicts[FINAL].outcome for answer in group.traces]
             known = [outcome is Outcome.correct for outcome in outcomes if outcome in _DECIDED]
-            found[trace.id] = (strategy, sum(known) / len(known)) if known else "undecided"
-    return found
+            rewards[trace.id] = (strategy, sum(known) / len(known)) if known else "undecided"
+    return rewards
 
 
-def _marked(problem: Problem, trace: Trace, found: str | tuple[str, float] | None, into: str) -> Trace:
-    if found is None:
+def _marked(problem: Problem, trace: Trace, reward: str | tuple[str, float] | None, into: str) -> Trace:
+    if reward is None:
         reason = "ungradable" if not has_gold(problem) else "too_long" if trace.completion.strip() else "empty"
         return unscored(trace, into, reason)
-    if isinstance(found, str):
-        return unscored(trace, into, found)
-    strategy, rate = found
+    if isinstance(reward, str):
+        return unscored(trace, into, reward)
+    strategy, rate = reward
     end = len(trace.completion)
     return scored(trace, scores={into: rate}, spans={into: [Span(end, end + 1, rate)]}, notes={into: strategy})

@@ -123,7 +123,7 @@ def verification(
     )
     asks = [asks_of(group) for group in groups]
     replies = iter(ask(server, [one for of in asks for one in of.values()], kept=kept))
-    found = []
+    marks = []
     for group, of in zip(groups, asks, strict=True):
         reasons, said = reasons_of(group, answers, _seed), {id: next(replies) for id in of}
         traces = [
@@ -132,8 +132,8 @@ def verification(
             else unscored(trace, _into, reasons[trace.id] or "")
             for trace in group.traces
         ]
-        found.append(replace(group, traces=tuple(traces)))
-    return found
+        marks.append(replace(group, traces=tuple(traces)))
+    return marks
 
 
 def reasons_of(group: Group, answers: int, seed: int) -> dict[str, str | None]:

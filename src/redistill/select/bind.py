@@ -23,10 +23,12 @@ def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
         if name != recipe.select.pairing.name and not _asks_for_options(function)
     }
     bound = {name: bind(PAIRINGS, plugin, "select.pairing") for name, plugin in others.items()}
-    told = {name: partial(pairing, _keep_truncated=True) if keep else pairing for name, pairing in bound.items()}
+    bound_pairings = {
+        name: partial(pairing, _keep_truncated=True) if keep else pairing for name, pairing in bound.items()
+    }
     if recipe.select.pairing.name in PAIRINGS:
         own = partial(own, _keep_truncated=keep)
-    return {recipe.select.pairing.name: own, **told}
+    return {recipe.select.pairing.name: own, **bound_pairings}
 
 
 def _asks_for_options(function: Callable[..., Any]) -> bool:

@@ -82,7 +82,7 @@ def repetition(
 ) -> str | None:
     """`PART_repetition`: more than `max_share` of its words were said before in the same order (in an n-gram of `ngram`
     words), or one phrase follows itself `loop_times` times and fills `loop_words` words. Under `min_words`: never."""
-    found = repeats(
+    repeated = repeats(
         side.trace.completion,
         ngram=ngram,
         max_share=max_share,
@@ -90,7 +90,7 @@ def repetition(
         loop_words=loop_words,
         min_words=min_words,
     )
-    return f"{side.part}_repetition" if found else None
+    return f"{side.part}_repetition" if repeated else None
 
 
 def language(

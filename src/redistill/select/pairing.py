@@ -241,17 +241,17 @@ def _nearest(
 def _take(candidates: Iterable[tuple[Any, Trace, Trace]], right_again: bool, max_pairs: int) -> Pairs:
     """The first candidates that fit, in rounds: in round k a trace of the side that may come again is taken at most k
     times; one of the other side once."""
-    left, found, used, times, limit = list(candidates), Pairs(), set[str](), Counter[str](), 0
-    while left and len(found) < max_pairs:
+    left, pairs, used, times, limit = list(candidates), Pairs(), set[str](), Counter[str](), 0
+    while left and len(pairs) < max_pairs:
         limit += 1
         for _, right, wrong in left:
             again, once = (right.id, wrong.id) if right_again else (wrong.id, right.id)
-            if once not in used and times[again] < limit and len(found) < max_pairs:
-                found.append((right, wrong))
+            if once not in used and times[again] < limit and len(pairs) < max_pairs:
+                pairs.append((right, wrong))
                 used.add(once)
                 times[again] += 1
         left = [c for c in left if (c[2] if right_again else c[1]).id not in used]
-    return found
+    return pairs
 
 
 def _by_teacher(

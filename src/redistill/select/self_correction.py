@@ -60,7 +60,7 @@ def self_correction(
     How many attempts a row has follows from the share of wrong traces (`rounds`); where there are not as many distinct wrong
     answers with a true verification, it has fewer. Which of them are taken, and in which order, the seed decides.
     """
-    cues, found = CUES[settings.cues], dict(reasons)
+    cues, all_reasons = CUES[settings.cues], dict(reasons)
     counted = Counter[str]()
     attempts = list[Attempt]()
     for trace in group.traces:
@@ -69,20 +69,20 @@ def self_correction(
             continue
         made = attempt_of(trace, settings.verification, cues)
         counted[made if isinstance(made, str) else "true"] += 1
-        refused = found[trace.id] if outcome is Outcome.correct else _reason_of_wrong(trace, judge)
+        refused = all_reasons[trace.id] if outcome is Outcome.correct else _reason_of_wrong(trace, judge)
         if refused is not None:
-            found[trace.id] = refused
+            all_reasons[trace.id] = refused
         elif isinstance(made, str):
-            found[trace.id] = made
+            all_reasons[trace.id] = made
         else:
             attempts.append(made)
     drawn = sorted(attempts, key=lambda a: content_id("", str(seed), "self-correction", a.trace.id))
     right = [attempt for attempt in drawn if attempt.is_right]
     wrong = _distinct([attempt for attempt in drawn if not attempt.is_right])
     for attempt in attempts:  # what is said of those that no row takes
-        found[attempt.trace.id] = "not_the_last_attempt" if attempt.is_right else "not_needed"
+        all_reasons[attempt.trace.id] = "not_the_last_attempt" if attempt.is_right else "not_needed"
     if not right:
-        return Built(None, found, Counter(), counted)
+        return Built(None, all_reasons, Counter(), counted)
     wanted = min(rounds(group), settings.attempts)
     taken = [*wrong[: wanted - 1], right[0]]
     case = "1" if wanted == 1 else "full" if len(taken) == wanted else "fallback"
@@ -91,10 +91,10 @@ def self_correction(
     if not _is_drawn(group, seed, settings.keep.get(case, 1.0)):  # type: ignore[call-overload]
         reason = "not_drawn"
     if reason is not None:
-        return Built(None, {**found, right[0].trace.id: reason}, Counter(), counted)
+        return Built(None, {**all_reasons, right[0].trace.id: reason}, Counter(), counted)
     assert isinstance(row, Example)
-    found |= {attempt.trace.id: "earlier_attempt" for attempt in taken[:-1]} | {right[0].trace.id: None}
-    return Built(row, found, Counter({str(len(taken)): 1}), counted)
+    all_reasons |= {attempt.trace.id: "earlier_attempt" for attempt in taken[:-1]} | {right[0].trace.id: None}
+    return Built(row, all_reasons, Counter({str(len(taken)): 1}), counted)
 
 
 def attempt_of(trace: Trace, note: str, cues: Cues) -> Attempt | str:
@@ -174,10 +174,10 @@ def _by_coin(check: str, key: str, cues: Cues) -> str:
     """The verification with its verdict sentence drawn by a coin."""
     said = "correct" if int(content_id("", key, "coin"), 16) % 2 else "incorrect"
     sentence = cues.correct if said == "correct" else cues.incorrect
-    found = list(cues.sentence.finditer(check))
-    if not found:  # it says so in other words, which stay: the coin has the last word
+    sentences = list(cues.sentence.finditer(check))
+    if not sentences:  # it says so in other words, which stay: the coin has the last word
         return f"{check} {sentence}"
-    return check[: found[-1].start()] + sentence.rstrip(".") + check[found[-1].end() :]
+    return check[: sentences[-1].start()] + sentence.rstrip(".") + check[sentences[-1].end() :]
 
 
 def _as_trace(row: Example, last: Trace, num_tokens: Callable[[str], int]) -> Trace:

@@ -80,7 +80,7 @@ def select_shard(
     ids = there.token_ids
     pairing = _with_tokens(pairing, ids)
     compared = {name: _with_tokens(policy, ids) for name, policy in (policies or {}).items()}
-    books = _Ledger()
+    ledger = _Ledger()
     rows: list[Example] = []
     pairs: list[Pair] = []
     candidates: list[Candidate] = []
@@ -89,26 +89,26 @@ def select_shard(
         prompt = there.prompts[group.problem.id]
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
-        chosen = _chosen(group, reasons, choice, books)
+        chosen = _chosen(group, reasons, choice, ledger)
         if isinstance(examples, SelfCorrectionSettings):
-            rows += _self_corrections(group, prompt, chosen, examples, judge, encode, seed, books)
+            rows += _self_corrections(group, prompt, chosen, examples, judge, encode, seed, ledger)
         else:
-            rows += _examples(group, prompt, chosen, books, every_turn, weights)
+            rows += _examples(group, prompt, chosen, ledger, every_turn, weights)
         if labelled is not None:
             left_out = choice.problem_reason(group) if choice is not None else None
             why = labelled_reasons(group, labelled, keep_truncated, judge, seed)
-            for_critics += _labelled(group, prompt, labelled, why, left_out, books)
+            for_critics += _labelled(group, prompt, labelled, why, left_out, ledger)
         if isinstance(chosen.rest, str):
-            books.drop("pairs", group.problem.id, chosen.rest)
+            ledger.drop("pairs", group.problem.id, chosen.rest)
             continue
-        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, books, weights) * chosen.times
+        pairs += _pairs(chosen.rest, pairing(chosen.rest), prompt, judge, choice, ledger, weights) * chosen.times
         known: dict[tuple[str, str], Candidate] = {}  # policies make the same pairs
         for name, policy in compared.items():
             candidates += _candidates(chosen.rest, name, policy(chosen.rest), judge, ids, known)
-    dev = [p for g in there.groups if is_dev(g.problem) for p in _held_out(g, books)]
+    dev = [p for g in there.groups if is_dev(g.problem) for p in _held_out(g, ledger)]
     for name, outcome in (("tokens_correct", Outcome.correct), ("tokens_incorrect", Outcome.incorrect)):
         decided = (t for g in there.train for t in g.traces if t.verdict.outcome is outcome)
-        books.tallies[name].update(_bin(_tokens(t)) for t in decided)
+        ledger.tallies[name].update(_bin(_tokens(t)) for t in decided)
     streams: dict[str, tuple[type, Iterable[Any]]] = {
         "examples": (Example, rows),
         "pairs": (Pair, pairs),
@@ -117,14 +117,14 @@ def select_shard(
         "candidates": (Candidate, candidates),
     }
     if labelled is None:
-        del books.accounts["labelled"]
+        del ledger.accounts["labelled"]
     else:
         streams["labelled"] = (Example, for_critics)
         for trace in (trace for group in there.groups if is_dev(group.problem) for trace in group.traces):
-            books.drop("labelled", trace.id, "held_out_for_dev")
+            ledger.drop("labelled", trace.id, "held_out_for_dev")
     if choice is not None and choice.sample is not None:
-        streams["problems"] = (Problem, _in_sample(there, choice, is_dev, books))
-    return Shard(streams, books.accounts, books.dropped, books.tallies)
+        streams["problems"] = (Problem, _in_sample(there, choice, is_dev, ledger))
+    return Shard(streams, ledger.accounts, ledger.dropped, ledger.tallies)
 
 
 def _labelled(
@@ -133,27 +133,27 @@ def _labelled(
     settings: LabelledSettings,
     why: Mapping[str, str | None],
     left_out: str | None,
-    books: "_Ledger",
+    ledger: "_Ledger",
 ) -> Iterator[Example]:
     """A critic's rows of a group, whose traces are counted; left_out: why the sample leaves its problem out."""
     reasons = {id: reason or left_out for id, reason in why.items()}
     for trace in group.traces:
-        books.put("labelled", trace.id, reasons[trace.id])
+        ledger.put("labelled", trace.id, reasons[trace.id])
     return labelled_rows(group, prompt, settings, reasons)
 
 
 def _in_sample(
-    there: "_Prepared", choice: Choice, is_dev: Callable[[Problem], bool], books: "_Ledger"
+    there: "_Prepared", choice: Choice, is_dev: Callable[[Problem], bool], ledger: "_Ledger"
 ) -> list[Problem]:
     """The problems that the sample leaves, for stages that ask problems and read no trace, each as often as it is repeated."""
-    books.accounts["problems"] = Account("problem")
+    ledger.accounts["problems"] = Account("problem")
     kept = []
     for group in there.groups:
         reason = "held_out_for_dev" if is_dev(group.problem) else choice.problem_reason(group)
         if reason:
-            books.drop("problems", group.problem.id, reason)
+            ledger.drop("problems", group.problem.id, reason)
         else:
-            books.keep("problems")
+            ledger.keep("problems")
             kept += [group.problem] * choice.times(group)
     return kept
 
@@ -295,7 +295,7 @@ class _Chosen:
     times: int
 
 
-def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | None, books: "_Ledger") -> _Chosen:
+def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | None, ledger: "_Ledger") -> _Chosen:
     if choice is None:
         return _Chosen(reasons, group, 1)
     if reason := choice.problem_reason(group):
@@ -307,12 +307,12 @@ def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | No
         rest = gone[right[0]]
     times = choice.times(group)
     if times > 1:
-        books.tallies["repeated"][choice.value(group) or ""] += times - 1
+        ledger.tallies["repeated"][choice.value(group) or ""] += times - 1
     return _Chosen({id: why or gone.get(id) for id, why in reasons.items()}, rest, times)
 
 
 def _examples(
-    group: Group, prompt: str, chosen: _Chosen, books: "_Ledger", every_turn: Callable[..., Any] | None,
+    group: Group, prompt: str, chosen: _Chosen, ledger: "_Ledger", every_turn: Callable[..., Any] | None,
     weights: TokenWeightSettings | None,
 ) -> Iterable[Example]:  # fmt: skip
     """A row for each trace that has no reason against it, written as often as its problem is repeated."""
@@ -320,21 +320,21 @@ def _examples(
         reason = chosen.reasons[trace.id]
         row = (prompt, trace.completion, example_weights(trace, weights) or ())
         if not reason and every_turn is not None:
-            found = every_turn(group.problem, prompt, trace.completion)
-            reason, row = (found, row) if isinstance(found, str) else (None, found or row)
+            turns = every_turn(group.problem, prompt, trace.completion)
+            reason, row = (turns, row) if isinstance(turns, str) else (None, turns or row)
         if reason:
-            books.drop("examples", trace.id, reason)
+            ledger.drop("examples", trace.id, reason)
             continue
-        books.keep("examples")
+        ledger.keep("examples")
         if every_turn is not None and row[2]:
-            books.tallies.setdefault("conversations", Counter())["every_turn"] += 1
+            ledger.tallies.setdefault("conversations", Counter())["every_turn"] += 1
         asked, completion, spans = row
         yield from [Example(group.problem.id, trace.id, asked, completion, spans=spans)] * chosen.times
 
 
 def _self_corrections(
     group: Group, prompt: str, chosen: _Chosen, settings: SelfCorrectionSettings, judge: _Judge, encode: Encode, seed: int,
-    books: _Ledger,
+    ledger: _Ledger,
 ) -> list[Example]:  # fmt: skip
     """The problem's row of attempts and verifications, written as often as the problem is repeated; none where there is none."""
 
@@ -343,43 +343,43 @@ def _self_corrections(
 
     built = self_correction(group, prompt, chosen.reasons, settings, judge=judge, num_tokens=num_tokens, seed=seed)
     for trace in group.traces:
-        books.put("examples", trace.id, built.reasons[trace.id])
+        ledger.put("examples", trace.id, built.reasons[trace.id])
     for name, counts in (("attempts", built.attempts), ("verifications", built.verifications)):
-        books.tallies.setdefault(name, Counter()).update(counts)
+        ledger.tallies.setdefault(name, Counter()).update(counts)
     return [] if built.row is None else [built.row] * chosen.times
 
 
 def _pairs(
-    group: Group, found: Pairs | str, prompt: str, judge: _Judge, choice: Choice | None, books: _Ledger,
+    group: Group, made: Pairs | str, prompt: str, judge: _Judge, choice: Choice | None, ledger: _Ledger,
     weights: TokenWeightSettings | None = None,
 ) -> list[Pair]:  # fmt: skip
     """The pairs of one problem that pass; the problem is dropped for its first pair's reason when none does."""
     id = group.problem.id
-    if isinstance(found, str):
-        books.drop("pairs", id, found)
+    if isinstance(made, str):
+        ledger.drop("pairs", id, made)
         return []
-    spans = [pair_weights(chosen, rejected, weights) for chosen, rejected in found]
+    spans = [pair_weights(chosen, rejected, weights) for chosen, rejected in made]
     reasons = [
         judge(chosen=chosen, rejected=rejected) or ("no_weight_spans" if weighed is None else None)
-        for (chosen, rejected), weighed in zip(found, spans, strict=True)
+        for (chosen, rejected), weighed in zip(made, spans, strict=True)
     ]
     if choice is not None:
-        ids = (pair_id(chosen.id, rejected.id) for chosen, rejected in found)
+        ids = (pair_id(chosen.id, rejected.id) for chosen, rejected in made)
         reasons = [why or choice.pair_reason(group, id) for why, id in zip(reasons, ids, strict=True)]
     if None not in reasons:
-        books.drop("pairs", id, str(reasons[0]))
+        ledger.drop("pairs", id, str(reasons[0]))
         return []
-    books.keep("pairs")
+    ledger.keep("pairs")
     rows = []
-    for (chosen, rejected), reason, weighed in zip(found, reasons, spans, strict=True):
+    for (chosen, rejected), reason, weighed in zip(made, reasons, spans, strict=True):
         if reason:
-            books.tallies["extra_pairs"][reason] += 1
-            books.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
+            ledger.tallies["extra_pairs"][reason] += 1
+            ledger.dropped.append(Dropped(pair_id(chosen.id, rejected.id), "select/pairs", reason))
             continue
         for tally, side, against in (("chosen_labelled_wrong", chosen, Outcome.incorrect), ("rejected_labelled_right", rejected, Outcome.correct)):  # fmt: skip
-            books.tallies[tally].update(name for name, outcome in labels_of(side).items() if outcome is against)
+            ledger.tallies[tally].update(name for name, outcome in labels_of(side).items() if outcome is against)
         negative = _tokens(rejected) < PAPER_REJECTED_WEIGHT * _tokens(chosen)
-        books.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
+        ledger.tallies["prefix_net_weight"]["negative" if negative else "positive"] += 1
         right, wrong = weighed or ((), ())
         pair = Pair(id, prompt, chosen.completion, rejected.completion, chosen.id, rejected.id)
         rows.append(replace(pair, chosen_spans=right, rejected_spans=wrong))
@@ -389,13 +389,13 @@ def _pairs(
 def _candidates(
     group: Group,
     policy: str,
-    found: Pairs | str,
+    made: Pairs | str,
     judge: _Judge,
     token_ids: Mapping[str, Sequence[int]],
     known: dict[tuple[str, str], Candidate],
 ) -> Iterator[Candidate]:
     """What a policy would make of one problem, with the reason of those that a filter drops. known: the pairs of other policies."""
-    for chosen, rejected in () if isinstance(found, str) else found:
+    for chosen, rejected in () if isinstance(made, str) else made:
         key = (chosen.id, rejected.id)
         if key not in known:
             known[key] = Candidate(
@@ -415,15 +415,15 @@ def _candidates(
         yield known[key] if known[key].policy == policy else replace(known[key], policy=policy)
 
 
-def _held_out(group: Group, books: _Ledger) -> list[Problem]:
+def _held_out(group: Group, ledger: _Ledger) -> list[Problem]:
     """The problem itself where it can be graded; its traces and pairs are dropped as `held_out_for_dev`."""
     for trace in group.traces:
-        books.drop("examples", trace.id, "held_out_for_dev")
-    books.drop("pairs", group.problem.id, "held_out_for_dev")
+        ledger.drop("examples", trace.id, "held_out_for_dev")
+    ledger.drop("pairs", group.problem.id, "held_out_for_dev")
     if not has_gold(group.problem):
-        books.drop("dev", group.problem.id, "ungradable")
+        ledger.drop("dev", group.problem.id, "ungradable")
         return []
-    books.keep("dev")
+    ledger.keep("dev")
     return [group.problem]
 
 
@@ -441,15 +441,15 @@ def rank_pairs_shard(
     weights: TokenWeightSettings | None = None,
 ) -> Shard:
     """Stream `ranked`: the pairs of these groups that sample, keep and filters leave, to be balanced."""
-    there, books = _Prepared(groups, render, encode, is_dev), _Ledger()
+    there, ledger = _Prepared(groups, render, encode, is_dev), _Ledger()
     pairing = _with_tokens(pairing, there.token_ids)
     rows = []
     for group in there.train:
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
-        rest = _chosen(group, reasons, choice, books).rest
-        found = rest if isinstance(rest, str) else pairing(rest)
-        for chosen, rejected in () if isinstance(found, str) else found:
+        rest = _chosen(group, reasons, choice, ledger).rest
+        made = rest if isinstance(rest, str) else pairing(rest)
+        for chosen, rejected in () if isinstance(made, str) else made:
             if judge(chosen=chosen, rejected=rejected) is None and pair_weights(chosen, rejected, weights) is not None:
                 rows.append(choice.pair_row(group, pair_id(chosen.id, rejected.id)))
     return Shard({"ranked": (Ranked, rows)})
@@ -535,14 +535,14 @@ def select_all(
     made = [path for path in stage_dir.shard_files("groups") if path.stem not in {f"part-{p.index:05d}" for p in parts}]
     with bars(label="select", unit="shard", total=len(parts)) as progress:
 
-        def tick(found: TraceTables) -> None:
-            tables.merge(found)
+        def tick(part: TraceTables) -> None:
+            tables.merge(part)
             progress.update(1)
 
         make_parts(executor, stage_dir, partial(select_part, stage_dir, choose), parts, tick)
     size = sum(path.stat().st_size for path in made)
-    for _, found in executor.map(describe_part, made, label="select", size_bytes=size, reads=files_of_shard):
-        tables.merge(found)
+    for _, part in executor.map(describe_part, made, label="select", size_bytes=size, reads=files_of_shard):
+        tables.merge(part)
     return tables
 
 
@@ -565,7 +565,7 @@ def attempts_of(ledger: Mapping[str, Any]) -> str | None:
         return None
     by_count = sorted(ledger["tallies"]["attempts"].items(), key=lambda item: int(item[0]))
     rows = ", ".join(f"{count:,} of {k} attempt{'s' if k != '1' else ''}" for k, count in by_count) or "none"
-    told = dict(ledger["tallies"]["verifications"])
-    true, false = told.get("true", 0), told.get("false_verdict", 0)
-    others = sum(told.values()) - true - false
+    tally = dict(ledger["tallies"]["verifications"])
+    true, false = tally.get("true", 0), tally.get("false_verdict", 0)
+    others = sum(tally.values()) - true - false
     return f"rows by attempts: {rows}; verifications: {true:,} true, {false:,} false (left out), {others:,} traces without one"

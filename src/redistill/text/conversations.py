@@ -29,8 +29,8 @@ Chat = Callable[..., str]
 
 def conversation_of(problem: Problem) -> Mapping[str, Any] | None:
     """The conversation that a problem is; None for a plain question."""
-    found = problem.metadata.get(CONVERSATION)
-    return found if isinstance(found, Mapping) and found.get("messages") else None
+    conversation = problem.metadata.get(CONVERSATION)
+    return conversation if isinstance(conversation, Mapping) and conversation.get("messages") else None
 
 
 def transcript(conversation: Mapping[str, Any]) -> str:
@@ -78,13 +78,13 @@ def _left_out(text: str, messages: Sequence[Message], tools: Any) -> str | None:
             return "the tools"
     for message in messages:
         said = str(message.get("content") or "").rpartition("</think>")[2].strip()
-        found = text.find(said, place)
-        if found < 0:
+        at = text.find(said, place)
+        if at < 0:
             return "a tool's result" if message["role"] == "tool" else f"a message of the {message['role']}"
-        place = found + len(said)
+        place = at + len(said)
         for call in message.get("tool_calls") or ():
-            found = text.find(str(call["function"]["name"]), place if message.get("content") else 0)
-            if found < 0:
+            at = text.find(str(call["function"]["name"]), place if message.get("content") else 0)
+            if at < 0:
                 return "a tool call"
     return None
 

@@ -107,7 +107,7 @@ def read_processbench(row: Row, reading: Reading) -> list[Solution]:
 
 def read_processbench_traces(row: Row, reading: Reading) -> list[Solution]:
     """ProcessBench as traces: each generation is one text, and `first_error_step` its first wrong step, from 0, or -1."""
-    found = []
+    solutions = []
     for place, generation in enumerate(_tables(row["generations"], "generations")):
         if "first_error_step" not in generation:
             raise BadSteps("missing_column", f"generation {place} has no `first_error_step`")
@@ -115,12 +115,12 @@ def read_processbench_traces(row: Row, reading: Reading) -> list[Solution]:
         parts = [text[start:end].strip("\n") for start, end in split_steps(text, reading.steps)]
         name = str(generation.get("upstream_id") or f"{row.get('problem_id', '')}#{place}")
         subset = str(row.get("source") or "processbench")
-        found.append(
+        solutions.append(
             _first_error(
                 row["problem"], parts, generation["first_error_step"], "first_error_step", subset=subset, name=name
             )
         )
-    return found
+    return solutions
 
 
 def read_bigbench_mistake(row: Row, reading: Reading) -> list[Solution]:
@@ -131,19 +131,21 @@ def read_bigbench_mistake(row: Row, reading: Reading) -> list[Solution]:
 def read_prmbench(row: Row, reading: Reading) -> list[Solution]:
     """PRMBench: `error_steps` are all wrong steps of `modified_process`, counted from 1; the subset is the kind of error."""
     texts = _texts(row["modified_process"], "modified_process")
-    told = row["error_steps"]
-    wrong = [_whole(at) for at in told] if isinstance(told, list | tuple) else [None]
+    error_steps = row["error_steps"]
+    wrong = [_whole(at) for at in error_steps] if isinstance(error_steps, list | tuple) else [None]
     if not all(at is not None and 1 <= at <= len(texts) for at in wrong):
-        raise BadSteps("bad_label", f"column `error_steps` holds {_shown(told)}; write numbers from 1 to {len(texts)}")
+        raise BadSteps(
+            "bad_label", f"column `error_steps` holds {_shown(error_steps)}; write numbers from 1 to {len(texts)}"
+        )
     subset, name = str(row.get("classification") or "prmbench"), str(row.get("idx") or "")
     labels = tuple(place + 1 not in wrong for place in range(len(texts)))
     question = row.get("modified_question") or row.get("question")
-    found = [Solution(_text(question, "modified_question"), texts, labels, subset, name)]
+    solutions = [Solution(_text(question, "modified_question"), texts, labels, subset, name)]
     if reading.originals:
         whole = _texts(row.get("original_process"), "original_process")
         asked = _text(row.get("original_question") or row.get("question"), "original_question")
-        found.append(Solution(asked, whole, (True,) * len(whole), subset, f"{name}-original"))
-    return found
+        solutions.append(Solution(asked, whole, (True,) * len(whole), subset, f"{name}-original"))
+    return solutions
 
 
 def read_prm800k(row: Row, reading: Reading) -> list[Solution]:
@@ -176,10 +178,10 @@ def read_prm800k(row: Row, reading: Reading) -> list[Solution]:
 def _rated(rating: Any, reading: Reading) -> bool | None:
     if rating is None:
         return None
-    found = _whole(rating)
-    if found not in (-1, 0, 1):
+    whole = _whole(rating)
+    if whole not in (-1, 0, 1):
         raise BadSteps("bad_label", f"a rating is {_shown(rating)}; write 1, 0, -1 or null")
-    return {"right": True, "wrong": False, "drop": None}[reading.neutral] if found == 0 else found == 1
+    return {"right": True, "wrong": False, "drop": None}[reading.neutral] if whole == 0 else whole == 1
 
 
 def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
@@ -189,8 +191,8 @@ def read_stepwise(row: Row, reading: Reading) -> list[Solution]:
         raise BadSteps("length_mismatch", f"column `labels` does not hold one label per step ({len(texts)} steps)")
     if not all(label is None or isinstance(label, bool) or label in (0, 1) for label in labels):
         raise BadSteps("bad_label", "column `labels` holds values other than true, false and null")
-    told = tuple(None if label is None else bool(label) for label in labels)
-    return [Solution(_text(row["prompt"], "prompt"), texts, told, "stepwise")]
+    marks = tuple(None if label is None else bool(label) for label in labels)
+    return [Solution(_text(row["prompt"], "prompt"), texts, marks, "stepwise")]
 
 
 STEP_TAG = "\u043a\u0438"  # what Math-Shepherd writes behind every step
@@ -227,7 +229,7 @@ def _is_math_shepherd(row: Row) -> bool:
 
 def read_spans(row: Row, reading: Reading) -> list[Solution]:
     """The layout `traces`, whose generations carry step labels as spans [start, end, value]."""
-    found = []
+    solutions = []
     generations = row["generations"] if isinstance(row["generations"], list | tuple) else ()
     for place, generation in enumerate(generations):
         if not isinstance(generation, Mapping):  # a text alone
@@ -239,14 +241,14 @@ def read_spans(row: Row, reading: Reading) -> list[Solution]:
         ranges, labels = _ranges(spans, text, reading)
         texts = _texts([text[start:end] for start, end in ranges], "spans")
         asked, name = _text(row["problem"], "problem"), str(place)
-        found.append(Solution(asked, texts, labels, str(row.get("source") or "spans"), name))
-    return found
+        solutions.append(Solution(asked, texts, labels, str(row.get("source") or "spans"), name))
+    return solutions
 
 
 def _ranges(spans: Any, text: str, reading: Reading) -> tuple[list[tuple[int, int]], tuple[bool, ...]]:
     """The steps that spans of a text mark, in their order, and whether each is right; a span of the end of turn, behind the last
     character, is none. BadSteps `bad_label` where they do not fit the text."""
-    found = list[tuple[int, int, bool]]()
+    ranges = list[tuple[int, int, bool]]()
     for span in spans if isinstance(spans, list | tuple) else [spans]:
         one = [span.get(key) for key in ("start", "end", "value")] if isinstance(span, Mapping) else span
         start, end, value = one if isinstance(one, list | tuple) and len(one) == 3 else (None, None, None)
@@ -259,11 +261,11 @@ def _ranges(spans: Any, text: str, reading: Reading) -> tuple[list[tuple[int, in
             raise BadSteps(
                 "bad_label", f"the span {_shown(span)} does not fit its text of {len(text)} characters, or 0 to 1"
             )
-        found.append((first, last, value >= reading.threshold))
-    found.sort()
-    if any(end > start for (_, end, _), (start, _, _) in pairwise(found)):
+        ranges.append((first, last, value >= reading.threshold))
+    ranges.sort()
+    if any(end > start for (_, end, _), (start, _, _) in pairwise(ranges)):
         raise BadSteps("bad_label", f"spans of `{reading.spans}` overlap, so the steps are unknown")
-    return [(start, end) for start, end, _ in found], tuple(label for _, _, label in found)
+    return [(start, end) for start, end, _ in ranges], tuple(label for _, _, label in ranges)
 
 
 def _whole(value: Any) -> int | None:

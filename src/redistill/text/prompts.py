@@ -43,12 +43,12 @@ def render(
     """
     if (conversation := conversation_of(problem)) is not None:
         return conversation_prompt(problem, conversation, chat)
-    before, found, after = template.partition("{problem}")
+    before, mark, after = template.partition("{problem}")
     shown = "".join(image_mark(image.sha256) for image in problem.images) if images else ""
     if IMAGE not in before + after:
         before = shown + before
     before, after = before.replace(IMAGE, shown, 1), after.replace(IMAGE, shown, 1)
-    text = before + unmarked(problem.statement) + after if found else before
+    text = before + unmarked(problem.statement) + after if mark else before
     if not shots:
         return chat(text) if chat else text
     asked = [(f"{before}{question}{after}", answer) for question, answer in shots]

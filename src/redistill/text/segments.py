@@ -101,14 +101,14 @@ def segments(text: str, *, cues: Cues = CUES["s2r"], cut: bool = False) -> list[
         if cuts[1][2] == "verify":
             return "no_attempt"
         cuts = [(0, *cuts[1][1:]), *cuts[2:]]  # an answer that begins with the cue of another attempt
-    found: list[Segment] = []
+    parts: list[Segment] = []
     for (start, body, kind), (end, _, _) in pairwise([*cuts, (len(text), len(text), "solve")]):
-        if found and found[-1].kind == kind:
+        if parts and parts[-1].kind == kind:
             return "two_attempts" if kind == "solve" else "two_verifications"
         if not text[body:end].strip() and not (cut and end == len(text)):
             return "blank_part"
-        found.append(Segment(kind, start, end, read_verdict(text[body:end], cues) if kind == "verify" else None))
-    return "not_verified" if found[-1].kind == "solve" and not cut else found
+        parts.append(Segment(kind, start, end, read_verdict(text[body:end], cues) if kind == "verify" else None))
+    return "not_verified" if parts[-1].kind == "solve" and not cut else parts
 
 
 def body_of(text: str, segment: Segment, cues: Cues) -> str:
@@ -160,21 +160,21 @@ def read_verdict(text: str, cues: Cues) -> Said | None:
     A student that says first one thing and then another is taken at its last word. Source: S2R's released parser reads the last
     sentence "Therefore, the answer is X", then phrases; the phrases here are our own.
     """
-    found = list(cues.sentence.finditer(text)) or (list(_PHRASES.finditer(text)) if cues.phrases else [])
-    return _SAID[(found[-1].lastindex or 1) - 1] if found else None
+    sentences = list(cues.sentence.finditer(text)) or (list(_PHRASES.finditer(text)) if cues.phrases else [])
+    return _SAID[(sentences[-1].lastindex or 1) - 1] if sentences else None
 
 
 def ends_in_one_verdict(text: str, cues: Cues) -> Said | str:
     """The verdict of a verification that was asked for: exactly one verdict sentence, at its end; else why it is none of that:
     `no_verdict`, `several_verdicts`, `text_after_verdict`."""
-    found = list(cues.sentence.finditer(text))
-    if not found:
+    sentences = list(cues.sentence.finditer(text))
+    if not sentences:
         return "no_verdict"
-    if len(found) > 1:
+    if len(sentences) > 1:
         return "several_verdicts"
-    if text[found[0].end() :].strip(" \t\n.!*\"'"):
+    if text[sentences[0].end() :].strip(" \t\n.!*\"'"):
         return "text_after_verdict"
-    return _SAID[(found[0].lastindex or 1) - 1]
+    return _SAID[(sentences[0].lastindex or 1) - 1]
 
 
 # --- as spans of a trace ----------------------------------------------------------------------------------------------
@@ -183,12 +183,12 @@ UNKNOWN = 0.5  # the value of a span about which nobody can say: an attempt that
 _VALUE: dict[Said | None, float] = {"correct": 1.0, "incorrect": 0.0, "undecided": UNKNOWN, None: UNKNOWN}
 
 
-def as_spans(found: Sequence[Segment], right: Sequence[bool | None]) -> dict[str, tuple[Span, ...]]:
+def as_spans(parts: Sequence[Segment], right: Sequence[bool | None]) -> dict[str, tuple[Span, ...]]:
     """Spans `solve`, 1 where the attempt is right and 0 where it is wrong, and `verification`, 1 where it says correct and 0 where
     it says incorrect; .5 where nobody can say. right: of each attempt, in their order."""
-    solves = [part for part in found if part.kind == "solve"]
+    solves = [part for part in parts if part.kind == "solve"]
     truth = {True: 1.0, False: 0.0, None: UNKNOWN}
     return {
         SOLVES: tuple(Span(p.start, p.end, truth[ok]) for p, ok in zip(solves, right, strict=True)),
-        VERIFICATIONS: tuple(Span(p.start, p.end, _VALUE[p.verdict]) for p in found if p.kind == "verify"),
+        VERIFICATIONS: tuple(Span(p.start, p.end, _VALUE[p.verdict]) for p in parts if p.kind == "verify"),
     }

@@ -35,24 +35,24 @@ def counts_of(spans: Mapping[str, Sequence[Span]]) -> Counter[str] | None:
     solves, checks = spans.get(SOLVES, ()), spans.get(VERIFICATIONS, ())
     if not solves:
         return None
-    found = Counter({"answers": 1, "attempts": len(solves)})
+    counts = Counter({"answers": 1, "attempts": len(solves)})
     for solve, check in zip(solves, checks, strict=False):
         if check.value == UNKNOWN:
-            found["no_verdict"] += 1
+            counts["no_verdict"] += 1
         elif solve.value != UNKNOWN:
             right, says = solve.value == 1, check.value == 1
-            found["verified"] += 1
-            found["true"] += right == says
-            found["wrong_verified"] += not right
-            found["wrong_called_incorrect"] += not right and not says
-            found["called_correct"] += says
-            found["right_called_correct"] += right and says
+            counts["verified"] += 1
+            counts["true"] += right == says
+            counts["wrong_verified"] += not right
+            counts["wrong_called_incorrect"] += not right and not says
+            counts["called_correct"] += says
+            counts["right_called_correct"] += right and says
     first, last = solves[0].value, solves[-1].value
     if UNKNOWN not in (first, last):
-        found["wrong_first" if first == 0 else "right_first"] += 1
-        found["wrong_first_right_last"] += first == 0 and last == 1
-        found["right_first_wrong_last"] += first == 1 and last == 0
-    return +found
+        counts["wrong_first" if first == 0 else "right_first"] += 1
+        counts["wrong_first_right_last"] += first == 0 and last == 1
+        counts["right_first_wrong_last"] += first == 1 and last == 0
+    return +counts
 
 
 def rates(counts: Mapping[str, int]) -> dict[str, float | None]:

@@ -19,17 +19,17 @@ def steps(text: str, how: str) -> list[tuple[int, int]]:
     if how not in SPLITTERS:
         raise OperatorError(f"steps: {how!r} is not a way to split a text; choose {', '.join(SPLITTERS)}.")
     cuts = sorted({at for at in SPLITTERS[how](text) if 0 < at < len(text)})
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     begun = 0  # where the step to come begins: white space before the first step belongs to it
     for start, end in pairwise([0, *cuts, len(text)]):
         if text[start:end].strip():
-            found.append((begun, end))
-        elif found:  # white space after a step belongs to that one
-            found[-1] = (found[-1][0], end)
+            ranges.append((begun, end))
+        elif ranges:  # white space after a step belongs to that one
+            ranges[-1] = (ranges[-1][0], end)
         else:
             continue
         begun = end
-    return found or ([(0, len(text))] if text else [])
+    return ranges or ([(0, len(text))] if text else [])
 
 
 LOW = 0.5  # a step whose chance to be right is below it is an error, as released process reward models are read

@@ -30,23 +30,23 @@ def shares_words(scores: Mapping[str, Any]) -> str:
 def what_to_change(scores: Mapping[str, Any]) -> list[str]:
     """A sentence for each of the three that is above MANY (of refused problems: any), with the setting to change."""
     settings = scores.get("settings") or {}
-    where, found = f"{scores.get('benchmark') or 'answers'}: ", []
+    where, changes = f"{scores.get('benchmark') or 'answers'}: ", []
     cut, silent = scores.get("truncation_rate") or 0.0, scores.get("no_answer_rate") or 0.0
     if cut >= MANY:
         limit = settings.get("max_new_tokens")
-        found.append(
+        changes.append(
             f"{where}{percent(cut)}% of the answers were cut{f' at {limit:,} tokens' if limit else ''}, so their score is not the "
             "student's: raise evaluate.max_new_tokens (--max-new-tokens); if answers loop, look at them with `redistill show`"
         )
     if silent >= MANY:
         asked = f"template {settings.get('template') or 'unknown'}{', chat' if settings.get('chat') else ', no chat'}"
-        found.append(
+        changes.append(
             f"{where}{percent(silent)}% of the answers ended without one that can be read ({asked}): use a prompt "
             f"that matches the form of this student's answers (prompt.template, prompt.chat; --template, --chat or --no-chat)"
         )
     if refused := len(scores.get("left_out") or ()):
-        found.append(
+        changes.append(
             f"{where}the server refused {refused:,} {'problem' if refused == 1 else 'problems'}, which are left out "
             f"of the scores: see the server's log; `redistill show` on the answers shows which"
         )
-    return found
+    return changes

@@ -66,12 +66,12 @@ class WordwiseTokenizer:
         words = {place: cut for place, text in enumerate(texts) if (cut := self._words(text)) is not None}
         self._learn(words.values())
         whole = [place for place in range(len(texts)) if place not in words]
-        found = dict(zip(whole, _whole(self.tokenizer, [texts[place] for place in whole]), strict=True))
+        ids_by_place = dict(zip(whole, _whole(self.tokenizer, [texts[place] for place in whole]), strict=True))
         for place, parts in words.items():
-            found[place] = array("i", b"".join(map(self._memo.__getitem__, parts)))
+            ids_by_place[place] = array("i", b"".join(map(self._memo.__getitem__, parts)))
         if self._held > HELD_CHARS:
             self._memo, self._held = {}, 0
-        return [found[place] for place in range(len(texts))]
+        return [ids_by_place[place] for place in range(len(texts))]
 
     def _words(self, text: str) -> list[str] | None:
         """The text in parts that have its ids; None where it goes whole."""
@@ -146,5 +146,5 @@ def _state(part: Any) -> dict[str, Any]:
         return {}
     if hasattr(part, "dropout"):
         return {"type": type(part).__name__, "dropout": part.dropout}
-    found: dict[str, Any] = json.loads(part.__getstate__())
-    return found
+    state: dict[str, Any] = json.loads(part.__getstate__())
+    return state

@@ -65,12 +65,12 @@ def scored_answers(run: Path, verifier: str | None = None) -> list[Scored]:
     if verifier and not root.is_dir():
         known = [p.name for p in sorted((run / "regraded").glob("*")) if p.is_dir()]
         raise OperatorError(f"{run} was not regraded by {verifier!r}{did_you_mean(verifier, known)}")
-    found = [(path.parts[-3], path.parts[-2], path.parent) for path in sorted(root.glob("*/*/scores.json"))]
-    if not found and (why := why_unscored(run)):
+    answers = [(path.parts[-3], path.parts[-2], path.parent) for path in sorted(root.glob("*/*/scores.json"))]
+    if not answers and (why := why_unscored(run)):
         raise OperatorError(f"{run} holds no scores: {why}")
-    if not found:
+    if not answers:
         raise OperatorError(f"{run} holds no scores; run `redistill evaluate`, or its recipe to the stage `evaluate`.")
-    return found
+    return answers
 
 
 # --- two students on the same problems ----------------------------------------------------------------------------------
@@ -115,31 +115,31 @@ def compare_runs(
     return [_compared(a, b, name, common=common) for name in benchmarks or both]
 
 
-def kept_in(run_a: Path, found: list[dict[str, Any]]) -> Path:
+def kept_in(run_a: Path, rows: list[dict[str, Any]]) -> Path:
     """The file in the first run's folder `compare/` for these findings."""
-    name = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{found[0]['a']}--{found[0]['b']}")
+    name = re.sub(r"[^A-Za-z0-9._@-]+", "-", f"{rows[0]['a']}--{rows[0]['b']}")
     return run_a / "compare" / f"{name}.json"
 
 
-def keep(run_a: Path, found: list[dict[str, Any]]) -> Path:
+def keep(run_a: Path, rows: list[dict[str, Any]]) -> Path:
     """Write the findings into the first run's folder `compare/` and return the file."""
-    path = kept_in(run_a, found)
+    path = kept_in(run_a, rows)
     try:
-        write_json(path, found)
+        write_json(path, rows)
     except OSError as error:
         raise OperatorError(f"the comparison could not be kept in {path}: {error.strerror}.") from error
     return path
 
 
 def _side(run: Path, student: str | None, verifier: str | None) -> Side:
-    found = scored_answers(run, verifier)
-    known = list(dict.fromkeys(student for student, _, _ in found))
+    answers = scored_answers(run, verifier)
+    known = list(dict.fromkeys(student for student, _, _ in answers))
     if student is None and len(known) > 1:
         raise OperatorError(f"{run} has several students: {', '.join(known)}; choose with --student NAME (or A:B).")
     if student is not None and student not in known:
         raise OperatorError(f"{run} has no scores of {student!r}{did_you_mean(student, known)}")
     chosen = student or known[0]
-    return Side(run, chosen, verifier, {benchmark: folder for who, benchmark, folder in found if who == chosen})
+    return Side(run, chosen, verifier, {benchmark: folder for who, benchmark, folder in answers if who == chosen})
 
 
 def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
         }
         for one, table in zip(scores, tables, strict=True)
     ]
-    found = paired_difference(hits[0], hits[1], names=names)
+    difference = paired_difference(hits[0], hits[1], names=names)
     only_a, only_b = flipped(tables[0], tables[1])
     texts = [_texts(stage_dir.read("groups"), {*only_a, *only_b}) for stage_dir in stage_dirs]
     flips = [
@@ -178,7 +178,7 @@ def _compared(a: Side, b: Side, benchmark: str, *, common: bool) -> dict[str, An
         "benchmark": benchmark,
         "verifier": a.verifier,
         "left_out": alone if common else [0, 0],
-        **found,
+        **difference,
         "pass_at_1": [float(_mean(table)) for table in tables],
         "settings_differ": _differing(scores[0].get("settings", {}), scores[1].get("settings", {})),
         "by_difficulty": by_difficulty(tables[0], tables[1]),
@@ -211,20 +211,20 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, list[Any]]:
 
 def _texts(groups: Iterable[Group], wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Of each wanted problem, a sample that shows the side's way: a right one where it solves the problem, else a wrong one."""
-    found = {}
+    texts = {}
     for group in groups:
         if group.problem.id in wanted:
             right = [t for t in group.traces if t.verdict.outcome is Outcome.correct]
             solves = 2 * len(right) > len(group.traces)
             shown = right[0] if solves else next(t for t in group.traces if t not in right)
-            found[group.problem.id] = {
+            texts[group.problem.id] = {
                 "statement": group.problem.statement,
                 "gold": group.problem.answer,
                 "correct": len(right),
                 "samples": len(group.traces),
                 **_shown(shown),
             }
-    return found
+    return texts
 
 
 def _shown(trace: Trace) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def regrade(
     """
     for label, plugin in verifiers.items():
         verifiers_of(plugin, f"--verifier {label}")  # a slip is said before any work
-    found = []
+    rows = []
     for student, benchmark, folder in _wanted(run, students, benchmarks):
         stage_dir = StageFolder(folder, "")
         scores = _rollout_facts(run, student) if benchmark == ROLLOUTS else read_json(stage_dir.folder / "scores.json")
@@ -277,11 +277,11 @@ def regrade(
             for one, other in zip(answers_a.read("groups"), answers_b.read("groups"), strict=True):
                 for trace, again in zip(one.traces, other.traces, strict=True):
                     table.add(one.problem, trace, again)
-            found.append({"student": student, "benchmark": benchmark, **table.to_json()})
+            rows.append({"student": student, "benchmark": benchmark, **table.to_json()})
     path = run / "regraded" / "agreement.json"
-    kept = [old for old in (read_json(path) if path.exists() else []) if not any(_same(old, new) for new in found)]
-    write_json(path, [*kept, *found])
-    return found
+    kept = [old for old in (read_json(path) if path.exists() else []) if not any(_same(old, new) for new in rows)]
+    write_json(path, [*kept, *rows])
+    return rows
 
 
 def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
@@ -292,14 +292,14 @@ def _wanted(run: Path, students: list[str] | None, benchmarks: list[str] | None)
     """The answers to judge: those of an evaluation, and where they are asked for by name those that a stage sampled."""
     sampled = sorted(run.glob("train/*/rollouts/ledger.json")) if ROLLOUTS in (benchmarks or ()) else []
     drawn = [(path.parts[-3], ROLLOUTS, path.parent) for path in sampled]
-    found = drawn if drawn and not any(run.glob("evaluate/*/*/scores.json")) else [*scored_answers(run), *drawn]
+    rows = drawn if drawn and not any(run.glob("evaluate/*/*/scores.json")) else [*scored_answers(run), *drawn]
     for wanted, place, what in ((students, 0, "student"), (benchmarks, 1, "benchmark")):
-        known = sorted({str(row[place]) for row in found})
+        known = sorted({str(row[place]) for row in rows})
         for name in wanted or ():
             if name not in known:
                 raise OperatorError(f"{run} has no answers of {what} {name!r}{did_you_mean(name, known)}")
-        found = [row for row in found if not wanted or row[place] in wanted]
-    return found
+        rows = [row for row in rows if not wanted or row[place] in wanted]
+    return rows
 
 
 def _rollout_facts(run: Path, stage: str) -> dict[str, Any]:
@@ -350,11 +350,11 @@ def _regraded(
         stage_dir.finish(len(shards))
     if benchmark == ROLLOUTS:
         return stage_dir
-    facts: dict[str, Any] = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
+    row: dict[str, Any] = {"model": student, "benchmark": benchmark, "settings": settings, "verifier": label}
     recipe = read_yaml(run / "recipe.yaml") if (run / "recipe.yaml").exists() else {}
     chosen = (recipe.get("evaluate") or {}).get("choose") or []
     choose = [Plugin.model_validate(choice) for choice in chosen]
-    write_scores(stage_dir, n=scores["num_samples"], choose=choose, word=f"regrade ({label})", **facts)
+    write_scores(stage_dir, n=scores["num_samples"], choose=choose, word=f"regrade ({label})", **row)
     return stage_dir
 
 

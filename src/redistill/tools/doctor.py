@@ -97,9 +97,9 @@ def _first_traces(recipe: Recipe | None) -> tuple[list[tuple[Problem, str]], str
             path = source.options.get("path")
             if isinstance(path, str) and not (home_path(path).exists() or glob.glob(path, recursive=True)):
                 continue
-            found = list(itertools.islice(_traces(bind(SOURCES, source, f"corpus.sources.{place}")), CHECKED_ROWS))
-            if found:
-                return found, f"the first {len(found)} traces of corpus.sources.{place}"
+            traces = list(itertools.islice(_traces(bind(SOURCES, source, f"corpus.sources.{place}")), CHECKED_ROWS))
+            if traces:
+                return traces, f"the first {len(traces)} traces of corpus.sources.{place}"
     why = "no recipe was given" if recipe is None else "the recipe's data is not on this machine"
     return [EXAMPLE], f"a made-up trace ({why})"
 
@@ -114,22 +114,22 @@ def _wanted(recipe: Recipe | None) -> dict[str, int]:
     """The lengths that a recipe allows, by the setting that allows them."""
     if recipe is None:
         return {}
-    select, found = recipe.select, {"evaluate.max_new_tokens": recipe.evaluate.max_new_tokens}
+    select, lengths = recipe.select, {"evaluate.max_new_tokens": recipe.evaluate.max_new_tokens}
     if select.max_completion_tokens:
-        found["select.max_prompt_tokens + max_completion_tokens"] = (
+        lengths["select.max_prompt_tokens + max_completion_tokens"] = (
             select.max_prompt_tokens or 0
         ) + select.max_completion_tokens
-    return found | {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
+    return lengths | {f"train.{name}.max_tokens": s.max_tokens for name, s in recipe.train.items() if s.max_tokens}
 
 
 # --- what is shown ------------------------------------------------------------------------------------------------
 
 
-def picture(found: Findings, *, colour: bool, clean: Callable[[str], str] = str) -> str:
+def picture(findings: Findings, *, colour: bool, clean: Callable[[str], str] = str) -> str:
     """The rows with what carries loss marked, the facts of the student, and one line per check. clean: makes text harmless."""
-    subject, lines = found.subject, []
+    subject, lines = findings.subject, []
     dim, bold, off = ("\x1b[2m", "\x1b[1;32m", "\x1b[0m") if colour else ("", "[", "]")
-    for number, row in enumerate(subject.rows[: found.num_rows], 1):
+    for number, row in enumerate(subject.rows[: findings.num_rows], 1):
         learned = sum(row.learned)
         prompt, completion = (_text(subject, part) for part in (row.ids[: len(row.ids) - learned], row.ids[-learned:]))
         lines.append(f"row {number}: {len(row.ids)} tokens, {learned} learned")
@@ -140,16 +140,16 @@ def picture(found: Findings, *, colour: bool, clean: Callable[[str], str] = str)
             lines += [f"evaluation asks it so ({len(row.asked)} tokens):", dim + asked + (off if colour else "")]
         lines.append("")
     marks = "green carries loss" if colour else "[...] carries loss"
-    lines.append(f"rows: {found.origin}; {marks}")
-    lines += [f"{key}: {clean(str(value))}" for key, value in facts(found).items()]
-    lines += [f"note: {clean(note)}" for note in found.notes]
-    lines += [f"{'FAILS' if sentence else 'ok':<6}{name}" for name, sentence in found.verdicts.items()]
+    lines.append(f"rows: {findings.origin}; {marks}")
+    lines += [f"{key}: {clean(str(value))}" for key, value in facts(findings).items()]
+    lines += [f"note: {clean(note)}" for note in findings.notes]
+    lines += [f"{'FAILS' if sentence else 'ok':<6}{name}" for name, sentence in findings.verdicts.items()]
     return "\n".join(lines)
 
 
-def facts(found: Findings) -> dict[str, Any]:
+def facts(findings: Findings) -> dict[str, Any]:
     """What the student's tokenizer and config say of themselves."""
-    subject, tokenizer = found.subject, found.subject.tokenizer
+    subject, tokenizer = findings.subject, findings.subject.tokenizer
     pad = str(tokenizer.pad_token)
     same = all(row.question == row.prompt for row in subject.rows)
     pictures = pictures_of(tokenizer)
@@ -171,15 +171,15 @@ def _manner(chat: Callable[[str], str] | None) -> str:
     return "in the tokenizer's chat template" if chat else "without a chat template"
 
 
-def as_json(found: Findings) -> dict[str, Any]:
+def as_json(findings: Findings) -> dict[str, Any]:
     """Everything for programs; every checked row whole, with its ids and mask."""
-    subject = found.subject
+    subject = findings.subject
     return {
-        "healthy": not found.sentences,
-        "checks": [{"name": name, "ok": not text, "sentence": text or ""} for name, text in found.verdicts.items()],
-        "notes": found.notes,
-        "facts": facts(found),
-        "origin": found.origin,
+        "healthy": not findings.sentences,
+        "checks": [{"name": name, "ok": not text, "sentence": text or ""} for name, text in findings.verdicts.items()],
+        "notes": findings.notes,
+        "facts": facts(findings),
+        "origin": findings.origin,
         "rows": [
             {
                 "text": _text(subject, r.ids),
@@ -188,7 +188,7 @@ def as_json(found: Findings) -> dict[str, Any]:
                 "asked": r.asked,
                 "question": r.question,
             }
-            for r in subject.rows[: found.num_rows]
+            for r in subject.rows[: findings.num_rows]
         ],
     }
 

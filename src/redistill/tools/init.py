@@ -47,10 +47,10 @@ def name_of(traces: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:100] or "mine"
 
 
-def check_usable(found: Survey, traces: str) -> None:
+def check_usable(survey: Survey, traces: str) -> None:
     """OperatorError for a file that no recipe can be made from: without traces, without anybody who says which are right, or with gold
     answers that contradict each other."""
-    layout = found.best
+    layout = survey.best
     if layout.source == "step-judgements":
         raise OperatorError(
             f"{traces} holds labelled steps and no written judgement of them (it reads as `step-judgements`); copy the recipe r-prm, "
@@ -61,13 +61,13 @@ def check_usable(found: Survey, traces: str) -> None:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
             "of traces (docs/datasets.md, Layouts), and list this one beside it in corpus.sources."
-            f"{_unread_text(found)}"
+            f"{_unread_text(survey)}"
         )
     if not layout.answers and not layout.labels:
         raise OperatorError(
             f"{traces} has neither gold answers nor labels, so right traces cannot be told from wrong ones; add a column "
             "`answer` with the gold answer of each problem, or a label for each trace (docs/datasets.md, Layouts)."
-            f"{_unread_text(found)}"
+            f"{_unread_text(survey)}"
         )
     if 2 * layout.contradicted > max(1, layout.repeated):
         column = layout.options.get("answer_column", "answer")
@@ -79,7 +79,7 @@ def check_usable(found: Survey, traces: str) -> None:
 
 
 def recipe_text(
-    found: Survey,
+    survey: Survey,
     judged: "Judged",
     *,
     traces: str,
@@ -90,9 +90,9 @@ def recipe_text(
 ) -> str:
     """The recipe as YAML with comments. out: its file, which the commands in it name; choices: where they are known already. OperatorError where the file has no traces, where nothing says which are right, or
     where its gold answers contradict each other."""
-    check_usable(found, traces)
-    layout = found.best
-    choices = choices or choices_for(found, judged, traces, model)
+    check_usable(survey, traces)
+    layout = survey.best
+    choices = choices or choices_for(survey, judged, traces, model)
     chat, about_chat, opens = _chat(model)
     if layout.unopened > 0.5 and not (chat and opens) and "open_thinking" in options_of(SOURCES[layout.source]):
         layout.options["open_thinking"] = True  # what the teacher's template wrote before its text
@@ -101,7 +101,7 @@ def recipe_text(
         f"# {one_line(name)}: written by `redistill init` for {one_line(traces)}",
         f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
-        *(f"#   {line}" for line in _left_out(found)),
+        *(f"#   {line}" for line in _left_out(survey)),
         *(f"#   {line}" for line in filter(None, (choices.power, *choices.warnings))),
         f"# Check it:   redistill validate {here}      The rows a student would see:   redistill doctor --recipe {here}",
         f"# Look at the pairs before training:   redistill run {here} --until select      Every setting: docs/recipes.md",
@@ -121,8 +121,8 @@ def recipe_text(
         "",
         *_select(choices),
         "",
-        *_train(layout.paired and not (found.whole and not judged.pairs), choices),
-        *advice_for(found, judged, choices).stage,
+        *_train(layout.paired and not (survey.whole and not judged.pairs), choices),
+        *advice_for(survey, judged, choices).stage,
         "",
         *_evaluate(choices),
         "",
@@ -132,10 +132,10 @@ def recipe_text(
 
 
 def write_recipe(
-    found: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
+    survey: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
 ) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
-    text = recipe_text(found, judged, traces=traces, model=model, name=name, out=out, choices=choices)
+    text = recipe_text(survey, judged, traces=traces, model=model, name=name, out=out, choices=choices)
     if wrong := mistakes_in(text, f"the recipe for {traces}"):
         raise OperatorError("\n  ".join(wrong))
     try:
@@ -173,10 +173,10 @@ def _written(value: Any) -> str:
     return _quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _left_out(found: Survey) -> list[str]:
+def _left_out(survey: Survey) -> list[str]:
     """What of the file the recipe does not use: splits, dropped rows, columns."""
-    layout = found.best
-    lines = [found.note] if found.note else []
+    layout = survey.best
+    lines = [survey.note] if survey.note else []
     if layout.dataset:
         lines.append(f"the columns are those of {layout.dataset}")
     if layout.dropped or layout.lost:
@@ -188,8 +188,8 @@ def _left_out(found: Survey) -> list[str]:
     return [one_line(" ".join(line.split())) for line in lines]
 
 
-def _unread_text(found: Survey) -> str:
-    return f" No source reads the columns {', '.join(found.unread)}." if found.unread else ""
+def _unread_text(survey: Survey) -> str:
+    return f" No source reads the columns {', '.join(survey.unread)}." if survey.unread else ""
 
 
 def _labels_text(layout: Layout) -> str:
@@ -198,17 +198,17 @@ def _labels_text(layout: Layout) -> str:
     return "labels " + ", ".join(f"{one_line(name)} (wrong: {share:.0%})" for name, share in layout.labels.items())
 
 
-def advice_for(found: Survey, judged: "Judged", choices: Choices) -> Advice:
+def advice_for(survey: Survey, judged: "Judged", choices: Choices) -> Advice:
     """What to do beside SFT and the file's own pairs (init_advice.py)."""
-    return advise(gold=found.best.answers, wrong=judged.wrong, choices=choices)
+    return advise(gold=survey.best.answers, wrong=judged.wrong, choices=choices)
 
 
 MOST_COUNTED = 50_000  # groups of the file that are counted; a file of more has problems enough for every choice
 
 
-def choices_for(found: Survey, judged: "Judged", traces: str, model: str) -> Choices:
+def choices_for(survey: Survey, judged: "Judged", traces: str, model: str) -> Choices:
     """The numbers for this file and this student (init_choices.py)."""
-    layout = found.best
+    layout = survey.best
     problems, lengths, problem = _counted(layout, traces)
     counts = Counts(
         problems=problems,
@@ -385,8 +385,8 @@ def judge(layout: Layout) -> Judged:
     outcomes: Counter[Outcome] = Counter()
     right, wrong, sides = set[str](), set[str](), list[tuple[str, bool, bool]]()
     with VerifierPool({"cascade": VERIFIERS["cascade"]}, workers=1, timeout_seconds=5.0, memory_mb=2048) as pool:
-        for (problem, trace), found in zip(items, pool.judge(items), strict=True):
-            outcome = found["cascade"].outcome
+        for (problem, trace), verdicts in zip(items, pool.judge(items), strict=True):
+            outcome = verdicts["cascade"].outcome
             outcomes[outcome] += 1
             is_wrong = outcome == Outcome.incorrect and trace.finish_reason != "length"
             sides.append((problem.id, outcome == Outcome.correct, is_wrong))
@@ -409,27 +409,27 @@ def _per_problem(sides: Sequence[tuple[str, bool, bool]]) -> tuple[float, float]
     return sum(right.values()) / count, sum(min(right[id], wrong[id]) for id in ids) / count
 
 
-def table(found: Survey, best: Judged) -> str:
+def table(survey: Survey, best: Judged) -> str:
     """Every source on the sample, the one that was taken first: rows, traces, right, wrong, and what was dropped and why;
     then two examples of it as they are read, and what is left out."""
     rows: list[tuple[str, ...]] = [("source", "rows", "traces", "right", "wrong", "dropped")]
-    rows.append(_line(found.best, str(best.right), str(best.wrong)))
-    rows += [_line(layout, str(layout.right), str(layout.wrong)) for layout in found.tried]
+    rows.append(_line(survey.best, str(best.right), str(best.wrong)))
+    rows += [_line(layout, str(layout.right), str(layout.wrong)) for layout in survey.tried]
     widths = [max(len(row[place]) for row in rows) for place in range(5)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[5]]).rstrip() for row in rows]
     lines.append(
-        f"taken: {found.best.source} {_options_text(found.best)}; right and wrong by its {best.by}, {best.undecided} undecided"
+        f"taken: {survey.best.source} {_options_text(survey.best)}; right and wrong by its {best.by}, {best.undecided} undecided"
     )
-    for number, (problem, trace) in enumerate(_examples_of(found.best), 1):
+    for number, (problem, trace) in enumerate(_examples_of(survey.best), 1):
         lines += [
             f"--- example {number}, problem (gold answer: {problem.answer})",
             *_indented(problem.statement),
             f"--- example {number}, trace",
             *_indented(trace.completion),
         ]
-    lines += _left_out(found)
-    if found.unread:
-        lines.append(f"no source reads the columns: {', '.join(found.unread)}")
+    lines += _left_out(survey)
+    if survey.unread:
+        lines.append(f"no source reads the columns: {', '.join(survey.unread)}")
     return "\n".join(lines)
 
 
@@ -471,9 +471,9 @@ def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in short.splitlines()]
 
 
-def as_facts(found: Survey) -> dict[str, Any]:
+def as_facts(survey: Survey) -> dict[str, Any]:
     """What was seen, for programs."""
-    layout = found.best
+    layout = survey.best
     return {
         "source": layout.source,
         "dataset": layout.dataset,
@@ -487,11 +487,11 @@ def as_facts(found: Survey) -> dict[str, Any]:
         "dropped": layout.dropped,
         "lost_traces": layout.lost,
         "unread_columns": list(layout.unread),
-        "unread_by_all": list(found.unread),
-        "left_out": found.note,
+        "unread_by_all": list(survey.unread),
+        "left_out": survey.note,
         "tried": [
             {"source": one.source, "options": one.options, "groups": one.groups, "traces": one.readable, "dropped": one.dropped,
              "reasons": one.reasons}
-            for one in found.tried
+            for one in survey.tried
         ],
     }  # fmt: skip

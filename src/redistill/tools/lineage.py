@@ -49,12 +49,12 @@ def way(run: Path, id: str) -> list[Step]:
     check_links(run)
     check_layout(run)
     here = _Run(run, read_yaml(run / "recipe.yaml"))
-    found = _resolve(here, id)
-    if found[0] == "q":
-        return _pair(here, found)
-    if found[0] == "t" and ":" not in found:
-        return _trace(here, found)
-    return _problem(here, found) if ":" not in found else _row(here, found)
+    path_of = _resolve(here, id)
+    if path_of[0] == "q":
+        return _pair(here, path_of)
+    if path_of[0] == "t" and ":" not in path_of:
+        return _trace(here, path_of)
+    return _problem(here, path_of) if ":" not in path_of else _row(here, path_of)
 
 
 def as_text(steps: Sequence[Step]) -> str:
@@ -94,8 +94,8 @@ class _Run:
 
     def evaluations(self) -> list[str]:
         """The streams of student's answers, as evaluate/STUDENT/BENCHMARK/groups."""
-        found = self.folder.glob("evaluate/*/*/groups")
-        return sorted(str(path.relative_to(self.folder)) for path in found)
+        folders = self.folder.glob("evaluate/*/*/groups")
+        return sorted(str(path.relative_to(self.folder)) for path in folders)
 
     def has_run(self, stage: str) -> bool:
         return (self.folder / stage / "ledger.json").exists()
@@ -127,21 +127,23 @@ def _resolve(here: _Run, id: str) -> str:
     """The one id that is `id` or begins with it."""
     if len(id) < SHORTEST:
         raise OperatorError(f"{id!r} is too short for an id; write at least {SHORTEST} of its characters.")
-    found: set[str] = set()
+    matches: set[str] = set()
     for known in _all_ids(here):
         if known == id:
             return id
-        if known.startswith(id) and len(found) < 3:
-            found.add(known)
-    if not found:
+        if known.startswith(id) and len(matches) < 3:
+            matches.add(known)
+    if not matches:
         known_kinds = ", ".join(f"{kind}s {letter}..." for letter, kind in KINDS.items())
         raise OperatorError(
             f"no record of {here.folder} has the id {id} or one that begins with it; ids ({known_kinds}) are in the "
             "part-*.parquet files that `redistill show` prints."
         )
-    if len(found) > 1:
-        raise OperatorError(f"{id} is the beginning of several ids ({', '.join(sorted(found))} ...); write more of it.")
-    return found.pop()
+    if len(matches) > 1:
+        raise OperatorError(
+            f"{id} is the beginning of several ids ({', '.join(sorted(matches))} ...); write more of it."
+        )
+    return matches.pop()
 
 
 # --- one sentence a stage ------------------------------------------------------------------------------------------
@@ -196,24 +198,26 @@ def _trace(here: _Run, id: str) -> list[Step]:
 def _sampled(here: _Run, id: str) -> list[Step]:
     """Where a training stage sampled this answer: round, verdict, reward, and what it became."""
     steps, count = list[Step](), 0
-    for found in sampled_answers.occurrences(here.folder, here.recipe, id):
+    for occurrence in sampled_answers.occurrences(here.folder, here.recipe, id):
         count += 1
         if count > MAX_LISTED:
             continue
-        judged = _verdicts("train", found.trace)
-        reward = "no reward (unknown)" if found.reward is None else f"reward {found.reward:g}"
-        what = f"{found.stage}: round {found.round}, answer {found.sample} of {found.n} to {found.group.problem.id}: {judged.what}"
-        first, last = found.steps
+        judged = _verdicts("train", occurrence.trace)
+        reward = "no reward (unknown)" if occurrence.reward is None else f"reward {occurrence.reward:g}"
+        what = f"{occurrence.stage}: round {occurrence.round}, answer {occurrence.sample} of {occurrence.n} to {occurrence.group.problem.id}: {judged.what}"
+        first, last = occurrence.steps
         likely = (
-            "" if found.mean_logprob is None else f", log-prob {found.mean_logprob:.4g} a token when it was sampled"
+            ""
+            if occurrence.mean_logprob is None
+            else f", log-prob {occurrence.mean_logprob:.4g} a token when it was sampled"
         )
-        details = [*judged.details, f"{found.tokens} tokens{likely}"]
-        if found.reason:
-            details += [f"dropped: {found.reason}"]
-            details += _settings_of(here, explain_sampled(found.reason, found.stage))
+        details = [*judged.details, f"{occurrence.tokens} tokens{likely}"]
+        if occurrence.reason:
+            details += [f"dropped: {occurrence.reason}"]
+            details += _settings_of(here, explain_sampled(occurrence.reason, occurrence.stage))
         else:
             place = f"step {first}" if first == last else f"steps {first} to {last}"
-            details += [f"{found.use}; its round is trained on in {place}"]
+            details += [f"{occurrence.use}; its round is trained on in {place}"]
         steps.append(Step("train", f"{what}, {reward}", details))
     return steps + ([Step("train", f"and {count - MAX_LISTED} more samples of it")] if count > MAX_LISTED else [])
 
@@ -261,11 +265,11 @@ def _teachers(here: _Run, id: str, problem_id: str, stream: str) -> list[Step]:
     known = _of(columns, id)
     scores = ", ".join(f"{name} {value:g}" for name, value in known.scores.items())
     reasons = _dropped(here, "select/dropped", id, "select/examples")
-    facts = [f"{known.num_tokens} tokens of the student, its end included; {scores}"]
+    lines = [f"{known.num_tokens} tokens of the student, its end included; {scores}"]
     for reason in reasons:
-        steps.append(Step("select", f"example dropped: {reason}", [*facts, *_because(here, reason)]))
+        steps.append(Step("select", f"example dropped: {reason}", [*lines, *_because(here, reason)]))
     if not reasons:
-        steps.append(Step("select", "kept as an example", facts))
+        steps.append(Step("select", "kept as an example", lines))
     steps.append(_pairs_of_trace(here, id, problem_id))
     return steps + _trained(here, [id] if not reasons else [], _pairs_with(here, id))
 
@@ -398,12 +402,12 @@ def _pair(here: _Run, id: str) -> list[Step]:
     own = here.setting("select.pairing.name")
     columns = ("id", "policy", "problem_id", "chosen_id", "rejected_id", "chosen_tokens", "rejected_tokens")
     rows = here.rows("select/candidates", *columns, "shared_tokens", "reason")
-    found = [row for row in rows if row["id"] == id]
-    if not found:
+    matching = [row for row in rows if row["id"] == id]
+    if not matching:
         return [
             Step("select", f"pair {id} dropped: {r}", _because(here, r)) for r in _dropped(here, "select/dropped", id)
         ]
-    first = found[0]
+    first = matching[0]
     steps = [Step("pair", f"{id} of problem {first['problem_id']}")]
     group = here.group("verify/groups", first["problem_id"])
     for side in ("chosen", "rejected"):
@@ -411,11 +415,11 @@ def _pair(here: _Run, id: str) -> list[Step]:
         judged = "" if trace is None else f" by {trace.author or 'an unknown author'}: {_verdict(trace.verdict)}"
         steps.append(Step("verify", f"{side} {first[f'{side}_id']}{judged}"))
     tokens = f"{first['chosen_tokens']} and {first['rejected_tokens']} tokens, the first {first['shared_tokens']} of both the same"
-    others = [row["policy"] for row in found if row["policy"] != own]
+    others = [row["policy"] for row in matching if row["policy"] != own]
     details = [tokens, f"setting select.pairing = {_shown(here.setting('select.pairing'))}"]
     if others:
-        details.append(f"pairings that make it{' too' if len(others) < len(found) else ''}: {', '.join(others)}")
-    mine = next((row for row in found if row["policy"] == own), None)
+        details.append(f"pairings that make it{' too' if len(others) < len(matching) else ''}: {', '.join(others)}")
+    mine = next((row for row in matching if row["policy"] == own), None)
     if mine is None:
         return [*steps, Step("select", f"not made by this run's pairing {own}", details)]
     if mine["reason"]:
@@ -448,8 +452,8 @@ def _problem(here: _Run, id: str) -> list[Step]:
         answered = here.group(place, id)
         if answered is not None:
             _, student, benchmark, _ = place.split("/")
-            found = _outcomes("evaluate", answered)
-            steps.append(Step("evaluate", f"{student} on {benchmark}: {found.what}", found.details))
+            outcomes = _outcomes("evaluate", answered)
+            steps.append(Step("evaluate", f"{student} on {benchmark}: {outcomes.what}", outcomes.details))
     return steps
 
 

@@ -211,7 +211,7 @@ def _answers(
     def count(sample: Sample) -> None:
         stored[0] += 1
 
-    found = {problem.id: Group(problem, ()) for problem in problems}
+    by_problem = {problem.id: Group(problem, ()) for problem in problems}
     open_problems = list(problems)
     for turn in range(turns):
         if not open_problems:
@@ -221,15 +221,15 @@ def _answers(
         drawn = answered(mine, student, open_problems, author=author, journal=journal, tell=count)
         groups = judged(pool, drawn, config.verifier)
         for group in groups:
-            before = found[group.problem.id].traces
+            before = by_problem[group.problem.id].traces
             traces = tuple(_numbered(trace, len(before)) for trace in group.traces)
-            found[group.problem.id] = Group(group.problem, (*before, *traces))
+            by_problem[group.problem.id] = Group(group.problem, (*before, *traces))
         open_problems = [
             problem
             for problem in open_problems
-            if not any(trace.verdict.outcome is Outcome.correct for trace in found[problem.id].traces)
+            if not any(trace.verdict.outcome is Outcome.correct for trace in by_problem[problem.id].traces)
         ]
-    return list(found.values())
+    return list(by_problem.values())
 
 
 @contextlib.contextmanager

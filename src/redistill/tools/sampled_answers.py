@@ -106,8 +106,8 @@ def _steps(where: Path, number: int) -> tuple[int, int]:
 
 
 def _settings(recipe: Mapping[str, Any], stage: str) -> Mapping[str, Any]:
-    found = ((recipe.get("train") or {}).get(stage) or {}).get("rollouts") or {}
-    return found if isinstance(found, Mapping) else {}
+    settings = ((recipe.get("train") or {}).get(stage) or {}).get("rollouts") or {}
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) -> str:
@@ -134,12 +134,12 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
         return "a row; each token's advantage is the teacher's log-prob less the student's"
     if is_of_actions(function):
         return "a row; each attempt and verification has an advantage of its own, by the round's other answers"
-    found = [trace.scores.get("reward") for trace in group.traces]
-    rewards = torch.tensor([[0.0 if reward is None else reward for reward in found]], dtype=torch.float64)
-    known = torch.tensor([[reward is not None for reward in found]])
+    values = [trace.scores.get("reward") for trace in group.traces]
+    rewards = torch.tensor([[0.0 if reward is None else reward for reward in values]], dtype=torch.float64)
+    known = torch.tensor([[reward is not None for reward in values]])
     value = float(function(rewards, known)[0, index])
     said = f"advantage {value:+.4g} ({plugin.name}, over {int(known.sum())} answers with a reward)"
-    alike = len({reward for reward in found if reward is not None}) < 2
+    alike = len({reward for reward in values if reward is not None}) < 2
     return f"{said}: nothing to learn from, because all of them earn the same" if alike else said
 
 

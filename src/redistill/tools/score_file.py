@@ -78,12 +78,12 @@ def score_file(
     make_folder(asked.work, "--out")
     with alone(asked.work):
         groups = _read(path, source, asked.work)
-        found = [score_folder(asked, groups, settings, f"--with {settings.name}") for settings in entries]
+        results = [score_folder(asked, groups, settings, f"--with {settings.name}") for settings in entries]
         with row_writer(out) as write:
-            for group in _joined(groups, found):
+            for group in _joined(groups, results):
                 write(traces_row(group))
     ledger = groups.ledger()
-    scored = {name: folder.ledger()["accounts"][f"scored:{name}"] for name, folder in zip(names, found, strict=True)}
+    scored = {name: folder.ledger()["accounts"][f"scored:{name}"] for name, folder in zip(names, results, strict=True)}
     shutil.rmtree(asked.work)
     say(f"written  {out}")
     if (replies := _replies(out)).exists():

@@ -61,8 +61,8 @@ def _record(path: Path, number: int) -> dict[str, Any]:
 
 def _json(path: Path, number: int) -> dict[str, Any]:
     whole = read_json(path)
-    found = whole[_place(path, number, len(whole))] if isinstance(whole, list) else whole
-    return found if isinstance(found, dict) else {"record": found}
+    value = whole[_place(path, number, len(whole))] if isinstance(whole, list) else whole
+    return value if isinstance(value, dict) else {"record": value}
 
 
 def _tensor(path: Path, number: int) -> dict[str, Any]:
@@ -108,14 +108,14 @@ def readable(record: dict[str, Any]) -> str:
     lines += [_field("metadata", metadata)] if metadata else []
     lines += [""]
     for index, trace in enumerate(record["traces"]):
-        facts = [trace["author"], f"finish: {trace['finish_reason']}"]
-        facts += [f"{trace['num_tokens']} tokens"] if trace["num_tokens"] is not None else []
-        lines += [f"--- trace {index}: {trace['id']}  ({', '.join(facts)})", "", trace["completion"], ""]
+        details = [trace["author"], f"finish: {trace['finish_reason']}"]
+        details += [f"{trace['num_tokens']} tokens"] if trace["num_tokens"] is not None else []
+        lines += [f"--- trace {index}: {trace['id']}  ({', '.join(details)})", "", trace["completion"], ""]
         for v in trace["verdicts"]:
-            found = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
+            read = "" if v["extracted"] is None else f", answer read: {v['extracted']!r}"
             reason = f" ({v['reason']})" if v["reason"] else ""
             score = "" if v["score"] is None else f", score {v['score']:g}"
-            said = f"    {v['name']}: {v['outcome']}{reason}{score}{found}  [{v['verifier']} {v['verifier_version']}]"
+            said = f"    {v['name']}: {v['outcome']}{reason}{score}{read}  [{v['verifier']} {v['verifier_version']}]"
             lines.append(said.rstrip())
         lines += [f"    score {s['name']}: {s['value']:g}" for s in trace["scores"]]
         for spans in trace["spans"]:

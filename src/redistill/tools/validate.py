@@ -70,9 +70,9 @@ def notes(path: str | Path, overrides: Sequence[str] = ()) -> list[str]:
 
 
 def _mistakes_of(tree: Mapping[str, Any]) -> list[str]:
-    found, recipe, doubtful = partial_parse(tree)
+    mistakes, recipe, doubtful = partial_parse(tree)
     if recipe is not None:
         collector = ErrorCollector()
         find_parts(recipe, collector, fetch=False, doubtful=doubtful)
-        found += [sentence for sentence in collector.sentences if sentence not in found]
-    return found
+        mistakes += [sentence for sentence in collector.sentences if sentence not in mistakes]
+    return mistakes

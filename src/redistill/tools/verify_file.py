@@ -81,12 +81,12 @@ def verify_file(
             chosen, workers=workers or os.cpu_count() or 1, timeout_seconds=timeout_seconds, memory_mb=memory_mb
         ) as pool,
     ):
-        for found in bar(pool.judge(items()), "verify", unit="row"):
+        for verdicts in bar(pool.judge(items()), "verify", unit="row"):
             count += 1
-            for name, verdict in found.items():
+            for name, verdict in verdicts.items():
                 outcomes[name][verdict.outcome.value] += 1
                 reasons[name][verdict.reason] += 1
-            write({**waiting.popleft(), **_columns(found)})
+            write({**waiting.popleft(), **_columns(verdicts)})
     if out is not None:
         say(f"written  {out}")
     no_answer = max((counter["no_answer"] for counter in outcomes.values()), default=0)
@@ -129,11 +129,11 @@ def text_of(value: Any) -> str | None:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _columns(found: dict[str, Verdict]) -> dict[str, str | None]:
+def _columns(verdicts: dict[str, Verdict]) -> dict[str, str | None]:
     """The columns that a row gains: `cascade_outcome`, `cascade_reason`, `cascade_extracted`, `cascade_version`."""
     parts = ("outcome", "reason", "extracted", "verifier_version")
     columns = {}
-    for name, verdict in found.items():
+    for name, verdict in verdicts.items():
         for part in parts:
             value = getattr(verdict, part)
             columns[f"{name}_{part.removeprefix('verifier_')}"] = value.value if isinstance(value, Outcome) else value

@@ -54,16 +54,16 @@ def _trajectory(advantage: Callable[..., Any], trace: Trace) -> Trajectory | str
     if isinstance(parts, str):
         return [Action("solve", _right(trace), cut=cut)] if outcome_level else f"unparsed:{parts}"
     values = iter(span.value for span in trace.spans[SOLVES])
-    found = [_action(part, values) for part in parts]
-    found[-1] = found[-1]._replace(cut=cut)
+    parsed = [_action(part, values) for part in parts]
+    parsed[-1] = parsed[-1]._replace(cut=cut)
     if outcome_level:
-        return found
+        return parsed
     kept = option_of(advantage, "after_right")
-    if kept != "keep" and (end := _end_of_truth(found)) < len(found):
+    if kept != "keep" and (end := _end_of_truth(parsed)) < len(parsed):
         if kept == "reject":
             return "goes_on_after_right"
-        found = found[:end]
-    return "too_many_actions" if len(found) > option_of(advantage, "max_actions") else found
+        parsed = parsed[:end]
+    return "too_many_actions" if len(parsed) > option_of(advantage, "max_actions") else parsed
 
 
 def _right(trace: Trace) -> bool | None:
@@ -96,11 +96,11 @@ def action_rows(
 ) -> list[tuple[np.ndarray, np.ndarray] | str]:
     """(action, advantage) of each token of each answer, in the order of `sampled`; or why the answer is not a row. running: the
     tallies of the baseline of that name, this round's among them."""
-    found = trajectories_of(advantage, groups)
-    whole = [[None if isinstance(one, str) else one for one in answers] for answers in found]
+    trajectories = trajectories_of(advantage, groups)
+    whole = [[None if isinstance(one, str) else one for one in answers] for answers in trajectories]
     bound = functools.partial(advantage, _running=running) if running is not None else advantage
     advantages = [values for here in bound(whole) for values in here]
-    flat = [(trace, one) for group, answers in zip(groups, found, strict=True) for trace, one in zip(group.traces, answers, strict=True)]  # fmt: skip
+    flat = [(trace, one) for group, answers in zip(groups, trajectories, strict=True) for trace, one in zip(group.traces, answers, strict=True)]  # fmt: skip
     return [
         one if isinstance(one, str) else _on_tokens(advantage, trace, of, values, tokenizer, prefill)
         for (trace, one), of, values in zip(flat, sampled, advantages, strict=True)
@@ -111,8 +111,8 @@ def tallies(advantage: Callable[..., Any], groups: Sequence[Group], before: Mapp
     """The sums that the baseline `running` needs after this round; None for another baseline."""
     if option_of(advantage, "baseline") != "running" or option_of(advantage, "level") == "outcome":
         return None
-    found = trajectories_of(advantage, groups)
-    whole = [[None if isinstance(one, str) else one for one in answers] for answers in found]
+    trajectories = trajectories_of(advantage, groups)
+    whole = [[None if isinstance(one, str) else one for one in answers] for answers in trajectories]
     return running_tallies(whole, before, undecided=option_of(advantage, "undecided"))
 
 

@@ -58,10 +58,10 @@ def shaped(rewards: Tensor, known: Tensor, *, form: Literal["paper", "code"] = "
     right = (known & (rewards > 0)).double()
     count, c = known.sum(1, keepdim=True).double(), right.sum(1, keepdim=True)
     if form == "paper":
-        found = torch.where(right > 0, 1.0, c / count.clamp(min=1) - 1)
+        advantage = torch.where(right > 0, 1.0, c / count.clamp(min=1) - 1)
     else:
-        found = torch.where(right > 0, count - c, -c) * 2 / (count - 1).clamp(min=1)
-    return torch.where(known & (c > 0) & (c < count), found, 0.0)
+        advantage = torch.where(right > 0, count - c, -c) * 2 / (count - 1).clamp(min=1)
+    return torch.where(known & (c > 0) & (c < count), advantage, 0.0)
 
 
 def teacher(

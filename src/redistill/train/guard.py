@@ -41,12 +41,12 @@ def judge(history: Sequence[Line], settings: GuardSettings) -> Judgement:
     """
     if len(history) >= 2 and all(line.get("skipped") for line in history[-2:]):
         return Judgement("collapse", ("no_finite_gradient",))
-    found = tuple(name for name, sign in SIGNS.items() if sign(history, settings))
-    alarms = [name for name in found if name != "chosen_low"]
-    if alarms and len(found) >= 2:
-        return Judgement("collapse", found)
+    signs = tuple(name for name, sign in SIGNS.items() if sign(history, settings))
+    alarms = [name for name in signs if name != "chosen_low"]
+    if alarms and len(signs) >= 2:
+        return Judgement("collapse", signs)
     if alarms:
-        return Judgement("warning", found)
+        return Judgement("warning", signs)
     return Judgement("drift" if chosen_fall(history) > settings.drift_nats else "steady")
 
 
@@ -149,8 +149,8 @@ SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
 
 
 def _values(lines: Iterable[Line], key: str) -> list[float]:
-    found = (line.get(key) for line in lines)
-    return [float(value) for value in found if value is not None and math.isfinite(value)]
+    values = (line.get(key) for line in lines)
+    return [float(value) for value in values if value is not None and math.isfinite(value)]
 
 
 class _Change(NamedTuple):

@@ -197,8 +197,8 @@ def kl(
     """
     if estimator == "full" or to == "previous" or over == "learned":
         raise ValueError("a step calls another function in the place of this kl: see `in_full`")
-    found = _estimated(token_logps, reference_token_logps, estimator)
-    return beta * _mean_by_row(found, tokens, per)
+    divergence = _estimated(token_logps, reference_token_logps, estimator)
+    return beta * _mean_by_row(divergence, tokens, per)
 
 
 def kl_on_learned(
@@ -242,8 +242,8 @@ def full_kl(
 def _estimated(token_logps: Ragged, others: Ragged, estimator: str) -> Ragged:
     """An estimate of the divergence at each token that the student sampled."""
     apart = token_logps.values - others.values
-    found = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
-    return Ragged(found, found, token_logps.rows)
+    estimates = {"k1": apart, "k2": apart**2 / 2, "k3": torch.expm1(-apart) + apart}[estimator]
+    return Ragged(estimates, estimates, token_logps.rows)
 
 
 def full_kl_on_learned(

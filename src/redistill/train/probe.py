@@ -36,11 +36,11 @@ def sample_without_side_effects(
     """
     types = {name: parameter.dtype for name, parameter in model.named_parameters()}
     with _kept_random_states(), _generating(model), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-        found = probe(model, tokenizer)
+        result = probe(model, tokenizer)
     changed = [name for name, parameter in model.named_parameters() if parameter.dtype != types[name]]
     if changed:
         raise RuntimeError(f"the probe changed the type of {len(changed)} weights, first {changed[0]}")
-    return found
+    return result
 
 
 @contextmanager

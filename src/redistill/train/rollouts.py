@@ -290,13 +290,13 @@ def _outside(job: RolloutJob, drawn: Round) -> set[str]:
     if job.settings.accuracy is None:
         return set()
     low, high = job.settings.accuracy
-    found = set()
+    outside = set()
     for group in drawn.groups:
         decided = [trace.verdict.outcome for trace in group.traces if trace.verdict.outcome in DECIDED]
         share = sum(outcome is Outcome.correct for outcome in decided) / len(decided) if decided else -1.0
         if not low <= share <= high:
-            found.add(group.problem.id)
-    return found
+            outside.add(group.problem.id)
+    return outside
 
 
 def _all_but_one_each(
@@ -328,13 +328,13 @@ def _advantages(job: RolloutJob, drawn: Round) -> np.ndarray:
     """(answers,): each answer's advantage; 0 where its reward is not known, and everywhere for advantages of tokens."""
     if is_of_teacher(job.advantage):
         return np.zeros(len(drawn.sampled))
-    found = []
+    advantages = []
     for group in drawn.groups:
         rewards = [trace.scores.get("reward") for trace in group.traces]
         known = torch.tensor([[reward is not None for reward in rewards]])
         values = torch.tensor([[0.0 if reward is None else reward for reward in rewards]], dtype=torch.float64)
-        found.append(job.advantage(values, known).double()[0].numpy())
-    return np.concatenate(found)
+        advantages.append(job.advantage(values, known).double()[0].numpy())
+    return np.concatenate(advantages)
 
 
 def _pairs(job: RolloutJob, drawn: Round, max_tokens: int) -> tuple[Rows, Account, list[Dropped]]:
@@ -396,7 +396,7 @@ def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -
     logprobs = np.concatenate([*map(_logprobs, drawn.sampled), np.zeros(0)])
     logprobs = logprobs[np.isfinite(logprobs)]
     n = len(traces)
-    told = sum(filter(None, (counts_of(trace.spans) for trace in traces)), Counter[str]())
+    tally = sum(filter(None, (counts_of(trace.spans) for trace in traces)), Counter[str]())
     return {
         "reward": float(np.mean(flat)) if flat else None,
         "pass_rate": sum(t.verdict.outcome is Outcome.correct for t in traces) / n,
@@ -408,6 +408,6 @@ def round_figures(drawn: Round, rows: int, problems_kept: float | None = None) -
         "generated_tokens": int(sum(tokens)),
         "answers": n,
         "rows": rows,
-        **({**rates(told), "attempts": told["attempts"] / told["answers"]} if told else {}),
+        **({**rates(tally), "attempts": tally["attempts"] / tally["answers"]} if tally else {}),
         **({} if problems_kept is None else {"problems_kept": problems_kept}),
     }

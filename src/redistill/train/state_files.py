@@ -123,7 +123,7 @@ class StateReader(dcp.FileSystemReader):
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
         raise ValueError(f"{name} is not a type of a tensor")
-    return found
+    return dtype

@@ -189,8 +189,8 @@ def _before_the_packs(task: _Task, batch: TokenBatch, sequences: Sequence[TokenS
     known = torch.full(batch.ids.shape, -1.0, dtype=torch.float64) if linear or late else task.first_pass(sequences)
     coefficients, of_measures = torch.zeros_like(known), dict[str, Tensor]()
     if measures or not late:
-        found, of_measures = all_coefficients(objective, modifiers, batch.with_logps(known))
-        coefficients = coefficients if late else found
+        weights, of_measures = all_coefficients(objective, modifiers, batch.with_logps(known))
+        coefficients = coefficients if late else weights
     return _Before(batch, linear, late, known, coefficients, of_measures)
 
 
@@ -260,8 +260,8 @@ def _figures(
     """The step's figures from what its packs have measured on all ranks."""
     token_logps, top_probs, own, *values = measured
     coefficients = own if before.late else before.coefficients
-    found = dict(zip(task.measures, values, strict=True))
-    batch = dataclasses.replace(task.filled(before.batch, token_logps), measures=found)
+    figures = dict(zip(task.measures, values, strict=True))
+    batch = dataclasses.replace(task.filled(before.batch, token_logps), measures=figures)
     firsts = (batch.counts.cumsum(0) - batch.counts).long()
     return StepFigures(
         float(step_loss(task.objective, task.modifiers, batch)),

@@ -98,13 +98,13 @@ def token_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text], prefil
         )
         rows, _ = read_rows(Path(folder))
         asked = loading.encode_prompts(tokenizer, [text.question + prefill for text in texts])
-        found = []
+        checked = []
         for place, name in enumerate(rows.ids):
             (ids, _), learned = rows.sequence(place), rows.completion_tokens(place)
             mask = [False] * (len(ids) - learned) + [True] * learned
             text = texts[int(name)]
-            found.append(TokenRow(text.prompt, text.completion, ids, mask, asked[int(name)], text.question))
-    return found
+            checked.append(TokenRow(text.prompt, text.completion, ids, mask, asked[int(name)], text.question))
+    return checked
 
 
 # --- the traps, each with its cases in tests/tools/test_doctor.py ------------------------------------------------
@@ -230,8 +230,8 @@ def end_is_the_templates(subject: Subject) -> str | None:
     """The template ends a turn with one token and rows with another: its own never carries loss, and is never written."""
     if subject.any_chat is None:
         return None
-    _, found, suffix = _conversation(subject, ANSWER).rpartition(ANSWER)
-    if not found or not suffix.strip() or suffix.lstrip().startswith(str(subject.tokenizer.eos_token)):
+    _, said, suffix = _conversation(subject, ANSWER).rpartition(ANSWER)
+    if not said or not suffix.strip() or suffix.lstrip().startswith(str(subject.tokenizer.eos_token)):
         return None
     marker = suffix.split()[0]
     ids = subject.tokenizer(marker, add_special_tokens=False)["input_ids"]
@@ -419,10 +419,10 @@ def _own_system_message(subject: Subject) -> str | None:
         framed = rendered_chat(subject.tokenizer, messages, add_generation_prompt=True).partition(QUESTION)[0]
     except OperatorError:
         return None  # no system role (Gemma)
-    before, found, after = framed.partition(REASON)
+    before, reason, after = framed.partition(REASON)
     opening = subject.any_chat(QUESTION).partition(QUESTION)[0]
     message = opening.removeprefix(before).removesuffix(after)
-    if not found or f"{before}{message}{after}" != opening or not message.strip():
+    if not reason or f"{before}{message}{after}" != opening or not message.strip():
         return None
     return f"the chat template adds a system message of its own to every prompt, in training and in evaluation: {_short(message)}."
 
@@ -478,8 +478,8 @@ def _flow(edit: Mapping[str, int]) -> str:
 
 
 def _token(subject: Subject, number: int) -> str:
-    found = str(subject.tokenizer.convert_ids_to_tokens(number))
-    return found if found.isprintable() else repr(found)
+    piece = str(subject.tokenizer.convert_ids_to_tokens(number))
+    return piece if piece.isprintable() else repr(piece)
 
 
 def _short(text: str) -> str:
@@ -513,8 +513,8 @@ def _openings(subject: Subject) -> tuple[str, str] | None:
         return None
     messages = [{"role": "user", "content": QUESTION}]
     bare, prompt = (rendered_chat(subject.tokenizer, messages, add_generation_prompt=on) for on in (False, True))
-    before, found, _ = _conversation(subject, ANSWER).rpartition(ANSWER)
-    if not found or not before.startswith(bare) or not prompt.startswith(bare):
+    before, said, _ = _conversation(subject, ANSWER).rpartition(ANSWER)
+    if not said or not before.startswith(bare) or not prompt.startswith(bare):
         return None
     return before[len(bare) :], prompt[len(bare) :]
 

@@ -153,7 +153,7 @@ def boxes(text: str) -> list[Box]:
 
 def _boxes(text: str) -> tuple[list[Box], int, int]:
     """(closed boxes, where the last one that never closes begins or -1, where the last unreadable one begins or -1)."""
-    found: list[Box] = []
+    boxes: list[Box] = []
     open_braces: list[tuple[bool, int, int]] = []
     unreadable = -1
     for token in _BOX_TOKEN.finditer(text):
@@ -162,22 +162,22 @@ def _boxes(text: str) -> tuple[list[Box], int, int]:
             if open_braces:
                 is_box, start, inside = open_braces.pop()
                 if is_box:
-                    found.append(Box(start, token.end(), text[inside : token.start()].strip()))
+                    boxes.append(Box(start, token.end(), text[inside : token.start()].strip()))
         elif mark == "{" or token.lastgroup == "open":
             open_braces.append((len(mark) > 1, token.start(), token.end()))
         elif token.lastgroup == "bare":
-            found.append(Box(token.start(), token.end(), token.group("bare")))
+            boxes.append(Box(token.start(), token.end(), token.group("bare")))
         elif token.lastgroup == "void":
             unreadable = token.start()
-    return found, max((start for is_box, start, _ in open_braces if is_box), default=-1), unreadable
+    return boxes, max((start for is_box, start, _ in open_braces if is_box), default=-1), unreadable
 
 
 def boxed(text: str) -> Place | None:
     """The last box. Boxes joined by a comma, `and` or `or` are one list answer."""
     if "box" not in text:
         return None
-    found, unclosed, unreadable = _boxes(text)
-    last = found[-1] if found else None
+    boxes, unclosed, unreadable = _boxes(text)
+    last = boxes[-1] if boxes else None
     if (broken := max(unclosed, unreadable)) > (last.end if last else -1):
         return Place(broken, len(text) if broken == unclosed else broken + 1, None, "unclosed" if broken == unclosed else "unreadable")  # fmt: skip
     if last is None:
@@ -186,7 +186,7 @@ def boxed(text: str) -> Place | None:
     if place.text is None:
         return place
     outer = [last]  # boxes that lie in no other, from the last to the first
-    for box in reversed(found[:-1]):
+    for box in reversed(boxes[:-1]):
         if box.end <= outer[-1].start:
             outer.append(box)
     outer = [box for box in outer if _place(box.start, box.end, box.content).text is not None]
@@ -343,10 +343,10 @@ def hashes(text: str) -> Place | None:
     numbered (`#### 2. Second step`), or it is not the last line and holds words."""
     if "####" not in text:
         return None
-    found = list(_HASHES.finditer(text))
-    if not found:
+    marks = list(_HASHES.finditer(text))
+    if not marks:
         return None
-    last = found[-1]
+    last = marks[-1]
     line = last.group(1).strip()[:MAX_LINE]
     if not re.match(r"[^A-Za-z]*(?:\d|\\)", line) or _HEADING.match(line):
         return None
@@ -461,9 +461,9 @@ def _sentences(tail: str) -> Iterator[re.Match[str]]:
     """Every `the answer is` and its like."""
     end = 0
     for stem in _STEM.finditer(_small(tail)):
-        if stem.start() >= end and (found := _SENTENCE.match(tail, stem.start())):
-            end = found.end()
-            yield found
+        if stem.start() >= end and (match := _SENTENCE.match(tail, stem.start())):
+            end = match.end()
+            yield match
 
 
 def _on_line(tail: str, anchor: re.Match[str]) -> bool:

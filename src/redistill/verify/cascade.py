@@ -81,8 +81,8 @@ def compare_cascade(
         return rows
     sentence = maths_in_prose(answer)
     gold, answer = clean(gold), clean(answer)
-    if max(len(gold), len(answer)) <= MAX_NOTED and (found := _compare_notations(gold, answer, compare, ignore_case)):
-        return found
+    if max(len(gold), len(answer)) <= MAX_NOTED and (outcome := _compare_notations(gold, answer, compare, ignore_case)):
+        return outcome
     for structure in (compare_named, compare_matrices, compare_lists):
         if parts := structure(gold, answer, compare):
             return parts
@@ -113,12 +113,12 @@ def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) 
     for several in (compare_parts, compare_assignments, compare_vectors):
         if parts := several(gold, answer, compare):
             return parts
-    found = (
+    outcomes = (
         compare_ranges(gold, answer)
         or compare_congruences(gold, answer)
         or compare_solutions(gold, answer, ignore_case)
     )
-    return found or compare_shown(gold, answer, compare)
+    return outcomes or compare_shown(gold, answer, compare)
 
 
 _COMMA_INSIDE = re.compile(r"[A-Za-z]\s*[({][^(){}]*,(?!\d{3}(?!\d))")  # of C(6,2) and max(1, 2), which are not lists

@@ -139,24 +139,24 @@ def _worst(reasons: Sequence[str]) -> tuple[Outcome, int]:
 def run_test(program: str, test: CodeTest, *, limits: Limits, compare: Compare, packages: bool) -> str:
     """ "" where the program passes one test, else why it does not."""
     if test.output is not None:
-        found = run_program(program, stdin=test.stdin, limits=limits, packages=packages)
-        return fault_of(found) or ("" if same_output(test.output, found.stdout, compare) else "wrong_output")
+        run = run_program(program, stdin=test.stdin, limits=limits, packages=packages)
+        return fault_of(run) or ("" if same_output(test.output, run.stdout, compare) else "wrong_output")
     secret = secrets.token_hex(16)
     files = {"solution.py": program, "test.py": test.asserts}
-    found = run_program(HARNESS, stdin=secret, limits=limits, packages=packages, files=files)
-    return fault_of(found) or ("" if found.stdout == secret else "ended_early")
+    run = run_program(HARNESS, stdin=secret, limits=limits, packages=packages, files=files)
+    return fault_of(run) or ("" if run.stdout == secret else "ended_early")
 
 
-def fault_of(found: Finished) -> str:
+def fault_of(run: Finished) -> str:
     """ "" for a program that ran to its end; else what it ran out of, or how it failed."""
-    if found.status != "exited":
-        return found.status
-    if found.code == 0:
+    if run.status != "exited":
+        return run.status
+    if run.code == 0:
         return ""
-    lines = [line for line in found.stderr.strip().splitlines() if line.strip()]
+    lines = [line for line in run.stderr.strip().splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     match = _ERROR.match(last)
-    error = match[1].rpartition(".")[2] if match and found.code == 1 else ""
+    error = match[1].rpartition(".")[2] if match and run.code == 1 else ""
     if error == "MemoryError":
         return "memory"
     if error == "BlockingIOError" or "can't start new thread" in last:
@@ -168,7 +168,7 @@ def fault_of(found: Finished) -> str:
     kind = getattr(builtins, error, None) if error else None
     if error == "gaierror" or (isinstance(kind, type) and issubclass(kind, OSError)):
         return f"no_access: {error}"
-    return f"raised: {error[:60]}" if error else f"exit_code: {found.code}"
+    return f"raised: {error[:60]}" if error else f"exit_code: {run.code}"
 
 
 def same_output(wanted: str, said: str, compare: Compare) -> bool:
@@ -217,7 +217,7 @@ def read_program(completion: str, block: str = "last") -> tuple[str | None, str]
 
 def fenced_blocks(text: str) -> tuple[list[tuple[str, str]], bool]:
     """((mark, text) of each closed block between lines of ```, whether one is left open)."""
-    found: list[tuple[str, str]] = []
+    blocks: list[tuple[str, str]] = []
     fence, mark, lines = "", "", list[str]()
     for line in text.splitlines():
         match = _FENCE.fullmatch(line)
@@ -226,11 +226,11 @@ def fenced_blocks(text: str) -> tuple[list[tuple[str, str]], bool]:
         elif not fence:
             fence, mark, lines = match[1], match[2], []
         elif not match[2] and len(match[1]) >= len(fence):
-            found.append((mark, "\n".join(lines) + "\n"))
+            blocks.append((mark, "\n".join(lines) + "\n"))
             fence = ""
         else:
             lines.append(line)
-    return found, bool(fence)
+    return blocks, bool(fence)
 
 
 def read_tests(written: Any) -> list[CodeTest]:

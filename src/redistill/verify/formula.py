@@ -234,11 +234,11 @@ class _Reader:
         return self.tokens[index] if index < len(self.tokens) else ""
 
     def take(self, token: str = "") -> str:
-        found = self.peek()
-        if not found or (token and found != token):
+        taken = self.peek()
+        if not taken or (token and taken != token):
             raise _Unreadable
         self.position += 1
-        return found
+        return taken
 
     def sum(self) -> Node:
         self.depth += 1
@@ -430,10 +430,10 @@ class _Reader:
 
     def subscript(self) -> str:
         if self.peek() != "{":
-            found = self.take()
-            if not found.isalnum():
+            token = self.take()
+            if not token.isalnum():
                 raise _Unreadable
-            return found
+            return token
         self.take()
         parts = []
         while self.peek() != "}":
@@ -519,15 +519,15 @@ class _Reader:
         if self.peek() in ("(", "{", "["):
             opening = self.take()
             bars, self.bars = self.bars, 0
-            found = [self.sum()]
+            terms = [self.sum()]
             while self.peek() == "," and name in ("max", "min", "gcd", "lcm"):
                 self.take()
-                found.append(self.sum())
+                terms.append(self.sum())
             self.bars = bars
             self.take({"(": ")", "{": "}", "[": "]"}[opening])
-            if name in ("max", "min", "gcd", "lcm") and len(found) < 2:
+            if name in ("max", "min", "gcd", "lcm") and len(terms) < 2:
                 raise _Unreadable
-            return found
+            return terms
         if name in ("max", "min", "gcd", "lcm", "exp", "floor", "ceil", "abs"):
             raise _Unreadable
         node = self.power()

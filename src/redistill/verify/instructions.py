@@ -38,18 +38,18 @@ def instructions(problem: Problem, trace: Trace) -> Verdict:
     answer = thought.answer
     if not answer.strip():
         return verdict(Outcome.no_answer, None, "empty", score=0.0)
-    found = dict[str, bool | None]()
+    results = dict[str, bool | None]()
     for number, one in enumerate(listed):
         id = str(one.get("id"))
         if id not in RULES:
             return verdict(Outcome.ungradable, None, f"unknown_instruction: {id[:60]}")
         try:
-            found[f"{number} {id}"] = RULES[id](answer, one)
+            results[f"{number} {id}"] = RULES[id](answer, one)
         except (KeyError, TypeError, ValueError):  # arguments that are not there, or of another kind
             return verdict(Outcome.ungradable, None, f"unknown_instruction: {id}")
-    score = sum(followed is True for followed in found.values()) / len(found)
-    broken = [name.partition(" ")[2] for name, followed in found.items() if followed is False]
-    open_ones = [name.partition(" ")[2] for name, followed in found.items() if followed is None]
+    score = sum(followed is True for followed in results.values()) / len(results)
+    broken = [name.partition(" ")[2] for name, followed in results.items() if followed is False]
+    open_ones = [name.partition(" ")[2] for name, followed in results.items() if followed is None]
     if broken:
         return verdict(Outcome.incorrect, None, f"not_followed: {broken[0]}", score=score)
     if open_ones:

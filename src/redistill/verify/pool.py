@@ -135,9 +135,9 @@ class VerifierPool:
                     pending[item] = {}
                     waiting.extend(_Unit(item, name, problem, trace) for name in names)
                 while next_item in pending and len(pending[next_item]) == len(names):
-                    found = pending.pop(next_item)
+                    verdicts = pending.pop(next_item)
                     next_item += 1
-                    yield {name: found[name] for name in names}
+                    yield {name: verdicts[name] for name in names}
                 if pending:
                     self._hand_out(waiting)
                     for unit, verdict in self._gather(waiting):

@@ -271,8 +271,8 @@ def read_number(text: str, *, units: bool = True, words: bool = True) -> Number 
     if words and text[:1].isalpha() and (spelled := read_number_words(text)) is not None:
         return Number(spelled, None if spelled.denominator != 1 else 0)
     percent, unit = False, ""
-    if found := _PERCENT.search(text):
-        percent, text = True, text[: found.start()]
+    if percentage := _PERCENT.search(text):
+        percent, text = True, text[: percentage.start()]
     elif units:
         text, unit = split_unit(text)
     elif "\\currency" in text or "\\degree" in text:
@@ -309,14 +309,14 @@ def split_unit(text: str, *, known: bool = False) -> tuple[str, str]:
     """
     if not text or len(text) > MAX_WITH_UNIT or not (text[-1].isalpha() or text[-1] in "}.)1234"):
         return text, ""
-    found = _TAIL.search(text)
-    while found:
-        head, tail = text[: found.start()].rstrip(), found[1]
-        if head and head[-1] not in "+-*/=^_,;:&<>" and _is_unit(tail, text, found.start(), known):
+    match = _TAIL.search(text)
+    while match:
+        head, tail = text[: match.start()].rstrip(), match[1]
+        if head and head[-1] not in "+-*/=^_,;:&<>" and _is_unit(tail, text, match.start(), known):
             unit = " ".join(re.sub(r"\\(?:text|currency)", " ", tail).replace("{", " ").replace("}", " ").split())
             return head, unit.replace("\\degree", "degree")
         first = _FIRST_ATOM.match(tail)
-        found = _TAIL.search(text, found.start() + (len(first[0]) if first else 1))
+        match = _TAIL.search(text, match.start() + (len(first[0]) if first else 1))
     return text, ""
 
 

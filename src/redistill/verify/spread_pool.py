@@ -47,10 +47,10 @@ class SpreadPool(VerifierPool):
         wanted, rest = list(self._names if names is None else names), iter(items)
         while held := list(itertools.islice(rest, AHEAD_TRACES)):
             tasks = [(wanted, held[i : i + TASK_TRACES]) for i in range(0, len(held), TASK_TRACES)]
-            found: dict[int, list[dict[str, Verdict]]] = {}
-            found.update(self._executor.map(self._work, tasks, label="verify", size_bytes=0, reads=self._reads))
+            verdicts: dict[int, list[dict[str, Verdict]]] = {}
+            verdicts.update(self._executor.map(self._work, tasks, label="verify", size_bytes=0, reads=self._reads))
             for place in range(len(tasks)):
-                yield from found.pop(place)
+                yield from verdicts.pop(place)
 
 
 def judge_items(judges: VerifyTask, task: tuple[list[str], list[Item]]) -> list[dict[str, Verdict]]:

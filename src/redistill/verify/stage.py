@@ -109,7 +109,7 @@ def judged(
     answered = [(g.problem, t) for g in held for t in g.traces if not t.refused]
     alone = [(problem, trace) for problem, trace in answered if problem.id in spared] if own else []
     others = iter(list(pool.judge(alone, own)))  # before the rest: a pool answers one question after the other
-    found = pool.judge(((problem, trace) for problem, trace in answered if problem.id not in spared), names)
+    results = pool.judge(((problem, trace) for problem, trace in answered if problem.id not in spared), names)
     for group in held:
         spare = (
             {name: spared[group.problem.id] for name in names if name not in own}
@@ -123,7 +123,7 @@ def judged(
             elif spare is not None:
                 verdicts.append(_without_clock({**spare, **(next(others) if own else {})}))
             else:
-                verdicts.append(_without_clock(next(found)) if names else {})
+                verdicts.append(_without_clock(next(results)) if names else {})
         if kind := golds[group.problem.id].extracted if group.problem.id in golds else None:
             kept = group.problem.answer_type or kind
             group = dataclasses.replace(group, problem=dataclasses.replace(group.problem, answer_type=kept))
@@ -134,8 +134,8 @@ def judged(
 def check_golds(pool: VerifierPool, groups: Iterable[Group]) -> dict[str, Verdict]:
     """Problem id -> whether its gold answer can be graded, and its type: asked before any trace is judged."""
     problems = {group.problem.id: group.problem for group in groups}
-    found = pool.judge(((problem, _NO_TRACE) for problem in problems.values()), [GOLD])
-    return {id: verdicts[GOLD] for id, verdicts in zip(problems, found, strict=True)}
+    results = pool.judge(((problem, _NO_TRACE) for problem in problems.values()), [GOLD])
+    return {id: verdicts[GOLD] for id, verdicts in zip(problems, results, strict=True)}
 
 
 _NO_TRACE = Trace("", "")

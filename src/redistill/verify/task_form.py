@@ -174,14 +174,14 @@ def _groups(text: str) -> int:
 
 def _brackets(text: str) -> list[tuple[int, str, int]]:
     """(where it opens, what is inside, where it has closed) of each pair of round brackets."""
-    found, opened = [], []
+    brackets, opened = [], []
     for index, mark in enumerate(text):
         if mark == "(":
             opened.append(index)
         elif mark == ")" and opened:
             start = opened.pop()
-            found.append((start, text[start + 1 : index], index + 1))
-    return found
+            brackets.append((start, text[start + 1 : index], index + 1))
+    return brackets
 
 
 def _reordered(ours: str, theirs: str) -> bool:

@@ -87,11 +87,11 @@ def _completion(turn: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     """The text of the turn, tags made one; its two parts in `info` serve where the text itself is empty or broken."""
     thinking, answer = fields.text(info.get("think_content")).strip(), fields.text(info.get("answer_content")).strip()
     try:
-        found = tags.split(turns.parts(turn["content"], "messages[].content")[0])
+        parts = tags.split(turns.parts(turn["content"], "messages[].content")[0])
     except RowError:
         if not (thinking and answer):
             raise
-        found = (thinking, answer)
-    if not found[1] and answer:
-        found = (thinking or None, answer)
-    return tags.join(*found)
+        parts = (thinking, answer)
+    if not parts[1] and answer:
+        parts = (thinking or None, answer)
+    return tags.join(*parts)

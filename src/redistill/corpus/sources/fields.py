@@ -63,16 +63,16 @@ def statement(row: Mapping[str, Any], column: str) -> str:
     return asked(text(row[column], column), column)
 
 
-def asked(found: str | None, column: str) -> str:
+def asked(text: str | None, column: str) -> str:
     """The same of a statement that was found already."""
-    if not found or not found.strip():
+    if not text or not text.strip():
         raise RowError(
             "empty_statement", f"column `{column}` holds no question; write the problem as text or as a user message"
         )
-    if _TEMPLATED.search(found):
-        return _unrendered(found, column, [match[1].strip() for match in _USER_TURN.finditer(found)])
-    turns = _spoken(found)
-    return found if turns is None else _unrendered(found, column, turns)
+    if _TEMPLATED.search(text):
+        return _unrendered(text, column, [match[1].strip() for match in _USER_TURN.finditer(text)])
+    turns = _spoken(text)
+    return text if turns is None else _unrendered(text, column, turns)
 
 
 # A prompt that was rendered by a chat template: each opens the user's turn and ends it.
@@ -146,41 +146,43 @@ def answer(value: Any, column: str = "answer") -> str | None:
         if name is None:
             raise _wrong(column, value, "the answer as text")
         return answer(value[name], f"{column}.{name}")
-    found = text(value, column).strip()
-    if re.match(r"""\[\s*['"]""", found) and isinstance(items := decoded(found), list) and len(items) == 1:
+    gold = text(value, column).strip()
+    if re.match(r"""\[\s*['"]""", gold) and isinstance(items := decoded(gold), list) and len(items) == 1:
         return answer(items[0], column)
-    if found.startswith("{") and isinstance(table := decoded(found), dict):  # not a set: `{1, 2}` decodes to none
+    if gold.startswith("{") and isinstance(table := decoded(gold), dict):  # not a set: `{1, 2}` decodes to none
         name = next((name for name in columns.GOLD_FIELDS if table.get(name) is not None), None)
-        return (
-            found if name is None else answer(table[name], f"{column}.{name}")
-        )  # else it is a verifier's own business
-    return None if found.lower() in columns.NO_GOLD else found or None
+        return gold if name is None else answer(table[name], f"{column}.{name}")  # else it is a verifier's own business
+    return None if gold.lower() in columns.NO_GOLD else gold or None
 
 
 def _only_answer(values: Any, column: str) -> str | None:
-    found = list(dict.fromkeys(a for value in values if (a := answer(value, column)) is not None))
-    if len(found) > 1:
+    answers = list(dict.fromkeys(a for value in values if (a := answer(value, column)) is not None))
+    if len(answers) > 1:
         raise RowError(
             "several_answers",
-            f"column `{column}` holds {len(found)} answers, {shown(found)}; write one, such as "
-            f"{', '.join(found)[:40]!r} where all of them are asked for",
+            f"column `{column}` holds {len(answers)} answers, {shown(answers)}; write one, such as "
+            f"{', '.join(answers)[:40]!r} where all of them are asked for",
         )
-    return found[0] if found else None
+    return answers[0] if answers else None
 
 
 def decoded(value: str) -> Any:
     """A list or table that stands in a text, as JSON or in Python's notation (pandas writes cells so); the text itself
     where it holds none."""
-    found = value.strip()
-    if not found.startswith(("[", "{")) or not found.endswith(("]", "}")):
+    stripped = value.strip()
+    if not stripped.startswith(("[", "{")) or not stripped.endswith(("]", "}")):
         return value
     try:
-        return parsed(found)
+        return parsed(stripped)
     except ValueError:
-        if len(found) > MAX_LITERAL or found.count("[") + found.count("{") > MAX_NESTING or "'" not in found:
+        if (
+            len(stripped) > MAX_LITERAL
+            or stripped.count("[") + stripped.count("{") > MAX_NESTING
+            or "'" not in stripped
+        ):
             return value
     try:
-        literal = ast.literal_eval(found)
+        literal = ast.literal_eval(stripped)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return value
     return literal if isinstance(literal, list | dict) else value
@@ -190,14 +192,14 @@ def items(row: Mapping[str, Any], column: str) -> list[Any]:
     """The list in a column, also where it stands in a text; RowError `missing_column`, `wrong_type` or `no_generations`."""
     if column not in row:
         raise missing(column)
-    found = row[column] if row[column] is not None else []
-    if isinstance(found, str):
-        found = decoded(found)
-    if not isinstance(found, list):
-        raise _wrong(column, found, "a list")
-    if not found:
+    listed = row[column] if row[column] is not None else []
+    if isinstance(listed, str):
+        listed = decoded(listed)
+    if not isinstance(listed, list):
+        raise _wrong(column, listed, "a list")
+    if not listed:
         raise RowError("no_generations", f"column `{column}` is empty")
-    return found
+    return listed
 
 
 def aligned(value: Any, count: int, column: str) -> list[Any]:
@@ -248,11 +250,11 @@ def label(value: Any, *, name: str, column: str, extracted: str | None = None) -
 def label_of(row: Row, column: str | None, *, default: bool | None = None) -> dict[str, Verdict]:
     """The verdict `teacher_label` of a row or generation: of `column`, else of the first column that is called a label;
     where it has none, `default`."""
-    found = row.first([column] if column else columns.LABELS)
-    if found is None:
+    cell = row.first([column] if column else columns.LABELS)
+    if cell is None:
         named = [name for name in ([column] if column else columns.LABELS) if name in row]
         return {} if named or default is None else label(default, name="teacher_label", column="")
-    return label(found[1], name="teacher_label", column=found[0])
+    return label(cell[1], name="teacher_label", column=cell[0])
 
 
 def finish_reason(value: Any) -> str | None:
@@ -264,9 +266,9 @@ def finish_reason(value: Any) -> str | None:
 
 def finish_of(row: Row) -> str | None:
     """The same of a row or generation, by the first of its columns that says it; a flag `truncated` says it too."""
-    found = row.first(columns.FINISH)
-    if found is not None and not isinstance(found[1], list):
-        return finish_reason(found[1])
+    cell = row.first(columns.FINISH)
+    if cell is not None and not isinstance(cell[1], list):
+        return finish_reason(cell[1])
     cut = row.first(columns.TRUNCATED)
     if cut is not None and isinstance(cut[1], bool | int | str):
         return "length" if as_bool(cut[1], cut[0]) else "stop"
@@ -278,8 +280,8 @@ def finish_of(row: Row) -> str | None:
 
 def author_of(row: Row, default: str = "") -> str:
     """Who wrote it, by the first of the columns that say so; `default` where it is written in the recipe."""
-    found = None if default else row.first(columns.AUTHORS)
-    return text(found[1], found[0]) if found is not None and isinstance(found[1], str) else default
+    cell = None if default else row.first(columns.AUTHORS)
+    return text(cell[1], cell[0]) if cell is not None and isinstance(cell[1], str) else default
 
 
 # --- judgements on parts of a text, notes, pictures, metadata ----------------------------------------------------------
@@ -292,10 +294,10 @@ def spans(value: Any, completion: str) -> dict[str, tuple[Span, ...]]:
     `bad_span` for one that is not 0 <= start < end <= characters + 1 with a finite value: the end-of-turn token is the
     character after the last.
     """
-    found = {name: value for name, value in _table(value).items() if value is not None}
-    if not all(isinstance(some, list) for some in found.values()):
+    by_name = {name: value for name, value in _table(value).items() if value is not None}
+    if not all(isinstance(some, list) for some in by_name.values()):
         raise RowError("wrong_type")
-    return {text(name): tuple(_span(one, len(completion)) for one in some) for name, some in found.items()}
+    return {text(name): tuple(_span(one, len(completion)) for one in some) for name, some in by_name.items()}
 
 
 def _span(value: Any, length: int) -> Span:
@@ -325,8 +327,8 @@ def finite(value: Any) -> float | None:
 def scores(value: Any) -> dict[str, float]:
     """{name: number} of a table of numbers; one that is not a finite number is not known, and left out. RowError `wrong_type` for
     anything but a table."""
-    found = {text(name): finite(number) for name, number in _table(value).items()}
-    return {name: number for name, number in found.items() if number is not None}
+    by_name = {text(name): finite(number) for name, number in _table(value).items()}
+    return {name: number for name, number in by_name.items() if number is not None}
 
 
 def notes(value: Any) -> dict[str, str]:

@@ -56,11 +56,11 @@ def resolve(path: str, revision: str | None = None, split: str | None = None) ->
 
 def select_files(path: str, revision: str | None = None, split: str | None = None) -> Selection:
     """The same, with a sentence on the splits and the side files that are left out."""
-    found = _select(path, revision, split)
-    for file in found.files:
+    paths = _select(path, revision, split)
+    for file in paths.files:
         check_text(file)
         check_content(file)
-    return found
+    return paths
 
 
 def _select(path: str, revision: str | None, split: str | None) -> Selection:
@@ -75,8 +75,8 @@ def _select(path: str, revision: str | None, split: str | None) -> Selection:
         return Selection([here])
     check_kind(here)
     if glob.has_magic(path) and not _DATASET_ID.fullmatch(path):
-        found = (Path(match) for match in sorted(glob.glob(str(here), recursive=True)))
-        files = [file for file in found if file.is_file() and file.name.lower().endswith(SUFFIXES)]
+        paths = (Path(match) for match in sorted(glob.glob(str(here), recursive=True)))
+        files = [file for file in paths if file.is_file() and file.name.lower().endswith(SUFFIXES)]
         if not files:
             raise OperatorError(f"no data file matches {path}; the corpus reads {KINDS}.")
         return Selection(*splits.choose(files, {file: Path(file.name) for file in files}, path, split, asked=True))
@@ -94,13 +94,13 @@ def note_on(options: Mapping[str, Any]) -> str:
     """The sentence on what a source's `path`, `revision` and `split` leave out, also within archives; "" for nothing."""
     if "path" not in options:
         return ""
-    found = select_files(options["path"], options.get("revision"), options.get("split"))
+    files = select_files(options["path"], options.get("revision"), options.get("split"))
     inner = (
         archives.note_of(file, options.get("split"))
-        for file in found.files
+        for file in files.files
         if file.name.lower().endswith(archives.SUFFIXES)
     )
-    return " ".join(filter(None, [found.note, *inner]))
+    return " ".join(filter(None, [files.note, *inner]))
 
 
 def _fetch(dataset: str, pattern: str | None, revision: str | None, split: str | None) -> Selection:
@@ -118,27 +118,27 @@ def _fetch(dataset: str, pattern: str | None, revision: str | None, split: str |
 
 def revision_of(path: str) -> str:
     """The commit that a file of the hub's cache belongs to (.../snapshots/COMMIT/data/train.parquet), "" elsewhere."""
-    found = _SNAPSHOT.search(path)
-    return found[1] if found else ""
+    match = _SNAPSHOT.search(path)
+    return match[1] if match else ""
 
 
 def _in_store(address: str, split: str | None) -> Selection:
     """The data files at an address, chosen by their names as those of a folder are, then fetched."""
-    found = {stores.place_of(one): one for one in stores.find(address) if one.address.lower().endswith(SUFFIXES)}
-    if not found:
+    copies = {stores.place_of(one): one for one in stores.find(address) if one.address.lower().endswith(SUFFIXES)}
+    if not copies:
         raise OperatorError(f"there is no data file at {address}; the corpus reads {KINDS}.")
-    if [one.address for one in found.values()] == [address]:
-        return Selection([stores.fetch(one) for one in found.values()])
+    if [one.address for one in copies.values()] == [address]:
+        return Selection([stores.fetch(one) for one in copies.values()])
     asked = stores.is_glob(address)
     root = len(stores.root_of(address)) + 1
-    inside = {file: Path(file.name if asked else one.address[root:]) for file, one in found.items()}
+    inside = {file: Path(file.name if asked else one.address[root:]) for file, one in copies.items()}
     chosen = _choose(inside, address, address, split, asked=asked)
-    return Selection([stores.fetch(found[file]) for file in chosen.files], chosen.note)
+    return Selection([stores.fetch(copies[file]) for file in chosen.files], chosen.note)
 
 
 def _in_folder(folder: Path, name: str, split: str | None, pattern: str | None = None) -> Selection:
-    found = (file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(SUFFIXES) and file.is_file())
-    inside = {file: file.relative_to(folder) for file in found}
+    paths = (file for file in sorted(folder.rglob("*")) if file.name.lower().endswith(SUFFIXES) and file.is_file())
+    inside = {file: file.relative_to(folder) for file in paths}
     if pattern:
         inside = {file: rest for file, rest in inside.items() if rest.match(pattern)}
     return _choose(inside, str(folder), name, split, asked=bool(pattern))

@@ -36,18 +36,18 @@ def make(
         text = tags.opened(text)
     spans = fields.spans(said.pop("spans", None) or others.pop("spans", None), text)
     notes = fields.notes(said.pop("notes", None) or others.pop("notes", None))
-    found = {name: inner for name, inner in said.items() if inner}
-    verdicts = {**others.pop("verdicts", {}), **found.pop("verdicts", {})}
-    own = found.pop("author", "")
+    filled = {name: inner for name, inner in said.items() if inner}
+    verdicts = {**others.pop("verdicts", {}), **filled.pop("verdicts", {})}
+    own = filled.pop("author", "")
     return make_trace(
         problem_id,
         text,
         author=author or own or others.pop("row_author", ""),
-        sampling={**({} if index is None else {"sample_index": index}), **found.pop("sampling", {})},
+        sampling={**({} if index is None else {"sample_index": index}), **filled.pop("sampling", {})},
         verdicts=verdicts,
         spans=spans,
         notes=notes,
-        **{name: inner for name, inner in {**others, **found}.items() if name != "row_author"},
+        **{name: inner for name, inner in {**others, **filled}.items() if name != "row_author"},
     )
 
 
@@ -78,10 +78,10 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
     inner = table[name]
     where = f"{column}[].{name}"
     if isinstance(inner, Mapping) or (isinstance(inner, list) and turns.is_turns(inner)):
-        found = _read(inner, row, where)
+        generation = _read(inner, row, where)
     else:
         text, thought = turns.parts(inner, where)
-        found = {"text": tags.with_thinking(text, turns.thinking_of(table, f"{column}[].") or thought)}
+        generation = {"text": tags.with_thinking(text, turns.thinking_of(table, f"{column}[].") or thought)}
     role = table.get("role") or table.get("from")
     if isinstance(role, str) and columns.ROLES.get(role.lower(), "assistant") != "assistant":
         raise RowError(
@@ -93,9 +93,9 @@ def _read(value: Any, row: Row, column: str) -> dict[str, Any]:
             "tool_calls",
             f"column `{column}` holds tool calls, which are not text; write the whole answer as text",
         )
-    found = {**found, **_notes_on(table)}
+    generation = {**generation, **_notes_on(table)}
     table.note_unread(f"{column}[].")
-    return found
+    return generation
 
 
 def _reply_of(value: Mapping[str, Any]) -> Any:
@@ -120,8 +120,8 @@ def _notes_on(table: Row) -> dict[str, Any]:
     verdicts = fields.label_of(table, None)
     if isinstance(prediction, str):
         extracted = fields.text(prediction, "pred")
-        found = table.first(columns.LABELS)
-        verdicts = fields.label(found[1], name="teacher_label", column=found[0], extracted=extracted) if found else {}
+        cell = table.first(columns.LABELS)
+        verdicts = fields.label(cell[1], name="teacher_label", column=cell[0], extracted=extracted) if cell else {}
     said = {
         "finish_reason": fields.finish_of(table),
         "verdicts": verdicts,

@@ -117,7 +117,7 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         raise OperatorError(f"there is no file or folder at {path}; download a dataset of the hub first.")
     rows, first, whole = spread_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
-    found: list[Layout] = []
+    every: list[Layout] = []
     if not names:
         raise OperatorError(_unreadable(path, rows))
     golds = [name for name in names if not _holds_labels(rows, name)]
@@ -126,21 +126,21 @@ def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -
         for name, source in sources.items():
             if "path" in options_of(source) and name not in SECOND:
                 variants = _variants(source, names, golds, written)
-                found += [_look(name, source, str(first), options) for options in variants]
+                every += [_look(name, source, str(first), options) for options in variants]
         for dataset, one in known.candidates(names):
-            found.append(_look(one.source, sources[one.source], str(first), one.options, dataset))
-    tried = [layout for layout in found if layout.groups]
+            every.append(_look(one.source, sources[one.source], str(first), one.options, dataset))
+    tried = [layout for layout in every if layout.groups]
     if any(layout.readable for layout in tried):
         tried = [layout for layout in tried if layout.readable]
     elif _has_answers(rows) or _has_trace_columns(rows):
         tried = [layout for layout in tried if layout.source == "step-judgements"]
     if not tried:
         raise OperatorError(
-            f"{path}: no source can read its columns ({', '.join(names) or 'none'}); {_nearest(found, sources, names)}"
+            f"{path}: no source can read its columns ({', '.join(names) or 'none'}); {_nearest(every, sources, names)}"
         )
     best = _richest(max(tried, key=lambda layout: layout.worth), tried)
     by_source: defaultdict[str, list[Layout]] = defaultdict(list)
-    for layout in found:
+    for layout in every:
         by_source[layout.source].append(layout)
     others = [
         max(layouts, key=lambda layout: layout.worth) for name, layouts in by_source.items() if name != best.source
@@ -257,15 +257,15 @@ def _has_answers(rows: list[tuple[str, Any]]) -> bool:
     return False
 
 
-def _nearest(found: list[Layout], sources: Mapping[str, Source], names: list[str]) -> str:
+def _nearest(layouts: list[Layout], sources: Mapping[str, Source], names: list[str]) -> str:
     """What stands in the way of the source that comes nearest: the one with the most telling refusal."""
-    if blank := [layout for layout in found if layout.groups and layout.traces]:
+    if blank := [layout for layout in layouts if layout.groups and layout.traces]:
         layout = max(blank, key=lambda one: one.worth)
         there = next((name for name in columns.TRACE_COLUMNS if name in names), "completions")
         return f"`{layout.source}` matches, but every completion in column `{there}` is empty; fill it with the model's output."
-    told = [layout for layout in found if any(": " in reason for reason in layout.reasons.values())]
-    if told:
-        layout = min(reversed(told), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
+    detailed = [layout for layout in layouts if any(": " in reason for reason in layout.reasons.values())]
+    if detailed:
+        layout = min(reversed(detailed), key=lambda one: (_is_vague(_main_reason(one)), len(one.options)))
         word = _main_reason(layout)
         if _is_vague(word) < 2:
             return f"`{layout.source}` is the closest match and drops {layout.dropped[word]} of {layout.rows} rows ({word}), the first at {layout.reasons[word]}."

@@ -67,10 +67,10 @@ def _split(read: list[Turn], row: Row, column: str) -> tuple[Asked, Conversation
     while start and read[start - 1].role == "assistant" and not read[start - 1].calls:
         start -= 1
     completion, finish, author = turns.answer_in(read[start:], column)
-    found = _asked(read[:start], row, column)
+    asked = _asked(read[:start], row, column)
     for turn in read[start:]:
         turn.row.note_unread(f"{column}[].")
-    return found, Conversation(found.statement, completion, finish, author)
+    return asked, Conversation(asked.statement, completion, finish, author)
 
 
 def _asked(read: list[Turn], row: Row, column: str) -> Asked:
@@ -118,8 +118,8 @@ def _calls(turn: Turn, column: str) -> list[dict[str, Any]]:
     if turn.role == "call":
         value = fields.decoded(turn.text)
     else:
-        found = turn.row.first(columns.TOOL_CALLS)
-        value = None if found is None else fields.decoded(found[1]) if isinstance(found[1], str) else found[1]
+        cell = turn.row.first(columns.TOOL_CALLS)
+        value = None if cell is None else fields.decoded(cell[1]) if isinstance(cell[1], str) else cell[1]
     value = value if isinstance(value, list) else [value] if value else []
     calls = []
     for one in value:

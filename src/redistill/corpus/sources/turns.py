@@ -146,8 +146,8 @@ def read_turn(value: Any, row: Row, column: str) -> Turn:
 def thinking_of(row: Row, prefix: str = "", column: str | None = None) -> str | None:
     """The reasoning that stands in a field of its own: `column`, else the first that is called so; None where it has none."""
     for name in [column] if column else columns.THINKING:
-        if name in row and (found := thinking_text(row[name], prefix + name)):
-            return found
+        if name in row and (thinking := thinking_text(row[name], prefix + name)):
+            return thinking
     return None
 
 
@@ -159,8 +159,8 @@ def thinking_text(value: Any, column: str) -> str | None:
         value = fields.text(value, column)
         return None if not value.strip() or value.strip().lower() in columns.SETTINGS else value
     if isinstance(value, list):
-        found = (thinking_text(part, column) for part in value)
-        return "\n".join(filter(None, found)) or None
+        thoughts = (thinking_text(part, column) for part in value)
+        return "\n".join(filter(None, thoughts)) or None
     if isinstance(value, Mapping):
         inner = next(
             (value[name] for name in ("text", "content", "thinking", "reasoning", "summary") if value.get(name)), None

@@ -60,10 +60,10 @@ def visual_questions(
 
     def parse(row_id: str, row: Row) -> Group:
         images = _images(row, image_column)
-        found = row.first([question_column] if question_column else QUESTION_COLUMNS)
-        if found is None:
+        cell = row.first([question_column] if question_column else QUESTION_COLUMNS)
+        if cell is None:
             raise fields.missing(question_column or QUESTION_COLUMNS[0])
-        column, _ = found
+        column, _ = cell
         statement, said = _asked(row, column)
         gold = _gold(row, answer_column)
         if gold is None and said is not None:
@@ -92,13 +92,13 @@ def visual_questions(
 
 def _images(row: Row, column: str | None) -> tuple[Image, ...]:
     """The images of a row, one or several. RowError `no_image` where it has none."""
-    found = row.first([column] if column else IMAGE_COLUMNS)
-    if found is None:
+    cell = row.first([column] if column else IMAGE_COLUMNS)
+    if cell is None:
         raise RowError("no_image", f"none of the columns {', '.join([column] if column else IMAGE_COLUMNS)} holds one")
-    value = found[1]
+    value = cell[1]
     several = value if isinstance(value, list) else [value]
     if not several:
-        raise RowError("no_image", f"column `{found[0]}` is an empty list")
+        raise RowError("no_image", f"column `{cell[0]}` is an empty list")
     return tuple(fields.image(one, row.folder) for one in several)
 
 
@@ -123,23 +123,23 @@ def _asked(row: Row, column: str) -> tuple[str, str | None]:
 
 
 def _gold(row: Row, column: str | None) -> str | None:
-    found = row.first([column] if column else ANSWER_COLUMNS)
-    return None if found is None else fields.answer(found[1], found[0])
+    cell = row.first([column] if column else ANSWER_COLUMNS)
+    return None if cell is None else fields.answer(cell[1], cell[0])
 
 
 def _options(row: Row, column: str | None) -> list[str]:
     """The answers to choose from; of a table by letters ({"A": ..., "B": ...}) its values."""
-    found = row.first([column] if column else OPTION_COLUMNS)
-    if found is None:
+    cell = row.first([column] if column else OPTION_COLUMNS)
+    if cell is None:
         return []
-    value = found[1]
+    value = cell[1]
     if isinstance(value, Mapping):
         value = [value[key] for key in sorted(value)]
     if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
-        raise RowError("wrong_type", f"column `{found[0]}` must hold a list of 2 to {len(LETTERS)} options")
-    named = [fields.answer(one, found[0]) or "" for one in value]
+        raise RowError("wrong_type", f"column `{cell[0]}` must hold a list of 2 to {len(LETTERS)} options")
+    named = [fields.answer(one, cell[0]) or "" for one in value]
     if len(set(named)) < len(named) or not all(named):
-        raise RowError("wrong_type", f"column `{found[0]}` has a repeated or an empty option")
+        raise RowError("wrong_type", f"column `{cell[0]}` has a repeated or an empty option")
     return named
 
 

@@ -53,8 +53,8 @@ def _scores(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> Tab
     return Table(f"{benchmark}: what the queries retrieve, {count(len(baselines.problems))} problems", head, body)
 
 
-def _interval(found: Sequence[float] | None, *, signed: bool = False) -> str | None:
-    return between(found, signed=signed) if found else None
+def _interval(interval: Sequence[float] | None, *, signed: bool = False) -> str | None:
+    return between(interval, signed=signed) if interval else None
 
 
 def _variance(run: RunFiles) -> Text | None:
@@ -75,14 +75,14 @@ def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> li
     student, wanted = students[-1], min(SHOWN, run.most_texts)
     held: list[tuple[float, Group]] = []
     for group in run.sample(f"evaluate/{student}/{benchmark}/groups", max_shards=4, max_records=400):
-        found = baselines.problems.get(group.problem.id)
-        if found and group.traces and group.traces[0].verdict.score is not None:
-            held.append((group.traces[0].verdict.score - found["raw"], group))
+        baseline = baselines.problems.get(group.problem.id)
+        if baseline and group.traces and group.traces[0].verdict.score is not None:
+            held.append((group.traces[0].verdict.score - baseline["raw"], group))
     held.sort(key=lambda item: (-item[0], item[1].problem.id))
     leaves = []
     for number, (gain, group) in enumerate(both_ends(held, wanted), 1):
         trace, raw = group.traces[0], baselines.problems[group.problem.id]["raw"]
-        facts = [
+        lines = [
             f"raw query {percent(raw)}%, rewrite {percent(raw + gain)}% ({points(gain)} points)",
             *verdict_lines(trace),
         ]
@@ -90,7 +90,7 @@ def _samples(run: RunFiles, benchmark: str, baselines: BenchmarkBaselines) -> li
             Passage(
                 "query", "", [f"relevant: {short(group.problem.answer or '–')}"], cut(group.problem.statement, 600, 200)
             ),
-            Passage(student, tone_of(trace), facts, cut(trace.completion, 500, 300)),
+            Passage(student, tone_of(trace), lines, cut(trace.completion, 500, 300)),
         ]
         leaves.append(Leaf(f"{points(gain)} {short(group.problem.statement, 60)}", str(number), [Passages(shown)]))
     return [Browser(f"Queries of {student} on {benchmark}, by their gain", leaves)] if leaves else []

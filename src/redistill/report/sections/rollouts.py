@@ -188,10 +188,10 @@ def _at_equal_cost(run: RunFiles, start: str) -> list[Block]:
             if row.probe_accuracy is not None:
                 points.append((paid / size, row.probe_accuracy, probe_error(row)))
         lines += [(run.series(stage), points)] if len(points) > 1 else []
-        if found := run.scores.get((stage, benchmark or "")):
-            scores.append((stage, paid / size, found.pass_at_1))
-    if scores and (found := run.scores.get((start, benchmark or ""))):
-        scores.insert(0, (start, 0.0, found.pass_at_1))
+        if scores_of := run.scores.get((stage, benchmark or "")):
+            scores.append((stage, paid / size, scores_of.pass_at_1))
+    if scores and (scores_of := run.scores.get((start, benchmark or ""))):
+        scores.insert(0, (start, 0.0, scores_of.pass_at_1))
     marks = [(run.series(model), x, one.value, one.interval95) for model, x, one in scores if one.value is not None]
     if not lines and len(marks) < 3:
         return []
@@ -223,7 +223,7 @@ def _samples(run: RunFiles, stage: str) -> list[Block]:
         for group in run.records(path, 64):
             asked.setdefault(group.problem.id, []).append((f"round {number}", group))
     again = [found for found in asked.values() if len(found) > 1]
-    again.sort(key=lambda found: -len(found))
+    again.sort(key=lambda samples: -len(samples))
     title = f"{stage}: the same problem in several rounds, the first answer of each"
     if not again:
         again = _before_and_after(run, stage, wanted)
@@ -249,14 +249,14 @@ def _before_and_after(run: RunFiles, stage: str, wanted: int) -> list[list[tuple
         for id, group in by_student[start].items()
         if id in by_student[stage] and group.traces and by_student[stage][id].traces
     ]
-    both.sort(key=lambda found: tone_of(found[0][1].traces[0]) == tone_of(found[1][1].traces[0]))
+    both.sort(key=lambda pair: tone_of(pair[0][1].traces[0]) == tone_of(pair[1][1].traces[0]))
     return both[:wanted]
 
 
 def _weighed(run: RunFiles, stage: str) -> list[Block]:
     """The answers of the stage's last round with their tokens coloured by weight; nothing where no critic weighed them."""
-    found = run.token_weights(stage)
-    shown = found.answers[: 2 * min(PROBLEMS_SHOWN, run.most_texts)] if found else []
+    weights = run.token_weights(stage)
+    shown = weights.answers[: 2 * min(PROBLEMS_SHOWN, run.most_texts)] if weights else []
     if not shown:
         return []
     statements = {one.problem_id: one.statement for one in shown}
@@ -284,21 +284,21 @@ def _pieces(answer: WeighedAnswer) -> list[Piece]:
     return [*pieces, ("cut", f"{hidden:,} more tokens", "")] if hidden > 0 else pieces
 
 
-def _answers(found: Sequence[tuple[str, Group]]) -> list[Block]:
-    problem = found[0][1].problem
+def _answers(answers: Sequence[tuple[str, Group]]) -> list[Block]:
+    problem = answers[0][1].problem
     statement = Passage(
         "problem", "", [f"gold answer: {short(problem.answer or '–')}"], cut(problem.statement, 600, 200)
     )
     passages = []
-    for when, group in found:
+    for when, group in answers:
         trace = group.traces[0]
         rewards = [t.scores["reward"] for t in group.traces if "reward" in t.scores]
-        facts = verdict_lines(trace)
+        lines = verdict_lines(trace)
         if "reward" in trace.scores:
-            facts.append(
+            lines.append(
                 f"reward {trace.scores['reward']:.3g}; mean of its {len(rewards)} answers {sum(rewards) / len(rewards):.3g}"
             )
-        passages.append(Passage(when, tone_of(trace), facts, cut(trace.completion, 500, 300)))
+        passages.append(Passage(when, tone_of(trace), lines, cut(trace.completion, 500, 300)))
     return [Passages([statement]), *(Passages(passages[n : n + 2]) for n in range(0, len(passages), 2))]
 
 

@@ -23,15 +23,15 @@ NOTE_CHARS = 1_500
 
 def scored_steps(run: RunFiles, scorers: Sequence[str]) -> list[Block]:
     """A browser per scorer that scored steps; nothing where none did."""
-    found: dict[str, list[tuple[float, Group, Trace]]] = {}
+    traces_by_scorer: dict[str, list[tuple[float, Group, Trace]]] = {}
     for group in run.sample("score/groups", max_shards=MAX_SHARDS, max_records=MAX_GROUPS):
         for trace in group.traces:
             for name in scorers:
                 spans = trace.spans.get(name, ())
                 if 2 <= len(spans) <= MOST_STEPS and all(0 <= span.value <= 1 for span in spans):
-                    found.setdefault(name, []).append((min(span.value for span in spans), group, trace))
+                    traces_by_scorer.setdefault(name, []).append((min(span.value for span in spans), group, trace))
     blocks: list[Block] = []
-    for name, traces in found.items():
+    for name, traces in traces_by_scorer.items():
         wanted = min(SHOWN, run.most_texts)
         traces.sort(key=lambda one: (one[0], one[2].id))
         if leaves := [_leaf(name, *one) for one in both_ends(traces, wanted)]:
@@ -79,9 +79,9 @@ def first_below_half(spans: Sequence[Span]) -> tuple[int, Span] | None:
 
 def _leaf(name: str, weakest: float, group: Group, trace: Trace) -> Leaf:
     spans = trace.spans[name]
-    found = first_below_half(spans)
-    said = f"No step of {len(spans)} is below one half." if found is None else (
-        f"First step below one half: {found[0]} of {len(spans)} ({found[1].value:.3f}): {short(trace.completion[found[1].start : found[1].end], 120)}"
+    first = first_below_half(spans)
+    said = f"No step of {len(spans)} is below one half." if first is None else (
+        f"First step below one half: {first[0]} of {len(spans)} ({first[1].value:.3f}): {short(trace.completion[first[1].start : first[1].end], 120)}"
     )  # fmt: skip
     lines = [said, *(f"{key}: {short(text, NOTE_CHARS)}" for key, text in trace.notes.items() if key.startswith(name))]
     outcome = trace.verdict.outcome if trace.verdicts else "not judged"

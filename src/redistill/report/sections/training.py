@@ -225,13 +225,13 @@ def _points(rows: Sequence[Step], key: str) -> list[tuple[float, float]]:
 
 def _onsets(rows: Sequence[Step]) -> list[tuple[float, str]]:
     """(step, state) where a warning or a collapse begins; the first MAX_MARKS, collapses before warnings."""
-    before, found = "", list[tuple[float, str]]()
+    before, onsets = "", list[tuple[float, str]]()
     for row in rows:
         state = row.guard or ""
         if state in ("warning", "collapse") and state != before:
-            found.append((row.step, state))
+            onsets.append((row.step, state))
         before = state
-    return sorted(found, key=lambda one: one[1] != "collapse")[:MAX_MARKS]
+    return sorted(onsets, key=lambda one: one[1] != "collapse")[:MAX_MARKS]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

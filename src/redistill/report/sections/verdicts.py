@@ -112,22 +112,22 @@ def _bin_start(label: str) -> tuple[float, str]:
 
 
 def _lengths_in_characters(run: RunFiles) -> list[Block]:
-    found: dict[str, list[int]] = {"right": [], "wrong": []}
+    lengths: dict[str, list[int]] = {"right": [], "wrong": []}
     groups = 0
     for group in run.sample("verify/groups", max_shards=MAX_SHARDS, max_records=MAX_GROUPS):
         groups += 1
         for trace in group.traces:
-            found.get(tone_of(trace), []).append(len(trace.completion))
-    every = sorted(found["right"] + found["wrong"])
+            lengths.get(tone_of(trace), []).append(len(trace.completion))
+    every = sorted(lengths["right"] + lengths["wrong"])
     if not every:
         return [Text("No trace with a decided verdict was found.", "missing")]
     top = every[
         int(0.99 * (len(every) - 1))
     ]  # the longest hundredth joins the last bin: one runaway must not flatten all
     width = max(1, -(-top // _NUM_BINS))
-    counts = {tone: _bin(values, width, top // width + 1) for tone, values in found.items()}
+    counts = {tone: _bin(values, width, top // width + 1) for tone, values in lengths.items()}
     ticks = [f"{i * width:,}" for i in range(top // width + 1)]
-    medians = [f"{sorted(v)[len(v) // 2]:,} for {tone} ones" for tone, v in found.items() if v]
+    medians = [f"{sorted(v)[len(v) // 2]:,} for {tone} ones" for tone, v in lengths.items() if v]
     shards = min(MAX_SHARDS, len(run.shards("verify/groups")))
     note = f"Read: {plural(groups, 'group')} from {plural(shards, 'shard')} of {len(run.shards('verify/groups'))}. "
     note += f"Median characters: {' and '.join(medians)}. The last bin includes all longer ones."

@@ -57,9 +57,9 @@ def audit(
         folder = Path(work)
         judged = read_and_judge(files, folder, limits, split=split, benchmarks=problems)
         make_folder(out, "--out")
-        found, texts = findings(folder, judged, out / "verdicts.parquet")
-        found["leaks"] |= {"looked_for": looked_for, "not_looked_for": left_out}
-        facts = {"version": __version__, **_facts(judged, limits), **found}
+        summary, texts = findings(folder, judged, out / "verdicts.parquet")
+        summary["leaks"] |= {"looked_for": looked_for, "not_looked_for": left_out}
+        facts = {"version": __version__, **_facts(judged, limits), **summary}
         facts["sentence"], facts["notes"] = sentence(facts), list(_notes(facts))
         title = Path(files[0]).name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         write_bytes(
@@ -120,8 +120,8 @@ def _settings(text: str) -> BenchmarkSettings:
 
 def _is_cached(name: str) -> bool:
     known = BENCHMARKS[name]
-    found = try_to_load_from_cache(known.hub, known.file, revision=known.revision, repo_type="dataset")
-    return isinstance(found, str)
+    cached = try_to_load_from_cache(known.hub, known.file, revision=known.revision, repo_type="dataset")
+    return isinstance(cached, str)
 
 
 # --- facts and sentences ------------------------------------------------------------------------------------------------
@@ -232,15 +232,15 @@ def _leak_note(leaks: Mapping[str, Any]) -> str:
     return f"{_plural(leaks['problems'], 'problem')} {verb}: {_listed(leaks['by_benchmark'])}.{rest}"
 
 
-def _duplicate_notes(found: Mapping[str, Any]) -> Iterator[str]:
-    if found["traces"]:
-        yield f"{_plural(found['traces'], 'trace')} {'is a duplicate' if found['traces'] == 1 else 'are duplicates'}, counted once."
-    if found["labels_that_contradict"]:
-        yield f"{_plural(found['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
-    if found["problems_told_again"]:
-        yield f"{_plural(found['problems_told_again'], 'problem')} repeated in other words, merged with the first one."
-    if found["near_duplicates"]:
-        yield f"{_plural(found['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
+def _duplicate_notes(duplicates: Mapping[str, Any]) -> Iterator[str]:
+    if duplicates["traces"]:
+        yield f"{_plural(duplicates['traces'], 'trace')} {'is a duplicate' if duplicates['traces'] == 1 else 'are duplicates'}, counted once."
+    if duplicates["labels_that_contradict"]:
+        yield f"{_plural(duplicates['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
+    if duplicates["problems_told_again"]:
+        yield f"{_plural(duplicates['problems_told_again'], 'problem')} repeated in other words, merged with the first one."
+    if duplicates["near_duplicates"]:
+        yield f"{_plural(duplicates['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
 
 
 def _listed(counts: Mapping[str, int]) -> str:

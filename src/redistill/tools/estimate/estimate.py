@@ -60,36 +60,36 @@ def forecast(
     if not 0 < utilisation <= 1:
         raise OperatorError(f"plan --utilisation: write a share of the peak above 0 and up to 1 (got {utilisation:g}).")
     plan = make_plan(recipe)
-    found = look(plan, runs_dir / recipe.name)
+    looked = look(plan, runs_dir / recipe.name)
     say("plan     steps, memory and operations of each stage")
     model = _skeleton(plan)
     parameters = sum(p.numel() for p in model.parameters())
     stages = {
-        name: _rollout_stage(plan, name, found, model, known, utilisation, runs_dir / recipe.name)
+        name: _rollout_stage(plan, name, looked, model, known, utilisation, runs_dir / recipe.name)
         if name in plan.rollouts
-        else _stage(plan, name, found, model, known, utilisation)
+        else _stage(plan, name, looked, model, known, utilisation)
         for name in recipe.train
     }
     return {
         "recipe": recipe.name,
         "parameters": parameters,
         "rows": {
-            "exact": found.exact,
-            "how": found.sentence,
-            "problems": found.problems.to_json(),
-            "traces": found.traces.to_json(),
-            "examples": found.streams["examples"].amount.to_json(),
-            "pairs": found.streams["pairs"].amount.to_json(),
-            "dev": found.dev.to_json(),
-            "outcomes": found.outcomes,
-            "dropped": found.dropped,
+            "exact": looked.exact,
+            "how": looked.sentence,
+            "problems": looked.problems.to_json(),
+            "traces": looked.traces.to_json(),
+            "examples": looked.streams["examples"].amount.to_json(),
+            "pairs": looked.streams["pairs"].amount.to_json(),
+            "dev": looked.dev.to_json(),
+            "outcomes": looked.outcomes,
+            "dropped": looked.dropped,
         },
-        "tokens": {name: _histogram(stream) for name, stream in found.streams.items()},
+        "tokens": {name: _histogram(stream) for name, stream in looked.streams.items()},
         "stages": stages,
-        "evaluate": _answers(plan, found),
-        "shows": _shows(plan, found),
+        "evaluate": _answers(plan, looked),
+        "shows": _shows(plan, looked),
         "totals": _totals(stages, known, utilisation),
-        "disk": _disk(plan, found, parameters, stages),
+        "disk": _disk(plan, looked, parameters, stages),
         "assumed": {
             "utilisation": utilisation,
             "dollars_an_hour": {name: gpu.dollars_an_hour for name, gpu in known.items()},
@@ -137,22 +137,22 @@ def _shape(model: Any, settings: StageSettings) -> memory.Shape | None:
 
 
 def _stage(
-    plan: Plan, name: str, found: Look, model: Any, gpus: Mapping[str, Gpu], utilisation: float
+    plan: Plan, name: str, looked: Look, model: Any, gpus: Mapping[str, Gpu], utilisation: float
 ) -> dict[str, Any]:
     settings = plan.recipe.train[name]
-    stream = found.streams[stage_stream(plan, name)]
+    stream = looked.streams[stage_stream(plan, name)]
     limit = min(settings.max_tokens or plan.context, plan.context)
     fits = (stream.lengths.max(axis=1, initial=0) <= limit) & (stream.learned.min(axis=1, initial=1) >= 1)
     if not len(fits):
         kind = stage_stream(plan, name)
-        why = ", ".join(f"{count} {reason}" for reason, count in list(found.dropped[kind].items())[:4])
+        why = ", ".join(f"{count} {reason}" for reason, count in list(looked.dropped[kind].items())[:4])
         raise OperatorError(
-            f"train.{name}: no {kind} were found to train on ({why or 'nothing came in'}); {found.sentence}."
+            f"train.{name}: no {kind} were found to train on ({why or 'nothing came in'}); {looked.sentence}."
         )
     if not fits.any():
         raise OperatorError(
             f"train.{name}: no row is left to train on ({len(fits)} {stage_stream(plan, name)} in the sample or run, of which none "
-            f"has {limit} tokens or fewer, prompt and completion); {found.sentence}."
+            f"has {limit} tokens or fewer, prompt and completion); {looked.sentence}."
         )
     kept = np.flatnonzero(fits)
     held: list[int] = []
@@ -165,16 +165,16 @@ def _stage(
     scale = stream.amount.value / len(fits)  # rows in all for each row seen
     in_all = {"value": len(trained), "low": len(trained), "high": len(trained)}
     spared = len(held)
-    if not found.exact:
+    if not looked.exact:
         left = len(kept) / len(fits)
         spared = min(wanted, int(stream.amount.value * left) // 10)
         in_all = {key: max(1, round(n * left) - spared) for key, n in stream.amount.to_json().items()}
     steps = {key: _steps(settings, rows) for key, rows in in_all.items()}
     seed = plan.recipe.seed
-    work = _work(lengths, learned, settings, steps["value"], seed if found.exact else None)
+    work = _work(lengths, learned, settings, steps["value"], seed if looked.exact else None)
     longest = int(lengths.max())
     most = min(settings.tokens_per_micro_batch, settings.batch_size * lengths.shape[1] * longest)
-    facts: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "objective": settings.objective.name,
         "stream": stage_stream(plan, name),
         "rows": in_all,
@@ -190,8 +190,8 @@ def _stage(
         "micro_batch_tokens": max(longest, most),
     }
     passes, once = _passes(plan, name, lengths, learned, scale)
-    return facts | _memory_and_flops(
-        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], work, passes, once
+    return figures | _memory_and_flops(
+        plan, name, model, gpus, utilisation, figures["micro_batch_tokens"], work, passes, once
     )
 
 
@@ -202,17 +202,17 @@ def _memory_and_flops(
     """A stage's peak memory with micro-batches of so many tokens, and its operations, for each GPU and number of them."""
     settings = plan.recipe.train[name]
     shape = _shape(model, settings)
-    facts: dict[str, Any] = {"memory": {}, "flops": None}
+    figures: dict[str, Any] = {"memory": {}, "flops": None}
     if shape is None:
-        return facts
-    facts["memory"]["cpu"] = {"1": _memory(shape, settings, tokens, None, 1, plan.context)}
+        return figures
+    figures["memory"]["cpu"] = {"1": _memory(shape, settings, tokens, None, 1, plan.context)}
     for gpu_name, gpu in gpus.items():
-        facts["memory"][gpu_name] = {
+        figures["memory"][gpu_name] = {
             str(count): _memory(shape, settings, tokens, gpu, count, plan.context) for count in COUNTS
         }
-    facts["flops"] = {}
+    figures["flops"] = {}
     for gpu_name, gpu in gpus.items():
-        again = facts["memory"][gpu_name]["1"]["checkpointed_layers"] / shape.layers
+        again = figures["memory"][gpu_name]["1"]["checkpointed_layers"] / shape.layers
         spent_flops = flops.training_flops(shape, work, extra_forwards=passes, made_again=again, reference=once)
         spent = flops.hours(
             spent_flops["total"],
@@ -221,19 +221,19 @@ def _memory_and_flops(
             utilisation=utilisation,
             gpus=1,
         )
-        facts["flops"][gpu_name] = {**spent_flops, "gpu_hours": spent}
-    return facts
+        figures["flops"][gpu_name] = {**spent_flops, "gpu_hours": spent}
+    return figures
 
 
 def _rollout_stage(
-    plan: Plan, name: str, found: Look, model: Any, gpus: Mapping[str, Gpu], utilisation: float, folder: Path
+    plan: Plan, name: str, looked: Look, model: Any, gpus: Mapping[str, Gpu], utilisation: float, folder: Path
 ) -> dict[str, Any]:
     """A stage that draws its own rows: all of it at most, for how long its answers are and which become rows shows when they
     are drawn."""
     settings = plan.recipe.train[name]
-    ahead = rounds_ahead(plan, name, found.asked[name], found.sentence)
+    ahead = rounds_ahead(plan, name, looked.asked[name], looked.sentence)
     whole = dict.fromkeys(("value", "low", "high"), ahead.rows)
-    facts: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "objective": settings.objective.name,
         "stream": "rollouts",
         "at_most": True,
@@ -251,8 +251,16 @@ def _rollout_stage(
         "rollouts": {**ahead.to_json(), "measured": measured_speed(plan, name, folder, ahead)},
     }
     passes = (0.0 if _is_linear(plan, name) else 1.0) + _beside(plan, name, stored=False)
-    return facts | _memory_and_flops(
-        plan, name, model, gpus, utilisation, facts["micro_batch_tokens"], ahead.work, passes, _once(plan, name, ahead)
+    return figures | _memory_and_flops(
+        plan,
+        name,
+        model,
+        gpus,
+        utilisation,
+        figures["micro_batch_tokens"],
+        ahead.work,
+        passes,
+        _once(plan, name, ahead),
     )
 
 
@@ -385,7 +393,7 @@ def _chosen(
         settings.optimizer == "adamw" and settings.offload_optimizer is not True
     )  # else FSDP2 is refused: train/fit.py
     layouts = ["alone"] if count == 1 else ["ddp", "fsdp2"][: 1 + slices] if wanted == "auto" else [wanted]
-    found = []
+    chosen = []
     for layout in layouts:
         setup = memory.Setup(
             tokens=tokens,
@@ -407,9 +415,9 @@ def _chosen(
         saves = choice.setup.checkpointed_layers > 0 or choice.setup.offload_optimizer
         if choice.fits and not saves:
             return choice
-        found.append(choice)
-    fitting = [choice for choice in found if choice.fits]
-    return min(fitting, key=lambda choice: choice.setup.checkpointed_layers) if fitting else found[-1]
+        chosen.append(choice)
+    fitting = [choice for choice in chosen if choice.fits]
+    return min(fitting, key=lambda choice: choice.setup.checkpointed_layers) if fitting else chosen[-1]
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------
@@ -431,20 +439,20 @@ def _histogram(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _shows(plan: Plan, found: Look) -> list[str]:
+def _shows(plan: Plan, looked: Look) -> list[str]:
     """What the dev set can show, and what is too small (pipeline/prospects.py)."""
     streams = {name: stage_stream(plan, name) for name in plan.recipe.train}
     rows = {
-        name: round(found.streams[stream].amount.value) for name, stream in streams.items() if stream in found.streams
+        name: round(looked.streams[stream].amount.value) for name, stream in streams.items() if stream in looked.streams
     }
     has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
-    return prospects.lines(plan.recipe, dev=round(found.dev.value), rows=rows, has_dev=has_dev)
+    return prospects.lines(plan.recipe, dev=round(looked.dev.value), rows=rows, has_dev=has_dev)
 
 
-def _answers(plan: Plan, found: Look) -> dict[str, Any]:
+def _answers(plan: Plan, looked: Look) -> dict[str, Any]:
     """The most that sampling can come to; it is bound by memory traffic, not by operations, so it has no hours here."""
     settings = plan.recipe.evaluate
-    benchmarks = {b.name: found.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
+    benchmarks = {b.name: looked.dev.value if b.name == "dev" and b.file is None else None for b in settings.benchmarks}
     dev = sum(count or 0 for count in benchmarks.values())
     answers = round(dev * settings.n * len(plan.scored))
     return {
@@ -467,21 +475,21 @@ def _search(plan: Plan, answers: int) -> dict[str, int]:
 
 def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: float) -> dict[str, Any]:
     """Hours and dollars of all stages, for each GPU and number of them."""
-    found: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
     for name, gpu in gpus.items():
         if any(stage["flops"] is None for stage in stages.values()):
             continue
         gpu_hours = sum(stage["flops"][name]["gpu_hours"] for stage in stages.values())
-        found[name] = {
+        totals[name] = {
             "flops": sum(stage["flops"][name]["total"] for stage in stages.values()),
             "gpu_hours": gpu_hours,
             "dollars": gpu_hours * gpu.dollars_an_hour,
             "hours": {str(count): gpu_hours / count for count in COUNTS},
         }
-    return found
+    return totals
 
 
-def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -> dict[str, int]:
+def _disk(plan: Plan, looked: Look, parameters: int, stages: Mapping[str, Any]) -> dict[str, int]:
     """Bytes: what a run leaves, and the most that a stage has beside it while it runs: two checkpoints (of all weights and their
     moments; a LoRA adapter's are small), its encoded rows, and a reference's log-probs. rollouts: the answers that stages draw, at
     most: an id, a log-prob and about four characters for each token."""
@@ -494,7 +502,7 @@ def _disk(plan: Plan, found: Look, parameters: int, stages: Mapping[str, Any]) -
         )
     sampled = sum(s["rollouts"]["generated_tokens_at_most"] for s in stages.values() if "rollouts" in s)
     return {
-        "stages": found.disk_bytes,
+        "stages": looked.disk_bytes,
         "students": students,
         "while_training": while_training,
         "rollouts": 12 * sampled,

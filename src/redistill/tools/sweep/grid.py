@@ -115,17 +115,17 @@ def make_trials(sweep: SweepSettings) -> list[Trial]:
     """Every variant with every value of its axes and every seed; seeds run fastest, so that neighbours share nothing and
     workers do not wait for one another. OperatorError where a trial's recipe is wrong."""
     tree = read_tree(sweep.recipe)
-    found: list[Trial] = []
+    trials: list[Trial] = []
     ids: set[str] = set()
     for name, variant in sweep.variants.items():
         axes = _axes(sweep, variant, tree)
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values))
             for seed in sweep.seeds:
-                found.append(_trial(sweep, name, variant, settings, seed, ids))
-        if len(found) > MAX_TRIALS:
+                trials.append(_trial(sweep, name, variant, settings, seed, ids))
+        if len(trials) > MAX_TRIALS:
             raise OperatorError(f"{sweep.name}: over {MAX_TRIALS:,} trials; leave out some values.")
-    return found
+    return trials
 
 
 def _axes(sweep: SweepSettings, variant: VariantSettings, tree: Mapping[str, Any]) -> dict[str, list[Any]]:
