@@ -45,12 +45,12 @@ SLIPS = {
     "all traces right": (["--set", TRACES], {"rows.jsonl": some("####%d")}, "no pair was made from 8 problems ("),
     "all traces wrong": (["--set", TRACES], {"rows.jsonl": some("####no")}, "no example was made from 8 traces ("),
     "a prompt longer than the context": (
-        ["--set", "student.from_config.max_position_embeddings=6"],
+        ["--set", "student.from_config.max_position_embeddings=6", "--set", "evaluate.max_new_tokens=2"],
         {},
         "prompt_too_long",
     ),
     "rows longer than the context": (
-        ["--set", "student.from_config.max_position_embeddings=12"],
+        ["--set", "student.from_config.max_position_embeddings=12", "--set", "evaluate.max_new_tokens=2"],
         {},
         "no row is left to train on",
     ),
