@@ -342,7 +342,7 @@ def _whole(kind: Any, where: str, **options: Any) -> Any:
     model, info = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **options)
     if info["missing_keys"]:  # transformers would fill them with random numbers and go on
         raise OperatorError(
-            f"student.model: the weights in {where} lack {', '.join(sorted(found['missing_keys'])[:5])}; download the model again."
+            f"student.model: the weights in {where} lack {', '.join(sorted(info['missing_keys'])[:5])}; download the model again."
         )
     return model
 

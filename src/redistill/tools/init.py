@@ -61,7 +61,7 @@ def check_usable(survey: Survey, traces: str) -> None:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
             "of traces (docs/datasets.md, Layouts), and list this one with it in corpus.sources."
-            f"{_unread_text(found)}"
+            f"{_unread_text(survey)}"
         )
     if not layout.answers and not layout.labels:
         raise OperatorError(
