@@ -126,8 +126,8 @@ def test_a_template_that_deletes_thinking(folder):
 def test_an_opening_token_that_stands_twice(folder, template):
     student = folder(template, opened_by_bos(character_tokenizer(string.printable)))
     found = failing(examine(student, None))
-    assert list(found) == ["bos"] and "<bos> stands in a row 2 times" in found["bos"]
-    with pytest.raises(OperatorError, match="<bos> stands in a row 2 times"):
+    assert list(found) == ["bos"] and "<bos> occurs 2 times in a training row" in found["bos"]
+    with pytest.raises(OperatorError, match="<bos> occurs 2 times in a training row"):
         make_plan(recipe_of(student))
 
 
@@ -519,7 +519,7 @@ def test_rows_in_the_chat_template_and_an_evaluation_outside_of_it(folder):
 def test_an_opening_token_that_stands_twice_in_the_evaluation_prompt_alone(folder):
     student = folder(tokenizer=opened_by_bos(character_tokenizer(string.printable)))
     recipe = recipe_of(student, prompt={"chat": False, "evaluate": {"template": "<bos><bos>{problem}"}})
-    assert "<bos> stands in an evaluation prompt 2 times" in failing(examine(student, recipe))["bos"]
+    assert "<bos> occurs 2 times in an evaluation prompt" in failing(examine(student, recipe))["bos"]
 
 
 # --- the command ----------------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def bos_once(subject: Subject) -> str | None:
     if bos is None:
         return None
     opens = (subject.tokenizer("", add_special_tokens=True)["input_ids"] or [None])[0] == bos
-    for place, ids in [("a row", row.ids) for row in subject.rows] + [
+    for place, ids in [("a training row", row.ids) for row in subject.rows] + [
         ("an evaluation prompt", r.asked) for r in subject.rows
     ]:
         pairs = itertools.pairwise(ids)
