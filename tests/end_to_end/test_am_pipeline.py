@@ -133,7 +133,7 @@ def test_a_second_pass_drops_nothing(planted: Any, tmp_path: Path) -> None:
 def test_an_export_of_data_takes_no_option_of_a_trainer(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="leave --stage, --loss and --code out"):
         api.export(tmp_path, to="am", out=tmp_path / "x", stage="sft")
-    with pytest.raises(OperatorError, match="is no run"):
+    with pytest.raises(OperatorError, match="is not a run"):
         api.export(tmp_path, to="am", out=tmp_path / "x")
     (tmp_path / "recipe.yaml").write_text("name: x")
     (tmp_path / "layout.json").write_text("{}")

@@ -221,6 +221,6 @@ def test_a_corpus_without_traces_is_refused_at_every_run(here, tool):
         done = tool(here, "run", "mini.yaml", "--set", "corpus.sources=[{name: problems, path: asked.jsonl}]")
         assert (
             done.returncode == 2
-            and "corpus: 1 problem and no trace, which verify, select and train need" in done.stderr
+            and "corpus: 1 problem but no trace, which verify, select and train need" in done.stderr
         )
     assert (here / "runs/mini/corpus/ledger.json").exists() and not (here / "runs/mini/verify").exists()

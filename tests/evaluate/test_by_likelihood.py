@@ -123,7 +123,7 @@ def test_rows_without_options_stop_with_their_place(tmp_path):
     path.write_text(
         "".join(json.dumps(row) + "\n" for row in [{"problem": "a?", "choices": ["x", "y"], "answer": "C"}])
     )
-    with pytest.raises(OperatorError, match=r"rows.jsonl row 0: the answer 'C' is none of its options"):
+    with pytest.raises(OperatorError, match=r"rows.jsonl row 0: the answer 'C' is not one of its options"):
         list(load_benchmark(BenchmarkSettings(name="x", file=str(path), kind="choices")))
     path.write_text(json.dumps({"problem": "a?", "answer": "C"}) + "\n")
     with pytest.raises(OperatorError, match="no list of two or more options"):

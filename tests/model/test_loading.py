@@ -318,7 +318,7 @@ def another_shape(folder):
 )
 def test_a_broken_folder_is_a_sentence(folder, harm, words):
     harm(folder)
-    with pytest.raises(OperatorError, match=r"is not the file that was saved \(checksum mismatch\)"):
+    with pytest.raises(OperatorError, match=r"is not the file that was saved \(its checksum differs\)"):
         load(folder)
     (folder / "checksums.json").unlink()  # as other programs write folders
     with pytest.raises(OperatorError, match=words) as error:

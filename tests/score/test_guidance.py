@@ -74,5 +74,5 @@ def test_a_missing_marker_is_what_the_option_says(monkeypatch):
 
 def test_a_guide_without_a_model_is_one_sentence():
     judge = judge_of("critic", partial(SCORERS["critic"]))
-    with pytest.raises(OperatorError, match=r"evaluate\.engine\.critic.*name a model"):
+    with pytest.raises(OperatorError, match=r"evaluate\.engine\.critic.*set `model`"):
         judge([(PROBLEM, "1")])

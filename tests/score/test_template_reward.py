@@ -89,6 +89,6 @@ def test_more_strategies_than_allowed_ask_nothing(tmp_path):
 
 
 def test_without_a_recipe_nobody_can_judge(tmp_path):
-    with pytest.raises(OperatorError, match=r"score \(s\): the answers are judged as a recipe says"):
+    with pytest.raises(OperatorError, match=r"score \(s\): the recipe decides how answers are verified"):
         template_reward([], base_url="http://127.0.0.1:9/v1", model="m", _into="s", _seed=0, _config=None,
                         _all_groups=list, _cache=tmp_path / "k", _held={})  # fmt: skip

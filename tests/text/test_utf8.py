@@ -117,5 +117,5 @@ def test_columns_of_broken_names_are_written_as_parquet(tmp_path):
 
 
 def test_a_recipe_with_half_a_character_is_a_sentence():
-    with pytest.raises(OperatorError, match=r"x\.yaml is not readable as YAML: 'half.*' holds half a character"):
+    with pytest.raises(OperatorError, match=r"x\.yaml is not valid YAML: 'half.*' holds half a character"):
         read_value('{prompt: {template: "half \\ud800 {problem}"}}', "x.yaml")

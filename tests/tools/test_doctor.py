@@ -126,8 +126,8 @@ def test_a_template_that_deletes_thinking(folder):
 def test_an_opening_token_that_stands_twice(folder, template):
     student = folder(template, opened_by_bos(character_tokenizer(string.printable)))
     found = failing(examine(student, None))
-    assert list(found) == ["bos"] and "<bos> stands in a row 2 times" in found["bos"]
-    with pytest.raises(OperatorError, match="<bos> stands in a row 2 times"):
+    assert list(found) == ["bos"] and "<bos> occurs 2 times in a training row" in found["bos"]
+    with pytest.raises(OperatorError, match="<bos> occurs 2 times in a training row"):
         make_plan(recipe_of(student))
 
 
@@ -234,7 +234,7 @@ def test_a_run_stops_before_training_where_rows_would_open_thinking_twice(folder
     ("prefill", "words"),
     [
         ("Let me", "evaluate.prefill is 'Let me', but a trace begins '<think>\\nso</think>1'"),
-        ("<think>", r"rows have ['n', 'k', '>\n', 's']; end it where a token ends, such as '<think>\n'"),
+        ("<think>", r"rows have ['n', 'k', '>\n', 's']; end it at a token boundary, such as '<think>\n'"),
     ],
 )
 def test_an_evaluation_prompt_that_differs_from_the_training_prompt(folder, tmp_path, prefill, words):
@@ -311,7 +311,8 @@ PAST = (  # Qwen3's manner: thinking stays in the last turn only
         USERS.replace("<user>{{ m.content }}", "<user>"),
         USERS.replace("<user>{{ m.content }}", "<user>{{ m.text }}"),
         USERS.replace("<user>{{ m.content }}", "<user>{{ m.content.upper()[:3] }}"),
-        "<user>Reason step by step.<eos>{% for m in messages %}{% if m.role == 'assistant' %}<assistant>{{ m.content }}<eos>{% endif %}{% endfor %}<assistant>",
+        "<user>Reason step by "
+        "step.<eos>{% for m in messages %}{% if m.role == 'assistant' %}<assistant>{{ m.content }}<eos>{% endif %}{% endfor %}<assistant>",
     ],
 )
 def test_a_template_that_drops_the_question(folder, template):
@@ -447,7 +448,7 @@ def test_a_template_without_a_system_role_whose_turns_end_in_their_own_token(fol
     found = examine(student, None)
     assert list(failing(found)) == ["turn"] and "set student.end_of_turn to '<end_of_turn>'" in failing(found)["turn"]
     assert found.notes == [
-        "the chat template trims white space at the end of a message, so that of prompt.template is lost."
+        "the chat template trims whitespace at the end of a message, so that of prompt.template is lost."
     ]
     assert failing(examine(student.model_copy(update={"end_of_turn": "<end_of_turn>"}), None)) == {}
 
@@ -458,7 +459,7 @@ def test_a_system_message_of_the_templates_own_is_told(folder):
     found = examine(folder(own), None)
     assert failing(found) == {}
     assert found.notes == [
-        "the chat template adds a system message of its own to every prompt, in training and in evaluation: 'Be brief.'."
+        "the chat template adds its own system message to every prompt, in training and in evaluation: 'Be brief.'."
     ]
     assert examine(folder(HEALTHY), None).notes == []
 
@@ -518,7 +519,7 @@ def test_rows_in_the_chat_template_and_an_evaluation_outside_of_it(folder):
 def test_an_opening_token_that_stands_twice_in_the_evaluation_prompt_alone(folder):
     student = folder(tokenizer=opened_by_bos(character_tokenizer(string.printable)))
     recipe = recipe_of(student, prompt={"chat": False, "evaluate": {"template": "<bos><bos>{problem}"}})
-    assert "<bos> stands in an evaluation prompt 2 times" in failing(examine(student, recipe))["bos"]
+    assert "<bos> occurs 2 times in an evaluation prompt" in failing(examine(student, recipe))["bos"]
 
 
 # --- the command ----------------------------------------------------------------------------------------------------------

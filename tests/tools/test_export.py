@@ -414,7 +414,7 @@ def test_trl_is_told_the_stages_settings_in_its_own_words(tmp_path, objective, m
 @pytest.mark.parametrize(
     ("to", "recipe", "said"),
     [
-        ("trl", recipe_of({"name": "redi"}), "trl takes no custom loss, and redi is none of its own; write --loss engine"),
+        ("trl", recipe_of({"name": "redi"}), "trl takes no custom loss, and redi is not one of its own; write --loss engine"),
         ("trl", recipe_of(advantage="leave-one-out"), "has no advantage leave-one-out"),
         ("trl", recipe_of({"name": "grpo", "per": "constant", "length": 99}), r"divides by max_new_tokens \(6\)"),
         ("trl", recipe_of({"name": "grpo", "surrogate": "cispo"}), "takes cispo by token"),

@@ -126,7 +126,7 @@ def test_what_a_run_can_show_is_said_with_its_rows():
     recipe = parse_recipe(tree, "x")
     said = lines(recipe, dev=36, rows={"sft": 1000, "redi": 172}, has_dev=True)
     assert said[0].startswith("dev: 36 problems with n = 4 can show a difference of 19 points or more")
-    assert said[1].startswith("warning: 36 dev problems are few")
+    assert said[1].startswith("warning: 36 dev problems are too few")
     assert said[2].startswith("warning: redi takes 5 steps on 172 rows") and len(said) == 3
     assert lines(recipe, dev=300, rows={"sft": 1000, "redi": 3200}, has_dev=True)[1:] == []
     assert lines(recipe, dev=0, rows={}, has_dev=False) == []

@@ -133,7 +133,7 @@ def test_of_a_stage_on_pairs_it_is_said_in_which_pair_an_answer_stands(run):
 
 def test_of_an_objective_of_somebodys_own_no_advantage_is_made_up(run):
     step = "\n".join(block(said(run, of("it is 2")), "train     mine"))
-    assert "not redistill's own, so its advantage cannot be found again" in step
+    assert "not redistill's own, so its advantage cannot be recomputed" in step
 
 
 def test_a_problem_says_in_which_rounds_it_was_asked(run):

@@ -51,7 +51,7 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypa
     assert "there is no " in refused(capsys, model, "--env", tmp_path)
     assert "needs its own environment" in refused(capsys, model, "--env", sys.prefix)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "uvx, which is not here" in refused(capsys, model)
+    assert "uvx, which is not installed" in refused(capsys, model)
 
 
 def test_a_damaged_student_is_not_served(capsys, model):

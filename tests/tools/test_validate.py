@@ -143,7 +143,7 @@ def test_the_verb_says_fine_or_exits_with_2(file, capsys):
     with pytest.raises(SystemExit) as end:
         main(["validate", file(GOOD), "--set", "seed=x", "--set", "verify.policy=x"])
     out, err = capsys.readouterr()
-    at_once, after = err.split("validate loading the libraries, for what the recipe names\n")
+    at_once, after = err.split("validate loading the libraries that the recipe needs\n")
     assert end.value.code == 2 and out == "" and len(after.splitlines()) == 3 and "has 2 mistakes" in after
     (at_once,) = at_once.splitlines()  # what `policy` may be is asked of a library
     assert at_once.startswith("validate seed: ") and at_once.removeprefix("validate ") in after

@@ -163,7 +163,7 @@ def test_a_recipe_is_refused_before_work_where_a_stage_cannot_do_what_it_says():
     check(
         recipe(objective="dpo", reference="sft", modifiers=["shared-prefix-mask", {"name": "nll-anchor", "alpha": 0.2}])
     )
-    with pytest.raises(OperatorError, match=r"train.two.reference: redi compares with no reference"):
+    with pytest.raises(OperatorError, match=r"train.two.reference: redi does not use a reference"):
         check(recipe(objective="redi", reference="sft"))
     with pytest.raises(
         OperatorError, match=r"train.two.reference: no earlier stage is called 'sff'; did you mean 'sft'"

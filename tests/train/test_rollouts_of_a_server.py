@@ -143,7 +143,7 @@ def test_a_server_that_does_not_know_the_command_is_one_sentence_with_what_to_do
 
 def test_a_prompt_that_the_server_reads_as_other_tokens_is_one_sentence(tmp_path):
     """The scripted server counts words: 1 where the student's tokenizer, one token a character, counts four."""
-    refused = pytest.raises(OperatorError, match="reads a prompt as 1 tokens and the student as 4")
+    refused = pytest.raises(OperatorError, match="reads a prompt as 1 tokens, but the student as 4")
     with scripted_server(tmp_path) as server, refused:
         stage(tmp_path / "a", grpo, served_job(server, "none"))
 
@@ -175,7 +175,7 @@ def test_an_adapter_alone_is_handed_to_vllm_and_other_servers_get_all_merged(tmp
 
 
 def test_an_adapter_of_a_stage_that_has_none_is_one_sentence():
-    with pytest.raises(OperatorError, match="give it `lora`"):
+    with pytest.raises(OperatorError, match="set `lora`"):
         check_engine("openai", {"refresh": "vllm-lora"}, "train.own.rollouts.engine", lora=False)
     check_engine("openai", {"refresh": "vllm-lora"}, "w", lora=True)
 

@@ -66,7 +66,7 @@ def test_the_bill_and_the_replies_are_those_of_a_run_that_was_never_stopped(tmp_
     answers = {"answers": json.dumps({"": "Equal.\nVERDICT: same"}), "slow": 0.02}
     with scripted_server(tmp_path, **answers) as server:
         whole = judged_run(tmp_path / "whole", server.base_url)
-    with scripted_server(tmp_path, **answers, die_after=5) as server, pytest.raises(OperatorError, match="is kept"):
+    with scripted_server(tmp_path, **answers, die_after=5) as server, pytest.raises(OperatorError, match="are kept"):
         judged_run(tmp_path / "stopped", server.base_url)
     with scripted_server(tmp_path, **answers) as server:
         stopped = judged_run(tmp_path / "stopped", server.base_url)

@@ -52,10 +52,10 @@ Overrides = Annotated[Sequence[str], repeated("--set", "change one setting", met
 EvaluationOverrides = Annotated[Sequence[str], repeated("--set", ANY_SETTING, metavar="a.b=value")]
 Code = Annotated[
     Sequence[str | Path],
-    repeated("--code", "import this file, so that FILE:FUNCTION names a plug-in of yours", metavar="FILE.py"),
+    repeated("--code", "import this file, so that FILE:FUNCTION names your own plug-in", metavar="FILE.py"),
 ]
 RunName = Annotated[str | None, Parameter(help="name of the run's folder (default: the recipe's name)")]
-RunsDir = Annotated[str | Path, Parameter(help="where run folders are", metavar="DIR")]
+RunsDir = Annotated[str | Path, Parameter(help="folder of the run folders", metavar="DIR")]
 RunFolder = Annotated[str | Path, Parameter(help="a run's folder, such as runs/quickstart")]
 Out = Annotated[str | Path, Parameter(("--out", "-o"), metavar="PATH")]
 Workers = Annotated[
@@ -65,7 +65,7 @@ OnCodeChange = Annotated[
     Literal["ask", "keep", "remake"],
     Flags(
         {
-            "keep": "use trained students and paid answers although the code has changed",
+            "keep": "keep trained students and paid answers although the code has changed",
             "remake": "recompute them if the code has changed",
         }
     ),

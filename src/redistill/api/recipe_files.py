@@ -149,8 +149,8 @@ def doctor(
         redistill doctor runs/quickstart/train/redi/model --json
     """
     check_counts("doctor", least=0, rows=rows)
-    check(model is not None or recipe is not None, "doctor: name a MODEL, or a recipe with --recipe.")
-    check(not overrides or recipe is not None, "doctor: --set changes a recipe; name one with --recipe.")
+    check(model is not None or recipe is not None, "doctor: give a MODEL, or a recipe with --recipe.")
+    check(not overrides or recipe is not None, "doctor: --set changes a recipe; give one with --recipe.")
     from redistill.config.tables import StudentSettings
 
     tables = read_recipe(recipe, overrides, None, code) if recipe is not None else None

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if not words:
-            raise OperatorError("name a command; `redistill --help` lists them.")
+            raise OperatorError("no command given; `redistill --help` lists them.")
         for word in words:
             check_text(word)
         first = words[0]

@@ -35,7 +35,7 @@ def _difference(comparison: dict[str, Any]) -> str:
         f"  {one['sentence']}" for kind in ("choose", "self_correction") for one in comparison.get(kind, {}).values()
     ]
     for key, (one, other) in comparison["settings_differ"].items():
-        lines.append(f"  not the same: {key} {' against '.join(differing_words([_value(one), _value(other)], 80))}")
+        lines.append(f"  differs: {key} {' against '.join(differing_words([_value(one), _value(other)], 80))}")
     flips = comparison["flips"]
     lines.append(
         f"  solved by both {flips['both']}, by {a} alone {flips['only_a']}, by {b} alone {flips['only_b']}, "

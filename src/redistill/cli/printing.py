@@ -155,7 +155,7 @@ def validate_recipe(**options: Any) -> list[str]:
         return [str(error)]
     for mistake in partial_parse(tree)[0]:
         say(f"validate {mistake}")
-    say("validate loading the libraries, for what the recipe names")
+    say("validate loading the libraries that the recipe needs")
     return api.validate(**options)
 
 
@@ -260,7 +260,7 @@ def datafree_text(folder: Path, options: Options) -> str:
 
 def export_text(folder: Path, _: Options) -> str:
     """The folder, and where its commands are."""
-    return f"exported: {folder.resolve()}\nhow to go on: {(folder / 'README.md').resolve()}"
+    return f"exported: {folder.resolve()}\nnext steps: {(folder / 'README.md').resolve()}"
 
 
 def path_text(path: Path, _: Options) -> str:

@@ -18,7 +18,7 @@ def serve_text(
     command: list[str],
     options: Mapping[str, Any],
     *,
-    only_print: Annotated[bool, Parameter("--print", help="print the command and end")] = False,
+    only_print: Annotated[bool, Parameter("--print", help="print the command and exit")] = False,
 ) -> str | None:
     """The command; without --print this process becomes the server."""
     if only_print and options["rewards"] is not None:
@@ -45,7 +45,7 @@ def _serve_rewards(options: Mapping[str, Any], asks_for_key: bool) -> None:
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise OperatorError(
-            f"serve: a server of rewards needs {', '.join(missing)}: pip install -c constraints.txt -e '.[serve]'."
+            f"serve: the reward server needs {', '.join(missing)}: pip install -c constraints.txt -e '.[serve]'."
         )
     from redistill.api.parameters import read_recipe
     from redistill.tools.reward_server import reward_app, run_server

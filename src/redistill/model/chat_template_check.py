@@ -33,7 +33,6 @@ def try_template(tokenizer: Any, where: str) -> None:
     if short_of is not None:
         wants = f"{TRIAL_SECONDS} seconds" if short_of == "time" else f"{TRIAL_BYTES >> 30} GiB of memory"
         raise OperatorError(
-            f"student.model: the chat template of {where} needs more than {wants} for one short message; do not use this "
-            "model's folder as it is."
+            f"student.model: the chat template of {where} needs more than {wants} for one short message; fix the template or use another model."
         )
     _passed.add(template)

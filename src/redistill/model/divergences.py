@@ -258,8 +258,8 @@ def token_divergence(
         raise OperatorError(f"divergence {divergence!r} is unknown; choose one of {', '.join(get_args(Divergence))}.")
     if divergence == "jsd" and not 0 < beta < 1:
         raise OperatorError(
-            f"beta of the Jensen-Shannon divergence is {beta}, but must lie between 0 and 1: at the ends it is 0 for every "
-            "student. Choose forward-kl for the limit at 0, reverse-kl for that at 1."
+            f"beta of the Jensen-Shannon divergence is {beta}, but must lie between 0 and 1: at the ends it is 0 for "
+            f"every student. Use forward-kl for the limit at 0, reverse-kl for that at 1."
         )
     _check_student(hidden, weight, temperature, chunk)
     bucket = False
@@ -271,8 +271,8 @@ def token_divergence(
     else:
         if len(teacher.weight) != vocabulary:
             raise OperatorError(
-                f"the teacher's head has {len(teacher.weight)} tokens, the student's {vocabulary}: divergences over the "
-                "vocabulary need one tokenizer and heads of one size (cut the rows that only pad a head)."
+                f"the teacher's head has {len(teacher.weight)} tokens, the student's {vocabulary}: divergences over "
+                f"the vocabulary need the same tokenizer and head size (remove rows that only pad a head)."
             )
         if len(teacher.hidden) != len(hidden):
             raise OperatorError(f"the teacher has hidden states of {len(teacher.hidden)} tokens, not {len(hidden)}.")
@@ -323,7 +323,7 @@ def _check_student(hidden: Tensor, weight: Tensor, temperature: float, chunk: in
     if not 0 < temperature < math.inf:
         raise OperatorError(f"temperature is {temperature}, but must be above 0.")
     if chunk is not None and chunk < 1:
-        raise OperatorError(f"chunk is {chunk}, but at least one token is compared at a time.")
+        raise OperatorError(f"chunk is {chunk}, but must be 1 or more.")
 
 
 def _check_top_k(teacher: TeacherTopK, tokens: int, vocabulary: int) -> None:

@@ -43,7 +43,7 @@ def copy_of(gguf: Path, make: Callable[[Path], None]) -> Path:
     try:
         os.rename(mine, place)
         size = sum(path.stat().st_size for path in place.iterdir())
-        say(f"student  {gguf.name} was read, and is kept as {place} ({size / 2**20:,.0f} MiB) for the next time")
+        say(f"student  {gguf.name} was read, and is kept as {place} ({size / 2**20:,.0f} MiB) for later runs")
     except OSError:  # another process made the same one meanwhile
         shutil.rmtree(mine)
         if not (place / CHECKSUMS).is_file():

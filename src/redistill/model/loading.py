@@ -289,8 +289,8 @@ def _check_own_kernels(config: Any, where: str) -> None:
             named = str(getattr(one, key, None) or "")
             if "/" in named:
                 raise OperatorError(
-                    f"student.model: the config of {where} asks for the code {named[:100]!r} from the hub, which is never run; "
-                    "take `attn_implementation` out of its config.json."
+                    f"student.model: the config of {where} asks for the code {named[:100]!r} from the hub, which is "
+                    f"never run; remove `attn_implementation` from its config.json."
                 )
 
 
@@ -326,8 +326,7 @@ def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *,
         pickled = [p.name for s in PICKLED for p in sorted(Path(where).glob(f"*{s}"))]
         held = f"; {pickled[0]} is a pickle, and to open a pickle is to run what it says" if pickled else ""
         raise OperatorError(
-            f"student.model: {where} has no weights in *.safetensors{held}. Save the model with `save_pretrained` of a "
-            "machine that trusts it."
+            f"student.model: {where} has no weights in *.safetensors{held}. Convert it with `save_pretrained` on a machine that trusts it."
         )
     with _loading("weights", where):
         model = _whole(
@@ -343,7 +342,7 @@ def _whole(kind: Any, where: str, **options: Any) -> Any:
     model, info = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **options)
     if info["missing_keys"]:  # transformers would fill them with random numbers and go on
         raise OperatorError(
-            f"student.model: the weights in {where} lack {', '.join(sorted(info['missing_keys'])[:5])}; fetch the model again."
+            f"student.model: the weights in {where} lack {', '.join(sorted(info['missing_keys'])[:5])}; download the model again."
         )
     return model
 
@@ -374,7 +373,7 @@ def _convert(where: str, gguf: str, folder: Path) -> None:
     config._name_or_path = ""
     fresh = pictures.model_class(config).from_config(config, dtype=torch.float32)
     fresh.load_state_dict(model.state_dict())
-    save_model(fresh, tokenizer, folder, card=f"Made from {gguf}; it may be deleted, and is then made again.\n")
+    save_model(fresh, tokenizer, folder, card=f"Made from {gguf}; it may be deleted; it is rebuilt when needed.\n")
 
 
 def _seeing(model: Any, tokenizer: Any) -> PreTrainedModel:

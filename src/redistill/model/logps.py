@@ -296,7 +296,7 @@ def _packed_attention(
     """
     if runs is None or boundaries is None or rest.get("softcap") is not None:
         raise OperatorError(
-            "this model cannot be trained on packed rows (its attention asks for more than a causal row)."
+            "this model cannot be trained on packed rows (its attention needs more than a causal mask)."
         )
     if query.is_cuda and torch.is_autocast_enabled("cuda"):
         # rotary embeddings give fp32 under autocast; the kernel below wants the type that autocast computes attention in
@@ -423,7 +423,7 @@ class PackedPolicy(nn.Module):
         if pack.images:
             pictures = pictures_of(core)
             if pictures is None:
-                raise ValueError("a model that reads text alone was given a row with an image")
+                raise ValueError("a text-only model was given a row with an image")
             more |= pictures.inputs(pack.images, pack.input_ids, body)
         hidden = body(input_ids=pack.input_ids, use_cache=False, **more).last_hidden_state[0]
         return hidden[pack.target_index], head.weight
@@ -467,7 +467,7 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
             gap = float((packed([long], False) - alone).abs().max())
             if not gap < 1e-3 or getattr(model.get_output_embeddings(), "bias", None) is not None:
                 raise OperatorError(
-                    f"{model.config.model_type} gives other log-probs than its own logits say (off by {gap:.3g} nats): its "
+                    f"{model.config.model_type} gives log-probs that differ from its own logits (by {gap:.3g} nats): its "
                     "head does more than a matrix product (a bias, scale or cap), so it cannot be trained here."
                 )
             if sees:
@@ -487,8 +487,8 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
                 leak, gap = float((scores - again).abs().max()), float((scores - alone).abs().max())
                 if not (leak < 2e-6 and gap < 0.25):
                     raise OperatorError(
-                        f"{model.config.model_type} on this GPU: attention with row boundaries in bf16 gives other log-probs "
-                        f"than rows alone (off by {gap:.3g} nats, {leak:.3g} from a neighbour); set mixed_precision: 'no'."
+                        f"{model.config.model_type} on this GPU: packed attention in bf16 gives other log-probs than "
+                        f"single rows (off by {gap:.3g} nats, {leak:.3g} from a neighbour); set mixed_precision: 'no'."
                     )
             if not packs:
                 model.set_attn_implementation(before)

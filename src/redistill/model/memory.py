@@ -210,7 +210,9 @@ def _choice(shape: Shape, setup: Setup, available: int, fits: bool) -> Choice:
     if setup.offload_optimizer:
         said += "; optimizer states live in the host's memory"
     if not fits:
-        said += f": it may run out. What would fit: {', '.join(_remedies(shape, setup, available)) or 'no one change'}"
+        said += (
+            f": it may run out. What would fit: {', '.join(_remedies(shape, setup, available)) or 'no single change'}"
+        )
     return Choice(setup, need, fits, said)
 
 

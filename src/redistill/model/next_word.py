@@ -30,8 +30,8 @@ def word_ids(tokenizer: Any, words: tuple[str, str], *, first_piece: bool = Fals
     first, second = (int(ids[0]) for ids in pieces)
     if first == second:
         raise OperatorError(
-            f"critic: {words[0]!r} and {words[1]!r} begin with the same token of this tokenizer; end `line` with the space "
-            "before the verdict, or write read: verdict."
+            f"critic: {words[0]!r} and {words[1]!r} begin with the same token in this tokenizer; end `line` with the "
+            f"space before the verdict, or set read: verdict."
         )
     return first, second
 
@@ -50,7 +50,7 @@ def next_word(
     where they are longer than the model's context. Memory grows with tokens_per_batch, not with the rows."""
     choices = list(word_ids(tokenizer, words, first_piece=first_piece))
     if any(images_in(prompt) for prompt, _ in rows):
-        raise OperatorError("P(Yes) is read of texts alone, and a prompt shows an image; leave such problems out.")
+        raise OperatorError("P(Yes) is supported for text only, but a prompt has an image; leave such problems out.")
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in rows])
     texts = [tokenizer(text, add_special_tokens=False)["input_ids"] if text else [] for _, text in rows]
     sequences = [[*prompt, *text] for prompt, text in zip(prompts, texts, strict=True)]

@@ -86,7 +86,7 @@ class Pictures:
         parts = pieces(prompt)
         if self.most is not None and len(parts) - 1 > self.most:
             raise OperatorError(
-                f"a prompt shows {len(parts) - 1} images and the student takes {self.most} (student.max_images): "
+                f"a prompt has {len(parts) - 1} images, but the student takes {self.most} (student.max_images): "
                 f"{with_names(prompt)[:120]!r}; drop such problems, or raise the number if the model knows more."
             )
         texts = iter(tokenizer([self.plain(text) for text, _ in parts], add_special_tokens=False)["input_ids"])
@@ -158,7 +158,7 @@ def check_text_alone(prompts: Sequence[str]) -> None:
     """OperatorError where a prompt shows an image, for a student that reads text alone."""
     if any(OPENING in prompt and images_in(prompt) for prompt in prompts):
         raise OperatorError(
-            "a prompt shows an image, but the student reads only text; name an image-text model under `student`."
+            "a prompt has an image, but the student reads only text; name an image-text model under `student`."
         )
 
 
@@ -183,7 +183,7 @@ def load_pictures(
         why = " ".join(str(error).split())[:200]
         raise OperatorError(
             f"student.model: {where} is an image-text model and its image processor cannot be loaded ({why}); copy "
-            "preprocessor_config.json of the model beside config.json."
+            f"the model's preprocessor_config.json next to config.json."
         ) from error
     return _checked(processor, config, tokenizer, most, where)
 

@@ -175,11 +175,11 @@ def encode_qwen_prm(tokenizer: PreTrainedTokenizerFast, origin: Origin) -> Encod
     marker = tokenizer.convert_tokens_to_ids("<extra_0>")
     if not isinstance(marker, int) or marker == tokenizer.unk_token_id:
         raise OperatorError(
-            f"{origin.where}: the tokenizer of {origin.model} has no token <extra_0>, which layout qwen-prm reads at."
+            f"{origin.where}: the tokenizer of {origin.model} has no token <extra_0>, which layout qwen-prm needs."
         )
     if not tokenizer.chat_template:
         raise OperatorError(
-            f"{origin.where}: the tokenizer of {origin.model} has no chat template, which layout qwen-prm is written in."
+            f"{origin.where}: the tokenizer of {origin.model} has no chat template, which layout qwen-prm needs."
         )
 
     def written(problem: str, pieces: Sequence[str]) -> Encoded:
@@ -230,7 +230,7 @@ def encode_math_shepherd(tokenizer: PreTrainedTokenizerFast, origin: Origin) -> 
     marker, candidates = _plain(tokenizer, STEP_TAG), _plain(tokenizer, f"{GOOD} {BAD}")
     if not marker or len(candidates) != 2 or tokenizer.unk_token_id in (marker[-1], *candidates):
         raise OperatorError(
-            f"{origin.where}: the tokenizer of {origin.model} has no tokens for {STEP_TAG}, {GOOD} and {BAD}, which layout math-shepherd reads."
+            f"{origin.where}: the tokenizer of {origin.model} has no tokens for {STEP_TAG}, {GOOD} and {BAD}, which layout math-shepherd needs."
         )
 
     def steps(problem: str, prompt: str, completion: str, ranges: Ranges) -> Encoded | str:
@@ -313,9 +313,7 @@ def locate_model(origin: Origin) -> str:
     """Its folder, checked against its checksums where it has some, or its hub id."""
     where, gguf = _named(origin, lambda: loading.locate(origin.settings))
     if gguf is not None:
-        raise OperatorError(
-            f"{origin.where}: {origin.model} is a .gguf, which holds no head; name a folder or a hub id."
-        )
+        raise OperatorError(f"{origin.where}: {origin.model} is a .gguf, which has no head; give a folder or a hub id.")
     if (Path(where) / "checksums.json").exists():
         loading.check_folder(Path(where))
     return str(where)
@@ -366,7 +364,7 @@ def load_weights(kind: Any, origin: Origin, where: str, *, exact: bool = False) 
     if info["missing_keys"]:
         lacking = ", ".join(sorted(info["missing_keys"])[:5])
         raise OperatorError(
-            f"{origin.where}: the weights of {origin.model} lack {lacking}; it is another kind of model, or not whole."
+            f"{origin.where}: the weights of {origin.model} lack {lacking}; it is another kind of model, or incomplete."
         )
     return model.to("cuda" if cuda else "cpu")
 
@@ -394,8 +392,8 @@ def _tensors(origin: Origin, where: str, names: Sequence[str]) -> list[Tensor]:
         file = _file(origin, where, "model.safetensors")
         if file is None:
             raise OperatorError(
-                f"{origin.where}: {origin.model} has no model.safetensors; where it has a pickle (*.bin), save it with `save_pretrained` "
-                "of a machine that trusts it."
+                f"{origin.where}: {origin.model} has no model.safetensors; if it has a pickle (*.bin), convert it "
+                f"with `save_pretrained` on a machine that trusts it."
             )
         return _read(file, names, origin)
     places = json.loads(index.read_text("utf-8"))["weight_map"]

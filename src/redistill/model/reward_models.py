@@ -46,8 +46,8 @@ def open_reward_model(model: str, revision: str | None, prompt: PromptText, wher
     kind, labels = architecture_of(origin, place)
     if not kind.endswith("ForSequenceClassification") or labels != 1:
         raise OperatorError(
-            f"{where}: {model} is not a reward model (it is a {kind or 'model of unknown kind'} with {labels} labels, and a sequence classifier with "
-            "one is wanted); a critic of steps is scored by `process`."
+            f"{where}: {model} is not a reward model (it is a {kind or 'model of unknown kind'} with {labels} labels, "
+            f"not a sequence classifier with one); a critic of steps is scored by `process`."
         )
     tokenizer = tokenizer_of(origin)
     loaded: Any = load_weights(AutoModelForSequenceClassification, origin, place).eval()

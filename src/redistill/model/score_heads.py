@@ -37,8 +37,8 @@ def new_critic(student: PreTrainedModel) -> PreTrainedModel:
         critic: Any = AutoModelForTokenClassification.from_config(config, dtype=torch.float32)
     except ValueError as error:
         raise OperatorError(
-            f"student: transformers has no token classifier for {config.model_type}, so it cannot be made a critic; choose a "
-            "student of a kind that has one, such as llama or qwen2."
+            f"student: transformers has no token classifier for {config.model_type}, so it cannot become a critic; "
+            f"choose an architecture that has one, such as llama or qwen2."
         ) from error
     plain: Any = student
     critic.base_model.load_state_dict(plain.base_model.state_dict())
@@ -74,8 +74,8 @@ def load_critic(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
     """
     if not is_critic(folder):
         raise OperatorError(
-            f"{folder} holds no critic (a token classifier with one label); name a stage or a folder that an objective of "
-            "scores, such as outcome, has trained."
+            f"{folder} holds no critic (a token classifier with one label); name a stage or a folder trained with an "
+            f"objective of scores, such as outcome."
         )
     if (folder / "checksums.json").exists():
         loading.check_folder(folder)
@@ -88,7 +88,7 @@ def load_critic(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
         raise OperatorError(f"cannot load the critic in {folder}: {' '.join(str(error).split())[:300]}") from error
     if info["missing_keys"]:
         raise OperatorError(
-            f"the critic in {folder} lacks {', '.join(sorted(info['missing_keys'])[:5])}; make it again."
+            f"the critic in {folder} lacks {', '.join(sorted(info['missing_keys'])[:5])}; train it again."
         )
     return critic, tokenizer
 
@@ -121,7 +121,7 @@ class PackedScores(nn.Module):
         """`weigh` makes the coefficients from the pack's own scores, (N,) -> (N,); without it they are the pack's."""
         if pack.images:
             raise OperatorError(
-                "a critic reads only text, but a row shows an image; train it on problems without images."
+                "a critic reads only text, but a row has an image; train it on problems without images."
             )
         model: Any = self.model
         core = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft wraps it
@@ -166,13 +166,13 @@ def prepare_scores(critic: PreTrainedModel) -> bool:
             logits = core(input_ids=torch.tensor([long], device=device)).logits
             if logits.shape[-1] != 1:
                 raise OperatorError(
-                    f"{core.config.model_type}: its head gives {logits.shape[-1]} scores a token, not one."
+                    f"{core.config.model_type}: its head gives {logits.shape[-1]} scores per token, not one."
                 )
             alone = logits[0, 1:, 0].float()
             gap = float((packed([long], False) - alone).abs().max())
             if not gap < 1e-3:
                 raise OperatorError(
-                    f"{core.config.model_type} gives other scores than its own head says (off by {gap:.3g}): its head does more "
+                    f"{core.config.model_type} gives scores that differ from its own head (by {gap:.3g}): its head does more "
                     "than a matrix product, so it cannot be trained here."
                 )
             try:

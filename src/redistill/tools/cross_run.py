@@ -103,7 +103,7 @@ def compare_runs(
     sides = tuple(_side(run, student, verifier) for run, student in zip((run_a, run_b), students))
     a, b = sides
     if a == b:
-        raise OperatorError(f"both sides are {a.student} of {a.run}; name another run, or --student A:B.")
+        raise OperatorError(f"both sides are {a.student} of {a.run}; give another run, or --student A:B.")
     both = [name for name in a.benchmarks if name in b.benchmarks]
     for wanted in benchmarks or ():
         if wanted not in both:
@@ -127,7 +127,7 @@ def keep(run_a: Path, rows: list[dict[str, Any]]) -> Path:
     try:
         write_json(path, rows)
     except OSError as error:
-        raise OperatorError(f"the comparison could not be kept in {path}: {error.strerror}.") from error
+        raise OperatorError(f"the comparison could not be saved to {path}: {error.strerror}.") from error
     return path
 
 

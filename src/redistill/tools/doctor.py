@@ -157,7 +157,7 @@ def facts(findings: Findings) -> dict[str, Any]:
     return {
         "end token": f"{tokenizer.eos_token} ({subject.end})",
         "pad token": pad
-        + (", the end token; no row is padded, so its loss stays" if pad == tokenizer.eos_token else ""),
+        + (", the end token; no row is padded, so it keeps its loss" if pad == tokenizer.eos_token else ""),
         "opening token": str(tokenizer.bos_token) if loading.encode_prompts(tokenizer, [""])[0] else "none is added",
         "prompt": _manner(subject.chat)
         if same

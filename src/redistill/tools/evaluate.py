@@ -130,7 +130,7 @@ def benchmark_entry(text: str, max_problems: int | None, few_shot: str | None = 
         count, _, source = few_shot.partition(":")
         if not count.isdecimal() or not source:
             raise OperatorError(
-                f"--few-shot {few_shot!r}: write the number of examples and where they are, 5:train or 5:examples.jsonl."
+                f"--few-shot {few_shot!r}: write the number of examples and their split or file, such as 5:train or 5:examples.jsonl."
             )
         place = "file" if Path(source).suffix or Path(source).exists() else "split"
         entry.setdefault("few_shot", {"count": int(count), place: source})
@@ -240,8 +240,8 @@ def _stage_of(
     stamp = stage_dir.folder / "fingerprint"
     if stamp.exists() and stamp.read_text(errors="replace") != stage_fingerprint:
         raise OperatorError(
-            f"{stage_dir.folder} holds answers that were drawn with other settings or another version of redistill; "
-            f"they are kept: choose another --name, or remove that folder."
+            f"{stage_dir.folder} holds answers sampled with other settings or another version of redistill, which are "
+            f"kept; choose another --name, or remove that folder."
         )
     return stage_dir
 

@@ -60,7 +60,7 @@ def check_usable(survey: Survey, traces: str) -> None:
     if not layout.traces:
         raise OperatorError(
             f"{traces} holds problems and no trace (it reads as `{layout.source}`), so there is nothing to learn from; give a file "
-            "of traces (docs/datasets.md, Layouts), and list this one beside it in corpus.sources."
+            "of traces (docs/datasets.md, Layouts), and list this one with it in corpus.sources."
             f"{_unread_text(survey)}"
         )
     if not layout.answers and not layout.labels:
@@ -73,8 +73,8 @@ def check_usable(survey: Survey, traces: str) -> None:
         column = layout.options.get("answer_column", "answer")
         raise OperatorError(
             f"{traces}: column `{column}` holds different answers to the same problem, for {layout.contradicted} of "
-            f"{layout.repeated} problems that come more than once ({layout.contradiction}), so it has the traces' answers and not the "
-            "gold answer; write the gold answer there, or leave the column out and label each trace true or false."
+            f"{layout.repeated} problems that occur more than once ({layout.contradiction}), so it has the traces' "
+            f"answers, not the gold answer; write the gold answer there, or leave the column out and label each trace true or false."
         )
 
 

@@ -147,13 +147,12 @@ def choose(counts: Counts, student: StudentFacts, *, has_dev: bool, n: int = 4) 
     few = [name for name, found in (("sft", sft), ("redi", pairs)) if found.steps < STEPS_LEAST]
     if few and counts.pairs_per_problem > 0:
         warnings.append(
-            f"{' and '.join(few)} will take fewer than {STEPS_LEAST} steps, too few to move a student: bring more problems or more "
-            "traces of each."
+            f"{' and '.join(few)} will take fewer than {STEPS_LEAST} steps, too few to change a student: add problems, or traces per problem."
         )
     if dev and dev < DEV_LEAST:
         warnings.append(
-            f"{dev} dev problems are few: below {DEV_LEAST} only large differences can be seen; bring more problems, or score on a "
-            "benchmark (evaluate.benchmarks)."
+            f"{dev} dev problems are few: below {DEV_LEAST} only large differences can be detected; add problems, or "
+            f"score on a benchmark (evaluate.benchmarks)."
         )
     if limit is not None:
         warnings.append(

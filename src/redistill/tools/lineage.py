@@ -126,7 +126,7 @@ def _all_ids(here: _Run) -> Iterator[str]:
 def _resolve(here: _Run, id: str) -> str:
     """The one id that is `id` or begins with it."""
     if len(id) < SHORTEST:
-        raise OperatorError(f"{id!r} is too short for an id; write at least {SHORTEST} of its characters.")
+        raise OperatorError(f"{id!r} is too short for an id; write at least {SHORTEST} characters of it.")
     matches: set[str] = set()
     for known in _all_ids(here):
         if known == id:

@@ -56,10 +56,7 @@ def lr_find(
     with rollouts, or an objective without that option.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise OperatorError(
-            "lr-find: it runs as one process; start it without accelerate launch or torchrun (a rate that is too high shows "
-            "within a few steps, on one device)."
-        )
+        raise OperatorError("lr-find: it runs as one process; start it without accelerate launch or torchrun.")
     if stage not in recipe.train:
         raise OperatorError(f"lr-find: no stage is called {stage!r}{did_you_mean(stage, recipe.train)}")
     settings = recipe.train[stage]

@@ -61,7 +61,7 @@ def _side_by_side(folders: Sequence[Path], out: Path | None) -> Path:
     """Every two runs compared by their main students where they share problems, and one page of all."""
     resolved = [folder.resolve() for folder in folders]
     if len(set(resolved)) < len(resolved):
-        raise OperatorError("one run is named twice; name each run once.")
+        raise OperatorError("a run is given twice; give each run once.")
     students = {folder: main_student(folder) for folder in folders}
     pairs = (
         list(itertools.combinations(folders, 2))

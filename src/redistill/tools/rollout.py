@@ -238,7 +238,7 @@ def _saying_what_is_stored(stored: Sequence[int]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"rollout: stopped with {stored[0]:,} answers stored; the same command draws the others")
+        say(f"rollout: stopped with {stored[0]:,} answers stored; the same command samples the rest")
         raise
 
 

@@ -122,13 +122,13 @@ def _advantage(recipe: Mapping[str, Any], stage: str, group: Group, index: int) 
     objective = ((recipe.get("train") or {}).get(stage) or {}).get("objective") or {}
     name = objective.get("name") if isinstance(objective, Mapping) else objective
     if name not in OBJECTIVES:
-        return "a row of an objective that is not redistill's own, so its advantage cannot be found again"
+        return "a row of an objective that is not redistill's own, so its advantage cannot be recomputed"
     if not reads_advantages(OBJECTIVES[name]):
         return "a row by itself"
     default = "shaped" if name == "oreal" else "group"
     plugin = Plugin.model_validate(_settings(recipe, stage).get("advantage") or default)
     if plugin.name not in ADVANTAGES:
-        return f"a row; its advantage by {plugin.name} cannot be found again"
+        return f"a row; its advantage by {plugin.name} cannot be recomputed"
     function = bind(ADVANTAGES, plugin, f"train.{stage}.rollouts.advantage")
     if is_of_teacher(function):
         return "a row; each token's advantage is the teacher's log-prob less the student's"
@@ -150,7 +150,7 @@ def _pairs(recipe: Mapping[str, Any], stage: str, group: Group, trace_id: str) -
     settings = _settings(recipe, stage).get("pairing") or {"name": "certain", "options": {"max_pairs": 1}}
     plugin = Plugin.model_validate(settings)
     if plugin.name not in PAIRINGS:
-        return f"pairs by {plugin.name} cannot be found again"
+        return f"pairs by {plugin.name} cannot be recomputed"
     made = bind(PAIRINGS, plugin, f"train.{stage}.rollouts.pairing")(group)
     if isinstance(made, str):
         return f"in no pair: {made}"

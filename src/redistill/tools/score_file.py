@@ -87,7 +87,7 @@ def score_file(
     shutil.rmtree(asked.work)
     say(f"written  {out}")
     if (replies := _replies(out)).exists():
-        say(f"kept     {replies}: paid replies; another command with the same --out does not pay for them again")
+        say(f"kept     {replies}: paid replies; a later command with the same --out reuses them")
     return {
         "problems": ledger["accounts"]["problems"]["kept"],
         "traces": ledger["accounts"]["traces"]["kept"],

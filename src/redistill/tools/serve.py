@@ -34,7 +34,7 @@ def model_name(model: str) -> str:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise OperatorError(
-                f"serve: {model} has no config.json; name the folder of a student, such as RUN/train/STAGE/model."
+                f"serve: {model} has no config.json; give the folder of a student, such as RUN/train/STAGE/model."
             )
         check_unchanged(folder)  # the server itself would read whatever lies there
         return str(folder.resolve())
@@ -59,9 +59,9 @@ def command(engine: str, model: str, *, env: Path | None, host: str, port: int, 
 def check_address(host: str, port: int) -> None:
     """OperatorError for what is not a port, or no host."""
     if not 0 < port < 65536:
-        raise OperatorError(f"serve: --port {port} is not a port; take one from 1 to 65535.")
+        raise OperatorError(f"serve: --port {port} is not a port; use one from 1 to 65535.")
     if not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9.:-]*", host):
-        raise OperatorError(f"serve: --host {host!r} is not an address; take one such as 127.0.0.1 or a host's name.")
+        raise OperatorError(f"serve: --host {host!r} is not an address; use one such as 127.0.0.1 or a host name.")
 
 
 def rewards_command(
@@ -96,12 +96,12 @@ def check_runnable(engine: str, program: str, env: Path | None) -> None:
         )
     if env is not None and not Path(program).is_file():
         raise OperatorError(
-            f"serve: there is no {program}; install {engine} in that environment, or name another --env."
+            f"serve: there is no {program}; install {engine} in that environment, or give another --env."
         )
     if engine == "vllm" and env is None and shutil.which("uvx") is None:
         raise OperatorError(
-            "serve: vLLM comes by uvx, which is not here; install uv (https://docs.astral.sh/uv), name an environment that has vLLM with "
-            "--env, or take --engine transformers."
+            "serve: vLLM is run by uvx, which is not installed; install uv (https://docs.astral.sh/uv), give an "
+            "environment with vLLM as --env, or use --engine transformers."
         )
     if engine == "transformers" and env is None:
         missing = [name for name in ("fastapi", "openai", "uvicorn") if importlib.util.find_spec(name) is None]

@@ -33,7 +33,7 @@ def one_record(path: Path, number: int) -> dict[str, Any]:
     if path.is_dir():
         names = _names(path)
         some = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
-        raise OperatorError(f"{path} is a folder; name one of its files: {some or 'it has none that can be shown'}.")
+        raise OperatorError(f"{path} is a folder; give one of its files: {some or 'it has none that can be shown'}.")
     check_content(path)
     if not path.is_file():
         raise OperatorError(f"there is no file {path}; the records of a run are its */part-*.parquet files.")
@@ -86,13 +86,13 @@ def _line(path: Path, number: int) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise OperatorError(f"{path}: record {number} is not readable as JSON: {error}.") from error
     if not isinstance(record, dict):
-        raise OperatorError(f"{path}: record {number} is {type(record).__name__} and no record (a JSON object).")
+        raise OperatorError(f"{path}: record {number} is {type(record).__name__}, not a record (a JSON object).")
     return record
 
 
 def _place(path: Path, number: int, count: int) -> int:
     if not -count <= number < count:
-        raise OperatorError(f"{path} holds {count} records, numbered from 0; there is no number {number}.")
+        raise OperatorError(f"{path} holds {count} records, numbered from 0; there is no record {number}.")
     return number % count
 
 

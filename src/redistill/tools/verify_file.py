@@ -92,7 +92,7 @@ def verify_file(
     no_answer = max((counter["no_answer"] for counter in outcomes.values()), default=0)
     if not bare and no_answer * 2 > count:
         say(
-            f"note     {no_answer} of {count} predictions hold no anchored answer; if they are bare answers, add --bare"
+            f"note     {no_answer} of {count} predictions have no anchored answer; if they are bare answers, pass --bare"
         )
     return {
         "file": str(path),
@@ -109,7 +109,7 @@ def _peeked(path: Path) -> tuple[Iterator[tuple[str, dict[str, Any] | str]], lis
     first = list(itertools.islice(rows, LOOK_AHEAD))
     columns = list(dict.fromkeys(column for _, row in first if isinstance(row, dict) for column in row))
     if not columns:
-        raise OperatorError(f"{path} has no row that is a JSON object with columns; give a file of rows.")
+        raise OperatorError(f"{path} has no row that is a JSON object; give a file of rows.")
     return itertools.chain(first, rows), columns
 
 

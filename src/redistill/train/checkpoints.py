@@ -207,7 +207,7 @@ def _done(path: Path, *, looked_at: bool = False) -> Done | None:
         name = "done.json"
     if name is None:
         return done
-    say(f"corrupt  {path / name}: this checkpoint is removed, and the one before it taken")
+    say(f"corrupt  {path / name}: this checkpoint is removed, and the previous one is used")
     (path / "done.json").unlink()  # first: half of a removed folder is not a checkpoint
     shutil.rmtree(path)
     return None

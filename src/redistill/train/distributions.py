@@ -83,8 +83,8 @@ def same_vocabulary(where: str, what: str, tokenizer: Any, student: Any) -> None
     """OperatorError where a model's tokenizer gives the student's tokens other numbers."""
     if tokenizer.get_vocab() != student.get_vocab():
         raise OperatorError(
-            f"{where}: the {what} has another vocabulary than the student, so it cannot say how likely the student's tokens are; "
-            f"take a {what} with the same tokenizer."
+            f"{where}: the {what} has another vocabulary than the student, so it gives no log-probs of the student's "
+            f"tokens; use a {what} with the same tokenizer."
         )
 
 
@@ -95,7 +95,7 @@ def _shared_head(stage: StageOfOthers, what: str, model: PreTrainedModel, tokeni
     if size < len(stage.tokenizer):
         raise OperatorError(
             f"{stage.where}: the tokenizer has {len(stage.tokenizer)} tokens, but the head of the student or of the {what} only "
-            f"{size}; resize it, or take another {what}."
+            f"{size}; resize it, or use another {what}."
         )
     return size
 

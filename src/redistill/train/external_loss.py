@@ -156,7 +156,7 @@ def divides_by(objective: Objective) -> tuple[Literal["rows", "tokens"], float]:
     for what, shares in (("rows", weights), ("tokens", weights / counts)):
         if torch.allclose(shares, shares[0], rtol=0, atol=1e-12):
             return ("rows" if what == "rows" else "tokens"), float(shares[0])
-    raise ValueError("the objective's rows weigh neither alike nor by their tokens")
+    raise ValueError("the objective weights rows neither equally nor by their tokens")
 
 
 @functools.lru_cache(maxsize=8)

@@ -85,8 +85,8 @@ class GuardState:
         saved = checkpoints.history_of(self.folder / "checkpoints", done) if done else None
         if saved not in (None, _sum_of(self.history)):
             raise OperatorError(
-                f"{self.path} has changed since step {done} was saved, so the stage's guard cannot go on from it; put the file "
-                f"back as it was, or delete {self.folder} to train the stage again."
+                f"{self.path} has changed since step {done} was saved, so the guard cannot resume from it; restore "
+                f"the file, or delete {self.folder} to train the stage again."
             )
         self._write_history()
         self._mirror_anew()
@@ -248,8 +248,7 @@ def read_lines(path: Path) -> list[Line]:
                 lines.append({**json.loads(line)})
         except (ValueError, TypeError) as error:
             raise OperatorError(
-                f"{path}: line {number} is damaged ({error}); put the file back as it was, or delete {path.parent} to train "
-                "the stage again."
+                f"{path}: line {number} is corrupt ({error}); restore the file, or delete {path.parent} to train the stage again."
             ) from error
     return lines
 

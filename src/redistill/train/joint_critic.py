@@ -163,7 +163,7 @@ def told_of_no_step(stage: str, step: int) -> str:
     """The sentence that ends a stage whose critic has diverged."""
     return (
         f"train.{stage}.rollouts.critic: three steps in a row in which the critic's scores, loss or gradient were not finite (steps "
-        f"{step - 2} to {step}), so neither it nor the student moved; lower rollouts.critic.learning_rate. The rounds before are kept."
+        f"{step - 2} to {step}), so neither it nor the student was updated; lower rollouts.critic.learning_rate. The rounds before are kept."
     )
 
 
@@ -183,7 +183,7 @@ def open_critic(
     its, where = settings.rollouts.critic, f"train.{stage}.rollouts.critic"
     if accelerator.is_fsdp2:
         raise OperatorError(
-            f"{where}: under FSDP2 one model is sharded and trained, and this stage has two; launch with DDP, or leave the critic out."
+            f"{where}: FSDP2 shards and trains one model, but this stage has two; launch with DDP, or leave the critic out."
         )
     objective = bind(CRITIC_OBJECTIVES, its.objective, f"{where}.objective")
     model, its_tokenizer = load()

@@ -49,7 +49,7 @@ class Measure:
         if self.name == "entropy":
             return token_entropy(hidden, weight, temperature=self.temperature)
         if other is None:
-            raise ValueError(f"a divergence from the {self.of} is asked for, and no {self.of} is there")
+            raise ValueError(f"a divergence from the {self.of} is needed, but there is no {self.of}")
         if isinstance(other, TeacherHead) and len(other.weight) != len(weight):
             # heads are often padded to a size of their own; that the tokenizer's tokens are in both was asked before
             size = min(len(other.weight), len(weight))

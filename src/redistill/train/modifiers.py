@@ -289,7 +289,7 @@ def in_full(modifier: Modifier) -> Modifier:
         )
     if learned and (to_previous or options.pop("per", "sequence") == "token"):
         raise OperatorError(
-            "modifiers: kl with `over: learned` is a mean over a row's weighted tokens, from the reference; leave `to` and `per` out."
+            "modifiers: kl with `over: learned` is a mean over a row's weighted tokens, relative to the reference; leave `to` and `per` out."
         )
     if to_previous:
         return functools.partial(previous_kl, **options)
@@ -335,15 +335,15 @@ def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: 
                 f"{where}.modifiers: {name} works on log-probs, and {name_of(objective)} is of scores; leave it out."
             )
         if needs_pairs(modifier) and not needs_pairs(objective):
-            raise OperatorError(f"{where}.modifiers: {name} works on pairs, and this objective reads examples.")
+            raise OperatorError(f"{where}.modifiers: {name} works on pairs, but this objective trains on examples.")
         if adds_loss(modifier) and not needs_pairs(modifier) and needs_pairs(objective):
-            raise OperatorError(f"{where}.modifiers: {name} works on examples, and this objective reads pairs.")
+            raise OperatorError(f"{where}.modifiers: {name} works on examples, but this objective trains on pairs.")
         counts = not weighs_tokens(modifier) and not adds_loss(modifier)
         if not needs_lengths(objective) and (counts or getattr(modifier, "keywords", {}).get("renormalise")):
             option = name if counts else f"{name} with renormalise"
             raise OperatorError(
-                f"{where}.modifiers: {option} changes the lengths that an objective divides by, and this one sums whole "
-                "completions; leave it out, or choose an objective of mean log-probs (dpo_norm for dpo)."
+                f"{where}.modifiers: {option} changes the lengths that an objective divides by, but this one sums "
+                f"over whole completions; leave it out, or use an objective of mean log-probs (dpo_norm for dpo)."
             )
 
 

@@ -53,8 +53,8 @@ def layout(wanted: str, environment: Mapping[str, str]) -> Layout:
         for kind, words in (("CP", "context"), ("SP", "sequence"), ("TP", "tensor")):
             if int(environment.get(f"PARALLELISM_CONFIG_{kind}_SIZE", "1")) > 1:
                 raise OperatorError(
-                    f"train: the launcher asks for {words} parallelism, which packed rows do not support: a row must be whole "
-                    "on one device. Launch with FSDP2 alone, and shorten rows with max_tokens or save memory with memory."
+                    f"train: the launcher asks for {words} parallelism, which packed rows do not support: a row must "
+                    f"fit on one device. Launch with FSDP2 only; shorten rows with max_tokens or save memory with memory."
                 )
     sharded = says("ACCELERATE_USE_FSDP")
     if sharded and wanted == "ddp":

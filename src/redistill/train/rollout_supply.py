@@ -136,8 +136,8 @@ class RolloutSupply:
             if not agreed(trainer.accelerator, self._is_there(number)):
                 if step > first:
                     raise OperatorError(
-                        f"{self.folder}: round {number + 1} is missing or changed, and the student that sampled it has been trained "
-                        f"since; restore its files, or delete {self.folder.parent} to train the stage again."
+                        f"{self.folder}: round {number + 1} is missing or changed, and the student has been trained "
+                        f"since it was sampled; restore its files, or delete {self.folder.parent} to train the stage again."
                     )
                 self._draw(number, first, trainer)
             self._lengths.append(self._steps_of(self._facts(number)["figures"]["rows"]))
@@ -284,11 +284,7 @@ class RolloutSupply:
 
     def _say_stopped(self, number: int, come: int) -> None:
         """What becomes of the finished answers of a round that Ctrl-C cuts."""
-        after = (
-            "they are kept"
-            if self.job.is_served
-            else "the round is drawn again as a whole, so that it is the same round"
-        )
+        after = "they are kept" if self.job.is_served else "the whole round is sampled again, so that it is the same"
         say(
             f"train    {self.folder.parent.name}: stopped in round {number + 1} with {come:,} of {self.job.num_answers:,} answers drawn; {after}"
         )
@@ -428,8 +424,8 @@ class RolloutSupply:
         correction = importance(np.where(has_signal, behaviour, 0.0), server_logps, cap=self.job.importance_cap)
         if correction.mean is None and np.any(advantages):
             raise OperatorError(
-                f"train.{self.job.author}.rollouts.importance_cap: the server returns no log-probs, so its answers cannot be weighted by "
-                "pi_train / pi_server; write `importance_cap: null` to train on them as they are."
+                f"train.{self.job.author}.rollouts.importance_cap: the server returns no log-probs, so its answers "
+                f"cannot be weighted by pi_train / pi_server; set `importance_cap: null` to train without the weights."
             )
         rows = dataclasses.replace(rows, values={**rows.values, "advantage": advantages * correction.weights})
         return rows, {"importance_mean": correction.mean, "importance_truncated": correction.truncated}

@@ -230,7 +230,7 @@ class _StageRun:
                     raise OperatorError(
                         f"train.{self.job.stage}: three steps in a row without a finite gradient (steps {result.step - 2} to "
                         f"{result.step}; in the last, rows {suspects(result.taken.rows, result.taken.numbers, result.figures)}; "
-                        f"all of them are in {self.guard.path}); lower learning_rate, or look at these rows with `redistill why`."
+                        f"see {self.guard.path}); lower learning_rate, or look at these rows with `redistill why`."
                     )
                 if decision == "rollback":
                     skipped = 0
@@ -258,8 +258,7 @@ class _StageRun:
         except torch.OutOfMemoryError as error:
             raise OperatorError(
                 f"train.{self.job.stage}: out of memory in step {self.trainer.steps_done} ({self.fitted.get('sentence')}); "
-                "lower tokens_per_micro_batch, set memory_gib lower so that more is saved, or train the same stage on more "
-                "devices with FSDP2."
+                "lower tokens_per_micro_batch, lower memory_gib so that more memory is saved, or use more devices with FSDP2."
             ) from error
 
     def _measure(self, result: StepResult) -> dict[str, Any]:
@@ -536,12 +535,12 @@ def _encoded(
             )
         raise OperatorError(
             f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "
-            "and completion). Raise train max_tokens, or the model's context by student.config_edits, or choose shorter traces."
+            "and completion). Raise train max_tokens or the model's context (student.config_edits), or use shorter traces."
         )
     if wants_weights and (np.asarray(rows.values["weight"]) == 1.0).all():
         raise OperatorError(
-            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; name the "
-            "traces' spans in select.weights, or leave it out."
+            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; set the "
+            f"spans in select.weights, or leave it out."
         )
     return rows, account
 

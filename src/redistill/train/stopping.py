@@ -30,7 +30,7 @@ def at_the_next_step() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("stopping after this step; Ctrl-C again stops at once, back to the last checkpoint")
+        say("stopping after this step; Ctrl-C again stops at once and goes back to the last checkpoint")
 
     signal.signal(signal.SIGINT, first)
     try:

@@ -295,7 +295,7 @@ class _OpenServer:
             if text is not None and not self._alike(id, text):
                 raise self._another(f"token {id} is {text!r} there and {self._text(id)!r} here")
             if logprob is None and place:
-                raise self._none(f"the reply leaves out that of token {place}")
+                raise self._none(f"the reply omits that of token {place}")
             if place and not math.isfinite(logprob or 0.0):
                 raise self._none(f"that of token {place} is {logprob}, no number")
         return Reply("", None, len(ids), 0, logprobs=tuple(float(logprob or 0.0) for _, logprob in said))
@@ -306,11 +306,11 @@ class _OpenServer:
         if not entries:
             raise self._none("the reply has no `prompt_logprobs`; try `reads: echo`, or a server such as vLLM")
         if len(entries) != len(ids):
-            raise self._another(f"it makes {len(entries)} tokens of {len(ids)} ids")
+            raise self._another(f"it returns {len(entries)} tokens for {len(ids)} ids")
         logps: list[tuple[str | None, float | None]] = []
         for id, entry in zip(ids, entries, strict=True):
             if entry and str(id) not in entry:
-                raise self._another(f"it says nothing of token {id}")
+                raise self._another(f"it has nothing for token {id}")
             own = (entry or {}).get(str(id), {})
             logps.append((own.get("decoded_token"), own.get("logprob")))
         return logps
@@ -322,7 +322,7 @@ class _OpenServer:
         if not values:
             raise self._none("the reply has no `logprobs`; try `reads: prompt-logprobs`, or a server such as vLLM")
         if not len(ids) <= len(values) <= len(ids) + 1:
-            raise self._another(f"it makes {len(values)} tokens of {len(ids)} ids and the one that follows")
+            raise self._another(f"it returns {len(values)} tokens for {len(ids)} ids and the next one")
         return list(zip((texts or [None] * len(values))[: len(ids)], values, strict=False))
 
     def _text(self, id: int) -> str:
@@ -337,13 +337,13 @@ class _OpenServer:
 
     def _another(self, why: str) -> OperatorError:
         return OperatorError(
-            f"{self.where}: {self.spec.model} at {self.spec.server.base_url} has another tokenizer than the student ({why}), so its "
-            "log-probs are not of the student's tokens; take a teacher with the same tokenizer. The round's answers are kept."
+            f"{self.where}: {self.spec.model} at {self.spec.server.base_url} has another tokenizer than the student "
+            f"({why}), so its log-probs do not match the student's tokens; use a teacher with the same tokenizer. The round's answers are kept."
         )
 
     def _none(self, why: str) -> OperatorError:
         return OperatorError(
-            f"{self.where}: {self.spec.model} at {self.spec.server.base_url} returns no log-probs of the tokens that it is sent ({why}). "
+            f"{self.where}: {self.spec.model} at {self.spec.server.base_url} returns no log-probs of prompt tokens ({why}). "
             "The round's answers are kept."
         )
 

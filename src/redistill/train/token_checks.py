@@ -119,8 +119,8 @@ def question_is_kept(subject: Subject) -> str | None:
         return None
     what = "a part of the question" if any(end in prompt for end in ASKED) else "the question"
     return (
-        f"the chat template drops {what}: a user's message of two paragraphs is rendered as {_short(prompt)}; mend "
-        "chat_template so that it writes the whole message, or set prompt.chat to false."
+        f"the chat template drops {what}: a user's message of two paragraphs is rendered as {_short(prompt)}; fix "
+        f"chat_template so that it renders the whole message, or set prompt.chat to false."
     )
 
 
@@ -133,9 +133,9 @@ def thinking_is_kept(subject: Subject) -> str | None:
         return None
     what = "deletes <think>...</think> from" if ANSWER in whole else "drops the answer of"
     return (
-        f"the chat template {what} the assistant's turn: rows here keep it, since completions are "
-        "written behind the prompt, but whatever renders conversations for this student loses its reasoning; edit "
-        "chat_template so that it writes the whole turn, or set prompt.chat to false."
+        f"the chat template {what} the assistant's turn: rows here keep it (completions are appended to the prompt), "
+        f"but rendering conversations with this template loses the reasoning; edit chat_template so that it renders "
+        f"the whole turn, or set prompt.chat to false."
     )
 
 
@@ -145,8 +145,8 @@ def turn_is_opened(subject: Subject) -> str | None:
     if _without_thinking(ends) or not _without_thinking(begins):
         return None
     return (
-        f"the chat template has no generation prompt: it opens an assistant's turn with {begins!r}, but writes nothing of it "
-        "where a prompt ends (add_generation_prompt), so the student learns to answer inside the user's turn; end chat_template "
+        f"the chat template has no generation prompt: it opens an assistant's turn with {begins!r}, but not at the "
+        f"end of a prompt (add_generation_prompt), so the student learns to answer inside the user's turn; end chat_template "
         f"with {{% if add_generation_prompt %}}{begins}{{% endif %}}, or set prompt.chat to false."
     )
 
@@ -168,7 +168,7 @@ def completion_begins_itself(subject: Subject) -> str | None:
         ):
             first = row.ids[len(_prompt_ids(row))]
             return (
-                f"the tokenizer puts a space of its own before every completion (SentencePiece's dummy prefix): a trace begins "
+                f"the tokenizer adds a space before every completion (SentencePiece's dummy prefix): a trace begins "
                 f"{row.completion[:12]!r} and its row {_token(subject, first)!r}, which stands nowhere in the text; in "
                 'tokenizer.json set "prepend_scheme" of Metaspace to "never" and take a Prepend normalizer out, or '
                 "add_prefix_space to false."
@@ -182,15 +182,14 @@ def bos_once(subject: Subject) -> str | None:
     if bos is None:
         return None
     opens = (subject.tokenizer("", add_special_tokens=True)["input_ids"] or [None])[0] == bos
-    for place, ids in [("a row", row.ids) for row in subject.rows] + [
+    for place, ids in [("a training row", row.ids) for row in subject.rows] + [
         ("an evaluation prompt", r.asked) for r in subject.rows
     ]:
         pairs = itertools.pairwise(ids)
         if any(a == b == bos for a, b in pairs) or (opens and ids.count(bos) > 1):
             return (
-                f"the opening token {_token(subject, bos)} stands in {place} {ids.count(bos)} times, beginning "
-                f"{_shown(subject, ids[:6])}; write it once: at the very start of the chat template, and in no "
-                "prompt.template or trace."
+                f"the opening token {_token(subject, bos)} occurs {ids.count(bos)} times in {place}, beginning "
+                f"{_shown(subject, ids[:6])}; write it only once, at the start of the chat template, not in prompt.template or in traces."
             )
     return None
 
@@ -237,7 +236,7 @@ def end_is_the_templates(subject: Subject) -> str | None:
     ids = subject.tokenizer(marker, add_special_tokens=False)["input_ids"]
     names = subject.tokenizer.convert_ids_to_tokens(ids[:1])
     absent = (
-        f"the end token of the chat template is absent: it ends the assistant's turn with {suffix.strip()!r}, but rows "
+        f"the chat template's end token is not used: it ends the assistant's turn with {suffix.strip()!r}, but rows "
         f"would end with {_token(subject, subject.end)}"
     )
     if len(ids) == 1 or ids[0] in subject.tokenizer.all_special_ids:
@@ -260,7 +259,7 @@ def prompt_is_a_prefix(subject: Subject) -> str | None:
         return (
             "the prompt's tokens are not a prefix of the whole: apart it ends "
             f"{_shown(subject, prompt[max(0, same - 1) :])}, together with the completion {_shown(subject, whole[max(0, same - 1) : same + 2])}; "
-            f"end prompt.template where a token ends{_better_ending(subject, row)}."
+            f"end prompt.template at a token boundary{_better_ending(subject, row)}."
         )
     return None
 
@@ -299,13 +298,13 @@ def asked_as_taught(subject: Subject) -> str | None:
         if not row.completion.startswith(subject.prefill):
             return (
                 f"the evaluation prompt differs from the training prompt: evaluate.prefill is {subject.prefill!r}, but a trace "
-                f"begins {row.completion[:24]!r}; leave prefill out, or make it the opening of every trace."
+                f"begins {row.completion[:24]!r}; leave prefill out, or let every trace begin with it."
             )
         longer = row.completion[: len(subject.prefill) + 1]
         return (
             f"the evaluation prompt differs from the training prompt: with evaluate.prefill {subject.prefill!r} it ends "
-            f"{_shown(subject, row.asked[-3:])}, where rows have {_shown(subject, taught_ids[len(row.asked) - 3 : len(row.asked) + 1])}; "
-            f"end it where a token ends, such as {longer!r}."
+            f"{_shown(subject, row.asked[-3:])}, where rows have "
+            f"{_shown(subject, taught_ids[len(row.asked) - 3 : len(row.asked) + 1])}; end it at a token boundary, such as {longer!r}."
         )
     return None
 
@@ -326,8 +325,8 @@ def rotations_are_trained(subject: Subject) -> str | None:
     context, before = loading.context_length(subject.config), loading.context_length(subject.original)
     if context > before and _rope(subject.config) == _rope(subject.original) and _rope(subject.config):
         return (
-            f"the context is edited from {before:,} to {context:,} and rope_theta is not, so the rotations beyond were never "
-            f"trained; write student.config_edits: {_flow(context_edit(subject.original, context))}."
+            f"the context is edited from {before:,} to {context:,} but rope_theta is not, so the longer positions "
+            f"were never trained; set student.config_edits: {_flow(context_edit(subject.original, context))}."
         )
     return None
 
@@ -397,7 +396,7 @@ def _past_thinking(subject: Subject) -> str | None:
             subject.tokenizer, [{"role": role, "content": text} for role, text in turns], add_generation_prompt=True
         )
     except OperatorError:
-        return "the chat template breaks off at a second question; rows here have one."
+        return "the chat template stops at a second question; rows here have one."
     if REASON in whole:
         return None
     return "the chat template deletes <think>...</think> from the turns before the last question; rows here have one turn and keep it."
@@ -424,7 +423,7 @@ def _own_system_message(subject: Subject) -> str | None:
     message = opening.removeprefix(before).removesuffix(after)
     if not reason or f"{before}{message}{after}" != opening or not message.strip():
         return None
-    return f"the chat template adds a system message of its own to every prompt, in training and in evaluation: {_short(message)}."
+    return f"the chat template adds its own system message to every prompt, in training and in evaluation: {_short(message)}."
 
 
 def _trimmed(subject: Subject) -> str | None:
@@ -432,7 +431,7 @@ def _trimmed(subject: Subject) -> str | None:
     prompt = subject.any_chat(QUESTION + TRAILING)
     if QUESTION not in prompt or QUESTION + TRAILING in prompt:
         return None
-    return "the chat template trims white space at the end of a message, so that of prompt.template is lost."
+    return "the chat template trims whitespace at the end of a message, so that of prompt.template is lost."
 
 
 # --- edits of the context -----------------------------------------------------------------------------------------
@@ -546,6 +545,6 @@ def _depends_on_the_day(subject: Subject) -> str | None:
     except OperatorError:
         pass
     return (
-        "the evaluation prompt differs from the training prompt: the chat template writes today's date into every prompt; put "
-        "a fixed date in its place, or set prompt.chat to false."
+        "the evaluation prompt differs from the training prompt: the chat template writes today's date into every "
+        "prompt; replace it by a fixed date, or set prompt.chat to false."
     )

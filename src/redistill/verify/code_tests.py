@@ -248,7 +248,7 @@ def read_tests(written: Any) -> list[CodeTest]:
             return [CodeTest(_text(written["input"]), _text(written["output"]))]
         inputs, outputs = list(written["inputs"]), list(written["outputs"])
         if len(inputs) != len(outputs):
-            raise ValueError("inputs and outputs are not as many")
+            raise ValueError("inputs and outputs differ in number")
         if name := written.get("fn_name"):
             return [_call(name, one, other) for one, other in zip(inputs, outputs, strict=True)]
         return [CodeTest(_text(one), _text(other)) for one, other in zip(inputs, outputs, strict=True)]

@@ -239,9 +239,9 @@ class VerifierPool:
         self._stillborn += 1
         if self._stillborn == MAX_STILLBORN:
             raise OperatorError(
-                f"verify: its worker processes were killed {MAX_STILLBORN} times at their start (by signal {-code}; most often the "
-                "machine is out of memory); take fewer workers (verify.workers, evaluate: --workers) and run the same command "
-                "again: what is finished is kept."
+                f"verify: its worker processes were killed {MAX_STILLBORN} times at their start (by signal {-code}; "
+                f"usually out of memory); use fewer workers (verify.workers, evaluate: --workers) and run the same "
+                f"command again; finished work is kept."
             )
 
     def _lose(self, worker: _Worker, waiting: collections.deque[_Unit], reason: str) -> Iterator[tuple[_Unit, Verdict]]:

@@ -168,8 +168,8 @@ def warm_up(verifiers: Iterable[Callable[..., Verdict]]) -> None:
                 open_searcher(*search_of(options), options.get("_folder"), options.get("_own"))
             except MemoryError as error:
                 raise OperatorError(
-                    f"the index of {options.get('index')} does not fit into verify.memory_mb, which is address space and counts "
-                    "an index on disk whole; raise it."
+                    f"the index of {options.get('index')} does not fit into verify.memory_mb, which limits address "
+                    f"space and counts the whole index on disk; raise it."
                 ) from error
 
 
@@ -180,7 +180,7 @@ def check_retrieval(options: Mapping[str, Any], where: str) -> None:
     bind_retriever(retriever, where)
     if index is None and needs_documents(retriever):
         raise OperatorError(
-            f"{where}: retrieval needs `index`, the folder of the documents that {name_of(retriever)} searches."
+            f"{where}: retrieval needs `index`, the folder of documents that {name_of(retriever)} searches."
         )
     if options.get("wrong_at", 0.1) >= options.get("right_at", 0.5):
         raise OperatorError(f"{where}: wrong_at must be below right_at.")

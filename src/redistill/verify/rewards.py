@@ -136,8 +136,8 @@ def total_reward(
         total = weight * value if total is None else total + weight * value
     if total is not None and not _is_finite(total):
         raise OperatorError(
-            f"the rewards of trace {trace.id} of problem {problem.id} add up to {_shown(total)}, beyond the numbers of a computer; "
-            "let them return smaller ones, or give them smaller weights."
+            f"the rewards of trace {trace.id} of problem {problem.id} add up to {_shown(total)}, which overflows; "
+            f"return smaller rewards, or use smaller weights."
         )
     return total
 

@@ -49,7 +49,7 @@ def audit(
     in the hub's cache. OperatorError for a file that cannot be read, and for an output folder that holds something else.
     """
     if not files:
-        raise OperatorError("audit: name a file, folder or glob of traces.")
+        raise OperatorError("audit: give a file, folder or glob of traces.")
     out = out or Path(f"{name_of(files[0])}-audit")
     _check_place(out, files)
     problems, looked_for, left_out = _problems_of(benchmarks)
@@ -77,7 +77,7 @@ def _check_place(out: Path, files: Sequence[str]) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise OperatorError(f"--out: {out} is a file; name a folder.")
+        raise OperatorError(f"--out: {out} is a file; give a folder.")
     if any(out.iterdir()) and not (out / RECORD).is_file():
         raise OperatorError(f"--out: {out} holds other files than those of an audit; name another folder.")
     if (out / RECORD).is_file():
@@ -190,8 +190,8 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     judged = facts["judged"]
     if judged["traces"] < judged["of"]:
         yield (
-            f"{judged['traces']:,} of {judged['of']:,} traces were judged, those of problems drawn by their hash; --traces 0 judges "
-            "all. Duplicates and leaks were searched in everything that was read."
+            f"{judged['traces']:,} of {judged['of']:,} traces were verified, those of problems sampled by hash; "
+            f"--traces 0 verifies all. Duplicates and leaks were searched in everything that was read."
         )
     undecided = {word: n for word, n in facts["outcomes"].items() if word not in ("correct", "incorrect")}
     if undecided:
@@ -201,8 +201,8 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_plural(sum(ungradable.values()), 'gold answer')} of {facts['golds']['problems']:,} cannot be graded: {_listed(ungradable)}."
     if facts["suspicious_golds"]:
         yield (
-            f"{_plural(facts['suspicious_golds'], 'problem')}: no trace reaches the gold answer, and at least half of them agree on "
-            "another one; look at these gold answers first."
+            f"{_plural(facts['suspicious_golds'], 'problem')}: no trace reaches the gold answer, and at least half of "
+            f"the traces agree on another; check these gold answers first."
         )
     yield from (table["sentence"] for table in facts["labels_and_verdicts"])
     yield _leak_note(facts["leaks"])
@@ -232,15 +232,15 @@ def _leak_note(leaks: Mapping[str, Any]) -> str:
     return f"{_plural(leaks['problems'], 'problem')} {verb}: {_listed(leaks['by_benchmark'])}.{rest}"
 
 
-def _duplicate_notes(duplicates: Mapping[str, Any]) -> Iterator[str]:
-    if duplicates["traces"]:
-        yield f"{_plural(duplicates['traces'], 'trace')} {'is a duplicate' if duplicates['traces'] == 1 else 'are duplicates'}, counted once."
-    if duplicates["labels_that_contradict"]:
-        yield f"{_plural(duplicates['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
-    if duplicates["problems_told_again"]:
-        yield f"{_plural(duplicates['problems_told_again'], 'problem')} repeated in other words, merged with the first one."
-    if duplicates["near_duplicates"]:
-        yield f"{_plural(duplicates['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
+def _duplicate_notes(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["traces"]:
+        yield f"{_plural(found['traces'], 'trace')} {'is a duplicate' if found['traces'] == 1 else 'are duplicates'}, counted once."
+    if found["labels_that_contradict"]:
+        yield f"{_plural(found['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
+    if found["problems_told_again"]:
+        yield f"{_plural(found['problems_told_again'], 'problem')} repeated in other words, merged with the first."
+    if found["near_duplicates"]:
+        yield f"{_plural(found['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
 
 
 def _listed(counts: Mapping[str, int]) -> str:

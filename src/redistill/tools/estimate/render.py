@@ -149,7 +149,7 @@ def _cost(estimate: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     if not table:
         return ""
-    title = f"training, all stages, at {assumed['utilisation']:.0%} of the peak (assumed, as are prices and an even split over GPUs)"
+    title = f"training, all stages, at {assumed['utilisation']:.0%} of the peak (assumed, like the prices and an even split over GPUs)"
     return "\n".join([title, *_table(header, table)])
 
 

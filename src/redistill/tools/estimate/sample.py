@@ -227,7 +227,7 @@ def _sampled(plan: Plan) -> Look:
         is_held = _split(plan, [problems[id] for id in seen], whole)
         if not groups:
             raise OperatorError(
-                "plan: no trace of the sample is left: all its problems belong to a benchmark (corpus.decontaminate) or have no text."
+                "plan: no trace of the sample is left: all its problems are in a benchmark (corpus.decontaminate) or have no text."
             )
         shard = select_shard(
             groups,
@@ -307,7 +307,7 @@ def _labelled(plan: Plan) -> LabelledSettings | None:
 
 def _sentence(problems: int, traces: int, share: float, exact: bool) -> str:
     if exact:
-        return f"all {problems:,} problems with {traces:,} traces were looked at"
+        return f"all {problems:,} problems with {traces:,} traces were read"
     said = f"estimated from {problems:,} problems with {traces:,} traces, chosen by hash"
     return said + (
         f" from the first {share:.0%} of the input (where a file is sorted, its end may differ)" if share < 1 else ""

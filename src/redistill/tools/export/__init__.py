@@ -55,7 +55,7 @@ def export(
         raise OperatorError(f"export: --to {to} writes the examples of a run; leave --stage, --loss and --code out.")
     if to in STUDENT_EXPORTS and (loss != "ours" or code):
         raise OperatorError(
-            f"export: --loss and --code belong to a trainer, and {to} only takes the student; leave them out."
+            f"export: --loss and --code belong to a trainer, but {to} only takes the student; leave them out."
         )
     check_output(out)
     if out.exists():

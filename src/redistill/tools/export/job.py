@@ -183,17 +183,17 @@ def read_job(run: Path, *, out: Path, stage: str | None, loss: Loss, code: Seque
         rollouts.critic is not None or kept_answers(rollouts, objective) == "one-each"
     ):
         raise OperatorError(
-            f"train.{name}: it learns from one right and one wrong answer of a problem, or weights tokens by a critic that is trained with "
-            "the student, and no engine does either; train it here, or export a stage with grpo."
+            f"train.{name}: it learns from one right and one wrong answer of a problem, or weights tokens by a critic "
+            f"that is trained with the student, which no engine does; train it here, or export a stage with grpo."
         )
     if trains_critic(objective):
         raise OperatorError(
-            f"export: train.{name} trains a critic, which answers no prompt; name a stage that trains a student."
+            f"export: train.{name} trains a critic, which does not answer prompts; name a stage that trains a student."
         )
     if needs_teacher(objective):
         raise OperatorError(
-            f"train.{name}.objective: {settings.objective.name} compares whole distributions with a teacher's, which no engine "
-            "hands to a loss; take an engine's own distillation, or a stage with rewards."
+            f"train.{name}.objective: {settings.objective.name} compares whole distributions with a teacher's, which "
+            f"no engine passes to a loss; use an engine's own distillation, or a stage with rewards."
         )
     model, tokenizer = _student(recipe, settings.start, run, out)
     train, dev = _asked(recipe, rollouts, name, run, tokenizer)
@@ -249,8 +249,7 @@ def _asked(
     held_out = set(map(attrgetter("id"), filter(split_of(recipe, partial(corpus_problems, run)), usable)))
     if len(held_out) == len(usable):
         raise OperatorError(
-            f"{run}: no problem is left to export ({len(problems):,} in all); bring problems with gold answers, or a reward "
-            "that needs none."
+            f"{run}: no problem is left to export ({len(problems):,} in all); add problems with gold answers, or use a reward that needs none."
         )
     render, _ = renderer(recipe.prompt.for_evaluation, tokenizer)
     prefill = recipe.evaluate.prefill if rollouts.prefill is None else rollouts.prefill
@@ -283,8 +282,8 @@ def encoded_as(job: ExportJob, asked: Asked, *, special_tokens: bool) -> str:
         if list(job.tokenizer(text, add_special_tokens=special_tokens)["input_ids"]) == asked.ids:
             return text
     raise OperatorError(
-        f"problem {asked.problem.id}: the engine's tokenizer call gives its prompt other tokens than training does; this "
-        "student's tokenizer cannot be exported."
+        f"problem {asked.problem.id}: the engine's tokenizer call encodes its prompt differently from training; this "
+        f"student's tokenizer cannot be exported."
     )
 
 
@@ -296,8 +295,8 @@ def facts_json(problem: Problem) -> str:
 def no_loss_of_ours(job: ExportJob, engine: str, why: str) -> OperatorError:
     """What is said where an engine cannot lower the stage's objective."""
     return OperatorError(
-        f"export: {engine} {why}; write --loss engine to export the prompts and rewards with {engine}'s own loss, or take "
-        "another engine (--to tinker takes every objective but kto)."
+        f"export: {engine} {why}; write --loss engine to export the prompts and rewards with {engine}'s own loss, or "
+        f"use another engine (--to tinker supports every objective but kto)."
         if engine != "tinker"
         else f"export: {engine} {why}; write --loss engine to export the prompts and rewards with {engine}'s own loss."
     )
@@ -311,9 +310,7 @@ def check_answer_by_answer(job: ExportJob, engine: str) -> None:
             job, engine, f"hands a loss single answers in micro-batches, and {name} compares the two answers of a pair"
         )
     if needs_reference(job.objective) and name != AUTHORS_STAND_IN:
-        raise no_loss_of_ours(
-            job, engine, f"gives a custom loss no log-probs of a reference model, which {name} asks for"
-        )
+        raise no_loss_of_ours(job, engine, f"gives a custom loss no log-probs of a reference model, which {name} needs")
 
 
 def loss_notes(job: ExportJob, which: str) -> str:

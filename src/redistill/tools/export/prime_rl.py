@@ -26,7 +26,7 @@ def prime_rl(job: ExportJob) -> None:
     if job.model == "model" or rollouts.top_p != 1:
         what = "samples with top_p 1 alone" if rollouts.top_p != 1 else "needs the student's folder at a fixed place"
         where = "rollouts.top_p" if rollouts.top_p != 1 else "start"
-        raise OperatorError(f"train.{job.stage}.{where}: prime-rl {what}; change it, or take another engine.")
+        raise OperatorError(f"train.{job.stage}.{where}: prime-rl {what}; change it, or use another engine.")
     if ours:
         _check(job)
         objective = stage.objective

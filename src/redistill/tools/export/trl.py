@@ -78,7 +78,7 @@ def _loss(job: ExportJob) -> dict[str, Any]:
     """The arguments with which GRPOTrainer lowers the stage's objective. OperatorError where there are none."""
     name = job.settings.objective.name
     if name not in ("grpo", "reinforce"):
-        raise no_loss_of_ours(job, "trl", f"takes no custom loss, and {name} is none of its own")
+        raise no_loss_of_ours(job, "trl", f"takes no custom loss, and {name} is not one of its own")
     per, length, advantage = job.option("per"), job.option("length"), job.advantage
     if advantage.name not in SCALES or advantage.options not in (
         {},

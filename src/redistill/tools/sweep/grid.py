@@ -106,7 +106,7 @@ def _check(sweep: SweepSettings, where: str) -> None:
     if len(set(sweep.seeds)) < len(sweep.seeds):
         wrong.append("seeds: one stands there twice")
     if sweep.choose and len(sweep.seeds) < 2:
-        wrong.append("choose: a seed takes what was best on the other seeds; write two seeds or more")
+        wrong.append("choose: a seed uses the values that were best on the other seeds; give two seeds or more")
     if wrong:
         raise OperatorError(f"{where}: " + "\n  ".join(wrong))
 

@@ -64,7 +64,7 @@ def do_jobs(jobs: Sequence[Job], workers: int, tell: Callable[[str, dict[str, An
                 except (EOFError, ConnectionError):
                     hand.process.join()
                     ending = _ending(hand.process.exitcode)
-                    result = {"state": "failed", "why": f"its process ended by itself ({ending})."}
+                    result = {"state": "failed", "why": f"its process exited ({ending})."}
                     hands[place] = hand = _start(threads_each(workers))
                 tell(id, result)
                 _give(hand, waiting)
