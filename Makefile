@@ -25,7 +25,7 @@ test-offline: $(VENV)/.dev
 package: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/packaging/check_package.py -p no:cacheprovider
 
-# The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
+# The fault suite at length: SOAK_KILLS kills -9 in every stage and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
 	REDISTILL_SOAK=1 SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest -m soak
