@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED ?=
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+# One worker more than cores, at most four: tests that wait for processes, servers and clusters leave a core idle.
+WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); if [ $$cores -lt 4 ]; then echo $$((cores + 1)); else echo 4; fi)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: docs quickstart test recipes test-offline package soak mutants gpu check vulnerabilities lock install clean
 
@@ -25,7 +27,7 @@ test-offline: $(VENV)/.dev
 package: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/packaging/check_package.py -p no:cacheprovider
 
-# The fault suite at length: SOAK_KILLS kills -9 in every room and writer, from the seed SOAK_SEED; a table at the end.
+# The fault suite at length: SOAK_KILLS kills -9 in every stage and writer, from the seed SOAK_SEED; a table at the end.
 soak: $(VENV)/.dev
 	REDISTILL_SOAK=1 SOAK_KILLS=$${SOAK_KILLS:-200} SOAK_SEED=$${SOAK_SEED:-1} $(BIN)/python -m pytest tests/faults -s -o addopts="--strict-markers"
 	REDISTILL_SOAK=1 $(BIN)/python -m pytest -m soak

@@ -5,7 +5,7 @@
 The files (of the source `traces`) are written out as plain JSONL, once a copy, each copy's problems under another statement so
 that they do not merge; then `redistill run` makes the stages up to --until from each size, in a process of its own. Memory is the
 largest sum of RSS over the tool and all its processes (pages they share count more than once), read five times a second;
-the process at the top, which imports torch and holds no data, is shown alone as well. Seconds are run.json's, by room.
+the process at the top, which imports torch and holds no data, is shown alone as well. Seconds are those of run.json, by stage.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"load average at the start: {os.getloadavg()[0]:.1f}")
     print(
-        "| copies | input | rows | traces | room | wall s | CPU s | rows/s of CPU | peak tree | top alone | largest below |"
+        "| copies | input | rows | traces | stage | wall s | CPU s | rows/s of CPU | peak tree | top alone | largest below |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for copies in options.copies:

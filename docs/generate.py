@@ -203,7 +203,7 @@ def records_page() -> str:
         WRITTEN,
         "# Records",
         "What the files of a run hold (Parquet columns are the fields) and what plug-ins are given: frozen dataclasses of `redistill.records`. Who makes "
-        "and who reads each: [the house](../architecture.md#what-flows). One of them, readably: `redistill show FILE N`.",
+        "and who reads each: [the architecture](../architecture.md#what-flows). One of them, readably: `redistill show FILE N`.",
     ]
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ClassDef):

@@ -1,4 +1,4 @@
-"""The nouns of the house: what travels between stages. Standard library only.
+"""The records that travel between stages. Standard library only.
 
 A Group is one problem, its several traces and the verdicts on them; nearly every stage is a map over groups. A
 teacher's trace, a student's benchmark attempt and a rollout are all Traces; only the author differs.

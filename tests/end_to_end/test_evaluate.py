@@ -61,7 +61,7 @@ def test_other_settings_make_another_folder_and_never_replace_answers(place, too
     assert runs[0] == runs[1] != runs[2] and all(run.startswith("runs/student-sums-") for run in runs)
     name = runs[0].removeprefix("runs/")
     refused = tool(place, "evaluate", "student", *ASKED, "--temperature", "1", "--name", name)
-    assert refused.returncode == 2 and "they are kept: choose another --name" in refused.stderr
+    assert refused.returncode == 2 and "which are kept; choose another --name" in refused.stderr
     kept = list(StageFolder(place / runs[0] / "evaluate/student/sums", "").read("groups"))
     assert {t.sampling["temperature"] for g in kept for t in g.traces} == {0.6}
 

@@ -32,7 +32,7 @@ def engine(student, requests, sampling, *, _finished, dies_at=None):
     return samples
 
 
-EXAM = EvalConfig(engine, lambda p: p.statement, {"exact": exact}, "exact", SAMPLING, 0, VerifySettings(workers=1))
+CONFIG = EvalConfig(engine, lambda p: p.statement, {"exact": exact}, "exact", SAMPLING, 0, VerifySettings(workers=1))
 
 
 def take(folder, eval_config, author="redi"):
@@ -44,7 +44,7 @@ def take(folder, eval_config, author="redi"):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    return folder, take(folder, EXAM)
+    return folder, take(folder, CONFIG)
 
 
 def test_the_answers_keep_how_they_were_drawn(whole):
@@ -63,13 +63,13 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_scores(tmp_path, whole, mon
     monkeypatch.setattr(stage, "ROLLOUTS_PER_SHARD", 4)  # three shards of two problems
     for dies_at in (3, 0, 1):
         with pytest.raises(KeyboardInterrupt):
-            take(tmp_path, replace(EXAM, engine=partial(engine, dies_at=dies_at)))
+            take(tmp_path, replace(CONFIG, engine=partial(engine, dies_at=dies_at)))
     # the first try kept three of the first shard's four, the last one drew the fourth and one of the second shard
     assert (tmp_path / "part-00000.done").exists() and not (tmp_path / "part-00001.done").exists()
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == 1
-    assert json.dumps(take(tmp_path, EXAM)) == json.dumps(whole[1])
+    assert json.dumps(take(tmp_path, CONFIG)) == json.dumps(whole[1])
 
 
 def test_a_finished_exam_is_not_sat_again(whole):
     folder, scores = whole
-    assert take(folder, replace(EXAM, engine=None)) == scores
+    assert take(folder, replace(CONFIG, engine=None)) == scores

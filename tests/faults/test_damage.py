@@ -220,7 +220,7 @@ def test_a_history_that_has_changed_is_refused_by_name(tmp_path: Path) -> None:
     for corrupted, said in (
         (whole.replace(b"-1.25", b"-1.75", 1), changed),
         (whole[: whole.rindex(b'{"step": 3')], changed),
-        (whole.replace(b'{"step": 2', b'{"step": ,'), r"metrics\.jsonl: line 2 is damaged"),
+        (whole.replace(b'{"step": 2', b'{"step": ,'), r"metrics\.jsonl: line 2 is corrupt"),
     ):
         (tmp_path / "metrics.jsonl").write_bytes(corrupted)
         with pytest.raises(OperatorError, match=said):

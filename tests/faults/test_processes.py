@@ -69,7 +69,9 @@ def test_a_worker_killed_at_its_start_is_replaced_and_a_third_in_a_row_is_one_se
     with VerifierPool(EXACT, workers=1, timeout_seconds=60, memory_mb=1024) as pool:
         assert [v["exact"].outcome for v in pool.judge(items(3))] == [Outcome.correct] * 3
     monkeypatch.setattr(pool_module, "start_worker", Stillborn(3))
-    said = r"^verify: its worker processes were killed 3 times at their start \(by signal 9; .* what is finished is kept\.$"
+    said = (
+        r"^verify: its worker processes were killed 3 times at their start \(by signal 9; .* finished work is kept\.$"
+    )
     with (
         VerifierPool(EXACT, workers=1, timeout_seconds=60, memory_mb=1024) as pool,
         pytest.raises(OperatorError, match=said),

@@ -262,7 +262,7 @@ IDS, LOGPS = torch.tensor([[0, 1]] * T), torch.full((T, 2), math.log(0.4))
         (full_teacher(), {"divergence": "kl"}, "choose one of forward-kl, reverse-kl, jsd"),
         (full_teacher(), {"divergence": "jsd", "beta": 0.0}, "forward-kl for the limit at 0"),
         (full_teacher(), {"temperature": 0.0}, "must be above 0"),
-        (full_teacher(), {"chunk": 0}, "at least one token"),
+        (full_teacher(), {"chunk": 0}, "must be 1 or more"),
         (TeacherHead(torch.zeros(T, 2), torch.zeros(V + 1, 2)), {}, "has 14 tokens, the student's 13"),
         (TeacherHead(torch.zeros(T + 1, 2), torch.zeros(V, 2)), {}, "hidden states of 12 tokens, not 11"),
         (TeacherTopK(IDS, LOGPS, "ignore"), {}, "choose one of bucket, renormalise"),

@@ -161,7 +161,7 @@ def test_a_saved_student_shows_images_as_before(student, images, tmp_path):
 
 def test_what_cannot_be_shown_is_one_sentence(student, images):
     few = loading.load_tokenizer(vision_student(max_images=1))
-    with pytest.raises(OperatorError, match=r"shows 2 images and the student takes 1 \(student.max_images\)"):
+    with pytest.raises(OperatorError, match=r"has 2 images, but the student takes 1 \(student.max_images\)"):
         sequence(few, images[:2])
     with pytest.raises(OperatorError, match=r"image 000000000000\.\.\. is not there"):
         sequence(student[1], ["0" * 64])

@@ -79,7 +79,7 @@ def test_runs_of_one_name_are_told_apart_by_the_folder_above(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{one}", "{one}"], "named twice"),
+        (["{one}", "{one}"], "given twice"),
         (["{one}", "{one}/none"], "no run folder"),
         (["{one}", "--out", "x.html"], "--out is for the page of several runs"),
         (["{one}", "{two}", "--tokens"], "one run at a time"),

@@ -138,7 +138,7 @@ def test_limits_take_whole_problems_and_are_said(tmp_path):
     assert found["accounts"]["rows"]["in"] == 20 and found["judged"] == {"traces": 10, "of": 40, "limit": 10}
     assert found["outcomes"] == {"correct": 5, "incorrect": 5}  # five problems, both traces of each
     assert any("Only the beginning of many.jsonl was read" in note for note in found["notes"])
-    assert any("10 of 40 traces were judged" in note for note in found["notes"])
+    assert any("10 of 40 traces were verified" in note for note in found["notes"])
 
 
 def test_labels_decide_where_no_gold_answer_is(tmp_path):

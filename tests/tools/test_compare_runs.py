@@ -158,7 +158,7 @@ def test_the_verbs_print_and_keep_what_they_found(runs, capsys):
     main(["compare", str(good), str(poor)])
     said = capsys.readouterr().out
     assert "redi@good is above redi@poor by 75.0 points" in said and "McNemar p = 0.070" in said
-    assert "not the same: temperature 0.6 against 1.0" in said and "“2” (incorrect; 0 of 2 right)" in said
+    assert "differs: temperature 0.6 against 1.0" in said and "“2” (incorrect; 0 of 2 right)" in said
     assert read_json(good / "compare/redi@good--redi@poor.json") == compare_runs(good, poor)
     main(["compare", str(good), str(poor), "--json"])
     assert json.loads(capsys.readouterr().out)[0]["flips"]["only_a"] == 7

@@ -421,7 +421,7 @@ def test_trl_is_told_the_stages_settings_in_its_own_words(tmp_path, objective, m
         ("trl", recipe_of("reinforce", updates=2), "clips ratios in rounds of several updates"),
         ("trl", recipe_of(n=1), "ask for 2 or more"),
         ("verl", recipe_of({"name": "dpo"}), "dpo compares the two answers of a pair"),
-        ("verl", recipe_of({"name": "nca"}), "no log-probs of a reference model, which nca asks for"),
+        ("verl", recipe_of({"name": "nca"}), "no log-probs of a reference model, which nca needs"),
         ("verl", recipe_of(updates=8), "verl parts a round by problems"),
         ("prime-rl", recipe_of({"name": "sft"}), "from which sft learns"),
         ("prime-rl", recipe_of(), "has the advantage `mean` where the stage has `group`"),

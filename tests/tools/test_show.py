@@ -100,7 +100,7 @@ def test_records_are_counted_from_either_end(tmp_path):
     write_records(path, Dropped, [Dropped(str(i), "corpus", "r") for i in range(5)])
     assert [one_record(path, n)["id"] for n in (0, 4, -1, -5)] == ["0", "4", "4", "0"]
     for number in (5, -6):
-        with pytest.raises(OperatorError, match=rf"holds 5 records, numbered from 0; there is no number {number}\."):
+        with pytest.raises(OperatorError, match=rf"holds 5 records, numbered from 0; there is no record {number}\."):
             one_record(path, number)
 
 
@@ -168,7 +168,7 @@ def test_tables_lists_tensors_and_texts_of_a_run_are_shown_too(tmp_path):
     assert one_record(tmp_path / "comparisons.json", -1) == {"a": "redi"}
     assert one_record(tmp_path / "README.md", 0) == {"text": "# a card"}
     assert one_record(tmp_path / "model.safetensors", 0)["shape"] == [2, 3]
-    with pytest.raises(OperatorError, match="no number 1"):
+    with pytest.raises(OperatorError, match="no record 1"):
         one_record(tmp_path / "model.safetensors", 1)
     (tmp_path / "report.html").write_text("<html>")
     with pytest.raises(OperatorError, match="opens in a browser"):

@@ -93,7 +93,7 @@ def test_ctrl_c_in_a_round_says_what_becomes_of_its_answers(tmp_path, whole, mon
         patch.setattr(supply_module, "draw_round", cut)
         with pytest.raises(KeyboardInterrupt):
             stage(folder, grpo, ONLINE)
-    said = "train    own: stopped in round 3 with 5 of 12 answers drawn; the round is drawn again as a whole"
+    said = "train    own: stopped in round 3 with 5 of 12 answers drawn; the whole round is sampled again"
     assert said in capsys.readouterr().err
     stage(folder, grpo, ONLINE)
     same_end(folder, whole)

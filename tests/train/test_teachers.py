@@ -76,7 +76,7 @@ def test_a_server_is_sent_the_very_ids_that_were_sampled(tmp_path):
             "shifted",
             r"train\.own\.rollouts\.teacher: big at http.* has another tokenizer than the student \(token \d+ is",
         ),
-        ("longer", r"has another tokenizer than the student \(it makes"),
+        ("longer", r"has another tokenizer than the student \(it returns"),
         ("nan", r"returns no log-probs .*that of token \d+ is nan, no number"),
     ],
 )

@@ -221,7 +221,7 @@ class RayCluster:
         if not tasks:
             return
         ray = self._connect()
-        errands = _Errands(ray, self._run, work, tasks, reads, label)
+        calls = _TaskCalls(ray, self._run, work, tasks, reads, label)
         left, losses, at_work = deque(range(len(tasks))), Counter[int](), dict[Any, tuple[int, _Actor]]()
         self._ask_idle()
         for _ in range(min(self.processes, len(tasks)) - len(self._starting)):
@@ -230,7 +230,7 @@ class RayCluster:
             while left or at_work:
                 while left and self._idle:
                     actor, place = self._idle.pop(), left.popleft()
-                    at_work[errands.give(place, actor)] = (place, actor)
+                    at_work[calls.give(place, actor)] = (place, actor)
                 (done,), _ = ray.wait([*at_work, *self._starting], num_returns=1)
                 try:
                     answer = ray.get(done)
@@ -256,10 +256,10 @@ class RayCluster:
                     continue
                 place, actor = at_work.pop(done)
                 if isinstance(answer, Lacking):
-                    at_work[errands.give(place, actor, answer)] = (place, actor)
+                    at_work[calls.give(place, actor, answer)] = (place, actor)
                     continue
                 self._idle.append(actor)
-                yield place, errands.take(place, answer)
+                yield place, calls.take(place, answer)
         finally:
             for _, actor in at_work.values() if ray.is_initialized() else ():
                 ray.kill(actor.handle)
@@ -349,7 +349,7 @@ class RayCluster:
         return self._ray
 
 
-class _Errands:
+class _TaskCalls:
     """The tasks of one map as actors are given them: those of a far node with their files."""
 
     def __init__(

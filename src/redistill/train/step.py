@@ -196,9 +196,9 @@ def _before_the_packs(task: _Task, batch: TokenBatch, sequences: Sequence[TokenS
 
 def _mismatched_logps(task: _Task) -> Tensor:
     """(rows,): the log-prob of each row's mismatched sequence."""
-    strangers = [task.rows.mismatched(row) for row in task.row_numbers]
-    lengths = [len(ids) - max(prompt, 1) for ids, prompt in strangers]
-    return torch.stack([part.sum() for part in task.first_pass(strangers).split(lengths)])
+    mismatched = [task.rows.mismatched(row) for row in task.row_numbers]
+    lengths = [len(ids) - max(prompt, 1) for ids, prompt in mismatched]
+    return torch.stack([part.sum() for part in task.first_pass(mismatched).split(lengths)])
 
 
 def _idle(task: _Task, before: _Before) -> set[int]:

@@ -87,8 +87,8 @@ def row(**columns: Any) -> Row:
 
 
 def test_the_first_column_of_labels_is_heard_and_silence_is_no_label() -> None:
-    heard = fields.label_of(row(correct=None, label="False", kto_tag=True), None)
-    assert (heard["teacher_label"].outcome, heard["teacher_label"].reason) == (Outcome.incorrect, "column `label`")
+    labels = fields.label_of(row(correct=None, label="False", kto_tag=True), None)
+    assert (labels["teacher_label"].outcome, labels["teacher_label"].reason) == (Outcome.incorrect, "column `label`")
     assert fields.label_of(row(label=None), None, default=True) == {}  # the column is there and says nothing
     assert fields.label_of(row(), None, default=True)["teacher_label"].outcome == Outcome.correct
     assert fields.label_of(row(label=False, mine=True), "mine")["teacher_label"].outcome == Outcome.correct

@@ -199,8 +199,8 @@ def test_a_data_set_in_its_exact_columns_is_read_as_what_it_is(name: str, tmp_pa
     labels = {label for _, trace in said for label in trace.verdicts}
     assert labels == set(case.labels)
     for label, expected in case.labels.items():
-        heard = [trace.verdicts.get(label) for _, trace in said]
-        assert [None if verdict is None else verdict.outcome.value == "correct" for verdict in heard] == expected
+        verdicts = [trace.verdicts.get(label) for _, trace in said]
+        assert [None if verdict is None else verdict.outcome.value == "correct" for verdict in verdicts] == expected
     if case.finish:
         assert [trace.finish_reason for _, trace in said] == case.finish
     assert not said or {trace.author for _, trace in said} == case.authors
