@@ -142,7 +142,7 @@ def test_the_commands_beside_a_run_work_on_images_too(shapes, tmp_path):
     assert json.loads((folder / "evaluate" / "sft" / "mine" / "scores.json").read_text())["num_problems"] == 2
     assert len(list((folder / "evaluate" / "images").rglob("*.png"))) == 2
     (tmp_path / "red.png").write_bytes(b"junk")
-    with pytest.raises(OperatorError, match=r"mine.jsonl row 0: its image cannot be shown \(not_an_image"):
+    with pytest.raises(OperatorError, match=r"mine.jsonl row 0: its image cannot be read \(not_an_image"):
         evaluate(parse_evaluation({**tree, "name": "again"}, "here"), runs_dir=tmp_path, who="sft")
 
 

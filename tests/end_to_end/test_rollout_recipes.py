@@ -61,7 +61,7 @@ def test_a_student_teaches_itself_with_the_corpuss_right_traces_in_its_prompt(tm
     folder = run(miniature("on-policy-distillation", **alone), runs_dir=tmp_path, until="train")
     lines = [json.loads(line) for line in (folder / "train" / "student" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["teacher_kl"] != 0
-    assert re.search(r"its teacher is shown a right trace of [1-9]\d* of \d+ problems", capsys.readouterr().err)
+    assert re.search(r"the teacher is shown a right trace for [1-9]\d* of \d+ problems", capsys.readouterr().err)
 
 
 def test_a_source_without_a_teacher_stops_the_stage_before_anything_is_drawn(tmp_path):
