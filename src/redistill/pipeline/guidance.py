@@ -142,7 +142,7 @@ def guidance_inputs(plan: "Plan") -> tuple[str, ...]:
     return () if stage is None else (f"train/{stage}",)
 
 
-def undeciding(settings: EvaluateSettings) -> list[str]:
+def settings_outside_keys(settings: EvaluateSettings) -> list[str]:
     """Settings of `evaluate` that no answer depends on, and the critic of a guided engine, which is in a key by what it names
     (`guidance_key`), not by its place."""
     left_out = ["models", "benchmarks", "choose", "critic"]

@@ -29,7 +29,7 @@ from redistill.pipeline.benchmarks import asked, corpus_problems, problems_of, s
 from redistill.pipeline.choosing import score_answers, scorer_stages
 from redistill.pipeline.conversations import every_turn, modifiers_of
 from redistill.pipeline.extra_stages import extra_stages
-from redistill.pipeline.guidance import engine_of, guidance_inputs, guidance_key, guidance_uses, undeciding
+from redistill.pipeline.guidance import engine_of, guidance_inputs, guidance_key, guidance_uses, settings_outside_keys
 from redistill.pipeline.images import corpus_store, key_of_images
 from redistill.pipeline.keys import table, values
 from redistill.pipeline.plan import Plan, input_name, reads_labelled, stage_stream
@@ -479,7 +479,7 @@ def evaluation_of(plan: Plan, name: str, benchmark: BenchmarkSettings) -> list[S
     recipe, dev = plan.recipe, benchmark.is_held_out
     settings = values(
         benchmark=table(benchmark, "file"),
-        sampling=table(recipe.evaluate, *undeciding(recipe.evaluate)),
+        sampling=table(recipe.evaluate, *settings_outside_keys(recipe.evaluate)),
         prompt=recipe.prompt.for_evaluation,
         seed=recipe.seed,
         limits=[recipe.verify.timeout_seconds, recipe.verify.memory_mb],

@@ -76,37 +76,26 @@ def test_a_reference_solution_is_no_trace_by_its_looks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "prompt",
+    ("prompt", "statement"),
     [
-        "system\nYou are Qwen.\nuser\n2+2?\nassistant\n",  # decoded without special tokens
-        "user\n\n2+2?\n\nassistant\n\n<think>\n",
-        "\n\nHuman: 2+2?\n\nAssistant:",
-        "User: 2+2?\n\nAssistant: <think>\n",
-        "A conversation between User and Assistant. The user asks, and the Assistant solves it. User: 2+2? Assistant:",
+        ("system\nYou are Qwen.\nuser\n2+2?\nassistant\n", "2+2?"),  # decoded without special tokens
+        ("user\n\n2+2?\n\nassistant\n\n<think>\n", "2+2?"),
+        ("\n\nHuman: 2+2?\n\nAssistant:", "2+2?"),
+        ("User: 2+2?\n\nAssistant: <think>\n", "2+2?"),
+        ("A conversation between User and Assistant. The Assistant solves it. User: 2+2? Assistant:", "2+2?"),
+        *[(text, text) for text in ("Who is the user\nof this assistant", "Fill in. User: hi. What would you answer?")],
+        *[
+            (text, text)
+            for text in ('Name the speaker of "Assistant:"', "assistant\nuser\n2+2?", "Is this an assistant")
+        ],
+        ("Go on. User: hi Assistant: hello", "Go on. User: hi Assistant: hello"),
     ],
 )
-def test_the_question_of_a_prompt_whose_turns_are_opened_by_words(prompt, tmp_path):
+def test_turns_that_words_open_give_the_question_where_the_assistant_is_to_speak(prompt, statement, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"prompt": prompt, "completions": [RIGHT]}) + "\n")
     (group,) = SOURCES["completions"](path=str(path))
-    assert group.problem.statement == "2+2?"
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "Who is the user\nof this assistant",
-        "Fill in. User: hi. What would you answer?",
-        'Name the speaker of "Assistant:"',
-        "assistant\nuser\n2+2?",
-        "Is this an assistant",
-    ],
-)
-def test_a_question_that_holds_such_words_is_taken_as_it_stands(prompt, tmp_path):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"prompt": prompt, "completions": [RIGHT]}) + "\n")
-    (group,) = SOURCES["completions"](path=str(path))
-    assert group.problem.statement == prompt
+    assert group.problem.statement == statement
 
 
 @pytest.mark.parametrize(
