@@ -33,13 +33,16 @@ SOURCE = TESTS.parent / "src"
 TRAIN = ("train/test_objectives.py",)
 # A source file and the tests that must notice what is wrong in it.
 TARGETS: dict[str, tuple[str, ...]] = {
+    "train/objectives/actions.py": ("train/test_actions.py",),
     "train/objectives/calling.py": (*TRAIN, "train/test_token_batch.py"),
     "train/objectives/distillation.py": ("train/test_distillation.py",),
+    "train/objectives/implicit.py": ("train/test_implicit.py",),
     "train/objectives/likelihood.py": TRAIN,
-    "train/objectives/policy.py": ("train/test_policy.py",),
+    "train/objectives/policy.py": ("train/test_policy.py", "train/test_oreal.py"),
     "train/objectives/preference.py": TRAIN,
     "train/objectives/scores.py": ("train/test_scores.py",),
     "train/objectives/unpaired.py": TRAIN,
+    "train/action_advantages.py": ("train/test_actions.py",),
     "train/advantages.py": ("train/test_advantages.py",),
     "train/step.py": ("train/test_step.py",),
     "select/pairing.py": ("select/test_pairing.py",),

@@ -374,10 +374,15 @@ _CJK = (
     r"|(?:答え|解答|答)" + _MARKS + r"\s*(?:は|[:：])\s*、?|(?:정답|답)" + _MARKS + r"\s*(?:은|는|[:：])"
     r"|(?:故|所以|因此|应|應)\s*选(?:择)?\s*[:：]?(?=\s*[(（]?[A-J](?![A-Za-z]))"
 )  # fmt: skip
-_SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
+# `The correct option is C`: a letter of a choice alone, for `the correct option is cheaper` states nothing.
+_OPTION = (
+    r"\b(?:correct|right|best)\s+(?:option|choice|alternative|letter)\b" + _MARKS
+    + r"\s*(?:is\b\s*[:：]?|[:：])(?=\s*[*_]{0,3}\s*[(（\[\\]?(?:boxed\{|text\{)?[A-J](?![A-Za-z'’]))"
+)  # fmt: skip
+_SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK, _OPTION)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
 # How each of them begins, in small letters: the long pattern is tried there only.
 _STEM = re.compile(
-    "ans|resp|r[eé]po|antwo|ответ|rispo|odpo|svar|vast|vál|cev|yan|jawab|đáp|câu|उत्तर|ال[جإا]|відп|απάν|răsp|ה?תשובה|คำตอบ|پاسخ"
+    "(?:correct|right|best)\\s+(?:opt|cho|alt|let)|ans|resp|r[eé]po|antwo|ответ|rispo|odpo|svar|vast|vál|cev|yan|jawab|đáp|câu|उत्तर|ال[جإا]|відп|απάν|răsp|ה?תשובה|คำตอบ|پاسخ"
     "|[答最解정답故应應]|所以|因此"
 )
 _HEADING_LINE = re.compile(
@@ -478,6 +483,9 @@ def _is_value(text: str) -> bool:
 _DRESS = re.compile(r"\s*(?:(?<=\n)[-*•+][ \t]+(?=\S))?(?:[*_]{1,3}(?=[^\s*_]))?")
 
 
+# `The answer is five!`, `The answer is B!`. Behind a digit or another letter it may be a factorial.
+_EXCLAIMED = re.compile(r"(?:(?<=[A-Za-z]{3})|(?<=\b[A-J]))!+$")
+_EMOJI = re.compile(r"(?<=\S)[\s\u2705\u2713\u2714\u2611\ufe0f\U0001f300-\U0001faff]+$")
 _BULLET = re.compile(r"[^\S\n]*\n\s*-[ \t]+(?=[\d.$\\])")
 
 
@@ -497,4 +505,7 @@ def _stated(tail: str, start: int) -> tuple[str | None, int, bool]:
     value = _SENTENCE_END.split(line, maxsplit=1)[0]
     ends = _CJK_CLAUSE.split(value, maxsplit=1)[0].strip()
     asked = line[len(value) : len(value) + 1] == "？" or ends.endswith("?")
+    ends = _EMOJI.sub("", ends) or ends
+    if "\\" not in ends:
+        ends = _EXCLAIMED.sub("", ends)
     return (ends.rstrip(".*") or None) if ends else None, start + len(value), asked

@@ -33,6 +33,7 @@ from redistill.verify.judging import (
     gold_answer,
     judge,
 )
+from redistill.verify.letter_case import case_matters
 from redistill.verify.math_verify import MATH_VERIFY_VERSION
 from redistill.verify.notation import MAX_NOTED
 from redistill.verify.number_rows import compare_number_rows, compare_symbol_rows
@@ -77,6 +78,8 @@ def compare_cascade(
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:
         return finding
+    if case_matters(gold, answer):
+        return Outcome.disagree, "letter_case"
     if rows := compare_number_rows(gold, answer, compare) or compare_symbol_rows(gold, answer):
         return rows
     sentence = maths_in_prose(answer)
@@ -125,7 +128,7 @@ _COMMA_INSIDE = re.compile(r"[A-Za-z]\s*[({][^(){}]*,(?!\d{3}(?!\d))")  # of C(6
 _INFINITE = re.compile(r"([-+]?)\s*(?:\\infty|infinity|inf|\\text\{\s*infinity\s*\})", re.IGNORECASE)
 
 
-_GROWTH = re.compile(r"(?:[Oo]|\\?(?:Theta|Omega))\s*\((.+)\)")
+_GROWTH = re.compile(r"(?:[Oo]|\\mathcal\s*\{\s*O\s*\}|\\?(?:Theta|Omega))\s*\((.+)\)")
 
 
 def _compare_growth(gold: str, answer: str) -> Finding | None:
@@ -296,8 +299,12 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
         finding = compare_formulas(
             _in_degrees(ours), _in_degrees(theirs), relative_tolerance=relative_tolerance, ignore_case=ignore_case
         )
-        if finding[0] == Outcome.incorrect and (gold.lower() == answer.lower() or _hyphened(gold, answer)):
-            return Outcome.disagree, "two_readings"  # e and E; 2-3/4 and 11/4
+        if finding[0] == Outcome.incorrect and (
+            gold.lower() == answer.lower() or _hyphened(gold, answer) or _exclaimed(gold, answer)
+        ):
+            return Outcome.disagree, "two_readings"  # e and E; 2-3/4 and 11/4; 42 and 42!
+        if finding[0] == Outcome.incorrect and _other_imaginary_unit(gold, answer, ours, theirs):
+            return Outcome.disagree, "two_readings"
         angles = finding[0] == Outcome.incorrect and _ANGLE.search(gold + answer)
         if angles and (_are_one_angle(ours, theirs) or equal_in_degrees(ours, theirs)):
             return Outcome.disagree, "degrees_or_radians"
@@ -330,7 +337,28 @@ def compare_maths(gold: str, answer: str, *, relative_tolerance: float, percent:
 
 
 _ANGLE = re.compile(r"\\pi|\\degree|arc|sin|cos|tan|cot|sec|csc")  # where degrees may be meant, or radians
+_LETTER_J = re.compile(r"(?<![\\A-Za-z])j(?![A-Za-z])")
 _HYPHENED = re.compile(r"(\d+)-(\d+)/(\d+)")
+
+
+def _other_imaginary_unit(gold: str, answer: str, ours: Formula, theirs: Formula) -> bool:
+    """Whether 2 + 3j on one side, read as an engineer writes it, is the other side's 2 + 3i."""
+    for side, other, text in ((ours, theirs, gold), (theirs, ours, answer)):
+        if other.imaginary and not side.imaginary and "j" in side.symbols:
+            engineers = read_formula(_LETTER_J.sub("i", text))
+            if (
+                engineers
+                and compare_formulas(other, engineers, relative_tolerance=0.0, ignore_case=False)[0] == Outcome.correct
+            ):
+                return True
+    return False
+
+
+def _exclaimed(gold: str, answer: str) -> bool:
+    """Whether the answer is the gold number with the mark of a factorial, or of a writer who is glad."""
+    plain = answer.rstrip("!").rstrip()
+    ours, theirs = read_number(gold, words=False), read_number(plain, words=False)
+    return plain != answer and ours is not None and theirs is not None and ours.value == theirs.value
 
 
 def _hyphened(gold: str, answer: str) -> bool:

@@ -21,11 +21,13 @@ from redistill.verify.answers import Anchor
 from redistill.verify.clocks import compare_clock
 from redistill.verify.dates import compare_dates, is_one_name
 from redistill.verify.judging import NUMBER, RULES_VERSION, Finding, Reading, conventions, different, judge
+from redistill.verify.letter_case import case_matters
 from redistill.verify.numberwords import NUMBER_WORDS
 from redistill.verify.numerals import (
     compare_based,
     compare_decimal_comma,
     compare_mixed_digits,
+    compare_ordinals,
     compare_point_of_thousands,
     compare_roman,
 )
@@ -244,7 +246,8 @@ def compare_words(gold: str, answer: str) -> Finding | None:
     if not is_wordy(gold) and gold_key not in _YES | _NO:
         return None
     if gold_key and gold_key == answer_key:
-        same = _figures(gold) == _figures(answer)  # the key knows no signs: -3 hours is not 3 hours
+        # the key knows no signs: -3 hours is not 3 hours; and no capitals: CO is not Co
+        same = _figures(gold) == _figures(answer) and (gold_key in _YES | _NO or not case_matters(gold, answer))
         return (Outcome.correct, "equal_words") if same else None
     ours, theirs = _yes_or_no(gold_key), _yes_or_no(answer_key)
     if ours is not None and theirs is not None:
@@ -319,7 +322,9 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
     if "," in gold + answer and (finding := compare_decimal_comma(gold, answer)):
         return finding
-    if finding := compare_point_of_thousands(gold, answer) or compare_roman(gold, answer):
+    if finding := (
+        compare_point_of_thousands(gold, answer) or compare_roman(gold, answer) or compare_ordinals(gold, answer)
+    ):
         return finding
     if units and (compound := compare_compounds(gold, answer, relative_tolerance)):
         return compound

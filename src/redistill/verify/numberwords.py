@@ -3,6 +3,7 @@
 read_number_words("one hundred and five")   ->  Fraction(105)
 read_number_words("one and a half")         ->  Fraction(3, 2)
 read_number_words("a few")                  ->  None
+with_ordinal_in_digits("the third floor")   ->  "3 floor"
 """
 
 import re
@@ -40,6 +41,25 @@ _PLURAL_PARTS = {f"{word}s": n for word, n in _PARTS.items()} | {"halves": 2}
 NUMBER_WORDS = frozenset((*_SMALL, *_LARGE, "hundred", *_PARTS, *_PLURAL_PARTS, "dozen", "double", "twice", "thrice", "triple",
                           "pair", "couple", "once", "single", "score", "lakh", "crore", "nil", "first", "second"))  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z]+(?:[\s-]+[A-Za-z]+)*")
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
+             "eleventh": 11, "twelfth": 12, "thirteenth": 13, "fourteenth": 14, "fifteenth": 15, "sixteenth": 16, "seventeenth": 17,
+             "eighteenth": 18, "nineteenth": 19, "hundredth": 100, "thousandth": 1000}  # fmt: skip
+_ORDINALS |= {f"{word[:-1]}ieth": 10 * n for n, word in enumerate(_TENS, 2)}
+_ORDINAL = re.compile(
+    rf"(?:the\s+)?(?:({'|'.join(_TENS)})[\s-]+)?({'|'.join(_ORDINALS)})((?:\s+[a-z]+){{0,4}})", re.IGNORECASE
+)
+
+
+def with_ordinal_in_digits(text: str) -> str | None:
+    """A place in an order, with its digits and the nouns behind it: `twenty-first` is 21. None for all else; `a third` and `third of the
+    cake` are parts."""
+    match = _ORDINAL.fullmatch(text)
+    if match is None or match[3].lower().split()[:1] == ["of"]:
+        return None
+    tens, last = (match[1] or "").lower(), _ORDINALS[match[2].lower()]
+    if tens and last > 9:
+        return None
+    return f"{10 * (_TENS.index(tens) + 2) + last if tens else last}{match[3]}"
 
 
 def read_number_words(text: str) -> Fraction | None:

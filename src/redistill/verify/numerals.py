@@ -5,6 +5,7 @@ compare_mixed_digits("277", "2c7")                 ->  incorrect, different_numb
 compare_roman("XII", "12")                         ->  correct, equal_number
 compare_point_of_thousands("1.234", "1234")        ->  disagree, perhaps_thousands
 compare_decimal_comma("2.74", "2,74")              ->  correct, equal_number
+compare_ordinals("third", "3")                     ->  correct, equal_number
 
 Each is given clean text, and gives None where the two are not of its kind.
 """
@@ -15,7 +16,8 @@ from fractions import Fraction
 
 from redistill.records import Outcome
 from redistill.verify.judging import NUMBER, Finding, different
-from redistill.verify.reading import plain_words, read_number
+from redistill.verify.numberwords import with_ordinal_in_digits
+from redistill.verify.reading import plain_words, read_number, word_key
 
 _BASED = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*\{?\s*(\d+)\s*\}?|\((-?[0-9A-Fa-f]+)\)\s*_\s*\{?\s*(\d+)\s*\}?")
 
@@ -36,6 +38,19 @@ def compare_based(gold: str, answer: str) -> Finding | None:
     if (ours and read_number(answer)) or (theirs and read_number(gold)):
         return Outcome.disagree, "base_missing"
     return None
+
+
+def compare_ordinals(gold: str, answer: str) -> Finding | None:
+    """A place in an order, third or the third floor, against the same place: correct. None for all else, for `third` may be a part too."""
+    sides = plain_words(gold).strip(), plain_words(answer).strip()
+    digits = [with_ordinal_in_digits(side) or side for side in sides]
+    if digits == list(sides):
+        return None
+    ours, theirs = (read_number(side) for side in digits)
+    if ours is None or theirs is None or ours.value != theirs.value or ours.percent or theirs.percent:
+        return None
+    nouns = {word_key(number.unit) for number in (ours, theirs) if number.unit}
+    return (Outcome.correct, "equal_number") if len(nouns) < 2 else None
 
 
 _MIXED_DIGITS = re.compile(

@@ -95,12 +95,21 @@ def unit_name(word: str) -> str | None:
     if word in UNIT_NAMES:
         return UNIT_NAMES[word]
     small = word.lower()
+    if prefix_contradicts(word, UNIT_NAMES.get(small, "")):
+        return None
     if len(small) < 3:
         return UNIT_NAMES.get(small) if len(small) == 2 else None
     for stem in (small, small.removesuffix("s"), small.removesuffix("es")):
         if stem in UNIT_NAMES and len(stem) > 1:
             return UNIT_NAMES[stem]
     return None
+
+
+def prefix_contradicts(symbol: str, name: str) -> bool:
+    """Whether a symbol has the other m than its unit's: Mg is a megagram by the book and a milligram by a slip, mHz the reverse."""
+    return len(symbol) <= 4 and (
+        (symbol[0] == "M" and name.startswith("milli")) or (symbol[0] == "m" and name.startswith("mega"))
+    )
 
 
 def magnitude_of(word: str) -> int | Fraction | None:

@@ -426,6 +426,9 @@ def _vector(text: str) -> list[list[str]] | None:
 # --- lists ------------------------------------------------------------------------------------------------------
 
 
+_SEQUENCES = frozenset(("()", "[]", "(]", "[)"))
+
+
 def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     """Two lists item by item, or None where neither side is one. Without brackets and in braces order does not count,
     in round and square brackets it does; a list without brackets matches any tuple or set in brackets."""
@@ -436,6 +439,12 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
         gold, answer = _both_signs(gold), _both_signs(answer)
     (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
     gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
+    for kind, items, other_kind, (left, right) in (
+        (gold_kind, gold_items, answer_kind, (gold_inside, answer)),
+        (answer_kind, answer_items, gold_kind, (gold, answer_inside)),
+    ):
+        if kind == "{}" and len(items) == 1 and brackets(items[0])[0] in _SEQUENCES and other_kind in _SEQUENCES:
+            return compare(left, right)  # {(1, 2)} and (1, 2)
     most, fewest = max(len(gold_items), len(answer_items)), min(len(gold_items), len(answer_items))
     single, several = (gold, answer) if len(gold_items) < 2 else (answer, gold)
     if fewest == 1 and most == 2 and (one_number := _compare_as_one_number(single, several, compare)):
@@ -466,14 +475,13 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
         if fewest == 1 and (not re.search(r"\d|emptyset", single) or reading_of(single).kind not in ("number", "list")):
             return Outcome.disagree, "different_kinds"  # (1, 2) against P, or against what has other forms
         return different(*_all_read(gold_items, answer_items), "different_length")
-    sequences = {"()", "[]", "(]", "[)"}
-    ordered = "{}" not in (gold_kind, answer_kind) and bool({gold_kind, answer_kind} & sequences)
+    ordered = "{}" not in (gold_kind, answer_kind) and bool({gold_kind, answer_kind} & _SEQUENCES)
     finding = compare_items(gold_items, answer_items, compare, ordered)
     if finding[0] != Outcome.correct or gold_kind == answer_kind:
         return finding
     if {gold_kind, answer_kind} in ({"", "()"}, {"", "{}"}):
         return finding
-    if {gold_kind, answer_kind} <= sequences and len(gold_items) == 2:
+    if {gold_kind, answer_kind} <= _SEQUENCES and len(gold_items) == 2:
         return different(*_all_read(gold_items, answer_items), "different_brackets")  # [1, 2) is not (1, 2)
     return Outcome.disagree, "different_brackets"
 

@@ -1,0 +1,159 @@
+"""Where capital letters decide: CO and Co, MW and mW.
+
+case_matters("CO", "Co")          ->  True: carbon monoxide and cobalt
+case_matters("5 MW", "5 mW")      ->  True: megawatts and milliwatts
+case_matters("YES", "yes")        ->  False
+"""
+
+import re
+
+from redistill.verify.quantities import UNIT_NAMES
+from redistill.verify.reading import plain_words
+
+ELEMENTS = frozenset(
+    [
+        "H",
+        "He",
+        "Li",
+        "Be",
+        "B",
+        "C",
+        "N",
+        "O",
+        "F",
+        "Ne",
+        "Na",
+        "Mg",
+        "Al",
+        "Si",
+        "P",
+        "S",
+        "Cl",
+        "Ar",
+        "K",
+        "Ca",
+        "Sc",
+        "Ti",
+        "V",
+        "Cr",
+        "Mn",
+        "Fe",
+        "Co",
+        "Ni",
+        "Cu",
+        "Zn",
+        "Ga",
+        "Ge",
+        "As",
+        "Se",
+        "Br",
+        "Kr",
+        "Rb",
+        "Sr",
+        "Y",
+        "Zr",
+        "Nb",
+        "Mo",
+        "Tc",
+        "Ru",
+        "Rh",
+        "Pd",
+        "Ag",
+        "Cd",
+        "In",
+        "Sn",
+        "Sb",
+        "Te",
+        "I",
+        "Xe",
+        "Cs",
+        "Ba",
+        "La",
+        "Ce",
+        "Pr",
+        "Nd",
+        "Pm",
+        "Sm",
+        "Eu",
+        "Gd",
+        "Tb",
+        "Dy",
+        "Ho",
+        "Er",
+        "Tm",
+        "Yb",
+        "Lu",
+        "Hf",
+        "Ta",
+        "W",
+        "Re",
+        "Os",
+        "Ir",
+        "Pt",
+        "Au",
+        "Hg",
+        "Tl",
+        "Pb",
+        "Bi",
+        "Po",
+        "At",
+        "Rn",
+        "Fr",
+        "Ra",
+        "Ac",
+        "Th",
+        "Pa",
+        "U",
+        "Np",
+        "Pu",
+        "Am",
+        "Cm",
+        "Bk",
+        "Cf",
+        "Es",
+        "Fm",
+        "Md",
+        "No",
+        "Lr",
+        "Rf",
+        "Db",
+        "Sg",
+        "Bh",
+        "Hs",
+        "Mt",
+        "Ds",
+        "Rg",
+        "Cn",
+        "Nh",
+        "Fl",
+        "Mc",
+        "Lv",
+        "Ts",
+        "Og",
+    ]
+)
+_LETTERS = re.compile(r"[A-Za-z]+")
+_SYMBOL = re.compile(r"[A-Z][a-z]?")
+
+
+def case_matters(gold: str, answer: str) -> bool:
+    """Whether two clean texts that differ in capital letters alone name different substances or different units."""
+    ours, theirs = plain_words(gold), plain_words(answer)
+    if ours == theirs or ours.lower() != theirs.lower():
+        return False
+    pairs = zip(_LETTERS.findall(ours), _LETTERS.findall(theirs), strict=True)
+    return any(left != right and (_two_substances(left, right) or _two_units(left, right)) for left, right in pairs)
+
+
+def _two_substances(left: str, right: str) -> bool:
+    sides = [_SYMBOL.findall(word) for word in (left, right)]
+    return sides[0] != sides[1] and all(
+        "".join(symbols) == word and ELEMENTS.issuperset(symbols)
+        for symbols, word in zip(sides, (left, right), strict=True)
+    )
+
+
+def _two_units(left: str, right: str) -> bool:
+    """Both are symbols of units, with m for milli and M for mega."""
+    swapped = {left[0], right[0]} == {"m", "M"} and left[1:] == right[1:]
+    return swapped and len(left) > 1 and bool(UNIT_NAMES.keys() & {left, right})
