@@ -22,6 +22,7 @@ import random
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,6 +158,11 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds: float) -> str:
     """survived, killed or hung: the mirroring tests in a forked process that loads the changed module."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:  # what a process that hung leaves behind goes with it
+        return _outcome(module, path, tree, tests, seconds, scratch)
+
+
+def _outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds: float, scratch: str) -> str:
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -165,6 +171,7 @@ def outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds
         for number in (0, 1, 2):
             os.dup2(null, number)
         sys.meta_path.insert(0, Loader(module, path, tree))
+        os.environ["TMPDIR"], tempfile.tempdir = scratch, None
         code = 1
         try:
             import pytest

@@ -8,6 +8,7 @@ A user's mistake is one sentence and exit code 2. Heavy imports wait inside the 
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from redistill.cli.cross_run import compare_text, regrade_text
 from redistill.cli.generate import Command, make_app
 from redistill.cli.scores import scores_text
 from redistill.cli.serve import serve_text
+from redistill.cli.termination import like_ctrl_c
 from redistill.cli.verify import verify_text
 from redistill.errors import OnlyCounted, OperatorError
 from redistill.safety.paths import check_text
@@ -77,6 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # a thread pool of the tokenizers' own does not survive a fork
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with like_ctrl_c() as ended_by:
+        try:
+            _do(words)
+        except KeyboardInterrupt:
+            number = getattr(signal, ended_by() or "SIGINT")
+            by = f" by {ended_by()}" if ended_by() else ""
+            print(f"\nredistill: stopped{by}; run the same command again to go on from here.", file=sys.stderr)
+            sys.exit(128 + number)
+
+
+def _do(words: list[str]) -> None:
     try:
         if not words:
             raise OperatorError("no command given; `redistill --help` lists them.")
@@ -104,9 +117,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _say(said)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nredistill: stopped; run the same command again to go on from here.", file=sys.stderr)
-        sys.exit(130)
 
 
 def _slip(error: CycloptsError, command: str) -> str:

@@ -34,14 +34,14 @@ TROUBLES = {  # what the system says -> what a user can do
     errno.ENOSPC: f"no room is left there (or in /dev/shm); make room, and {_GO_ON}",
     errno.EDQUOT: f"the quota of disk space is used up; make room, and {_GO_ON}",
     errno.EFBIG: f"files may not grow that large here; raise `ulimit -f`, and {_GO_ON}",
-    errno.EROFS: "the file system is read-only; choose another place (--runs-dir)",
-    errno.EACCES: "this user may not write or read there; change its permissions, or choose another place (--runs-dir)",
-    errno.EPERM: "this user may not do that there; choose another place (--runs-dir)",
-    errno.EEXIST: "a file of that name is in the way; remove it, or choose another place (--runs-dir)",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EACCES: "this user may not write or read there; change its permissions, or choose another place",
+    errno.EPERM: "this user may not do that there; choose another place",
+    errno.EEXIST: "a file of that name is in the way; remove it, or choose another place",
     errno.ENOTEMPTY: "a folder of that name is in the way; remove it, or choose another place",
     errno.EISDIR: "a folder stands where a file is needed; remove it, or choose another place",
     errno.ELOOP: "links lead in a circle there; remove them, or choose another place",
-    errno.ENOTDIR: "a file stands where a folder is needed; remove it, or choose another place (--runs-dir)",
+    errno.ENOTDIR: "a file stands where a folder is needed; remove it, or choose another place",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a shorter --name or --runs-dir",
     errno.EMFILE: f"too many open files for one process; raise `ulimit -n` (now {{limit}}), and {_GO_ON}",
     errno.ENFILE: f"too many open files on this machine; close some programs, and {_GO_ON}",
@@ -121,8 +121,8 @@ def make_folder(folder: Path, option: str = "--runs-dir") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        why = trouble(error) or error.strerror or str(error)
-        raise OperatorError(f"{option}: cannot make the folder {folder} ({why}); choose another place.") from error
+        why = trouble(error) or f"{error.strerror or error}; choose another place"
+        raise OperatorError(f"{option}: cannot make the folder {folder}: {why}.") from error
 
 
 # --- whole or not at all -----------------------------------------------------------------------------------------

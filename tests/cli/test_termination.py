@@ -1,0 +1,39 @@
+"""SIGTERM and SIGHUP stop a command as Ctrl-C does."""
+
+import signal
+
+import pytest
+
+from redistill import cli
+from redistill.cli.termination import like_ctrl_c
+from redistill.train.stopping import at_the_next_step
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_says_so_and_how_to_go_on(number, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_do", lambda words: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run"])
+    assert ended.value.code == 128 + number
+    assert f"stopped by {number.name}; run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_stage_that_trains_stops_after_its_step():
+    with like_ctrl_c() as ended_by, at_the_next_step() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert asked() and ended_by() == "SIGTERM"
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)  # nohup
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", lambda number, action: pytest.fail("somebody else's handler is replaced"))
+        with like_ctrl_c():
+            pass
+
+
+def test_a_process_of_a_distributed_launch_ends_at_once(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with like_ctrl_c():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
