@@ -176,6 +176,15 @@ def test_the_kl_is_part_of_the_advantage(kl_of, apart):
     assert found.tolist() == pytest.approx([a / 3, a / 3, b / 3, 0, c / 3, c / 3], abs=1e-12)
 
 
+def test_without_options_it_clips_at_a_fifth_and_takes_a_twentieth_of_the_kl():
+    """Ratios e^.3, cut to 1.2, e^-.4 and e^.1; of the advantages 1, -2 and .5 the KL takes .05 * .5, .05 * .3 and .05 * -.2."""
+    moved = torch.tensor([0.1, 0.2, -0.4, 5.0, 0.05, 0.05], **DOUBLE)
+    reference = LOGPS - moved - torch.tensor([0.2, 0.3, 0.3, 7.0, -0.1, -0.1], **DOUBLE)
+    by_hand = -(1.2 * 0.975 - 0.8 * 2.015 + 0.51 * np.exp(0.1)) / 3
+    found = float(step_loss(objective, [], step(behaviour=LOGPS - moved, reference=reference)))
+    assert found == pytest.approx(by_hand, abs=1e-12)
+
+
 def test_where_the_student_has_not_moved_the_ratio_needs_no_behaviour():
     reference = LOGPS - torch.tensor([0.2, 0.3, 0.3, 7.0, -0.1, -0.1], **DOUBLE)
     for options in ({"kl": 0.0}, {"kl": 0.1}, {"kl": 0.1, "ratio_of": "mean", "kl_of": "mean"}):

@@ -15,7 +15,7 @@ OF_ANSWERS = {name: f for name, f in ADVANTAGES.items() if name not in ("teacher
 
 def given(*rows):
     """(rewards, known) of rows in which None is not known."""
-    rewards = torch.tensor([[0.0 if r is None else r for r in row] for row in rows])
+    rewards = torch.tensor([[0.0 if r is None else r for r in row] for row in rows], dtype=torch.float64)
     return rewards, torch.tensor([[r is not None for r in row] for row in rows])
 
 
@@ -25,6 +25,7 @@ def test_group_by_hand():
     # population variance .1875
     assert group(*given([1, 0, 0, 0]), eps=0.0, ddof=0)[0, 0].item() == pytest.approx(0.75 / 0.1875**0.5, abs=1e-12)
     assert group(*given([1, 0, 0, 0]), eps=0.5).tolist() == [[0.75, -0.25, -0.25, -0.25]]
+    assert group(*given([1, 0, 0, 0]))[0, 0].item() == pytest.approx(0.75 / 0.5001, abs=1e-12)
 
 
 def test_leave_one_out_and_mean_by_hand():
@@ -39,22 +40,32 @@ def test_an_unknown_reward_is_out_of_the_mean_and_has_no_advantage():
     assert group(*given([1, None, 0]), eps=0.0)[0].tolist() == pytest.approx([0.5**0.5, 0, -(0.5**0.5)], abs=1e-12)
 
 
+# the mean of three or seven times .1 is not .1 but 2^-56 away
+ROWS = [[0.1] * 7, [1, 1, 1], [0, 0], [None, None, None], [1, None, None], [0.1, None, 0.1, 0.1]]
+
+
 @pytest.mark.parametrize("name", OF_ANSWERS)
-@pytest.mark.parametrize("row", [[0.1] * 7, [1, 1, 1], [0, 0], [None, None, None], [1, None, None], [0.3, None, 0.3]])
+@pytest.mark.parametrize("row", ROWS)
 def test_where_nothing_can_be_compared_every_advantage_is_exactly_zero(name, row):
     found = OF_ANSWERS[name](*given(row))
     assert found.dtype == torch.float64 and found.tolist() == [[0.0] * len(row)]
 
 
-@pytest.mark.parametrize("name", ["group", "leave-one-out", "mean"])
-def test_advantages_of_a_problem_sum_to_zero_and_know_no_other_problem(name):
+@pytest.mark.parametrize("name", OF_ANSWERS)
+def test_advantages_of_a_problem_know_no_other_problem_and_sum_to_zero_unless_right_answers_count_1(name):
     draw = torch.Generator().manual_seed(0)
-    rewards, known = torch.rand(6, 5, generator=draw), torch.rand(6, 5, generator=draw) < 0.8
-    found = ADVANTAGES[name](rewards, known)
-    assert found.sum(1).abs().max() < 1e-12
+    rewards, known = torch.randn(6, 5, generator=draw), torch.rand(6, 5, generator=draw) < 0.8
+    found = OF_ANSWERS[name](rewards, known)
+    assert name == "shaped" or found.sum(1).abs().max() < 1e-12
     for row in range(6):
-        alone = ADVANTAGES[name](rewards[row : row + 1], known[row : row + 1])
+        alone = OF_ANSWERS[name](rewards[row : row + 1], known[row : row + 1])
         assert torch.equal(alone[0], found[row])
+
+
+def test_oreals_shaping_of_few_answers_by_hand():
+    # a reward above 0 is right, however small; a third and a half of those that are known
+    assert shaped(*given([0.5, 0, None, -1]))[0].tolist() == pytest.approx([1, -2 / 3, 0, -2 / 3], abs=1e-12)
+    assert shaped(*given([0.5, 0, None]), form="code").tolist() == [[2.0, -2.0, 0.0]]
 
 
 def test_oreal_at_16_answers_as_its_code_has_it():

@@ -47,6 +47,11 @@ def test_the_loss_by_hand():
     assert found == pytest.approx(by_hand, abs=1e-12)
 
 
+def test_beta_is_primes_unless_it_is_said():
+    by_hand = (math.log(1 + math.exp(-0.05)) + math.log(1 + math.exp(-0.15))) / 2
+    assert float(step_loss(implicit, [], HELD)) == pytest.approx(by_hand, abs=1e-12)
+
+
 def test_the_gradient_by_hand_is_the_same_on_every_token_of_an_answer():
     """d loss / d log pi = beta (s(r) - label) / rows."""
     found = token_coefficients(functools.partial(implicit, beta=0.5), [], HELD)

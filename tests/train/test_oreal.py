@@ -71,6 +71,13 @@ def test_a_right_answer_is_cloned_or_counts_its_advantage():
     assert counted.tolist() == pytest.approx([0.32] * 2 + [-0.05] * 5 + [0.08] * 3, abs=1e-12)
 
 
+@pytest.mark.parametrize("per", ["class-tokens", "sequence"])
+def test_an_answer_whose_advantage_is_0_has_no_gradient_and_is_in_no_divisor(per):
+    """One right answer of 2 tokens and one wrong one of 4: 1/2 and -.5/4 each, as though the other two were not there."""
+    found = token_coefficients(functools.partial(oreal, per=per), [], step([1.0, -1.0, 0.0, 0.0]))
+    assert found.tolist() == pytest.approx([1 / 2] * 2 + [-0.5 / 4] * 4 + [0.0] * 4, abs=1e-12)
+
+
 def test_a_step_with_one_class_alone_is_finite():
     for advantages in ([1.0] * 4, [-1.0] * 4, [0.0] * 4):
         assert torch.isfinite(token_coefficients(oreal, [], step(advantages))).all()

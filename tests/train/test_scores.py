@@ -106,6 +106,13 @@ def test_figures_of_a_critic_are_shares_of_completions_and_of_steps():
     assert critic_figures(batch([1], [1.0], [NAN]))["accuracy"] is None
 
 
+def test_a_target_of_a_half_counts_as_wrong_and_a_score_of_0_says_wrong():
+    made = batch(
+        [2, 2], [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
+    )  # a step and the end of the turn each, means 0 and .5
+    assert critic_figures(made) == {"accuracy": 1.0, "step_accuracy": 1.0, "right_score": 0.5, "wrong_score": 0.0}
+
+
 def test_spans_become_targets_on_the_last_token_of_each_step(tmp_path):
     tokenizer = tiny_student()[1]
     row = Example("p", "t", "1+1=", "1+1;2=", spans=(Span(0, 4, 0.5), Span(4, 6, 0.0), Span(6, 7, 1.0)))

@@ -32,14 +32,14 @@ def group(
     same has advantages of exactly 0.
     """
     centred, count, comparable = _centred(rewards, known)
-    variance = (centred**2).sum(1, keepdim=True) / (count - ddof).clamp(min=1)
+    variance = (centred**2).sum(1, keepdim=True) / (count - ddof)
     return torch.where(comparable, centred / (variance.sqrt() + eps), 0.0)
 
 
 def leave_one_out(rewards: Tensor, known: Tensor) -> Tensor:
     """r - mean of the other known answers: RLOO. Source: Ahmadian et al. 2024, arXiv 2402.14740."""
     centred, count, comparable = _centred(rewards, known)
-    return torch.where(comparable, centred * count / (count - 1).clamp(min=1), 0.0)
+    return torch.where(comparable, centred * count / (count - 1), 0.0)
 
 
 def mean(rewards: Tensor, known: Tensor) -> Tensor:
@@ -55,12 +55,12 @@ def shaped(rewards: Tensor, known: Tensor, *, form: Literal["paper", "code"] = "
     K answers of which c are right, so that a wrong one's size rises with p. A problem with one kind of answer alone has 0.
     Source: Lyu et al. 2025, arXiv 2502.06781, section 3 (paper) and the released configuration (code).
     """
-    right = (known & (rewards > 0)).double()
-    count, c = known.sum(1, keepdim=True).double(), right.sum(1, keepdim=True)
+    right = known & (rewards > 0)
+    count, c = (answers.sum(1, keepdim=True).double() for answers in (known, right))
     if form == "paper":
-        advantage = torch.where(right > 0, 1.0, c / count.clamp(min=1) - 1)
+        advantage = torch.where(right, 1.0, c / count - 1)
     else:
-        advantage = torch.where(right > 0, count - c, -c) * 2 / (count - 1).clamp(min=1)
+        advantage = torch.where(right, count - c, -c) * 2 / (count - 1)
     return torch.where(known & (c > 0) & (c < count), advantage, 0.0)
 
 
@@ -78,14 +78,17 @@ def teacher(
 
 
 def _centred(rewards: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(r - mean over the known, 0 where unknown; how many are known (problems, 1); where anything can be compared)."""
+    """(r - mean over the known, 0 where unknown; how many are known (problems, 1); where two of them differ (problems, 1)).
+
+    Of a problem without two known rewards that differ nothing else means anything: a divisor may be 0.
+    """
     rewards = torch.where(known, rewards.double(), 0.0)
     count = known.sum(1, keepdim=True).double()
     least = torch.where(known, rewards, torch.inf).amin(1, keepdim=True)
     most = torch.where(known, rewards, -torch.inf).amax(1, keepdim=True)
-    centred = torch.where(known, rewards - rewards.sum(1, keepdim=True) / count.clamp(min=1), 0.0)
+    centred = torch.where(known, rewards - rewards.sum(1, keepdim=True) / count, 0.0)
     # equal rewards: their mean may miss them by a rounding, and eps would turn that into a gradient
-    return centred, count, known & (count >= 2) & (least < most)
+    return centred, count, least < most
 
 
 ADVANTAGES: dict[str, Advantage] = {

@@ -44,8 +44,9 @@ def actions(
     here = actions.values >= 0
     rows, logps = token_logps.rows[here], token_logps.values[here]
     weights = token_logps.weights[here].to(logps)
-    width = int(actions.values.max()) + 1 if len(actions.values) else 1
-    numbers, action = torch.unique(rows * max(width, 1) + actions.values[here].long(), return_inverse=True)
+    numbered = actions.values[here].long()
+    width = int(numbered.max()) + 1 if len(numbered) else 1  # any above the largest number tells the rows apart
+    numbers, action = torch.unique(rows * width + numbered, return_inverse=True)
     counts = torch.zeros(len(numbers)).to(logps).index_add(0, action, torch.ones_like(logps))
 
     def by_action(values: Tensor, of: Of) -> Tensor:
@@ -58,7 +59,7 @@ def actions(
     if reference_token_logps is not None:
         plain = plain - kl * by_action(before - reference_token_logps.values[here], kl_of).detach()
     gains = torch.minimum(ratio * plain, ratio.clamp(1 - clip, 1 + clip) * plain)
-    row_of = torch.div(numbers, max(width, 1), rounding_mode="floor")
+    row_of = torch.div(numbers, width, rounding_mode="floor")
     zeros = torch.zeros(len(tokens)).to(logps)
     return Losses(zeros.index_add(0, row_of, -gains), zeros.index_add(0, row_of, torch.ones_like(gains)))
 
