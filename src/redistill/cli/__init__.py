@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except KeyboardInterrupt:
             number = getattr(signal, ended_by() or "SIGINT")
             by = f" by {ended_by()}" if ended_by() else ""
-            print(f"\nredistill: stopped{by}; run the same command again to go on from here.", file=sys.stderr)
+            print(file=sys.stderr)
+            _say(f"stopped{by}; run the same command again to go on from here.")
             sys.exit(128 + number)
 
 
