@@ -46,14 +46,19 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "train/action_advantages.py": ("train/test_actions.py",),
     "train/advantages.py": ("train/test_advantages.py",),
     "train/step.py": ("train/test_step.py",),
-    "select/pairing.py": ("select/test_pairing.py",),
+    "select/pairing.py": ("select/test_pairing.py", "select/test_keep.py"),
     "evaluate/scores.py": ("evaluate/test_scores.py", "evaluate/test_refused_answers.py", "evaluate/test_choose.py"),
     "verify/policy.py": ("verify/test_policy.py",),
     "verify/exact.py": ("verify/test_exact.py", "verify/test_types.py"),
     "verify/cascade.py": ("verify/test_cascade.py", "verify/test_notations.py", "verify/test_quantities.py"),
-    "io/atomic.py": ("io/test_stage_folder.py", "faults/test_damage.py"),
+    "io/atomic.py": (
+        "io/test_atomic.py",
+        "io/test_output_places.py",
+        "faults/test_damage.py",
+        "io/test_stage_folder.py",
+    ),
     "io/stage_folder.py": ("io/test_stage_folder.py", "faults/test_damage.py"),
-    "io/parquet.py": ("io/test_schemas.py", "faults/test_damage.py"),
+    "io/parquet.py": ("io/test_schemas.py", "io/test_joined.py", "faults/test_damage.py", "io/test_stage_folder.py"),
 }
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy", "scipy.optimize", "pyarrow.parquet", "pydantic", "hypothesis",
              "pytest", "sympy", "math_verify", "httpx2")  # fmt: skip
@@ -158,7 +163,9 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds: float) -> str:
     """survived, killed or hung: the mirroring tests in a forked process that loads the changed module."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:  # what a process that hung leaves behind goes with it
+    with tempfile.TemporaryDirectory(
+        prefix="mutant-"
+    ) as scratch:  # what a process that hung leaves behind goes with it
         return _outcome(module, path, tree, tests, seconds, scratch)
 
 

@@ -19,7 +19,7 @@ from redistill.evaluate.choose import (
     value_of,
 )
 from redistill.evaluate.metrics import pass_at_1, pass_at_k
-from redistill.evaluate.scores import score
+from redistill.evaluate.scores import score, score_choices
 from redistill.evaluate.subsets import (
     MOST_SUBSETS,
     best_over_subsets,
@@ -371,6 +371,9 @@ def test_scores_hold_the_choices_beside_pass_at_k():
         for i, (o, a) in enumerate([RIGHT, WRONG, RIGHT])
     ]
     groups = [Group(problem, tuple(traces))]
-    found = score(groups, n=3, choices=bind_choices([Plugin(name="majority")], "x"))
+    choices = bind_choices([Plugin(name="majority")], "x")
+    found = score(groups, n=3, choices=choices)
+    alone = {name: found[name] for name in ("choose", "per_problem_choose")}
+    assert score_choices(groups, n=3, choices=choices) == alone
     assert found["choose"]["majority"]["curve"]["3"]["value"] == 1.0
     assert "choose" not in score(groups, n=3)

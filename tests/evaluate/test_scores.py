@@ -99,9 +99,9 @@ def of(*spoken_samples):
 
 
 def test_unfinished_thinking_and_repetition_are_read_off_the_text():
-    texts = ["<think>2+2", "<think>2+2</think> 4", "2+2 is 4", "<think> " + "so it is. " * 40]
+    texts = ["<think>2+2", "<think>2+2</think> 4", "2+2 is 4", "so it is. " * 40]
     found = score(of(*(spoken(1, i, text) for i, text in enumerate(texts))), n=4)
-    assert found["unfinished_thinking_rate"] == 2 / 4 and found["repetition_rate"] == 1 / 4
+    assert found["unfinished_thinking_rate"] == 1 / 4 and found["repetition_rate"] == 1 / 4
 
 
 def test_the_strict_parse_stands_beside_the_lenient_one():
@@ -167,6 +167,8 @@ def test_many_faults_are_named_by_the_first_few():
     assert str(error.value).count("lacks sample_index 1") == 5
     with pytest.raises(OperatorError, match="and 1 more problems"):
         score([group(i, C) for i in range(6)], n=2)
+    with pytest.raises(OperatorError, match=r"lacks sample_index 1\. Run the rollout again"):
+        score([group(i, C) for i in range(5)], n=2)
 
 
 def test_no_samples_are_no_score():

@@ -15,7 +15,7 @@ from redistill.corpus.stage import collect
 from redistill.errors import OperatorError
 from redistill.io.atomic import mark, read_json, sums_of, unmarked, write_json
 from redistill.io.client import Kept, Reply
-from redistill.io.parquet import read_columns, read_outcomes, read_records
+from redistill.io.parquet import read_columns, read_outcomes, read_records, read_table
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.model import loading
 from redistill.records import Dropped, Example, Group, Problem, Trace, make_problem, make_trace
@@ -61,6 +61,10 @@ def test_no_reader_gives_a_record_of_a_harmed_shard(tmp_path: Path) -> None:
                 next(iter(reader(path)))
     path.write_bytes(whole)
     assert [group.problem.id for group in read_records(path)] == ["p1"]
+    path = path.parents[1] / "examples" / path.name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(OperatorError, match=r"part-00001\.parquet is corrupt \(checksum mismatch\)"):
+        read_table(path)
 
 
 def test_a_harmed_shard_marker_or_ledger_is_named_and_made_again(tmp_path: Path, capsys: Any) -> None:

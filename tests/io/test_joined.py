@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from redistill.errors import OperatorError
 from redistill.io.joined import Base, can_add
-from redistill.io.parquet import read_columns, read_outcomes, read_records, read_without_text, write_records
+from redistill.io.parquet import read_columns, read_outcomes, read_records, read_without_text, with_bases, write_records
 from redistill.io.stage_folder import Account, Shard, StageFolder
 from redistill.records import Group, Outcome, Problem, Span, Trace, Verdict
 
@@ -79,6 +79,7 @@ def test_a_stage_adds_to_a_stage_that_adds_to_the_corpus(places, tmp_path):
     ]
     write_records(select, Group, counted, base=Base(verify))
     assert list(read_records(select)) == counted
+    assert list(with_bases(select)) == [select, verify, corpus]
     assert b"answer" not in pq.read_table(select).column("traces").to_string().encode()  # the drawn trace is in verify
     light = [
         Group(dataclasses.replace(g.problem, statement=""), tuple(dataclasses.replace(t, completion="") for t in g.traces))

@@ -1,5 +1,6 @@
 """Where results may go: never over an input, and only where a file system is."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def test_an_address_of_object_storage_does_not_become_a_folder_of_that_name(addr
 def test_an_ordinary_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
     make_folder(tmp_path / "a:b" / "12:30")
     assert (tmp_path / "a:b" / "12:30").is_dir()
+    make_folder(tmp_path / "a:b" / "12:30")  # it is there already
+
+
+def test_a_pipe_is_no_output(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OperatorError, match="pipe"):
+        check_output(tmp_path / "pipe")
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ import json
 import os
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from redistill.errors import OperatorError
-from redistill.io.atomic import atomic_write, read_json, write_bytes
+from redistill.io.atomic import atomic_write, read_json, write_bytes, write_json
 from redistill.io.fingerprints import fingerprint
-from redistill.io.parquet import read_records, write_records
+from redistill.io.joined import Base
+from redistill.io.parquet import read_records, read_table, with_bases, write_records
 from redistill.io.schemas import to_row
 from redistill.io.stage_folder import LAYOUT_VERSION, Account, Shard, StageFolder, check_layout
 from redistill.records import Dropped, Example, Group, Outcome, Pair, Problem, Trace, Verdict
@@ -73,6 +76,8 @@ def test_more_records_than_a_row_group_holds_come_back_in_order(tmp_path):
     records = [Dropped(str(i), "corpus", "bad_json") for i in range(2500)]
     write_records(tmp_path / "a.parquet", Dropped, iter(records))
     assert list(read_records(tmp_path / "a.parquet")) == records
+    with pq.ParquetFile(tmp_path / "a.parquet") as file:
+        assert [file.metadata.row_group(i).num_rows for i in range(3)] == [1000, 1000, 500]
 
 
 def test_a_file_is_whole_or_the_old_one(tmp_path):
@@ -86,12 +91,33 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
     with pytest.raises(RuntimeError):
         write_records(path, Dropped, broken())
     assert list(read_records(path)) == [Dropped("a", "b", "c")]
+    with pytest.raises(RuntimeError), atomic_write(path):  # before there is anything to remove
+        raise RuntimeError("power cut")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_file_that_nothing_vouches_for_and_cannot_be_read_is_corrupt_in_a_sentence(tmp_path):
+    pages, footer, word = (tmp_path / f"{name}.parquet" for name in ("pages", "footer", "word"))
+    group = Group(Problem("p", "q"), (Trace("t", "x", verdicts={"a": Verdict(Outcome.correct)}),))
+    write_records(pages, Group, [group])
+    whole = pages.read_bytes()
+    footer.write_bytes(b"PAR1 not really")
+    pages.write_bytes(whole[:4] + bytes(60) + whole[64:])  # the footer is whole
+    table = pa.Table.from_pylist([to_row(group)], pq.read_schema(pages))
+    rows = table.to_pylist()
+    rows[0]["traces"][0]["verdicts"][0]["outcome"] = "certainly"  # a word that no version has written
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), word)
+    for path, readers in (
+        (pages, (read_records, read_table)),
+        (footer, (read_table, with_bases)),
+        (word, (read_records,)),
+    ):
+        for reader in readers:
+            with pytest.raises(OperatorError, match=rf"{path.name} is corrupt \(.*Run its recipe again"):
+                list(reader(path))
 
 
 def test_a_foreign_file_is_refused_in_a_sentence(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not really")
     pq.write_table(pa.table({"x": [1]}), tmp_path / "b.parquet")
     (tmp_path / "c.json").write_text("{")
@@ -113,6 +139,22 @@ def test_an_account_that_lost_a_record_is_our_bug():
     account.came_in += 1
     with pytest.raises(AssertionError, match=r"account select/pairs: 3 in, 2 kept or dropped"):
         account.check("select/pairs")
+
+
+def test_reasons_go_by_falling_count_then_name():
+    dropped = Account("row", 5, 0, Counter(c=1, a=1, b=3)).to_json()["dropped"]
+    assert list(dropped.items()) == [("b", 3), ("a", 1), ("c", 1)]
+
+
+def test_a_stage_one_of_whose_markers_lost_a_record_is_never_finished(tmp_path):
+    stage_dir = opened(tmp_path)
+    stage_dir.finish_shard(0, shard(0))
+    marker = read_json(stage_dir.marker(0))
+    marker.pop("checksum", None)
+    marker["accounts"]["rows"]["kept"] -= 1
+    write_json(stage_dir.marker(0), marker)
+    with pytest.raises(AssertionError, match="account stage/rows: 2 in, 1 kept or dropped"):
+        stage_dir.finish(1)
 
 
 def test_a_shard_whose_account_does_not_balance_is_never_marked_done(tmp_path):
@@ -205,6 +247,56 @@ def test_another_fingerprint_empties_the_stage(tmp_path):
     assert [p.name for p in stage_dir.folder.iterdir()] == ["fingerprint"]
 
 
+@pytest.mark.parametrize("stamp", ["another", None])
+def test_a_finished_stage_whose_stamp_is_damaged_has_its_own_again_and_a_whole_one_is_not_written_over(tmp_path, stamp):
+    stage_dir = finished(tmp_path)
+    path = stage_dir.folder / "fingerprint"
+    before = path.stat().st_ino
+    assert stage_dir.is_finished() and path.stat().st_ino == before
+    if stamp is None:
+        path.unlink()
+    else:
+        path.write_text(stamp)
+    assert stage_dir.is_finished() and path.read_text() == "one"
+
+
+def test_what_vouches_for_something_damaged_is_removed(tmp_path):
+    stage_dir = finished(tmp_path)
+    harmed = stage_dir.folder / "examples/part-00001.parquet"
+    harmed.write_bytes(b"")
+    stage_dir.marker(2).write_bytes(b"{")
+    assert not stage_dir.is_done(1) and not stage_dir.is_done(2)
+    assert [stage_dir.marker(n).exists() for n in range(3)] == [True, False, False]
+    finished(tmp_path)
+    stage_dir.marker(2).unlink()
+    assert not stage_dir.is_finished() and not stage_dir.ledger_path.exists()
+
+
+def test_a_stage_that_is_opened_again_has_no_ledger_and_one_that_is_cleared_only_its_key(tmp_path):
+    stage_dir = finished(tmp_path)
+    (stage_dir.folder / "key.json").write_text("{}")
+    opened(tmp_path)
+    assert not stage_dir.ledger_path.exists() and stage_dir.is_done(2)
+    stage_dir.clear()
+    assert {p.name for p in stage_dir.folder.iterdir()} == {"fingerprint", "key.json"}
+    StageFolder(tmp_path / "nothing", "one").clear()
+
+
+def test_only_the_groups_of_a_shard_add_to_those_of_a_base(tmp_path):
+    corpus = tmp_path / "corpus/groups/part-00000.parquet"
+    group = Group(Problem("p", "a statement"), (Trace("t", "a completion"),))
+    write_records(corpus, Group, [group])
+    stage_dir = opened(tmp_path)
+    stage_dir.finish_shard(
+        0, Shard({"groups": (Group, [group]), "examples": (Example, [Example("p", "t", "q", "a")])}), base=Base(corpus)
+    )
+    assert list(stage_dir.read("groups")) == [group] and list(stage_dir.read("examples")) == [
+        Example("p", "t", "q", "a")
+    ]
+    found = {stream: list(with_bases(stage_dir.shard_files(stream)[0]))[1:] for stream in ("groups", "examples")}
+    assert found == {"groups": [corpus], "examples": []}
+
+
 def test_a_folder_without_a_stamp_is_emptied(tmp_path):
     stage_dir = finished(tmp_path)
     (stage_dir.folder / "fingerprint").unlink()
@@ -248,8 +340,11 @@ def test_two_that_write_one_file_at_once_have_files_of_their_own_until_one_is_wh
     assert path.read_text() == "slow " * 1000 and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_run_of_a_later_layout_is_one_sentence(tmp_path):
+def test_a_run_of_another_layout_is_one_sentence(tmp_path):
+    check_layout(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: x")
+    with pytest.raises(OperatorError, match="made by an older version of redistill"):
+        check_layout(tmp_path)
     for layout in (2, LAYOUT_VERSION):
         (tmp_path / "layout.json").write_text(json.dumps({"layout": layout}))
         check_layout(tmp_path)

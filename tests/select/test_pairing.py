@@ -259,6 +259,27 @@ def test_teachers_are_told_apart_and_unknown_ones_left_out():
     )
 
 
+def test_without_options_a_pairing_makes_one_pair_and_draws_by_seed_0():
+    """Of nine right and nine wrong traces, all alike but for their ids."""
+    right, same = ([trace(f"{side}{i}", o) for i in range(9)] for side, o in (("r", "correct"), ("w", "incorrect")))
+    other = [dataclasses.replace(one, author="b") for one in same]
+    for name, pairing in PAIRINGS.items():
+        if name in ("certain", "redi-paper"):
+            continue
+        g = group(*right, *(other if name == "cross-teacher" else same))
+        pairing = partial(
+            pairing, **asked(name), **({"_token_ids": {t.id: [1] for t in g.traces}} if name == "near-miss" else {})
+        )
+        count = 8 if name == "all-capped" else 1
+        assert pairing(g) == pairing(g, max_pairs=count, seed=0) != pairing(g, max_pairs=count, seed=1), name
+        assert len(pairing(g)) == count, name
+
+
+def test_of_two_sides_of_one_size_the_right_traces_come_again():
+    g = group(*rights(a=10, b=100), *wrongs(x=10, y=11))  # b is like neither
+    assert texts(length_matched(g, max_pairs=9, max_ratio=1.2)) == [("a", "x"), ("a", "y")]
+
+
 def test_another_seed_draws_other_pairs():
     g = group(*rights(**{f"a{i}": 1 for i in range(9)}), *wrongs(**{f"x{i}": 1 for i in range(9)}))
     for policy in (random, all_capped, shortest_wrong, hardest):

@@ -12,14 +12,18 @@ from redistill.train.objectives import (
     OBJECTIVES,
     Losses,
     Ragged,
+    measures_asked,
+    needs_lengths,
     needs_mismatched,
     needs_pairs,
     needs_reference,
+    needs_reference_logps,
     needs_teacher,
     redi,
     sft,
     simpo,
     symmetric,
+    trains_critic,
 )
 from redistill.train.objectives.likelihood import redi_bounded, unlikelihood
 from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo
@@ -179,6 +183,13 @@ def test_orpo_by_hand_from_odds():
     assert mean(orpo(*PAIRS, lam=0.0)) == 1.5
 
 
+def test_orpo_holds_a_certain_student_at_odds_of_a_million():
+    # chosen is certain: log odds 6 log 10; rejected: e^-2 / (1 - e^-2); their difference through the softplus
+    odds = math.log(math.exp(-2) / (1 - math.exp(-2)))
+    found = mean(orpo(torch.zeros(1).double(), REJECTED[:1], CHOSEN_TOKENS[:1], REJECTED_TOKENS[:1], lam=1e6))
+    assert found == pytest.approx(1e6 * softplus(odds - 6 * math.log(10)), rel=1e-8)
+
+
 def test_dpo_by_hand_and_log_two_where_the_student_is_its_own_reference():
     # margins 2 and -2, beta .5: log(1 + e^-1) and log(1 + e^1)
     found = mean(dpo(CHOSEN, REJECTED, *REFERENCE, beta=0.5))
@@ -217,6 +228,9 @@ def test_nca_by_hand():
     # r_w 1, -1 and r_l -1, 1, beta 1: [s(-1) + s(1)/2 + s(-1)/2] and [s(1) + s(-1)/2 + s(1)/2], s the softplus
     assert mean(nca(CHOSEN, REJECTED, *REFERENCE, beta=1.0)) == pytest.approx(softplus(1) + softplus(-1), abs=1e-12)
     assert mean(nca(CHOSEN, REJECTED, CHOSEN, REJECTED)) == pytest.approx(2 * math.log(2), abs=1e-12)
+    # r_w 1 and r_l -2, of the first pair alone: s(-1) + s(1)/2 + s(-2)/2
+    alone = nca(CHOSEN[:1], REJECTED[:1], CHOSEN[:1] - 1, REJECTED[:1] + 2, beta=1.0)
+    assert mean(alone) == pytest.approx(softplus(-1) + softplus(1) / 2 + softplus(-2) / 2, abs=1e-12)
 
 
 # --- singles ------------------------------------------------------------------------------------------------------
@@ -260,8 +274,35 @@ def test_kto_by_hand_with_the_divergence_of_mismatched_completions():
 def test_kto_does_not_let_the_divergence_fall_below_zero():
     same, lower = torch.zeros(2).double(), torch.ones(2).double()
     clipped = mean(kto(CHOSEN, REJECTED, *REFERENCE, same, lower, rejected_weight=2.0))
-    assert clipped == mean(kto(CHOSEN, REJECTED, *REFERENCE, same, same, rejected_weight=2.0))
+    # z0 = 0, beta .1: s(-.1) + s(.1) + 2 (s(-.1) + s(.1)), over 4 singles
+    assert clipped == pytest.approx(3 / 4, abs=1e-12)
     assert mean(kto(CHOSEN, REJECTED, CHOSEN, REJECTED, same, same)) == 0.5
+
+
+# --- options that are not given ---------------------------------------------------------------------------------------
+
+AGAINST = (CHOSEN, REJECTED, REFERENCE[0] + 0.5, REFERENCE[1])  # log-ratios .5 and -1.5 on chosen, -1 and 1 on rejected
+MISMATCHED = (torch.tensor([-5.0, -5.0]).double(), torch.tensor([-6.0, -8.0]).double())
+# The values of the papers and of docs/objectives.md.
+OF_THE_PAPERS = {
+    asymre: (PAIRS, {"baseline": -0.1}),
+    kto: ((*AGAINST, *MISMATCHED), {"beta": 0.1}),
+    simpo: (PAIRS, {"beta": 2.0, "gamma": 1.0}),
+    cpo_simpo: (PAIRS, {"beta": 2.0, "gamma": 1.0, "alpha": 1.0}),
+    orpo: (PAIRS, {"lam": 0.1}),
+    dpo: (AGAINST, {"beta": 0.1}),
+    dpo_norm: ((*PAIRS, *AGAINST[2:]), {"beta": 5.0}),
+    ipo: (AGAINST, {"beta": 0.1}),
+    irpo: ((*AGAINST[:2], CHOSEN_TOKENS, *AGAINST[2:]), {"beta": 0.1, "alpha": 1.0}),
+    dpop: (AGAINST, {"beta": 0.3, "lam": 50.0}),
+    nca: (AGAINST, {"beta": 0.01}),
+}
+
+
+@pytest.mark.parametrize("objective", OF_THE_PAPERS, ids=lambda objective: objective.__name__)
+def test_options_that_are_not_given_are_those_of_the_paper(objective):
+    given, options = OF_THE_PAPERS[objective]
+    assert mean(objective(*given)) == mean(objective(*given, **options))
 
 
 # --- the registry -------------------------------------------------------------------------------------------------
@@ -301,6 +342,24 @@ def test_an_objective_says_by_its_names_what_it_needs():
     assert {name for name, f in WORKED_OUT.items() if needs_reference(f)} == against
     assert {name for name, f in WORKED_OUT.items() if needs_mismatched(f)} == {"kto"}
     assert {name for name, f in WORKED_OUT.items() if not needs_pairs(f)} == {"sft"}
+    without_lengths = {"dpo", "ipo", "dpop", "nca", "kto"}
+    assert {name for name, f in WORKED_OUT.items() if not needs_lengths(f)} == without_lengths
+    of_labels = {"sft": False, "redi": False, "outcome": True, "process": True, "implicit": True}
+    assert {name: trains_critic(OBJECTIVES[name]) for name in of_labels} == of_labels
+
+
+def test_a_divergence_over_the_vocabulary_is_measured_and_needs_no_log_probs_of_the_other_model():
+    def pulled(token_logps, reference_divergences): ...
+
+    def taught(teacher_divergences, entropies): ...
+
+    def compared(logps, reference_logps): ...
+
+    of_reference = {needs_reference_logps: {compared}, needs_reference: {pulled, compared}, needs_teacher: {taught}}
+    for asks, expected in of_reference.items():
+        assert {f for f in (pulled, taught, compared) if asks(f)} == expected
+    assert measures_asked(pulled) == {("reference", "divergences")} and measures_asked(compared) == set()
+    assert measures_asked(taught) == {("teacher", "divergences"), ("", "entropies")}
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if not needs_teacher(OBJECTIVES[name])])

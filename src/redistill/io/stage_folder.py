@@ -164,7 +164,6 @@ class StageFolder:
         stamp = self.folder / "fingerprint"
         if self.folder.exists() and (not stamp.exists() or stamp.read_bytes() != self.fingerprint.encode()):
             shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not stamp.exists():
             write_bytes(stamp, self.fingerprint.encode())
         self.ledger_path.unlink(missing_ok=True)
