@@ -28,7 +28,7 @@ from redistill.train.objectives import (
     trains_critic,
 )
 from redistill.train.packing import first_fit_decreasing
-from redistill.train.step import Ranks, Reference, StepFigures, backward_step, find_token_logps
+from redistill.train.step import Ranks, Reference, StepFigures, all_finite, backward_step, find_token_logps
 from redistill.train.token_batch import Side
 
 from .conftest import TINY, drawn_critic, encoded, labelled_examples, some_examples, some_pairs, tiny_student
@@ -466,6 +466,21 @@ class TwoRanks:
             (first, mine), (second, theirs) = pool.map(one, (0, 1))
         assert first.loss == second.loss and torch.equal(first.logps, second.logps)
         return first, {name: (mine[name] + theirs[name]) / 2 for name in mine}
+
+
+def test_the_figures_have_the_coefficients_of_redi_by_hand_and_those_that_packs_found_for_themselves(tmp_path):
+    rows = encoded(tmp_path, some_pairs(2), tiny_student()[1])
+    known, _ = our_step(tiny_student(), functools.partial(redi, rejected_weight=0.8), rows, range(2), 4000)
+    signed = torch.tensor([1, -0.8, 1, -0.8]).double() / known.tokens / 2
+    assert known.coefficients.tolist() == pytest.approx(signed.tolist(), rel=1e-6)
+    late, first_pass = (our_step(tiny_student(), OBJECTIVES["simpo"], rows, range(2), n)[0] for n in (4000, 1))
+    assert (late.coefficients * signed > 0).all()
+    assert late.coefficients.tolist() == pytest.approx(first_pass.coefficients.tolist(), rel=1e-5)
+
+
+def test_values_are_finite_where_all_are():
+    for values, finite in (((1.0, -2.0), True), ((1.0, math.inf), False), ((math.nan,), False)):
+        assert all_finite(Ranks(), torch.device("cpu"), *values) is finite
 
 
 # linear: coefficients are known before; late: each pack finds its own; first pass: a pass without gradient goes before
