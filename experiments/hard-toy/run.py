@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="few problems, steps and rounds")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    run(asked.folder, recipe("teacher.yaml", TEACHER_SEED, asked.short), "teacher")
+    if asked.arms is None or "distil" in asked.arms:
+        run(asked.folder, recipe("teacher.yaml", TEACHER_SEED, asked.short), "teacher")
     teacher = str((asked.folder / "teacher" / "train" / "teacher" / "model").resolve())
     for seed in asked.seeds:
         tree = recipe("recipe.yaml", seed, asked.short)

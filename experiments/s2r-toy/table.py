@@ -11,7 +11,7 @@ from pathlib import Path
 from redistill.evaluate.intervals import t_interval
 from redistill.text.self_correction import RATES
 
-SHOWN = ("pass_at_1", *RATES, "attempts", "cut")
+SHOWN = ("pass_at_1", *RATES, "attempts", "segmented")
 DIFFERENCES = (("plain prl", "plain sft"), ("plain orl", "plain sft"), ("plain prl", "plain orl"), ("plain sft", "no-verifications sft"),
                ("plain sft", "shuffled-verdicts sft"), ("shuffled-verdicts prl", "shuffled-verdicts sft"),
                ("plain prl", "shuffled-verdicts prl"))  # fmt: skip
@@ -45,7 +45,11 @@ def read(folder: Path) -> dict[str, dict[int, dict[str, float | None]]]:
         run, _, seed = path.parts[-5].rpartition("-")
         told = scores.get("self_correction", {})
         values = {name: told[name]["value"] for name in RATES if name in told}
-        values |= {"pass_at_1": scores["pass_at_1"]["value"], "attempts": told.get("attempts"), "cut": told.get("cut")}
+        values |= {
+            "pass_at_1": scores["pass_at_1"]["value"],
+            "attempts": told.get("attempts"),
+            "segmented": told.get("segmented"),
+        }
         if path.parts[-3] != "base":
             found[f"{run} {path.parts[-3]}"][int(seed)] = values
     return dict(sorted(found.items()))

@@ -9,6 +9,9 @@ from redistill.verify.anchors import answer_tag, boxed, hashes, is_placeholder, 
     ("text", "answer"),
     [
         (r"so \boxed9.", "9"),
+        (r"\boxed{7} and not $\boxed{8}$", "7"),
+        (r"\boxed{A} rather than \boxed{B}", "A"),
+        (r"odd, not even: \boxed{7}", "7"),
         (r"so $\boxed 31$", "31"),
         (r"so \boxed -4 m", "-4"),
         (r"so \boxed C.", "C"),
@@ -25,6 +28,10 @@ from redistill.verify.anchors import answer_tag, boxed, hashes, is_placeholder, 
 def test_a_box_in_every_spelling(text, answer):
     place = boxed(text)
     assert place is not None and place.text == answer
+
+
+def test_a_box_that_is_ruled_out_is_no_answer():
+    assert boxed(r"It is not \boxed{8}.") is None
 
 
 @pytest.mark.parametrize(

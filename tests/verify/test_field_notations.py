@@ -179,6 +179,17 @@ PAIRS = {
         ("\\{(1,2)\\}", "!", "(2,1)"),
         ("\\mathcal{O}(n^2)", "=", "O(n^2)"),
     ],
+    "one of several": [
+        ("12", "?", "12 apples and 3 pears"),
+        ("5", "!", "12 apples and 3 pears"),
+        ("12, 3", "=", "12 apples and 3 pears"),
+    ],
+    "dress": [
+        ("10", "=", "=10"),
+        ("10", "=", "\\text{ten}"),
+        ("21", "=", "\\text{twenty-one}"),
+        ("20", "!", "\\text{twenty-one}"),
+    ],
     "exclamation": [
         ("42", "?", "42!"),
         ("120", "=", "5!"),

@@ -172,11 +172,18 @@ def _boxes(text: str) -> tuple[list[Box], int, int]:
     return boxes, max((start for is_box, start, _ in open_braces if is_box), default=-1), unreadable
 
 
+# What stands before a box that is named to be ruled out: `\\boxed{7} and not \\boxed{8}`.
+_REFUSED = re.compile(
+    r"\b(?:not(?:\s+(?:be|equal(?:\s+to)?))?|rather\s+than|instead\s+of|unlike)[\s$(\\*\[]{0,6}\Z", re.IGNORECASE
+)
+
+
 def boxed(text: str) -> Place | None:
-    """The last box. Boxes joined by a comma, `and` or `or` are one list answer."""
+    """The last box that is not ruled out. Boxes joined by a comma, `and` or `or` are one list answer."""
     if "box" not in text:
         return None
     boxes, unclosed, unreadable = _boxes(text)
+    boxes = [box for box in boxes if not _REFUSED.search(text, max(0, box.start - 40), box.start)]
     last = boxes[-1] if boxes else None
     if (broken := max(unclosed, unreadable)) > (last.end if last else -1):
         return Place(broken, len(text) if broken == unclosed else broken + 1, None, "unclosed" if broken == unclosed else "unreadable")  # fmt: skip

@@ -319,7 +319,7 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     gold, answer = clean(gold), clean(answer)
     if same_text(gold, answer):
         return Outcome.correct, "equal_string"
-    gold_number, answer_number = read_number(gold, units=units), read_number(answer, units=units)
+    gold_number, answer_number = (read_number(_words_opened(side), units=units) for side in (gold, answer))
     if "," in gold + answer and (finding := compare_decimal_comma(gold, answer)):
         return finding
     if finding := (
@@ -347,6 +347,13 @@ def compare_exact(gold: str, answer: str, *, relative_tolerance: float, percent:
     return Outcome.ungradable, "not_comparable"
 
 
+def _words_opened(text: str) -> str:
+    """`twelve` of a text that is \\text{twelve} and no more; every other text as it is, since a unit stays marked."""
+    match = _ONE_WORD_OF_TEXT.fullmatch(text)
+    return match[1] if match else text
+
+
+_ONE_WORD_OF_TEXT = re.compile(r"\\text\{\s*([A-Za-z][A-Za-z -]*[A-Za-z])\s*\}")
 # Phrases by which a text says that there is no such number. A word that nobody knows might name one.
 _DENIAL = re.compile(
     r"\b(?:no|not|none|never|cannot|cant|impossible|impossibly|undefined|unsolvable|infeasible|invalid|insufficient|doesnt|dne|unable|infinite|infinitely|infinity)\b"

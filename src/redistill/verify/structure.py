@@ -454,6 +454,12 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     if is_wordy(gold) != is_wordy(answer):
         wordy = gold_items if is_wordy(gold) else answer_items
         numbers = all(read_number(item) for item in (*gold_items, *answer_items))
+        if (
+            numbers
+            and fewest == 1
+            and any(compare(single, item)[0] == Outcome.correct for item in split_items(brackets(several)[1]))
+        ):
+            return Outcome.disagree, "one_or_several_answers"  # 12, and 12 apples and 3 pears
         # 3 apples and 5 pears: what is counted gives an order
         return _compare_sequences(gold_items, answer_items, compare) if numbers and len(wordy) > 1 else None
     if most > MAX_ITEMS:

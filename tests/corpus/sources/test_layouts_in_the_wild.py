@@ -83,6 +83,10 @@ def test_a_reference_solution_is_no_trace_by_its_looks(tmp_path):
         ("\n\nHuman: 2+2?\n\nAssistant:", "2+2?"),
         ("User: 2+2?\n\nAssistant: <think>\n", "2+2?"),
         ("A conversation between User and Assistant. The Assistant solves it. User: 2+2? Assistant:", "2+2?"),
+        (
+            "A conversation between User and Assistant.\nUser: 2+2?\nAssistant: Let me solve this step by step.\n<think>",
+            "2+2?",
+        ),
         *[(text, text) for text in ("Who is the user\nof this assistant", "Fill in. User: hi. What would you answer?")],
         *[
             (text, text)
