@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import App, Parameter
 
 from redistill import __version__
-from redistill.api.parameters import Flags
+from redistill.api.parameters import FirstArgument, Flags
 from redistill.cli.help_format import HelpFormat
 from redistill.errors import OperatorError
 from redistill.safety.terminal import plain
@@ -104,6 +104,8 @@ def cli_parameters(command: Command) -> list[inspect.Parameter]:
         named = any(isinstance(one, Parameter) and one.name for one in get_args(hint)[1:])
         positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not named
         kind = parameter.POSITIONAL_ONLY if positional else parameter.KEYWORD_ONLY
+        if FirstArgument in get_args(hint)[1:]:
+            kind = parameter.POSITIONAL_OR_KEYWORD
         parameters.append(parameter.replace(kind=kind, annotation=hint))
     for parameter, hint in _typed(command.text):
         if parameter.kind is parameter.KEYWORD_ONLY:
