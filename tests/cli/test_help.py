@@ -83,7 +83,12 @@ def test_help_names_the_type_of_what_an_option_takes(capsys, monkeypatch):
         (["evaluate", "m", "--benchmrk", "dev"], "--benchmark"),
         (["export", "runs/x", "-o", "y", "--to", "prime-lr"], 'Did you mean "prime-rl"?'),
         (["run", "quickstart", "--log-level", "errr"], 'Did you mean "error"?'),
-        (["run"], 'Command "run" parameter RECIPE requires an argument. `redistill run --help` says more.'),
+        (["run"], "`redistill run` needs RECIPE; `redistill run --help` says more."),
+        (["run", "quickstart", "--set"], "`redistill run` needs --set (nothing stands after it)"),
+        (
+            ["run", "quickstart", "twice"],
+            "`redistill run` has no place for 'twice'; `redistill run --help` lists what it takes.",
+        ),
         (["show", "x.jsonl", "first"], 'Invalid value for NUMBER: unable to convert "first" into int.'),
         (
             ["lr-find", "quickstart", "--stage", "redi", "--rates", "1e-4,x"],

@@ -40,6 +40,10 @@ def option(name: str, **more: Any) -> Parameter:
     return Parameter(name, **more)
 
 
+class FirstArgument:
+    """Marks an option that may be given as the command's argument too: `init FILE` is `init --traces FILE`."""
+
+
 def repeated(name: str, help: str, **more: Any) -> Parameter:
     """An option that may be given several times, once a value."""
     return Parameter(name, help=f"{help} (repeatable)", **more)

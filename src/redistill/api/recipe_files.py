@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from redistill.api.parameters import (
     SHIPPED,
     Code,
+    FirstArgument,
     Overrides,
     Parameter,
     RecipeSource,
@@ -81,7 +82,7 @@ def schema() -> dict[str, Any]:
 
 
 def init(
-    traces: Annotated[str | Path | None, option("--traces", metavar="FILE")] = None,
+    traces: Annotated[str | Path | None, option("--traces", metavar="FILE"), FirstArgument] = None,
     model: Annotated[
         str | None, option("--model", help="the student: a folder, hub id, .gguf file or package:NAME", metavar="M")
     ] = None,
@@ -107,7 +108,7 @@ def init(
 
     Examples:
         redistill init
-        redistill init --traces my_traces.jsonl --name mine --out mine.yaml \
+        redistill init my_traces.jsonl --name mine --out mine.yaml \
               --model HuggingFaceTB/SmolLM2-135M-Instruct
     """
     from redistill.tools.init_answers import init_recipe

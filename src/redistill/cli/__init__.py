@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from redistill import api
 from redistill.cli import printing
@@ -126,7 +126,14 @@ def _slip(error: CycloptsError, command: str) -> str:
     if isinstance(error, UnknownCommandError):
         said = said.partition(" Available commands:")[0]
         return said if "Did you mean" in said else f"{said} `redistill --help` lists the commands."
-    return f"{said} `redistill {command} --help` says more." if isinstance(error, MissingArgumentError) else said
+    if isinstance(error, UnusedCliTokensError):
+        words = " ".join(error.unused_tokens or ())
+        return f"`redistill {command}` has no place for {words!r}; `redistill {command} --help` lists what it takes."
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
+        given = error.keyword or error.argument.name
+        after = " (nothing stands after it)" if error.keyword or error.argument.tokens else ""
+        return f"`redistill {command}` needs {given}{after}; `redistill {command} --help` says more."
+    return said
 
 
 def _say(sentence_: str) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import App, Parameter
 
 from redistill import __version__
-from redistill.api.parameters import Flags
+from redistill.api.parameters import FirstArgument, Flags
 from redistill.cli.help_format import HelpFormat
 from redistill.errors import OperatorError
 from redistill.safety.terminal import plain
@@ -103,8 +103,9 @@ def cli_parameters(command: Command) -> list[inspect.Parameter]:
             continue
         named = any(isinstance(one, Parameter) and one.name for one in get_args(hint)[1:])
         positional = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not named
-        kind = parameter.POSITIONAL_ONLY if positional else parameter.KEYWORD_ONLY
-        parameters.append(parameter.replace(kind=kind, annotation=hint))
+        if FirstArgument not in get_args(hint)[1:]:
+            parameter = parameter.replace(kind=parameter.POSITIONAL_ONLY if positional else parameter.KEYWORD_ONLY)
+        parameters.append(parameter.replace(annotation=hint))
     for parameter, hint in _typed(command.text):
         if parameter.kind is parameter.KEYWORD_ONLY:
             parameters.append(parameter.replace(annotation=hint))
