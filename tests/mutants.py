@@ -49,8 +49,18 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "select/pairing.py": ("select/test_pairing.py", "select/test_keep.py"),
     "evaluate/scores.py": ("evaluate/test_scores.py", "evaluate/test_refused_answers.py", "evaluate/test_choose.py"),
     "verify/policy.py": ("verify/test_policy.py",),
-    "verify/exact.py": ("verify/test_exact.py", "verify/test_types.py"),
-    "verify/cascade.py": ("verify/test_cascade.py", "verify/test_notations.py", "verify/test_quantities.py"),
+    "verify/exact.py": (
+        "verify/test_exact.py",
+        "verify/test_types.py",
+        "verify/test_field_notations.py",
+        "verify/test_quantities.py",
+    ),
+    "verify/cascade.py": (
+        "verify/test_cascade.py",
+        "verify/test_notations.py",
+        "verify/test_quantities.py",
+        "verify/test_field_notations.py",
+    ),
     "io/atomic.py": (
         "io/test_atomic.py",
         "io/test_output_places.py",

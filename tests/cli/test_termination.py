@@ -9,7 +9,14 @@ from redistill.cli.termination import like_ctrl_c
 from redistill.train.stopping import at_the_next_step
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
+def number(request):
+    """A signal that nobody ignores, also where the tests run under nohup."""
+    before = signal.signal(request.param, signal.SIG_DFL)
+    yield request.param
+    signal.signal(request.param, before)
+
+
 def test_a_command_that_is_ended_says_so_and_how_to_go_on(number, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_do", lambda words: signal.raise_signal(number))
     with pytest.raises(SystemExit) as ended:

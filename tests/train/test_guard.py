@@ -253,6 +253,9 @@ def test_a_student_that_was_nearly_perfect_may_lose_its_entropy():
         ({"length": (100.0, 500.0)}, "length_up"),
         ({"entropy": (1.0, 0.0)}, "entropy_down"),
         ({"reward": (0.2, 0.9), "pass_rate": (0.5, 0.2)}, "reward_up_accuracy_down"),
+        ({"reward": (0.5, 0.2), "pass_rate": (0.5, 0.2)}, "pass_rate_down"),
+        ({"undecided": (0.0, 0.5)}, "unusable_up"),
+        ({"cut": (0.0, 0.5)}, "unusable_up"),
     ],
 )
 def test_each_sign_of_a_stage_with_rollouts_is_a_warning_and_only_there(figures, sign):
@@ -285,6 +288,8 @@ def test_the_thresholds_of_rounds_are_options_and_their_edges_are_where_they_say
     assert step("length", 140.0, length_factor=1.3) == ("length_up",)
     assert step("entropy", 10.0) == () and step("entropy", 9.0) == ("entropy_down",)
     assert step("entropy", 30.0, entropy_share=0.4) == ("entropy_down",)
+    assert step("pass_rate", 100.0 - 0.04) == () and step("pass_rate", 100.0 - 0.06) == ("pass_rate_down",)
+    assert step("undecided", 200.0) == () and step("undecided", 201.0) == ("unusable_up",)  # twice the first, and above
     wide = [drawn(n, length=100.0 if n <= 2 else 1.0) for n in range(1, 5)]
     assert judge(wide, SETTINGS).reasons == () and judge(wide, GuardSettings(round_window=2)).reasons == (
         "length_down",
@@ -302,8 +307,21 @@ def test_reward_and_accuracy_are_compared_beyond_their_noise():
         ]  # fmt: skip
 
     # the five of either side vary by 0.1095 (sample standard deviation): an error of 0.069
-    assert judge(noisy(0.05, 0.4), SETTINGS).reasons == () and judge(noisy(0.4, 0.05), SETTINGS).reasons == ()
+    assert (
+        judge(noisy(0.05, 0.4), SETTINGS).reasons == ("pass_rate_down",)
+        and judge(noisy(0.4, 0.05), SETTINGS).reasons == ()
+    )
+    assert judge(noisy(0.05, 0.09), SETTINGS).reasons == ()
     assert judge(noisy(0.4, 0.4), SETTINGS).reasons == ("reward_up_accuracy_down",)
+
+
+def test_a_student_that_unlearns_and_no_longer_ends_its_answers_is_two_signs():
+    """A control run: the student's wrong answers alone. Its own right answers grow rarer, and half of all are cut at last."""
+    history = rounds(40, reward=(0.25, 0.15), pass_rate=(0.25, 0.15), cut=(0.0, 0.5))
+    assert judge(history, SETTINGS) == ("collapse", ("pass_rate_down", "unusable_up"))
+    # as many as before, and four points more
+    for cut in ((0.1, 0.1), (0.01, 0.05)):
+        assert judge(rounds(40, cut=cut), SETTINGS).state == "steady"
 
 
 def test_a_probe_that_falls_while_the_reward_rises_is_two_signs():

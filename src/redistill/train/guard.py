@@ -123,8 +123,26 @@ def reward_up_accuracy_down(history: Sequence[Line], settings: GuardSettings) ->
     reward, passed = (_first_and_now(history, key, settings) for key in ("reward", "pass_rate"))
     if reward is None or not reward.rose:
         return False
-    fell = passed is not None and passed.rise < -max(settings.probe_drop, 2 * passed.error)
-    return fell or probe_down(history, settings)
+    return (passed is not None and passed.fell(settings.probe_drop)) or probe_down(history, settings)
+
+
+def pass_rate_down(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The pass rate of the last rounds is below that of the first by more than probe_drop and two standard errors, and the reward
+    has not risen: the student unlearns what it could do."""
+    passed, reward = (_first_and_now(history, key, settings) for key in ("pass_rate", "reward"))
+    return passed is not None and passed.fell(settings.probe_drop) and not (reward is not None and reward.rose)
+
+
+def unusable_up(history: Sequence[Line], settings: GuardSettings) -> bool:
+    """The share of answers without a reward, or of those that were cut at their limit, is over twice that of the first rounds and
+    higher by more than probe_drop and two standard errors: they are left out of the step, so no loss speaks against them."""
+    changes = (_first_and_now(history, key, settings) for key in ("undecided", "cut"))
+    return any(
+        change is not None
+        and change.now > 2 * change.first
+        and change.rise > max(settings.probe_drop, 2 * change.error)
+        for change in changes
+    )
 
 
 def critic_wrong(history: Sequence[Line], settings: GuardSettings) -> bool:
@@ -144,6 +162,8 @@ SIGNS: dict[str, Callable[[Sequence[Line], GuardSettings], bool]] = {
     "length_up": length_up,
     "entropy_down": entropy_down,
     "reward_up_accuracy_down": reward_up_accuracy_down,
+    "pass_rate_down": pass_rate_down,
+    "unusable_up": unusable_up,
     "critic_wrong": critic_wrong,
 }
 
@@ -167,6 +187,9 @@ class _Change(NamedTuple):
     @property
     def rose(self) -> bool:
         return self.rise > 2 * self.error
+
+    def fell(self, least: float) -> bool:
+        return self.rise < -max(least, 2 * self.error)
 
 
 def _first_and_now(history: Sequence[Line], key: str, settings: GuardSettings) -> _Change | None:
