@@ -17,7 +17,15 @@ def number(request):
     signal.signal(request.param, before)
 
 
-def test_a_command_that_is_ended_says_so_and_how_to_go_on(number, monkeypatch, capsys):
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["at a terminal", "behind &"])
+def ctrl_c(request):
+    """What Ctrl-C does: a script's `command &` ignores it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_command_that_is_ended_says_so_and_how_to_go_on(number, ctrl_c, monkeypatch, capsys):
     monkeypatch.setattr(cli, "_do", lambda words: signal.raise_signal(number))
     with pytest.raises(SystemExit) as ended:
         cli.main(["run"])

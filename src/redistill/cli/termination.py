@@ -25,6 +25,10 @@ def like_ctrl_c() -> Iterator[Callable[[], str | None]]:
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number).name)
+        if not callable(
+            signal.getsignal(signal.SIGINT)
+        ):  # ignored, as a script's `command &` has it: it is still to end
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     ours = [] if "RANK" in os.environ or threading.current_thread() is not threading.main_thread() else list(_SIGNALS)
