@@ -173,9 +173,7 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def outcome(module: str, path: Path, tree: ast.Module, tests: list[str], seconds: float) -> str:
     """survived, killed or hung: the mirroring tests in a forked process that loads the changed module."""
-    with tempfile.TemporaryDirectory(
-        prefix="mutant-"
-    ) as scratch:  # what a process that hung leaves behind goes with it
+    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:  # a process that hung leaves its folders here
         return _outcome(module, path, tree, tests, seconds, scratch)
 
 

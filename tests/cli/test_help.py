@@ -84,10 +84,13 @@ def test_help_names_the_type_of_what_an_option_takes(capsys, monkeypatch):
         (["export", "runs/x", "-o", "y", "--to", "prime-lr"], 'Did you mean "prime-rl"?'),
         (["run", "quickstart", "--log-level", "errr"], 'Did you mean "error"?'),
         (["run"], "`redistill run` needs RECIPE; `redistill run --help` says more."),
-        (["run", "quickstart", "--set"], "`redistill run` needs --set (nothing stands after it)"),
+        (
+            ["run", "quickstart", "--set"],
+            "`redistill run` needs a value after --set; `redistill run --help` says more.",
+        ),
         (
             ["run", "quickstart", "twice"],
-            "`redistill run` has no place for 'twice'; `redistill run --help` lists what it takes.",
+            "unexpected argument of `redistill run`: twice; `redistill run --help` lists its arguments.",
         ),
         (["show", "x.jsonl", "first"], 'Invalid value for NUMBER: unable to convert "first" into int.'),
         (

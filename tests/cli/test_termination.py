@@ -37,7 +37,7 @@ def test_a_command_that_is_ended_says_so_and_how_to_go_on(number, ctrl_c, monkey
 def test_a_stage_that_trains_stops_after_its_step():
     with like_ctrl_c() as ended_by, at_the_next_step() as asked:
         signal.raise_signal(signal.SIGTERM)
-        assert asked() and ended_by() == "SIGTERM"
+        assert asked() and ended_by() == signal.SIGTERM
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):

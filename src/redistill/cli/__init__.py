@@ -83,11 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             _do(words)
         except KeyboardInterrupt:
-            number = getattr(signal, ended_by() or "SIGINT")
-            by = f" by {ended_by()}" if ended_by() else ""
+            number = ended_by()
             print(file=sys.stderr)
-            _say(f"stopped{by}; run the same command again to go on from here.")
-            sys.exit(128 + number)
+            _say(f"stopped{f' by {number.name}' if number else ''}; run the same command again to go on from here.")
+            sys.exit(128 + (number or signal.SIGINT))
 
 
 def _do(words: list[str]) -> None:
@@ -128,11 +127,13 @@ def _slip(error: CycloptsError, command: str) -> str:
         return said if "Did you mean" in said else f"{said} `redistill --help` lists the commands."
     if isinstance(error, UnusedCliTokensError):
         words = " ".join(error.unused_tokens or ())
-        return f"`redistill {command}` has no place for {words!r}; `redistill {command} --help` lists what it takes."
-    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
-        given = error.keyword or error.argument.name
-        after = " (nothing stands after it)" if error.keyword or error.argument.tokens else ""
-        return f"`redistill {command}` needs {given}{after}; `redistill {command} --help` says more."
+        return (
+            f"unexpected argument of `redistill {command}`: {words}; `redistill {command} --help` lists its arguments."
+        )
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        without_value = error.keyword or next((one.keyword for one in error.argument.tokens if one.keyword), None)
+        needs = f"a value after {without_value}" if without_value else error.argument.name
+        return f"`redistill {command}` needs {needs}; `redistill {command} --help` says more."
     return said
 
 

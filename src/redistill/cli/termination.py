@@ -2,7 +2,7 @@
 
     with like_ctrl_c() as ended_by:
         ...                                 KeyboardInterrupt, or a training stage that stops after its step
-    ended_by()                              "SIGTERM", None where nobody sent one
+    ended_by()                              signal.SIGTERM, None where nobody sent one
 
 The processes of a distributed launch are left alone: one of them may wait for the others in a library that runs no handler, and the
 launcher expects them to end at once.
@@ -19,15 +19,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def like_ctrl_c() -> Iterator[Callable[[], str | None]]:
-    """A function that names the signal that came last. A signal that somebody ignores (nohup) or handles is left to them."""
-    received: list[str] = []
+def like_ctrl_c() -> Iterator[Callable[[], signal.Signals | None]]:
+    """A function that gives the signal that came last. A signal that somebody ignores (nohup) or handles is left to them."""
+    received: list[signal.Signals] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number).name)
-        if not callable(
-            signal.getsignal(signal.SIGINT)
-        ):  # ignored, as a script's `command &` has it: it is still to end
+        received.append(signal.Signals(number))
+        # A script's `command &` ignores Ctrl-C, and is still to end.
+        if not callable(signal.getsignal(signal.SIGINT)):
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 

@@ -135,7 +135,7 @@ def pass_rate_down(history: Sequence[Line], settings: GuardSettings) -> bool:
 
 def unusable_up(history: Sequence[Line], settings: GuardSettings) -> bool:
     """The share of answers without a reward, or of those that were cut at their limit, is over twice that of the first rounds and
-    higher by more than probe_drop and two standard errors: they are left out of the step, so no loss speaks against them."""
+    higher by more than probe_drop and two standard errors. Answers without a reward are left out of the step, so no loss speaks against them."""
     changes = (_first_and_now(history, key, settings) for key in ("undecided", "cut"))
     return any(
         change is not None

@@ -101,7 +101,7 @@ _REMARK = re.compile(r"(?<=[\w})$])\s*,?\s*(?:\b(?:only|respectively)|\((?:with 
 _IN_BRACES = re.compile(r"\{[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?[^,]*\}")
 _THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\[,!;: ])\s*(?=\d{3})")
 _HYPHENED = re.compile(r"(?<=\d)-([A-Za-z]{2,})(?![A-Za-z(^*])")  # a 5-km walk
-_LEAD = re.compile(r"^(?:(?:approximately|about|roughly|exactly|\\approx)\s+|=\s*)(?=\S)", re.IGNORECASE)
+_LEAD = re.compile(r"^(?:(?:approximately|about|roughly|exactly|\\approx)\s+|=(?![=<>])\s*)(?=\S)", re.IGNORECASE)
 
 
 MAX_REMEMBERED = 400  # characters: longer answers are rare, and would fill the memory of what was cleaned

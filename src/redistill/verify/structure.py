@@ -437,14 +437,9 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     gold, answer = (_POINT.sub("", _lines(side)) for side in (gold, answer))
     if "\\pm" in gold or "\\pm" in answer:
         gold, answer = _both_signs(gold), _both_signs(answer)
+    gold, answer = _point_in_set(gold, answer), _point_in_set(answer, gold)
     (gold_kind, gold_inside), (answer_kind, answer_inside) = brackets(gold), brackets(answer)
     gold_items, answer_items = split_items(gold_inside), split_items(answer_inside)
-    for kind, items, other_kind, (left, right) in (
-        (gold_kind, gold_items, answer_kind, (gold_inside, answer)),
-        (answer_kind, answer_items, gold_kind, (gold, answer_inside)),
-    ):
-        if kind == "{}" and len(items) == 1 and brackets(items[0])[0] in _SEQUENCES and other_kind in _SEQUENCES:
-            return compare(left, right)  # {(1, 2)} and (1, 2)
     most, fewest = max(len(gold_items), len(answer_items)), min(len(gold_items), len(answer_items))
     single, several = (gold, answer) if len(gold_items) < 2 else (answer, gold)
     if fewest == 1 and most == 2 and (one_number := _compare_as_one_number(single, several, compare)):
@@ -457,7 +452,7 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
         if (
             numbers
             and fewest == 1
-            and any(compare(single, item)[0] == Outcome.correct for item in split_items(brackets(several)[1]))
+            and any(compare(single, item)[0] == Outcome.correct for item in max(gold_items, answer_items, key=len))
         ):
             return Outcome.disagree, "one_or_several_answers"  # 12, and 12 apples and 3 pears
         # 3 apples and 5 pears: what is counted gives an order
@@ -490,6 +485,14 @@ def compare_lists(gold: str, answer: str, compare: Compare) -> Finding | None:
     if {gold_kind, answer_kind} <= _SEQUENCES and len(gold_items) == 2:
         return different(*_all_read(gold_items, answer_items), "different_brackets")  # [1, 2) is not (1, 2)
     return Outcome.disagree, "different_brackets"
+
+
+def _point_in_set(text: str, other: str) -> str:
+    """(1, 2) of {(1, 2)} where the other side is a sequence too; every other text as it is."""
+    kind, inside = brackets(text)
+    items = split_items(inside)
+    alone = kind == "{}" and len(items) == 1 and {brackets(items[0])[0], brackets(other)[0]} <= _SEQUENCES
+    return items[0] if alone else text
 
 
 def _lines(text: str) -> str:

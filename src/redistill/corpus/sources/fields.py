@@ -92,16 +92,15 @@ _SPEAKER_IN_TEXT = re.compile(
     r"(?:^|(?<=\s))(Human:|User:|System:|Assistant:)"
 )  # R1-Zero's template has all of it in one line
 _SPEAKER_LINE = re.compile(r"^(user|system|assistant)$", re.MULTILINE)
-
-
 _BEGUN = re.compile(r"(\sAssistant:)[^\n:]{1,100}\Z")  # TinyZero: `Assistant: Let me solve this step by step.\n<think>`
 
 
 def _spoken(prompt: str) -> list[str] | None:
     """What the user says in a prompt that ends where the assistant is to speak, its turns opened by a word: a line `user` (a chat
     template decoded without its special tokens), or `Human:` and `User:`. None for any other text."""
-    end = prompt.rstrip().removesuffix("<think>").rstrip()
-    if end != prompt.rstrip():
+    written = prompt.rstrip()
+    end = written.removesuffix("<think>").rstrip()
+    if end != written:
         end = _BEGUN.sub(r"\1", end)
     colon = end.endswith("Assistant:")
     if not colon and not end.endswith("\nassistant"):
