@@ -12,6 +12,8 @@ import pytest
 import yaml
 from mini import MINI, SOURCE, Tool, environment
 
+from process_states import is_running
+
 STAGES = ("corpus", "verify", "select")
 COMMAND = ("run", "mini.yaml", "--workers", "2")
 SPREAD = {"setup": "spread:arm", "path": str(Path(__file__).parent)}  # no input is too small for processes of its own
@@ -124,8 +126,3 @@ def test_killed_while_processes_are_at_work_and_run_again_it_has_the_same_bytes(
     expected = {path: data for path, data in made(whole / "runs" / "mini").items() if not path.startswith("select/")}
     assert made(run) == expected
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items()), "a finished shard was made again"
-
-
-def is_running(pid: int) -> bool:
-    """Not a dead process that nobody has asked after."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

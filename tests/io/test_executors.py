@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,14 @@ def test_when_the_caller_is_killed_its_processes_go_too(tmp_path: Path) -> None:
     workers = wait_for(lambda: [int(p.name) for p in tmp_path.iterdir()], 2)
     caller.kill()
     caller.wait()
-    wait_for(lambda: [pid for pid in workers if not is_running(pid)], 2)
+    wait_until_gone(workers)
+
+
+def wait_until_gone(pids: Collection[int]) -> None:
+    # Not at the top: a process of a cluster loads this file, and has a shorter path.
+    from process_states import is_running
+
+    wait_for(lambda: [pid for pid in pids if not is_running(pid)], len(pids))
 
 
 def wait_for(what: Any, count: int) -> list[int]:
@@ -110,14 +117,6 @@ def wait_for(what: Any, count: int) -> list[int]:
         assert time.monotonic() < end
         time.sleep(0.05)
     return found
-
-
-def is_running(pid: int) -> bool:
-    """Alive, and not a dead process that nobody has asked after."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_ray_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +260,19 @@ def test_actors_that_are_kept_and_lost_between_two_maps_cost_nothing(cluster: An
         kept = {int(path.name) for path in tmp_path.iterdir()}
         assert kept & {pid for _, (_, pid) in found}, "the head's actor was kept from one map to the next"
         executor.hold(False)
-        wait_for(lambda: [pid for pid in kept if not is_running(pid)], len(kept))
+        wait_until_gone(kept)
+
+
+def test_a_cluster_leaves_sigterm_as_it_is(cluster: Any) -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        ours = signal.getsignal(signal.SIGTERM)
+        with open_executor(ExecutionSettings(executor="ray", address=cluster.address)) as executor:
+            list(executor.map(square, [1], label="verify", size_bytes=1))
+            assert signal.getsignal(signal.SIGTERM) is ours
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_task_that_ends_every_actor_is_one_sentence(cluster: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import verify_fakes
 
+from process_states import is_running
 from redistill.errors import OperatorError
 from redistill.records import Outcome, make_problem, make_trace
 from redistill.verify import VerifierPool, cascade, exact, fork_server
@@ -30,11 +31,6 @@ def server_pid() -> int:
     process = fork_server._SERVER._process
     assert process is not None
     return process.pid
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def parent_of(pid: int) -> int:
@@ -163,9 +159,9 @@ def test_the_server_ends_with_its_process_and_ends_its_workers() -> None:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     give_up = time.monotonic() + 60
-    while any(alive(pid) for pid in pids) and time.monotonic() < give_up:
+    while any(is_running(pid) for pid in pids) and time.monotonic() < give_up:
         time.sleep(0.02)
-    assert len(pids) == 2 and not any(alive(pid) for pid in pids)
+    assert len(pids) == 2 and not any(is_running(pid) for pid in pids)
 
 
 def test_a_forked_process_has_workers_of_the_same_server_which_end_with_it() -> None:
@@ -191,9 +187,9 @@ def test_a_forked_process_has_workers_of_the_same_server_which_end_with_it() -> 
     os.close(reading)
     assert (outcome, int(parent)) == (b"correct", server)
     give_up = time.monotonic() + 60
-    while alive(int(pid)) and time.monotonic() < give_up:
+    while is_running(int(pid)) and time.monotonic() < give_up:
         time.sleep(0.02)
-    assert not alive(int(pid))
+    assert not is_running(int(pid))
     assert judged(exact, r"\boxed{4}")[0].outcome == Outcome.correct and server_pid() == server
 
 

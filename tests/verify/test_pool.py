@@ -14,6 +14,7 @@ import verify_fakes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from process_states import is_running
 from redistill.records import Outcome, Problem, Trace, Verdict, make_problem, make_trace
 from redistill.verify import VerifierPool, cascade, exact
 from redistill.verify.pool import AHEAD_BATCHES, BATCH_UNITS
@@ -228,11 +229,6 @@ def test_workers_are_reused_recycled_and_gone_at_the_end(monkeypatch: pytest.Mon
             os.kill(pid, 0)
 
 
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def test_workers_vanish_when_the_parent_is_killed() -> None:
     """One worker idle, one in a C-level loop that no Python code can end: the kernel's alarm does, a second later."""
     program = (
@@ -254,9 +250,9 @@ def test_workers_vanish_when_the_parent_is_killed() -> None:
         parent.send_signal(signal.SIGKILL)
     assert pids
     give_up = time.monotonic() + 60
-    while any(alive(pid) for pid in pids) and time.monotonic() < give_up:
+    while any(is_running(pid) for pid in pids) and time.monotonic() < give_up:
         time.sleep(0.05)
-    assert not any(alive(pid) for pid in pids)
+    assert not any(is_running(pid) for pid in pids)
 
 
 def test_a_worker_holds_no_torch() -> None:

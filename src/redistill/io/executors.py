@@ -333,12 +333,13 @@ class RayCluster:
                 "include_dashboard": False,
             }
             try:
-                ray.init(
-                    self.address or "local",
-                    logging_level=logging.ERROR,
-                    job_config=job,
-                    **({} if self.address else own),
-                )
+                with _kept_sigterm():
+                    ray.init(
+                        self.address or "local",
+                        logging_level=logging.ERROR,
+                        job_config=job,
+                        **({} if self.address else own),
+                    )
             except (ConnectionError, ValueError, RuntimeError) as error:
                 why = " ".join(str(error).split())[:200]
                 raise OperatorError(f"execution.address: no Ray cluster answers at {self.address} ({why}).") from error
@@ -347,6 +348,17 @@ class RayCluster:
         if self.processes == 0:
             raise OperatorError(f"execution.address: the Ray cluster at {self.address} has no CPU to work with.")
         return self._ray
+
+
+@contextlib.contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """What SIGTERM does here stays: Ray would let it end the command with exit code 15, in the middle of a step."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _TaskCalls:
