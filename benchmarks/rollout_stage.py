@@ -2,9 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/rollout_stage.py [--rounds 4] [--repeats 3] [--dead 0.5] [--out FILE.jsonl]
     OMP_NUM_THREADS=1 python benchmarks/rollout_stage.py --model FOLDER --problems 4 --n 4 --longest 128      e.g. SmolLM2-135M
+    OMP_NUM_THREADS=1 python benchmarks/rollout_stage.py --lengths FILE.jsonl.gz      answers as unlike in length as these traces
 
 Both peers compute every logit and draw every token as they always do; then the draw is replaced by the next token of a given answer,
-so both say the same 128 answers of the same lengths (those of `two-habits` traces, the toy's stored data) and earn the same rewards.
+so both say the same 128 answers of the same lengths (those of `two-habits` traces, the toy's stored data, or of the traces of --lengths)
+and earn the same rewards.
 A reward costs nothing here. The student is the quickstart's shape with random weights, or --model; fp32, AdamW, one step a round.
 TRL runs with each of a few settings, and the fastest counts; ours runs as a stage runs, with its files written. Every measurement
 is a process of its own whose first round does not count; peers take turns. Seconds are CPU seconds of the process, memory is
@@ -64,16 +66,19 @@ def script(case: dict[str, Any], tokenizer: Any) -> tuple[list[str], list[list[l
     draw, groups = random.Random(0), []
     for group in SOURCES["two-habits"](problems=400, traces=4):
         groups.append(group)
-    traces = [trace.completion for group in groups for trace in group.traces]
     prompts = [group.problem.statement for group in groups][: case["problems"]]
-    lengths = [len(ids) for ids in loading.encode_completions(tokenizer, traces)]
-    scale = case["longest"] / max(lengths)
-    answers = []
-    for _ in prompts:
-        sizes = [max(2, round(scale * draw.choice(lengths))) for _ in range(case["n"])]
-        ids = [[draw.randrange(4, 14) for _ in range(size - 1)] for size in sizes]
-        answers.append([[*row, int(tokenizer.eos_token_id)] for row in ids])
-    return prompts, answers
+    if case["lengths"]:  # in characters: the toy has no token for most of them
+        read = SOURCES["traces"](path=case["lengths"])
+        stored = sorted(len(trace.completion) for group in read for trace in group.traces)
+    else:
+        traces = [trace.completion for group in groups for trace in group.traces]
+        stored = [len(ids) for ids in loading.encode_completions(tokenizer, traces)]
+    lengths = [draw.choice(stored) for _ in range(len(prompts) * case["n"])]
+    scale = case["longest"] / (max(lengths) if case["lengths"] else max(stored))
+    sizes = [max(2, round(scale * length)) for length in lengths]
+    rows = [[draw.randrange(4, 14) for _ in range(size - 1)] for size in sizes]
+    ended = [[*row, int(tokenizer.eos_token_id)] for row in rows]
+    return prompts, [ended[start : start + case["n"]] for start in range(0, len(ended), case["n"])]
 
 
 def reward_of(problem: int, index: int, case: dict[str, Any]) -> float:
@@ -298,6 +303,9 @@ def main() -> None:
     parser.add_argument("--part", choices=PEERS, default="round")
     parser.add_argument("--peers", help="default: all of the part")
     parser.add_argument("--model", help="a folder; default: the quickstart's toy with random weights")
+    parser.add_argument(
+        "--lengths", help="a file of traces: answers are as unlike in length as they are; default: two-habits"
+    )
     parser.add_argument("--problems", type=int, default=16)
     parser.add_argument("--n", type=int, default=8)
     parser.add_argument("--longest", type=int, default=95)
@@ -313,7 +321,8 @@ def main() -> None:
     names = PEERS[options.part]
     peers = options.peers.split(",") if options.peers else list(names)
     shared = {
-        key: getattr(options, key) for key in ("part", "model", "problems", "n", "longest", "micro", "dead", "rounds")
+        key: getattr(options, key)
+        for key in ("part", "model", "lengths", "problems", "n", "longest", "micro", "dead", "rounds")
     }
     print(machine("torch", "transformers", "accelerate", "trl"), file=sys.stderr)
     found: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}

@@ -137,6 +137,24 @@ def test_what_cannot_be_done_is_one_sentence(problems, tmp_path, monkeypatch):
         rollout("teacher", empty, out=tmp_path / "out.jsonl", chat=False, **SETTINGS)
 
 
+def test_a_source_that_is_a_folder_gives_the_problems_and_one_without_a_file_is_refused(model, tmp_path):
+    folder = beir(tmp_path / "beir")
+    rollout(model, folder, out=tmp_path / "out.jsonl", source="queries", template="bare", max_new_tokens=2)
+    (group,) = SOURCES["traces"](path=str(tmp_path / "out.jsonl"))
+    assert group.problem.statement == "11+1" and group.problem.metadata["relevant"] == {"d1": 1.0}
+    with pytest.raises(OperatorError, match="--source two-habits: this source reads no file; those that do: traces, "):
+        rollout(model, folder, out=tmp_path / "none.jsonl", source="two-habits", template="bare")
+
+
+def beir(folder):
+    """A collection of one document and one query."""
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(json.dumps({"_id": "d1", "title": "", "text": "eleven"}))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "11+1"}))
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    return folder
+
+
 def test_a_label_is_written_only_where_it_is_decided(problems, tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "scripted", scripted(["0", "9", "x", "", "8"], []))
     rollout("teacher", problems, out=tmp_path / "out.jsonl", engine="scripted", chat=False, **SETTINGS)

@@ -53,6 +53,8 @@ def test_what_nobody_can_say_earns_nothing_unless_the_option_says_incorrect():
     assert rewards_of(one, undecided="incorrect") == [-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]
     # a verification without a verdict in the middle is read as incorrect
     assert rewards_of([S(True), V(None, said=False), S(True), V(True)], undecided="incorrect")[1] == -1.0
+    # the last one says that it cannot tell, which is not the same as nothing
+    assert rewards_of([S(True), Action("verify", None)], undecided="incorrect") == [1.0, -1.0]
     assert outcome_reward([S(True), V(True), S(None)], undecided="drop") is None
     assert outcome_reward([S(True), V(True), S(None)], undecided="incorrect") == -1.0
 
@@ -110,6 +112,13 @@ def test_a_baseline_of_few_actions_is_not_used():
     assert actions(few, baseline="running")[0] == [[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]]  # three are fewer than ten
     assert actions(few, baseline="running", least=3)[0][2][0] == pytest.approx(-1 - 1 / 3)
     assert actions(few)[0][2] == [pytest.approx(-4 / 3), 0.0]  # context: whatever there is
+    ten = [[[S(True)]] * 9 + [[S(False)]]]
+    assert actions(ten, baseline="running")[0][9] == [pytest.approx(-1 - 0.8)]  # ten are enough
+
+
+def test_an_action_without_a_reward_has_no_advantage_and_is_no_part_of_a_baseline():
+    unknown, right = [S(None), V(True)], [S(True), V(True)]
+    assert actions([[unknown, right, FOOLED]])[0] == [[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]]
 
 
 def test_a_running_baseline_is_of_this_round_and_those_before_it():
@@ -265,6 +274,11 @@ def test_at_outcome_level_an_answer_is_one_action_and_need_not_alternate():
 def test_an_answer_that_is_no_trajectory_is_a_counted_reason(text, reason):
     groups, sampled, tokenizer = drawn(text, ONE)
     assert action_rows(bound(), groups, sampled, tokenizer, "")[0] == reason
+
+
+def test_twenty_actions_are_not_too_many():
+    groups, _, _ = drawn(write(["3;"] * 10, ["7N"] * 10, COMPACT), ONE)
+    assert len(trajectories_of(bound(), groups)[0][0]) == 20
 
 
 def test_what_follows_a_right_attempt_that_was_verified_is_left_out_or_kept_if_the_recipe_says_so():

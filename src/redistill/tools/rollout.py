@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from redistill.config.binding import bind, function_of
+from redistill.config.binding import bind
 from redistill.config.parsing import parse_evaluation
 from redistill.config.tables import Evaluation, ImageSettings
 from redistill.config.yaml_text import apply_override
-from redistill.corpus import SOURCES
+from redistill.corpus.sources.of_file import source_of_file
 from redistill.errors import OperatorError
 from redistill.evaluate.stage import sampling_of, verifiers_of
 from redistill.io.atomic import atomic_write, check_output, make_folder
@@ -180,9 +180,9 @@ def rollout_file(
 
 def _problems(path: Path, source: str, most: int | None) -> Iterator[Problem]:
     """The problems of a file, each once, in its order; what its traces say is not looked at."""
-    read = function_of(SOURCES, source, "--source")
+    read, _ = source_of_file(source, path)
     seen = set[str]()
-    for item in read(path=str(path)):
+    for item in read():
         if isinstance(item, Dropped) or item.problem.id in seen:
             continue
         if most is not None and len(seen) == most:

@@ -16,11 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from redistill.config.binding import function_of
 from redistill.config.tables import PromptText, ScorerSettings, StudentSettings
 from redistill.config.validation_messages import sentence_of
 from redistill.config.yaml_text import read_value
-from redistill.corpus import SOURCES, resolve
+from redistill.corpus.sources.of_file import source_of_file
 from redistill.errors import OperatorError
 from redistill.io.atomic import check_output, make_folder, sha256_file
 from redistill.io.progress import say
@@ -112,15 +111,15 @@ def _replies(out: Path) -> Path:
 
 def _read(path: Path, source: str, work: Path) -> StageFolder:
     """The groups of the input as shards: read once, and not again by a command that goes on."""
-    read = function_of(SOURCES, source, "--source")
-    files = {str(file): sha256_file(file) for file in resolve(str(path))}
-    key = new_key(values(source=source, files=files), {}, (read, _shards))
+    read, read_files = source_of_file(source, path)
+    files = {str(file): sha256_file(file) for file in read_files}
+    key = new_key(values(source=source, files=files), {}, (read.func, _shards))
     folder = StageFolder(work / "input", key.fingerprint)
     if folder.is_finished():
         return folder
     folder.open()
     count = 0
-    for count, (groups, dropped) in enumerate(_shards(read(path=str(path))), start=1):
+    for count, (groups, dropped) in enumerate(_shards(read()), start=1):
         problems, traces = Account("problem"), Account("trace")
         for group in groups:
             problems.keep()

@@ -107,7 +107,7 @@ def actions(
     def advantage(key: Hashable, reward: float | None) -> float:
         if reward is None:
             return 0.0
-        total, count = sums.get(key, (0.0, 0))
+        total, count = sums[key]  # tallies of `running` hold this round too
         return reward - (total / count if count >= fewest else 0.0)
 
     advantages = [

@@ -186,3 +186,18 @@ def test_a_column_that_most_rows_cannot_be_read_by_is_not_taken(tmp_path: Path) 
     ]
     found = look(tmp_path, rows).best
     assert found.groups == 40 and "gold" in found.unread
+
+
+def test_a_collection_of_documents_is_named_and_not_read_as_traces(tmp_path: Path) -> None:
+    """A folder with only some of its files is read as any other."""
+    (tmp_path / "qrels").mkdir()
+    rows = [{"problem": "1+1", "answer": "2", "generations": ["2"]}]
+    (tmp_path / "corpus.jsonl").write_text(json.dumps(rows[0]))
+    assert survey(str(tmp_path), SOURCES).best.source == "traces"
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "a"}))
+    (tmp_path / "qrels" / "test.tsv").write_text("q\td\t1\n")
+    with pytest.raises(OperatorError, match=r"is a collection for the source queries, which has no traces; docs/"):
+        survey(str(tmp_path), SOURCES)
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n")
+    with pytest.raises(OperatorError, match="for the source purchase-history"):
+        survey(str(tmp_path), SOURCES)

@@ -13,6 +13,7 @@ taken only where no other source makes any trace and no column is one that trace
 read is said to be that, and no list of problems.
 """
 
+import contextlib
 import glob
 import itertools
 import json
@@ -28,6 +29,8 @@ from redistill.corpus.sources.rows import RowError, sample_instead, spread_rows,
 from redistill.errors import OperatorError
 from redistill.io.stores import is_address
 from redistill.records import Dropped, Group, Outcome, Problem, Trace
+from redistill.retrieval.collection import files_of
+from redistill.retrieval.histories import history_files
 from redistill.safety.paths import home_path
 from redistill.text.statements import answer_key
 
@@ -111,10 +114,25 @@ def recognise(path: str, sources: Mapping[str, Source]) -> Layout:
     return survey(path, sources).best
 
 
+def _collection_source(path: str) -> str | None:
+    """The source of a folder whose files belong together: purchases with items, or documents with queries and judgements."""
+    if is_address(path) or not home_path(path).is_dir():
+        return None
+    for name, files_of_one, least in (("purchase-history", history_files, 2), ("queries", files_of, 3)):
+        with contextlib.suppress(OperatorError):
+            if len(files_of_one(path)) >= least:
+                return name
+    return None
+
+
 def survey(path: str, sources: Mapping[str, Source], split: str | None = None) -> Survey:
     """Every layout of a file, folder or glob, on this machine or in object storage. OperatorError where no source makes anything of it."""
     if not (is_address(path) or home_path(path).exists() or glob.glob(path, recursive=True)):
         raise OperatorError(f"there is no file or folder at {path}; download a dataset of the hub first.")
+    if collection := _collection_source(path):
+        raise OperatorError(
+            f"{path} is a collection for the source {collection}, which has no traces; docs/how-to/rewriting-queries.md shows the recipe."
+        )
     rows, first, whole = spread_rows(path, split, SAMPLE_ROWS, SAMPLE_FILES)
     names = sorted({key for _, row in rows if isinstance(row, dict) for key in row})
     every: list[Layout] = []
