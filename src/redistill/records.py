@@ -20,15 +20,15 @@ from typing import Any, NamedTuple, Self
 
 
 class Outcome(StrEnum):
-    """What a verifier found. Only a certain `incorrect` may become a rejected completion."""
+    """The result of a verifier. By default only a certain `incorrect` may become a rejected completion."""
 
-    correct = "correct"
-    incorrect = "incorrect"
+    correct = "correct"  # the answer equals the gold answer
+    incorrect = "incorrect"  # evidence that the answer differs from the gold answer
     no_answer = "no_answer"  # no anchored final answer in the completion
     truncated = "truncated"  # the completion stops before its end and holds no answer
     timeout = "timeout"  # the verifier ran out of its time or memory
     ungradable = "ungradable"  # the gold answer is missing or cannot be read
-    disagree = "disagree"  # several verdicts that the policy cannot join into one
+    disagree = "disagree"  # two readings, or several verdicts, contradict each other
 
 
 REFUSED = "refused"  # in Trace.sampling: why a server gave no answer to this request
@@ -39,8 +39,8 @@ class Span(NamedTuple):
     """A judgement on a part of a text: characters `start` to `end`, end excluded, and a finite `value`.
 
     Positions count code points, so a span holds for any tokenizer. The end-of-turn token is the character
-    [len, len + 1), so 0 <= start < end <= len + 1. What a value means (a step label, a reward, a token weight) is said
-    by the name the span stands under.
+    [len, len + 1), so 0 <= start < end <= len + 1. The name under which a span is stored says what its
+    value means (a step label, a reward, a token weight).
     """
 
     start: int
@@ -50,8 +50,8 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture of a problem, named and never inlined: `path` as the source wrote it, relative to the folder of the data
-    file; `sha256` (64 hex digits) of the file's bytes says which picture it is, wherever it lies."""
+    """An image of a problem, by name and not inlined: `path` as the source wrote it, relative to the folder of the data
+    file; `sha256` (64 hex digits) of the file's bytes identifies the image, wherever the file is."""
 
     path: str
     sha256: str
@@ -59,8 +59,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verifier's finding on one trace; `seconds` is rounded to a tenth. The stages store it of a time limit only, 0 elsewhere:
-    other times differ from run to run, and equal runs have equal bytes.
+    """One verifier's finding on one trace; `seconds` is rounded to a tenth. The stages store it only for a time limit, and 0 otherwise,
+    because times differ from run to run and equal runs should have equal bytes.
 
     `score`: 0 (worst) to 1 (best) by a graded verifier, such as an NDCG or the share of tests passed; None by all others.
     """
@@ -157,8 +157,8 @@ class Example:
 class Pair:
     """One row for REDI, DPO and other objectives. Columns as in TRL; `weight` multiplies the row's loss.
 
-    Spans weigh characters of a side, the last one winning; a plain (start, end, weight) does as well as a Span. Empty:
-    every character weighs 1. The modifier `span-weights` reads them.
+    Spans give weights to characters of a side, the last one winning; a plain (start, end, weight) works like a Span. Empty:
+    every character has weight 1. The modifier `span-weights` reads them.
     """
 
     problem_id: str
@@ -176,9 +176,9 @@ class Pair:
 class Sampled:
     """The tokens of one sampled answer as they were drawn, so that training need not encode its text again.
 
-    prompt_ids: what the student was given, prefill included; token_ids: what it said, the end-of-turn token included;
-    logprobs: the log-probability of each of them under the student at temperature 1. sample_index: which of its problem's
-    answers it is.
+    prompt_ids: the tokens of the prompt, prefill included; token_ids: those of the answer, end-of-turn token included;
+    logprobs: the log-probability of each of them under the student at temperature 1. sample_index: the number of the
+    answer among those of its problem, from 0.
     """
 
     problem_id: str
@@ -225,8 +225,8 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What was dropped, by which stage, and why: a short stable word such as `too_long`. detail: what the word leaves
-    open, such as the benchmark problem that a statement holds."""
+    """What was dropped, by which stage, and why: a short stable word such as `too_long`. detail: more about the reason,
+    such as the benchmark problem that a statement contains."""
 
     id: str
     stage: str
@@ -237,7 +237,7 @@ class Dropped:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a trace was read: `row` ('file:row') of `file`, `revision` (commit) of a dataset of the hub. A trace that was
-    read twice has two. `told_as` is the id of the problem as that row tells it, which may have been merged into
+    read twice has two. `told_as` is the id of the problem as that row states it, which may have been merged into
     `problem_id`; fate: `kept`, or the reason for which the trace was dropped."""
 
     trace_id: str
@@ -251,7 +251,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Two statements that say the same, for review. action: `merged`, `listed` or `dropped`; how: what they share
+    """Two statements of the same problem, for review. action: `merged`, `listed` or `dropped`; how: what they share
     (`spelling`, `words`, `alike`; of a benchmark `same`, `within`, `overlap`); span: the shared text of a leak."""
 
     problem_id: str
@@ -266,7 +266,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The facts of one run: enough to say what was done and to do it again."""
+    """The facts of one run that are needed to reproduce it."""
 
     name: str
     recipe: Mapping[str, Any]

@@ -143,8 +143,8 @@ def follow(page: Path, world: Path, tool) -> None:
 
 
 def in_this_world(word: str, world: Path) -> str:
-    """t3fa91c stands for an id of this world's run, `quickstart` for its small recipe instead of the shipped one."""
-    return trace_id(world) if word == "t3fa91c" else {"quickstart": "recipes/quickstart.yaml"}.get(word, word)
+    """t5b4277c stands for an id of this world's run, `quickstart` for its small recipe instead of the shipped one."""
+    return trace_id(world) if word == "t5b4277c" else {"quickstart": "recipes/quickstart.yaml"}.get(word, word)
 
 
 def trace_id(world: Path) -> str:

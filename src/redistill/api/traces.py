@@ -274,8 +274,8 @@ def why(id: str, run: RunFolder) -> "list[Step]":
         The steps, in order.
 
     Examples:
-        redistill why t3fa91c runs/quickstart
-        redistill why p77aa0 runs/quickstart --json
+        redistill why t5b4277c runs/quickstart
+        redistill why p000144 runs/quickstart --json
     """
     from redistill.tools.lineage import way
 

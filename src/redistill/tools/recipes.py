@@ -1,6 +1,6 @@
 """The recipes that ship, a line each, from their own headers.
 
-shipped()["quickstart"]    ->  "Right and wrong traces in, a better student and a report out, in minutes on a laptop ..."
+shipped()["quickstart"]    ->  "SFT, REDI and its control on the traces of a procedural teacher, with a report, ..."
 """
 
 import re
