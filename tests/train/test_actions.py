@@ -141,7 +141,14 @@ def test_the_bonus_of_the_code_doubles_what_changed_and_what_verifies_right_atte
     )
     assert plain == [[-1.0, 1.0, 1.0, 1.0], [1.0, -1.0, -1.0, 1.0], [1.0, 1.0]]
     assert with_bonus == [[-1.0, 1.0, 2.0, 2.0], [1.0, -2.0, -2.0, 1.0], [1.0, 2.0]]
-    late = [S(False), V(False), S(False), V(False), S(True), V(True)]  # only the third attempt differs from the one before it
+    late = [
+        S(False),
+        V(False),
+        S(False),
+        V(False),
+        S(True),
+        V(True),
+    ]  # only the third attempt differs from the one before it
     assert actions([[late]], bonus="code", baseline="running")[0][0] == [-1.0, 1.0, -1.0, 1.0, 2.0, 2.0]
 
 
