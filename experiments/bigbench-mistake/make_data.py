@@ -2,6 +2,7 @@
 
 python experiments/bigbench-mistake/make_data.py --out chains.jsonl --count 20000 --seed 0
 
+`compact` rewrites a row without the words that every step has and without spaces, half as long: a critic has to read the sums alone.
 One row a chain, in the columns of the data set: input, steps, target, answer, mistake_index (from 0; null where every step is
 right). The grammar was written from the look of the data set's rows; no row of it is in here. An error is planted in one step,
 and the steps behind it go on from the wrong value, as a model's do.
@@ -262,6 +263,22 @@ def _final(
         end = rng.choice([near(end, rng), near(end, rng), -end if end else 4, end + rng.choice([-10, 10, -100, 100])])
     forms.append(str(end))
     return f"Then, the final equation is {shape} = {' = '.join(forms)}. So the answer is {end}"
+
+
+FIXED = {
+    "This equation can be written as": "", "Let's calculate": "", "Then, the final equation is": "", "So the answer is": "#", ", where": ";",
+    " and ": " , ",
+}  # fmt: skip
+
+
+def compact(row: dict[str, object]) -> dict[str, object]:
+    """A row, made or labelled by people, without the set words of its steps and without spaces."""
+    steps = []
+    for step in list(row["steps"]):  # type: ignore[call-overload]
+        for words, sign in FIXED.items():
+            step = step.replace(words, sign)
+        steps.append("".join(step.split()))
+    return {**row, "input": "".join(str(row["input"]).split()), "steps": steps}
 
 
 def main() -> None:

@@ -13,19 +13,19 @@ import sys
 from pathlib import Path
 
 import yaml
-from make_data import chain
+from make_data import chain, compact
 
 from redistill.corpus.sources.rows import read_rows
 
 HERE = Path(__file__).parent
-COUNT = 60_000
+COUNT = 80_000
 
 
 def halves(path: Path) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """(two thirds, one third) of the labelled rows, by a hash of the question."""
-    rows = [row for _, row in read_rows(path) if isinstance(row, dict)]
+    rows = [compact(row) for _, row in read_rows(path) if isinstance(row, dict)]
     place = [int(hashlib.sha256(str(row["input"]).encode()).hexdigest(), 16) % 3 for row in rows]
-    return [r for r, p in zip(rows, place) if p], [r for r, p in zip(rows, place) if not p]
+    return [r for r, p in zip(rows, place, strict=True) if p], [r for r, p in zip(rows, place, strict=True) if not p]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> str:
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--mistakes", type=Path, required=True, help="multistep_arithmetic.jsonl of BIG-Bench-Mistake")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["planted", "people"])
     parser.add_argument("--short", action="store_true", help="few chains and steps: do the scripts work?")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
@@ -48,9 +49,10 @@ def main() -> None:
     for seed in asked.seeds:
         rng = random.Random(seed)
         chains = write(
-            asked.folder / f"chains-{seed}.jsonl", [chain(rng, 0.6) for _ in range(400 if asked.short else COUNT)]
+            asked.folder / f"chains-{seed}.jsonl",
+            [compact(chain(rng, 0.6)) for _ in range(400 if asked.short else COUNT)],
         )
-        for arm in ("planted", "people"):
+        for arm in asked.arms:
             tree = yaml.safe_load((HERE / "recipe.yaml").read_text()) | {"name": f"{arm}-{seed}", "seed": seed}
             (source,) = tree["corpus"]["sources"]
             more = [{**source, "path": people}] if arm == "people" else []

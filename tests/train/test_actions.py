@@ -127,6 +127,7 @@ def test_a_running_baseline_is_of_this_round_and_those_before_it():
     assert after_first == {"": [8.0, 8], "+": [8.0, 8]}
     after = running_tallies(second, after_first)
     assert after == {"": [4.0, 12], "+": [8.0, 8], "-": [-4.0, 4]}
+    assert running_tallies(second, {"": [6.0, 8]})[""] == [2.0, 12]
     found = actions(second, baseline="running", _running=after)
     assert found[0][0] == [
         pytest.approx(-1 - 1 / 3),
@@ -140,6 +141,15 @@ def test_the_bonus_of_the_code_doubles_what_changed_and_what_verifies_right_atte
     )
     assert plain == [[-1.0, 1.0, 1.0, 1.0], [1.0, -1.0, -1.0, 1.0], [1.0, 1.0]]
     assert with_bonus == [[-1.0, 1.0, 2.0, 2.0], [1.0, -2.0, -2.0, 1.0], [1.0, 2.0]]
+    late = [
+        S(False),
+        V(False),
+        S(False),
+        V(False),
+        S(True),
+        V(True),
+    ]  # only the third attempt differs from the one before it
+    assert actions([[late]], bonus="code", baseline="running")[0][0] == [-1.0, 1.0, -1.0, 1.0, 2.0, 2.0]
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------

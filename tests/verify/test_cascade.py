@@ -274,3 +274,41 @@ def test_every_verifier_that_reads_a_gold_answer_answers_for_missing_gold_and_mi
         assert (verdict.outcome, verdict.reason) == (Outcome.ungradable, "no_task")
     else:
         assert verdict.outcome == Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"5\pi m", r"5\pi"), (r"5\pi", r"5\pi\,m"), ("5 pi m", "5 pi"), (r"5\pi m", r"5\pi \text{ metros}"), (r"5\pi m^2", r"5\pi m"),
+        (r"5\pi x", r"5\pi \text{ metros}"), (r"(4+2\sqrt3)m", r"4+2\sqrt3 m"), ("8 m", "5+3 m"), (r"1+\sqrt2 s", r"(1+\sqrt2) s"),
+    ],
+)  # fmt: skip
+def test_a_letter_behind_pi_or_a_sum_may_be_a_unit(gold: str, answer: str) -> None:
+    assert judge_answer(gold, answer).outcome == Outcome.disagree
+    assert judge_answer(answer, gold).outcome == Outcome.disagree
+
+
+def test_where_both_readings_of_a_letter_agree_the_values_decide() -> None:
+    assert judge_answer(r"5\pi m", r"500\pi cm").outcome == Outcome.correct
+    assert judge_answer(r"4+2\sqrt3\text{ m}", r"(4+2\sqrt3) m").outcome == Outcome.correct
+    assert judge_answer(r"(1+\sqrt2) m", r"(1+\sqrt3) m").outcome == Outcome.incorrect
+    assert judge_answer(r"2\pi r", r"2\pi").outcome == Outcome.incorrect
+    assert judge_answer(r"2+\sqrt2 k\pi", r"2+\sqrt2 n\pi").outcome != Outcome.incorrect
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        (r"\sum_{k=1}^{3} k", "6", Outcome.correct, "math_verify_equal"),
+        (r"\int_0^1 x^2 dx", r"\frac{1}{3}", Outcome.correct, "math_verify_equal"),
+        (r"F_n = \sum_{k=0}^{n-1} F_k F_{n-k-1}", r"F_n = \sum_{k=0}^{n-1} F_{n-k-1} F_k", Outcome.correct, "math_verify_equal"),
+        (r"\int_0^1 x^2 dx", "0.3333333333", Outcome.disagree, "numeric_recheck_failed"),
+        ("((((((1,2),3),4),5),6),7)", "((((((2/2,2),3),4),5),6),7)", Outcome.correct, "equal_items"),
+        ("(((((((1,2),3),4),5),6),7),8)", "(((((((2/2,2),3),4),5),6),7),8)", Outcome.ungradable, "not_comparable"),
+    ],
+)  # fmt: skip
+def test_what_math_verify_sees_and_how_deep_lists_are_read(
+    gold: str, answer: str, outcome: Outcome, reason: str
+) -> None:
+    verdict = judge_answer(gold, answer)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)

@@ -225,7 +225,9 @@ def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
 
 
 # One letter after a value: metres or a variable. Nobody can say without the question.
-_LOOSE_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])(\s*\^\s*\{?[23]\}?)?", re.DOTALL)
+_LOOSE_UNIT = re.compile(
+    r"(.*(?:[\d)}]|(?<![A-Za-z])pi(?![A-Za-z])|π))(?:\s|\\[,;: ])*([A-Za-z])(\s*\^\s*\{?[23]\}?)?", re.DOTALL
+)
 _LETTERS_OF_A_UNIT = re.compile(
     r"-?[\d.,]*\d\s*((?:[mgslhNJWVAKC](?:\s*\^\s*\{?-?\d\}?)?(?:\s|\\cdot(?![A-Za-z])|/)*){1,4})"
 )
@@ -252,17 +254,25 @@ def _power(text: str | None) -> str:
 def _compare_loose_units(gold: str, answer: str, compare: Any) -> Finding | None:
     """5 m against 5: undecided where the values are equal; None where a letter stands on neither side, or on both. Letters that
     may be an unknown unit are undecided against a number and against other such letters."""
-    letters = [match[1] if (match := _UNKNOWN_UNIT.fullmatch(side)) else None for side in (gold, answer)]
-    if letters != [None, None] and letters[0] != letters[1]:
+    names = [match[1] if (match := _UNKNOWN_UNIT.fullmatch(side)) else None for side in (gold, answer)]
+    if names != [None, None] and names[0] != names[1]:
         known = [split_unit(side, known=True)[1] or side if read_number(side) else None for side in (gold, answer)]
-        if all(found or name for found, name in zip(known, letters)):
+        if all(found or name for found, name in zip(known, names)):
             return Outcome.disagree, "perhaps_a_unit"
     units = [_LETTERS_OF_A_UNIT.fullmatch(side) for side in (gold, answer)]
     if units[0] and units[1] and (len(units[0][1]) > 1 or len(units[1][1]) > 1) and units[0][1] != units[1][1]:
         return Outcome.disagree, "perhaps_a_unit"  # 5 N m and 5 J
     ours, theirs = _LOOSE_UNIT.fullmatch(gold), _LOOSE_UNIT.fullmatch(answer)
-    if ours and theirs and ours[2] in _USUAL_UNITS and ours[2] == theirs[2] and _power(ours[3]) != _power(theirs[3]):
-        return Outcome.disagree, "perhaps_a_unit"  # 4 m^2 and 4 m^3: two dimensions, or two terms in m
+    if ours and theirs and ours[2] in _USUAL_UNITS and ours[2] == theirs[2]:
+        if _power(ours[3]) != _power(theirs[3]):
+            return Outcome.disagree, "perhaps_a_unit"  # 4 m^2 and 4 m^3: two dimensions, or two terms in m
+        letters = [read_formula(side) for side in (gold, answer)]
+        if (
+            letters[0] and letters[1]
+            and compare_formulas(letters[0], letters[1], relative_tolerance=0.0, ignore_case=False)[0] == Outcome.incorrect
+            and compare(ours[1].strip(), theirs[1].strip())[0] == Outcome.correct
+        ):  # fmt: skip
+            return Outcome.disagree, "perhaps_a_unit"  # 5 + 3 m is 8 m where m is a metre
     for side, other in ((gold, answer), (answer, gold)):
         if (thousands := _LOOSE_MAGNITUDE.fullmatch(side)) and (number := read_number(other)) and not number.unit:
             same = number.value == Fraction(thousands[1].replace(",", "")) * (1000 if thousands[2] in "kK" else 10**6)

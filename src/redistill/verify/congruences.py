@@ -127,7 +127,11 @@ def compare_congruences(gold: str, answer: str) -> Finding | None:
     if not ours or not theirs:
         side = ours or theirs
         return (Outcome.disagree, "class_and_number") if side and side.stated else None
-    pi = ours.degrees or any(not isinstance(side.step, Fraction) for side in (ours, theirs))
+    # multiples of pi are angles; 4 + 2\sqrt3 m is a length as well
+    pi = ours.degrees or any(
+        not isinstance(side.step, Fraction) and ("pi" in text or "π" in text)
+        for side, text in ((ours, gold), (theirs, answer))
+    )
     if not (ours.stated or theirs.stated or pi or ("=" in gold and "=" in answer)):
         return None
     if ours.degrees != theirs.degrees:
