@@ -9,6 +9,7 @@ from typing import Literal
 
 import pytest
 
+import tiny_recipe
 from redistill.config.binding import bind
 from redistill.config.parsing import load_recipe, parse_recipe
 from redistill.config.tables import Plugin
@@ -363,3 +364,17 @@ def test_merged_tables_and_like_keys_of_different_tables_are_no_repetition():
 )
 def test_a_number_that_is_not_finite_is_refused(place, value):
     assert any("finite number" in one or "greater than" in one for one in mistakes("quickstart", [f"{place}={value}"]))
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        ({"sample": {"by": "source", "keep": {"a": 2}}}, "select.sample.keep.a: input should be less than or equal to 1 (got '2')"),
+        ({"sample": {"by": "source", "keep": "some"}}, "select.sample.keep: input should be a valid dictionary (got 'some')"),
+        ({"labelled": {"spans": 3}}, "select.labelled.spans: input should be a valid string (got '3')"),
+    ],
+)  # fmt: skip
+def test_of_a_value_of_several_kinds_one_sentence_is_said_without_the_kinds_names(select, said):
+    with pytest.raises(OperatorError) as caught:
+        parse_recipe({**tiny_recipe.RECIPE, "select": select}, "r.yaml")
+    assert str(caught.value) == f"r.yaml: {said}"

@@ -304,7 +304,7 @@ def test_the_published_settings_are_the_published_ones():
         ({"evaluate.data.test_share": 2}, "test_share is 2.0; write a share between 0 and 1"),
         ({"images.classes": 2}, "has labels 0 to 2; images.classes is 2"),
         ({"images.channels": 3, "images.mean": [0.5], "images.std": [0.5]}, "images of 1 channels; write images: {channels: 1}"),
-        ({"distill.learning_rate": 1e12}, "the student's loss is not finite; lower distill.learning_rate"),
+        ({"distill.learning_rate": 1e12}, "the student's loss or weights are not finite; lower distill.learning_rate"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence(bars, finished, tmp_path, change, sentence, capsys):
@@ -385,6 +385,78 @@ def test_an_npz_may_bring_its_own_split_and_a_pickle_is_not_opened(tmp_path):
     np.savez(tmp_path / "bad.npz", images=np.array([{"a": 1}], dtype=object), labels=[0])
     with pytest.raises(OperatorError, match="cannot be read"):
         npz(images, path=str(tmp_path / "bad.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"labels": [0.5, 1.0, 0.0, 1.0]}, "labels is float64 of 1 axes, not one integer per image"),
+        ({"labels": [[1, 0], [0, 1], [1, 0], [0, 1]]}, "labels is int64 of 2 axes"),
+        ({"labels": [0, 1, 0]}, "has 4 images and 3 labels"),
+        ({"images": np.zeros((4, 4, 4), np.float32)}, "images is float32 of 3 axes"),
+    ],
+)
+def test_arrays_that_are_no_images_with_labels_are_one_sentence(tmp_path, arrays, said):
+    path = tmp_path / "odd.npz"
+    np.savez(path, **{"images": np.zeros((4, 4, 4), np.uint8), "labels": [0, 1, 0, 1], **arrays})
+    with pytest.raises(OperatorError, match=said):
+        npz(ImageSettings(size=4, channels=1, classes=2), path=str(path))
+
+
+def test_another_file_in_place_of_an_npz_is_one_sentence(tmp_path):
+    for name, data in (("plain.npy", np.zeros(3)), ("text.npz", None)):
+        path = tmp_path / name
+        path.write_bytes(b"not an archive") if data is None else np.save(path, data)
+        with pytest.raises(OperatorError, match=r"is not an \.npz file; write one with numpy\.savez"):
+            npz(ImageSettings(size=4, channels=1, classes=2), path=str(path))
+
+
+def test_a_small_npz_that_unfolds_to_gigabytes_is_not_unfolded(tmp_path, monkeypatch):
+    monkeypatch.setattr("redistill.datafree.image_sets.MAX_BYTES", 4 * 100 * 16)
+    images = ImageSettings(size=4, channels=1, classes=2)
+    labels = np.arange(200) % 2
+    np.savez_compressed(tmp_path / "bomb.npz", images=np.zeros((200, 4, 4), np.uint8), labels=labels)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("the file was opened"))
+    with pytest.raises(OperatorError, match="are over 2 GiB"):
+        npz(images, path=str(tmp_path / "bomb.npz"))
+
+
+def test_a_file_is_read_as_one_of_five_kinds_of_images_whatever_it_is_called(tmp_path):
+    """Pillow hands PostScript to another program; here it is no image."""
+    for label in "ab":
+        (tmp_path / label).mkdir()
+    (tmp_path / "a/0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(OperatorError, match=r"0\.png is not a readable image \(cannot identify"):
+        image_folder(ImageSettings(size=4, channels=1, classes=2), path=str(tmp_path))
+
+
+def test_a_folder_with_another_kind_of_model_is_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(OperatorError, match="holds another kind of model, not a classifier that `redistill datafree`"):
+        folder(ImageSettings(size=8, channels=1, classes=3), path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("no")]
+)
+def test_a_batch_that_does_not_fit_is_one_sentence_and_other_errors_are_not_hidden(
+    bars, tmp_path, monkeypatch, capsys, error
+):
+    def raises(what):
+        def invert(*_):
+            raise what
+
+        monkeypatch.setattr("redistill.datafree.arm.invert", invert)
+        path = tmp_path / "r.yaml"
+        path.write_text(json.dumps(toy(bars, arms={"cmi": {}})))
+        main(["datafree", str(path), "--runs-dir", str(tmp_path)])
+
+    with pytest.raises(SystemExit) as end:
+        raises(error)
+    assert end.value.code == 2
+    assert "arm cmi: out of memory; lower synthesis.batch_size" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        raises(RuntimeError("a bug"))
 
 
 def test_the_digits_are_scikit_learns():

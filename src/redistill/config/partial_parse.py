@@ -43,7 +43,9 @@ def partial_parse(tree: Mapping[str, Any]) -> tuple[list[str], Recipe | None, fr
         except ValidationError as error:
             errors = sorted(error.errors(), key=lambda e: [str(part) for part in e["loc"]], reverse=True)
             across = all(not e["loc"] for e in errors)  # what stages say of each other comes once all keys are right
-            said += sentences_of(error) if round_ == 0 or (across and "stages" not in doubtful) else []
+            said += (
+                sentences_of(error, Recipe, replaced) if round_ == 0 or (across and "stages" not in doubtful) else []
+            )
             for mistake in errors:
                 doubtful |= _doubtful(mistake["loc"], mistake["type"])
                 _replace_invalid(replaced, mistake["loc"])

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -18,6 +18,44 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else f"; available: {', '.join(known)}" if known else ""
+
+
+def plain_errors(error: ValidationError, tree: Any) -> list[dict[str, Any]]:
+    """The errors of a tree of plain data, each at a place that is in it. Of a value that may be of several kinds pydantic lists what keeps
+    it from each of them, with the kind as a part of the place; kept is what is said of the nearest kind, without its name."""
+    found, branches = list[dict[str, Any]](), dict[tuple[Any, ...], dict[Any, list[dict[str, Any]]]]()
+    for one in error.errors():
+        kept, kind = _place_in(one["loc"], tree, is_missing=one["type"] == "missing")
+        plain = {**one, "loc": kept}
+        if kind is None:
+            found.append(plain)
+            continue
+        at = branches.setdefault(one["loc"][:kind], {})
+        if not at:  # stands where the first of its kinds stood
+            found.append({"branches": at, "length": kind})
+        at.setdefault(one["loc"][kind], []).append(plain)
+    return [one for item in found for one in (_nearest(item) if "branches" in item else [item])]
+
+
+def _place_in(place: tuple[Any, ...], tree: Any, *, is_missing: bool) -> tuple[tuple[Any, ...], int | None]:
+    """(the parts of a place that are keys of the tree, the number of the first part that is none)."""
+    kept, kind, node = list[Any](), None, tree
+    for number, part in enumerate(place):
+        names = {str(key): key for key in node} if isinstance(node, Mapping) else {}
+        if str(part) in names:
+            node = node[names[str(part)]]
+        elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        elif not (part == "[key]" or (is_missing and number == len(place) - 1)):
+            kind = number if kind is None else kind
+            continue
+        kept.append(part)
+    return tuple(kept), kind
+
+
+def _nearest(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of the errors by kind those of the kind that the value comes nearest to: whose errors lie deepest, and are fewest."""
+    return min(item["branches"].values(), key=lambda errors: (-max(len(e["loc"]) for e in errors), len(errors)))
 
 
 def sentence_of(error: Mapping[str, Any], model: type[BaseModel]) -> str:

@@ -10,6 +10,7 @@ A unit is one batch of images or one epoch of the student. Each draws its random
 number, so that a run that was killed and goes on ends with the same bytes as one that was not.
 """
 
+import contextlib
 import io
 import math
 import shutil
@@ -104,7 +105,7 @@ class ArmRun:
         if self.arm.images != "inverted":
             self._take_images()
         for kind, number in bar(units[self.done :], self.folder.name, unit="unit", total=len(units), initial=self.done):
-            with seeded(self.recipe.seed, kind, number):
+            with seeded(self.recipe.seed, kind, number), _memory_for(f"arm {self.folder.name}"):
                 self._invert(number) if kind == "invert" else self._distill(number)
             self.done += 1
             self._write_state()
@@ -129,9 +130,9 @@ class ArmRun:
     def _distill(self, number: int) -> None:
         pixels = torch.cat(self.pool).to(self.device)
         loss = distill_epoch(self.student, self.teacher, pixels, self.arm.distill, self.optimizer, number)
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or not all(weight.isfinite().all() for weight in self.network.parameters()):
             raise OperatorError(
-                f"arm {self.folder.name}: the student's loss is not finite; lower distill.learning_rate."
+                f"arm {self.folder.name}: the student's loss or weights are not finite; lower distill.learning_rate."
             )
         self.history.append({"unit": "distill", "number": number, "images": len(pixels), "loss": loss})
 
@@ -231,6 +232,22 @@ class ArmRun:
 
 def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) + 1 :]: value for name, value in state.items() if name.startswith(f"{prefix}.")}
+
+
+@contextlib.contextmanager
+def _memory_for(where: str) -> Iterator[None]:
+    """OperatorError where what is done inside does not fit into memory."""
+    try:
+        yield
+    except (
+        MemoryError,
+        RuntimeError,
+    ) as error:  # torch says a RuntimeError on a CPU, and one of its own kinds on a GPU
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise OperatorError(
+            f"{where}: out of memory; lower synthesis.batch_size, synthesis.width or distill.batch_size."
+        ) from error
 
 
 def _finite(made: MadeBatch, number: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ data: {name: npz, path: mine.npz}                     arrays `images` (uint8) an
 data: {name: cifar-binary, path: cifar-10-batches-bin}
 """
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from redistill.datafree.settings import ImageSettings
 from redistill.errors import OperatorError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "GIF",
+    "WEBP",
+)  # and no other of Pillow's, some of which start programs, whatever a file is called
 MAX_PIXELS = 2**24  # of one image file: a larger one is refused before it is decoded
 MAX_BYTES = 2**31  # of all images of a set once they are arrays
 CIFAR_ROW = 1 + 3 * 32 * 32
@@ -87,7 +95,7 @@ def _decoded(file: Path, images: ImageSettings) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OperatorError(
                     f"{file} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,}; scale it down."
@@ -104,12 +112,20 @@ def npz(images: ImageSettings, *, path: str, test_share: float = 0.25, split_see
 
     With `test_images` and `test_labels` beside them the split is as in the file, and `test_share` of no effect.
     """
+    if Path(path).is_file() and not zipfile.is_zipfile(path):
+        raise OperatorError(
+            f"data npz: {path} is not an .npz file; write one with numpy.savez(path, images=..., labels=...)."
+        )
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked * 4 > MAX_BYTES:  # pixels become fp32
+            raise OperatorError(f"data npz: the images in {path} are over 2 GiB; name a smaller file.")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         part = _npz_part(arrays, "", images, path)
         tested = _npz_part(arrays, "test_", images, path) if "test_images" in arrays else None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise OperatorError(
             f"data npz: {path} cannot be read ({error}); it needs `images` (uint8) and `labels`."
         ) from error
@@ -120,6 +136,8 @@ def _npz_part(arrays: dict[str, np.ndarray], prefix: str, images: ImageSettings,
     pixels, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise ValueError(f"{prefix}images is {pixels.dtype} of {pixels.ndim} axes")
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError(f"{prefix}labels is {labels.dtype} of {labels.ndim} axes, not one integer per image")
     tensor = torch.from_numpy(pixels if pixels.ndim == 4 else pixels[..., None]).permute(0, 3, 1, 2).float() / 255
     return _fitting(tensor, torch.from_numpy(labels.astype(np.int64)), images, path)
 

@@ -77,7 +77,13 @@ def folder(images: ImageSettings, *, path: str) -> nn.Module:
     place = Path(path)
     if not (place / "config.json").is_file():
         raise OperatorError(f"network folder: {place} holds no classifier of redistill (no config.json).")
-    config, sums = read_json(place / "config.json"), read_json(place / "checksums.json")
+    config = read_json(place / "config.json")
+    if not {"images", "network"} <= set(config) or not (place / "checksums.json").is_file():
+        raise OperatorError(
+            f"network folder: {place} holds another kind of model, not a classifier that `redistill datafree` saved; for an image "
+            "classifier of transformers write {name: huggingface, model: PATH}."
+        )
+    sums = read_json(place / "checksums.json")
     damaged = find_corrupt(place, sums)
     if damaged is not None or WEIGHTS not in sums:
         raise OperatorError(f"{place / (damaged or WEIGHTS)} is corrupt: checksum mismatch; copy the folder again.")

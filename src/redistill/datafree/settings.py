@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from redistill.config.plugin_tables import Plugin, Settings
-from redistill.config.validation_messages import sentence_of
+from redistill.config.validation_messages import plain_errors, sentence_of
 from redistill.config.yaml_text import SHIPPED, apply_override, read_tree, recipe_path
 from redistill.errors import OperatorError
 from redistill.safety.paths import FOLDER_NAME
@@ -224,5 +224,5 @@ def load(
     try:
         return DatafreeRecipe.model_validate(tree)
     except ValidationError as error:
-        lines = [line for e in error.errors() for line in sentence_of(e, DatafreeRecipe).split("\n")]
+        lines = [line for e in plain_errors(error, tree) for line in sentence_of(e, DatafreeRecipe).split("\n")]
         raise OperatorError(f"{where}: " + "\n  ".join(lines)) from error

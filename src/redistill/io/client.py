@@ -414,7 +414,7 @@ class _Asking:
             return self.refused(asked, words) or Reply("", None, None, None, refused=f"{status}: {words}")
         if status == 404:
             raise OperatorError(
-                f"the server at {self.server.base_url} has no /{asked.path} or no model {asked.body.get('model')!r} (404: {words}); "
+                f"the server at {self.server.base_url} has no /{asked.path.removeprefix('../')} or no model {asked.body.get('model')!r} (404: {words}); "
                 "base_url usually ends in /v1."
             )
         if status != 200:

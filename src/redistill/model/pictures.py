@@ -10,6 +10,7 @@ opened where it is needed and a few are remembered, so memory does not grow with
 """
 
 import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
+from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.io.images import find_image, folders_known, look_in, pillow, read_image
 from redistill.text.image_marks import OPENING, images_in, pieces, with_names
@@ -26,6 +28,7 @@ from redistill.text.image_marks import OPENING, images_in, pieces, with_names
 TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")  # of a student made from a config
 TOKEN_IDS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
 CACHE_BYTES = 64 * 2**20  # of processed images that are remembered
+MOST_MIN_PIXELS = 2**24  # that a small image may be blown up to: its patches are 200 MB
 _ATTRIBUTE = "redistill_pictures"  # of tokenizers and models, which travel together everywhere
 
 
@@ -177,6 +180,7 @@ def load_pictures(
     from transformers import AutoImageProcessor
 
     pillow()
+    _check_pixels(edits)
     try:
         processor = AutoImageProcessor.from_pretrained(where, **origin, **edits)
     except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
@@ -185,7 +189,7 @@ def load_pictures(
             f"student.model: {where} is an image-text model and its image processor cannot be loaded ({why}); copy "
             f"the model's preprocessor_config.json next to config.json."
         ) from error
-    return _checked(processor, config, tokenizer, most, where)
+    return _checked(processor, config, tokenizer, edits, most, where)
 
 
 def new_pictures(config: Any, tokenizer: Any, edits: Mapping[str, Any], most: int | None) -> Pictures:
@@ -193,6 +197,7 @@ def new_pictures(config: Any, tokenizer: Any, edits: Mapping[str, Any], most: in
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     pillow()
+    _check_pixels(edits)
     vision = config.vision_config
     patches = {
         "patch_size": vision.patch_size,
@@ -203,16 +208,54 @@ def new_pictures(config: Any, tokenizer: Any, edits: Mapping[str, Any], most: in
         processor = Qwen2VLImageProcessorPil(**{**patches, **edits})
     except (TypeError, ValueError) as error:
         raise OperatorError(f"student.image_processor: {error}") from error
-    return _checked(processor, config, tokenizer, most, "student.from_config")
+    return _checked(processor, config, tokenizer, edits, most, "student.from_config")
 
 
-def _checked(processor: Any, config: Any, tokenizer: Any, most: int | None, where: str) -> Pictures:
+def _check_pixels(edits: Mapping[str, Any]) -> None:
+    """OperatorError for sizes that no image can be brought to, or that would blow a small image up beyond memory."""
+    sizes = {name: edits[name] for name in ("min_pixels", "max_pixels") if edits.get(name) is not None}
+    for name, size in sizes.items():
+        limit = MOST_MIN_PIXELS if name == "min_pixels" else sys.maxsize
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= limit:
+            up_to = f" to {limit:,}" if name == "min_pixels" else ""
+            raise OperatorError(
+                f"student.image_processor.{name}: {size!r}: write a whole number of pixels, from 1{up_to}."
+            )
+    if len(sizes) == 2 and sizes["min_pixels"] > sizes["max_pixels"]:
+        raise OperatorError(
+            f"student.image_processor: min_pixels {sizes['min_pixels']:,} is above max_pixels {sizes['max_pixels']:,}; lower it."
+        )
+
+
+def _check_edits(processor: Any, edits: Mapping[str, Any]) -> None:
+    """OperatorError for an option that the processor does not know, and for a value that it cannot work with: a small image is tried."""
+    known: list[str] | None = getattr(processor, "_valid_kwargs_names", None)
+    unknown = [name for name in edits if name not in known] if known is not None else []
+    if known is not None and unknown:
+        raise OperatorError(
+            f"student.image_processor.{unknown[0]}: the image processor has no such option{did_you_mean(unknown[0], known)}"
+        )
+    if not edits:
+        return
+    try:
+        processor(images=[pillow().Image.new("RGB", (32, 32))], return_tensors="pt")
+    except Exception as error:  # of many kinds, by which option is wrong
+        raise OperatorError(
+            f"student.image_processor: with these options the image processor fails on a small image ({' '.join(str(error).split())[:200]}); "
+            "correct them."
+        ) from error
+
+
+def _checked(
+    processor: Any, config: Any, tokenizer: Any, edits: Mapping[str, Any], most: int | None, where: str
+) -> Pictures:
     lacks = [name for name in TOKEN_IDS[:3] if getattr(config, name, None) is None]
     if lacks or "image_grid_thw" not in getattr(processor, "model_input_names", ()):
         raise OperatorError(
             f"student: {config.model_type} ({where}) handles images in a way that is not supported; use a model such as Qwen2-VL, "
             "Qwen2.5-VL or Qwen3-VL, whose processor names a grid of patches (image_grid_thw)."
         )
+    _check_edits(processor, edits)
     return Pictures(processor, config, tokenizer, most=most)
 
 

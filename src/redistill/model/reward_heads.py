@@ -316,6 +316,7 @@ def locate_model(origin: Origin) -> str:
         raise OperatorError(f"{origin.where}: {origin.model} is a .gguf, which has no head; give a folder or a hub id.")
     if (Path(where) / "checksums.json").exists():
         loading.check_folder(Path(where))
+    hub_options(str(where), origin.revision, where=origin.where)  # said before a missing file is blamed on the model
     return str(where)
 
 

@@ -24,6 +24,8 @@ from redistill.io.atomic import read_json
 from redistill.model import loading
 from redistill.model.logps import PACKED, Pack, make_pack
 
+OBJECTIVE = "critic_objective"  # the entry of config.json that says what a critic was trained with
+
 
 def new_critic(student: PreTrainedModel) -> PreTrainedModel:
     """A critic with the body of `student` (its own weights, copied) and a head of zeros, in fp32.
@@ -65,6 +67,12 @@ def is_critic(folder: Path) -> bool:
     config = read_json(path)
     names = config.get("architectures") or [""]
     return str(names[0]).endswith("ForTokenClassification") and len(config.get("id2label") or {}) == 1
+
+
+def objective_of(folder: Path) -> str | None:
+    """The objective that a critic here was trained with, None where its folder does not say: an older or a foreign one."""
+    said = read_json(folder / "config.json").get(OBJECTIVE) if (folder / "config.json").is_file() else None
+    return said if isinstance(said, str) else None
 
 
 def load_critic(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

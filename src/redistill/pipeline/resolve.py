@@ -31,7 +31,7 @@ from redistill.io.tracking import TRACKERS, check_tracker
 from redistill.model import loading
 from redistill.model.pictures import pictures_of
 from redistill.model.rendering import check_template
-from redistill.model.score_heads import check_same_tokens, is_critic
+from redistill.model.score_heads import check_same_tokens, is_critic, objective_of
 from redistill.pipeline import rollouts, scoring
 from redistill.pipeline.choosing import bind_answer_scorer
 from redistill.pipeline.extra_stages import FOLDER_STAGES, GROUP_STAGES, ON_GROUPS
@@ -405,6 +405,10 @@ def _check_critics_folder(path: str, tokenizer: PreTrainedTokenizerFast, where: 
         raise OperatorError(
             f"{where}: {path} holds no critic; give the folder of a stage with the objective outcome, such as "
             "runs/NAME/train/STAGE/model."
+        )
+    if objective_of(folder) == "process":
+        raise OperatorError(
+            f"{where}: {path} scores the ends of steps, not every token; name a critic of the objective outcome."
         )
     check_same_tokens(loading.load_tokenizer(StudentSettings(model=path)), tokenizer, where, path)
 

@@ -174,6 +174,8 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
             f"{where}.advantage: {stage.objective.name} does not use advantages; leave it out, or use grpo or reinforce."
         )
     _check_actions(settings, objective, bound, where, stage.objective.name)
+    if settings.n == 1:
+        _check_one_answer(settings, objective, bound, where)
     if "pairing" in written and not needs_pairs(objective):
         raise OperatorError(f"{where}.pairing: {stage.objective.name} does not use pairs; leave it out.")
     if settings.keep == "one-each" and not reads_advantages(objective):
@@ -192,6 +194,22 @@ def _check(recipe: Recipe, name: str, objective: Callable[..., Any], bound: Boun
     if settings.keep == "correct" and reads_advantages(objective):
         raise OperatorError(
             f"{where}.keep: {stage.objective.name} compares right answers with wrong ones; leave keep out, or use `sft`."
+        )
+
+
+def _check_one_answer(
+    settings: RolloutSettings, objective: Callable[..., Any], bound: BoundRollouts, where: str
+) -> None:
+    """OperatorError where one answer per problem can teach nothing, because it is compared with others or paired with one."""
+    if needs_pairs(objective) or kept_answers(settings, objective) == "one-each":
+        raise OperatorError(
+            f"{where}.n: with one answer per problem there is never a right and a wrong one of the same problem; raise n."
+        )
+    compares = bound.advantage.func in (ADVANTAGES["group"], ADVANTAGES["leave-one-out"], ADVANTAGES["mean"])
+    of_whole = is_of_actions(bound.advantage) and option_of(bound.advantage, "level") == "outcome"
+    if reads_advantages(objective) and (compares or of_whole):
+        raise OperatorError(
+            f"{where}.n: one answer per problem has no other to be compared with, so every advantage would be 0; raise n."
         )
 
 
@@ -245,6 +263,11 @@ def _check_critic(recipe: Recipe, name: str, objective: Callable[..., Any]) -> N
         raise OperatorError(
             f"{where}: it learns from right and wrong answers, but {stage.objective.name} does not use advantages; "
             f"use oreal, grpo or reinforce, or leave it out."
+        )
+    if critic.warm_rounds >= stage.rollouts.rounds:
+        raise OperatorError(
+            f"{where}.warm_rounds: the student takes its first step after {critic.warm_rounds} rounds, but the stage has only "
+            f"{stage.rollouts.rounds}; lower warm_rounds, or raise rounds."
         )
     if critic.start is not None and is_implicit(critic_objective):
         raise OperatorError(

@@ -147,6 +147,12 @@ def _of_reply(reply: Reply, server: Server, settings: CriticSettings) -> float |
             f"/completions), so the verdict's probability cannot be read; use a server that does, such as vLLM, or "
             f"set read: verdict, which counts written verdicts."
         )
+    wrong = next((value for _, value in reply.top if not value <= 0.01), None)  # nan too; a rounding above 0 is none
+    if wrong is not None:
+        raise OperatorError(
+            f"critic: the server at {server.base_url} returns {wrong} as the log-probability of a token, which is none, so its "
+            f"verdicts cannot be weighed; use another server, or set read: verdict, which counts written verdicts."
+        )
     tops = {token.replace("\u2581", " ").replace("\u0120", " "): value for token, value in reply.top}
     yes, no = words_of(settings.line)
     values = [_logprob(tops, word, other, settings.first_piece) for word, other in ((yes, no), (no, yes))]

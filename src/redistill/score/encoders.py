@@ -92,7 +92,7 @@ def open_encoder(name: str, *, model: str | None, student: Student | None, where
     try:
         plain = ENCODERS[name](model, student)
     except OperatorError as error:
-        raise OperatorError(f"{where}: {error}.") from error
+        raise OperatorError(f"{where}: {str(error).rstrip('.')}.") from error
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         if not texts:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from redistill.config.tables import PromptText
+from redistill.errors import OperatorError
 from redistill.records import Group, Span, Trace
+from redistill.safety.paths import home_path
 from redistill.score.marks import scored, unscored
 
 if TYPE_CHECKING:
@@ -93,7 +95,13 @@ def _opened(model: str, revision: str | None, prompt: PromptText, into: str) -> 
     from redistill.model.loading import completion_offsets
     from redistill.model.rendering import renderer
     from redistill.model.reward_heads import Origin, encode_tokens, open_reader, tokenizer_of
+    from redistill.model.score_heads import objective_of
 
+    if objective_of(home_path(model)) == "process":
+        raise OperatorError(
+            f"score ({into}): model: {model} scores the ends of steps, not every token; name a critic of the objective outcome, or use "
+            "the scorer process."
+        )
     origin = Origin(model, revision, f"score ({into}): model")
     reader, tokenizer = open_reader("ours", origin), tokenizer_of(origin)
     render = renderer(prompt, tokenizer)[0]

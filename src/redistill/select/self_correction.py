@@ -78,10 +78,12 @@ def self_correction(
             attempts.append(made)
     drawn = sorted(attempts, key=lambda a: content_id("", str(seed), "self-correction", a.trace.id))
     right = [attempt for attempt in drawn if attempt.is_right]
-    wrong = _distinct([attempt for attempt in drawn if not attempt.is_right])
+    wrong_ones = [attempt for attempt in drawn if not attempt.is_right]
+    wrong = _distinct(wrong_ones)
     for attempt in attempts:  # what is said of those that no row takes
         all_reasons[attempt.trace.id] = "not_the_last_attempt" if attempt.is_right else "not_needed"
     if not right:
+        all_reasons |= {attempt.trace.id: "no_right_attempt" for attempt in wrong_ones}
         return Built(None, all_reasons, Counter(), counted)
     wanted = min(rounds(group), settings.attempts)
     taken = [*wrong[: wanted - 1], right[0]]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from redistill.errors import OperatorError
+from redistill.io.atomic import read_json
 from redistill.model.checksums import check_unchanged
 from redistill.safety.child_processes import python, safe_environment
 from redistill.safety.paths import HUB_ID, home_path
@@ -35,6 +36,12 @@ def model_name(model: str) -> str:
         if not (folder / "config.json").exists():
             raise OperatorError(
                 f"serve: {model} has no config.json; give the folder of a student, such as RUN/train/STAGE/model."
+            )
+        kind = str((read_json(folder / "config.json").get("architectures") or [""])[0])
+        if kind.endswith("ForTokenClassification"):
+            raise OperatorError(
+                f"serve: {model} holds a critic ({kind}), which gives scores and no text; name it in the scorer process or outcome, "
+                "which read it without a server."
             )
         check_unchanged(folder)  # the server itself would read whatever lies there
         return str(folder.resolve())

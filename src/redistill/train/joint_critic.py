@@ -27,7 +27,7 @@ from redistill.config.tables import StageSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
-from redistill.model.score_heads import PackedScores, check_same_tokens, prepare_scores
+from redistill.model.score_heads import OBJECTIVE, PackedScores, check_same_tokens, prepare_scores
 from redistill.train.adapters import adapted_model
 from redistill.train.coefficients import token_weights
 from redistill.train.modifiers import Modifier, reads_critic
@@ -82,6 +82,8 @@ class JointCritic:
         if self.settings.lora is not None:
             model = model.merge_and_unload()
         model.set_attn_implementation(self.attention)
+        if isinstance(accelerator.unwrap_model(self.policy), PackedScores):
+            setattr(model.config, OBJECTIVE, "outcome")
         dtype = torch.bfloat16 if self.settings.save_dtype == "bfloat16" else torch.float32
         loading.save_model(model, tokenizer, folder, card=_CARD.format(stage=stage), dtype=dtype)
 

@@ -32,7 +32,7 @@ from redistill.model import loading
 from redistill.model.logps import PackedPolicy, prepare_for_packing
 from redistill.model.pictures import why_alone
 from redistill.model.precision import precision_of
-from redistill.model.score_heads import PackedScores, prepare_scores
+from redistill.model.score_heads import OBJECTIVE, PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
 from redistill.train.adapters import adapted_model, merged
@@ -339,6 +339,8 @@ class _StageRun:
             if job.settings.lora is not None:
                 trained = merged(trained, job.settings, job.folder)
             trained.set_attn_implementation(self.attention)
+            if needs_scores(job.objective):
+                setattr(trained.config, OBJECTIVE, job.settings.objective.name)
             dtype = torch.bfloat16 if job.settings.save_dtype == "bfloat16" else torch.float32
             loading.save_model(trained, self.trainer.tokenizer, job.folder / "model", card=job.card, dtype=dtype)
         if self.trainer.critic is not None and not job.trial:
@@ -537,12 +539,28 @@ def _encoded(
             f"train.{stage}: no row is left to train on (of {account.came_in}: {reasons}; the limit is {limit} tokens, prompt "
             "and completion). Raise train max_tokens or the model's context (student.config_edits), or use shorter traces."
         )
+    if "target" in wanted:
+        _check_targets(np.asarray(rows.values["target"]), job)
     if wants_weights and (np.asarray(rows.values["weight"]) == 1.0).all():
         raise OperatorError(
-            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; set the "
-            f"spans in select.weights, or leave it out."
+            f"train.{stage}.modifiers: span-weights is listed, but no row has a span that changes a weight; set the spans in "
+            "select.weights (rows of self-correction have some where a wrong attempt comes before the right one), or leave it out."
         )
     return rows, account
+
+
+def _check_targets(targets: np.ndarray, job: StageJob) -> None:
+    """OperatorError for targets that no probability reaches; with a squared error those below 0 have a meaning (a logarithm)."""
+    objective = job.settings.objective
+    if objective.name not in ("process", "outcome", "implicit"):  # one of a user's own may want any numbers
+        return
+    squared = objective.options.get("loss") == "mse"
+    outside = targets[(targets > 1) | ((targets < 0) & (not squared))]  # NaN, where there is none, is neither
+    if len(outside):
+        raise OperatorError(
+            f"train.{job.stage}: {len(outside):,} targets lie outside 0 to 1, such as {float(outside[0]):g}; write 1 for right and 0 for "
+            "wrong in the spans that select.labelled.spans names."
+        )
 
 
 def _reference(
