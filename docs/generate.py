@@ -101,7 +101,7 @@ def commands_page() -> str:
     parts = [
         WRITTEN,
         "# Commands",
-        "`redistill COMMAND --help` prints the same. Exit codes: 0 for success, 2 for an error that the printed message explains, 130 when stopped by Ctrl-C. `--json` prints for programs.\n"
+        "`redistill COMMAND --help` prints the same. Exit codes: 0 for success, 2 for an error that the printed message explains, 130 when stopped by Ctrl-C, 143 by SIGTERM, 129 by a terminal that closed. `--json` prints the result as JSON.\n"
         "Every command takes `--log-level error|warning|info|debug`: what is printed on stderr; `error` hides progress, `info` and `debug` add the logs of the libraries, `debug` also the traceback of an error.\n"
         "Every command is a [function](python.md) too. `redistill --install-completion` [completes](../install.md#completion) commands, options and choices in your shell.",
     ]

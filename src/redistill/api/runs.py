@@ -269,10 +269,10 @@ def report(
     r"""Write report.html of a run again from its files.
 
     With several runs one page shows them side by side: scores, paired differences on the problems that both answered, what
-    their recipes do not share, curves and costs. The folder of a sweep gives the sweep's page, its heat maps and table.
+    differs between their recipes, curves and costs. The folder of a sweep gives the sweep's page with heat maps and table.
 
     With --tokens both students of the last stage on pairs are loaded, and every token of the pairs shown is coloured by
-    what training did to it; `redistill run` does so by itself.
+    what training did to it; `redistill run` does so automatically.
 
     Args:
         run: one run's folder, such as runs/quickstart, or several

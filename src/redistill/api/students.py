@@ -343,7 +343,7 @@ def reward(
     overrides: Sequence[str] = (),
     code: Sequence[str | Path] = (),
 ) -> list[float | None]:
-    """The reward of each row by a stage's verifier and rewards; None where nobody can say. From Python only.
+    """The reward of each row by a stage's verifier and rewards; None if an answer cannot be judged. From Python only.
 
     rows: tables with `problem` (text, or a table with `statement` and what its verifier reads), `answer`, `completion` and,
     where known, `finish_reason` and `num_tokens`. stage: default the last one with rollouts, else the last one.

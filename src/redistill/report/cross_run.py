@@ -103,7 +103,7 @@ def _disagreements(agreement: Agreement) -> Details:
         rows,
         tuple(range(1, 6)),
     )
-    return Details(f"{plural(len(rows), 'answer')} on which {agreement.a} and {agreement.b} part", [table])
+    return Details(f"{plural(len(rows), 'answer')} on which {agreement.a} and {agreement.b} disagree", [table])
 
 
 def _read(text: str | None) -> str:

@@ -31,8 +31,8 @@ def _how(benchmark: str, scores: StepScores) -> str:
     read = "the probability of Yes" if scores.read == "probability" else "the written verdicts"
     return (
         f"{benchmark}: {count(scores.num_traces)} solutions, {count(scores.num_steps_judged)} steps, {scores.analyses} analyses of each; a "
-        f"step's score is the mean of {read}, and the first step below {scores.threshold:g} is the predicted error. A coin predicts an error for half "
-        "of the solutions, at a random step."
+        f"step's score is the mean of {read}, and the first step below {scores.threshold:g} is the predicted error. Random F1 is that of predicting an "
+        "error for half of the solutions, at a random step."
     )
 
 
@@ -43,7 +43,7 @@ def _measures(run: RunFiles, benchmark: str, rows: Mapping[str, StepScores]) -> 
         body.append((Tag(model, run.series(model)), *_cells(measures), percent(measures.coin.get("f1")), unjudged))
         for name, subset in measures.subsets.items():
             body.append((f"{model}, {name}", *_cells(subset), percent(subset.coin.get("f1")), None))
-    head = ("critic", "error accuracy", "correct accuracy", "F1", "95% interval", "a coin's F1", "unjudged")
+    head = ("critic", "error accuracy", "correct accuracy", "F1", "95% interval", "random F1", "unjudged")
     return Table(f"{benchmark}: the first wrong step, %", head, body)
 
 

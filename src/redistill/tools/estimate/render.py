@@ -157,7 +157,7 @@ def _rest(estimate: Mapping[str, Any]) -> str:
     disk, evaluation = estimate["disk"], estimate["evaluate"]
     lines = [
         f"disk      {_bytes(disk['stages'])} for the stages before training, {_bytes(disk['students'])} for students, up to "
-        f"{_bytes(disk['while_training'])} beside while a stage trains"
+        f"{_bytes(disk['while_training'])} more while a stage trains"
         + (f", up to {_bytes(disk['rollouts'])} for the answers that stages draw" if disk["rollouts"] else "")
     ]
     lines += [f"shows     {line}" for line in estimate["shows"]]
