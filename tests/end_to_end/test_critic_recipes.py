@@ -53,9 +53,11 @@ def test_its_scores_become_token_weights_of_redi(folder):
     ledger = json.loads((folder / "train" / "credit" / "ledger.json").read_text())
     means = ledger["mean_token_weights"]
     assert 0.05 < means["chosen"] < 1 and 0.05 < means["rejected"] < 1
-    plain, credited = lines(folder, "redi"), lines(folder, "credit")
+    plain, credited, moved = (lines(folder, stage) for stage in ("redi", "credit", "shuffled"))
     assert plain[0]["chosen_logp"] == pytest.approx(credited[0]["chosen_logp"])  # the same rows in the same order
-    assert plain[0]["grad_norm"] != credited[0]["grad_norm"]
+    assert len({plain[0]["grad_norm"], credited[0]["grad_norm"], moved[0]["grad_norm"]}) == 3
+    control = json.loads((folder / "train" / "shuffled" / "ledger.json").read_text())["mean_token_weights"]
+    assert control == pytest.approx(means)  # the same weights, elsewhere
 
 
 @pytest.fixture(scope="module")

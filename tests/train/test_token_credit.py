@@ -13,7 +13,7 @@ from redistill.records import Pair
 from redistill.train import OBJECTIVES, StageJob, train_stage
 from redistill.train.coefficients import token_coefficients, token_weights
 from redistill.train.diagnostics import mean_token_weights
-from redistill.train.modifiers import token_credit
+from redistill.train.modifiers import span_weights, token_credit
 from redistill.train.objectives import redi
 from redistill.train.step import find_token_logps
 
@@ -44,6 +44,30 @@ def pair_batch(scores, ids=None):
     return batch_of(
         [2, 2], ["chosen", "rejected"], ids=ids, logps=tensor(-1, -2, -3, -4), values={"critic_score": tensor(*scores)}
     )
+
+
+def test_shuffled_weights_are_the_same_ones_elsewhere_and_of_a_seed():
+    """The control: each side keeps its own weights and their sum; only their places change, alike in every pass."""
+    scores = [math.log(k + 2) for k in range(12)] + [-math.log(k + 2) for k in range(12)]
+    batch = batch_of(
+        [12, 12], ["chosen", "rejected"], logps=-torch.ones(24).double(), values={"critic_score": tensor(*scores)}
+    )
+    plain, _ = token_weights([PAPER], batch)
+    moved, shares = token_weights([functools.partial(token_credit, shuffle=3)], batch)
+    assert torch.equal(shares, torch.ones(24).double())
+    for side in (slice(0, 12), slice(12, 24)):
+        assert torch.equal(plain[side].sort().values, moved[side].sort().values) and not torch.equal(
+            plain[side], moved[side]
+        )
+        assert plain[side].all()
+    assert torch.equal(moved, token_weights([functools.partial(token_credit, shuffle=3)], batch)[0])
+    assert not torch.equal(moved, token_weights([functools.partial(token_credit, shuffle=4)], batch)[0])
+    spans = tensor(*range(1, 13))
+    assert torch.equal(span_weights(spans).weights, spans)
+    moved = span_weights(spans, shuffle=0).weights
+    assert torch.equal(moved.sort().values, spans) and not torch.equal(moved, spans)
+    one = functools.partial(span_weights, shuffle=7)
+    assert torch.equal(one(tensor(0.5)).weights, tensor(0.5))
 
 
 def test_a_critic_that_says_nothing_leaves_no_token_any_weight_and_no_gradient():

@@ -122,22 +122,40 @@ def negative_floor(
     return TokenWeights(torch.ones(len(chosen_ids)).double(), kept.double(), renormalise)
 
 
-def span_weights(weights: Tensor, *, renormalise: bool = False) -> SequenceWeights:
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _moved(weights: Tensor, shuffle: int | None) -> Tensor:
+    """The same weights at other tokens, in an order that the seed `shuffle` and their number decide; as they are for None. What a method
+    gains over this control is due to where its weights stand."""
+    if shuffle is None:
+        return weights
+    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(shuffle * 2**24 + len(weights)))
+    return weights[order.to(weights.device)]
+
+
+def span_weights(weights: Tensor, *, renormalise: bool = False, shuffle: Seed | None = None) -> SequenceWeights:
     """The weights that rows bring as character spans (Example.spans, Pair.chosen_spans, Pair.rejected_spans): a wrong step
     from a judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1. A
-    negative weight turns the token's push round; lengths count its absolute value."""
-    return SequenceWeights(weights, renormalise)
+    negative weight turns the token's push round; lengths count its absolute value. shuffle: a seed that moves a row's weights to
+    other tokens of the row, as a control."""
+    return SequenceWeights(_moved(weights, shuffle), renormalise)
 
 
 def token_credit(
-    critic_scores: Tensor, side: Side, *, form: Form = "paper", renormalise: bool = False
+    critic_scores: Tensor,
+    side: Side,
+    *,
+    form: Form = "paper",
+    renormalise: bool = False,
+    shuffle: Seed | None = None,
 ) -> SequenceWeights:
     """Each token by how much it has to do with the answer's being right or wrong, by the scores of the stage's `critic` or of the
     one that learns beside it (`rollouts.critic`): right answers (chosen, examples) where the critic says right, wrong ones
     (rejected, answers with a negative advantage) where it says wrong; 0 elsewhere, and everywhere for a critic that has
-    learned nothing. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
+    learned nothing. shuffle: as of span-weights. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
     right, wrong = credit(critic_scores, form=form)
-    return SequenceWeights(wrong if side == Side.rejected else right, renormalise)
+    return SequenceWeights(_moved(wrong if side == Side.rejected else right, shuffle), renormalise)
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
