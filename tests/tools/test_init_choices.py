@@ -2,6 +2,7 @@
 
 import pytest
 
+import tiny_recipe
 from redistill.config.parsing import parse_recipe
 from redistill.pipeline.prospects import lines, steps_of
 from redistill.text.prompts import ASKED_ANCHORS, TEMPLATES
@@ -130,3 +131,26 @@ def test_what_a_run_can_show_is_said_with_its_rows():
     assert said[2].startswith("warning: redi takes 5 steps on 172 rows") and len(said) == 3
     assert lines(recipe, dev=300, rows={"sft": 1000, "redi": 3200}, has_dev=True)[1:] == []
     assert lines(recipe, dev=0, rows={}, has_dev=False) == []
+
+
+@pytest.mark.parametrize(
+    ("rewards", "warned"),
+    [
+        ([{"name": "score", "by": "prm"}], True),
+        ([{"name": "score", "by": "prm"}, {"name": "format"}], True),  # a form is no rule on what is right
+        ([{"name": "accuracy", "weight": 0}, {"name": "score", "by": "prm"}], True),
+        ([{"name": "accuracy", "weight": 0.25}, {"name": "score", "by": "prm", "weight": 0.75}], False),
+        ([{"name": "score", "by": "prm"}, {"name": "mine:reward"}], False),
+        ([{"name": "accuracy"}], False),
+    ],
+)
+def test_a_stage_that_a_model_alone_rewards_is_warned_of(rewards, warned):
+    rollouts = {"problems": 2, "score": [{"name": "process", "model": "prm", "into": "prm"}], "reward": rewards}
+    stage = {"objective": "grpo", "learning_rate": 1e-3, "rollouts": rollouts}
+    recipe = parse_recipe({**tiny_recipe.RECIPE, "train": {"alone": stage}}, "here")
+    said = lines(recipe, dev=0, rows={}, has_dev=False)
+    assert (
+        said == []
+        if not warned
+        else len(said) == 1 and "alone is rewarded by a model's score and by no rule" in said[0]
+    )

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from redistill.config.tables import Recipe
+from redistill.config.user_plugins import is_own
 from redistill.errors import OperatorError
 from redistill.io.progress import say
 from redistill.pipeline.plan import Plan, stage_stream
 from redistill.text.figures import power_words
 
 FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
+RULES = ("accuracy", "graded", "rec-r1")  # rewards that look at whether the answer is right
 
 
 def lines(recipe: Recipe, *, dev: int, rows: Mapping[str, int], has_dev: bool) -> list[str]:
@@ -33,7 +35,21 @@ def lines(recipe: Recipe, *, dev: int, rows: Mapping[str, int], has_dev: bool) -
                 f"warning: {name} takes {steps} {'step' if steps == 1 else 'steps'} on {count:,} rows, too few to "
                 f"change a student; use more pairs per problem (select.pairing.max_pairs), more epochs, or smaller batches"
             )
-    return sentences
+    return sentences + [
+        f"warning: {name} is rewarded by a model's score and by no rule, which a student learns to please with wrong answers; add "
+        f"accuracy to rollouts.reward, or give the stage a guard, whose sign reward_up_accuracy_down reports it"
+        for name in rewarded_by_models(recipe)
+    ]
+
+
+def rewarded_by_models(recipe: Recipe) -> list[str]:
+    """Stages whose answers are rewarded by scores alone: of the rewards that count, none is a rule or one of a user's own."""
+    found = []
+    for name, settings in recipe.train.items():
+        counted = [reward.name for reward in settings.rollouts.reward if reward.weight] if settings.rollouts else []
+        if "score" in counted and not any(reward in RULES or is_own(reward) for reward in counted):
+            found.append(name)
+    return found
 
 
 def steps_of(recipe: Recipe, stage: str, rows: int) -> int:

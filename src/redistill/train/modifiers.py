@@ -348,6 +348,7 @@ def check_modifiers(objective: Objective, modifiers: Sequence[Modifier], where: 
     """OperatorError where a modifier cannot work on this objective, or would do nothing."""
     for modifier in modifiers:
         name = name_of(modifier).replace("_", "-")
+        name = {"previous-kl": "kl with `to: previous`", "full-kl": "kl with `estimator: full`"}.get(name, name)
         if needs_scores(objective):
             raise OperatorError(
                 f"{where}.modifiers: {name} works on log-probs, and {name_of(objective)} is of scores; leave it out."
