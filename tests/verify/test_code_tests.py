@@ -114,7 +114,9 @@ def test_what_cannot_be_run_is_undecided() -> None:
     assert of("<think>```python\nprint(3)\n```") == (Outcome.truncated, "no_code")
     assert of("```cpp\nint main() {}\n```") == (Outcome.ungradable, "other_language")
     for tests, reason in ((None, "no_tests"), ("", "no_tests"), ({"inputs": ["1"], "outputs": []}, "tests_unreadable"),
-                          ("{broken", "tests_unreadable"), ("assert (", "tests_unreadable"), (3, "tests_unreadable")):  # fmt: skip
+                          ("{broken", "tests_unreadable"), ("assert (", "tests_unreadable"), ({"inputs": [None], "outputs": ["1"]}, "tests_unreadable"),
+                          ({"inputs": ["1"], "outputs": [None]}, "tests_unreadable"), ({"inputs": [["1", None]], "outputs": ["1"]}, "tests_unreadable"),
+                          ([{"input": "1", "output": {"stdout": "1"}}], "tests_unreadable"), (3, "tests_unreadable")):  # fmt: skip
         assert of("```python\n1\n```", problem=make_problem("p", metadata={"tests": tests})) == (
             Outcome.ungradable,
             reason,
@@ -151,6 +153,7 @@ def test_layouts_of_tests() -> None:
 
 
 def test_calls_of_a_function() -> None:
+    assert verdict("def none(): return None", {"fn_name": "none", "inputs": [[]], "outputs": [None]}).score == 1.0
     tests = {"fn_name": "pair", "inputs": [[1, 2], [3, 4]], "outputs": [[[1, 2]], [3, 4]]}
     assert verdict("def pair(a, b): return (a, b)", tests).score == 1.0
     assert verdict("def pair(a, b): return [b, a]", tests).score == 0.0

@@ -273,7 +273,9 @@ def _asserts(text: str) -> list[CodeTest]:
 
 
 def _text(value: Any) -> str:
-    """What a program reads or writes: a text, or lines of it."""
+    """What a program reads or writes: a text, or lines of it. ValueError for what is neither, such as a null where a test was lost."""
+    if value is None or isinstance(value, Mapping):
+        raise ValueError(f"a test reads or writes {value!r}, which is no text")
     return (
         "\n".join(map(_text, value))
         if isinstance(value, list | tuple)
