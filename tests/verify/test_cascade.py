@@ -312,3 +312,27 @@ def test_what_math_verify_sees_and_how_deep_lists_are_read(
 ) -> None:
     verdict = judge_answer(gold, answer)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("12 m", "It takes 12 seconds"), ("12 m", "The length is 12 feet"), ("5 hours", "It takes 5 minutes"), (r"60 \text{ mph}", "the speed is 60 km/h"),
+        (r"3\sqrt2\text{ m}", r"the area is $3\sqrt2$ square feet"), (r"\frac{24}{2}\text{ m}", "it takes $12$ seconds"), ("12 apples", "There are 12 oranges in total."),
+        ("3 hours", "3 of the apples"), (r"7!\text{ m}", "5040 apples"), ("5 cm", "5%"), ("5 apples", "5%"), ("5%", r"\$5"), ("5 degrees", "5 percent"), ("7!m", "7!"),
+    ],
+)  # fmt: skip
+def test_a_value_with_another_unit_is_not_the_value(gold: str, answer: str) -> None:
+    assert judge_answer(gold, answer).outcome in (Outcome.disagree, Outcome.ungradable)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("12 apples", "There are 12 apples in total."), ("12 apples", "The total is 12."), ("12 apples", "She has 12 of them."), ("12 apples", "She has 12 left"),
+        ("5 hours", "So it takes 300 minutes"), ("5 hours", "Thus 5 is the answer"), (r"12\text{ ft}^2", "The area is $12$ square feet."),
+        (r"3\sqrt2\text{ m}", r"the length is $3\sqrt2$ meters"), ("25%", "the probability is 25 percent"), (r"\$25", "It costs 25 dollars"), ("12", "There are 12 oranges"),
+    ],
+)  # fmt: skip
+def test_a_sentence_with_the_value_and_its_unit_says_it(gold: str, answer: str) -> None:
+    assert judge_answer(gold, answer).outcome == Outcome.correct

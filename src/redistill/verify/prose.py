@@ -4,6 +4,7 @@
     maths_in_prose("1 and 2 fail. Therefore there are 12 of them.")  ->  "12"
     choice_in_prose("It is not A, therefore it must be B")           ->  "B"
     maths_in_prose("It is not 10")                                   ->  None
+    words_behind("It takes 12 seconds", "12")                        ->  ["seconds"]
 
 A sentence says one thing where it holds one piece of maths; a longer text where all that follows its last `therefore`
 holds one. A denial, a bound or a guess beside it, and nothing is read.
@@ -37,6 +38,26 @@ def maths_in_prose(text: str) -> str | None:
         if part and not _HEDGED.search(_SEGMENT.sub(" ", part)) and len(pieces := _pieces(part)) == 1:
             return pieces[0]
     return None
+
+
+_BEHIND = re.compile(r"(?:\$+|\\[)\]])?\s*((?:[A-Za-z/^\d]+[ ]?){1,6})")
+# Words that begin no unit: 12 in total, 12 because the rest is even.
+_NO_UNIT = frozenset(("as", "is", "are", "was", "were", "and", "or", "for", "which", "that", "because", "since",
+    "so", "when", "if", "by", "to", "at", "on", "with", "from", "altogether", "total", "left", "remaining", "here", "there"))  # fmt: skip
+
+_OF_WHAT = frozenset(("the", "these", "those", "them", "all", "his", "her", "its", "their"))
+
+
+def words_behind(text: str, piece: str) -> list[str]:
+    """The words right behind the last place of a piece that `maths_in_prose` found, which may be its unit: `square`, `feet` of "The
+    area is $12$ square feet." Six at most; none where the sentence goes on in another way."""
+    place = text.rfind(piece := piece.rstrip("."))  # the end of the sentence is read as that of a decimal
+    match = _BEHIND.match(text, place + len(piece)) if place >= 0 else None
+    words = match[1].split() if match else []
+    if words[:1] == ["of"]:  # 12 of the apples, 12 of them
+        words = [word for word in words[1:] if word not in _OF_WHAT]
+    goes_on = words and (words[0] in _NO_UNIT or (words[0] == "in" and len(words) > 1))
+    return [] if goes_on else words
 
 
 def _pieces(text: str) -> list[str]:
