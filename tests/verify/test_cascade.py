@@ -336,3 +336,24 @@ def test_a_value_with_another_unit_is_not_the_value(gold: str, answer: str) -> N
 )  # fmt: skip
 def test_a_sentence_with_the_value_and_its_unit_says_it(gold: str, answer: str) -> None:
     assert judge_answer(gold, answer).outcome == Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("2", r"The answer is \sqrt3+2"), ("2", "The answer is x<2"), ("2", "The answer is x + 2"), ("12", r"Thus n \geq 12"), ("3", r"The sum is \pi + 3"), ("2", r"the value is \frac{x}{2}"),
+        ("5", "not x=5"), ("5", "at least x=5"), ("1,2", "not x=1,2"), ("[1,3]", r"not x\in[1,3]"), ("A", "(A) or (C)"), ("A", "(A) or 7"), (r"\frac12", r"it is \frac12"), ("x^2+1", "to x^2+1"), ("No", "so No"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_part_of_a_formula_a_denial_or_a_short_word_before_it_decides_nothing(
+    gold: str, answer: str
+) -> None:
+    assert judge_answer(gold, answer).outcome in (Outcome.disagree, Outcome.ungradable)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [("-5", "so -5"), ("12", "Therefore x = 12"), ("12", "The number is n=12"), (r"\{1,2\}", r"{\{1,2\}}"), ("1, 2", r"{\{1,2\}}"), ("by + ax", "ax + by"), ("3", "to 3")],
+)  # fmt: skip
+def test_what_stands_round_a_value_is_left_out(gold: str, answer: str) -> None:
+    assert judge_answer(gold, answer).outcome == Outcome.correct

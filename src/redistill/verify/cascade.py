@@ -39,7 +39,7 @@ from redistill.verify.notation import MAX_NOTED
 from redistill.verify.number_rows import compare_number_rows, compare_symbol_rows
 from redistill.verify.prose import maths_in_prose, words_behind
 from redistill.verify.quantities import LETTER_UNITS, Unit, factor_between, may_be_conversion, read_unit
-from redistill.verify.reading import clean, is_wordy, read_number, split_unit
+from redistill.verify.reading import clean, is_wordy, opens_with_a_word, read_number, split_unit
 from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
     compare_assignments,
@@ -96,7 +96,8 @@ def compare_cascade(
             return finding
     else:
         gold, answer = (side.replace("\\degree", "") for side in (gold, answer))
-    if (is_wordy(gold) or is_wordy(answer)) and not (read_formula(gold) and read_formula(answer)):
+    wordy = opens_with_a_word(gold) or opens_with_a_word(answer)
+    if wordy or ((is_wordy(gold) or is_wordy(answer)) and not (read_formula(gold) and read_formula(answer))):
         if sentence is not None and not is_wordy(sentence) and _is_said(gold, sentence, answer, units, compare):
             return Outcome.correct, "equal_in_sentence"
         return Outcome.ungradable, "text_differs"

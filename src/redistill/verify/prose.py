@@ -17,7 +17,7 @@ from redistill.verify.reading import DECIMAL, is_wordy
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _LOOSE_NUMBER = re.compile(rf"(?<![\w.,/])-?(?:{DECIMAL}(?:/\d+)?|\d+,\d{{1,2}})(?:\s*\\?%(?!\w)|(?![\w/]|[.,]\d))")
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|consequently)\b|(?:^|(?<=[.!?]\s))so\b", re.IGNORECASE)
-_HEDGED = re.compile(
+HEDGED = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|unless|except|least|most|more|less|fewer|greater|over|under|between|unknown"
     r"|perhaps|maybe|might|could)\b|n['\u2019]t\b",
     re.IGNORECASE,
@@ -35,7 +35,7 @@ def maths_in_prose(text: str) -> str | None:
     if not is_wordy(text):
         return None
     for part in (text, _conclusion(text)):
-        if part and not _HEDGED.search(_SEGMENT.sub(" ", part)) and len(pieces := _pieces(part)) == 1:
+        if part and not HEDGED.search(_SEGMENT.sub(" ", part)) and len(pieces := _pieces(part)) == 1:
             return pieces[0]
     return None
 
@@ -63,7 +63,37 @@ def words_behind(text: str, piece: str) -> list[str]:
 def _pieces(text: str) -> list[str]:
     segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
     maths = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)]
-    return maths + _LOOSE_NUMBER.findall(_SEGMENT.sub(" ", text))
+    outside = _SEGMENT.sub(" ", text)
+    numbers = list(_LOOSE_NUMBER.finditer(outside))
+    if any(_is_part(outside, number) for number in numbers) or _COMMAND.search(outside):
+        return []  # a formula without marks, x < 2 or \\sqrt3 + 2, of which a number is only a part
+    return maths + [number.group() for number in numbers]
+
+
+_COMMAND = re.compile(r"\\[A-Za-z]")
+
+
+def _is_part(text: str, number: re.Match[str]) -> bool:
+    """Whether an operator stands before or behind the number; `x = 12` is a value."""
+    before, behind = text[: number.start()].rstrip(), text[number.end() :].lstrip()
+    compared = before[-1:] in (
+        "+",
+        "*",
+        "/",
+        "^",
+        "_",
+        "<",
+        ">",
+        "(",
+        "[",
+        "{",
+        "|",
+        "\u2264",
+        "\u2265",
+        "\u2260",
+    ) or before[-2:] in ("<=", ">=", "!=", "~=")
+    taken = before[-1:] in ("-", "\u2212") and before[-2:-1].strip() == "" and before[:-1].rstrip()[-1:].isalnum()
+    return compared or taken or behind[:1] in ("+", "*", "/", "^", "=", "<", ">", "_")
 
 
 def _conclusion(text: str) -> str | None:
@@ -77,7 +107,7 @@ def choice_in_prose(text: str) -> str | None:
     if first := _LETTER_FIRST.match(text):
         return first.group(1)
     part = _conclusion(text)
-    if part is None or _HEDGED.search(part):
+    if part is None or HEDGED.search(part):
         return None
     letters = {m.group(1) for m in _LETTER.finditer(part) if not _is_word(part, m)}
     return letters.pop() if len(letters) == 1 else None
