@@ -353,7 +353,7 @@ def test_a_number_that_is_part_of_a_formula_a_denial_or_a_short_word_before_it_d
 
 @pytest.mark.parametrize(
     ("gold", "answer"),
-    [("-5", "so -5"), ("12", "Therefore x = 12"), ("12", "The number is n=12"), (r"\{1,2\}", r"{\{1,2\}}"), ("1, 2", r"{\{1,2\}}"), ("by + ax", "ax + by"), ("3", "to 3")],
+    [("-5", "so -5"), ("12", "Therefore x = 12"), ("12", "The number is n=12"), (r"\{1,2\}", r"{\{1,2\}}"), ("1, 2", r"{\{1,2\}}"), ("by + ax", "ax + by"), ("3", "to 3"), ("42", "<answer>42</answer>"), (r"28\%", r"\boxed{28 pct"), (r"\frac{NO}{BO}=\frac{1}{2}", r"\frac12")],
 )  # fmt: skip
 def test_what_stands_round_a_value_is_left_out(gold: str, answer: str) -> None:
     assert judge_answer(gold, answer).outcome == Outcome.correct

@@ -40,7 +40,7 @@ def maths_in_prose(text: str) -> str | None:
     return None
 
 
-_BEHIND = re.compile(r"(?:\$+|\\[)\]])?\s*((?:[A-Za-z/^\d]+[ ]?){1,6})")
+_BEHIND = re.compile(r"(?:\$+|\\[)\]])?\s*((?:[A-Za-z/^\d]+ ){0,5}[A-Za-z/^\d]+)")
 # Words that begin no unit: 12 in total, 12 because the rest is even.
 _NO_UNIT = frozenset(("as", "is", "are", "was", "were", "and", "or", "for", "which", "that", "because", "since",
     "so", "when", "if", "by", "to", "at", "on", "with", "from", "altogether", "total", "left", "remaining", "here", "there"))  # fmt: skip
@@ -54,6 +54,8 @@ def words_behind(text: str, piece: str) -> list[str]:
     place = text.rfind(piece := piece.rstrip("."))  # the end of the sentence is read as that of a decimal
     match = _BEHIND.match(text, place + len(piece)) if place >= 0 else None
     words = match[1].split() if match else []
+    if words and words[0] in ("pct", "percentage"):
+        words[0] = "percent"
     if words[:1] == ["of"]:  # 12 of the apples, 12 of them
         words = [word for word in words[1:] if word not in _OF_WHAT]
     goes_on = words and (words[0] in _NO_UNIT or (words[0] == "in" and len(words) > 1))
@@ -63,14 +65,17 @@ def words_behind(text: str, piece: str) -> list[str]:
 def _pieces(text: str) -> list[str]:
     segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
     maths = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)]
-    outside = _SEGMENT.sub(" ", text)
+    outside = _TAG.sub(" ", _SEGMENT.sub(" ", text))
     numbers = list(_LOOSE_NUMBER.finditer(outside))
     if any(_is_part(outside, number) for number in numbers) or _COMMAND.search(outside):
         return []  # a formula without marks, x < 2 or \\sqrt3 + 2, of which a number is only a part
     return maths + [number.group() for number in numbers]
 
 
-_COMMAND = re.compile(r"\\[A-Za-z]")
+_TAG = re.compile(r"</?[A-Za-z_]+>")
+_COMMAND = re.compile(
+    r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|displaystyle|left|right|quad)(?![A-Za-z]))[A-Za-z]"
+)
 
 
 def _is_part(text: str, number: re.Match[str]) -> bool:

@@ -366,7 +366,7 @@ def _named(text: str) -> tuple[str, str]:
     if (
         not plain
         or not _NAME.fullmatch(name)
-        or HEDGED.search(name)
+        or any(map(HEDGED.fullmatch, name.split()))
         or re.search(r"\\(?:cdot|times|sqrt|le|ge|ne)(?![A-Za-z])", name)
     ):
         return "", text
