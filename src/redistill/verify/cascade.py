@@ -37,9 +37,9 @@ from redistill.verify.letter_case import case_matters
 from redistill.verify.math_verify import MATH_VERIFY_VERSION
 from redistill.verify.notation import MAX_NOTED
 from redistill.verify.number_rows import compare_number_rows, compare_symbol_rows
-from redistill.verify.prose import maths_in_prose
+from redistill.verify.prose import maths_in_prose, words_behind
 from redistill.verify.quantities import LETTER_UNITS, Unit, factor_between, may_be_conversion, read_unit
-from redistill.verify.reading import clean, is_wordy, read_number, split_unit
+from redistill.verify.reading import clean, is_wordy, opens_with_a_word, read_number, split_unit
 from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
     compare_assignments,
@@ -96,13 +96,23 @@ def compare_cascade(
             return finding
     else:
         gold, answer = (side.replace("\\degree", "") for side in (gold, answer))
-    if (is_wordy(gold) or is_wordy(answer)) and not (read_formula(gold) and read_formula(answer)):
-        if sentence is not None and not is_wordy(sentence) and compare(gold, sentence)[0] == Outcome.correct:
+    wordy = opens_with_a_word(gold) or opens_with_a_word(answer)
+    if wordy or ((is_wordy(gold) or is_wordy(answer)) and not (read_formula(gold) and read_formula(answer))):
+        if sentence is not None and not is_wordy(sentence) and _is_said(gold, sentence, answer, units, compare):
             return Outcome.correct, "equal_in_sentence"
         return Outcome.ungradable, "text_differs"
     if relations := compare_relations(gold, answer, ignore_case):
         return relations
     return compare_maths(gold, answer, relative_tolerance=relative_tolerance, percent=percent, ignore_case=ignore_case)
+
+
+def _is_said(gold: str, piece: str, sentence: str, units: bool, compare: Any) -> bool:
+    """Whether a sentence says the gold answer with the one piece of maths that it holds. Where the gold answer has a unit, what
+    follows the piece must be able to be it: 12 m is not said by `It takes 12 seconds`."""
+    words = words_behind(sentence, piece) if units and split_unit(gold)[1] else []
+    behind = [" ".join(words[:count]) for count in range(1, min(3, len(words)) + 1)]
+    forms = [form for said in behind for form in (f"{piece}\\text{{ {said}}}", f"{piece} {said}")] or [piece]
+    return any(compare(gold, form)[0] == Outcome.correct for form in forms)
 
 
 def _compare_notations(gold: str, answer: str, compare: Any, ignore_case: bool) -> Finding | None:
@@ -226,7 +236,7 @@ def _perhaps_converted(gold: str, answer: str, unit: Unit) -> bool:
 
 # One letter after a value: metres or a variable. Nobody can say without the question.
 _LOOSE_UNIT = re.compile(
-    r"(.*(?:[\d)}]|(?<![A-Za-z])pi(?![A-Za-z])|π))(?:\s|\\[,;: ])*([A-Za-z])(\s*\^\s*\{?[23]\}?)?", re.DOTALL
+    r"(.*(?:[\d)}!]|(?<![A-Za-z])pi(?![A-Za-z])|π))(?:\s|\\[,;: ])*([A-Za-z])(\s*\^\s*\{?[23]\}?)?", re.DOTALL
 )
 _LETTERS_OF_A_UNIT = re.compile(
     r"-?[\d.,]*\d\s*((?:[mgslhNJWVAKC](?:\s*\^\s*\{?-?\d\}?)?(?:\s|\\cdot(?![A-Za-z])|/)*){1,4})"

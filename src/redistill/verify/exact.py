@@ -93,6 +93,8 @@ def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float,
     ours, theirs = read_unit(gold.unit), read_unit(answer.unit)
     if ours is None or theirs is None:
         return Outcome.disagree, "unit_unreadable"
+    if (gold.percent and (theirs.factors or theirs.nouns)) or (answer.percent and (ours.factors or ours.nouns)):
+        return Outcome.disagree, "units_differ"  # 5% and 5 cm
     left, right = _magnified(gold, ours), _magnified(answer, theirs)
     compare = partial(_compare_plain, relative_tolerance=relative_tolerance, percent=percent)
     if ours.factors and theirs.factors:

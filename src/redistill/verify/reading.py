@@ -148,7 +148,7 @@ def _clean(text: str) -> str:
         len(text) > 1
         and text[0] == "{"
         and _closes_at(text, 0) == len(text) - 1
-        and ("," not in text or _IN_BRACES.fullmatch(text))
+        and ("," not in text or _IN_BRACES.fullmatch(text) or _is_braced_set(text[1:-1]))
     ):
         text = text[1:-1].strip()  # {5}, left of \boxed{5}; a list in braces is a set and stays one
     if text.startswith("{") and _closes_at(text, 0) < 0:
@@ -393,6 +393,11 @@ def _number(form: str, parts: list[str], sign: int, percent: bool, unit: str) ->
 _OPEN, _CLOSE = "([{", ")]}"
 
 
+def _is_braced_set(text: str) -> bool:
+    """A set in escaped braces and nothing else: the braces around it are those of LaTeX."""
+    return text[:2] == "\\{" and text[-2:] == "\\}" and _closes_at(text, 1) == len(text) - 1
+
+
 def _closes_at(text: str, start: int) -> int:
     """The index at which the bracket at `start` closes, any kind with any (half-open intervals); -1 for never."""
     depth = 0
@@ -459,7 +464,7 @@ def _has_outside(text: str, mark: str) -> bool:
 
 
 _CHOICE = re.compile(
-    r"(?:option|choice|answer:?)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3})).*",
+    r"(?:option|choice|answer:?)?\s*\(?\s*([A-Ja-j])\s*(?:\)|$|[.:](?:\s|$)|\)\s|\s-+\s+(?=[a-z]{3}))(?!\s*(?:or|and|nor)\b).*",
     re.IGNORECASE | re.DOTALL,
 )
 _BARE_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer:?)\s+)?\(?([A-J])\)?[.:]?|\(([a-j])\)")
@@ -499,9 +504,22 @@ def read_choices(text: str) -> frozenset[str] | None:
     return frozenset(letters) if _LETTERS.fullmatch(plain) and len(set(letters)) == len(letters) else None
 
 
+# A short word before a value, not a product of letters: so -5, it is \frac12; but by + ax.
+_OPENING = re.compile(
+    r"(?:so|it|is|we|to|if|be|of|or)\s+(?![+*/=^<>])|(?:as|at|by|on|an)\s+(?![-+*/=^<>])", re.IGNORECASE
+)
+
+
+def opens_with_a_word(text: str) -> bool:
+    """Whether a short word stands before all else, which a formula would read as a product of letters."""
+    return bool(_OPENING.match(text))
+
+
 def is_wordy(text: str) -> bool:
     """Whether clean text holds a word of a language: three letters in a row, or two in \\text, that are not maths (nor
-    `and`, `or`, which join a list)."""
+    `and`, `or`, which join a list), or a short word before all else."""
+    if opens_with_a_word(text):
+        return True
     if "\\currency" in text:
         text = _CURRENCY_MARK.sub(" ", text)
     bare = re.sub(r"\\(?:begin|end)\s*\{[^{}]*\}", " ", _TEXT.sub(" ", text))

@@ -17,6 +17,7 @@ from redistill.records import Outcome
 from redistill.verify.exact import compare_choice
 from redistill.verify.formula import read_formula
 from redistill.verify.judging import UNREAD, Finding, Reading, different
+from redistill.verify.prose import HEDGED
 from redistill.verify.quantities import read_unit
 from redistill.verify.reading import (
     brackets,
@@ -362,7 +363,12 @@ def _named(text: str) -> tuple[str, str]:
     if not sign and (member := re.search(r"\\in(?![A-Za-z])", text)):
         name, sign, rest = text[: member.start()], member.group(), text[member.end() :]
     plain = bool(sign and rest.strip() and len(name) <= 60 and not re.search(r"[<>=]|\\(?:le|ge|ne)(?![A-Za-z])", rest))
-    if not plain or not _NAME.fullmatch(name) or re.search(r"\\(?:cdot|times|sqrt|le|ge|ne)(?![A-Za-z])", name):
+    if (
+        not plain
+        or not _NAME.fullmatch(name)
+        or any(map(HEDGED.fullmatch, name.split()))
+        or re.search(r"\\(?:cdot|times|sqrt|le|ge|ne)(?![A-Za-z])", name)
+    ):
         return "", text
     return "".join(name.split()), rest.strip()
 
