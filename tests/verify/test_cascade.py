@@ -357,3 +357,26 @@ def test_a_number_that_is_part_of_a_formula_a_denial_or_a_short_word_before_it_d
 )  # fmt: skip
 def test_what_stands_round_a_value_is_left_out(gold: str, answer: str) -> None:
     assert judge_answer(gold, answer).outcome == Outcome.correct
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        ("O(n^2)", "n^2", Outcome.disagree, "different_kinds"),
+        ("n^2", "O(n^2)", Outcome.disagree, "different_kinds"),
+        (r"\frac{60}{2}^\circ", r"\frac{\pi}{6}", Outcome.disagree, "degrees_or_radians"),
+        (r"\frac{\pi}{6}", r"\frac{60}{2}^\circ", Outcome.disagree, "degrees_or_radians"),
+        ("5k", "5000", Outcome.correct, "equal_number"),
+        ("2,000,000", "2M", Outcome.correct, "equal_number"),
+        ("5k", "5001", Outcome.disagree, "perhaps_a_magnitude"),
+        ("2M", "2000001", Outcome.disagree, "perhaps_a_magnitude"),
+        ("2+3i", "3j+2", Outcome.disagree, "two_readings"),
+        ("2+3j", "2+4i", Outcome.incorrect, "different_value"),
+        (r"\sqrt2\text{ clips}", r"\sqrt2\text{ paper clips}", Outcome.correct, "equal_string"),
+        (r"5\pi\text{ m}", r"5\pi\text{ clips}", Outcome.disagree, "units_differ"),
+        ("5 GB", "5 dB", Outcome.disagree, "perhaps_a_unit"),
+    ],
+)
+def test_the_kinds_of_units_magnitudes_and_letters(gold: str, answer: str, outcome: Outcome, reason: str) -> None:
+    verdict = judge_answer(gold, answer)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)

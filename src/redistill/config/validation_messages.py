@@ -42,8 +42,16 @@ def _place_in(place: tuple[Any, ...], tree: Any, *, is_missing: bool) -> tuple[t
     kept, kind, node = list[Any](), None, tree
     for number, part in enumerate(place):
         names = {str(key): key for key in node} if isinstance(node, Mapping) else {}
+        inside = node[names[str(part)]] if str(part) in names else None
+        # A kind may be called by the key that only it has, such as `base_url`: what stands behind is a key beside that one.
+        beside = [
+            str(key) in names or (is_missing and number == len(place) - 2) for key in place[number + 1 : number + 2]
+        ]
+        if any(beside) and str(part) in names and not isinstance(inside, Mapping | list | tuple):
+            kind = number if kind is None else kind
+            continue
         if str(part) in names:
-            node = node[names[str(part)]]
+            node = inside
         elif isinstance(node, list | tuple) and isinstance(part, int) and part < len(node):
             node = node[part]
         elif not (part == "[key]" or (is_missing and number == len(place) - 1)):
