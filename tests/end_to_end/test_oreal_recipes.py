@@ -81,6 +81,7 @@ def test_the_papers_recipe_asks_harder_problems_more_often(tmp_path, even):
     stage = tree["train"]["oreal"]
     stage |= {"mixed_precision": "no", "guard": None, "max_tokens": 64}
     stage["rollouts"] |= {"problems": 2, "n": 4, "rounds": 6, "max_new_tokens": 4, "verifier": even}
+    stage["rollouts"]["critic"]["warm_rounds"] = 2
     tree["evaluate"] = {"benchmarks": [], "max_new_tokens": 4}
     folder = run(parse_recipe(tree, "here"), runs_dir=tmp_path, until="train")
     from redistill.io.parquet import read_records
