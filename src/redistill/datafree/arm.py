@@ -242,7 +242,7 @@ def _memory_for(where: str) -> Iterator[None]:
     except (
         MemoryError,
         RuntimeError,
-    ) as error:  # torch says a RuntimeError on a CPU, and one of its own kinds on a GPU
+    ) as error:  # torch raises a RuntimeError on a CPU, and one of its own kinds on a GPU
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         raise OperatorError(

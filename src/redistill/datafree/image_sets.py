@@ -19,13 +19,8 @@ from redistill.datafree.settings import ImageSettings
 from redistill.errors import OperatorError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "BMP",
-    "GIF",
-    "WEBP",
-)  # and no other of Pillow's, some of which start programs, whatever a file is called
+# No other of Pillow's formats, whatever a file is called: some of them start programs.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 2**24  # of one image file: a larger one is refused before it is decoded
 MAX_BYTES = 2**31  # of all images of a set once they are arrays
 CIFAR_ROW = 1 + 3 * 32 * 32

@@ -40,7 +40,7 @@ def maths_in_prose(text: str) -> str | None:
     return None
 
 
-_BEHIND = re.compile(r"(?:\$+|\\[)\]])?\s*((?:[A-Za-z/^\d]+ ){0,5}[A-Za-z/^\d]+)")
+_BEHIND = re.compile(r"(?:\$+|\\[)\]]|[*)]{1,3})?\s*((?:[A-Za-z/^\d]+ ){0,5}[A-Za-z/^\d]+)")
 # Words that begin no unit: 12 in total, 12 because the rest is even.
 _NO_UNIT = frozenset(("as", "is", "are", "was", "were", "and", "or", "for", "which", "that", "because", "since",
     "so", "when", "if", "by", "to", "at", "on", "with", "from", "altogether", "total", "left", "remaining", "here", "there"))  # fmt: skip
@@ -65,14 +65,17 @@ def words_behind(text: str, piece: str) -> list[str]:
 def _pieces(text: str) -> list[str]:
     segments = [next(g for g in m.groups() if g is not None).strip() for m in _SEGMENT.finditer(text)]
     maths = [s for s in segments if not re.fullmatch(r"[A-Za-z\\]*", s)]
-    outside = _TAG.sub(" ", _SEGMENT.sub(" ", text))
+    outside = _DRESS.sub(" ", _SEGMENT.sub(" ", text))
     numbers = list(_LOOSE_NUMBER.finditer(outside))
     if any(_is_part(outside, number) for number in numbers) or _COMMAND.search(outside):
-        return []  # a formula without marks, x < 2 or \\sqrt3 + 2, of which a number is only a part
+        return []  # a formula without marks, x < 2 or \sqrt3 + 2, of which a number is only a part
     return maths + [number.group() for number in numbers]
 
 
-_TAG = re.compile(r"</?[A-Za-z_]+>")
+# Tags, **bold** and *italics*, and brackets round one number; the star of 3*2 and of 3 * 2 stays.
+_DRESS = re.compile(
+    r"</?[A-Za-z_]+>|(?<![\w)*])\*{1,2}(?=[\w$-])|(?<=[\w.%$])\*{1,2}(?![\w(*])|(?<![\w)])\((?=-?[\d.,]{1,20}\))"
+)
 _COMMAND = re.compile(
     r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|displaystyle|left|right|quad)(?![A-Za-z]))[A-Za-z]"
 )
@@ -81,23 +84,10 @@ _COMMAND = re.compile(
 def _is_part(text: str, number: re.Match[str]) -> bool:
     """Whether an operator stands before or behind the number; `x = 12` is a value."""
     before, behind = text[: number.start()].rstrip(), text[number.end() :].lstrip()
-    compared = before[-1:] in (
-        "+",
-        "*",
-        "/",
-        "^",
-        "_",
-        "<",
-        ">",
-        "(",
-        "[",
-        "{",
-        "|",
-        "\u2264",
-        "\u2265",
-        "\u2260",
-    ) or before[-2:] in ("<=", ">=", "!=", "~=")
-    taken = before[-1:] in ("-", "\u2212") and before[-2:-1].strip() == "" and before[:-1].rstrip()[-1:].isalnum()
+    compared = before.endswith(
+        ("+", "*", "/", "^", "_", "<", ">", "(", "[", "{", "|", "≤", "≥", "≠", "<=", ">=", "!=", "~=")
+    )
+    taken = before.endswith(("-", "\u2212")) and before[:-1].rstrip()[-1:].isalnum()
     return compared or taken or behind[:1] in ("+", "*", "/", "^", "=", "<", ">", "_")
 
 
