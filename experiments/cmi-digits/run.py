@@ -18,7 +18,7 @@ from redistill.evaluate.intervals import mean_interval
 from redistill.io.atomic import read_json
 
 SEEDS = (0, 1, 2)
-SETS = ("digits", "greek")
+SETS = ("digits", "greek", "greek-long")
 T_95 = 4.303  # two-sided 95% of Student's t with 2 degrees of freedom
 
 
@@ -26,7 +26,7 @@ def recipe_of(name: str, seed: int, greek: str) -> dict:
     """The shipped recipe for the digits; for Greek letters the same with its own images, networks' sizes and budget."""
     tree = yaml.safe_load((RECIPES / "cmi-digits.yaml").read_text("utf-8"))
     tree |= {"name": f"{name}-{seed}", "seed": seed}
-    if name == "greek":
+    if name.startswith("greek"):
         tree["images"] = {"size": 12, "channels": 1, "classes": 24, "mean": [0.07], "std": [0.17]}
         tree["teacher"] = {
             "network": {"name": "cnn", "width": 16},
@@ -35,12 +35,15 @@ def recipe_of(name: str, seed: int, greek: str) -> dict:
         tree["evaluate"] = {"data": {"name": "image-folder", "path": greek, "invert": True}}
         tree["synthesis"] |= {"batches": 8, "batch_size": 120, "steps": 60}
         tree["arms"]["ce-bn-cr-adv"]["synthesis"] = {"batches": 4, "invert_every": 10}
+    if name == "greek-long":
+        tree["synthesis"] |= {"batches": 4, "batch_size": 120, "steps": 200, "learning_rate": 5.0e-3}
+        tree["arms"]["ce-bn-cr-adv"]["synthesis"] = {"batches": 2, "invert_every": 20}
     return tree
 
 
-def run(out: Path, greek: str) -> None:
-    for name in SETS:
-        for seed in SEEDS:
+def run(out: Path, greek: str, sets: list[str], seeds: list[int]) -> None:
+    for name in sets:
+        for seed in seeds:
             api.datafree(recipe_of(name, seed, greek), runs_dir=out)
 
 
@@ -86,9 +89,11 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--greek", default="images_background_small1/Greek")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     options = parser.parse_args()
     if options.what == "run":
-        run(options.out, options.greek)
+        run(options.out, options.greek, options.sets, options.seeds)
     else:
         print(table(options.out))
 
