@@ -3,6 +3,8 @@
     python tests/mutants.py                                       every file of TARGETS; `make mutants`
     python tests/mutants.py verify/policy.py evaluate/scores.py   these
     python tests/mutants.py train/step.py --most 40 --seed 1      a random 40 mutants of it
+    python tests/mutants.py verify/exact.py --lines 90-140        those of these lines
+    python tests/mutants.py verify/exact.py --again report.txt    those that survived in a run before, whose output this is
 
 Each survivor is printed as the line, what it was and what it became: a line that nothing tests, a test that cannot fail,
 or a change that changes nothing (then a comment at the line says why). Not in CI: a second or two for each mutant.
@@ -19,6 +21,7 @@ import importlib.abc
 import importlib.util
 import os
 import random
+import re
 import select
 import signal
 import sys
@@ -205,7 +208,16 @@ def _outcome(module: str, path: Path, tree: ast.Module, tests: list[str], second
     return "hung" if hung else "survived" if code == 0 else "killed"
 
 
-def examine(file: str, most: int | None, seed: int) -> tuple[int, int]:
+def survivors_of(report: Path, file: str) -> set[tuple[str, str]]:
+    """(what it was, what it became) of each survivor that the output of a run before names for a file. The line is not
+    asked for, since lines move: `0  ->  1` is every zero of the file."""
+    line_of = re.compile(rf"{re.escape(file)}:\d+: (.*?)  ->  (.*)")
+    return {
+        (match[1], match[2]) for line in report.read_text("utf-8").splitlines() if (match := line_of.fullmatch(line))
+    }
+
+
+def examine(file: str, options: argparse.Namespace) -> tuple[int, int]:
     """(mutants, survivors) of one file, with each survivor printed. SystemExit where its tests fail as they are."""
     path = SOURCE / "redistill" / file
     module = "redistill." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -215,19 +227,29 @@ def examine(file: str, most: int | None, seed: int) -> tuple[int, int]:
     if outcome(module, path, tree, tests, 600) != "survived":
         raise SystemExit(f"{file}: its tests fail without any change: {' '.join(TARGETS[file])}")
     seconds = 10 + 4 * (time.monotonic() - started)
-    places = places_of(tree)
-    if most is not None and most < len(places):
-        places = sorted(random.Random(seed).sample(places, most))
-    survivors = 0
+    places, nodes = places_of(tree), list(ast.walk(tree))
+    if options.lines:
+        first, last = options.lines
+        places = [place for place in places if first <= nodes[place[0]].lineno <= last]  # type: ignore[attr-defined]
+    if options.most is not None and options.most < len(places):
+        places = sorted(random.Random(options.seed).sample(places, options.most))
+    survived = survivors_of(options.again, file) if options.again else None
+    mutants = survivors = 0
     for place in places:
         changed, line, before, after = mutated(tree, place)
+        if survived is not None and (before, after) not in survived:
+            continue
+        mutants += 1
         if outcome(module, path, changed, tests, seconds) == "survived":
             survivors += 1
             print(f"{file}:{line}: {before}  ->  {after}", flush=True)
-    print(
-        f"{file}: {len(places)} mutants, {survivors} survived, {(time.monotonic() - started) / 60:.1f} min", flush=True
-    )
-    return len(places), survivors
+    print(f"{file}: {mutants} mutants, {survivors} survived, {(time.monotonic() - started) / 60:.1f} min", flush=True)
+    return mutants, survivors
+
+
+def _lines(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
 
 
 def main() -> None:
@@ -238,13 +260,15 @@ def main() -> None:
     )
     parser.add_argument("--most", type=int, help="mutants of a file at most, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", type=_lines, metavar="FROM-TO", help="mutants of these lines only")
+    parser.add_argument("--again", type=Path, metavar="REPORT", help="only what survived in the run that printed this")
     options = parser.parse_args()
     if unknown := [file for file in options.files if file not in TARGETS]:
         parser.error(f"no tests are known to mirror {', '.join(unknown)}; write them into TARGETS")
     sys.path.insert(0, str(SOURCE))
     for name in LIBRARIES:
         importlib.import_module(name)
-    counts = [examine(file, options.most, options.seed) for file in options.files or TARGETS]
+    counts = [examine(file, options) for file in options.files or TARGETS]
     print(f"{sum(n for n, _ in counts)} mutants, {sum(s for _, s in counts)} survived")
 
 

@@ -237,12 +237,12 @@ class Dropped:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a trace was read: `row` ('file:row') of `file`, `revision` (commit) of a dataset of the hub. A trace that was
-    read twice has two. `told_as` is the id of the problem as that row states it, which may have been merged into
+    read twice has two. `source_problem_id` is the id of the problem as that row states it, which may have been merged into
     `problem_id`; fate: `kept`, or the reason for which the trace was dropped."""
 
     trace_id: str
     problem_id: str
-    told_as: str
+    source_problem_id: str
     file: str
     row: str
     revision: str

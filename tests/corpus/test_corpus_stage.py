@@ -59,7 +59,7 @@ def test_rows_of_one_problem_become_one_group_in_source_order(tmp_path: Path) ->
     assert ledger["accounts"]["rows"] == {"unit": "row", "in": 4, "kept": 4, "dropped": {}}
     assert ledger["accounts"]["traces"] == {"unit": "trace", "in": 5, "kept": 5, "dropped": {}}
     assert ledger["tallies"]["traces_by_source"] == {"test": 5}
-    assert not (stage_dir.folder / "spill").exists()
+    assert not (stage_dir.folder / "shuffle").exists()
 
 
 def test_every_loss_is_counted_and_written_down(tmp_path: Path) -> None:
@@ -199,10 +199,10 @@ def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path
     assert stage_dir.marker(0).stat().st_mtime_ns == first_marker  # finished shards are not made again
 
 
-def test_killed_while_spilling_then_continued_equals_uninterrupted(
+def test_killed_while_shuffling_then_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus_stage, "BUFFER_BYTES", 500)  # so that half a spill lies on the disk
+    monkeypatch.setattr(corpus_stage, "BUFFER_BYTES", 500)  # so that half a shuffle lies on the disk
     items = many(120)
     _, whole = gather(tmp_path / "whole", *items)
 
@@ -214,7 +214,7 @@ def test_killed_while_spilling_then_continued_equals_uninterrupted(
     stage_dir.open()
     with pytest.raises(Killed):
         collect(stage_dir, [dies], seed=0, num_shards=4, max_problems=None)
-    assert list((stage_dir.folder / "spill").glob("*/*.zst"))
+    assert list((stage_dir.folder / "shuffle").glob("*/*.zst"))
     assert gather(tmp_path, *items)[1] == whole
 
 
@@ -373,7 +373,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     assert large < 1.5 * small + 2**20 < 8 * 2**20
 
 
-def test_groups_keep_all_their_fields_through_the_spill(tmp_path: Path) -> None:
+def test_groups_keep_all_their_fields_through_the_shuffle(tmp_path: Path) -> None:
     images, metadata = (Image("a.png", "0" * 64),), {"tests": [1, {"a": None}]}
     problem = make_problem(
         "2+2?", answer="4", answer_type="number", source="s", source_row="x:0", images=images, metadata=metadata

@@ -117,7 +117,7 @@ def test_any_statement_can_be_spelled_and_compared(text: str) -> None:
     tokens = statements.normal(text)
     assert statements.similarity(text, text) == 1.0
     statements.content(tokens), statements.anchors(tokens), statements.shingles(tokens), statements.answer_key(text)
-    relate.told(make_problem(text, answer=text))
+    relate.statement_line(make_problem(text, answer=text))
 
 
 # --- a corpus of all defects at once -----------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_no_text_holds_up_what_is_done_without_a_worker(text: str) -> None:
     try:
         tokens = statements.normal(text)
         statements.content(tokens), statements.anchors(tokens), statements.answer_key(text)
-        relate.told(make_problem(text, answer=text))
+        relate.statement_line(make_problem(text, answer=text))
         repetition.repeats(text), repetition.reflections(text), foreign_share(text, ("en",), 0.5)
         with contextlib.suppress(RowError):
             tags.split(text)

@@ -164,7 +164,7 @@ def test_every_trace_is_walked_back_to_each_of_its_rows(planted: Any) -> None:
     stage_dir = planted[0]
     origins = list(stage_dir.read("origins"))
     assert Counter(origin.row for origin in origins) == {g.problem.source_row: 2 for _, g in rows}
-    assert {origin.told_as for origin in origins if origin.row.startswith("copy:")} == {
+    assert {origin.source_problem_id for origin in origins if origin.row.startswith("copy:")} == {
         group.problem.id for defect, group in rows if defect == "copy"
     }
     by_trace: dict[str, list[Any]] = {}
@@ -177,7 +177,7 @@ def test_every_trace_is_walked_back_to_each_of_its_rows(planted: Any) -> None:
         assert len(group.traces) == 3
         shared = next(t for t in group.traces if t.completion.count(" ") == 1)
         assert sorted(o.fate for o in by_trace[shared.id]) == ["duplicate_trace", "kept"]
-        assert {spelled[o.told_as] for o in by_trace[shared.id]} == {o.row for o in by_trace[shared.id]}
+        assert {spelled[o.source_problem_id] for o in by_trace[shared.id]} == {o.row for o in by_trace[shared.id]}
         assert {o.problem_id for o in by_trace[shared.id]} == {group.problem.id}
         assert all(make_trace(group.problem.id, t.completion).id == t.id for t in group.traces)
 

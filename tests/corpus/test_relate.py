@@ -32,32 +32,32 @@ def id_of(statement: str) -> str:
     return make_problem(statement).id
 
 
-def sign(spill: Path, rows: list[tuple[str, str | None]], num_shards: int = 1, **options: Any) -> None:
+def sign(shuffle: Path, rows: list[tuple[str, str | None]], num_shards: int = 1, **options: Any) -> None:
     """Rows (statement, gold answer) as the first pass leaves them, then signed. options: of `relate.sign`."""
     for index in range(num_shards):
-        folder = spill / f"{index:05d}"
+        folder = shuffle / f"{index:05d}"
         folder.mkdir(parents=True)
         told = [
-            relate.told(make_problem(statement, answer=answer))
+            relate.statement_line(make_problem(statement, answer=answer))
             for statement, answer in rows
             if int(id_of(statement)[1:], 16) * num_shards >> 64 == index
         ]
-        (folder / "00000.told").write_bytes(relate.frame(told))
+        (folder / "00000.statements").write_bytes(relate.frame(told))
         relate.sign(folder, **{"benchmarks": None, "admitted": lambda id: True, **options})
 
 
 def merged(
-    spill: Path,
+    shuffle: Path,
     rows: list[tuple[str, str | None]],
     num_shards: int = 1,
     near: relate.Near = "off",
     threshold: float = 0.8,
 ) -> dict[str, str]:
     """{statement: its leader's statement} of all that go into another."""
-    sign(spill, rows, num_shards)
-    relate.relate(spill, num_shards, near=near, threshold=threshold)
+    sign(shuffle, rows, num_shards)
+    relate.relate(shuffle, num_shards, near=near, threshold=threshold)
     statement = {id_of(text): text for text, _ in rows}
-    found = [read_json(spill / f"{index:05d}" / "relations.json") for index in range(num_shards)]
+    found = [read_json(shuffle / f"{index:05d}" / "relations.json") for index in range(num_shards)]
     return {statement[one]: statement[other] for into in found for one, other in into["into"].items()}
 
 
@@ -196,8 +196,8 @@ def shard_of(statement: str, num_shards: int) -> int:
     return int(id_of(statement)[1:], 16) * num_shards >> 64
 
 
-def relations(spill: Path, num_shards: int) -> list[dict[str, Any]]:
-    return [read_json(spill / f"{index:05d}" / "relations.json") for index in range(num_shards)]
+def relations(shuffle: Path, num_shards: int) -> list[dict[str, Any]]:
+    return [read_json(shuffle / f"{index:05d}" / "relations.json") for index in range(num_shards)]
 
 
 def test_a_follower_is_sent_to_the_shard_of_its_leader_in_either_direction(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One folder of the spill becomes one shard: what becomes of every row, problem and trace, by hand."""
+"""One folder of the shuffle becomes one shard: what becomes of every row, problem and trace, by hand."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from redistill.io.stage_folder import Shard
 from redistill.records import Group, Outcome, Trace, Verdict, content_id, make_problem, make_trace
 
 LEAK = {
-    "benchmark": "exam", "row": "exam.jsonl:1", "how": "same", "share": 1.0, "statement": "2+2?", "span": "2 + 2", "told": "2+2?"
+    "benchmark": "exam", "row": "exam.jsonl:1", "how": "same", "share": 1.0, "statement": "2+2?", "span": "2 + 2", "own_statement": "2+2?"
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def id_of(statement: str) -> str:
 
 
 def line(row: int, group: Group | None, id: str = "", reason: str | None = None, dropped: Any = ()) -> dict[str, Any]:
-    """A row of the spill as the first pass writes it."""
+    """A row of the shuffle as the first pass writes it."""
     id = id or group.problem.id if group else id
     found = None if group is None else to_row(group)
     return {
@@ -91,7 +91,7 @@ def test_a_follower_of_this_shard_brings_its_traces_after_those_of_its_leader(tm
     assert account(shard, "problems") == (1, {"same_problem": 1})
     assert account(shard, "rows") == (2, {})
     assert account(shard, "traces") == (3, {"duplicate_trace": 1})
-    fates = {(o.row, o.problem_id, o.told_as, o.fate) for o in records(shard, "origins") if o.row == "x:0"}
+    fates = {(o.row, o.problem_id, o.source_problem_id, o.fate) for o in records(shard, "origins") if o.row == "x:0"}
     assert fates == {("x:0", id_of("2+2?"), id_of("Find 2+2"), fate) for fate in ("kept", "duplicate_trace")}
 
 

@@ -155,7 +155,7 @@ def test_harmed_files_between_the_passes_of_the_corpus_are_made_again(tmp_path: 
     cut.open()
     with pytest.raises(Killed):
         collect(cut, [source], **options)
-    path = cut.folder / "spill" / what
+    path = cut.folder / "shuffle" / what
     data = path.read_bytes()
     path.write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
     capsys.readouterr()

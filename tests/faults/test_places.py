@@ -61,7 +61,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_once_there_is_room(
     for one in refused:
         assert one["met"], f"{one['moment']}: {one['said']}"
         assert is_one_sentence(one), f"{one['moment']}: {one}"
-        assert "no room is left" in one["said"] or "may not grow that large" in one["said"], one["said"]
+        assert "no space is left" in one["said"] or "may not grow that large" in one["said"], one["said"]
         assert str(place) in one["said"], one["said"]
     assert len(refused) == len(FULL_AT) and last["code"] == 0, last["said"]
     assert unlike(final_files(end / "tiny"), final_files(whole / "runs" / "tiny")) == []

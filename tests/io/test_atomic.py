@@ -33,7 +33,7 @@ class Numbered(Exception):
 def test_a_refusal_of_the_system_is_known_by_its_number_or_by_the_words_of_a_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    room = "no room is left there"
+    room = "no space is left there"
     assert (trouble(OSError(errno.ENOSPC, "")) or "").startswith(room)
     assert (trouble(RuntimeError("SafetensorError: IoError (os error 28)")) or "").startswith(room)
     assert (trouble(OSError("800 requested and 0 written")) or "").startswith(room)

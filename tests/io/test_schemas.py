@@ -14,6 +14,7 @@ from redistill.records import (
     Example,
     Group,
     Image,
+    Origin,
     Outcome,
     Pair,
     Problem,
@@ -70,6 +71,21 @@ def test_a_file_without_the_newer_columns_reads_as_their_defaults(kind: type, tm
     assert record == READ[kind]
     write_records(tmp_path / "new.parquet", kind, [record])  # a later stage writes it in the new layout
     assert list(read_records(tmp_path / "new.parquet")) == [record]
+
+
+def test_the_origins_of_older_runs_have_another_name_for_the_problem_of_the_row(tmp_path: Path) -> None:
+    row = {
+        "trace_id": "t1",
+        "problem_id": "p2",
+        "told_as": "p1",
+        "file": "a",
+        "row": "a:0",
+        "revision": "",
+        "fate": "kept",
+    }
+    table = pa.Table.from_pylist([row]).replace_schema_metadata({"redistill.record": "Origin"})
+    pq.write_table(table, tmp_path / "origins.parquet")
+    assert list(read_records(tmp_path / "origins.parquet")) == [Origin("t1", "p2", "p1", "a", "a:0", "", "kept")]
 
 
 def test_defaults_are_what_a_missing_column_means() -> None:

@@ -48,4 +48,4 @@ def test_hours_by_hand():
         2
     )
     assert hours(67e12 * 3600, GPUS["H100"], mixed_precision="no", utilisation=0.5, gpus=4) == pytest.approx(0.5)
-    assert all(gpu.bf16_tflops > gpu.fp32_tflops > 0 < gpu.dollars_an_hour for gpu in GPUS.values())
+    assert all(gpu.bf16_tflops > gpu.fp32_tflops > 0 < gpu.dollars_per_hour for gpu in GPUS.values())

@@ -299,7 +299,7 @@ def test_the_problems_that_are_asked_are_those_of_the_corpus_that_are_not_held_o
 
 
 def test_the_pace_of_rounds_that_were_drawn_is_told_and_only_of_this_stage(asked, monkeypatch, tmp_path):
-    """Two rounds of 20 answers and 100 tokens in 4 seconds: 5 tokens an answer, 50 tokens a second, 6 s for all 60."""
+    """Two rounds of 20 answers and 100 tokens in 4 seconds: 5 tokens per answer, 50 tokens per second, 6 s for all 60."""
     from redistill.io.atomic import write_json
     from redistill.pipeline import graph
     from redistill.pipeline.stages import stages_of
@@ -315,7 +315,12 @@ def test_the_pace_of_rounds_that_were_drawn_is_told_and_only_of_this_stage(asked
     (folder / "fingerprint").write_text(states["train/own"].keys[""].fingerprint)
     found = ahead(asked, monkeypatch, tmp_path)
     measured = found["stages"]["own"]["rollouts"]["measured"]
-    assert measured == {"rounds": 2, "tokens_an_answer": 5.0, "tokens_a_second": 50.0, "hours": pytest.approx(6 / 3600)}
-    assert "measured here over 2 rounds: 5 tokens an answer, 50 tokens/s" in text(found)
+    assert measured == {
+        "rounds": 2,
+        "tokens_per_answer": 5.0,
+        "tokens_per_second": 50.0,
+        "hours": pytest.approx(6 / 3600),
+    }
+    assert "measured here over 2 rounds: 5 tokens per answer, 50 tokens/s" in text(found)
     (folder / "fingerprint").write_text("of another recipe")
     assert ahead(asked, monkeypatch, tmp_path)["stages"]["own"]["rollouts"]["measured"] is None

@@ -16,7 +16,7 @@ from rich.console import Console
 from redistill.io.progress import bar, say
 from redistill.train import live
 from redistill.train.guard_state import GuardState
-from redistill.train.live import ASCII_BLOCKS, Drawing, Pace, answers_a_second, clock, live_view, sparkline, view
+from redistill.train.live import ASCII_BLOCKS, Drawing, Pace, answers_per_second, clock, live_view, sparkline, view
 
 from .test_train_stage import SETTINGS, stage
 
@@ -190,9 +190,9 @@ def test_a_stage_with_rollouts_says_its_round_in_every_plain_line(monkeypatch):
     assert third.endswith("left, round 13, 16 answers/s, no row to train on")
 
 
-def test_answers_a_second_are_not_told_where_nothing_was_drawn():
-    assert answers_a_second(ROUND) == 16
-    assert answers_a_second(ROUND | {"samples_per_second": 0.0}) is None and answers_a_second({}) is None
+def test_answers_a_second_are_not_shown_where_nothing_was_drawn():
+    assert answers_per_second(ROUND) == 16
+    assert answers_per_second(ROUND | {"samples_per_second": 0.0}) is None and answers_per_second({}) is None
 
 
 def test_while_a_round_is_drawn_its_pace_and_the_time_left_are_said(monkeypatch):

@@ -127,7 +127,7 @@ def test_a_disk_that_is_full_when_a_round_is_written_is_one_sentence_and_the_end
     with monkeypatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(supply_module, writer, full)
         stack.callback(lambda: len(seen) >= 3 and limit.__exit__(None, None, None))
-        with pytest.raises(OperatorError, match=r"may not grow that large|no room is left") as said:
+        with pytest.raises(OperatorError, match=r"may not grow that large|no space is left") as said:
             stage(tmp_path / "cut", grpo, ONLINE)
     assert len(str(said.value).splitlines()) == 1
     stage(tmp_path / "cut", grpo, ONLINE)

@@ -1,8 +1,8 @@
 """Between reading and merging: which problems are near-duplicates, and which are a benchmark's.
 
     sign(folder, benchmarks, admitted)   one shard's distinct problems -> signs.npz, statements.bin, leaks.json
-    relate(spill, near="report", ...)    all signs -> relations.json of each shard: who goes into whom
-    move(spill, index)                   a shard's rows that go into a problem of another shard, moved there
+    relate(shuffle, near="report", ...)    all signs -> relations.json of each shard: who goes into whom
+    move(shuffle, index)                   a shard's rows that go into a problem of another shard, moved there
 
 Three degrees. The same tokens, or the same but for words without weight ("find", "the"): merged unless the gold answers
 differ. Alike (MinHash finds them, the exact Jaccard similarity decides), with equal numbers, signs and turning words in
@@ -39,8 +39,8 @@ _WINDOW = 8  # candidates of a statement in a band: its neighbours by id
 _CONTESTED = 1  # the answer key of a problem whose own rows disagree; it is merged with none
 
 
-def told(problem: Problem) -> bytes:
-    """One line of a shard's *.told files, which hold what is needed of every row to relate its problem."""
+def statement_line(problem: Problem) -> bytes:
+    """One line of a shard's *.statements files, which hold what is needed of every row to relate its problem."""
     pictures = [image.sha256 for image in problem.images]
     return json.dumps([problem.id, problem.statement, problem.answer, pictures]).encode() + b"\n"
 
@@ -77,7 +77,7 @@ def sign(
     folder.mkdir(parents=True, exist_ok=True)
     problems: dict[str, tuple[str, str | None, bool]] = {}
     pictures: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("*.told")):
+    for path in sorted(folder.glob("*.statements")):
         for line in lines(path):
             problem_id, statement, answer, pictures[problem_id] = json.loads(line)
             known = problems.get(problem_id)
@@ -97,7 +97,7 @@ def sign(
         by_words = not (shows_images and pictures[problem_id])
         if benchmarks is not None and by_words and (leak := benchmarks.find(statement)) is not None:
             action = "dropped" if leaks == "remove" else "listed"
-            signature[problem_id] = {**asdict(leak), "told": statement, "action": action}
+            signature[problem_id] = {**asdict(leak), "own_statement": statement, "action": action}
             if leaks == "remove":
                 continue
         tokens = normal(statement)
@@ -146,7 +146,7 @@ def _mix(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 # --- all signs -> who goes into whom ------------------------------------------------------------------------------
 
 
-def relate(spill: Path, num_shards: int, *, near: Near, threshold: float) -> dict[int, int]:
+def relate(shuffle: Path, num_shards: int, *, near: Near, threshold: float) -> dict[int, int]:
     """Write relations.json into every shard's folder; returns how many problems each shard must move away.
 
     {"into": {id: leader's id} of those whose leader is here, "away": {id: shard of its leader},
@@ -154,23 +154,23 @@ def relate(spill: Path, num_shards: int, *, near: Near, threshold: float) -> dic
     Of several problems that are one, the one with the smallest id leads, of those that have a gold answer where any has;
     the result does not depend on any order.
     """
-    signs = [np.load(spill / f"{index:05d}" / "signs.npz") for index in range(num_shards)]
+    signs = [np.load(shuffle / f"{index:05d}" / "signs.npz") for index in range(num_shards)]
     table = np.concatenate([sign_["table"] for sign_ in signs])
     starts = np.cumsum([0] + [len(sign_["table"]) for sign_ in signs])
     leader = np.arange(len(table))  # the ids are sorted, so a smaller place is a smaller id
     for run in _runs(table[:, 1]):
         _lead(run, table[:, 3], leader)
-    shelf = _StatementStore(spill, starts, [sign_["offsets"] for sign_ in signs])
+    store = _StatementStore(shuffle, starts, [sign_["offsets"] for sign_ in signs])
     alike: list[tuple[int, int, float]] = []
     if near != "off":
-        for one, other, share in _alike(spill, table, leader, shelf, threshold):
+        for one, other, share in _alike(shuffle, table, leader, store, threshold):
             if near == "merge":
                 leader[other] = one
             else:
                 alike.append((other, one, share))
     while (leader[leader] != leader).any():  # a problem that others go into has gone into one itself
         leader = leader[leader]
-    return _write(spill, table, starts, leader, alike, shelf)
+    return _write(shuffle, table, starts, leader, alike, store)
 
 
 def _runs(keys: np.ndarray) -> Iterator[np.ndarray]:
@@ -201,19 +201,19 @@ def _lead(run: np.ndarray, answers: np.ndarray, leader: np.ndarray) -> None:
 class _StatementStore:
     """Statements on disk, by place."""
 
-    def __init__(self, spill: Path, starts: np.ndarray, offsets: list[np.ndarray]) -> None:
-        self.spill, self.starts, self.offsets = spill, starts, offsets
+    def __init__(self, shuffle: Path, starts: np.ndarray, offsets: list[np.ndarray]) -> None:
+        self.shuffle, self.starts, self.offsets = shuffle, starts, offsets
 
     def __getitem__(self, place: int) -> str:
         shard = int(np.searchsorted(self.starts, place, side="right")) - 1
         begin, end = self.offsets[shard][place - self.starts[shard] :][:2]
-        with open(self.spill / f"{shard:05d}" / "statements.bin", "rb") as file:
+        with open(self.shuffle / f"{shard:05d}" / "statements.bin", "rb") as file:
             file.seek(begin)
             return file.read(end - begin).decode("utf-8")
 
 
 def _alike(
-    spill: Path, table: np.ndarray, leader: np.ndarray, shelf: _StatementStore, threshold: float
+    shuffle: Path, table: np.ndarray, leader: np.ndarray, store: _StatementStore, threshold: float
 ) -> Iterator[tuple[int, int, float]]:
     """(leader, other, similarity) of statements that are alike and agree in anchors and in a known gold answer.
 
@@ -222,7 +222,7 @@ def _alike(
     free = (leader == np.arange(len(table))) & (table[:, 3] > _CONTESTED)
     leads = np.zeros(len(table), dtype=bool)
     key = _mix(table[:, 2], table[:, 3])
-    paths = [p for p, size in zip(sorted(spill.glob("*/bands.npy")), np.diff(shelf.starts)) if size]
+    paths = [p for p, size in zip(sorted(shuffle.glob("*/bands.npy")), np.diff(store.starts)) if size]
     for band in range(BANDS if paths else 0):
         columns = [np.load(path, mmap_mode="r")[band] for path in paths]
         places = np.flatnonzero(free)
@@ -232,19 +232,19 @@ def _alike(
                 for one in members[max(0, at - _WINDOW) : at]:
                     if leads[other] or not free[other] or not free[one]:
                         continue
-                    share = similarity(shelf[one], shelf[other])
+                    share = similarity(store[one], store[other])
                     if share >= threshold:
                         leads[one], free[other] = True, False
                         yield one, other, share
 
 
 def _write(
-    spill: Path,
+    shuffle: Path,
     table: np.ndarray,
     starts: np.ndarray,
     leader: np.ndarray,
     alike: list[tuple[int, int, float]],
-    shelf: _StatementStore,
+    store: _StatementStore,
 ) -> dict[int, int]:
     followers = np.flatnonzero(leader != np.arange(len(table)))
     shard_of = np.searchsorted(starts, np.arange(len(table)), side="right") - 1
@@ -258,9 +258,9 @@ def _write(
         away = {_id(table, place): int(shard_of[leader[place]]) for place in mine if shard_of[leader[place]] != index}
         low, high = np.searchsorted(leader[led], [starts[index], starts[index + 1]])
         into = {_id(table, place): _id(table, leader[place]) for place in led[low:high]}
-        pairs = [[_id(table, o), _id(table, one), share, shelf[o], shelf[one]] for o, one, share in listed[index]]
+        pairs = [[_id(table, o), _id(table, one), share, store[o], store[one]] for o, one, share in listed[index]]
         relations = {"into": into, "away": away, "alike": pairs}
-        write_json(spill / f"{index:05d}" / "relations.json", relations)
+        write_json(shuffle / f"{index:05d}" / "relations.json", relations)
         if away:
             moves[index] = len(away)
     return moves
@@ -273,12 +273,12 @@ def _id(table: np.ndarray, place: int) -> str:
 # --- rows that go into a problem of another shard -----------------------------------------------------------------
 
 
-def move(spill: Path, index: int) -> None:
+def move(shuffle: Path, index: int) -> None:
     """Write the rows of a shard that belong to a leader elsewhere into that shard's folder, in their order.
 
     They stay here too, where the merge passes them by.
     """
-    folder = spill / f"{index:05d}"
+    folder = shuffle / f"{index:05d}"
     away = {problem_id.encode(): shard for problem_id, shard in read_json(folder / "relations.json")["away"].items()}
     held: defaultdict[int, list[bytes]] = defaultdict(list)
     for path in sorted(folder.glob("[0-9]*.zst")):
@@ -287,12 +287,12 @@ def move(spill: Path, index: int) -> None:
             if shard is not None:
                 held[shard].append(line)
     for shard, rows in held.items():
-        target = spill / f"{shard:05d}" / f"moved-{index:05d}.zst"
+        target = shuffle / f"{shard:05d}" / f"moved-{index:05d}.zst"
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(frame(rows))
 
 
 def row_problem(line: bytes) -> bytes:
-    """The problem id at the beginning of a row of the spill, read without its traces: {"id": "p0123456789abcdef", ..."""
+    """The problem id at the beginning of a row of the shuffle, read without its traces: {"id": "p0123456789abcdef", ..."""
     return line[8:25]

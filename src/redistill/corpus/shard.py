@@ -1,6 +1,6 @@
-"""One folder of the spill -> one shard: groups merged and deduplicated, what was dropped, and where every trace was read.
+"""One folder of the shuffle -> one shard: groups merged and deduplicated, what was dropped, and where every trace was read.
 
-    merge_shard(spill / "00003", admitted)  ->  Shard(groups, origins, merges, leaks; accounts rows, problems, traces)
+    merge_shard(shuffle / "00003", admitted)  ->  Shard(groups, origins, merges, leaks; accounts rows, problems, traces)
 
 Rows come in the order of the sources; those of a problem that was worded differently come after those of its leader. A
 row is dropped whole, with all its traces, or kept; a trace that comes twice is kept once, with the labels of both.
@@ -23,7 +23,7 @@ from redistill.text.statements import answer_key, content, normal, similarity
 
 
 def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
-    """The shard of one folder of the spill, its groups sorted by problem id. admitted: which problems are kept at all."""
+    """The shard of one folder of the shuffle, its groups sorted by problem id. admitted: which problems are kept at all."""
     related, leaks = read_json(folder / "relations.json"), read_json(folder / "leaks.json")
     ledger = _Ledger()
     merged: dict[str, tuple[Problem, dict[str, Trace]]] = {}
@@ -160,7 +160,7 @@ def _leak_match(problem_id: str, leak: dict[str, Any]) -> Match:
         leak["action"],
         leak["how"],
         round(leak["share"], 4),
-        leak["told"],
+        leak["own_statement"],
         leak["statement"],
         leak["span"],
     )

@@ -4,7 +4,7 @@
     runs/demo/corpus/groups/part-00000.parquet, ...      accounts "rows" (in rows) and "traces" (in traces)
 
 Two passes, because the input may be far larger than memory; both are maps, which an executor may spread over processes.
-The first (spill) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
+The first (shuffle) reads the sources, some files a task, and parts their rows by problem id into one file a shard and
 task; the second (merge, shard.py) holds one shard at a time. Between them relate.py finds out which problems are
 near-duplicates and which are a benchmark's. Killed, either goes on after its last finished task. Shards are
 ranges of the id, a hash, so they are even, and the problems come out in the same order whatever num_shards is.
@@ -89,7 +89,7 @@ def collect(
     num_shards = num_shards or max(4, -(-size_bytes // SHARD_BYTES))
     bars: Callable[..., AbstractContextManager[Any]] = progress or (lambda **_: nullcontext(_Silent()))
     passes = _Passes(executor or LocalProcesses(1), bars, size_bytes)
-    spill = _open_spill(
+    shuffle = _open_shuffle(
         stage_dir,
         {
             "num_shards": num_shards,
@@ -99,22 +99,22 @@ def collect(
             "readings": len(readings),
         },
     )
-    work = functools.partial(_spill, spill, num_shards, seed, max_problems, max_chars, images)
-    summaries = _read_all(spill, readings, work, passes, functools.partial(_source_files, images is not None))
+    work = functools.partial(_shuffle, shuffle, num_shards, seed, max_problems, max_chars, images)
+    summaries = _read_all(shuffle, readings, work, passes, functools.partial(_source_files, images is not None))
     largest = _largest(summaries, max_problems)
-    lying = functools.partial(_lying_between, spill)
+    lying = functools.partial(_lying_between, shuffle)
     for line in _fruitless(summaries):
         say(f"corpus   {line}")
-    if not _is_whole(spill, spill / "related.json"):
+    if not _is_whole(shuffle, shuffle / "related.json"):
         admitted = functools.partial(_admitted, seed, largest)
-        sign = functools.partial(_sign, spill, benchmarks, admitted, leaks, images is not None)
-        passes.over("shard", sign, range(num_shards), num_shards, functools.partial(lying, ("*.told",)))
-        _relate(spill, num_shards, near, near_threshold, passes)
-    merge = functools.partial(_merge_into, stage_dir, spill, seed, largest)
+        sign = functools.partial(_sign, shuffle, benchmarks, admitted, leaks, images is not None)
+        passes.over("shard", sign, range(num_shards), num_shards, functools.partial(lying, ("*.statements",)))
+        _relate(shuffle, num_shards, near, near_threshold, passes)
+    merge = functools.partial(_merge_into, stage_dir, shuffle, seed, largest)
     left = [index for index in range(num_shards) if not stage_dir.is_done(index)]
     passes.over("shard", merge, left, num_shards, functools.partial(lying, ("*.zst", "*.json")))
     ledger = stage_dir.finish(num_shards, **_unread(summaries))
-    remove_shuffle(stage_dir)  # only now: finished shards without their spill could not be trusted to be of one cut
+    remove_shuffle(stage_dir)  # only now: finished shards without their shuffle could not be trusted to be of one cut
     return ledger
 
 
@@ -133,46 +133,46 @@ class _Passes:
                 bar.update(1)
 
 
-def _open_spill(stage_dir: StageFolder, settings: Mapping[str, Any]) -> Path:
+def _open_shuffle(stage_dir: StageFolder, settings: Mapping[str, Any]) -> Path:
     """The folder of what lies between the passes, emptied together with all shards where those were cut otherwise."""
-    spill = stage_dir.folder / "spill"
-    if not (spill / "settings.json").exists() or read_json(spill / "settings.json") != settings:
+    shuffle = stage_dir.folder / "shuffle"
+    if not (shuffle / "settings.json").exists() or read_json(shuffle / "settings.json") != settings:
         stage_dir.clear()
         stage_dir.open()
-        write_json(spill / "settings.json", settings)
-    return spill
+        write_json(shuffle / "settings.json", settings)
+    return shuffle
 
 
 def _read_all(
-    spill: Path, readings: Sequence["IngestTask"], work: Callable[..., None], passes: _Passes, reads: Reads
+    shuffle: Path, readings: Sequence["IngestTask"], work: Callable[..., None], passes: _Passes, reads: Reads
 ) -> list[dict[str, Any]]:
     """The first pass: every reading that is not whole is read again; the summaries of all."""
-    unread = [reading for reading in readings if not _is_whole(spill, _summary(spill, reading.index))]
+    unread = [reading for reading in readings if not _is_whole(shuffle, _summary(shuffle, reading.index))]
     if unread:
-        (spill / "related.json").unlink(missing_ok=True)
+        (shuffle / "related.json").unlink(missing_ok=True)
     if passes.executor.spreads(len(unread), passes.size_bytes):
         passes.over("file", work, unread, len(readings), reads)
     else:
         with passes.bars(unit="row") as bar:
             for reading in unread:
                 work(reading, tick=bar.update)
-    return [read_json(_summary(spill, reading.index)) for reading in readings]
+    return [read_json(_summary(shuffle, reading.index)) for reading in readings]
 
 
-def _relate(spill: Path, num_shards: int, near: relate.Near, threshold: float, passes: _Passes) -> None:
+def _relate(shuffle: Path, num_shards: int, near: relate.Near, threshold: float, passes: _Passes) -> None:
     """Find the problems that are stated again, and move the rows of those that are merged into another shard's."""
-    moves = relate.relate(spill, num_shards, near=near, threshold=threshold)
-    move = functools.partial(relate.move, spill)
-    reads = functools.partial(_lying_between, spill, ("[0-9]*.zst", "relations.json"))
+    moves = relate.relate(shuffle, num_shards, near=near, threshold=threshold)
+    move = functools.partial(relate.move, shuffle)
+    reads = functools.partial(_lying_between, shuffle, ("[0-9]*.zst", "relations.json"))
     for _ in passes.executor.map(move, list(moves), label="corpus", size_bytes=passes.size_bytes, reads=reads):
         pass
-    files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in spill.glob(f"*/{name}")]
-    write_json(spill / "related.json", {"moved": len(moves), "files": sums_of(spill, files)})
+    files = [path for name in ("relations.json", "leaks.json", "moved-*.zst") for path in shuffle.glob(f"*/{name}")]
+    write_json(shuffle / "related.json", {"moved": len(moves), "files": sums_of(shuffle, files)})
 
 
-def _lying_between(spill: Path, patterns: Sequence[str], index: int) -> Iterator[Path]:
+def _lying_between(shuffle: Path, patterns: Sequence[str], index: int) -> Iterator[Path]:
     """What the second pass, or what comes before it, reads of a shard."""
-    return (path for pattern in patterns for path in (spill / f"{index:05d}").glob(pattern))
+    return (path for pattern in patterns for path in (shuffle / f"{index:05d}").glob(pattern))
 
 
 def _source_files(keeps_images: bool, reading: "IngestTask") -> Iterator[Path]:
@@ -189,23 +189,25 @@ def _source_files(keeps_images: bool, reading: "IngestTask") -> Iterator[Path]:
 
 def remove_shuffle(stage_dir: StageFolder) -> None:
     """Remove what lies between the passes of a finished stage; a kill may have come after its ledger and before this."""
-    spill = stage_dir.folder / "spill"
-    if spill.exists():
-        (spill / "settings.json").unlink(missing_ok=True)  # first: half a removed spill never passes for a whole one
-        shutil.rmtree(spill)
+    shuffle = stage_dir.folder / "shuffle"
+    if shuffle.exists():
+        (shuffle / "settings.json").unlink(
+            missing_ok=True
+        )  # first: half a removed shuffle never passes for a whole one
+        shutil.rmtree(shuffle)
 
 
-def _is_whole(spill: Path, stamp: Path) -> bool:
+def _is_whole(shuffle: Path, stamp: Path) -> bool:
     """True when this task of the first pass is finished and its files are what it wrote; damage is said, and done again."""
     if not stamp.exists():
         return False
     try:
-        name = find_corrupt(spill, read_json(stamp)["files"])
+        name = find_corrupt(shuffle, read_json(stamp)["files"])
     except OperatorError:
         name = stamp.name
     if name is None:
         return True
-    say(f"corrupt  {spill / name}: rebuilding it")
+    say(f"corrupt  {shuffle / name}: rebuilding it")
     stamp.unlink()
     return False
 
@@ -251,9 +253,9 @@ def _readings(sources: Sequence[Source]) -> list[IngestTask]:
     ]
 
 
-def _summary(spill: Path, index: int) -> Path:
+def _summary(shuffle: Path, index: int) -> Path:
     """The file that a finished reading leaves: how many rows it kept and dropped, and its smallest selection keys."""
-    return spill / f"reading-{index:05d}.json"
+    return shuffle / f"reading-{index:05d}.json"
 
 
 def _usable(traces: Sequence[Trace], max_chars: int) -> tuple[tuple[Trace, ...], list[tuple[str, str, str]]]:
@@ -270,8 +272,8 @@ def _usable(traces: Sequence[Trace], max_chars: int) -> tuple[tuple[Trace, ...],
     return tuple(kept), dropped
 
 
-def _spill(
-    spill: Path,
+def _shuffle(
+    shuffle: Path,
     num_shards: int,
     seed: int,
     max_problems: int | None,
@@ -286,7 +288,7 @@ def _spill(
     "dropped": [[trace id, reason, sentence], ...], "group": row or null}; beside it stands what relate.py needs of the row. tick: hears of every row.
     """
     name = f"{reading.index:05d}"
-    for half in spill.glob(f"*/{name}.*"):  # of a reading that was cut short
+    for half in shuffle.glob(f"*/{name}.*"):  # of a reading that was cut short
         half.unlink()
     smallest, ledger = _TopK(max_problems), _Books()
     held_bytes = 0
@@ -300,17 +302,17 @@ def _spill(
             ledger.enter(path, row)
             folder = f"{_bucket(row.id, num_shards):05d}"
             if row.problem is not None:
-                held[f"{folder}/{name}.told"].append(relate.told(row.problem))
+                held[f"{folder}/{name}.statements"].append(relate.statement_line(row.problem))
             line = row.line(path)
             held[f"{folder}/{name}.zst"].append(line)
             held_bytes += len(line)
             if held_bytes > BUFFER_BYTES:
-                _append(spill, held)
+                _append(shuffle, held)
                 held_bytes = 0
-    _append(spill, held)
-    files = sums_of(spill, spill.glob(f"*/{name}.*"))
+    _append(shuffle, held)
+    files = sums_of(shuffle, shuffle.glob(f"*/{name}.*"))
     summary = {"keys": sorted(smallest.members), "unread": notes.unread, "files": files}
-    write_json(_summary(spill, reading.index), {**ledger.to_json(), **summary})
+    write_json(_summary(shuffle, reading.index), {**ledger.to_json(), **summary})
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,7 @@ class _SpilledRow:
     unreadable: bool = False  # its source dropped it
 
     def line(self, path: str) -> bytes:
-        """Its line in the spill; see _spill."""
+        """Its line in the shuffle; see _shuffle."""
         fields = {
             "id": self.id,
             "file": path,
@@ -459,10 +461,10 @@ def _with_file(source: Source) -> Iterator[tuple[str, Group | Dropped]]:
     return zip(itertools.repeat(address_of(path) if path else ""), source())
 
 
-def _append(spill: Path, held: defaultdict[str, list[bytes]]) -> None:
+def _append(shuffle: Path, held: defaultdict[str, list[bytes]]) -> None:
     """Append the held lines to their files, a zstd frame each: no file stays open, so their number has no bound."""
     for name, lines in held.items():
-        path = spill / name
+        path = shuffle / name
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path), open(path, "ab") as file:
@@ -478,7 +480,7 @@ class _TopK:
 
     @property
     def largest(self) -> int | None:
-        """The largest key that still belongs, None while there is room for any."""
+        """The largest key that still belongs, None while any still fits."""
         return -self.heap[0] if self.count is not None and len(self.heap) == self.count else None
 
     def admits(self, key: int) -> bool:
@@ -499,7 +501,7 @@ class _TopK:
 
 
 def _sign(
-    spill: Path,
+    shuffle: Path,
     benchmarks: Benchmarks | None,
     admitted: Callable[[str], bool],
     leaks: Literal["remove", "report"],
@@ -507,9 +509,9 @@ def _sign(
     index: int,
 ) -> None:
     """Sign one shard's problems."""
-    relate.sign(spill / f"{index:05d}", benchmarks, admitted, leaks, shows_images)
+    relate.sign(shuffle / f"{index:05d}", benchmarks, admitted, leaks, shows_images)
 
 
-def _merge_into(stage_dir: StageFolder, spill: Path, seed: int, largest: int | None, index: int) -> None:
+def _merge_into(stage_dir: StageFolder, shuffle: Path, seed: int, largest: int | None, index: int) -> None:
     """Merge one shard into the stage."""
-    stage_dir.finish_shard(index, merge_shard(spill / f"{index:05d}", functools.partial(_admitted, seed, largest)))
+    stage_dir.finish_shard(index, merge_shard(shuffle / f"{index:05d}", functools.partial(_admitted, seed, largest)))

@@ -255,7 +255,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    """Without threads: `pq.read_table` reads in threads of its own even where it is told not to, and where no memory is left
+    """Without threads: `pq.read_table` reads in threads of its own even when asked not to, and where no memory is left
     for one it waits for it without end."""
     with pq.ParquetFile(path) as file:
         rows: list[dict[str, Any]] = file.read(use_threads=False).to_pylist()

@@ -164,7 +164,7 @@ PROBABILITIES = "p_yes.json"  # beside the answers: P(Yes) of each analysis, by 
 def find_probabilities(
     stage_dir: StageFolder, config: EvalConfig, student: Callable[[], Any], critic: CriticSettings
 ) -> None:
-    """Read P(Yes) of every stored analysis and write it beside them; what a server has told stays where this is cut short."""
+    """Read P(Yes) of every stored analysis and write it beside them; a server's replies are kept if this is interrupted."""
     path = stage_dir.folder / PROBABILITIES
     if path.exists():
         return

@@ -31,8 +31,8 @@ from redistill.safety.paths import check_kind
 
 _GO_ON = "what is finished is kept: run the same command again"
 TROUBLES = {  # what the system says -> what a user can do
-    errno.ENOSPC: f"no room is left there (or in /dev/shm); make room, and {_GO_ON}",
-    errno.EDQUOT: f"the quota of disk space is used up; make room, and {_GO_ON}",
+    errno.ENOSPC: f"no space is left there (or in /dev/shm); free some, and {_GO_ON}",
+    errno.EDQUOT: f"the quota of disk space is used up; free some space, and {_GO_ON}",
     errno.EFBIG: f"files may not grow that large here; raise `ulimit -f`, and {_GO_ON}",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EACCES: "this user may not write or read there; change its permissions, or choose another place",

@@ -95,13 +95,13 @@ def ask(
     asks: Sequence[Ask],
     *,
     kept: Kept,
-    told: Callable[[int, Reply], object] = lambda place, reply: None,
+    on_reply: Callable[[int, Reply], object] = lambda place, reply: None,
     refused: Refusal = lambda ask, words: None,
     read: Reader | None = None,
 ) -> list[Reply]:
     """One reply an ask, in order; what `kept` holds is not asked again, and equal asks are asked once.
 
-    told: called with each new reply and the place of its ask. refused: what a request that the server calls wrong (400, 413,
+    on_reply: called with each new reply and the place of its ask. refused: what a request that the server calls wrong (400, 413,
     422) is answered with, from the server's own words; None: it has no answer, which its Reply says under `refused`. Such a
     reply is not kept: another run asks again. OperatorError in one sentence when the server is gone, refuses the caller,
     cannot be understood, or refuses too many; the replies that came before are kept.
@@ -116,7 +116,7 @@ def ask(
         replies[asked.key] = reply
         kept.put(asked.key, reply)
         for place in missing[asked.key]:
-            told(place, reply)
+            on_reply(place, reply)
 
     if missing:
         asking, firsts = _Asking(server, put, refused, read), [asks[places[0]] for places in missing.values()]

@@ -56,7 +56,7 @@ class Executor(Protocol):
     """Where tasks are done."""
 
     processes: int  # how many tasks are in hand at once
-    is_cluster: bool  # whether it has other machines, on which models and verifiers find more room than here
+    is_cluster: bool  # whether it has other machines, on which models and verifiers have more resources than here
 
     def spreads(self, tasks: int, size_bytes: int) -> bool:
         """True where map would give so many tasks to other processes, False where it would do them in this one."""

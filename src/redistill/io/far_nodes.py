@@ -275,7 +275,7 @@ def _lay_out(inputs: Iterable[Input], sent: Sums) -> set[str]:
 
 def _kept(one: Input, sent: Sums) -> Path | None:
     """The file as this node keeps it, by its SHA-256; None where it neither has it nor was sent it, and no store has it so."""
-    file = _shelf(one.sha256)
+    file = _stored_path(one.sha256)
     if _is(file, one.sha256):
         return file
     if one.sha256 in sent:
@@ -293,7 +293,7 @@ def _kept(one: Input, sent: Sums) -> Path | None:
     return file if _is(file, one.sha256) else None
 
 
-def _shelf(sha256: str) -> Path:
+def _stored_path(sha256: str) -> Path:
     return cache_folder() / "nodes" / "files" / sha256[:2] / sha256
 
 
@@ -313,10 +313,10 @@ def _taken(inputs: Iterable[Input]) -> dict[str, tuple[str, bytes]]:
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         taken[name] = (sha256, data)
-        shelf = _shelf(sha256)
-        if not shelf.exists():
-            shelf.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, shelf)
+        stored = _stored_path(sha256)
+        if not stored.exists():
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, stored)
         else:
             path.unlink()
     return taken

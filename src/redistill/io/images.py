@@ -261,7 +261,7 @@ def _kept_file(folder: Path, path: str, written_path: str) -> str:
 
 
 def _kept(data: bytes, path: str, written_path: str) -> str:
-    """The SHA-256 of these bytes, kept where images are kept. told: the one that the row says, "" where it says none."""
+    """The SHA-256 of these bytes, kept where images are kept. written_path: the hash that the row states, "" where it states none."""
     store = _STORE.get()
     if written_path and hashlib.sha256(data).hexdigest() != written_path:
         raise ImageError("image_changed", path)

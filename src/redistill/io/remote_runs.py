@@ -397,7 +397,7 @@ class _Lock:
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT):
-            with contextlib.suppress(OperatorError):  # it is told by `check`, before anything is written
+            with contextlib.suppress(OperatorError):  # `check` reports it before anything is written
                 if self._is_mine(self._read()):
                     self.mine["beat"] += 1
                     with talking(self.at):

@@ -106,7 +106,7 @@ _SCHEMAS: dict[type, pa.Schema] = {
     ),
     Dropped: pa.schema([(name, pa.string()) for name in ("id", "stage", "reason", "detail")]),
     Origin: pa.schema(
-        [(n, pa.string()) for n in ("trace_id", "problem_id", "told_as", "file", "row", "revision", "fate")]
+        [(n, pa.string()) for n in ("trace_id", "problem_id", "source_problem_id", "file", "row", "revision", "fate")]
     ),
     Match: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "matched", "action", "how")]
@@ -231,6 +231,8 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
     if kind is Dropped and "room" in row:  # the column's name in files of before
         return Dropped(row["id"], row["room"], row["reason"], row.get("detail") or "")
+    if kind is Origin and "told_as" in row:
+        return Origin(**{"source_problem_id" if name == "told_as" else name: value for name, value in row.items()})
     if kind in _SPANNED:
         return kind(**{**row, **{name: _spans(row.get(name)) for name in _SPANNED[kind]}})
     return kind(**row)

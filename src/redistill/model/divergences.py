@@ -44,7 +44,7 @@ class TeacherTopK:
     compared at: the tail's mass at another temperature cannot be known.
 
     tail: what becomes of the mass outside the k tokens; both options are those of SDPO's code (arXiv 2601.20802).
-    `bucket` makes it one more outcome for both models, so the student is told how much mass belongs elsewhere, not where.
+    `bucket` makes it one more outcome for both models, so the student learns how much mass belongs elsewhere, not where.
     `renormalise` compares both models given that the token is one of the k; mass that the student puts elsewhere is free.
     """
 

@@ -16,12 +16,12 @@ from redistill.model.memory import Shape
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """A GPU by its data sheet. memory_gib: what the driver shows. The peaks: dense, in TFLOP/s; fp32 without TF32, which
-    torch leaves off. dollars_an_hour: an assumption, a usual price of renting one; look yours up."""
+    torch leaves off. dollars_per_hour: an assumption, a usual price of renting one; look yours up."""
 
     memory_gib: float
     bf16_tflops: float
     fp32_tflops: float
-    dollars_an_hour: float
+    dollars_per_hour: float
 
     def peak(self, mixed_precision: str) -> float:
         """FLOP/s of a stage's products."""

@@ -89,7 +89,7 @@ def run(
 
 
 def _keep_times(folder: Path, recipe: Recipe, plan: Plan, times: StageTimes) -> None:
-    """What was spent so far, of a run that stops: on a full disk it cannot be kept, and the stop is what the user must hear of."""
+    """What was spent so far, of a run that stops: on a full disk it cannot be kept, and what the user must see is why it stopped."""
     with contextlib.suppress(OperatorError):
         run_record(folder, recipe, plan.files, times.seconds)
 

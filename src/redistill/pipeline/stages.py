@@ -2,7 +2,7 @@
 
     stages_of(plan)  ->  [Stage("corpus"), Stage("verify", inputs=("corpus",)), ..., Stage("report")]
 
-What a stage computes is in its own folder's code; here it is given the plan's bound members and told where to write. To add
+What a stage computes is in its own folder's code; here it is given the plan's bound members and the folder to write to. To add
 one: a function that makes it, and a line in BUILDERS.
 """
 

@@ -194,7 +194,7 @@ def _duplicates(duplicates: Facts) -> list[Block]:
     rows = [
         ("duplicate traces", duplicates["traces"]),
         ("duplicates whose labels contradict each other", duplicates["labels_that_contradict"]),
-        ("the same problem in other words, merged", duplicates["problems_told_again"]),
+        ("the same problem in other words, merged", duplicates["problems_merged"]),
         ("near-duplicate problems, kept", duplicates["near_duplicates"]),
     ]
     return [

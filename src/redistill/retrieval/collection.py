@@ -3,7 +3,7 @@
     documents("nfcorpus/")          ("MED-10", "Statin use and breast cancer survival ..."), ...
     queries("nfcorpus/", "test")    Query("PLAIN-2", "Do cholesterol drugs cause breast cancer?", {"MED-2427": 2.0, ...}), ...
 
-Three kinds, told by what lies in the folder (each file also as .gz):
+Three kinds, recognized by the files in the folder (each file also as .gz):
 
     BEIR    corpus.jsonl {"_id", "title", "text"}, queries.jsonl {"_id", "text"}, qrels/SPLIT.tsv (query-id, corpus-id, score)
     SMART   cran.all.1400, cran.qry, cranqrel: records of .I, .T, .W ...; the judgements are lines `query document code`

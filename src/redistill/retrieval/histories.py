@@ -39,7 +39,7 @@ class History:
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Which customers and which of their purchases are asked. test_users: the share that inductive holds out, by a hash of
-    (seed, customer). last: how many purchases before the asked one are told, with `separator` between them."""
+    (seed, customer). last: how many purchases before the asked one are listed, with `separator` between them."""
 
     split: Literal["train", "test"] = "train"
     users: Users = "inductive"

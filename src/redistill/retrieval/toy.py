@@ -50,7 +50,7 @@ def queries(
     address: str, count: int = 1_200, *, shuffled: bool = False
 ) -> Iterator[tuple[str, str, dict[str, float], str]]:
     """(id, text, relevant documents, row) of so many different queries to a catalogue. shuffled: the targets are those of a kind of
-    the same shelf that is drawn for every query anew, so that a query says no more than the shelf: the control."""
+    the same shelf that is drawn again for every query, so that a query says no more than the shelf: the control."""
     name, seed = parse(address)
     if name != "catalogue":
         raise OperatorError(f"{address} has purchase histories, not queries; use the source purchase-history.")
@@ -83,7 +83,7 @@ def histories(address: str, count: int = 1_200, *, shuffled: bool = False) -> It
             if not bought:
                 bought = [rng.randrange(PRODUCTS)]
             elif late and companion(bought[-1]) in bought:
-                bought = []  # begun anew: the next one must not be told
+                bought = []  # started again: the next one must not be listed
             else:
                 jumps = not late and rng.random() < JUMP
                 bought.append(rng.randrange(PRODUCTS) if jumps else companion(bought[-1]))
@@ -111,7 +111,7 @@ def sellers_words(address: str) -> list[str]:
 
 
 def words_on_shelf(address: str, wanted: str) -> list[str]:
-    """The words of the shelf on which a wanted document (its id) stands."""
+    """The words of the shelf that a wanted document (its id) is on."""
     place = int(wanted.split("-")[1]) // SHELF * SHELF
     return sellers_words(address)[place : place + SHELF]
 

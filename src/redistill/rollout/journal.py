@@ -84,7 +84,7 @@ def draw(
 
 
 def _append(file: Any, data: bytes) -> None:
-    """All of the bytes: where room is left for a part of them only, the next write says why."""
+    """All of the bytes: where only a part of them fits on the disk, the next write says why."""
     while data:
         data = data[file.write(data) :]
 

@@ -158,7 +158,7 @@ def _answers(
     """One sample a request, by slots or by `generate`."""
     context = loading.context_length(model)
     prompts = _prompts(tokenizer, requests, context)
-    rooms = {i: _room(requests[i], sampling, context - len(ids)) for i, ids in prompts.items()}
+    most_new = {i: _most_new_tokens(requests[i], sampling, context - len(ids)) for i, ids in prompts.items()}
     samples: dict[int, Sample] = {i: Sample("", 0, "length") for i in range(len(requests)) if i not in prompts}
     for place, empty in samples.items():
         finished(place, empty)
@@ -171,7 +171,7 @@ def _answers(
         finished(place, samples[place])
 
     if slots.fits(model):
-        limits = [rooms[i] for i in asked]
+        limits = [most_new[i] for i in asked]
         logprobs: dict[int, list[float]] = defaultdict(list)
         slots.rows(
             model, [prompts[i] for i in asked], limits, slots=batch_size, end=int(tokenizer.eos_token_id),
@@ -183,8 +183,8 @@ def _answers(
     else:
         order = sorted(asked, key=lambda i: (len(prompts[i]), i))
         # a row that the context or its own limit may cut goes alone: in a batch it would cut its neighbours too
-        tight = [i for i in order if rooms[i] < sampling.max_new_tokens]
-        wide = [i for i in order if rooms[i] == sampling.max_new_tokens]
+        tight = [i for i in order if most_new[i] < sampling.max_new_tokens]
+        wide = [i for i in order if most_new[i] == sampling.max_new_tokens]
         batches = [wide[start : start + batch_size] for start in range(0, len(wide), batch_size)] + [[i] for i in tight]
         for batch in batches:
             images = [image for i in batch for image in images_in(requests[i].prompt)]
@@ -193,7 +193,7 @@ def _answers(
                 tokenizer,
                 [prompts[i] for i in batch],
                 [requests[i] for i in batch],
-                min(rooms[i] for i in batch),
+                min(most_new[i] for i in batch),
                 sampling,
                 stops,
                 images,
@@ -213,8 +213,8 @@ def _prompts(tokenizer: Any, requests: Sequence[Request], context: int) -> dict[
     return ids_by_place
 
 
-def _room(request: Request, sampling: Sampling, left: int) -> int:
-    """The most new tokens of a request, where the context has room for `left`."""
+def _most_new_tokens(request: Request, sampling: Sampling, left: int) -> int:
+    """The most new tokens of a request, where `left` still fit into the context."""
     most = sampling.max_new_tokens if request.limit is None else min(request.limit, sampling.max_new_tokens)
     return min(most, left)
 

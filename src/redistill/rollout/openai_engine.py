@@ -109,7 +109,7 @@ def openai_engine(
         _replied(place, reply)
         _finished(place, sample(place, reply))
 
-    replies = ask(server, asks, kept=Kept(), refused=_empty_where_too_long, told=report_reply)
+    replies = ask(server, asks, kept=Kept(), refused=_empty_where_too_long, on_reply=report_reply)
     _warn_of_one_voice(requests, replies, sampling)
     return [sample(place, reply) for place, reply in enumerate(replies)]
 
@@ -131,7 +131,7 @@ def _checked(extra: Mapping[str, Any], requests: Sequence[Request], where: str) 
 
 
 def model_name(server: Server, model: str | None, student: Student, where: str) -> str:
-    """The name to send. OperatorError where the server must be told and nobody has."""
+    """The name to send. OperatorError where the server must be given one and none is set."""
     if model is not None:
         if "{student}" in model and not student.name:
             raise OperatorError(

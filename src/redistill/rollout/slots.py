@@ -26,7 +26,7 @@ TURNOVER = (
     8  # ended rows leave, and prompts enter, when an eighth of the slots is free: each time copies the whole cache
 )
 
-SPARE = 32  # columns that a cache has room for beside what it holds
+SPARE = 32  # spare columns of a cache
 
 # whether a row's tokens end with what ends a row beside its end token and its limit: a stop string
 Stops = Callable[[Sequence[int]], bool]

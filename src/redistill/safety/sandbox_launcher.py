@@ -184,7 +184,7 @@ def _tell(descriptor: int, data: bytes) -> None:
 
 
 def _leave(descriptor: int, code: int) -> None:
-    """End this forked process, whatever happened in it; an exception on its way out is told to `descriptor` first."""
+    """End this forked process, whatever happened in it; an exception on its way out is written to `descriptor` first."""
     try:
         if (error := sys.exception()) is not None:
             _tell(descriptor, f"{error}".encode() or b"unknown")
@@ -299,7 +299,7 @@ def _as_init(job: dict[str, Any], said: int, stdin: int, out: int, err: int) -> 
         used = usage.ru_utime + usage.ru_stime
         _tell(said, fault or f"ended {code} {used:.3f}".encode())
     finally:
-        _leave(said, 0)  # the launcher refuses what it is told
+        _leave(said, 0)  # the launcher refuses the request
 
 
 def _build_root(job: dict[str, Any]) -> None:

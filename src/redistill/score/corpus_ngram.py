@@ -39,7 +39,7 @@ def corpus_ngram(
     """The largest number of times that a run of `ngram` words of the trace stands in the whole corpus, itself counted; 0 for a trace of
     fewer words.
 
-    memory_mb: of the counts; the corpus is read several times where they do not fit at once. Runs are told apart by 64-bit hashes.
+    memory_mb: of the counts; the corpus is read several times where they do not fit at once. Runs are identified by 64-bit hashes.
     """
     if "counts" not in _held:
         _held["counts"] = counted(_all_groups, ngram, memory_mb << 20)

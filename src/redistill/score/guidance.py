@@ -58,7 +58,7 @@ def by_writing(critic: partial[Any], prompt: PromptText, seed: int) -> Judge:
 
     def judge(rows: Sequence[tuple[Problem, str]]) -> list[Opinion]:
         if not held:
-            nowhere = Path()  # of replies: what a search was told lies in its answer
+            nowhere = Path()  # of replies: the replies of a search are stored in its answer
             critic([], _into=WHO, _seed=seed, _student=None, _all_groups=tuple, _cache=nowhere, _held=held)
         written: WrittenCritic = held["critic"]
         return [Opinion(value, tokens) for value, tokens in written.last_steps(_traces(rows))]

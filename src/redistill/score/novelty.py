@@ -1,4 +1,4 @@
-"""Scorer `novelty`: how well a trace can be told apart from those that were taken before it, after the contrastive term of CMI.
+"""Scorer `novelty`: how well a trace can be distinguished from those selected before it, after the contrastive term of CMI.
 
     score: [novelty]
     select: {keep: {by: novelty, share: 0.5}}          the half of the right traces that repeats the others least

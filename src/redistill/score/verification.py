@@ -70,7 +70,7 @@ def with_verification(trace: Trace, said: Said, text: str, into: str, spans: Seq
 
 
 def answer_of(trace: Trace) -> str | None:
-    """The answer that the verifier read, by which traces are told apart."""
+    """The answer that the verifier read, by which traces are distinguished."""
     extracted = trace.verdict.extracted
     return None if extracted is None else " ".join(extracted.split())
 

@@ -12,7 +12,7 @@ from redistill.select import FILTERS, PAIRINGS, BoundFilter
 def bind_pairings(recipe: Recipe) -> dict[str, partial[Any]]:
     """Every pairing by name: the recipe's own as it is written, the others with as many pairs a problem as it makes.
 
-    Those of one's own code see every trace; of ours the recipe's own is told whether right traces that were cut may be
+    Those of one's own code see every trace; of ours the recipe's own gets as an option whether right traces that were cut may be
     chosen, and the others only where they may: `redi-paper` offline is as published."""
     keep = recipe.select.truncated_correct == "keep"
     own = bind(PAIRINGS, recipe.select.pairing, "select.pairing")

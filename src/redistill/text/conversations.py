@@ -34,7 +34,7 @@ def conversation_of(problem: Problem) -> Mapping[str, Any] | None:
 
 
 def transcript(conversation: Mapping[str, Any]) -> str:
-    """The conversation to be read, and to be told from others: who said what, a paragraph a message."""
+    """The conversation as text for readers and for comparison: who said what, one paragraph per message."""
     parts = []
     if conversation.get("tools"):
         parts.append(f"Tools: {json.dumps(conversation['tools'], sort_keys=True, ensure_ascii=False)}")

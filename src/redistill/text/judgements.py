@@ -26,7 +26,7 @@ def step_statement(question: str, previous: Sequence[str], now: str, *, join: st
 
 
 def read_verdict(text: str, line: str = VERDICT_LINE) -> tuple[str | None, str]:
-    """(`Yes` or `No`, "") of a judgement that ends in the verdict line, else (None, why it cannot be told).
+    """(`Yes` or `No`, "") of a judgement that ends in the verdict line, else (None, why it cannot be read).
 
     The rule is R-PRM's: the line stands there exactly once, with one polarity, and the text ends with it; a full stop may
     follow. Reasons: `no_verdict_line`, `several_verdict_lines`, `both_verdicts`, `no_verdict_word`, `text_after_verdict`.

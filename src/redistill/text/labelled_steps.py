@@ -66,7 +66,9 @@ def read_solutions(row: Row, layout: str = "auto", reading: Reading = Reading())
     """The labelled solutions of a row. BadSteps `missing_column` where its columns are those of no layout."""
     name = layout_of(row) if layout == "auto" else layout
     if name is None:
-        listed = ", ".join(f"{name} ({', '.join(known.columns)})" for name, known in LAYOUTS.items() if known.told)
+        listed = ", ".join(
+            f"{name} ({', '.join(known.columns)})" for name, known in LAYOUTS.items() if known.detectable
+        )
         raise BadSteps("missing_column", f"the columns match no known layout of labelled steps: {listed}")
     lacking = [column for column in LAYOUTS[name].columns if column not in row]
     if lacking:
@@ -77,7 +79,7 @@ def read_solutions(row: Row, layout: str = "auto", reading: Reading = Reading())
 def layout_of(row: Row) -> str | None:
     """The first layout whose columns a row has; None where there is none."""
     for name, known in LAYOUTS.items():
-        if known.told and all(column in row for column in known.columns) and known.fits(row):
+        if known.detectable and all(column in row for column in known.columns) and known.fits(row):
             return name
     return None
 
@@ -86,7 +88,7 @@ def layout_of(row: Row) -> str | None:
 
 
 def _first_error(question: Any, steps: Any, first: Any, column: str, subset: str, name: str = "") -> Solution:
-    """A solution of which the first wrong step is told: `first` counts from 0; null and -1 are none."""
+    """A solution whose first wrong step is known: `first` counts from 0; null and -1 are none."""
     texts = _texts(steps, "steps")
     place = -1 if first is None else _whole(first)
     if place is None or not -1 <= place < len(texts):
@@ -321,11 +323,11 @@ def _always(row: Row) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A data set's columns, how a row is read, and whether the columns tell it from others (`told`); `fits`: a further look."""
+    """A data set's columns, how a row is read, and whether its columns identify it (`detectable`); `fits`: a further check."""
 
     columns: tuple[str, ...]
     read: Callable[[Row, Reading], list[Solution]]
-    told: bool = True
+    detectable: bool = True
     fits: Callable[[Row], bool] = _always
 
 
@@ -340,8 +342,8 @@ LAYOUTS: dict[str, Layout] = {
     "bigbench-mistake": Layout(("input", "steps", "target", "answer", "mistake_index"), read_bigbench_mistake),
     "prmbench": Layout(("modified_process", "error_steps"), read_prmbench),
     "math-shepherd": Layout(("input", "label"), read_math_shepherd, fits=_is_math_shepherd),
-    "stepwise": Layout(("prompt", "completions", "labels"), read_stepwise, told=False),
-    "spans": Layout(("problem", "generations"), read_spans, told=False),
+    "stepwise": Layout(("prompt", "completions", "labels"), read_stepwise, detectable=False),
+    "spans": Layout(("problem", "generations"), read_spans, detectable=False),
 }
 
 

@@ -21,7 +21,7 @@ NGRAM = 8
 # a loop after a long and sound beginning.
 LOOP_TIMES = 6
 LOOP_WORDS = 64
-MIN_WORDS = 64  # shorter texts have no room to loop; a short sum may well repeat its signs
+MIN_WORDS = 64  # shorter texts are too short to loop; a short sum may well repeat its signs
 
 # Of small letters. A phrase begins with a letter of its own, and only then is the border before it looked for, so that the search jumps
 # from letter to letter instead of trying every phrase at every word.

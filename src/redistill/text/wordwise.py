@@ -141,7 +141,7 @@ def _is_known(step: dict[str, Any]) -> bool:
 
 
 def _state(part: Any) -> dict[str, Any]:
-    """What a part of a tokenizer is, {} of none. A model is told by its class, because its state holds the vocabulary."""
+    """What a part of a tokenizer is, {} of none. A model is described by its class, because its state holds the vocabulary."""
     if part is None:
         return {}
     if hasattr(part, "dropout"):

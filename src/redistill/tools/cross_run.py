@@ -312,7 +312,7 @@ def _rollout_facts(run: Path, stage: str) -> dict[str, Any]:
 
 
 def _old_name(scores: Mapping[str, Any], verifiers: Mapping[str, Plugin]) -> str:
-    """The run's own verifier; told apart from a new one of the same name."""
+    """The run's own verifier; distinguished from a new one of the same name."""
     name = str(((scores.get("settings") or {}).get("verifier") or {}).get("name") or "stored")
     return f"{name} (stored)" if name in verifiers else name
 

@@ -65,7 +65,7 @@ def check_usable(survey: Survey, traces: str) -> None:
         )
     if not layout.answers and not layout.labels:
         raise OperatorError(
-            f"{traces} has neither gold answers nor labels, so right traces cannot be told from wrong ones; add a column "
+            f"{traces} has neither gold answers nor labels, so right traces cannot be distinguished from wrong ones; add a column "
             "`answer` with the gold answer of each problem, or a label for each trace (docs/datasets.md, Layouts)."
             f"{_unread_text(survey)}"
         )
@@ -302,7 +302,7 @@ def _select(choices: Choices) -> list[str]:
     ]
     if choices.max_completion_tokens is not None:
         lines.append(
-            f"  max_completion_tokens: {choices.max_completion_tokens}      # what the student's context leaves room for"
+            f"  max_completion_tokens: {choices.max_completion_tokens}      # what fits into the student's context"
         )
     return lines
 

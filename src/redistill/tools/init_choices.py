@@ -156,7 +156,7 @@ def choose(counts: Counts, student: StudentFacts, *, has_dev: bool, n: int = 4) 
         )
     if limit is not None:
         warnings.append(
-            f"some traces are longer than the student's context of {student.context:,} tokens leaves room for; those above "
+            f"some traces do not fit into the student's context of {student.context:,} tokens; those above "
             f"{limit:,} tokens are dropped with a reason (select.max_completion_tokens)."
         )
     return Choices(

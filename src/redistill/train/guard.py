@@ -17,7 +17,7 @@ from redistill.config.tables import GuardSettings
 
 Line = Mapping[str, Any]
 RECENT = 5  # steps that are "now": one noisy batch is not a sign
-FEWEST = 20  # steps before a surge can be told from the noise of a start
+FEWEST = 20  # steps before a surge can be distinguished from initial noise
 
 
 class Judgement(NamedTuple):

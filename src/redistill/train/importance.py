@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Corrected(NamedTuple):
-    """weights (tokens,), their mean over the tokens whose log-prob the server told, and the share of those that were cut."""
+    """weights (tokens,), their mean over the tokens whose log-prob the server returned, and the share of those that were cut."""
 
     weights: np.ndarray
     mean: float | None

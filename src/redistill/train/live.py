@@ -43,7 +43,7 @@ CURVES = {  # what is drawn, and how a user calls it; what a stage has not is le
 OF_A_ROUND = ("reward", "pass_rate")  # only the line that opens a round has them
 STYLES = {"steady": "green", "drift": "yellow", "warning": "bold red", "collapse": "bold red reverse"}
 SECONDS_A_FRAME, SECONDS_A_LINE = 0.2, 30.0
-REMEMBERED = 50  # steps that the time left is told from
+REMEMBERED = 50  # steps from which the time left is estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def opening_of_round(history: Sequence[Line]) -> Line | None:
     return next((line for line in reversed(history) if line.get("round") is not None), None)
 
 
-def answers_a_second(opening: Line) -> float | None:
+def answers_per_second(opening: Line) -> float | None:
     """Answers of a round over the seconds in which they were drawn and judged; None where that is not known."""
     pace = opening.get("samples_per_second")
     return float(pace) if pace else None
@@ -160,7 +160,7 @@ def plain_line(stage: str, line: Line, total: int, left: float | None, opening: 
     """
     said = [f"step {line['step']} of {total}", *([f"{clock(left)} left"] if left is not None else [])]
     if opening is not None:
-        pace, reward, passed = answers_a_second(opening), opening.get("reward"), opening.get("pass_rate")
+        pace, reward, passed = answers_per_second(opening), opening.get("reward"), opening.get("pass_rate")
         said += [f"round {opening['round']}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
         said += [f"reward {reward:.3g}"] if reward is not None else []
         said += [f"pass rate {passed:.0%}"] if passed is not None else []
@@ -232,7 +232,7 @@ def view(
     parts = [f"{last['step']:,}/{total:,} steps", *([f"{clock(left)} left"] if left is not None else [])]
     openings = [line for line in history if line.get("round") is not None]
     if openings:
-        pace = answers_a_second(openings[-1])
+        pace = answers_per_second(openings[-1])
         parts += [f"round {openings[-1]['round']:,}", *([f"{pace:,.3g} answers/s"] if pace is not None else [])]
     parts += [f"{last['tokens_per_second']:,.0f} tokens/s"] if "tokens_per_second" in last else []
     name, said = f"train {stage}", "  ".join(parts)

@@ -41,7 +41,7 @@ from redistill.verify.stage import judged
 Reward = Callable[[Problem, Trace], float | None]
 
 SAMPLED_LOGPS = (
-    "sampled_logps"  # among a round's row values: log-probs of the tokens as they were sampled, nan if not told
+    "sampled_logps"  # among a round's row values: log-probs of the tokens as they were sampled, nan where unknown
 )
 
 

@@ -41,7 +41,7 @@ class StepResult:
 
     step: int  # counted from 1
     taken: StepRows
-    figures: StepFigures | None  # None for a step without rows, and for one that the student sat out
+    figures: StepFigures | None  # None for a step without rows, and for one that left the student unchanged
     grad_norm: float  # before clipping
     learning_rate: float
     seconds: float
@@ -104,7 +104,7 @@ class Trainer:
     )
     critic: JointCritic | None = None  # learns beside the student
     steps_done: int = 0
-    watch: Callable[[Drawing], object] = lambda drawing: None  # told while a supply has the student sampled
+    watch: Callable[[Drawing], object] = lambda drawing: None  # called while answers of the student are sampled
 
     def step(self, peak_rate: float) -> StepResult:
         """Take the next step, at the learning rate that belongs to it when the schedule's peak is `peak_rate`."""

@@ -237,7 +237,7 @@ _NEXT_TURN = re.compile(
 
 
 def _first_turn(text: str) -> str:
-    """The text up to a new question or a new speaker. A task told again before any answer stays: it opens a solution."""
+    """The text up to a new question or a new speaker. A task repeated before any answer stays: it opens a solution."""
     read_to = 0  # up to where the text was looked at, so that no part of it is read twice
     for turn in _NEXT_TURN.finditer(text):
         before = text[read_to : turn.start()]

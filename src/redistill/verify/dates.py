@@ -43,7 +43,7 @@ def is_one_name(word: str, other: str) -> bool:
 
 
 def read_dates(text: str) -> tuple[Date, ...]:
-    """What date a text may be: one reading, two where day and month cannot be told apart, none for anything else."""
+    """What date a text may be: one reading, two where day and month are ambiguous, none for anything else."""
     return tuple(date for date in _readings(text.strip()) if 1 <= date.month <= 12 and 0 <= date.day <= 31)
 
 

@@ -134,7 +134,7 @@ def _digits(value: Fraction, places: int) -> int:
 
 
 def _spread(formula: Formula, point: Mapping[str, Fraction]) -> Any:
-    """How far the value moves when each decimal moves by half a unit of its last place, all told."""
+    """How far the value moves when each decimal moves by half a unit of its last place, in total."""
     centre = [value for value, _ in formula.decimals]
     middle, total = evaluate(formula.node, point, centre), CONTEXT.mpf(0)
     for index, (value, places) in enumerate(formula.decimals):

@@ -71,7 +71,7 @@ class WorkerProcess:
         if self.returncode is None:
             status = os.read(self._status, _NUMBER.size)
             os.close(self._status)
-            # nothing told: the server itself was killed, and kills nobody
+            # no message: the server itself was killed, and kills no process
             self.returncode = _NUMBER.unpack(status)[0] if status else -signal.SIGKILL
             if not status:
                 with contextlib.suppress(ProcessLookupError):
@@ -222,7 +222,7 @@ class _Forks:
     def __init__(self, door: socket.socket) -> None:
         self._door: socket.socket | None = door
         self._callers: dict[socket.socket, set[int]] = {}  # with the pids of their workers
-        self._ends: dict[int, int] = {}  # pid -> the pipe in which its end is told
+        self._ends: dict[int, int] = {}  # pid -> the pipe that reports its end
         self._woken, self._wake = os.pipe()
         for end in (self._woken, self._wake):
             os.set_blocking(end, False)

@@ -71,7 +71,7 @@ class Gradings:
             figures["estimate"] = self._estimate(graders, seed)
             if figures["estimate"] is None:
                 figures["why_not"] = (
-                    "the two graders' authors are right equally often, so their errors cannot be told apart"
+                    "the two graders' authors are right equally often, so their errors cannot be distinguished"
                 )
         figures["sentence"] = sentence(figures)
         return figures

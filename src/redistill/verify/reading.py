@@ -110,7 +110,7 @@ MAX_REMEMBERED = 400  # characters: longer answers are rare, and would fill the 
 def clean(text: str) -> str:
     """The answer without what does not change its meaning: $..$, \\left, spacing, degree signs, thousands marks.
 
-    \\text{...} stays marked, so that a unit in it is told from a product of letters.
+    \\text{...} stays marked, so that a unit in it is distinguished from a product of letters.
     """
     return _remembered(text) if len(text) <= MAX_REMEMBERED else _clean(text)
 

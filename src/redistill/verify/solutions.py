@@ -268,7 +268,7 @@ def _end(text: str) -> Any | None:
 
 
 def _holds(tree: tuple[Any, ...], letter: str, point: Any) -> bool | None:
-    """Whether a number is in the set; None where that cannot be told."""
+    """Whether a number is in the set; None where that is unknown."""
     kind = tree[0]
     if kind == "all":
         return True

@@ -145,7 +145,7 @@ def _in_folder(folder: Path, name: str, split: str | None, pattern: str | None =
 
 
 def _choose(inside: Mapping[Path, Path], where: str, name: str, split: str | None, *, asked: bool) -> Selection:
-    """What is read of the files of a folder, told by their paths inside it."""
+    """Which files of a folder are read, by their paths inside it."""
     inside = {file: rest for file, rest in inside.items() if not any(part.startswith(".") for part in rest.parts)}
     files = [file for file in inside if file.name not in _SIDE_FILES]
     if not files:

@@ -1,4 +1,4 @@
-"""Data sets by name: which source reads one, under which options, told by the columns that it alone has.
+"""Data sets by name: which source reads one, under which options, recognized by columns that only it has.
 
     DATASETS["zwhe99/DeepMath-103K"].options   ->  {"prompt_column": "question", "completions_column": ["r1_solution_1", ...], ...}
 

@@ -34,7 +34,7 @@ def purchase_history(
 
     folder: of interactions.jsonl, .csv or .tsv with corpus.jsonl, or made:shop. users: `inductive` asks for the last purchase, with
     test_users of the customers held out for the split test; `transductive` trains on the purchase before the last of all of them,
-    and tests on the last. last: how many purchases are told. Reasons: `held_out`, `not_held_out`, `short_history`, `unknown_item`.
+    and tests on the last. last: how many purchases are listed. Reasons: `held_out`, `not_held_out`, `short_history`, `unknown_item`.
     """
     titles = dict(collection.documents(folder))
     cut = Cut(split, users, test_users, last, seed, separator)

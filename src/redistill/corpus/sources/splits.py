@@ -1,4 +1,4 @@
-"""Which split of a data set a file belongs to, told by its name as the hub's loader tells it, and which one is read.
+"""Which split of a data set a file belongs to, by its name, as the hub's loader decides, and which one is read.
 
     split_of(Path("data/train-00000-of-00010.parquet"))   ->  "train"
     split_of(Path("saved/test/data-00000-of-00001.arrow"))  ->  "test"

@@ -33,10 +33,10 @@ def toy_catalogue(
     shuffled: bool = False,
     seed: int = 0,
 ) -> Iterator[Group | Dropped]:
-    """`problems` different queries to a made catalogue, or customers of a made shop (whose purchases are told in one line), each with
+    """`problems` different queries to a made catalogue, or customers of a made shop (whose purchases are listed in one line), each with
     `traces` completions in the asked form.
 
-    shuffled: the target is drawn from the shelf anew for every query, so that nothing more than the shelf can be learned: the control. users: of
+    shuffled: the target is drawn from the shelf again for every query, so that nothing more than the shelf can be learned: the control. users: of
     the shop, which purchase is asked (retrieval/histories.py); customers are held out by the recipe, as `dev`.
     """
     name, _ = toy.parse(folder)

@@ -48,7 +48,7 @@ def visual_questions(
 ) -> Iterator[Group | Dropped]:
     """Groups of one problem with its images.
 
-    Columns that are not named are found by their usual names. options: how answers to choose from are told, as lettered lines (the
+    Columns that are not named are found by their usual names. options: how the choices are listed, as lettered lines (the
     gold answer is a letter) or as in VisualThinker, "Choose between the following options: a, b or c" (the gold answer is the
     option itself); shuffle_options puts them into an order that `seed` and the row decide, because some sets write the right one first.
     conversation: what the assistant's turn is, the gold answer or a trace; an <answer> tag in it holds the gold answer in both cases.

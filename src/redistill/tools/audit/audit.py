@@ -237,8 +237,8 @@ def _duplicate_notes(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_plural(found['traces'], 'trace')} {'is a duplicate' if found['traces'] == 1 else 'are duplicates'}, counted once."
     if found["labels_that_contradict"]:
         yield f"{_plural(found['labels_that_contradict'], 'label')} of duplicate traces: the copies are labelled both right and wrong."
-    if found["problems_told_again"]:
-        yield f"{_plural(found['problems_told_again'], 'problem')} repeated in other words, merged with the first."
+    if found["problems_merged"]:
+        yield f"{_plural(found['problems_merged'], 'problem')} repeated in other words, merged with the first."
     if found["near_duplicates"]:
         yield f"{_plural(found['near_duplicates'], 'problem')} may repeat another one (near-duplicates); they are kept."
 

@@ -85,7 +85,7 @@ def _corpus_findings(folder: Path, corpus: Mapping[str, Any]) -> dict[str, Any]:
         "duplicates": {
             "traces": dropped["traces"].get("duplicate_trace", 0),
             "labels_that_contradict": sum(n for word, n in tallies["labels"].items() if word.endswith("=disagree")),
-            "problems_told_again": dropped["problems"].get("same_problem", 0),
+            "problems_merged": dropped["problems"].get("same_problem", 0),
             "near_duplicates": sum(n for word, n in tallies["matches"].items() if word.startswith("listed=")),
             "examples": [_match(one) for one in _first(folder, "merges", "listed")],
         },

@@ -92,7 +92,7 @@ def forecast(
         "disk": _disk(plan, looked, parameters, stages),
         "assumed": {
             "utilisation": utilisation,
-            "dollars_an_hour": {name: gpu.dollars_an_hour for name, gpu in known.items()},
+            "dollars_per_hour": {name: gpu.dollars_per_hour for name, gpu in known.items()},
             "scaling": "the work parts evenly over the GPUs",
         },
     }
@@ -327,7 +327,7 @@ def _packing(lengths: np.ndarray, settings: StageSettings, steps: int, seed: int
         bins += len(first_fit_decreasing(sizes.tolist(), settings.tokens_per_micro_batch))
     return {
         "saved_share_of_padded": 1 - real / padded,
-        "micro_batches_a_step": bins / len(looked),
+        "micro_batches_per_step": bins / len(looked),
         "steps": len(looked),
     }
 
@@ -483,7 +483,7 @@ def _totals(stages: Mapping[str, Any], gpus: Mapping[str, Gpu], utilisation: flo
         totals[name] = {
             "flops": sum(stage["flops"][name]["total"] for stage in stages.values()),
             "gpu_hours": gpu_hours,
-            "dollars": gpu_hours * gpu.dollars_an_hour,
+            "dollars": gpu_hours * gpu.dollars_per_hour,
             "hours": {str(count): gpu_hours / count for count in COUNTS},
         }
     return totals

@@ -76,7 +76,7 @@ def _stages(estimate: Mapping[str, Any]) -> str:
             name, stage["objective"], f"{most}{_amount(stage['rows'])} {_WORDS.get(stage['stream'], stage['stream'])}",
             f"{steps}{_amount(stage['steps'])}", f"{most}{_short(stage['tokens'])}", f"{most}{stage['longest']:,}",
             "-" if packing is None else f"{packing['saved_share_of_padded']:.0%}",
-            "-" if packing is None else f"{packing['micro_batches_a_step']:.1f}/step",
+            "-" if packing is None else f"{packing['micro_batches_per_step']:.1f}/step",
             "-" if flops is None else f"{most}{flops:.2e}",
         ])  # fmt: skip
     lines = _table(header, table)
@@ -94,21 +94,21 @@ def _stages(estimate: Mapping[str, Any]) -> str:
 def _rollouts(name: str, rounds: Mapping[str, Any]) -> str:
     """What a stage that draws its own rows draws, what is not known of it, and its pace where it has drawn some."""
     said = (
-        f"{name}: {rounds['rounds']:,} rounds of {rounds['problems_a_round']:,} problems, {rounds['answers']:,} answers of its own, "
+        f"{name}: {rounds['rounds']:,} rounds of {rounds['problems_per_round']:,} problems, {rounds['answers']:,} answers of its own, "
         f"at most {_short(rounds['generated_tokens_at_most'])} tokens sampled; all its numbers are upper bounds: {rounds['unknown']}"
     )
     pace = rounds["measured"]
     if pace is None:
         return said + "."
     return said + (
-        f" (measured here over {pace['rounds']:,} rounds: {pace['tokens_an_answer']:.0f} tokens an answer, "
-        f"{pace['tokens_a_second']:,.0f} tokens/s, {pace['hours']:.3g} h for all rounds)."
+        f" (measured here over {pace['rounds']:,} rounds: {pace['tokens_per_answer']:.0f} tokens per answer, "
+        f"{pace['tokens_per_second']:,.0f} tokens/s, {pace['hours']:.3g} h for all rounds)."
     )
 
 
 def _memory(estimate: Mapping[str, Any], gpu: str) -> str:
     header = ["stage", "GPUs", "layout", "total", *COMPONENTS, "recomputed", "fits", "longest that fits"]
-    alike: dict[str, list[str]] = {}  # stages that need the same are told once
+    alike: dict[str, list[str]] = {}  # stages that need the same share a row
     for name, stage in estimate["stages"].items():
         if gpu in stage["memory"]:
             alike.setdefault(str(stage["memory"][gpu]), []).append(name)
@@ -143,7 +143,7 @@ def _cost(estimate: Mapping[str, Any]) -> str:
     table = [
         [
             name, f"{total['flops']:.2e}", f"{total['gpu_hours']:.3g}", *(f"{hours:.3g} h" for hours in total["hours"].values()),
-            f"{total['dollars']:,.2f} (at {assumed['dollars_an_hour'][name]:.2f} an hour)",
+            f"{total['dollars']:,.2f} (at {assumed['dollars_per_hour'][name]:.2f} per hour)",
         ]
         for name, total in estimate["totals"].items()
     ]  # fmt: skip

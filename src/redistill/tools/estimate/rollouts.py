@@ -58,7 +58,7 @@ class RoundsAhead:
         """What `redistill plan` says of it."""
         return {
             "rounds": self.rounds,
-            "problems_a_round": self.problems,
+            "problems_per_round": self.problems,
             "answers": self.answers,
             "generated_tokens_at_most": self.generated_tokens,
             "steps_exact": self.steps_exact,
@@ -147,7 +147,7 @@ def measured_speed(plan: Plan, name: str, folder: Path, ahead: RoundsAhead) -> d
         return None
     return {
         "rounds": len(rounds),
-        "tokens_an_answer": tokens / answers,
-        "tokens_a_second": tokens / seconds,
+        "tokens_per_answer": tokens / answers,
+        "tokens_per_second": tokens / seconds,
         "hours": seconds / answers * ahead.answers / 3600,
     }

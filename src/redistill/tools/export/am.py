@@ -53,7 +53,7 @@ _BATCH = 256  # rows written at a time
 
 
 def am(run: Path, out: Path) -> None:
-    """Write the run's examples into the folder. OperatorError where it has none yet; one whose tags cannot be told is counted in the
+    """Write the run's examples into the folder. OperatorError where it has none yet; one whose tags cannot be identified is counted in the
     manifest and left out."""
     if not (run / "recipe.yaml").exists():
         raise OperatorError(f"{run} is not a run: it has no recipe.yaml; name a folder such as runs/quickstart.")
@@ -99,7 +99,7 @@ def _rows(selected: StageFolder, dropped: Counter[str]) -> Iterator[dict[str, An
 
 
 def row_of(problem: Problem, completion: str) -> dict[str, Any]:
-    """One row. RowError where thinking and answer cannot be told apart, so that the row would read back as another text, and for a
+    """One row. RowError where thinking and answer cannot be separated, so that the row would read back as another text, and for a
     conversation of several turns, for which the layout has no place."""
     if conversation_of(problem) is not None:
         raise RowError("several_turns", "the layout holds one question and its answer")

@@ -4,7 +4,7 @@
         ->  {"state": "done", "scores": {"dev": {"mean": 0.83, "low": 0.80, "high": 0.86, "n": 295}}, "curve": [], ...}
 
 A stage is shared by its fingerprint: whoever comes first makes it, the others wait for it and link its files. Files are hard
-links, so they take no room and a trial's folder is whole by itself; where the file system has none they are copies.
+links, so they take no space and a trial's folder is whole by itself; where the file system has none they are copies.
 """
 
 import fcntl

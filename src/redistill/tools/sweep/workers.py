@@ -25,7 +25,7 @@ from redistill.safety.child_processes import spawning
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a process is told of one trial: `do_trial`'s arguments as plain data."""
+    """What a process is given for one trial: `do_trial`'s arguments as plain data."""
 
     id: str
     recipe: dict[str, Any]
