@@ -78,7 +78,7 @@ def test_tasks_that_need_no_metadata(task, gold, answer, outcome):
 
 def test_answers_that_contradict_each_other_are_undecided():
     problem = make_problem("Sum?", answer="24", metadata={"task": "chain_sum"})
-    trace = make_trace(problem.id, "<answer>24</answer> No: \\boxed{25}")
+    trace = make_trace(problem.id, "<answer>24</answer> \\boxed{25}")
     assert module_function(problem, trace).reason == "answers_contradict"
 
 

@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-Void = Literal["", "empty", "unclosed", "placeholder", "unreadable"]
+from redistill.verify.retraction import is_conditional, is_hypothetical, is_supposed, names_itself_wrong
+
+Void = Literal["", "empty", "unclosed", "placeholder", "unreadable", "retracted"]
 
 TAIL_CHARS = 600  # a sentence ("the answer is ...") counts only this near the end: earlier ones are working notes
 MAX_LINE = 500  # characters of an answer written in a sentence or after ####
@@ -26,8 +28,9 @@ class Place(NamedTuple):
     """One statement of the answer: where it stands, and what it says (None: void).
 
     weak: words of a sentence that may be a remark (`the answer is positive`): right or nothing, never wrong. line: a line
-    of its own (`Answer: D`). joined: the text as one of a list, where neighbouring boxes or a JSON list may be meant as
-    one; apart: the same of boxes that stand far apart, which shows only that nobody can tell.
+    of its own (`Answer: D`). conditional: of a sentence that says when (`for n = 3, the answer is 7`). joined: the text as one of a list, where neighbouring boxes or a JSON list may be meant as
+    one; apart: the same of boxes that stand far apart, which shows only that nobody can tell; rivals: what is stated under
+    other conditions.
     """
 
     start: int
@@ -36,8 +39,10 @@ class Place(NamedTuple):
     void: Void = ""
     weak: bool = False
     line: bool = False
+    conditional: bool = False
     joined: str | None = None
     apart: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
 
 def _small(text: str) -> str:
@@ -183,7 +188,14 @@ def boxed(text: str) -> Place | None:
     if "box" not in text:
         return None
     boxes, unclosed, unreadable = _boxes(text)
-    boxes = [box for box in boxes if not _REFUSED.search(text, max(0, box.start - 40), box.start)]
+    boxes = [
+        box
+        for box in boxes
+        if not _REFUSED.search(text, max(0, box.start - 40), box.start) and not is_supposed(text, box.start)
+    ]
+    if boxes and is_hypothetical(text, boxes[-1].start):  # it never wins over one that is not
+        sure = next((n for n in range(len(boxes), 0, -1) if not is_hypothetical(text, boxes[n - 1].start)), len(boxes))
+        boxes = boxes[:sure]
     last = boxes[-1] if boxes else None
     if (broken := max(unclosed, unreadable)) > (last.end if last else -1):
         return Place(broken, len(text) if broken == unclosed else broken + 1, None, "unclosed" if broken == unclosed else "unreadable")  # fmt: skip
@@ -207,7 +219,14 @@ def boxed(text: str) -> Place | None:
     joined = _list(outer[:near])
     longer = [_list(outer[:n]) for n in range(reach + 1, min(len(outer), FAR_BOXES) + 1)]
     apart = tuple(text for text in dict.fromkeys(longer) if text not in (joined, answer))
-    return Place(outer[reach - 1].start, last.end, answer, joined=joined if joined != answer else None, apart=apart)
+    return Place(
+        outer[reach - 1].start,
+        last.end,
+        answer,
+        conditional=is_hypothetical(text, outer[reach - 1].start),
+        joined=joined if joined != answer else None,
+        apart=apart,
+    )
 
 
 def _gap(text: str, outer: list[Box], index: int, between: re.Pattern[str]) -> bool:
@@ -257,7 +276,7 @@ def _tagged(start: int, end: int, content: str) -> Place:
         inner = said
     if inner is None:
         return place
-    return inner._replace(start=start, end=end, weak=False, line=False, apart=())
+    return inner._replace(start=start, end=end, weak=False, line=False, conditional=False, apart=())
 
 
 def json_answer(text: str) -> Place | None:
@@ -339,15 +358,17 @@ def _unescape(text: str) -> str:
 
 # --- #### -------------------------------------------------------------------------------------------------------
 
-_HASHES = re.compile(r"####[ \t]*(\S.*)$", re.MULTILINE)
+_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*(\S.*)$", re.MULTILINE)
 _HEADING = re.compile(
     r"(?:\*\*|__)?\d{1,3}\s*(?:[.)]\s+\S*[^\W\d]|[.):]\s*$|[:\-–—]\s+[^\W\d])"
 )  # `#### 2. Second step`
 
+_LETTER_ALONE = re.compile(r"[*(]{0,3}[A-J][*).]{0,3}")  # `#### B`, at the end
+
 
 def hashes(text: str) -> Place | None:
     """GSM8K's last line: `#### 72`. A Markdown heading is none: words come before its digits (`#### Step 2`), it is
-    numbered (`#### 2. Second step`), or it is not the last line and holds words."""
+    numbered (`#### 2. Second step`), or it is not the last line and holds words. A letter alone counts on the last line."""
     if "####" not in text:
         return None
     marks = list(_HASHES.finditer(text))
@@ -355,6 +376,8 @@ def hashes(text: str) -> Place | None:
         return None
     last = marks[-1]
     line = last.group(1).strip()[:MAX_LINE]
+    if _LETTER_ALONE.fullmatch(line) and not text[last.end() :].strip():
+        return _place(last.start(), last.end(), line)
     if not re.match(r"[^A-Za-z]*(?:\d|\\)", line) or _HEADING.match(line):
         return None
     if text[last.end() :].strip() and re.search(r"[^\W\d_]{2}", re.sub(r"\\[A-Za-z]+", "", line)):
@@ -367,7 +390,7 @@ def hashes(text: str) -> Place | None:
 _MARKS = r"[*_\"”}）)]{0,4}"
 _ENGLISH = (
     r"\b(?:answers?|ans)\b" + _MARKS + r"(?:[ \t]+(?:to|for)\b[^.:=$\n]{1,60}?)?\s*" + _MARKS
-    + r"\s*(?:(?:is|are|equals)\b\s*[:：]?|[:：=＝])"
+    + r"\s*(?:(?:is|are|equals|(?:turns|comes|works)\s+out\s+(?:to\s+be|as))\b\s*[:：]?|(?P<modal>(?:would|must|should|will)\s+(?:\w+\s+)?be\b\s*[:：]?)|[:：=＝])"
 )  # fmt: skip
 _OTHER = (  # noun, then two words of the language at most, then its `is` or a colon
     r"\b(?:respuestas?|respostas?|r[ée]ponses?|antwort(?:en)?|ответы?|risposta|odpowiedź|odpověď|antwoord|svar(?:et)?|vastaus|válasz|cevap|yanıt"
@@ -405,8 +428,14 @@ _COLON = re.compile(r"[:：=＝—]\s*[*_}]{0,4}\s*$")
 # A statement that is supposed, refused or about another answer: `if the answer is`, `the first answer is`.
 _SUPPOSED = re.compile(
     r"(?:\b(?:if|whether|unless|suppos(?:e|ing)|assum(?:e|ing)|maybe|perhaps|say|imagine)\s+(?:that\s+)?(?:(?:the|my|our|this|your|final|"
-    r"correct)\s+){0,3}|\b(?:wrong|incorrect|previous|initial|earlier|alternative|intermediate|naive|first|old|other|tempting|trial|"
-    r"student'?s?|model'?s?)\s+)$",
+    r"correct)\s+){0,3}|\b(?:wrong|incorrect|mistaken|previous|initial|earlier|alternative|intermediate|naive|first|old|other|tempting|trial|"
+    r"draft|rough|tentative|preliminary|partial|candidate|obvious|expected|student'?s?|model'?s?)\s+)$",
+    re.IGNORECASE,
+)
+# `The answer to part (a) is`: of another question than the one that was asked.
+_PARTIAL = re.compile(
+    r"\w+[^\w\n]{0,6}(?:to|for)\s[^.:=$\n]{0,40}?(?:\b(?:(?:sub-?)?part|sub-?(?:question|problem)|case|step)\b|\((?:[a-h]|[ivx]{1,4})\)"
+    r"|\b(?:first|second|simpler|easier|smaller|similar|related)\s+(?:question|problem|one|part|case)\b)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(
@@ -414,6 +443,9 @@ _SENTENCE_END = re.compile(
 )
 _CJK_CLAUSE = re.compile(r"[，,；;]\s*(?=[\u3040-\u30ff\u4e00-\u9fff])|(?:です|だ|である|입니다|이다|이에요|예요)\s*$")
 _MATHS = re.compile(r"(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
+_TWO_SUMS = re.compile(
+    r"\A\$\d[\d.,]*[.?!]?\s+[A-Za-z]{2}.*\s\$\Z", re.DOTALL
+)  # `$5. Without the tax it is $`, then a sum
 _LIST_GOES_ON = re.compile(r"\s*(?:,|、|and\b|or\b|y\b|et\b|und\b|и\b|和|或)\s*(?=[$\\\d])")
 _LEAD_IN = re.compile(
     r"(?:(?:therefore|thus|then|hence|indeed|simply|just|exactly|only|now|clearly|obviously|also|again|equal to|given by|found to be"
@@ -446,7 +478,9 @@ def sentence(text: str) -> Place | None:
     if not places:
         return None
     strong = [place for place in places if not place.weak]
-    return (strong or places)[-1]
+    if strong and all(place.conditional for place in strong):
+        return strong[-1]._replace(rivals=tuple(str(place.text) for place in strong[:-1]))
+    return ([place for place in strong if not place.conditional] or places)[-1]
 
 
 def _statements(tail: str, offset: int) -> Iterator[Place]:
@@ -456,17 +490,19 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
         anchors += [(m, True) for m in _HEADING_LINE.finditer(tail)]
     for anchor, heading in sorted(anchors, key=lambda item: item[0].end()):
         before = tail[max(0, anchor.start() - 60) : anchor.start()]
-        if _SUPPOSED.search(before.rpartition("\n")[2]):
+        if _SUPPOSED.search(before.rpartition("\n")[2]) or is_supposed(tail, anchor.start()):
             continue
         written, end, asked = _stated(tail, anchor.end())
-        if written is None or asked:
+        if written is None or asked or names_itself_wrong(written) or _PARTIAL.match(anchor.group()):
             continue
         line = heading or bool(_LINE_START.search(before) and _COLON.search(anchor.group()) and _on_line(tail, anchor))
         value = _LEAD_IN.sub("", written, count=1) if _LEAD_IN.match(written) else written
         place = _place(offset + anchor.start(), offset + end, value, line=line)
         if place.text is not None:
             bullet = _BULLET.match(tail, anchor.start() + len(anchor.group().rstrip()))  # or a minus: never wrong
-            yield place._replace(weak=bool(bullet) or (not line and not _is_value(place.text)))
+            unsure = bool(bullet) or (not heading and bool(anchor["modal"]))  # `the answer must be 3 digits long`
+            conditional = not line and is_conditional(tail, anchor.start(), place.text)
+            yield place._replace(conditional=conditional, weak=unsure or (not line and not _is_value(place.text)))
 
 
 def _sentences(tail: str) -> Iterator[re.Match[str]]:
@@ -487,7 +523,7 @@ def _is_value(text: str) -> bool:
 
 
 # What stands before a value and is not part of it: blanks, the marks of bold type, a bullet on the line below.
-_DRESS = re.compile(r"\s*(?:(?<=\n)[-*•+][ \t]+(?=\S))?(?:[*_]{1,3}(?=[^\s*_]))?")
+_DRESS = re.compile(r"\s*(?:(?:\.{3}|…)\s*)?(?:(?<=\n)[-*•+][ \t]+(?=\S))?(?:[*_]{1,3}(?=[^\s*_]))?")
 
 
 # `The answer is five!`, `The answer is B!`. Behind a digit or another letter it may be a factorial.
@@ -502,16 +538,18 @@ def _stated(tail: str, start: int) -> tuple[str | None, int, bool]:
     start = dressed.end() if dressed else start
     rest = tail[start : start + MAX_LINE]
     maths = _MATHS.match(rest)
-    if maths and not _LIST_GOES_ON.match(rest, maths.end()):
+    if maths and not _TWO_SUMS.search(maths.group()) and not _LIST_GOES_ON.match(rest, maths.end()):
         inside = next(group for group in maths.groups() if group is not None).strip()
         if "box" not in inside:
             return inside or None, start + maths.end(), rest[maths.end() : maths.end() + 1] == "?"
     line = rest.partition("\n")[0]
-    if "box" in line and (inner := boxed(line)):
-        return inner.text, start + inner.end, False
     value = _SENTENCE_END.split(line, maxsplit=1)[0]
+    if "box" in value and (inner := boxed(line)) and inner.start < len(value) and not inner.conditional:
+        return inner.text, start + inner.end, False
     ends = _CJK_CLAUSE.split(value, maxsplit=1)[0].strip()
     asked = line[len(value) : len(value) + 1] == "？" or ends.endswith("?")
+    if ends.endswith(")") and not re.search(r"[(\[\]]", ends):  # `(the answer is 42)`
+        ends = ends[:-1].rstrip()
     ends = _EMOJI.sub("", ends) or ends
     if "\\" not in ends:
         ends = _EXCLAIMED.sub("", ends)

@@ -10,7 +10,8 @@ places:
 
 1. The most formal anchor counts (the order of ANCHORS), the last of its kind; a line of its own after it (`Answer: D`)
    counts before it.
-2. Where that place is void (an empty or unclosed box, the words of the format), only what is stated after it counts.
+2. Where that place is void (an empty or unclosed box, the words of the format) or the text takes it back (`Wait, that is
+   wrong`), only what is stated after it counts. A supposed answer (`one may think it is`) is no place.
 3. What is stated after the place that counts must not contradict it: one right and one wrong is undecided.
 4. Neighbouring boxes may be one list: right where the list is the gold answer, undecided where only the last box is.
 """
@@ -24,9 +25,11 @@ from redistill.records import DECIDED, Outcome
 from redistill.text.thinking import read_thinking
 from redistill.verify import anchors as places
 from redistill.verify.anchors import Place
+from redistill.verify.retraction import conclusions, goes_on, is_taken_back, without_struck
 
 Anchor = Literal["answer_tag", "json", "boxed", "hashes", "sentence"]  # the keys of ANCHORS; recipes are checked by it
 
+MAX_CONCLUDED = 4_000  # characters after an answer in which conclusions are looked for
 MAX_CHARS = 1_000_000  # of the answer part, from its end: the final answer of a longer text is not before them
 
 ANCHORS: dict[Anchor, Callable[[str], Place | None]] = {
@@ -42,8 +45,8 @@ ANCHORS: dict[Anchor, Callable[[str], Place | None]] = {
 class Found:
     """What a completion says in the end. answer: None without one, and then `reason` says why.
 
-    joined, apart: the answer as a list of several boxes (see Place); others: what is stated after it; weak: it may be a
-    remark; cut: the completion ends inside its thinking.
+    joined, apart: the answer as a list of several boxes (see Place); others: what is stated after it; concluded: what is concluded after it
+    in other words, refuting: those of them that would show it wrong; weak: it may be a remark; cut: the completion ends inside its thinking.
     """
 
     answer: str | None
@@ -51,6 +54,8 @@ class Found:
     joined: str | None = None
     apart: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    concluded: tuple[str, ...] = ()
+    refuting: tuple[str, ...] = ()
     weak: bool = False
     cut: bool = False
 
@@ -64,12 +69,15 @@ def find_answer(completion: str, anchors: Sequence[Anchor] | None = None) -> Fou
     thought = read_thinking(completion)
     if thought.state == "open":
         return Found(None, "thinking_unclosed", cut=True)
-    text = _first_turn(_without_code(_repaired(thought.answer[-MAX_CHARS:])))
+    text = without_struck(_first_turn(_without_code(_repaired(thought.answer[-MAX_CHARS:]))))
     names = list(ANCHORS) if anchors is None else list(anchors)
-    place = next((place for name in names if (place := ANCHORS[name](text))), None)
+    place, passed_over = _counted(text, names)
     if place is None:
         return Found(None, "no_anchor")
-    later = _later(text, place.end, names)
+    stated_later, remarks = _later(text, place.end, names)
+    later = [*stated_later, *passed_over]
+    if place.text is not None and is_taken_back(text, place.end):
+        place = place._replace(text=None, void="retracted")
     if place.text is None:
         if not later:
             return Found(None, f"{place.void}_answer")
@@ -77,8 +85,19 @@ def find_answer(completion: str, anchors: Sequence[Anchor] | None = None) -> Fou
     elif line := next((other for other in reversed(later) if other.line), None):
         later = [place, *(other for other in later if other is not line)]
         place = line
-    others = tuple(str(other.text) for other in later if other.text != place.text)
-    return Found(place.text, "", place.joined, place.apart, others, place.weak)
+    others = (*(str(other.text) for other in later if other.text != place.text), *place.rivals)
+    ends = conclusions(text[place.end :][:MAX_CONCLUDED]) if len(text) > place.end + 4 else []
+    ends += [(str(remark.text), False) for remark in remarks]
+    unsettled = place.conditional or goes_on(text, place.end)
+    return Found(
+        place.text,
+        joined=place.joined,
+        apart=place.apart,
+        others=others,
+        concluded=tuple(value for value, _ in ends),
+        refuting=tuple(value for value, named in ends if named or unsettled),
+        weak=place.weak,
+    )
 
 
 def extract(completion: str, anchors: Sequence[Anchor] | None = None) -> str | None:
@@ -100,6 +119,10 @@ def weigh(answer: Found, compare: Callable[[str], tuple[Outcome, str]]) -> tuple
         return Outcome.disagree, "one_or_several_answers"
     if outcome in DECIDED and any({outcome, compare(text)[0]} == DECIDED for text in answer.others):
         return Outcome.disagree, "answers_contradict"
+    if outcome is Outcome.incorrect and any(compare(text)[0] is Outcome.correct for text in answer.concluded):
+        return Outcome.disagree, "answers_contradict"
+    if outcome is Outcome.correct and any(compare(text)[0] is Outcome.incorrect for text in answer.refuting):
+        return Outcome.disagree, "answers_contradict"
     if answer.weak and outcome is Outcome.incorrect:
         return Outcome.ungradable, "perhaps_a_remark"
     return outcome, reason
@@ -113,15 +136,29 @@ def stated(text: str, *names: Anchor) -> str | None:
 _SAYS = re.compile(r"\w")
 
 
-def _later(text: str, start: int, names: Sequence[Anchor]) -> list[Place]:
-    """What is stated after a place, in order: values only."""
+def _counted(text: str, names: Sequence[Anchor]) -> tuple[Place | None, list[Place]]:
+    """The place of the most formal anchor, and those of more formal ones that hold under a condition only."""
+    passed_over: list[Place] = []
+    for name in names:
+        if place := ANCHORS[name](text):
+            if not place.conditional:
+                return place, passed_over
+            passed_over.append(place)
+    return (passed_over[0], []) if passed_over else (None, [])
+
+
+def _later(text: str, start: int, names: Sequence[Anchor]) -> tuple[list[Place], list[Place]]:
+    """What is stated after a place, in order: values, and what may be remarks."""
     if not _SAYS.search(text, start):
-        return []
+        return [], []
     rest = text[start:]
-    answers = (ANCHORS[name](rest) for name in names)
-    return sorted(
-        (place for place in answers if place and place.text is not None and not place.weak), key=lambda p: p.start
-    )
+    found = [
+        place
+        for name in names
+        if (place := ANCHORS[name](rest)) and place.text is not None and not is_taken_back(rest, place.end)
+    ]
+    found.sort(key=lambda place: place.start)
+    return [place for place in found if not place.weak], [place for place in found if place.weak]
 
 
 # --- what is not the answer's text --------------------------------------------------------------------------------
@@ -228,12 +265,17 @@ def _is_code(language: str, content: str) -> bool:
 _PERSON = "human|user|instruction|system"
 _QUESTION = "question|q|pregunta|pergunta|frage|domanda|вопрос|问题|問題|问|質問|질문|문제|用户"
 _TASK = "problem|exercise|example|input|task"
+_EXTRA = "practice|bonus|follow-up|similar|extra"
 _NEXT_TURN = re.compile(
-    rf"\n(?=[ \t>*_#]{{0,22}}+(?=[huisqpfdetв问問質질문用])(?:{_PERSON}|{_QUESTION}|{_TASK}))"
-    rf"[ \t>*_]{{0,8}}(?P<heading>#{{1,6}})?[ \t*_]{{0,8}}(?:(?P<person>{_PERSON})|(?P<question>{_QUESTION})|(?P<task>{_TASK}))"
+    rf"\n(?=[ \t>*_#]{{0,22}}+(?=[huisqpfdetbв问問質질문用])(?:{_PERSON}|{_QUESTION}|(?:(?:{_EXTRA})[ \t]+)?(?:{_TASK})|{_EXTRA}))"
+    rf"[ \t>*_]{{0,8}}(?P<heading>#{{1,6}})?[ \t*_]{{0,8}}(?:(?P<person>{_PERSON})|(?P<question>(?:(?:{_EXTRA})[ \t]+)?(?:{_QUESTION}))|(?P<task>(?:(?:{_EXTRA})[ \t]+)?(?:{_TASK})|practice|bonus))"
     r"[ \t]{0,8}(?:\(?\d{1,3}\)?)?[ \t*_]{0,4}(?:[:：]|(?(heading)(?=\n|$)|(?!)))",  # a heading needs no colon
     re.IGNORECASE,
 )
+
+
+# `The result is 42.`, `42 is right.`: no anchor, and the question behind it is another one all the same.
+_CONCLUDES = re.compile(r"(?:\b(?:is|are|was|equals|gives|get|be)\b|=|=>|→)[\s:]{0,4}[$\\*\dA-Z+\-−]")
 
 
 def _first_turn(text: str) -> str:
@@ -241,7 +283,11 @@ def _first_turn(text: str) -> str:
     read_to = 0  # up to where the text was looked at, so that no part of it is read twice
     for turn in _NEXT_TURN.finditer(text):
         before = text[read_to : turn.start()]
-        if before.strip() and (turn.group("person") or any(anchor(before) for anchor in ANCHORS.values())):
+        if before.strip() and (
+            turn.group("person")
+            or (turn.group("question") and _CONCLUDES.search(before))
+            or any(anchor(before) for anchor in ANCHORS.values())
+        ):
             return text[: turn.start()]
         read_to = turn.start()
     return text

@@ -38,7 +38,7 @@ def different(gold: Reading, answer: Reading, reason: str) -> Finding:
     return Outcome.disagree, "not_read_completely"
 
 
-RULES_VERSION = "redistill-rules 12"  # raise the number when a rule of reading or comparing changes
+RULES_VERSION = "redistill-rules 13"  # raise the number when a rule of reading or comparing changes
 MAX_EXTRACTED = 2_000  # characters of the answer kept in a verdict
 WALL_PER_CPU = 10.0  # of a time limit: a machine with ten times as many busy processes as cores is still waited for
 MAX_COMPARED = 4_000  # of either side: the time of rules and parsers grows faster than the length
