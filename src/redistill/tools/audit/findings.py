@@ -159,10 +159,8 @@ class _Counts:
         self.longer: list[float] = []  # per problem: the share of its right-wrong pairs whose wrong trace is longer
         self.pairs: dict[str, Counter[str]] = {name: Counter() for name in OFFERS}
         self.suspicious = 0
-        self.unread_ends: Counter[str] = (
-            Counter()
-        )  # last lines of traces without an answer that can be read, numbers alike
-        self.unread_end: dict[str, str] = {}  # one such line as it stands
+        self.unread_ends: Counter[str] = Counter()  # last lines of traces without a readable answer, numbers alike
+        self.unread_end: dict[str, str] = {}  # one such line as it is written
 
     def add(self, group: Group, flaws: Mapping[str, Sequence[str]], suspect: Trace | None, texts: Texts) -> None:
         """One judged group. flaws: by trace id; suspect: of suspicious_gold."""
