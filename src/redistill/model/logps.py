@@ -365,15 +365,16 @@ PACKED = "redistill_packed"
 
 
 @functools.cache
-def _register() -> None:
+def register_packed() -> None:
+    """Make packed attention known to transformers, which takes seconds to load and is not needed before there is a model."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(PACKED, _packed_attention)
 
 
 def attend_packed(model: Any) -> None:
-    """Switch a model of transformers to packed attention (it is registered there on the first call)."""
-    _register()
+    """Switch a model of transformers to packed attention."""
+    register_packed()
     model.set_attn_implementation(PACKED)
 
 
