@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redistill.config.parsing import parse_recipe
 from redistill.config.yaml_text import read_text
+from redistill.io.progress import say
 from redistill.model import loading
 from redistill.pipeline.plan import make_plan, stage_stream
 from redistill.select.empty import explain_empty
@@ -25,6 +26,7 @@ def empty_streams(text: str, where: str) -> dict[str, str]:
     recipe = parse_recipe(read_text(text, where), where)
     if loading.is_on_hub(recipe.student):
         return {}
+    say("init     trying the recipe on the first traces, as `redistill plan` does")
     plan = make_plan(recipe)
     with tempfile.TemporaryDirectory(prefix="redistill-init-") as nothing:
         looked = look(plan, Path(nothing) / recipe.name)
