@@ -251,12 +251,15 @@ def _chat(model: str) -> tuple[bool, str, bool]:
     """(prompt.chat, why, whether the chat template's prompt ends in an open <think>)."""
     try:
         tokenizer = loading.load_tokenizer(StudentSettings(model=model))
-        if tokenizer.chat_template:
-            opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
-            return True, "the tokenizer has a chat template; false does not use it", opens
     except OperatorError:
         return False, "the tokenizer could not be loaded: write true for a chat model", False
-    return False, "the tokenizer has no chat template", False
+    if not tokenizer.chat_template:
+        return False, "the tokenizer has no chat template", False
+    try:
+        opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
+    except OperatorError:
+        return False, "the tokenizer's chat template cannot be rendered: mend it and write true", False
+    return True, "the tokenizer has a chat template; false does not use it", opens
 
 
 def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
