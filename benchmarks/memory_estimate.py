@@ -48,7 +48,8 @@ def train(config: dict, tokens: int, changes: dict) -> dict:
     from redistill.config.tables import StageSettings, StudentSettings
     from redistill.model import loading
     from redistill.records import Pair
-    from redistill.train import OBJECTIVES, StageJob, train_stage
+    from redistill.train import OBJECTIVES
+    from redistill.train.stage import StageJob, train_stage
 
     config = {"model_type": "llama", "max_position_embeddings": 4096, **config}
     vocabulary = config.pop("vocab_size")

@@ -118,11 +118,11 @@ def our_round(case: dict[str, Any]) -> dict[str, float]:
     from redistill.rollout.answer import EvalConfig
     from redistill.rollout.requests import Sampling
     from redistill.rollout.stage_engines import in_process
-    from redistill.train import StageJob, train_stage
     from redistill.train.advantages import ADVANTAGES
     from redistill.train.objectives import OBJECTIVES
     from redistill.train.rollout_supply import Rollouts
     from redistill.train.rollouts import RolloutJob
+    from redistill.train.stage import StageJob, train_stage
     from redistill.train.trainer import Trainer
 
     model, tokenizer = load(case)

@@ -16,7 +16,7 @@ from gpu_checks import formulas, students
 from gpu_checks.formulas import PairOfSides, Side
 from gpu_checks.students import END, encoded, ids_of, policy_of, tiny_model, token_logps
 from gpu_checks.table import Bench, Row, below, holds
-from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing, takes_varlen
+from redistill.model.logps import PACKED, PackedPolicy, make_pack, prepare_for_packing, register_packed, takes_varlen
 from redistill.records import Pair
 from redistill.train.coefficients import step_loss
 from redistill.train.modifiers import MODIFIERS, adds_loss
@@ -275,6 +275,7 @@ def _kernel(bench: Bench, lengths: list[int]) -> Iterator[Row]:
     shapes = [(1, count, sum(lengths), width) for count in (heads, keys, keys)]
     leaves = [torch.randn(s, device=bench.device, generator=draw).bfloat16() for s in shapes]
     upstream = torch.randn((1, sum(lengths), heads, width), device=bench.device, generator=draw)
+    register_packed()
     attend: Any = AttentionInterface()[PACKED]
     for window in (None, lengths[0] // 2 + 1):
 

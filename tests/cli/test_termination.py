@@ -1,6 +1,8 @@
 """SIGTERM and SIGHUP stop a command as Ctrl-C does."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -60,3 +62,11 @@ def test_a_process_of_a_distributed_launch_ends_at_once(sigterm, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with like_ctrl_c():
         assert signal.getsignal(sigterm) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("where", ["raise KeyboardInterrupt", "exec('raise KeyboardInterrupt')"])
+def test_ctrl_c_ends_a_command_with_130_wherever_it_falls(where: str) -> None:
+    # a dataclass is made by exec(), and CPython remembers an interrupt in there beyond the end of the program
+    program = f"import redistill.cli as cli\ndef interrupted(words):\n    {where}\ncli._do = interrupted\ncli.main(['scores'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, "run the same command again" in done.stderr) == (130, True)

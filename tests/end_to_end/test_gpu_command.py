@@ -149,6 +149,7 @@ def one_long_row(module, query, key, value, mask, *, runs=None, boundaries=None,
 
 
 def test_rows_that_see_their_neighbours_are_seen_in_every_precision(checks, tmp_path, monkeypatch):
+    logps.register_packed()
     real = AttentionInterface()[logps.PACKED]
     monkeypatch.setattr(
         checks.exact, "prepare_for_packing", lambda model: model.set_attn_implementation(logps.PACKED) or True

@@ -12,7 +12,7 @@ from redistill.io.atomic import write_json
 from redistill.io.parquet import read_records, write_records
 from redistill.records import Group
 from redistill.report.blocks import Figure, Table
-from redistill.report.cross_run import _settings, run_names
+from redistill.report.cross_run import _curves, _settings, run_names
 from redistill.report.files import RunFiles
 from redistill.report.sweep import heat, write_sweep_page
 
@@ -147,3 +147,16 @@ def test_the_folder_of_a_sweep_gives_the_sweeps_page(tmp_path: Path, capsys: pyt
     html = (tmp_path / "report.html").read_text("utf-8")
     assert html == write_sweep_page(tmp_path).read_text("utf-8") and "pass@1 on dev: redi" in html
     assert str((tmp_path / "report.html").resolve()) in capsys.readouterr().out
+
+
+def test_a_curve_of_one_point_is_no_picture(two: tuple[Path, Path]) -> None:
+    runs = {name: RunFiles(path) for name, path in zip(("one", "two"), two, strict=True)}
+    whole = {title for title, _ in _curves(runs)[0].panels}
+    for path in two:
+        file = path / "train/redi/metrics.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows[1:]:
+            row.pop("margin", None)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    runs = {name: RunFiles(path) for name, path in zip(("one", "two"), two, strict=True)}
+    assert whole - {title for title, _ in _curves(runs)[0].panels} == {"margin (chosen − rejected)"}

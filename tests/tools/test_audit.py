@@ -208,3 +208,13 @@ def test_a_gold_answer_is_suspicious_only_where_all_miss_it_and_agree():
     assert (
         suspicious_gold(judged_group("54", [*[wrong] * 3, *[("incorrect", str(n)) for n in range(4)]])) is None
     )  # 3 of 7
+
+
+def test_the_way_in_which_unread_traces_end_is_shown(tmp_path):
+    rows = [(f"{n}+{n}=", str(2 * n), [(f"sum\nA: {2 * n}", True, "stop")]) for n in range(9)]
+    write(tmp_path / "mine.jsonl", [*rows, ("9+9=", "18", [("no idea", False, "stop")])])
+    found = api.audit(tmp_path / "mine.jsonl", out=tmp_path / "out", workers=1)
+    line = found["unread_end"]["line"]
+    assert found["unread_end"] == {"line": line, "traces": 9, "of": 10} and line.startswith("A: ")
+    (note,) = [note for note in found["notes"] if "end alike" in note]
+    assert note.startswith(f"9 of the 10 traces without an answer end alike, for example in `{line}`")

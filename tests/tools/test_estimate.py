@@ -324,3 +324,16 @@ def test_the_pace_of_rounds_that_were_drawn_is_told_and_only_of_this_stage(asked
     assert "measured here over 2 rounds: 5 tokens per answer, 50 tokens/s" in text(found)
     (folder / "fingerprint").write_text("of another recipe")
     assert ahead(asked, monkeypatch, tmp_path)["stages"]["own"]["rollouts"]["measured"] is None
+
+
+def test_a_trace_without_the_weights_that_select_asks_for_makes_no_row(tmp_path):
+    train = {"sft": {**SMALL["train"]["sft"], "modifiers": ["span-weights"]}}
+    weighed = recipe(train=train, select={"turns": "last", "weights": {"right": "nobody_wrote_it"}})
+    found = look(make_plan(weighed), tmp_path)
+    assert len(found.streams["examples"].lengths) == 0 and found.dropped["examples"]["no_weight_spans"] > 0
+
+
+def test_what_a_sample_does_not_look_at_is_said(tmp_path, monkeypatch, rows):
+    assert "still counted" not in rows.sentence
+    chosen = recipe(select={"sample": {"by": "source", "keep": {"two-habits": 0.5}}})
+    assert look(make_plan(chosen), tmp_path).sentence.endswith("; what select.sample will leave out is still counted")

@@ -1,6 +1,7 @@
 """What `redistill init` shows of a file, and the recipe that follows from it. Its runs are in tests/end_to_end/test_init.py."""
 
 import json
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,11 @@ def test_a_known_data_set_and_columns_of_a_list_come_back_from_the_recipe(
     assert "the columns are those of zwhe99/DeepMath-103K" in text
     (source,) = read_text(text, "it")["corpus"]["sources"]
     assert source["completions_column"] == ["r1_solution_1", "r1_solution_2", "r1_solution_3"]
+
+
+def test_a_chat_template_that_cannot_be_rendered_is_named(tmp_path: Path, models: dict[str, str]) -> None:
+    broken = Path(shutil.copytree(models["opens"], tmp_path / "broken"))
+    (broken / "chat_template.jinja").write_text("{{ messages }")
+    found = look(tmp_path, [row(n, n % 2 == 0) for n in NUMBERS])
+    text = recipe_text(found, judge(found.best), traces="rows.jsonl", model=str(broken), name="mine")
+    assert "chat: false      # the tokenizer's chat template cannot be rendered" in text

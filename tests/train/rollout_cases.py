@@ -9,10 +9,10 @@ from redistill.rollout.answer import EvalConfig
 from redistill.rollout.requests import Sampling
 from redistill.rollout.stage_engines import in_process
 from redistill.select.pairing import certain
-from redistill.train import StageJob, train_stage
 from redistill.train.advantages import ADVANTAGES
 from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob
+from redistill.train.stage import StageJob, train_stage
 from redistill.train.teachers import LoadedTeacher
 
 from .conftest import tiny_student

@@ -12,7 +12,8 @@ from redistill.config.tables import GuardSettings, StageSettings
 from redistill.errors import OperatorError
 from redistill.model.score_heads import PackedScores, load_critic
 from redistill.records import Example, Span
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import OBJECTIVES
+from redistill.train.stage import StageJob, train_stage
 from redistill.train.step import Ranks, find_token_logps
 from redistill.train.trainer import Trainer
 

@@ -14,12 +14,12 @@ from redistill.config.tables import StageSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.model.divergences import TeacherHead, TeacherTopK
 from redistill.model.logps import PackedPolicy, PackedStates, prepare_for_packing
-from redistill.train import StageJob, train_stage
 from redistill.train.coefficients import all_coefficients, measures_stand_alone, step_loss
 from redistill.train.measures import ModelDistribution, StoredDistribution, measures_of
 from redistill.train.modifiers import MODIFIERS, entropy, full_kl, in_full, kl
 from redistill.train.objectives import OBJECTIVES, Losses, reinforce, sft
 from redistill.train.objectives.distillation import distill
+from redistill.train.stage import StageJob, train_stage
 from redistill.train.step import backward_step
 
 from .conftest import TINY, batch_of, encoded, some_examples, tiny_student

@@ -17,9 +17,10 @@ import torch
 from redistill.config.tables import GuardSettings, StageSettings
 from redistill.io.tracking import Place, TrackerLogger, figures_of
 from redistill.model import loading
-from redistill.train import StageJob, checkpoints, guard_state, train_stage
+from redistill.train import checkpoints, guard_state
 from redistill.train.guard_state import GuardState
 from redistill.train.objectives import redi
+from redistill.train.stage import StageJob, train_stage
 from redistill.train.supply import FileSupply
 from redistill.train.trainer import Trainer
 

@@ -11,12 +11,13 @@ from redistill.config.tables import GuardSettings
 from redistill.model import loading
 from redistill.model.token_credit import credit
 from redistill.records import Pair
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import OBJECTIVES
 from redistill.train.coefficients import is_linear, step_loss, token_coefficients
 from redistill.train.modifiers import token_credit
 from redistill.train.objectives import redi, trains_critic
 from redistill.train.objectives.implicit import figures_of_critic, implicit
 from redistill.train.reference import ImplicitCritic
+from redistill.train.stage import StageJob, train_stage
 
 from .conftest import batch_of, tiny_student
 from .test_critic_stage import SETTINGS, last_token_decides

@@ -10,11 +10,12 @@ import torch
 
 from redistill.model.token_credit import credit
 from redistill.records import Pair
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import OBJECTIVES
 from redistill.train.coefficients import token_coefficients, token_weights
 from redistill.train.diagnostics import mean_token_weights
 from redistill.train.modifiers import span_weights, token_credit
 from redistill.train.objectives import redi
+from redistill.train.stage import StageJob, train_stage
 from redistill.train.step import find_token_logps
 
 from .conftest import batch_of, drawn_critic, encoded, some_pairs, tiny_critic, tiny_student

@@ -11,10 +11,10 @@ from redistill.config.tables import StageSettings, StudentSettings
 from redistill.errors import OperatorError
 from redistill.model import loading
 from redistill.model.precision import precision_of
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import OBJECTIVES
 from redistill.train.objectives import Losses, redi
 from redistill.train.rollout_supply import TIMES
-from redistill.train.stage import is_finished
+from redistill.train.stage import StageJob, is_finished, train_stage
 from redistill.train.trainer import Trainer, learning_rate
 
 from .conftest import TINY, interrupted, some_examples, some_pairs, tiny_student

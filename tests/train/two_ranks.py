@@ -17,8 +17,9 @@ from torch.distributed.tensor import DTensor
 from redistill.config.tables import GuardSettings, StageSettings, StudentSettings
 from redistill.model import loading
 from redistill.model.score_heads import new_critic
-from redistill.train import MODIFIERS, OBJECTIVES, StageJob, train_stage
+from redistill.train import MODIFIERS, OBJECTIVES
 from redistill.train import trainer as trainer_module
+from redistill.train.stage import StageJob, train_stage
 
 from .conftest import TINY, labelled_examples, some_examples, some_pairs
 from .rollout_cases import SETTINGS as OWN

@@ -116,3 +116,16 @@ def test_the_same_gradings_give_the_same_numbers_in_any_order() -> None:
     assert one["matrix"] == other["matrix"]
     value, again = (f["estimate"]["right_among_rejected"]["value"] for f in (one, other))
     assert value == pytest.approx(again, abs=1e-5)
+
+
+def test_where_no_right_trace_is_seen_among_the_rejected_the_interval_says_of_how_many() -> None:
+    gradings = Gradings()
+    for number in range(200):  # two graders that never differ, of two authors of different skill
+        for author, wrong in (("strong", number % 10 == 0), ("weak", number % 2 == 0)):
+            said = "incorrect" if wrong else "correct"
+            gradings.add(f"p{number}", author, {"x": said, "y": said, "final": said})
+    found = gradings.summary(seed=0)
+    low, high = found["estimate"]["right_among_rejected"]["interval95"]
+    # Wilson's limit for 0 of 120 rejected traces: 3.1%
+    assert low == pytest.approx(0, abs=1e-3) and 0.03 < high < 0.035
+    assert "(95% interval 0.00% to 3." in found["sentence"]

@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from collections import namedtuple
 from collections.abc import Sequence
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
@@ -84,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _do(words)
         except KeyboardInterrupt:
             number = ended_by()
+            # Where Ctrl-C fell into an exec() of a library (every dataclass is made by one), CPython remembers it and ends the process by
+            # the signal, whatever status it is given. The next text that is evaluated, as in making a named tuple, makes it forget.
+            namedtuple("_Forgotten", ())
             print(file=sys.stderr)
             _say(f"stopped{f' by {number.name}' if number else ''}; run the same command again to go on from here.")
             sys.exit(128 + (number or signal.SIGINT))

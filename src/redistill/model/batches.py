@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from redistill.errors import OperatorError
 from redistill.model.loading import context_length, encode_completions, encode_prompts
-from redistill.model.logps import PACKED, PackedPolicy, TokenSequence, make_pack, prepare_for_packing
+from redistill.model.logps import PackedPolicy, TokenSequence, attend_packed, make_pack, prepare_for_packing
 from redistill.text.image_marks import images_in
 from redistill.text.tokenizer_calls import calls
 
@@ -146,7 +146,7 @@ def prepare_body(body: PreTrainedModel) -> bool:
             alone = packed_hidden(model, [long], False, device)[0].float()
             scale = 1.0 + float(alone.abs().max())
             try:
-                model.set_attn_implementation(PACKED)
+                attend_packed(model)
                 first_output, again = (
                     packed_hidden(model, [first, long], True, device)[0][len(short) :].float()
                     for first in (short, other)

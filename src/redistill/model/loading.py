@@ -21,14 +21,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer
 from tokenizers import decoders as token_decoders
 from tokenizers import models as token_models
 from tokenizers import pre_tokenizers as token_splitters
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from redistill.config.tables import StudentSettings
@@ -46,6 +46,9 @@ from redistill.model.sizes import check_room, check_sizes
 from redistill.safety.paths import HUB_ID, check_content, home_path
 from redistill.text.prompts import as_chat, rendered_chat
 from redistill.text.tokenizer_calls import calls
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")  # weights and states that only unpickling opens
 
@@ -312,7 +315,7 @@ def _own_config(settings: StudentSettings, vocab_size: int) -> Any:
     return config
 
 
-def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> PreTrainedModel:
+def load_model(settings: StudentSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> "PreTrainedModel":
     """The student with fp32 weights; `seed` draws the weights of one that is made from a config."""
     config = load_config(settings, len(tokenizer))
     if settings.from_config is not None:
@@ -376,13 +379,13 @@ def _convert(where: str, gguf: str, folder: Path) -> None:
     save_model(fresh, tokenizer, folder, card=f"Made from {gguf}; it may be deleted; it is rebuilt when needed.\n")
 
 
-def _seeing(model: Any, tokenizer: Any) -> PreTrainedModel:
+def _seeing(model: Any, tokenizer: Any) -> "PreTrainedModel":
     """The model with what its tokenizer shows images with."""
     pictures.attach(model, pictures.pictures_of(tokenizer))
-    return cast(PreTrainedModel, model)
+    return cast("PreTrainedModel", model)
 
 
-def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def load_folder(folder: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
     """A checkpoint that `save_model` wrote, checked against its checksums."""
     check_folder(folder)
     settings = StudentSettings(model=str(folder))
@@ -391,7 +394,7 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 
 def save_model(
-    model: PreTrainedModel,
+    model: "PreTrainedModel",
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     *,
@@ -419,7 +422,7 @@ def save_model(
 
 
 def _write_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str, dtype: torch.dtype
+    model: "PreTrainedModel", tokenizer: PreTrainedTokenizerFast, folder: Path, card: str, dtype: torch.dtype
 ) -> None:
     """The files of a checkpoint and, last, their checksums, all of them on the disk."""
     state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}

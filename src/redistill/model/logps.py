@@ -11,18 +11,21 @@ Letters: T packed tokens, N targets (completion tokens), D hidden size, V vocabu
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
 
 from redistill.errors import OperatorError
 from redistill.model.pictures import image_token_ids, pictures_of, reads_images, text_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 1 << 30}  # of fp32 logits and probabilities alive at a time
 
@@ -359,7 +362,20 @@ def _varlen_attention(
 
 
 PACKED = "redistill_packed"
-AttentionInterface.register(PACKED, _packed_attention)
+
+
+@functools.cache
+def register_packed() -> None:
+    """Make packed attention known to transformers, which takes seconds to load and is not needed before there is a model."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(PACKED, _packed_attention)
+
+
+def attend_packed(model: Any) -> None:
+    """Switch a model of transformers to packed attention."""
+    register_packed()
+    model.set_attn_implementation(PACKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +393,7 @@ class PackedPolicy(nn.Module):
     model that cannot be packed (`packs` False) is given packs of one row, and runs as it would anywhere.
     """
 
-    def __init__(self, model: PreTrainedModel, *, packs: bool = True) -> None:
+    def __init__(self, model: "PreTrainedModel", *, packs: bool = True) -> None:
         super().__init__()
         self.model, self.packs = model, packs
 
@@ -437,7 +453,7 @@ class PackedStates(PackedPolicy):
         return self.states(pack)
 
 
-def prepare_for_packing(model: PreTrainedModel) -> bool:
+def prepare_for_packing(model: "PreTrainedModel") -> bool:
     """True where rows may be packed: the model is switched to packed attention and proved, on two short rows, to give the
     log-probs that each has alone, whatever its neighbour says. False where it carries state across rows (Mamba, linear
     attention, short convolutions), has attention of its own, or reads images, whose positions have three dimensions: it is left as
@@ -473,7 +489,7 @@ def prepare_for_packing(model: PreTrainedModel) -> bool:
             if sees:
                 return False
             try:
-                model.set_attn_implementation(PACKED)
+                attend_packed(model)
                 scores, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
             except (ValueError, TypeError, KeyError, AttributeError, OperatorError):
                 packs = False

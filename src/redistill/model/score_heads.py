@@ -12,22 +12,25 @@ where the token is predicted from, its score at the token itself, one place late
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
 from redistill.config.tables import StudentSettings
 from redistill.errors import OperatorError
 from redistill.io.atomic import read_json
 from redistill.model import loading
-from redistill.model.logps import PACKED, Pack, make_pack
+from redistill.model.logps import Pack, attend_packed, make_pack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 OBJECTIVE = "critic_objective"  # the entry of config.json that says what a critic was trained with
 
 
-def new_critic(student: PreTrainedModel) -> PreTrainedModel:
+def new_critic(student: "PreTrainedModel") -> "PreTrainedModel":
     """A critic with the body of `student` (its own weights, copied) and a head of zeros, in fp32.
 
     OperatorError where transformers has no token classifier for this kind of model.
@@ -75,7 +78,7 @@ def objective_of(folder: Path) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def load_critic(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def load_critic(folder: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
     """A critic that `save_model` or `save_pretrained` wrote, weights in fp32.
 
     OperatorError for a language model, for weights that are not there or not what was saved.
@@ -121,7 +124,7 @@ class PackedScores(nn.Module):
     """A critic on packed rows. forward(pack) -> (sum_t c_t * -score_t, scores (N,), zeros (N,)), as PackedPolicy gives
     log-probs; `packs` as there."""
 
-    def __init__(self, model: PreTrainedModel, *, packs: bool = True) -> None:
+    def __init__(self, model: "PreTrainedModel", *, packs: bool = True) -> None:
         super().__init__()
         self.model, self.packs = model, packs
 
@@ -146,7 +149,7 @@ class PackedScores(nn.Module):
         return -(coefficients.double() * scores.double()).sum().float(), detached, torch.zeros_like(detached)
 
 
-def prepare_scores(critic: PreTrainedModel) -> bool:
+def prepare_scores(critic: "PreTrainedModel") -> bool:
     """True where rows of a critic may be packed: it is switched to packed attention and proved, on two short rows, to give the
     scores that each has alone, whatever its neighbour says; `prepare_for_packing` does the same for log-probs.
 
@@ -184,7 +187,7 @@ def prepare_scores(critic: PreTrainedModel) -> bool:
                     "than a matrix product, so it cannot be trained here."
                 )
             try:
-                core.set_attn_implementation(PACKED)
+                attend_packed(core)
                 scores, again = (packed([first, long], True)[len(short) - 1 :] for first in (short, other))
             except (ValueError, TypeError, KeyError, AttributeError, OperatorError):
                 packs = False

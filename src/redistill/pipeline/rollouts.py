@@ -45,11 +45,9 @@ from redistill.select import PAIRINGS, split_key, split_of
 from redistill.train import needs_pairs, needs_teacher
 from redistill.train.action_rows import is_of_actions, option_of
 from redistill.train.advantages import ADVANTAGES
-from redistill.train.joint_critic import CRITIC_OBJECTIVES
-from redistill.train.objectives import needs_behaviour, needs_mismatched, needs_values
+from redistill.train.objectives import CRITIC_OBJECTIVES, needs_behaviour, needs_mismatched, needs_values
 from redistill.train.objectives.implicit import is_implicit
 from redistill.train.objectives.policy import oreal
-from redistill.train.rollout_supply import Rollouts
 from redistill.train.rollouts import RolloutJob, is_of_teacher, kept_answers, reads_advantages
 from redistill.verify.pool import VerifierPool
 from redistill.verify.relevance import has_gold
@@ -60,6 +58,7 @@ from redistill.verify.stage import VerifyTask
 if TYPE_CHECKING:
     from redistill.pipeline.plan import Plan
     from redistill.pipeline.stage import Run
+    from redistill.train.rollout_supply import Rollouts
 
 TABLES: dict[str, Mapping[str, Any]] = {
     "train.*.rollouts.reward": REWARDS,
@@ -378,6 +377,8 @@ def _round_scorers(run: "Run", name: str) -> list[Callable[[Sequence[Group]], li
 
 def uses(plan: "Plan", name: str) -> tuple[Any, ...]:
     """The code that decides beside that of training: drawing, judging, rewarding."""
+    from redistill.train.rollout_supply import Rollouts
+
     bound, config = plan.rollouts[name], eval_config_of(plan, name)
     rewards = [reward for _, reward in bound.rewards]
     chat = [loading.chat_function] if plan.recipe.prompt.for_evaluation.chat else []
@@ -407,9 +408,11 @@ def judging_pool(run: "Run", config: EvalConfig) -> VerifierPool:
 
 
 @contextmanager
-def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> Iterator[Rollouts]:
+def rollouts_of(run: "Run", name: str, load: Callable[[str], Any]) -> "Iterator[Rollouts]":
     """What the stage's trainer is given in the place of rows, with worker processes that live as long as the stage.
     load: loads the student that a stage left, or `base`."""
+    from redistill.train.rollout_supply import Rollouts
+
     bound, recipe, config = run.plan.rollouts[name], run.recipe, eval_config_of(run.plan, name)
     config = dataclasses.replace(config, judge=with_index(run.folder, config.judge))
     if bound.engine.keywords.get("refresh") == "none":

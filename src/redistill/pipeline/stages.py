@@ -57,10 +57,9 @@ from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
 from redistill.select.stage import attempts_of, cut_choice, select_all, sides_against_labels
 from redistill.text.wordwise import WordwiseTokenizer
-from redistill.train import StageJob, train_stage
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
-from redistill.train.stage import is_finished, tidy
+from redistill.train.stage import StageJob, is_finished, tidy, train_stage
 from redistill.train.supply import DrawnRows
 from redistill.train.token_changes import write_token_changes
 from redistill.verify.judge import NON_RESULT_OPTIONS

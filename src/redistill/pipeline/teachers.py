@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -26,8 +26,10 @@ from redistill.io.client import Server
 from redistill.model import loading
 from redistill.pipeline.student_identity import student_identity
 from redistill.records import Group, Outcome, Problem
-from redistill.train import teachers
 from redistill.train.rollouts import Round
+
+if TYPE_CHECKING:
+    from redistill.train import teachers
 
 OneTeacher = str | StudentSettings | ServerTeacher | SelfTeacher
 AnyTeacher = OneTeacher | TeachersBySource
@@ -122,8 +124,10 @@ class Given:
     limit: int  # tokens of the longest sequence
 
 
-def spec_of(teacher: AnyTeacher, given: Given) -> teachers.TeacherSpec:
+def spec_of(teacher: AnyTeacher, given: Given) -> "teachers.TeacherSpec":
     """The teacher as the stage's supply opens it."""
+    from redistill.train import teachers
+
     if isinstance(teacher, TeachersBySource):
         return teachers.TeachersBySource({source: spec_of(one, given) for source, one in teacher.by_source.items()})
     if isinstance(teacher, ServerTeacher):

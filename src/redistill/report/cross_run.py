@@ -20,7 +20,7 @@ from redistill.report.files import RunFiles
 from redistill.report.render import write_page
 from redistill.report.sections.costs import device_hours, stage_cost
 from redistill.report.sections.results import main_model
-from redistill.report.sections.training import curve
+from redistill.report.sections.training import MIN_POINTS, curve
 from redistill.report.shapes import Against, Agreement, Bins, Flip, FlipSide
 from redistill.report.text import count, cut, duration, interval, percent, plural, short
 from redistill.text.figures import p_value
@@ -338,7 +338,8 @@ def _curves(runs: Runs) -> list[Block]:
             for place, (name, run) in enumerate(runs.items())
             if name in stages and (found := curve(run.steps(stages[name]), key))
         ]
-        panels.append((title, f"{title} over steps, one line per run", lines, key.endswith("norm")))
+        if any(len(line.steps) >= MIN_POINTS for line in lines):  # one or two points are no curve
+            panels.append((title, f"{title} over steps, one line per run", lines, key.endswith("norm")))
     legend = [Tag(f"{name}: {stages[name]}", place) for place, name in enumerate(runs) if name in stages]
     words = "The stage of each run that its report is about; steps of different batch sizes are not comparable."
     return line_figure(panels, words, legend)

@@ -13,7 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from redistill.tools.init_choices import (
     student_facts,
     template_for,
 )
+from redistill.tools.init_trial import empty_streams
 from redistill.tools.validate import mistakes_in
 from redistill.verify import VERIFIERS, VerifierPool
 
@@ -135,9 +136,20 @@ def write_recipe(
     survey: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
 ) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
+    choices = choices or choices_for(survey, judged, traces, model)
     text = recipe_text(survey, judged, traces=traces, model=model, name=name, out=out, choices=choices)
-    if wrong := mistakes_in(text, f"the recipe for {traces}"):
+    where = f"the recipe for {traces}"
+    if wrong := mistakes_in(text, where):
         raise OperatorError("\n  ".join(wrong))
+    if survey.whole or not judged.right or choices.max_completion_tokens is not None:
+        empty = empty_streams(text, where)
+        if "examples" in empty:
+            raise OperatorError(f"{traces}: {empty['examples']}")
+        if "pairs" in empty:  # the verifier and the labels together may decide less than either
+            judged = replace(judged, pairs=0)
+            text = recipe_text(
+                replace(survey, whole=True), judged, traces=traces, model=model, name=name, out=out, choices=choices
+            )
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError as error:
@@ -239,12 +251,15 @@ def _chat(model: str) -> tuple[bool, str, bool]:
     """(prompt.chat, why, whether the chat template's prompt ends in an open <think>)."""
     try:
         tokenizer = loading.load_tokenizer(StudentSettings(model=model))
-        if tokenizer.chat_template:
-            opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
-            return True, "the tokenizer has a chat template; false does not use it", opens
     except OperatorError:
         return False, "the tokenizer could not be loaded: write true for a chat model", False
-    return False, "the tokenizer has no chat template", False
+    if not tokenizer.chat_template:
+        return False, "the tokenizer has no chat template", False
+    try:
+        opens = as_chat(tokenizer, "2+2?").rstrip().endswith("<think>")
+    except OperatorError:
+        return False, "the tokenizer's chat template cannot be rendered: mend it and write true", False
+    return True, "the tokenizer has a chat template; false does not use it", opens
 
 
 def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:
@@ -324,7 +339,7 @@ def _train(paired: bool, choices: Choices) -> list[str]:
     if not paired:
         return [
             *stages,
-            "  # no wrong trace was seen, so there are no pairs: REDI needs right and wrong traces of one problem",
+            "  # no problem has both a right and a wrong trace that the verdicts are sure of, so there are no pairs for REDI",
         ]
     return [
         *stages,

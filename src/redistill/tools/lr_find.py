@@ -31,9 +31,10 @@ from redistill.pipeline.run_folder import RunOrigin
 from redistill.pipeline.stage import Run
 from redistill.pipeline.students import critic_loader, load_start, load_student
 from redistill.text.figures import percent
-from redistill.train import OBJECTIVES, StageJob, train_stage
+from redistill.train import OBJECTIVES
 from redistill.train.guard import chosen_fall
 from redistill.train.guard_state import read_lines
+from redistill.train.stage import StageJob, train_stage
 
 LOOKS = 10  # how often a trial is looked at
 

@@ -8,10 +8,9 @@ kept beside it on request.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import PreTrainedModel
 
 from redistill.config.extras import missing
 from redistill.config.tables import StageSettings
@@ -19,15 +18,18 @@ from redistill.config.validation_messages import did_you_mean
 from redistill.errors import OperatorError
 from redistill.model.pictures import freeze
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 ADAPTER = "adapter"  # the folder beside `model`, as peft's save_pretrained writes it
 
 
-def merged(trained: Any, settings: StageSettings, folder: Path) -> PreTrainedModel:
+def merged(trained: Any, settings: StageSettings, folder: Path) -> "PreTrainedModel":
     """The trained student with its adapter merged into the weights; what the adapter was lies in folder/adapter where
     `keep_adapter` asks for it."""
     if settings.keep_adapter:
         trained.save_pretrained(folder / ADAPTER)
-    return cast(PreTrainedModel, trained.merge_and_unload())
+    return cast("PreTrainedModel", trained.merge_and_unload())
 
 
 def lora_config(options: Mapping[str, Any], where: str, *, critic: bool = False) -> Any:
@@ -52,8 +54,8 @@ def lora_config(options: Mapping[str, Any], where: str, *, critic: bool = False)
 
 
 def adapted_model(
-    model: PreTrainedModel, settings: StageSettings, seed: int, *, critic: bool = False
-) -> PreTrainedModel:
+    model: "PreTrainedModel", settings: StageSettings, seed: int, *, critic: bool = False
+) -> "PreTrainedModel":
     """The model with what the stage freezes frozen, and its LoRA adapter where it has one; a critic's head is trained whole.
     OperatorError for what peft does not know."""
     if settings.freeze and not critic:
@@ -66,6 +68,6 @@ def adapted_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the adapter begins with random numbers: the same in every run and on every rank
         try:
-            return cast(PreTrainedModel, get_peft_model(model, config))
+            return cast("PreTrainedModel", get_peft_model(model, config))
         except ValueError as error:  # no layer of the model is called so
             raise OperatorError(f"train: lora: {' '.join(str(error).split())[:300]}") from error

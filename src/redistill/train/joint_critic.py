@@ -31,9 +31,8 @@ from redistill.model.score_heads import OBJECTIVE, PackedScores, check_same_toke
 from redistill.train.adapters import adapted_model
 from redistill.train.coefficients import token_weights
 from redistill.train.modifiers import Modifier, reads_critic
-from redistill.train.objectives import Objective, needs_scores, needs_values
-from redistill.train.objectives.implicit import implicit, log_ratio_scale
-from redistill.train.objectives.scores import outcome
+from redistill.train.objectives import CRITIC_OBJECTIVES, Objective, needs_scores, needs_values
+from redistill.train.objectives.implicit import log_ratio_scale
 from redistill.train.optimizers import make_optimizer, set_rate
 from redistill.train.ranks import prepare, prepare_reference, ranks_of
 from redistill.train.rows import Rows, with_value
@@ -252,6 +251,3 @@ def _places(rows: Rows, numbers: Sequence[int]) -> np.ndarray:
     """Where the completion tokens of these rows (of one sequence each) lie among those of all rows."""
     starts = rows.completion_starts()
     return np.concatenate([np.arange(starts[number], starts[number + 1]) for number in numbers])
-
-
-CRITIC_OBJECTIVES: dict[str, Objective] = {"outcome": outcome, "implicit": implicit}

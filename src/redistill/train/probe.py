@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from redistill.model.logps import PACKED
+from redistill.model.logps import PACKED, attend_packed
 
 T = TypeVar("T")
 Probe = Callable[[PreTrainedModel, PreTrainedTokenizerFast], dict[str, float]]
@@ -55,7 +55,7 @@ def _generating(model: Any) -> Iterator[None]:
         yield
     finally:
         if packs:
-            model.set_attn_implementation(PACKED)
+            attend_packed(model)
         for module, training in modes.items():
             module.training = training
 

@@ -36,7 +36,6 @@ from redistill.model.score_heads import OBJECTIVE, PackedScores, prepare_scores
 from redistill.records import Example, Pair
 from redistill.train import checkpoints
 from redistill.train.adapters import adapted_model, merged
-from redistill.train.coefficients import is_linear, measures_stand_alone
 from redistill.train.diagnostics import (
     held_out_figures,
     held_out_targets,
@@ -49,7 +48,7 @@ from redistill.train.guard_state import GuardState
 from redistill.train.joint_critic import open_critic, told_of_no_step
 from redistill.train.live import live_view
 from redistill.train.measures import Distribution, measures_of
-from redistill.train.modifiers import Modifier, check_modifiers, in_full
+from redistill.train.modifiers import Modifier, in_full
 from redistill.train.objectives import (
     Objective,
     name_of,
@@ -67,6 +66,7 @@ from redistill.train.probe import Probe
 from redistill.train.ranks import agreed, make_accelerator, prepare, prepare_reference, ranks_of
 from redistill.train.reference import model_identity, reference_logps
 from redistill.train.rows import Rows, corrupt_file, read_rows, write_rows
+from redistill.train.stage_check import check_stage
 from redistill.train.step import Reference, suspects
 from redistill.train.stopping import at_the_next_step
 from redistill.train.supply import DrawnRows, FileSupply, Supply
@@ -131,14 +131,6 @@ def train_stage(
     accelerator.wait_for_everyone()
     accelerator.free_memory()
     return ledger
-
-
-def check_stage(objective: Objective, modifiers: Sequence[Modifier], where: str) -> None:
-    """OperatorError where the objective's options or its modifiers cannot work; costs no model and no data."""
-    is_linear(objective)  # calls it on made-up log-probs, so an option it refuses is refused now
-    check_modifiers(objective, modifiers, where)
-    if measures_of([objective, *modifiers]):
-        measures_stand_alone(objective, tuple(modifiers))
 
 
 def is_finished(folder: Path, fingerprint: str) -> bool:

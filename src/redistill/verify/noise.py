@@ -16,6 +16,7 @@ independent witnesses, and the estimate is then too low.
 
 import hashlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,8 +141,10 @@ class Gradings:
                 again = fit(weights, patterns, population, start=whole)
                 drawn.append(again.share_right(weights * is_rejected))
         interval = [float(edge) for edge in np.quantile(drawn, [0.025, 0.975])] if len(by_block) > 1 else None
-        if interval and interval[0] == interval[1]:  # a bootstrap of equal draws: 0 to 0 would claim to know
-            interval = None
+        value, of = whole.share_right(by_block.sum(0) * is_rejected), float((by_block.sum(0) * is_rejected).sum())
+        if interval:  # draws that are all 0 know no more than that none of so many traces was seen
+            low, high = _wilson(value, of)
+            interval = [min(interval[0], low), max(interval[1], high)]
         names = [*authors, *(["(others)"] if others >= 0 else [])]
         chances = {
             name: {
@@ -155,14 +158,21 @@ class Gradings:
         return {
             "model": "latent class (Dawid and Skene 1979), authors as populations (Hui and Walter 1980), EM",
             "assumptions": list(ASSUMPTIONS),
-            "interval": f"95%, bootstrap over {len(by_block)} blocks of problems, {RESAMPLES} resamples",
+            "interval": f"95%, bootstrap over {len(by_block)} blocks of problems, {RESAMPLES} resamples; at least as wide as Wilson's",
             "right_among_rejected": {
-                "value": whole.share_right(by_block.sum(0) * is_rejected),
+                "value": value,
                 "interval95": interval,
             },
             "graders": chances,
             "shares_right": {name: float(whole.shares[i]) for i, name in enumerate(names)},
         }
+
+
+def _wilson(share: float, of: float) -> tuple[float, float]:
+    """Wilson's 95% limits of a share of `of` traces, as if each were known to be right or wrong."""
+    z2 = 1.96**2 / of
+    middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 @dataclass(frozen=True, slots=True)

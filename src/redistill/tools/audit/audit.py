@@ -31,6 +31,7 @@ from redistill.tools.init import as_facts, name_of
 
 RECORD = "audit.json"
 MAX_LISTED = 20  # reasons, columns and files in the facts' texts
+COMMON_END = 0.2  # of the traces without an answer: a last line of so many is a way to write answers
 DEFAULT_LIMITS = Limits()
 
 
@@ -197,6 +198,12 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     if undecided:
         ranked = sorted(undecided.items(), key=lambda item: -item[1])
         yield f"Undecided traces, which are neither chosen nor rejected: {_listed(dict(ranked))}."
+    end = facts["unread_end"]
+    if end is not None and end["traces"] >= max(2, COMMON_END * end["of"]):
+        yield (
+            f"{end['traces']:,} of the {end['of']:,} traces without an answer end alike, for example in `{end['line']}`: an answer is read "
+            "from a box, a tag, `#### 7` or a sentence such as `The answer is 7` (docs/verdicts.md)."
+        )
     if ungradable := facts["golds"]["ungradable"]:
         yield f"{_plural(sum(ungradable.values()), 'gold answer')} of {facts['golds']['problems']:,} cannot be graded: {_listed(ungradable)}."
     if facts["suspicious_golds"]:

@@ -6,6 +6,7 @@ One pass over the judged traces; memory holds counts, lengths, one shard and the
 """
 
 import itertools
+import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ FLAWS = ("truncated", "repetition", "thinking", "malformed-tags")  # filters of 
 SAME_ANSWER = 3  # wrong traces with one answer between them, and no right one: look at the gold answer
 MAX_SIDE = 100  # traces of a side that are compared pair by pair
 TEACHERS = 50  # rows
+END_CHARS = 60  # of a last line
+MAX_ENDS = 10_000  # different ones that are counted
 OFFERS: dict[str, Pairing] = {  # title -> a pairing of select with its options
     "certain, one per problem": lambda group: certain(group),
     "certain, each trace used": lambda group: certain(group, max_pairs=len(group.traces)),
@@ -156,6 +159,8 @@ class _Counts:
         self.longer: list[float] = []  # per problem: the share of its right-wrong pairs whose wrong trace is longer
         self.pairs: dict[str, Counter[str]] = {name: Counter() for name in OFFERS}
         self.suspicious = 0
+        self.unread_ends: Counter[str] = Counter()  # last lines of traces without a readable answer, numbers alike
+        self.unread_end: dict[str, str] = {}  # one such line as it is written
 
     def add(self, group: Group, flaws: Mapping[str, Sequence[str]], suspect: Trace | None, texts: Texts) -> None:
         """One judged group. flaws: by trace id; suspect: of suspicious_gold."""
@@ -164,6 +169,8 @@ class _Counts:
             said = tone(trace)
             sides[said].append(len(trace.completion))
             self.teachers[trace.author or "unknown"][said] += 1
+            if trace.verdict.outcome is Outcome.no_answer:
+                self._add_end(trace.completion)
             for flaw in flaws[trace.id]:
                 self.flaws[flaw][said] += 1
                 if len(texts.flaws[flaw]) < SHOWN:
@@ -178,6 +185,13 @@ class _Counts:
                 texts.golds.append((group, suspect))
         if group.traces:
             self._pair(group)
+
+    def _add_end(self, text: str) -> None:
+        line = text.rstrip().rpartition("\n")[2].strip()[-END_CHARS:]
+        shape = re.sub(r"\d[\d.,]*", "0", line)
+        if shape in self.unread_ends or len(self.unread_ends) < MAX_ENDS:
+            self.unread_ends[shape] += 1
+            self.unread_end.setdefault(shape, line)
 
     def _pair(self, group: Group) -> None:
         sized = replace(group, traces=tuple(replace(t, num_tokens=len(t.completion) + 1) for t in group.traces))
@@ -197,7 +211,15 @@ class _Counts:
             "teachers": self.teacher_table(),
             "pairs": {name: dict(table) for name, table in self.pairs.items()},
             "suspicious_golds": self.suspicious,
+            "unread_end": self.commonest_end(),
         }
+
+    def commonest_end(self) -> dict[str, Any] | None:
+        """The last line that most traces without a readable answer have, numbers aside, as one of them writes it."""
+        if not self.unread_ends:
+            return None
+        ((shape, count),) = self.unread_ends.most_common(1)
+        return {"line": self.unread_end[shape], "traces": count, "of": self.unread_ends.total()}
 
     def lengths(self) -> dict[str, Any]:
         """Median characters of right and of wrong traces, and how often a wrong one is the longer of two of one problem."""

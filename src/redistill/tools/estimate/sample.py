@@ -239,6 +239,7 @@ def _sampled(plan: Plan) -> Look:
             keep_truncated=plan.recipe.select.truncated_correct == "keep",
             bound_filters=[one for one in plan.filters if not (plan.recipe.score and reads_scores(one))],
             labelled=_labelled(plan),
+            weights=None if plan.recipe.score else plan.recipe.select.weights,
             seed=plan.recipe.seed,
         )
         size = _size(stage_dirs)
@@ -269,6 +270,7 @@ def _sampled(plan: Plan) -> Look:
         exact=exact,
         sentence=_sentence(len(groups), len(tokens), share, exact)
         + ("; no scorer was run, so nothing is chosen by a score yet" if plan.recipe.score else "")
+        + _not_looked_at(plan)
         + ("" if isinstance(examples, str) else "; a row of self-correction is counted as its last attempt alone"),
         problems=Amount(total, total, total),
         traces=_scaled([len(group.traces) for group in groups], total),
@@ -290,6 +292,19 @@ def _text_of_rows(records: Mapping[str, Sequence[Any]], groups: Sequence[Group])
     kinds = {Example: ("completion",), Pair: ("chosen", "rejected")}
     rows = (record for stream in records.values() for record in stream if type(record) in kinds)
     return sum(len(getattr(row, side)) for row in rows for side in kinds[type(row)]) / max(1, whole)
+
+
+def _not_looked_at(plan: Plan) -> str:
+    """The settings that leave rows out and that a sample says nothing of, as the end of a sentence."""
+    settings = plan.recipe.select
+    there = {
+        "select.weights": settings.weights is not None and bool(plan.recipe.score),  # its spans may be a scorer's
+        "select.sample": settings.sample is not None,
+        "select.keep": settings.keep is not None,
+        "select.balance_pairs": settings.balance_pairs is not None,
+    }
+    named = [name for name, is_set in there.items() if is_set]
+    return f"; what {', '.join(named)} will leave out is still counted" if named else ""
 
 
 def _by_a_score(plan: Plan) -> bool:

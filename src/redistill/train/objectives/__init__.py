@@ -69,8 +69,11 @@ OBJECTIVES: dict[str, Objective] = {
     "implicit": implicit,
     "distill": distill,
 }
+# of a critic that learns beside the student that samples
+CRITIC_OBJECTIVES: dict[str, Objective] = {"outcome": outcome, "implicit": implicit}
 
 __all__ = [
+    "CRITIC_OBJECTIVES",
     "MEASURED",
     "OBJECTIVES",
     "Losses",
