@@ -40,6 +40,7 @@ from redistill.verify.number_rows import compare_number_rows, compare_symbol_row
 from redistill.verify.prose import maths_in_prose, words_behind
 from redistill.verify.quantities import LETTER_UNITS, Unit, factor_between, may_be_conversion, read_unit
 from redistill.verify.reading import clean, is_wordy, opens_with_a_word, read_number, split_unit
+from redistill.verify.remainders import compare_remainders
 from redistill.verify.solutions import compare_relations, compare_solutions
 from redistill.verify.structure import (
     compare_assignments,
@@ -73,7 +74,7 @@ def compare_cascade(
     compare = partial(
         compare_cascade, relative_tolerance=relative_tolerance, percent=percent, units=units, ignore_case=ignore_case, depth=depth + 1
     )  # fmt: skip
-    if depth == 0 and (finding := compare_choices(gold, answer, compare)):
+    if depth == 0 and (finding := compare_choices(gold, answer, compare) or compare_remainders(gold, answer)):
         return finding
     finding = compare_exact(gold, answer, relative_tolerance=relative_tolerance, percent=percent, units=units)
     if finding[0] != Outcome.ungradable or depth >= MAX_DEPTH:

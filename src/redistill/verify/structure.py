@@ -316,12 +316,16 @@ def compare_choices(gold: str, answer: str, compare: Compare) -> Finding | None:
     """Letters of multiple choice, or None where the gold is none. Against a bare letter, the value of its option is
     undecided; a gold that is letter and text, `(C) Cecile`, is met by either of them, and so is the gold 12 by `(B) 12`."""
     bare = clean(gold)
+    if read_choices(bare) and _EITHER.fullmatch(clean(answer)):
+        return Outcome.disagree, "one_or_all"
     if is_choice(bare) or (read_choices(bare) and (read_choices(clean(answer)) or is_choice(clean(answer)))):
         return compare_choice(gold, answer)
     if option := read_option(bare):
         letter, text = option
         return compare_choice(letter, answer) if read_choice(clean(answer)) else compare(text, answer)
     if (option := read_option(clean(answer))) and not is_wordy(bare):
+        if bare.upper() == option[0]:  # a small letter may be the option or a variable
+            return Outcome.disagree, "letter_or_symbol"
         return compare(gold, option[1])
     if len(answer) <= MAX_LETTER and _CAPITAL.search(answer) and is_choice(clean(answer)) and _VALUE.search(bare):
         return (
@@ -330,6 +334,7 @@ def compare_choices(gold: str, answer: str, compare: Compare) -> Finding | None:
     return None
 
 
+_EITHER = re.compile(r"\(?[A-J]\)?(?:\s*,?\s*or\s+\(?[A-J]\)?)+")
 MAX_LETTER = 24  # characters of an option's letter with what dresses it
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
 _VALUE = re.compile(r"\d|[A-Za-z]{2}")
