@@ -1,6 +1,6 @@
 """What a search finds without any student: by the query as it was asked, and by the query with words of what it found first.
 
-    baselines = baseline_scores(problem_text, relevant, searcher, measure)    {"raw": 0.41, "feedback": 0.46}
+    baselines = baseline_scores(query, searcher, feedback, measure, "problem p1")  ->  {"raw": 0.41, "feedback": 0.46}
 
 Pseudo-relevance feedback takes the query's first documents for relevant and adds their most telling words: the rival that needs no
 training. Source: Rocchio 1971 in the form of Manning, Raghavan and Schütze 2008, section 9.1.6.
