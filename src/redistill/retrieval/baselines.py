@@ -37,11 +37,13 @@ class Feedback:
 
 
 def baseline_scores(
-    query: str, searcher: Searcher, feedback: Feedback | None, measure: Callable[[list[str]], float], who: str
+    query: str, searcher: Searcher, feedback: Feedback | None, measure: Callable[[list[str]], float], asker: str
 ) -> dict[str, float]:
     """{"raw": ..., "feedback": ...} by `measure`, a function of a ranked list; no feedback without documents."""
-    raw = searcher.ranked(query, DEPTH, who)
+    raw = searcher.ranked(query, DEPTH, asker)
     scores = {"raw": measure(raw)}
     if feedback is not None:
-        scores["feedback"] = measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, who)) if raw else 0.0
+        scores["feedback"] = (
+            measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, asker)) if raw else 0.0
+        )
     return scores
