@@ -397,11 +397,15 @@ def test_the_kinds_of_units_magnitudes_and_letters(gold: str, answer: str, outco
         (r"5\sqrt2\text{ degrees}", r"\pi\sqrt{2}", Outcome.disagree, "degrees_or_radians"),
         (r"\pi\sqrt{2}", r"5\sqrt2\text{ degrees}", Outcome.disagree, "degrees_or_radians"),
         ("22.5", r"\frac{\pi}{8}", Outcome.disagree, "degrees_or_radians"),
+        (r"180^\circ-2\alpha", r"90-2\alpha", Outcome.incorrect, "different_value"),
+        (r"x + 90^\circ", "90 + x", Outcome.correct, "equal_value"),
+        (r"\alpha + 90^\circ", r"\alpha+\pi", Outcome.disagree, "degrees_or_radians"),
         # letters that may be units: two values differ under both readings, or under one only
         ("5 m", "7 s", Outcome.incorrect, "different_value"),
         ("5 m", "7", Outcome.incorrect, "different_number"),
         ("7", "5 m", Outcome.incorrect, "different_number"),
         ("4 m^2", "9 m^3", Outcome.disagree, "perhaps_a_unit"),
+        (r"4\pi m^2", r"9\pi m^3", Outcome.disagree, "perhaps_a_unit"),
         ("5.5+3.2 m", "8.7 m", Outcome.disagree, "perhaps_a_unit"),
         # 2-1/3 may be two and a third; 2-4/4 is no mixed number, and 2i+3j no complex one
         ("7/3", "2-1/3", Outcome.disagree, "two_readings"),
