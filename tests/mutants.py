@@ -63,6 +63,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "verify/test_notations.py",
         "verify/test_quantities.py",
         "verify/test_field_notations.py",
+        "verify/test_symbol_rows.py",
     ),
     "io/atomic.py": (
         "io/test_atomic.py",

@@ -95,7 +95,7 @@ def main() -> None:
                 "prompt": tree["prompt"],
                 "evaluate": {**tree["evaluate"], "benchmarks": [{"name": "blank", "file": str(blank)}]},
             }
-            evaluate(parse_evaluation(settings, "the experiment"), runs_dir=arguments.folder, who=arm)
+            evaluate(parse_evaluation(settings, "the experiment"), runs_dir=arguments.folder, student_name=arm)
 
 
 if __name__ == "__main__":

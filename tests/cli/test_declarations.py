@@ -85,7 +85,7 @@ def test_what_the_command_line_says_arrives_at_the_function(capsys):
     model = given(
         "evaluate", "m", "--benchmark", "{name: a, file: b}", "--benchmark", "c", "--no-chat", "--as", "me", "--n", "2"
     )
-    assert (model["benchmarks"], model["chat"], model["who"], model["n"]) == (
+    assert (model["benchmarks"], model["chat"], model["student_name"], model["n"]) == (
         ["{name: a, file: b}", "c"],
         False,
         "me",

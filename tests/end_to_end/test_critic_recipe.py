@@ -83,7 +83,7 @@ def test_the_written_critic_guides_a_search(folder, tmp_path):
         "evaluate": {"n": 2, "temperature": 1.0, "max_new_tokens": 16, "engine": engine,
                      "benchmarks": [{"name": "sums", "file": str(problems)}]},
     }  # fmt: skip
-    found = evaluate(parse_evaluation(settings, "here"), runs_dir=tmp_path, who="sft")
+    found = evaluate(parse_evaluation(settings, "here"), runs_dir=tmp_path, student_name="sft")
     cost = json.loads((found / "evaluate/sft/sums/ledger.json").read_text())["tallies"]["cost"]
     assert 8 < cost["critic_calls"] <= 8 * 2 * 3 and cost["critic_calls"] * 2 <= cost["critic_tokens"]
     assert cost["critic_tokens"] <= cost["critic_calls"] * 2 * 12 and "unguided_steps" not in cost

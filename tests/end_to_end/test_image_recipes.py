@@ -138,12 +138,14 @@ def test_the_commands_beside_a_run_work_on_images_too(shapes, tmp_path):
     student = {"model": str(shapes / "train" / "sft" / "model")}
     asked = {"benchmarks": [{"name": "mine", "file": str(tmp_path / "mine.jsonl")}], "n": 1, "max_new_tokens": 4}
     tree = {"name": "alone", "student": student, "prompt": {"template": "{image}{problem}"}, "evaluate": asked}
-    folder = evaluate(parse_evaluation({**tree, "verify": {"workers": 1}}, "here"), runs_dir=tmp_path, who="sft")
+    folder = evaluate(
+        parse_evaluation({**tree, "verify": {"workers": 1}}, "here"), runs_dir=tmp_path, student_name="sft"
+    )
     assert json.loads((folder / "evaluate" / "sft" / "mine" / "scores.json").read_text())["num_problems"] == 2
     assert len(list((folder / "evaluate" / "images").rglob("*.png"))) == 2
     (tmp_path / "red.png").write_bytes(b"junk")
     with pytest.raises(OperatorError, match=r"mine.jsonl row 0: its image cannot be read \(not_an_image"):
-        evaluate(parse_evaluation({**tree, "name": "again"}, "here"), runs_dir=tmp_path, who="sft")
+        evaluate(parse_evaluation({**tree, "name": "again"}, "here"), runs_dir=tmp_path, student_name="sft")
 
 
 def test_a_server_is_sent_no_images(shapes):

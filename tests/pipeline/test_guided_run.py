@@ -105,7 +105,7 @@ def test_a_folder_of_the_critic_guides_to_the_same_answers_outside_of_the_run(do
         "name": "again", "student": {"model": str(done / "train" / "sft" / "model")}, "prompt": {"template": "bare"},
         "evaluate": tree()["evaluate"] | {"models": None, "engine": engine, "benchmarks": [{"name": "mine", "file": str(problems)}]},
     }  # fmt: skip
-    folder = evaluate(parse_evaluation(settings, "here"), runs_dir=tmp_path, who="sft")
+    folder = evaluate(parse_evaluation(settings, "here"), runs_dir=tmp_path, student_name="sft")
     mine = {
         g.problem.statement: [t.completion for t in g.traces]
         for path in (folder / "evaluate" / "sft" / "mine" / "groups").glob("*.parquet")

@@ -380,3 +380,55 @@ def test_what_stands_round_a_value_is_left_out(gold: str, answer: str) -> None:
 def test_the_kinds_of_units_magnitudes_and_letters(gold: str, answer: str, outcome: Outcome, reason: str) -> None:
     verdict = judge_answer(gold, answer)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        # a unit on one side: decided where no conversion explains the difference, and where there is no ratio at all
+        (r"5\pi \text{ m}", r"\pi-\pi", Outcome.incorrect, "different_value"),
+        (r"3x^2 \text{ cm}", "5x^2+1", Outcome.incorrect, "different_value"),
+        (r"(2+i\sqrt{2})\text{ m}", r"3+i\sqrt{2}", Outcome.incorrect, "different_value"),
+        (r"2\pi \text{ pints}", r"\pi \text{ quarts}", Outcome.correct, "equal_value"),
+        (r"2\sqrt2\text{ paper clips}", r"\sqrt8\text{ clips}", Outcome.correct, "equal_value"),
+        (r"5\pi p", r"5\pi\text{ pence}", Outcome.correct, "equal_string"),
+        # degrees against a value without pi are a number; against one with pi they may be radians
+        (r"5\pi \text{ degrees}", r"15\sqrt2", Outcome.incorrect, "different_value"),
+        (r"5\sqrt2\text{ degrees}", r"\pi\sqrt{2}", Outcome.disagree, "degrees_or_radians"),
+        (r"\pi\sqrt{2}", r"5\sqrt2\text{ degrees}", Outcome.disagree, "degrees_or_radians"),
+        ("22.5", r"\frac{\pi}{8}", Outcome.disagree, "degrees_or_radians"),
+        (r"180^\circ-2\alpha", r"90-2\alpha", Outcome.incorrect, "different_value"),
+        (r"x + 90^\circ", "90 + x", Outcome.correct, "equal_value"),
+        (r"\alpha + 90^\circ", r"\alpha+\pi", Outcome.disagree, "degrees_or_radians"),
+        # letters that may be units: two values differ under both readings, or under one only
+        ("5 m", "7 s", Outcome.incorrect, "different_value"),
+        ("5 m", "7", Outcome.incorrect, "different_number"),
+        ("7", "5 m", Outcome.incorrect, "different_number"),
+        ("4 m^2", "9 m^3", Outcome.disagree, "perhaps_a_unit"),
+        (r"4\pi m^2", r"9\pi m^3", Outcome.disagree, "perhaps_a_unit"),
+        ("5.5+3.2 m", "8.7 m", Outcome.disagree, "perhaps_a_unit"),
+        # 2-1/3 may be two and a third; 2-4/4 is no mixed number, and 2i+3j no complex one
+        ("7/3", "2-1/3", Outcome.disagree, "two_readings"),
+        ("3", "2-4/4", Outcome.incorrect, "different_value"),
+        ("5i", "2i+3j", Outcome.incorrect, "different_value"),
+        ("2.1+3.1j", "2.1+3.2i", Outcome.incorrect, "different_value"),
+        ("x+3j", "X+3i", Outcome.incorrect, "different_value"),
+        # what only math-verify reads is computed again: it rounds 10^-20 to 0
+        (r"\int_0^1 \frac{x^2}{10^{20}} dx", r"\frac{1}{10^{20}}", Outcome.disagree, "numeric_recheck_failed"),
+        (r"\int_{-1}^{0} x dx", r"-\frac12-\frac{1}{10^{18}}", Outcome.disagree, "numeric_recheck_failed"),
+        (r"\int_{-1}^{1} x dx", "0", Outcome.correct, "math_verify_equal"),
+        ("x+1", r"\overline{AB}", Outcome.ungradable, "answer_unreadable"),
+    ],
+)
+def test_where_two_readings_of_a_value_agree_it_is_decided(
+    gold: str, answer: str, outcome: Outcome, reason: str
+) -> None:
+    verdict = judge_answer(gold, answer)
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
+
+
+@pytest.mark.parametrize(("gold", "answer"), [("12 cm", "12"), ("5 m", "500 cm"), (r"100\sqrt{p}", r"100\sqrt{P}")])
+def test_the_verifier_without_options_reads_units_and_letters_as_the_cascade_does(gold: str, answer: str) -> None:
+    problem = make_problem("How much?", answer=gold)
+    verdict = VERIFIERS["cascade"](problem, make_trace(problem.id, rf"It is \boxed{{{answer}}}."))
+    assert verdict.outcome == Outcome.correct

@@ -158,3 +158,70 @@ def test_strings_of_the_first_letters_are_data_and_no_forms_of_one_word() -> Non
 
     assert judged("DAEEBEB", "DAEEBEBD") == "incorrect"
     assert judged("decade", "decades") == judged("color", "colors") == "ungradable"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "outcome", "reason"),
+    [
+        # what is rounded in one unit is rounded in the other: which side is gold changes nothing
+        ("91 minutes", "1.5 hours", "disagree", "only_rounded"),
+        ("1.5 hours", "91 minutes", "disagree", "only_rounded"),
+        ("2666.67 meters", "2.667 kilometers", "correct", "equal_rounded"),
+        ("0.0552 meters", "5.5 centimeters", "disagree", "only_rounded"),
+        ("66.4 inches", "5.5 feet", "disagree", "only_rounded"),
+        ("2 hours", "7203 seconds", "incorrect", "different_number"),
+        ("3 million", "3000001", "disagree", "only_rounded"),
+        ("12 hours", "720", "disagree", "perhaps_converted"),
+        ("2 h 30 min", "150 minutes", "correct", "equal_number"),
+        ("2 h 30 min", "150", "disagree", "unit_missing"),
+        ("5 ft 2 in", "62 kg", "disagree", "units_differ"),
+        # what is counted: a rate is no amount, and red apples are no green ones
+        ("5 clips per person", "5 paper clips per person", "correct", "equal_number"),
+        ("5 clips per person", "5 clips", "disagree", "units_differ"),
+        ("5 red apples", "5 green apples", "disagree", "units_differ"),
+        # rounded, cut off, or beyond the digits of a double
+        ("98.5", "99", "disagree", "only_rounded"),
+        ("98.6", "98", "incorrect", "different_number"),
+        ("1234.5", "1234", "disagree", "only_rounded"),
+        ("8/3", "2.666", "disagree", "only_truncated"),
+        ("20.00", "19.9", "incorrect", "different_number"),
+        ("0.3", "0.30000000000000004", "correct", "equal_number"),
+        ("0.3", "0.31000000000000004", "incorrect", "different_number"),
+        ("€1.234", "1234", "disagree", "perhaps_thousands"),
+        # words
+        ("yes", "Yes, it converges", "correct", "equal_words"),
+        ("yes", "correct", "correct", "equal_words"),
+        ("incorrect", "no", "correct", "equal_words"),
+        ("false", "true", "incorrect", "different_word"),
+        ("no solution", "does not exist", "correct", "equal_words"),
+        ("no solution", "5", "ungradable", "not_comparable"),
+        ("nothing", "purple", "incorrect", "different_word"),
+        ("purple", "nothing", "incorrect", "different_word"),
+        ("none", "never", "ungradable", "text_differs"),
+        ("cat", "cats", "ungradable", "text_differs"),
+        ("walk", "walking", "ungradable", "text_differs"),
+        ("ABAB", "ABBA", "incorrect", "different_word"),
+        ("cat", "x", "disagree", "not_read_completely"),
+        # a number against words
+        ("7", "even", "incorrect", "not_a_number"),
+        ("7", "cat", "ungradable", "not_comparable"),
+        ("7", "it is impossible for x>2", "ungradable", "not_comparable"),
+        ("0", "none", "ungradable", "not_comparable"),
+    ],
+)
+def test_what_is_certain_and_what_is_not(gold: str, answer: str, outcome: str, reason: str) -> None:
+    found = compare_exact(gold, answer, relative_tolerance=0.0, percent="either", units=True)
+    assert (str(found[0]), found[1]) == (outcome, reason)
+
+
+def test_a_tolerance_is_relative_to_the_larger_value_and_concerns_decimals_only() -> None:
+    def tolerant(gold: str, answer: str) -> str:
+        return str(compare_exact(gold, answer, relative_tolerance=0.01, percent="either", units=True)[0])
+
+    assert tolerant("100", "100.5") == tolerant("100.5", "100") == "correct"
+    assert tolerant("100.0", "102.0") == tolerant("100", "101") == "incorrect"
+
+
+def test_the_verifier_without_options_drops_units() -> None:
+    problem = make_problem("How long?", answer="12 cm")
+    assert exact(problem, make_trace(problem.id, "It is \\boxed{12}.")).outcome == Outcome.correct

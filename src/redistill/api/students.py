@@ -57,7 +57,7 @@ def evaluate(
     engine: Engine = None,
     base_url: BaseUrl = None,
     seed: Annotated[int, Parameter(metavar="N")] = 0,
-    who: Annotated[str | None, option("--as", metavar="NAME")] = None,
+    student_name: Annotated[str | None, option("--as", metavar="NAME")] = None,
     name: str | None = None,
     runs_dir: RunsDir = "runs",
     choose: Choose = (),
@@ -79,7 +79,7 @@ def evaluate(
         n: samples per problem (default: 4)
         max_problems: of each benchmark, the same ones every time
         seed: of samples and subsets
-        who: the model's name in folders and tables
+        student_name: the model's name in folders and tables
         name: name of the run's folder (default: from model, benchmarks and settings)
 
     Returns:
@@ -101,7 +101,7 @@ def evaluate(
 
     return evaluate_model(
         model_here(model), benchmarks, n=n, temperature=temperature, max_new_tokens=max_new_tokens, max_problems=max_problems,
-        template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=who,
+        template=template, prefill=prefill, chat=chat, engine=engine, base_url=base_url, seed=seed, student_name=student_name,
         name=name, runs_dir=Path(runs_dir), choose=choose, few_shot=few_shot, overrides=overrides,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The command line, made from the functions of redistill.api: names, types, defaults, help and examples stand there.
 
-    app = make_app({"show": Command(api.show, text=show_text)})
+    app = make_app({"show": Command(api.show, text=show_text)}, "Train a student on reasoning traces.")
     app(["show", "m.jsonl", "-1"])
 
 cyclopts parses, suggests the nearest word, writes help and completes in shells. Added here: what is an option and what an argument,

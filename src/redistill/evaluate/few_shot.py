@@ -1,7 +1,7 @@
 """Worked examples before each problem of a benchmark: drawn once from another split or file, the same for every problem.
 
     {name: gsm8k, few_shot: {count: 5, split: train, seed: 0}}
-    shots_of(benchmark)     ->  (("Natalia sold clips ...", "Natalia sold 48/2 = 24 ... #### 72"), ...)     question, answer
+    shots_of(benchmark, template)  ->  (("Natalia sold clips ...", "Natalia sold 48/2 = 24 ... #### 72"), ...)     question, answer
 
 Never from the scored problems: a question that the benchmark asks, in any spelling of its white space, is left out before anything
 is drawn, whatever `max_problems` keeps of it.

@@ -1,7 +1,7 @@
 """Texts through a model that is only read: log-probs of completions, or a head's outputs at chosen tokens, in packs of bounded size.
 
     LogProbs(model, tokenizer)([("2+2=", "4"), ("2+2=", "")])       ->  [[-1.3], "empty"]
-    HeadOutputs(body, head, limit=4096)([([5, 9, 7], [2])])          ->  [tensor([[0.4, -0.2]])]
+    HeadOutputs(body, head, packs=True, limit=4096)([([5, 9, 7], [2])])  ->  [tensor([[0.4, -0.2]])]
 
 The kernel is that of training (logps.py): no padding, and never tokens x vocabulary. Memory grows with `tokens_per_batch`, not with
 the number of rows.

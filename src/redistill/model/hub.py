@@ -1,6 +1,6 @@
 """Whether a model on the Hugging Face hub can be fetched, asked once and for ten seconds.
 
-    hub_options("Qwen/Qwen2.5-0.5B", None)   ->  {"local_files_only": False}
+    hub_options(name, None)                   ->  {"local_files_only": False}
 
 Without a network, transformers asks for each file of a model five times, with growing pauses: most of a minute, and no word
 of what is wrong. A model that was fetched before is then taken from the cache; any other is one sentence.

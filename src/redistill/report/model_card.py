@@ -1,6 +1,6 @@
 """The model card of a trained student, `train/STAGE/model/README.md`: written from the run's files, with Hugging Face's header.
 
-    card(Path("runs/x"), recipe, "redi", inputs)   ->  "---\nlibrary_name: transformers\n...# x: redi ..."
+    card(Path("runs/x"), recipe, "redi", "pairs", inputs)  ->  "---\nlibrary_name: transformers\n...# x: redi ..."
 
 Written when the stage ends and again when students have been scored, so it says what the files say. It holds no clock and no
 whole path: the same run writes the same card, and a folder that is given away does not tell where it was made.

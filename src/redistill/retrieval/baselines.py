@@ -1,6 +1,6 @@
 """What a search finds without any student: by the query as it was asked, and by the query with words of what it found first.
 
-    baselines = baseline_scores(problem_text, relevant, searcher, measure)    {"raw": 0.41, "feedback": 0.46}
+    baselines = baseline_scores(query, searcher, feedback, measure, "problem p1")  ->  {"raw": 0.41, "feedback": 0.46}
 
 Pseudo-relevance feedback takes the query's first documents for relevant and adds their most telling words: the rival that needs no
 training. Source: Rocchio 1971 in the form of Manning, Raghavan and Schütze 2008, section 9.1.6.
@@ -37,11 +37,13 @@ class Feedback:
 
 
 def baseline_scores(
-    query: str, searcher: Searcher, feedback: Feedback | None, measure: Callable[[list[str]], float], who: str
+    query: str, searcher: Searcher, feedback: Feedback | None, measure: Callable[[list[str]], float], asker: str
 ) -> dict[str, float]:
     """{"raw": ..., "feedback": ...} by `measure`, a function of a ranked list; no feedback without documents."""
-    raw = searcher.ranked(query, DEPTH, who)
+    raw = searcher.ranked(query, DEPTH, asker)
     scores = {"raw": measure(raw)}
     if feedback is not None:
-        scores["feedback"] = measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, who)) if raw else 0.0
+        scores["feedback"] = (
+            measure(searcher.ranked(feedback.expanded(query, raw[:FIRST]), DEPTH, asker)) if raw else 0.0
+        )
     return scores

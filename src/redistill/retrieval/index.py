@@ -34,8 +34,8 @@ class Searcher:
     search: Search
     known: frozenset[str] | None
 
-    def ranked(self, query: str, k: int, who: str) -> list[str]:
-        """At most k ids, each once. OperatorError, with `who` asks, where the retriever raises, or returns something other than
+    def ranked(self, query: str, k: int, asker: str) -> list[str]:
+        """At most k ids, each once. OperatorError, naming `asker`, where the retriever raises, or returns something other than
         ids of the documents: a score from a broken search would be learned from."""
         try:
             hits = self.search(query, k)
@@ -44,14 +44,14 @@ class Searcher:
         except Exception as error:  # a search of a user's own may raise anything
             words = " ".join(str(error).split())[:300]
             kind = "" if isinstance(error, OperatorError) else f"{type(error).__name__}: "
-            raise OperatorError(f"retriever {self.name} failed on {who} ({query[:80]!r}): {kind}{words}") from error
+            raise OperatorError(f"retriever {self.name} failed on {asker} ({query[:80]!r}): {kind}{words}") from error
         if not isinstance(hits, list | tuple) or not all(isinstance(id, str) for id in hits):
             raise OperatorError(
-                f"retriever {self.name} returned {str(hits)[:80]} for {who}; it must return a list of document ids (strings)."
+                f"retriever {self.name} returned {str(hits)[:80]} for {asker}; it must return a list of document ids (strings)."
             )
         if self.known is not None and (strange := [id for id in hits if id not in self.known]):
             raise OperatorError(
-                f"retriever {self.name} returned the id {strange[0]!r} for {who}, which no document has; index and "
+                f"retriever {self.name} returned the id {strange[0]!r} for {asker}, which no document has; index and "
                 f"retriever were built from different documents."
             )
         return without_repeats(hits)[:k]

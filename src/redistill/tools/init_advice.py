@@ -1,6 +1,6 @@
 """What `redistill init` advises beside SFT and the pairs of a file: to learn from the student's own answers, where they can be judged.
 
-    advice = advise(judged, gold=0.98, choices=choices)
+    advice = advise(gold=0.98, wrong=1900, choices=choices)
     advice.why        two sentences and the page with the numbers
     advice.stage      the lines of a stage `own`, as a comment: it samples, which costs more than all other stages together
 

@@ -1,7 +1,7 @@
 """What `redistill init` chooses by what a file and a student can do: dev problems, pairs per problem, steps, rates, lengths, the prompt.
 
     counts = counts_of(found, judged)              Counts(problems=180, examples_per_problem=21.0, pairs_per_problem=15.0, ...)
-    choices = choose(counts, student)              Choices(dev=36, max_pairs=5, pairs=Schedule(32, 1, 22), redi_rate=5e-6, ...)
+    choices = choose(counts, student, has_dev=False)  Choices(dev=36, max_pairs=5, pairs=Schedule(32, 1, 22), redi_rate=5e-6, ...)
     choices.warnings                               sentences on what this file is too small for
 
 Every number is a first guess that a comment in the recipe names; `redistill lr-find` and `redistill plan` say more.

@@ -1,6 +1,6 @@
 """The actions of sampled answers as token values: which attempt or verification each token belongs to, and its advantage.
 
-    found = action_rows(job.advantage, drawn, tokenizer, prefill)      per answer: (action (T,), advantage (T,)), or a reason
+    rows = action_rows(job.advantage, groups, sampled, tokenizer, prefill)    per answer: (action (T,), advantage (T,)), or a reason
 
 Answers are cut at the characters of their text and mapped onto the sampled token ids: to encode the text again might give other
 tokens than the student chose. A token that holds the end of one part and the beginning of the next belongs to the next.

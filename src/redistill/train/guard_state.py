@@ -1,6 +1,6 @@
 """The guard at work on one stage: it keeps the history, looks, judges, and says where to go back to.
 
-    watch = GuardState(folder, stage, settings, rows, seed=0)
+    watch = GuardState(folder, stage, settings)
     watch.open(done)                       the history up to the checkpoint that was resumed from
     decision = watch.judge(line)           "" (go on), "rollback" or "stop"; the line gets its state
 

@@ -1,7 +1,7 @@
 """One process or many: which layout a stage has, and what the ranks do together.
 
     accelerator = make_accelerator(settings)             alone, DDP, or FSDP2 where it is asked for
-    policy, optimizer = prepare(accelerator, policy, optimizer)
+    policy, optimizer = prepare(accelerator, policy, model, optimizer)
     whole = whole_student(accelerator, policy, skeleton)  the full weights, on the main process only
 
 DDP keeps all weights on every rank. FSDP2 gives each rank a slice of every weight, gradient and optimizer state and

@@ -39,7 +39,7 @@ BLOCK = 512  # sequences whose log-probs are held before they are written
 def reference_logps(
     accelerator: Accelerator,
     policy: nn.Module,
-    who: str,
+    identity: str,
     rows: Rows,
     folder: Path,
     *,
@@ -47,7 +47,7 @@ def reference_logps(
     tokens_per_micro_batch: int,
     mismatched: bool,
 ) -> Reference:
-    """The log-probs of `policy` on all rows; from `folder` where they lie there already. who: its `model_identity`."""
+    """The log-probs of `policy` on all rows; from `folder` where they lie there already. identity: its `model_identity`."""
     what = rows_identity(rows)
     ranks = ranks_of(accelerator, policy)
 
@@ -69,7 +69,7 @@ def reference_logps(
             lengths = [len(ids) - max(prompt, 1) for ids, prompt in sequences]
             yield np.add.reduceat(run(sequences), np.concatenate([[0], np.cumsum(lengths)[:-1]]))
 
-    name = fingerprint(who, what, precision)
+    name = fingerprint(identity, what, precision)
     token_logps = _kept(accelerator, folder / f"{name}.tokens.npy", tokens)
     others = _kept(accelerator, folder / f"{name}.mismatched.npy", sums) if mismatched else None
     return Reference(token_logps, others)

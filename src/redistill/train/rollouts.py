@@ -1,7 +1,7 @@
 """A round of a student's own answers: problems asked, answers judged and rewarded, and made into rows for the objective.
 
-    round = draw_round(job, 3, model, tokenizer)              the groups of round 3 and the tokens of every answer
-    rows, account = rows_of_round(job, objective, round)      rows with advantages, right answers alone, or pairs
+    drawn = draw_round(job, 3, model, tokenizer)                            the groups of round 3 and the tokens of every answer
+    rows, account = rows_of_round(job, objective, drawn, max_tokens=4096)   rows with advantages, right answers alone, or pairs
 
 A round is a pure function of the student's weights, the stage's seed and the round's number. Rows are made of the token ids
 that were sampled: to encode an answer's text again may give other tokens than the student chose.

@@ -2,7 +2,7 @@
 
     rows, means = credited(accelerator, "redi", settings, rows, tokenizer, critic, modifiers, Path("runs/x/train"))
 
-    write_token_weights(trainer, folder)  ->  train/oreal/token_weights.json
+    write_token_weights(trainer, supply, folder)  ->  train/oreal/token_weights.json
 
     {"answers": [{"problem_id": ..., "trace_id": ..., "round": 60, "is_right": false, "spans": [[0, 1, 0.0], [1, 2, -0.73], ...]}]}
 

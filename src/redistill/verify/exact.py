@@ -45,6 +45,7 @@ from redistill.verify.reading import (
     split_unit,
     word_key,
 )
+from redistill.verify.spellings import is_one_spelling
 
 Percent = Literal["either", "value", "strip"]
 
@@ -84,6 +85,11 @@ def _compare_plain(gold: Number, answer: Number, relative_tolerance: float, perc
         findings = [_compare_values(plain, number, relative_tolerance) for number in bare]
     else:
         findings = [_compare_values(gold, answer, relative_tolerance)]
+    return _mildest(findings)
+
+
+def _mildest(findings: Sequence[Finding]) -> Finding:
+    """Of several ways to read two numbers the one that says the least against the answer."""
     return next(f for kind in ("correct", "disagree", "incorrect") for f in findings if f[0] == kind)
 
 
@@ -101,7 +107,8 @@ def _compare_quantities(gold: Number, answer: Number, relative_tolerance: float,
         factor = factor_between(theirs.factors, ours.factors)
         if factor is None or not _same_nouns(ours, theirs):
             return Outcome.disagree, "units_differ"
-        finding = compare(left, _times(right, factor))
+        # in either unit: 1.5 hours are 91 minutes rounded to tenths of an hour, and no whole number of minutes
+        finding = _mildest([compare(left, _times(right, factor)), compare(_times(left, 1 / factor), right)])
         if finding[0] == Outcome.incorrect and not _is_plain(factor):
             near = abs(left.value - right.value * factor) <= ROUNDED_APART * abs(left.value)
             return (Outcome.disagree, "only_rounded") if near else finding  # 5 miles and 8 km
@@ -309,9 +316,11 @@ def _related(word: str, other: str) -> bool:
     if (
         2 * len(set(word)) < len(word) or 2 * len(set(other)) < len(other) or min(len(set(word)), len(set(other))) < 4
     ):  # strings of few letters are data, in which each letter counts
-        return {word, other} == {"grey", "gray"}
+        return False
     if min(len(word), len(other)) > 5 and set(word + other) <= set("abcde"):  # DAEEBEB and DAEEBEBD
         return False
+    if is_one_spelling(word, other):
+        return True
     shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(word, other))))
     return shared >= 3 and shared >= min(len(word), len(other)) - 1 and abs(len(word) - len(other)) <= 3
 

@@ -2,7 +2,7 @@
 
     plain_notation("２½")                  ->  "2 1/2"
     plain_notation("x₁² − ３")              ->  "x_{1}^{2} - 3"
-    plain_notation("（3，7）或 0.1\\overline{6}")  ->  "(3,7) or (1/6)"
+    plain_notation("（3，7）或0.1\\overline{6}")  ->  "(3,7) or (1/6)"
 
 Unicode's own compatibility table (NFKC) does most of it; what that table would lose, superscripts and fractions that
 follow a digit, is written out before.

@@ -1,6 +1,6 @@
 """A student as one GGUF file, which llama.cpp, ollama and transformers load.
 
-    write_gguf(Path("runs/x/train/redi/model"), Path("redi.gguf"))
+    write_gguf(Path("runs/x/train/redi/model"), Path("redi.gguf"), name="redi")
 
 Weights keep their precision (vectors are float32, as llama.cpp wants them), so transformers loads back the same logits. Llama
 and Qwen2 are written, with a byte-level BPE tokenizer that llama.cpp knows; everything else is a sentence that names

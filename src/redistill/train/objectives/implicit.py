@@ -1,6 +1,6 @@
 """Implicit process rewards: a language model that is trained as an outcome reward model gives every token a reward for free.
 
-    implicit(logps, reference_logps, targets, tokens, beta=0.05)
+    implicit(logps, reference_logps, targets, beta=0.05)
 
 Its reward of an answer is beta * log(pi / pi_reference), a sum over tokens, so beta times the log-ratio of one token is that
 token's reward: only right and wrong labels are asked for, as by `outcome`, and no head is added.

@@ -1,7 +1,7 @@
 """Objectives of critics: what the scores of a completion's tokens are to say of it. No log-prob takes part.
 
     outcome(scores, targets, tokens)               right or wrong as a whole, from the label on the end-of-turn token
-    process(scores, targets, loss="mse")           step by step, from a target on each step's last token
+    process(scores, targets, tokens, loss="mse")   step by step, from a target on each step's last token
 
 Targets come from the character spans of the rows (train/rows.py) and are NaN where there is none; that of the whole
 completion stands on its end-of-turn token. A score s says the probability sigmoid(s), so a head of zeros says 1/2 of
