@@ -136,6 +136,8 @@ def write_recipe(
     survey: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
 ) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
+    if out.exists():  # said before the recipe is tried
+        raise OperatorError(f"{out} already exists; choose another --out.")
     choices = choices or choices_for(survey, judged, traces, model)
     text = recipe_text(survey, judged, traces=traces, model=model, name=name, out=out, choices=choices)
     where = f"the recipe for {traces}"
