@@ -114,3 +114,12 @@ def test_scores_of_a_sweep_are_its_table(
     (tmp_path / "table.md").write_text("# rates\n\n| redi | 62.0 |\n")
     main(["scores", str(tmp_path)])
     assert "| redi | 62.0 |" in capsys.readouterr().out
+
+
+def test_where_all_points_are_equal_none_is_the_best_and_there_is_no_map(found: dict[str, Any]) -> None:
+    for point in found["points"]:
+        point["benchmarks"]["dev"] |= {"mean": 0.0}
+    lead, *blocks = _result(found, "dev")
+    assert isinstance(lead, Text)
+    assert lead.text == "All 3 points have the same pass@1 on dev, 0.0% (mean of 2 seeds): none is better."
+    assert len([block for block in blocks if isinstance(block, Figure)]) == 1  # the points themselves

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
+from redistill import api
 from redistill.config.yaml_text import read_tree
 from redistill.errors import OperatorError
 from redistill.model.loading import character_tokenizer
@@ -75,3 +76,13 @@ def test_where_labels_and_verifier_leave_no_pair_the_recipe_has_no_stage_of_pair
     assert set(init(problems("so \\boxed{R}", "so W", correctness=[True, False]))["train"]) == {"sft"}
     Path("mine.yaml").unlink()
     assert "redi" in init(problems("so \\boxed{R}", "so \\boxed{W}", correctness=[True, False]))["train"]
+
+
+def test_the_token_that_ends_turns_is_the_chat_templates(tmp_path: Path) -> None:
+    # as of base models: the template ends turns with a token that is not the tokenizer's end token
+    Path("student/chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}~{% endfor %}")
+    assert init(problems("so \\boxed{R}", "so \\boxed{W}"))["student"]["end_of_turn"] == "chat-template"
+    assert not api.doctor(recipe="mine.yaml").sentences
+    Path("mine.yaml").unlink()
+    Path("student/chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}<eos>{% endfor %}")
+    assert "end_of_turn" not in init(problems("so \\boxed{R}", "so \\boxed{W}"))["student"]

@@ -141,7 +141,7 @@ def heat(points: Sequence[Found], benchmark: str, axes: Mapping[str, Sequence[An
             _word(down) if down else "",
         )
         panels.append((title, heat_map(grid, *words, (min(means), max(means)), f"pass@1 on {benchmark}: {title}")))
-    if not panels:
+    if not panels or (len(means) > 1 and min(means) == max(means)):  # one colour everywhere shows nothing
         return []
     caption = f"pass@1 on {benchmark} in percent, mean over seeds; the stronger the colour the higher, from {percent(min(means))} to {percent(max(means))} "
     caption += "on all maps alike. An empty cell has no finished trial."
@@ -188,6 +188,8 @@ def _sentence(record: Found, ranked: Sequence[Found], benchmark: str) -> str:
     best, column = ranked[0], ranked[0]["benchmarks"][benchmark]
     control = record["control"]
     seeds = plural(len(column["seeds"]), "seed")
+    if len(ranked) > 1 and column["mean"] == ranked[-1]["benchmarks"][benchmark]["mean"]:
+        return f"All {plural(len(ranked), 'point')} have the same pass@1 on {benchmark}, {percent(column['mean'])}% (mean of {seeds}): none is better."
     words = f"Best of {plural(len(ranked), 'point')} on {benchmark}: {point_name(best)}, {percent(column['mean'])}% pass@1 (mean of {seeds})"
     against = column["against_control"]
     if best["variant"] == control:

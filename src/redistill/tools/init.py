@@ -111,7 +111,7 @@ def recipe_text(
         f"name: {_quoted(name)}",
         "seed: 0",
         "",
-        f"student: {{model: {_quoted(model)}}}      # a folder, a hub id, a .gguf file or package:NAME",
+        f"student: {{model: {_quoted(model)}{_end_of_turn(model) if chat else ''}}}      # a folder, a hub id, a .gguf file or package:NAME",
         "prompt:",
         f"  template: {template_for(layout.traces)}      # asks for the form in which most traces answer; or text of your own with {{problem}} in it",
         f"  chat: {str(chat).lower()}      # {about_chat}",
@@ -136,6 +136,8 @@ def write_recipe(
     survey: Survey, judged: "Judged", traces: str, model: str, name: str, out: Path, choices: Choices | None = None
 ) -> Path:
     """Write the recipe where no file is yet, once it is known to be without mistakes, and return its path."""
+    if out.exists():  # said before the recipe is tried
+        raise OperatorError(f"{out} already exists; choose another --out.")
     choices = choices or choices_for(survey, judged, traces, model)
     text = recipe_text(survey, judged, traces=traces, model=model, name=name, out=out, choices=choices)
     where = f"the recipe for {traces}"
@@ -260,6 +262,16 @@ def _chat(model: str) -> tuple[bool, str, bool]:
     except OperatorError:
         return False, "the tokenizer's chat template cannot be rendered: mend it and write true", False
     return True, "the tokenizer has a chat template; false does not use it", opens
+
+
+def _end_of_turn(model: str) -> str:
+    """The setting for a student whose chat template ends turns with another token than the tokenizer's own, as base models' do."""
+    try:
+        tokenizer = loading.load_tokenizer(StudentSettings(model=model))
+        end = loading.template_end(tokenizer, model)
+    except OperatorError:  # the template's end is no token: `redistill doctor` says what to do
+        return ""
+    return f", end_of_turn: {loading.OF_TEMPLATE}" if end not in (None, tokenizer.eos_token) else ""
 
 
 def _corpus(layout: Layout, traces: str, choices: Choices) -> list[str]:

@@ -29,7 +29,7 @@ def empty_streams(text: str, where: str) -> dict[str, str]:
     say("init     trying the recipe on the first traces, as `redistill plan` does")
     plan = make_plan(recipe)
     with tempfile.TemporaryDirectory(prefix="redistill-init-") as nothing:
-        looked = look(plan, Path(nothing) / recipe.name)
+        looked = look(plan, Path(nothing) / recipe.name, command="init")
     empty = {}
     for name in dict.fromkeys(stage_stream(plan, stage) for stage in recipe.train):
         if name not in looked.streams:

@@ -100,19 +100,19 @@ class Look:
     asked: dict[str, Stream] = field(default_factory=dict)
 
 
-def look(plan: Plan, folder: Path) -> Look:
+def look(plan: Plan, folder: Path, *, command: str = "plan") -> Look:
     """The rows of a run, from its finished select stage where `folder` has one for this recipe, else from its sources.
 
-    OperatorError where the sources hold nothing that can be used.
+    command: whose lines of progress these are. OperatorError where the sources hold nothing that can be used.
     """
     states = graph.resolve(graph.ordered(stages_of(plan)), folder)
     stage_dir = StageFolder(folder.absolute() / "select", states["select"].keys[""].fingerprint)
     if _is_made(stage_dir):
         look_for_images(folder)
-        say(f"plan     counting the rows of {folder}/select")
+        say(f"{command:<8} counting the rows of {folder}/select")
         return _finished(plan, folder, stage_dir)
     with tempfile.TemporaryDirectory(prefix="redistill-images-") as scratch, keeping_images(plan, Path(scratch)):
-        return _sampled(plan)
+        return _sampled(plan, command)
 
 
 def _is_made(stage_dir: StageFolder) -> bool:
@@ -214,11 +214,11 @@ def _rows(plan: Plan, records: Any, tokens: dict[str, int], sides: int) -> tuple
 # --- from a sample ----------------------------------------------------------------------------------------------------
 
 
-def _sampled(plan: Plan) -> Look:
+def _sampled(plan: Plan, command: str) -> Look:
     with tempfile.TemporaryDirectory(prefix="redistill-plan-") as scratch:
-        items, share = _read(plan, Path(scratch))
+        items, share = _read(plan, Path(scratch), command)
         in_input, seen, chosen, rows = _choose(plan, items)
-        say(f"plan     corpus, verify and select on a sample of {sum(len(row.traces) for row in rows):,} traces")
+        say(f"{command:<8} corpus, verify and select on a sample of {sum(len(row.traces) for row in rows):,} traces")
         stage_dirs = Path(scratch) / "stages"
         groups = _walk(plan, stage_dirs, [*rows] or items)
         rows_of = sorted((i for i in items if not isinstance(i, Dropped)), key=lambda item: has_gold(item.problem))
@@ -405,7 +405,7 @@ def _with_extra_stages(plan: Plan, folder: Path, after: str, before: StageFolder
 # --- the beginning of the sources -------------------------------------------------------------------------------------
 
 
-def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
+def _read(plan: Plan, scratch: Path, command: str) -> tuple[list[Group | Dropped], float]:
     """(rows of all sources, the share of their bytes that was read)."""
     pieces: list[tuple[partial[Any], Path | None]] = []
     for source in plan.sources:
@@ -415,7 +415,7 @@ def _read(plan: Plan, scratch: Path) -> tuple[list[Group | Dropped], float]:
     files = [file for _, file in pieces if file is not None]
     if files:
         megabytes = sum(min(file.stat().st_size, READ_BYTES) for file in files) / 1e6
-        say(f"plan     reading the sources: {megabytes:,.1f} MB")
+        say(f"{command:<8} reading the sources: {megabytes:,.1f} MB")
     budget = READ_BYTES // max(1, len(files))
     items: list[Group | Dropped] = []
     read = whole = 0.0
