@@ -97,6 +97,7 @@ def test_a_conclusion_in_other_words_makes_an_earlier_answer_undecided(last):
         ("The answer turns out to be 5.", "5"),
         ("#### 5\n\n#####", "5"),
         ("(The answer is 5 cm.)", "5 cm"),
+        ("2 * 13 = <<2*13=26>>26\nA: 26", "26"),
     ],
 )
 def test_what_only_looks_like_a_retraction_still_counts(text, answer):
@@ -115,6 +116,10 @@ def test_the_answer_must_be_is_right_or_undecided():
 
 def test_a_question_behind_a_conclusion_in_other_words_is_another_one():
     assert extract("The solution is 42.\n\nQuestion: What is 2+2?\nAnswer: 4") is None
+
+
+def test_an_option_is_no_last_line():
+    assert extract("The options are\nB: 25\nA: 26") is None and extract("A: 26\nWe go on") is None
 
 
 def test_the_parts():

@@ -389,36 +389,41 @@ def hashes(text: str) -> Place | None:
 
 _MARKS = r"[*_\"”}）)]{0,4}"
 _ENGLISH = (
-    r"\b(?:answers?|ans)\b" + _MARKS + r"(?:[ \t]+(?:to|for)\b[^.:=$\n]{1,60}?)?\s*" + _MARKS
-    + r"\s*(?:(?:is|are|equals|(?:turns|comes|works)\s+out\s+(?:to\s+be|as))\b\s*[:：]?|(?P<modal>(?:would|must|should|will)\s+(?:\w+\s+)?be\b\s*[:：]?)|[:：=＝])"
+    r"\b(?:answers?|ans)\b" + _MARKS + r"(?:[ \t]{1,4}(?:to|for)\b[^.:=$\n]{1,60}?)?\s{0,6}" + _MARKS
+    + r"\s{0,6}(?:(?:is|are|equals|(?:turns|comes|works)\s{1,4}out\s{1,4}(?:to\s{1,4}be|as))\b\s{0,6}[:：]?|(?P<modal>(?:would|must|should|will)\s{1,4}(?:\w+\s{1,4})?be\b\s{0,6}[:：]?)|[:：=＝])"
 )  # fmt: skip
 _OTHER = (  # noun, then two words of the language at most, then its `is` or a colon
     r"\b(?:respuestas?|respostas?|r[ée]ponses?|antwort(?:en)?|ответы?|risposta|odpowiedź|odpověď|antwoord|svar(?:et)?|vastaus|válasz|cevap|yanıt"
     r"|jawaban(?:nya)?|đáp án|đáp số|câu trả lời|उत्तर|الجواب|الإجابة|الاجابة|відповідь|απάντηση|răspuns(?:ul)?|תשובה|התשובה|คำตอบ|پاسخ)"
-    + _MARKS + r"(?:[ \t]+[^\W\d]{2,14}){0,2}?\s*" + _MARKS
-    + r"\s*(?:(?:es|son|é|são|est|sont|ist|lautet|sind|равен|равна|равно|это|будет|è|to|wynosi|brzmi|is|är|er|on|je|este|adalah|là|है|هو|هي|είναι"
-    r"|היא|คือ)\b\s*[:：]?|คือ|[:：=—])"
+    + _MARKS + r"(?:[ \t]{1,4}[^\W\d]{2,14}){0,2}?\s{0,6}" + _MARKS
+    + r"\s{0,6}(?:(?:es|son|é|são|est|sont|ist|lautet|sind|равен|равна|равно|это|будет|è|to|wynosi|brzmi|is|är|er|on|je|este|adalah|là|है|هو|هي|είναι"
+    r"|היא|คือ)\b\s{0,6}[:：]?|คือ|[:：=—])"
 )  # fmt: skip
 _CJK = (
-    r"(?:答案|最[终後后終]结果|最終結果)" + _MARKS + r"\s*(?:(?:应该|应当|应|應|就|即|则)?\s*(?:是|为|為|等于|等於|选|選)\s*[:：]?|[:：=＝])"
-    r"|(?:答え|解答|答)" + _MARKS + r"\s*(?:は|[:：])\s*、?|(?:정답|답)" + _MARKS + r"\s*(?:은|는|[:：])"
-    r"|(?:故|所以|因此|应|應)\s*选(?:择)?\s*[:：]?(?=\s*[(（]?[A-J](?![A-Za-z]))"
+    r"(?:答案|最[终後后終]结果|最終結果)" + _MARKS + r"\s{0,6}(?:(?:应该|应当|应|應|就|即|则)?\s{0,6}(?:是|为|為|等于|等於|选|選)\s{0,6}[:：]?|[:：=＝])"
+    r"|(?:答え|解答|答)" + _MARKS + r"\s{0,6}(?:は|[:：])\s{0,6}、?|(?:정답|답)" + _MARKS + r"\s{0,6}(?:은|는|[:：])"
+    r"|(?:故|所以|因此|应|應)\s{0,6}选(?:择)?\s{0,6}[:：]?(?=\s{0,6}[(（]?[A-J](?![A-Za-z]))"
 )  # fmt: skip
 # `The correct option is C`: a letter of a choice alone, for `the correct option is cheaper` states nothing.
 _OPTION = (
-    r"\b(?:correct|right|best)\s+(?:option|choice|alternative|letter)\b" + _MARKS
-    + r"\s*(?:is\b\s*[:：]?|[:：])(?=\s*[*_]{0,3}\s*[(（\[\\]?(?:boxed\{|text\{)?[A-J](?![A-Za-z'’]))"
+    r"\b(?:correct|right|best)\s{1,4}(?:option|choice|alternative|letter)\b" + _MARKS
+    + r"\s{0,6}(?:is\b\s{0,6}[:：]?|[:：])(?=\s{0,6}[*_]{0,3}\s{0,6}[(（\[\\]?(?:boxed\{|text\{)?[A-J](?![A-Za-z'’]))"
 )  # fmt: skip
-_SENTENCE = re.compile("(?:" + "|".join((_ENGLISH, _OTHER, _CJK, _OPTION)) + r")\s*[*_}]{0,4}\s*", re.IGNORECASE)
+_SENTENCE = re.compile(
+    "(?:" + "|".join((_ENGLISH, _OTHER, _CJK, _OPTION)) + r")\s{0,6}[*_}]{0,4}\s{0,6}", re.IGNORECASE
+)
 # How each of them begins, in small letters: the long pattern is tried there only.
 _STEM = re.compile(
     "(?:correct|right|best)\\s+(?:opt|cho|alt|let)|ans|resp|r[eé]po|antwo|ответ|rispo|odpo|svar|vast|vál|cev|yan|jawab|đáp|câu|उत्तर|ال[جإا]|відп|απάν|răsp|ה?תשובה|คำตอบ|پاسخ"
     "|[答最解정답故应應]|所以|因此"
 )
 _HEADING_LINE = re.compile(
-    r"(?:^|\n)[ \t]*(?=[#*])[#* \t]{1,12}(?:(?:the|final|correct)[ \t]+){0,2}answer[ \t]*(?:\*\*)?[ \t]*\n\s*",
+    r"(?:^|\n)[ \t]{0,8}(?=[#*])[#* \t]{1,12}(?:(?:the|final|correct)[ \t]{1,4}){0,2}answer[ \t]{0,8}(?:\*\*)?[ \t]{0,8}\n\s*",
     re.IGNORECASE,
 )
+# `A: 26` as the last line, where no `B:` makes it an option.
+_SHORT_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}A:[ \t]{0,4}(?=\S[^\n]{0,200}\s{0,9}\Z)(?P<modal>(?!))?")
+_OTHER_OPTION = re.compile(r"(?:^|\n)[ \t]{0,4}\(?B[:.)]")
 # What may stand before `Answer:` on a line of its own.
 _LINE_START = re.compile(
     r"(?:^|\n)[^\w\n\\]{0,12}(?:\\(?:text|textbf|mathbf|textit)\{)?(?:(?:the|my|our|final|correct|short|la|le|die|der|итоговый|final[ea]|"
@@ -472,7 +477,7 @@ def sentence(text: str) -> Place | None:
     one never wins over it, and counts as weak where it stands alone.
     """
     offset = max(0, len(text) - TAIL_CHARS)
-    if not _STEM.search(_small(text[offset:])):
+    if not _STEM.search(_small(text[offset:])) and "A:" not in text[offset:]:
         return None
     places = list(_statements(text[offset:], offset))
     if not places:
@@ -488,6 +493,8 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
     anchors = [(m, False) for m in _sentences(tail)]
     if "#" in tail or "*" in tail:
         anchors += [(m, True) for m in _HEADING_LINE.finditer(tail)]
+    if (short := _SHORT_LINE.search(tail)) and not _OTHER_OPTION.search(tail):
+        anchors.append((short, False))
     for anchor, heading in sorted(anchors, key=lambda item: item[0].end()):
         before = tail[max(0, anchor.start() - 60) : anchor.start()]
         if _SUPPOSED.search(before.rpartition("\n")[2]) or is_supposed(tail, anchor.start()):

@@ -16,7 +16,7 @@ REMAINDER = Reading("quotient and remainder", complete=True)
 
 _WORDS = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}|\\[ ,;:!]|~|\$")
 _REMAINDER = re.compile(
-    r"(?:quotient\s*(?:is|of|=|:)?\s*)?(-?\d{1,15})\s*(?:,|;|and|with)?\s*(?:(?:a\s+)?(?:remainder|rem\.?)\s*(?:is|of|=|:)?|(?-i:R)|(?<=\s)r(?=\s))\s*(-?\d{1,15})\.?",
+    r"(?:quotient ?(?:is|of|=|:)? ?)?(-?\d{1,15}) ?(?:,|;|and|with)? ?(?:(?:a )?(?:remainder|rem\.?) ?(?:is|of|=|:)?|(?-i:R)|(?<= )r(?= )) ?(-?\d{1,15})\.?",
     re.IGNORECASE,
 )
 

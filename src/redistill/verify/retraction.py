@@ -14,21 +14,21 @@ _CLAUSE = re.compile(r".*(?:[.!?;](?=\s)|[。！？；\n])", re.DOTALL)
 _WRONG_NOUN = r"(?:attempt|guess|answer|result|estimate|approach|try|solution|calculation|thought|version|idea|value)"
 _SUPPOSED = re.compile(
     # `one may think that`, `it is tempting to answer`
-    r"\b(?:may|might|could|would)\s+(?:\w+\s+)?(?:think|guess|believe|suspect|assume|expect|be\s+tempted)\b[^.\n]{0,40}\Z"
+    r"\b(?:may|might|could|would)\s{1,3}(?:\w+\s{1,3})?(?:think|guess|believe|suspect|assume|expect|be\s{1,3}tempted)\b[^.\n]{0,40}\Z"
     r"|\btempt(?:ing|ed)\b[^.\n]{0,40}\Z"
     # `a naive guess gives`, `my first attempt was`
-    r"|\b(?:naive|naïve|wrong|incorrect|mistaken|erroneous|tentative|preliminary|rough|draft)\s+" + _WRONG_NOUN + r"\b[^.\n]{0,30}\Z"
-    r"|\b(?:first|initial|original|earlier|previous|second)\s+(?:attempt|guess|thought|estimate|try|idea)\b[^.\n]{0,30}\Z"
+    r"|\b(?:naive|naïve|wrong|incorrect|mistaken|erroneous|tentative|preliminary|rough|draft)\s{1,3}" + _WRONG_NOUN + r"\b[^.\n]{0,30}\Z"
+    r"|\b(?:first|initial|original|earlier|previous|second)\s{1,3}(?:attempt|guess|thought|estimate|try|idea)\b[^.\n]{0,30}\Z"
     # `at first I got`, `I initially thought`
-    r"|\b(?:first|initially|originally|mistakenly|wrongly|incorrectly|previously)\b,?\s+(?:I|we)\s+(?:got|had|thought|obtained|wrote|guess(?:ed)?"
+    r"|\b(?:first|initially|originally|mistakenly|wrongly|incorrectly|previously)\b,?\s{1,3}(?:I|we)\s{1,3}(?:got|had|thought|obtained|wrote|guess(?:ed)?"
     r"|answered|said|concluded)\b[^.\n]{0,30}\Z"
-    r"|\b(?:I|we)\s+(?:first|initially|originally|mistakenly|wrongly|incorrectly|previously)\s+(?:got|had|thought|obtained|wrote|guess(?:ed)?"
+    r"|\b(?:I|we)\s{1,3}(?:first|initially|originally|mistakenly|wrongly|incorrectly|previously)\s{1,3}(?:got|had|thought|obtained|wrote|guess(?:ed)?"
     r"|answered|said|concluded)\b[^.\n]{0,30}\Z"
     # `Bob says that`, `the key's answer is`
-    r"|\b(?:says?|said|claim(?:s|ed)?|argu(?:es|ed)|according\s+to\s+\w+(?:\s+\w+)?)\s*(?:,|\bthat\b)?\s*(?:the|my|his|her|their)?\s*\Z"
+    r"|\b(?:says?|said|claim(?:s|ed)?|argu(?:es|ed)|according\s{1,3}to\s{1,3}\w+(?:\s{1,3}\w+)?)\s{0,3}(?:,|\bthat\b)?\s{0,3}(?:the|my|his|her|their)?\s{0,3}\Z"
     # `if it were`, `suppose the total is`
-    r"|\b(?:if|suppose|supposing|assume|assuming|imagine|perhaps|maybe|whether|unless)\s+(?:that\s+)?(?:it|this|that|(?:the|our|my|your)\s+(?:\w+\s+){1,2})"
-    r"\s*(?:is|was|were|equals?|be)?[\s$*:(\\]{0,5}\Z",
+    r"|\b(?:if|suppose|supposing|assume|assuming|imagine|perhaps|maybe|whether|unless)\s{1,3}(?:that\s{1,3})?(?:it|this|that|(?:the|our|my|your)\s{1,3}(?:\w+\s{1,3}){1,2})"
+    r"\s{0,3}(?:is|was|were|equals?|be)?[\s$*:(\\]{0,5}\Z",
     re.IGNORECASE,
 )  # fmt: skip
 _CONCLUDED = re.compile(
@@ -80,11 +80,11 @@ _GOES_ON = re.compile(
 _CONDITION_BEHIND = re.compile(r"\b(?:instead|there|in\s+(?:this|that|the\s+other)\s+case|if|when|unless|otherwise)\b")
 _VALUE = r"(?P<value>[$\\*\d(\[+\-−{][^\n]{0,80}?|[A-Z][\w ]{0,30}?)"
 _CONCLUSION = re.compile(
-    r"\b(?:solution|result|total|value|output|conclusion|choice|option|outcome)\b[*_]{0,3}\s*(?:is|are|=|:)\s*[*_]{0,3}\s*" + _VALUE
-    + r"[*_]{0,3}\s*(?:\.(?=\s|\Z)|\n|\Z)",
+    r"\b(?:solution|result|total|value|output|conclusion|choice|option|outcome)\b[*_]{0,3}\s{0,3}(?:is|are|=|:)\s{0,3}[*_]{0,3}\s{0,3}" + _VALUE
+    + r"[*_]{0,3}\s{0,3}(?:\.(?=\s|\Z)|\n|\Z)",
     re.IGNORECASE,
 )  # fmt: skip
-_ARROW = re.compile(r"(?:=>|→|⇒|∴|\bAnswer\s+[-–—])\s*" + _VALUE + r"\s*(?:\.(?=\s|\Z)|\n|\Z)")
+_ARROW = re.compile(r"(?:=>|→|⇒|∴|\bAnswer\s+[-–—])\s{0,3}" + _VALUE + r"\s{0,3}(?:\.(?=\s|\Z)|\n|\Z)")
 _REVERSED = re.compile(r"(?<!\s)\s+is\s+(?:indeed\s+)?(?:the|our|my)\s+(?:(?:final|correct|required|right)\s+){0,2}answer\b", re.IGNORECASE)  # fmt: skip
 _BEFORE_VALUE = re.compile(
     r".*(?:[.!?;:](?=\s)|,(?=\s+[^\W\d]{2})|\n|\b(?:so|thus|hence|therefore|then|that|and|but)\b)",

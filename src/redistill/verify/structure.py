@@ -334,7 +334,7 @@ def compare_choices(gold: str, answer: str, compare: Compare) -> Finding | None:
     return None
 
 
-_EITHER = re.compile(r"\(?[A-J]\)?(?:\s*,?\s*or\s+\(?[A-J]\)?)+")
+_EITHER = re.compile(r"\(?[A-J]\)?(?:\s{0,2},?\s{0,2}or\s{1,2}\(?[A-J]\)?)+")
 MAX_LETTER = 24  # characters of an option's letter with what dresses it
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])")
 _VALUE = re.compile(r"\d|[A-Za-z]{2}")
