@@ -1,4 +1,4 @@
-"""GRPO on the images that a search finds hard for the student, and on as many random ones: two runs a seed, and the table.
+"""GRPO on the images that a search finds hard for the student, and on as many random ones: and on all of them: three runs a seed, and the table.
 
 python experiments/difficulty-shapes/run.py run --folder runs/difficulty-shapes --students runs/visual-thinker-shapes --seeds 0 1 2
 python experiments/difficulty-shapes/run.py table --folder runs/difficulty-shapes
@@ -16,7 +16,7 @@ from redistill.config.yaml_text import SHIPPED
 from redistill.io.atomic import read_json
 from redistill.io.parquet import read_records
 
-ARMS = ("hard", "random")
+ARMS = ("hard", "random", "all")
 SEARCHED, HELD_OUT, RATE = 300, 150, 3e-4
 
 
@@ -30,9 +30,10 @@ def run(folder: Path, students: Path, seed: int) -> None:
     }
     tree["train"]["grpo"]["learning_rate"] = RATE
     hard = api.run({**tree, "name": f"hard-{seed}"}, runs_dir=folder)
-    kept, searched = len(records(hard, "select/problems")), len(records(hard, "score/groups")) - HELD_OUT
+    kept, searched = len(records(hard, "select/problems")), len(records(hard, "score/groups"))
     share = {"by": "source", "keep": {"drawn-shapes": kept / searched}}
     api.run({**tree, "name": f"random-{seed}", "select": {"sample": share}}, runs_dir=folder)
+    api.run({**tree, "name": f"all-{seed}", "select": {}}, runs_dir=folder)
 
 
 def records(run_folder: Path, stream: str) -> list[Any]:
