@@ -1,6 +1,7 @@
 """The arms of the experiment for some seeds: a run each, and the same students on blank images. What is finished is not done again.
 
 python experiments/visual-thinker-shapes/run.py --folder runs/visual-thinker-shapes --seeds 0
+python experiments/visual-thinker-shapes/run.py --folder runs/characters --greek images_background_small1/Greek --seeds 0 --rounds 60 --rate 3e-4
 """
 
 import argparse
@@ -11,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+from sklearn.datasets import load_digits
 
 from redistill.config.parsing import parse_evaluation, parse_recipe
 from redistill.config.yaml_text import SHIPPED
@@ -44,6 +46,35 @@ def tree_of(seed: int, steps: int | None, rounds: int | None, rate: float | None
     train["control"]["steps"] = rounds or train["control"]["steps"]
     tree["corpus"]["sources"][0]["seed"] = seed
     return tree | {"seed": seed, "name": f"seed-{seed}"}
+
+
+def characters(folder: Path, greek: Path) -> Path:
+    """scikit-learn's digits and an alphabet of Omniglot, 32 x 32 pixels, as LLaVA's JSON with a teacher's turn each."""
+    path = folder / "characters.json"
+    if path.exists():
+        return path
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    digits, rows = load_digits(), []
+    pictures = [
+        (Image.fromarray((pixels * 15).astype("uint8")), "digit", str(value))
+        for pixels, value in zip(digits.images, digits.target, strict=True)
+    ]
+    for place, letter in enumerate(sorted(child for child in greek.iterdir() if child.is_dir())):
+        pictures += [
+            (ImageOps.invert(Image.open(file).convert("L")), "letter", chr(ord("a") + place))
+            for file in sorted(letter.glob("*.png"))
+        ]
+    for number, (picture, kind, value) in enumerate(pictures):
+        name = f"images/{number:05d}.png"
+        picture.resize((32, 32), Image.Resampling.BOX if kind == "letter" else Image.Resampling.NEAREST).save(
+            folder / name
+        )
+        turns = [("human", f"<image>\nwhich {kind}?"), ("gpt", f"<think>i see {value}</think><answer>{value}</answer>")]
+        rows.append(
+            {"id": str(number), "image": name, "conversations": [{"from": who, "value": said} for who, said in turns]}
+        )
+    path.write_text(json.dumps(rows))
+    return path
 
 
 def blank_benchmark(folder: Path) -> Path:
@@ -80,14 +111,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="SFT steps of a short run; an eighth of them after it")
     parser.add_argument("--rounds", type=int, help="rounds of GRPO and steps of the control")
+    parser.add_argument("--greek", type=Path, help="a folder of Omniglot: digits and its letters instead of shapes")
     parser.add_argument("--rate", type=float, help="learning rate of both arms of GRPO")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         tree = tree_of(seed, arguments.steps, arguments.rounds, arguments.rate)
+        arms = ARMS
+        if arguments.greek:
+            data = characters(arguments.folder.absolute() / "data", arguments.greek)
+            tree["corpus"]["sources"] = [{"name": "visual-questions", "path": str(data), "conversation": "trace"}]
+            arms = ARMS[:-1]
+            del tree["train"]["length"]
         folder = run(parse_recipe(tree, "the experiment"), runs_dir=arguments.folder)
         look_in(*image_folders(folder))
         blank = blank_benchmark(folder)
-        for arm in ARMS:
+        for arm in arms:
             settings = {
                 "name": f"blank-{seed}-{arm}",
                 "seed": seed,

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -80,21 +81,35 @@ def test_a_run_goes_on_from_what_is_there_and_a_search_reads_images(shapes, tmp_
     assert json.loads((folder / "train" / "grpo" / "ledger.json").read_text())["steps"] == 2
 
 
-def test_real_digits_from_parquet(tmp_path):
+def real_digits(place):
+    """A handwritten digit and which one it is."""
     digits = pytest.importorskip("sklearn.datasets").load_digits()
+    return (digits.images[place] * 15).astype("uint8"), str(digits.target[place])
+
+
+def printed_letters(place):
+    """A letter as a font draws it, and which one it is."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    page, letter = Image.new("L", (8, 12)), chr(ord("A") + place)
+    ImageDraw.Draw(page).text((1, 0), letter, fill=255, font=ImageFont.load_default(10))
+    return np.asarray(page), letter
+
+
+@pytest.mark.parametrize("characters", [real_digits, printed_letters])
+def test_characters_from_parquet(tmp_path, characters):
     from PIL import Image
 
     def picture(place):
-        pixels = (digits.images[place] * 15).astype("uint8")
-        return png() if place == 3 else _bytes(Image.fromarray(pixels).resize((16, 16)))
+        return png() if place == 3 else _bytes(Image.fromarray(characters(place)[0]).resize((16, 16)))
 
-    rows = [{"image": {"bytes": picture(i), "path": f"{i}.png"}, "question": "which digit?", "answer": str(digits.target[i])} for i in range(24)]  # fmt: skip
-    rows.append({"image": {"bytes": b"junk", "path": "junk.png"}, "question": "which digit?", "answer": "1"})
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "digits.parquet")
+    rows = [{"image": {"bytes": picture(i), "path": f"{i}.png"}, "question": "which one?", "answer": characters(i)[1]} for i in range(24)]  # fmt: skip
+    rows.append({"image": {"bytes": b"junk", "path": "junk.png"}, "question": "which one?", "answer": "1"})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "characters.parquet")
     recipe = miniature("visual-thinker-shapes", tmp_path)
     train = {"grpo": recipe.train["grpo"].model_copy(update={"start": "base"})}
     source = recipe.corpus.sources[0].model_copy(
-        update={"name": "visual-questions", "options": {"path": str(tmp_path / "digits.parquet")}}
+        update={"name": "visual-questions", "options": {"path": str(tmp_path / "characters.parquet")}}
     )
     corpus = recipe.corpus.model_copy(update={"sources": [source]})
     folder = run(recipe.model_copy(update={"train": train, "corpus": corpus}), runs_dir=tmp_path, until="train")
