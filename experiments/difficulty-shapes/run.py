@@ -31,7 +31,7 @@ def run(folder: Path, students: Path, seed: int) -> None:
     tree["train"]["grpo"]["learning_rate"] = RATE
     hard = api.run({**tree, "name": f"hard-{seed}"}, runs_dir=folder)
     kept, searched = len(records(hard, "select/problems")), len(records(hard, "score/groups"))
-    share = {"by": "source", "keep": {"drawn-shapes": kept / searched}}
+    share = {"by": "source", "keep": {f"drawn-shapes-{kind}": kept / searched for kind in ("count", "side", "bigger")}}
     api.run({**tree, "name": f"random-{seed}", "select": {"sample": share}}, runs_dir=folder)
     api.run({**tree, "name": f"all-{seed}", "select": {}}, runs_dir=folder)
 

@@ -37,7 +37,8 @@ def main() -> None:
     """A line an arm: each seed's value, then mean and sample standard deviation."""
     folder = Path(sys.argv[1])
     seeds = sorted(int(path.name.removeprefix("seed-")) for path in folder.glob("seed-*"))
-    found = {arm: [figures(folder, seed, arm) for seed in seeds] for arm in ARMS}
+    arms = [arm for arm in ARMS if all((folder / f"blank-{seed}-{arm}" / "evaluate").exists() for seed in seeds)]
+    found = {arm: [figures(folder, seed, arm) for seed in seeds] for arm in arms}
     print(f"seeds {seeds}; n = {len(seeds)}; spread: sample standard deviation")
     for name in ("lenient", "strict", "blank", "tokens", "trivial"):
         print(f"\n{name}")

@@ -256,6 +256,14 @@ def test_pairs_whose_problem_lacks_the_value_are_counted():
     assert dropped(shards, "pairs") == {"no_score": 1}
 
 
+def test_values_that_a_sample_names_are_counted_and_some_others():
+    shards = choose(GROUPS, sample={"by": "source", "keep": {"nowhere": 0.5}})
+    counts = sum((shard.tallies["sampled_values"] for shard in shards), Counter())
+    assert sum(counts.values()) == len(GROUPS) and "nowhere" not in counts
+    plain = choose(GROUPS, sample={"by": "difficulty", "least": 0})
+    assert all("sampled_values" not in shard.tallies for shard in plain)
+
+
 def test_keep_ranks_what_the_sample_leaves():
     groups = [group(f"y{i}", right(q=float(i)), answer="Yes") for i in range(9)] + [
         group("n", right(q=-1.0), answer="No")

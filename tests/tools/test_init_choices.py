@@ -4,7 +4,7 @@ import pytest
 
 import tiny_recipe
 from redistill.config.parsing import parse_recipe
-from redistill.pipeline.prospects import lines, steps_of
+from redistill.pipeline.prospects import lines, steps_of, values_of_nothing
 from redistill.text.prompts import ASKED_ANCHORS, TEMPLATES
 from redistill.tools.init_choices import (
     RATES,
@@ -82,7 +82,7 @@ def test_a_size_in_the_name_is_read_where_the_model_is_not_here():
 def test_answers_fit_the_context_and_longer_traces_are_left_out_by_a_setting():
     found = choose(counts(longest=40_000, usual=20_000), STUDENT, has_dev=True)
     assert found.max_new_tokens == 2048 - 200 - 128 == found.max_completion_tokens
-    assert any("longer than the student's context of 2,048" in text for text in found.warnings)
+    assert any("do not fit into the student's context of 2,048" in text for text in found.warnings)
     short = choose(counts(), STUDENT, has_dev=True)
     assert short.max_new_tokens == 512 and short.max_completion_tokens is None
 
@@ -154,3 +154,18 @@ def test_a_stage_that_a_model_alone_rewards_is_warned_of(rewards, warned):
         if not warned
         else len(said) == 1 and "alone is rewarded by a model's score and by no rule" in said[0]
     )
+
+
+def test_values_that_a_sample_names_and_no_problem_has_are_said():
+    tree = {
+        "name": "r",
+        "corpus": {"sources": ["two-habits"]},
+        "student": {"model": "m"},
+        "train": {"sft": {"objective": "sft", "learning_rate": 1e-4}},
+    }
+    tree["select"] = {"sample": {"by": "source", "keep": {"shapes": 0.5, "sums": 0.5}}}
+    recipe = parse_recipe(tree, "here")
+    assert values_of_nothing(recipe, {"sums": 3, "shapes-count": 2}) == [
+        "select.sample names values of `source` that no problem has: shapes; values that are not named: shapes-count"
+    ]
+    assert values_of_nothing(recipe, {"sums": 3, "shapes": 2}) == []

@@ -211,6 +211,11 @@ class SampleSettings(Settings):
             raise ValueError("quote true and false if they are text")
         return {value_text(key): inner for key, inner in value.items()}
 
+    @property
+    def named_values(self) -> frozenset[str]:
+        """The values that `keep` and `repeat` name."""
+        return frozenset((*(self.keep if isinstance(self.keep, dict) else ()), *self.repeat))
+
     @model_validator(mode="after")
     def _has_an_effect(self) -> "SampleSettings":
         if (
@@ -227,8 +232,7 @@ class SampleSettings(Settings):
             raise ValueError("the edges of `bins` must increase")
         if self.keep is None and not self.repeat:
             raise ValueError("`bins` has no effect without `keep` or `repeat`")
-        named = [*(self.keep if isinstance(self.keep, dict) else ()), *self.repeat]
-        for value in named:
+        for value in sorted(self.named_values):
             if value not in self.bin_names:
                 known = ", ".join(f'"{name}"' for name in self.bin_names)
                 raise ValueError(f"there is no bin {value!r}; the bins are {known}")

@@ -14,6 +14,7 @@ from redistill.io.progress import say
 from redistill.pipeline.plan import Plan, stage_stream
 from redistill.text.figures import power_words
 
+SHOWN_VALUES = 10
 FEW_PROBLEMS, FEW_STEPS = 100, 20  # below these a run can show little
 RULES = ("accuracy", "graded", "rec-r1")  # rewards that look at whether the answer is right
 
@@ -65,6 +66,19 @@ def say_prospects(plan: Plan, ledger: Mapping[str, Any]) -> None:
     has_dev = any(benchmark.is_held_out for benchmark in plan.recipe.evaluate.benchmarks)
     for line in lines(plan.recipe, dev=ledger["accounts"]["dev"]["kept"], rows=rows, has_dev=has_dev):
         say(f"select   {line}")
+    for line in values_of_nothing(plan.recipe, ledger["tallies"].get("sampled_values", {})):
+        say(f"select   warning: {line}")
+
+
+def values_of_nothing(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
+    """A sentence for the values that select.sample names and no problem has. counts: problems by value."""
+    sample = recipe.select.sample
+    missing = sorted(value for value in sample.named_values if not counts.get(value)) if sample is not None else []
+    if sample is None or not missing:
+        return []
+    others = sorted(value for value in counts if value not in sample.named_values)[:SHOWN_VALUES]
+    there = f"; values that are not named: {', '.join(others)}" if others else ""
+    return [f"select.sample names values of `{sample.by}` that no problem has: {', '.join(missing)}{there}"]
 
 
 def check_held_out(recipe: Recipe, account: Mapping[str, Any]) -> None:

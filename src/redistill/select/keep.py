@@ -20,6 +20,7 @@ from redistill.config.tables import KeepSettings, SampleSettings, value_text
 from redistill.records import Group, Outcome, Ranked, Trace, content_id
 
 _BITS, _DIGIT = 128, 16  # of a key: 64 of the score, then 64 of a hash; and of a pass over the keys
+MAX_OTHERS = 20  # values of a shard that a sample does not name and that are counted all the same, to be shown
 UNSOLVED = "unsolved"  # the note of a trace, or the entry of a problem's metadata, that a search for difficulty leaves
 
 
@@ -79,6 +80,16 @@ class Choice:
         if settings.keep == "balanced":
             return None if key <= self.sample_cuts.get(value, key) else "not_in_sample"
         return None if key < settings.keep.get(value, 1.0) * 2**64 else "not_in_sample"
+
+    def tally(self, group: Group, counts: Counter[str]) -> None:
+        """Count the problem by its value: those that the sample names, and MAX_OTHERS others."""
+        value = self.value(group)
+        if (
+            self.sample is not None
+            and value is not None
+            and (value in self.sample.named_values or value in counts or len(counts) < MAX_OTHERS)
+        ):
+            counts[value] += 1
 
     def times(self, group: Group) -> int:
         """How often the problem's rows are written."""

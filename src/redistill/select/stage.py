@@ -74,7 +74,7 @@ def select_shard(
     With a sample there are the stream `problems`, those of it that are trained on, with or without a right trace, and their account.
     Tallies: `tokens_correct`, `tokens_incorrect` (completion tokens of the training problems' decided traces, in bins
     "256-511"), `prefix_net_weight` (kept pairs, "negative" or "positive"), `extra_pairs` (see above), `repeated` (how often more
-    than once a problem's rows are written, by its value).
+    than once a problem's rows are written, by its value), `sampled_values` (problems by value, where a sample names values).
     """
     there = _Prepared(groups, render, encode, is_dev)
     ids = there.token_ids
@@ -86,6 +86,8 @@ def select_shard(
     candidates: list[Candidate] = []
     for_critics: list[Example] = []
     for group in there.train:
+        if choice is not None and choice.sample is not None and choice.sample.named_values:
+            choice.tally(group, ledger.tallies.setdefault("sampled_values", Counter()))
         prompt = there.prompts[group.problem.id]
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
