@@ -211,10 +211,10 @@ def test_a_gold_answer_is_suspicious_only_where_all_miss_it_and_agree():
 
 
 def test_the_way_in_which_unread_traces_end_is_shown(tmp_path):
-    rows = [(f"{n}+{n}=", str(2 * n), [(f"sum\nA: {2 * n}", True, "stop")]) for n in range(9)]
+    rows = [(f"{n}+{n}=", str(2 * n), [(f"sum\nE: {2 * n}", True, "stop")]) for n in range(9)]
     write(tmp_path / "mine.jsonl", [*rows, ("9+9=", "18", [("no idea", False, "stop")])])
     found = api.audit(tmp_path / "mine.jsonl", out=tmp_path / "out", workers=1)
     line = found["unread_end"]["line"]
-    assert found["unread_end"] == {"line": line, "traces": 9, "of": 10} and line.startswith("A: ")
+    assert found["unread_end"] == {"line": line, "traces": 9, "of": 10} and line.startswith("E: ")
     (note,) = [note for note in found["notes"] if "end alike" in note]
     assert note.startswith(f"9 of the 10 traces without an answer end alike, for example in `{line}`")
