@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="SFT steps of a short run; an eighth of them after it")
     parser.add_argument("--rounds", type=int, help="rounds of GRPO and steps of the control")
     parser.add_argument("--greek", type=Path, help="a folder of Omniglot: digits and its letters instead of shapes")
+    parser.add_argument("--sft-steps", type=int, default=1500, help="SFT steps on digits and letters")
     parser.add_argument("--rate", type=float, help="learning rate of both arms of GRPO")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
@@ -122,6 +123,7 @@ def main() -> None:
             tree["corpus"]["sources"] = [{"name": "visual-questions", "path": str(data), "conversation": "trace"}]
             arms = ARMS[:-1]
             del tree["train"]["length"]
+            tree["train"]["sft"]["steps"] = arguments.sft_steps
         folder = run(parse_recipe(tree, "the experiment"), runs_dir=arguments.folder)
         look_in(*image_folders(folder))
         blank = blank_benchmark(folder, "black" if arguments.greek else "white")
