@@ -30,7 +30,8 @@ def run(folder: Path, students: Path, seed: int) -> None:
     }
     tree["train"]["grpo"]["learning_rate"] = RATE
     hard = api.run({**tree, "name": f"hard-{seed}"}, runs_dir=folder)
-    kept, searched = len(records(hard, "select/problems")), len(records(hard, "score/groups"))
+    searched = sum("difficulty_tries" in group.problem.metadata for group in records(hard, "score/groups"))
+    kept = len(records(hard, "select/problems"))
     share = {"by": "source", "keep": {f"drawn-shapes-{kind}": kept / searched for kind in ("count", "side", "bigger")}}
     api.run({**tree, "name": f"random-{seed}", "select": {"sample": share}}, runs_dir=folder)
     api.run({**tree, "name": f"all-{seed}", "select": {}}, runs_dir=folder)

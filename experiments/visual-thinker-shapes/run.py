@@ -77,8 +77,8 @@ def characters(folder: Path, greek: Path) -> Path:
     return path
 
 
-def blank_benchmark(folder: Path) -> Path:
-    """The held-out questions over white images of the same size, as a benchmark's file.
+def blank_benchmark(folder: Path, background: str) -> Path:
+    """The held-out questions over images of the background alone, of the same size, as a benchmark's file.
 
     All are one image; a comment with a number makes each a file of its own, or all questions of a kind would be one problem."""
     path = folder / "blank.parquet"
@@ -88,7 +88,7 @@ def blank_benchmark(folder: Path) -> Path:
             {
                 "problem": problem.statement,
                 "answer": problem.answer,
-                "image": {"bytes": white(number), "path": "blank.png"},
+                "image": {"bytes": blank_image(number, background), "path": "blank.png"},
             }
             for number, problem in enumerate(problems)
         ]
@@ -96,11 +96,11 @@ def blank_benchmark(folder: Path) -> Path:
     return path
 
 
-def white(number: int) -> bytes:
-    """A white image whose file says a number."""
+def blank_image(number: int, background: str) -> bytes:
+    """An image of one colour whose file says a number."""
     data, comment = io.BytesIO(), PngInfo()
     comment.add_text("number", str(number))
-    Image.new("RGB", (32, 32), "white").save(data, "PNG", pnginfo=comment)
+    Image.new("RGB", (32, 32), background).save(data, "PNG", pnginfo=comment)
     return data.getvalue()
 
 
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="SFT steps of a short run; an eighth of them after it")
     parser.add_argument("--rounds", type=int, help="rounds of GRPO and steps of the control")
     parser.add_argument("--greek", type=Path, help="a folder of Omniglot: digits and its letters instead of shapes")
+    parser.add_argument("--sft-steps", type=int, default=1500, help="SFT steps on digits and letters")
     parser.add_argument("--rate", type=float, help="learning rate of both arms of GRPO")
     arguments = parser.parse_args()
     for seed in arguments.seeds:
@@ -122,9 +123,10 @@ def main() -> None:
             tree["corpus"]["sources"] = [{"name": "visual-questions", "path": str(data), "conversation": "trace"}]
             arms = ARMS[:-1]
             del tree["train"]["length"]
+            tree["train"]["sft"]["steps"] = arguments.sft_steps
         folder = run(parse_recipe(tree, "the experiment"), runs_dir=arguments.folder)
         look_in(*image_folders(folder))
-        blank = blank_benchmark(folder)
+        blank = blank_benchmark(folder, "black" if arguments.greek else "white")
         for arm in arms:
             settings = {
                 "name": f"blank-{seed}-{arm}",
