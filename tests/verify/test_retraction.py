@@ -109,6 +109,11 @@ def test_what_is_taken_back_and_not_said_again_has_a_reason():
     assert (found.answer, found.reason) == (None, "retracted_answer")
 
 
+def test_a_supposition_before_an_answer_that_is_taken_back_does_not_count_either():
+    text = "If order mattered, it would be \\boxed{17}. The answer is 42. Wait, that is wrong."
+    assert find_answer(text).reason == "retracted_answer"
+
+
 def test_the_answer_must_be_is_right_or_undecided():
     assert outcome("42", "The answer must be 42.") is Outcome.correct
     assert outcome("421", "The answer must be 3 digits.") is Outcome.ungradable

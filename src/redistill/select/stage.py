@@ -86,8 +86,6 @@ def select_shard(
     candidates: list[Candidate] = []
     for_critics: list[Example] = []
     for group in there.train:
-        if choice is not None and choice.sample is not None and choice.sample.named_values:
-            choice.tally(group, ledger.tallies.setdefault("sampled_values", Counter()))
         prompt = there.prompts[group.problem.id]
         judge = _Judge(group, there.prompt_tokens[group.problem.id], bound_filters)
         reasons = _example_reasons(group, examples, keep_truncated, judge, weights)
@@ -300,6 +298,8 @@ class _Chosen:
 def _chosen(group: Group, reasons: Mapping[str, str | None], choice: Choice | None, ledger: "_Ledger") -> _Chosen:
     if choice is None:
         return _Chosen(reasons, group, 1)
+    if choice.sample is not None and choice.sample.named_values:
+        choice.tally(group, ledger.tallies.setdefault("sampled_values", Counter()))
     if reason := choice.problem_reason(group):
         return _Chosen({id: why or reason for id, why in reasons.items()}, reason, 1)
     gone = choice.trace_reasons(group, [t for t in group.traces if reasons[t.id] is None])

@@ -28,9 +28,9 @@ class Place(NamedTuple):
     """One statement of the answer: where it stands, and what it says (None: void).
 
     weak: words of a sentence that may be a remark (`the answer is positive`): right or nothing, never wrong. line: a line
-    of its own (`Answer: D`). conditional: of a sentence that says when (`for n = 3, the answer is 7`). joined: the text as one of a list, where neighbouring boxes or a JSON list may be meant as
-    one; apart: the same of boxes that stand far apart, which shows only that nobody can tell; rivals: what is stated under
-    other conditions.
+    of its own (`Answer: D`). conditional: of a sentence that says when (`for n = 3, the answer is 7`); rivals: what is stated
+    under other conditions. joined: the text as one of a list, where neighbouring boxes or a JSON list may be meant as one;
+    apart: the same of boxes that stand far apart, which shows only that nobody can tell.
     """
 
     start: int
@@ -422,7 +422,7 @@ _HEADING_LINE = re.compile(
     re.IGNORECASE,
 )
 # `A: 26` as the last line, where no `B:` makes it an option.
-_SHORT_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}A:[ \t]{0,4}(?=\S[^\n]{0,200}\s{0,9}\Z)(?P<modal>(?!))?")
+_SHORT_LINE = re.compile(r"(?:^|\n)[ \t]{0,4}A:[ \t]{0,4}(?=\S[^\n]{0,200}\s{0,9}\Z)")
 _OTHER_OPTION = re.compile(r"(?:^|\n)[ \t]{0,4}\(?B[:.)]")
 # What may stand before `Answer:` on a line of its own.
 _LINE_START = re.compile(
@@ -507,7 +507,7 @@ def _statements(tail: str, offset: int) -> Iterator[Place]:
         place = _place(offset + anchor.start(), offset + end, value, line=line)
         if place.text is not None:
             bullet = _BULLET.match(tail, anchor.start() + len(anchor.group().rstrip()))  # or a minus: never wrong
-            unsure = bool(bullet) or (not heading and bool(anchor["modal"]))  # `the answer must be 3 digits long`
+            unsure = bool(bullet or anchor.groupdict().get("modal"))  # `the answer must be 3 digits long`
             conditional = not line and is_conditional(tail, anchor.start(), place.text)
             yield place._replace(conditional=conditional, weak=unsure or (not line and not _is_value(place.text)))
 

@@ -45,8 +45,9 @@ ANCHORS: dict[Anchor, Callable[[str], Place | None]] = {
 class Found:
     """What a completion says in the end. answer: None without one, and then `reason` says why.
 
-    joined, apart: the answer as a list of several boxes (see Place); others: what is stated after it; concluded: what is concluded after it
-    in other words, refuting: those of them that would show it wrong; weak: it may be a remark; cut: the completion ends inside its thinking.
+    joined, apart: the answer as a list of several boxes (see Place); others: what is stated after it or under a condition;
+    concluded: what is concluded after it in other words, refuting: those of them that would show it wrong; weak: it may be a
+    remark; cut: the completion ends inside its thinking.
     """
 
     answer: str | None
@@ -74,8 +75,7 @@ def find_answer(completion: str, anchors: Sequence[Anchor] | None = None) -> Fou
     place, passed_over = _counted(text, names)
     if place is None:
         return Found(None, "no_anchor")
-    stated_later, remarks = _later(text, place.end, names)
-    later = [*stated_later, *passed_over]
+    later, remarks = _later(text, place.end, names)
     if place.text is not None and is_taken_back(text, place.end):
         place = place._replace(text=None, void="retracted")
     if place.text is None:
@@ -85,7 +85,7 @@ def find_answer(completion: str, anchors: Sequence[Anchor] | None = None) -> Fou
     elif line := next((other for other in reversed(later) if other.line), None):
         later = [place, *(other for other in later if other is not line)]
         place = line
-    others = (*(str(other.text) for other in later if other.text != place.text), *place.rivals)
+    others = (*(str(other.text) for other in (*later, *passed_over) if other.text != place.text), *place.rivals)
     ends = conclusions(text[place.end :][:MAX_CONCLUDED]) if len(text) > place.end + 4 else []
     ends += [(str(remark.text), False) for remark in remarks]
     unsettled = place.conditional or goes_on(text, place.end)

@@ -4,6 +4,8 @@ it makes under a condition, which never win over an unconditional one; and concl
 is_supposed("One may think the answer is", 27)                    ->  True
 is_taken_back("First I got \\boxed{17}. Wait, that is wrong.", 22)  ->  True
 without_struck("~~The answer is 17.~~ The answer is 42.")          ->  "  The answer is 42."
+is_conditional("The answer is 42. For n = 3, the answer is 17.", 31)  ->  True
+conclusions("The result is 42.")                                   ->  [("42", False)]
 """
 
 import re
@@ -106,7 +108,7 @@ def is_supposed(text: str, start: int) -> bool:
     """Whether what stands before a statement, in its sentence, makes it a supposition or somebody's mistake."""
     before = _sentence_before(text, start)
     found = _SUPPOSED.search(before)
-    return bool(found) and not _CONCLUDED.search(before, found.start() + 1 if found else 0)
+    return found is not None and not _CONCLUDED.search(before, found.start() + 1)
 
 
 def is_taken_back(text: str, end: int) -> bool:
