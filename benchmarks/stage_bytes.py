@@ -48,8 +48,9 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
     from redistill.corpus.sources.traces import traces
     from redistill.io.shards import parts_to_do
     from redistill.io.stage_folder import StageFolder
+    from redistill.select import SelectTask
     from redistill.select.pairing import certain
-    from redistill.select.stage import select_part, select_shard
+    from redistill.select.stage import select_part
     from redistill.verify import VERIFIERS
     from redistill.verify.stage import VerifyTask, closing_pool, verify_part
 
@@ -65,8 +66,8 @@ def work(case: dict[str, Any]) -> dict[str, Any]:
             task = VerifyTask({"cascade": partial(VERIFIERS["cascade"])}, 1, 5.0, 2048, "cascade")
             do = partial(verify_part, folder, task)
         else:
-            facts: dict[str, Any] = {"render": lambda problem: problem.statement, "is_dev": lambda problem: False}
-            do = partial(select_part, folder, partial(select_shard, encode=words, pairing=certain, **facts))
+            chooses = SelectTask(lambda problem: problem.statement, words, lambda problem: False, certain)
+            do = partial(select_part, folder, chooses)
         with closing_pool():
             for part in parts_to_do(before, folder):
                 do(part)

@@ -23,7 +23,8 @@ from redistill.pipeline.scoring import score_apart, threads
 from redistill.records import Group, make_problem, make_trace
 from redistill.score.stage import BoundScorer, join_part
 from redistill.select.pairing import certain
-from redistill.select.stage import select_part, select_shard
+from redistill.select.stage import select_part
+from redistill.select.task import SelectTask
 from redistill.verify import VERIFIERS
 from redistill.verify.spread_pool import TASK_TRACES, SpreadPool
 from redistill.verify.stage import VerifyTask, closing_pool, verify_part
@@ -173,10 +174,10 @@ def never(problem: Any) -> bool:
 
 
 def test_select_with_its_filters_and_pairs(verified: StageFolder, loses_a_node: LosesANode) -> None:
-    choose = partial(select_shard, render=statement, encode=letters, is_dev=never, pairing=certain, policies={"certain": certain})  # fmt: skip
+    task = SelectTask(statement, letters, never, certain, policies={"certain": certain})
     here, there = (StageFolder(verified.folder.parent / name, "x") for name in ("select", "select-on-ray"))
-    make(LocalProcesses(1), here, verified, partial(select_part, here, choose))
-    make(loses_a_node, there, verified, partial(select_part, there, choose))
+    make(LocalProcesses(1), here, verified, partial(select_part, here, task))
+    make(loses_a_node, there, verified, partial(select_part, there, task))
     assert same(here, there)
 
 

@@ -14,7 +14,7 @@ from redistill.model.token_credit import credit
 from redistill.records import Group, Outcome, Span, Verdict, make_problem, make_trace
 from redistill.score import reason_of
 from redistill.score.outcome import outcome, spans_of
-from redistill.select import select_shard
+from redistill.select import SelectTask, select_shard
 from redistill.train.rows import _span_weights
 
 PROBLEM = make_problem("2+2+1=")
@@ -109,10 +109,14 @@ def a_group():
 
 
 def select(weights):
-    return select_shard(
-        [a_group()[0]], render=lambda problem: problem.statement, encode=lambda texts: [[1] * len(text) for text in texts],
-        is_dev=lambda problem: False, pairing=lambda g: [(g.traces[0], g.traces[2]), (g.traces[1], g.traces[2])], weights=weights,
-    )  # fmt: skip
+    task = SelectTask(
+        render=lambda problem: problem.statement,
+        encode=lambda texts: [[1] * len(text) for text in texts],
+        is_dev=lambda problem: False,
+        pairing=lambda g: [(g.traces[0], g.traces[2]), (g.traces[1], g.traces[2])],
+        weights=weights,
+    )
+    return select_shard([a_group()[0]], task)
 
 
 def test_rows_bring_the_spans_as_weights_and_a_trace_without_them_makes_no_row():

@@ -19,7 +19,9 @@ from redistill.records import FINAL, Group, Outcome, Ranked, Verdict, make_probl
 from redistill.select.filters import Side, score
 from redistill.select.keep import Choice, balance, cuts_of, find_cuts, value_of
 from redistill.select.pairing import all_capped, best_against_worst, certain
-from redistill.select.stage import BoundFilter, rank_pairs_shard, rank_shard, select_shard, with_cuts
+from redistill.select.ranking import rank_pairs_shard, rank_shard, with_cuts
+from redistill.select.stage import select_shard
+from redistill.select.task import BoundFilter, SelectTask
 
 
 def group(number, *traces, source="s", metadata=None, answer="4"):
@@ -52,18 +54,15 @@ def choose(groups, *, keep=None, sample=None, balance_pairs=None, seed=0, exampl
     choice = Choice(
         None if sample is None else SampleSettings(**sample), None if keep is None else KeepSettings(**keep), seed
     )
-    more = {**SHARED, "examples": examples, "bound_filters": filters}
-    parts = [groups[i::shards] for i in range(shards)]
-    ranked = [row for part in parts for row in rank_shard(part, choice=choice, **more).records["ranked"][1]]
-    choice = find_cuts(choice, lambda: ranked)
-    choice = replace(choice, balance_pairs=balance_pairs)
-    if balance_pairs is not None:
-        more_rows = [
-            rank_pairs_shard(part, pairing=all_capped, choice=choice, **more).records["ranked"][1] for part in parts
-        ]
-        choice = balance(choice, lambda: chain.from_iterable(more_rows))
     pairing = certain if balance_pairs is None else all_capped
-    return [select_shard(part, pairing=pairing, choice=choice, **more) for part in parts]
+    task = SelectTask(**SHARED, pairing=pairing, examples=examples, bound_filters=filters, choice=choice)
+    parts = [groups[i::shards] for i in range(shards)]
+    ranked = [row for part in parts for row in rank_shard(part, task).records["ranked"][1]]
+    task = replace(task, choice=replace(find_cuts(choice, lambda: ranked), balance_pairs=balance_pairs))
+    if balance_pairs is not None:
+        more_rows = [rank_pairs_shard(part, task).records["ranked"][1] for part in parts]
+        task = replace(task, choice=balance(task.choice, lambda: chain.from_iterable(more_rows)))
+    return [select_shard(part, task) for part in parts]
 
 
 def rows(shards, stream="examples"):
@@ -355,17 +354,21 @@ def test_the_first_pass_is_made_once_and_its_cuts_are_those_of_all_shards(tmp_pa
     for index in range(3):
         before.finish_shard(index, Shard({"groups": (Group, made[index::3])}, {"traces": Account("trace")}))
     before.finish(3)
-    choice, stage_dir = Choice(None, KeepSettings(by="q", top=5), 0), StageFolder(tmp_path / "select" / "ranked", "s")
-    found = with_cuts(choice, stage_dir, before, partial(rank_shard, choice=choice, **SHARED), LocalProcesses(1))
-    shards = [select_shard(made[i::3], pairing=certain, choice=found, **SHARED) for i in range(3)]
+    stage_dir = StageFolder(tmp_path / "select", "s")
+    task = SelectTask(**SHARED, pairing=certain, choice=Choice(None, KeepSettings(by="q", top=5), 0))
+    found = with_cuts(task, stage_dir, before, LocalProcesses(1))
+    shards = [select_shard(made[i::3], found) for i in range(3)]
     assert kept(shards) == named(made, *((i, 0) for i in range(7, 12)))
-    assert len(list(stage_dir.read("ranked"))) == 12 and isinstance(next(stage_dir.read("ranked")), Ranked)
+    ranked = list(StageFolder(stage_dir.folder / "ranked", "s").read("ranked"))
+    assert len(ranked) == 12 and isinstance(ranked[0], Ranked)
 
-    def again(groups):
+    def again(texts):
         raise AssertionError("the first pass is there")
 
-    assert with_cuts(choice, stage_dir, before, again, LocalProcesses(1)) == found
-    assert with_cuts(Choice(None, None, 0), stage_dir, before, again, LocalProcesses(1)).keep_cuts == {}
+    task = replace(task, encode=again)
+    assert with_cuts(task, stage_dir, before, LocalProcesses(1)).choice == found.choice
+    uncut = replace(task, choice=Choice(None, None, 0))
+    assert with_cuts(uncut, stage_dir, before, LocalProcesses(1)) is uncut
 
 
 # --- by a score: the filter and the pairing ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from redistill.select import explain_empty
 from redistill.select.keep import Choice
 from redistill.select.pairing import certain
 from redistill.select.stage import select_shard
+from redistill.select.task import SelectTask
 
 ALL = LabelledSettings()
 
@@ -36,12 +37,14 @@ def group(number, *outcomes, spans=()):
 def select(groups, settings=ALL, dev=(), **more):
     return select_shard(
         groups,
-        render=lambda problem: problem.statement,
-        encode=lambda texts: [[1] * len(text.split()) for text in texts],
-        is_dev=lambda problem: problem.id in dev,
-        pairing=certain,
-        labelled=settings,
-        **more,
+        SelectTask(
+            render=lambda problem: problem.statement,
+            encode=lambda texts: [[1] * len(text.split()) for text in texts],
+            is_dev=lambda problem: problem.id in dev,
+            pairing=certain,
+            labelled=settings,
+            **more,
+        ),
     )
 
 
@@ -120,7 +123,7 @@ def test_no_labelled_row_is_explained():
 def test_filters_look_at_labelled_rows_too(most):
     from redistill.config.tables import PARTS
     from redistill.select.filters import completion_length
-    from redistill.select.stage import BoundFilter
+    from redistill.select.task import BoundFilter
 
     shard = select(
         [group(1, "correct")], bound_filters=[BoundFilter(partial(completion_length, most=most), frozenset(PARTS))]

@@ -29,7 +29,8 @@ from redistill.select.bind import bind_pairings
 from redistill.select.filters import completion_length, prompt_length, repetition
 from redistill.select.pairing import PAIRINGS, certain, near_miss
 from redistill.select.pairing import random as random_pairing
-from redistill.select.stage import BoundFilter, select_shard, sides_against_labels
+from redistill.select.stage import select_shard, sides_against_labels
+from redistill.select.task import BoundFilter, SelectTask
 from redistill.text.prompts import TEMPLATES, render
 from tiny_recipe import RECIPE
 
@@ -63,12 +64,14 @@ def select(groups, dev=(), pairing=certain, most=None, most_prompt=None, bound_f
     ]
     return select_shard(
         groups,
-        render=lambda p: render(p, TEMPLATES["bare"]),
-        encode=encode_words,
-        is_dev=lambda problem: problem.id in dev,
-        pairing=pairing,
-        bound_filters=[*lengths, *bound_filters],
-        **options,
+        SelectTask(
+            render=lambda p: render(p, TEMPLATES["bare"]),
+            encode=encode_words,
+            is_dev=lambda problem: problem.id in dev,
+            pairing=pairing,
+            bound_filters=[*lengths, *bound_filters],
+            **options,
+        ),
     )
 
 

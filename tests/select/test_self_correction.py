@@ -12,7 +12,8 @@ from redistill.select import explain_empty
 from redistill.select.filters import completion_length
 from redistill.select.pairing import certain
 from redistill.select.self_correction import attempt_of, rounds
-from redistill.select.stage import BoundFilter, attempts_of, select_shard
+from redistill.select.stage import attempts_of, select_shard
+from redistill.select.task import BoundFilter, SelectTask
 from redistill.text.segments import CUES, segments
 from tiny_recipe import RECIPE
 
@@ -37,13 +38,15 @@ def toy_group(wrong, right=1, number=0, note_wrong="N", note_right="Y"):
 def select(*groups, filters=(), seed=0, **settings):
     return select_shard(
         groups,
-        render=lambda problem: f"Q{problem.statement}\n",
-        encode=lambda texts: [list(text.encode()) for text in texts],
-        is_dev=lambda problem: False,
-        pairing=certain,
-        examples=SelfCorrectionSettings(**{"cues": "compact", **settings}),
-        bound_filters=filters,
-        seed=seed,
+        SelectTask(
+            render=lambda problem: f"Q{problem.statement}\n",
+            encode=lambda texts: [list(text.encode()) for text in texts],
+            is_dev=lambda problem: False,
+            pairing=certain,
+            examples=SelfCorrectionSettings(**{"cues": "compact", **settings}),
+            bound_filters=filters,
+            seed=seed,
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from redistill.records import (
     make_trace,
     pair_id,
 )
-from redistill.select import BoundFilter, select_shard
+from redistill.select import BoundFilter, SelectTask, select_shard
 from redistill.select.filters import completion_length, repetition
 from redistill.select.pairing import certain
 from redistill.select.pairing import random as random_pairing
@@ -75,17 +75,19 @@ def run(tmp_path_factory):
     lost = [Dropped("f.jsonl:7", "corpus", "beyond_max_problems"), Dropped(RIGHT.id, "corpus", "duplicate_trace")]
     select = select_shard(
         groups,
-        render=lambda problem: problem.statement,
-        encode=lambda texts: [[zlib.crc32(word.encode()) % 10**6 for word in text.split()] for text in texts],
-        is_dev=lambda problem: problem.id == HELD_OUT.id,
-        pairing=partial(certain, max_pairs=2),
-        bound_filters=[
-            BoundFilter(partial(completion_length, most=9), frozenset(PARTS)),
-            BoundFilter(
-                partial(repetition, min_words=4, loop_words=4, loop_times=3, ngram=2), frozenset({"completion"})
-            ),
-        ],
-        policies={"certain": partial(certain, max_pairs=2), "random": random_pairing},
+        SelectTask(
+            render=lambda problem: problem.statement,
+            encode=lambda texts: [[zlib.crc32(word.encode()) % 10**6 for word in text.split()] for text in texts],
+            is_dev=lambda problem: problem.id == HELD_OUT.id,
+            pairing=partial(certain, max_pairs=2),
+            bound_filters=[
+                BoundFilter(partial(completion_length, most=9), frozenset(PARTS)),
+                BoundFilter(
+                    partial(repetition, min_words=4, loop_words=4, loop_times=3, ngram=2), frozenset({"completion"})
+                ),
+            ],
+            policies={"certain": partial(certain, max_pairs=2), "random": random_pairing},
+        ),
     )
     answers = Shard({"groups": (Group, [Group(HELD_OUT, (ANSWER,))])})
     rows = Account("row", 3, 2, Counter(beyond_max_problems=1))

@@ -52,10 +52,11 @@ from redistill.pipeline.students import critic_loader, load_start, load_student,
 from redistill.pipeline.teachers import key_of_teachers, loader_of, needs_traces, stages_named, transport_of
 from redistill.report import pairs_shown, stage_of_tokens, write_report
 from redistill.rollout.answer import EvalConfig
-from redistill.select import check_split, compare, explain_empty, select_shard, split_key, split_of
+from redistill.select import SelectTask, check_split, compare, explain_empty, split_key, split_of
 from redistill.select.keep import Choice
 from redistill.select.labelled import labelled_rows
-from redistill.select.stage import attempts_of, cut_choice, select_all, sides_against_labels
+from redistill.select.ranking import with_cuts
+from redistill.select.stage import attempts_of, select_all, sides_against_labels
 from redistill.text.wordwise import WordwiseTokenizer
 from redistill.train.eval_probe import dev_probe
 from redistill.train.guard_state import read_lines
@@ -280,24 +281,24 @@ def run_select(run: Run) -> None:
     statistics = folder.folder / "statistics.json"
     if not (folder.is_finished() and statistics.exists()):
         folder.open()
-        shared: dict[str, Any] = {
-            "render": plan.render,
-            "encode": WordwiseTokenizer(plan.tokenizer),
-            "is_dev": split_of(run.recipe, partial(corpus_problems, run.folder)),
-            "examples": settings.examples,
-            "keep_truncated": settings.truncated_correct == "keep",
-            "bound_filters": plan.filters,
-            "weights": settings.weights,
-        }
         before = StageFolder(run.folder / plan.feeding("select"), "")
-        pairing = plan.policies[settings.pairing.name]
-        choice = Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs)
-        choice = cut_choice(choice, folder, before, pairing, run.executor, shared)
-        policies: dict[str, Any] = {"pairing": pairing, "policies": plan.policies, "seed": run.recipe.seed}
-        policies["every_turn"] = every_turn(plan)
-        policies |= {"labelled": settings.labelled} if reads_labelled(plan) else {}
-        choose = partial(select_shard, choice=choice, **policies, **shared)
-        traces = select_all(run.executor, folder, choose, before, bar)
+        task = SelectTask(
+            render=plan.render,
+            encode=WordwiseTokenizer(plan.tokenizer),
+            is_dev=split_of(run.recipe, partial(corpus_problems, run.folder)),
+            pairing=plan.policies[settings.pairing.name],
+            examples=settings.examples,
+            keep_truncated=settings.truncated_correct == "keep",
+            bound_filters=plan.filters,
+            policies=plan.policies,
+            choice=Choice(settings.sample, settings.keep, run.recipe.seed, balance_pairs=settings.balance_pairs),
+            labelled=settings.labelled if reads_labelled(plan) else None,
+            weights=settings.weights,
+            every_turn=every_turn(plan),
+            seed=run.recipe.seed,
+        )
+        task = with_cuts(task, folder, before, run.executor)
+        traces = select_all(run.executor, folder, task, before, bar)
         candidates = map(read_table, folder.shard_files("candidates"))
         compared = compare(candidates, own=settings.pairing.name, policies=plan.policies)
         write_json(statistics, {**compared, "traces": traces.summary()})

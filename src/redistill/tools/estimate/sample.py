@@ -39,7 +39,7 @@ from redistill.pipeline.images import keeping_images, look_for_images
 from redistill.pipeline.plan import Plan, reads_labelled
 from redistill.pipeline.stages import stages_of
 from redistill.records import Dropped, Example, Group, Pair, Problem, content_id
-from redistill.select import select_shard, split_of
+from redistill.select import SelectTask, select_shard, split_of
 from redistill.select.bind import reads_scores
 from redistill.text.wordwise import WordwiseTokenizer
 from redistill.verify.policy import counted_labels
@@ -229,8 +229,7 @@ def _sampled(plan: Plan, command: str) -> Look:
             raise OperatorError(
                 "plan: no trace of the sample is left: all its problems are in a benchmark (corpus.decontaminate) or have no text."
             )
-        shard = select_shard(
-            groups,
+        task = SelectTask(
             render=plan.render,
             encode=WordwiseTokenizer(plan.tokenizer),
             is_dev=is_held,
@@ -242,6 +241,7 @@ def _sampled(plan: Plan, command: str) -> Look:
             weights=None if plan.recipe.score else plan.recipe.select.weights,
             seed=plan.recipe.seed,
         )
+        shard = select_shard(groups, task)
         size = _size(stage_dirs)
     records = {name: list(stream) for name, (_, stream) in shard.records.items()}
     exact = share == 1 and len(chosen) == len(seen)
