@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import redistill.corpus.stage as corpus_stage
-from redistill.corpus import SOURCES, collect
+from redistill.corpus import SOURCES, collect, reading
 from redistill.errors import OperatorError
 from redistill.io.executors import LocalProcesses
 from redistill.io.stage_folder import Shard, StageFolder
@@ -202,7 +202,7 @@ def test_killed_while_merging_then_continued_equals_uninterrupted(tmp_path: Path
 def test_killed_while_shuffling_then_continued_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus_stage, "BUFFER_BYTES", 500)  # so that half a shuffle lies on the disk
+    monkeypatch.setattr(reading, "BUFFER_BYTES", 500)  # so that half a shuffle lies on the disk
     items = many(120)
     _, whole = gather(tmp_path / "whole", *items)
 
@@ -332,9 +332,9 @@ def test_more_files_than_readings_are_read_together_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = files(tmp_path / "in", 9)
-    one_each = corpus_stage._readings([source])
-    monkeypatch.setattr(corpus_stage, "MAX_READINGS", 4)
-    few = corpus_stage._readings([source])
+    one_each = reading.reading_tasks([source])
+    monkeypatch.setattr(reading, "MAX_READINGS", 4)
+    few = reading.reading_tasks([source])
     assert (len(one_each), len(few)) == (9, 4)
     flat = [[s.keywords["path"] for r in readings for s in r.sources] for readings in (one_each, few)]
     assert flat[0] == flat[1] == sorted(str(p) for p in (tmp_path / "in").iterdir())
@@ -343,7 +343,7 @@ def test_more_files_than_readings_are_read_together_in_their_order(
 
 def _peak_bytes(folder: Path, rows: int) -> tuple[int, int]:
     """Peak of Python's memory while a file of `rows` rows of 4 kB is collected, and the number of shards."""
-    corpus_stage.SHARD_BYTES, corpus_stage.BUFFER_BYTES = 2**20, 2**18
+    corpus_stage.SHARD_BYTES, reading.BUFFER_BYTES = 2**20, 2**18
     folder.mkdir()
     with gzip.open(folder / "rows.jsonl.gz", "wt", compresslevel=1) as file:
         for n in range(rows):
@@ -492,7 +492,7 @@ def test_a_node_without_the_runs_files_is_given_a_sources_files_but_cannot_read_
 ) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     source = functools.partial(SOURCES["traces"], path=str(tmp_path / "rows.jsonl"))
-    (reading,) = corpus_stage._readings([source])
-    assert list(corpus_stage._source_files(False, reading)) == [tmp_path / "rows.jsonl"]
+    (task,) = reading.reading_tasks([source])
+    assert list(corpus_stage._source_files(False, task)) == [tmp_path / "rows.jsonl"]
     with pytest.raises(OperatorError, match=r"^corpus: rows of .*rows.jsonl may name images .* \(--until corpus --executor local\)\.$"):  # fmt: skip
-        list(corpus_stage._source_files(True, reading))
+        list(corpus_stage._source_files(True, task))

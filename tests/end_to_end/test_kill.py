@@ -9,11 +9,15 @@ STAGES = ("corpus", "verify", "select", "train", "evaluate", "report")
 SHARD = "redistill.io.stage_folder:StageFolder.finish_shard"
 
 CUTS = {  # stage, what must not be there yet, where the process dies
-    "corpus, while rows are read": ("corpus", "corpus/ledger.json", cut_at("redistill.corpus.stage:_append", "corpus")),
+    "corpus, while rows are read": (
+        "corpus",
+        "corpus/ledger.json",
+        cut_at("redistill.corpus.reading:_append", "corpus"),
+    ),
     "corpus, after the rows are parted": (
         "corpus",
         "corpus/ledger.json",
-        cut_at("redistill.corpus.stage:_append", "corpus", when="after"),
+        cut_at("redistill.corpus.reading:_append", "corpus", when="after"),
     ),
     "corpus, after its second shard": (
         "corpus",

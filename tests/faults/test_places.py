@@ -17,7 +17,7 @@ from .conftest import armed
 from .equal import final_files, unlike
 
 FULL_AT = {  # what is being written when the disk is full -> (writer, operation)
-    "rows of the corpus": ("corpus.stage:_append", "open"),
+    "rows of the corpus": ("corpus.reading:_append", "open"),
     "a shard": ("io.parquet:write_records", "mkdir"),
     "a done-marker": ("io.stage_folder:finish_shard", "open"),
     "token rows": ("train.rows:write_rows", "open"),
