@@ -1,9 +1,13 @@
 """Ids of texts that are put together of words: the tokenizer's own, whatever stands in the text."""
 
+import itertools
 import pickle
 import random
+import sys
+from array import array
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 
@@ -41,11 +45,18 @@ def random_texts(count=1500):
     return TEXTS + ["".join(rng.choices(SIGNS, k=rng.randint(1, 12))) for _ in range(count)]
 
 
+def words_of(text: str, places: np.ndarray) -> list[str]:
+    data = text.encode()
+    starts = wordwise._word_starts(data, np.array([len(data)]), np.array([False]), places)
+    return [data[start:end].decode() for start, end in itertools.pairwise(starts.tolist())]
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_text_has_the_pieces_of_its_words(cut):
     pieces = cut_of(cut).pre_tokenize_str
+    places = wordwise._places(bpe(cut_of(cut)).backend_tokenizer)
     for text in random_texts():
-        words = wordwise._WORDS.findall(text)
+        words = words_of(text, places)
         assert "".join(words) == text
         assert [p for word in words for p, _ in pieces(word)] == [p for p, _ in pieces(text)], repr(text)
 
@@ -63,6 +74,26 @@ def test_ids_are_the_tokenizers(cut, normalizer):
     encode(["2 and"])
     assert found == tokenizer(texts, add_special_tokens=False)["input_ids"]
     assert set(encode._memo) >= {"2", " and"}  # it is cut
+    assert [encode([]), encode([""]), encode(["", "2", ""])] == [
+        [],
+        [array("i")],
+        [array("i"), array("i", tokenizer.encode("2")), array("i")],
+    ]
+
+
+def test_a_text_is_cut_where_two_neighbours_allow_it():
+    digits = {name: wordwise._places(bpe(cut_of(name)).backend_tokenizer) for name in CUTS}
+    for name, number in (("gpt-2", ["12"]), ("llama-bpe", ["12"]), ("smollm", ["1", "2"]), ("qwen2", ["1", "2"])):
+        assert words_of("x12=(ab, c)\nd e", digits[name]) == ["x", *number, "=(ab", ",", " c", ")\nd", " e"]
+    places = digits["gpt-2"]
+    assert words_of("слово и\u00a0 x\u3000 yр q\u2003 é\x85 z", places) == [
+        "слово",
+        " и\u00a0 x\u3000 yр",
+        " q\u2003 é\x85 z",
+    ]
+    assert words_of("a\x00b\x1c c  d", places) == ["a", "\x00b", "\x1c c", "  d"]
+    every_space = {chr(sign).encode()[-2:] for sign in range(128, sys.maxunicode + 1) if chr(sign).isspace()}
+    assert {int(sign).to_bytes(2, "big") for sign in wordwise._NOT_ASCII_SPACES} == every_space
 
 
 CHATS = [
@@ -107,7 +138,7 @@ def test_words_are_asked_for_once():
     with patch.object(type(tokenizer), "__call__", side_effect=AssertionError("asked again")):
         again = encode(["Add 30 and 12 and 12"])
     assert [ids.tolist() for ids in again] == tokenizer(["Add 30 and 12 and 12"], add_special_tokens=False)["input_ids"]
-    assert set(encode._memo) == {"Add", " 12", " and", " 30", "and"}
+    assert set(encode._memo) == {"Add", " 1", "2", " and", " 3", "0", "and"}
     assert pickle.loads(pickle.dumps(encode))._memo == {}
 
 
