@@ -62,5 +62,14 @@ def test_answers_that_nobody_could_read_are_named_with_what_to_change():
     (silent,) = what_to_change({**scores, "truncation_rate": 0.0, "no_answer_rate": 0.4})
     assert "40.0%" in silent and "template plain, no chat" in silent and "--chat" in silent
     (refused,) = what_to_change({**scores, "truncation_rate": 0.0, "left_out": ["p1"]})
-    assert "refused 1 problem," in refused
+    assert "dev: 1 problem refused by the server" in refused
     assert what_to_change({**scores, "truncation_rate": 0.05}) == []
+
+
+def test_advice_that_several_students_share_is_given_once_with_their_names():
+    scores = {"benchmark": "dev", "settings": {"max_new_tokens": 64}, "truncation_rate": 1.0, "model": "base"}
+    sft, redi = scores | {"model": "sft", "truncation_rate": 0.25}, scores | {"model": "redi", "truncation_rate": 0.0}
+    longer = scores | {"benchmark": "aime24", "settings": {"max_new_tokens": 128}}
+    first, second = what_to_change(scores, sft, redi, longer)
+    assert first.startswith("dev: 100.0% (base), 25.0% (sft) of the answers were cut at 64 tokens")
+    assert second.startswith("aime24: 100.0% (base) of the answers were cut at 128 tokens")

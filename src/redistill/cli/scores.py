@@ -18,7 +18,7 @@ def scores_text(table: Mapping[str, Any], _: object = None) -> str:
     lines = aligned(head, [_score_cells(row) for row in table["scores"]])
     for row in table["scores"]:
         lines.append(f"answers of {row['model']} on {row['benchmark']}: {shares_words(row)}")
-        lines += [f"! {sentence}" for sentence in what_to_change(row)]
+    lines += [f"! {sentence}" for sentence in what_to_change(*table["scores"])]
     lines.append("SEM: standard error of the mean (ddof 1) in points, over the n sample columns and over the problems")
     lines += _choosing(table["scores"])
     lines += _steps(table["scores"])

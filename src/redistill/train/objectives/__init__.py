@@ -11,6 +11,10 @@ To add one: a function in likelihood.py, preference.py, unpaired.py, policy.py, 
 hand-worked test, a line in docs/objectives.md.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 from redistill.train.objectives.actions import actions, without_reference
 from redistill.train.objectives.calling import (
     MEASURED,
@@ -37,8 +41,19 @@ from redistill.train.objectives.calling import (
 from redistill.train.objectives.distillation import distill
 from redistill.train.objectives.implicit import implicit
 from redistill.train.objectives.likelihood import redi, redi_bounded, sft, symmetric, unlikelihood
-from redistill.train.objectives.policy import grpo, on_policy, oreal, reinforce
-from redistill.train.objectives.preference import cpo_simpo, dpo, dpo_norm, dpop, ipo, irpo, nca, orpo, simpo
+from redistill.train.objectives.policy import check_length, grpo, on_policy, oreal, reinforce
+from redistill.train.objectives.preference import (
+    check_margin,
+    cpo_simpo,
+    dpo,
+    dpo_norm,
+    dpop,
+    ipo,
+    irpo,
+    nca,
+    orpo,
+    simpo,
+)
 from redistill.train.objectives.scores import outcome, process
 from redistill.train.objectives.unpaired import asymre, kto, topr
 
@@ -72,6 +87,29 @@ OBJECTIVES: dict[str, Objective] = {
 # of a critic that learns beside the student that samples
 CRITIC_OBJECTIVES: dict[str, Objective] = {"outcome": outcome, "implicit": implicit}
 
+# what an objective refuses of options that are right one by one; it asks the same when it is called
+_OPTION_CHECKS: dict[Callable[..., Any], Callable[..., None]] = {
+    simpo: check_margin,
+    reinforce: check_length,
+    grpo: check_length,
+}
+
+
+def is_of_package(objective: Objective) -> bool:
+    """True for an objective of this package, False for a user's own."""
+    return getattr(objective, "func", objective) in OBJECTIVES.values()
+
+
+def check_options(objective: Objective) -> None:
+    """OperatorError where an objective of this package refuses its options together. Computes nothing."""
+    function = getattr(objective, "func", objective)
+    check = _OPTION_CHECKS.get(function)
+    if check is None:
+        return
+    written, parameters = getattr(objective, "keywords", {}), inspect.signature(function).parameters
+    check(**{name: written.get(name, parameters[name].default) for name in inspect.signature(check).parameters})
+
+
 __all__ = [
     "CRITIC_OBJECTIVES",
     "MEASURED",
@@ -80,8 +118,10 @@ __all__ = [
     "Objective",
     "Ragged",
     "arguments",
+    "check_options",
     "distill",
     "inputs_of",
+    "is_of_package",
     "measures_asked",
     "name_of",
     "needs_behaviour",

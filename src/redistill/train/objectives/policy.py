@@ -108,12 +108,17 @@ def oreal(
     return Losses(rows * losses / divisors, torch.ones_like(losses))
 
 
-def _averaged(losses: Tensor, tokens: Tensor, per: Per, length: int | None) -> Losses:
-    """Row losses that are sums over tokens, with the divisor that `per` asks for."""
+def check_length(per: Per, length: int | None) -> None:
+    """OperatorError unless `length` is given exactly where `per` asks for it."""
     if (per == "constant") != (length is not None):
         raise OperatorError(
             "objective: `per: constant` needs `length`, the tokens that every answer is divided by, and only it does."
         )
+
+
+def _averaged(losses: Tensor, tokens: Tensor, per: Per, length: int | None) -> Losses:
+    """Row losses that are sums over tokens, with the divisor that `per` asks for."""
+    check_length(per, length)
     if per == "token":
         return Losses(losses, tokens)
     divisor = torch.full_like(tokens, float(length)) if length is not None else tokens

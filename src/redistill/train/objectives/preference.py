@@ -36,13 +36,18 @@ def simpo(
     Source: Meng et al. 2024, arXiv 2405.14734, Eq. 6; gamma itself, not gamma/beta, so `gamma_beta_ratio`, which the
     authors' code takes, is refused (OperatorError). The defaults are REDI's baseline.
     """
+    check_margin(beta, gamma_beta_ratio)
+    margin = chosen_logps / chosen_tokens - rejected_logps / rejected_tokens
+    return _each_pair(-F.logsigmoid(beta * margin - gamma))
+
+
+def check_margin(beta: float, gamma_beta_ratio: float | None) -> None:
+    """OperatorError where SimPO's margin is written as its authors' code takes it."""
     if gamma_beta_ratio is not None:
         raise OperatorError(
             "simpo: gamma_beta_ratio is not an option; write gamma = "
             f"gamma_beta_ratio x beta (here gamma: {gamma_beta_ratio * beta:g})."
         )
-    margin = chosen_logps / chosen_tokens - rejected_logps / rejected_tokens
-    return _each_pair(-F.logsigmoid(beta * margin - gamma))
 
 
 def cpo_simpo(
