@@ -44,7 +44,9 @@ print(json.dumps([folders, [name for name in ("pip", "setuptools", "numpy", "pyt
 exit(3)
 """
     alone, beside = run_program(program), run_program(program, packages=True)
-    assert (alone.code, json.loads(alone.stdout)) == (3, [[], []]), alone.stderr  # exit() is of `site`, which is not left out
+    assert (alone.code, json.loads(alone.stdout)) == (3, [[], []]), (
+        alone.stderr
+    )  # exit() is of `site`, which is not left out
     folders, names = json.loads(beside.stdout)
     assert folders == [sysconfig.get_paths()["purelib"]] and {"numpy", "pytest"} <= {*names}
 
