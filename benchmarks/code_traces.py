@@ -29,7 +29,7 @@ def traces(path: Path) -> Iterator[tuple[Problem, Trace, bool]]:
             for said in row["generations"]:
                 if row["answer"] is None or "```python" not in said["text"]:
                     continue
-                tests = {"inputs": [""], "outputs": [row["answer"].replace(",", "")]}  # 5,600 is 5600
+                tests = {"inputs": [""], "outputs": [row["answer"]]}
                 problem = make_problem(row["problem"], answer=row["answer"], metadata={"tests": tests})
                 yield problem, make_trace(problem.id, said["text"], author=said["teacher"]), said["correct"]
 

@@ -75,6 +75,19 @@ def test_a_function_that_is_not_there_or_does_not_fit_is_a_sentence(write):
         find_own("own_f:three", VERIFIERS, "here")
 
 
+def test_a_path_instead_of_a_files_name_is_said_as_it_should_be_written(write):
+    load_code(write("own_n.py", GOOD))
+    for name in ("own_n.py:shout", "folder/own_n.py:shout", "./own_n:shout"):
+        with pytest.raises(OperatorError, match=r"^here: .*: own_n:shout, with --code own_n\.py\.$"):
+            bind(VERIFIERS, Plugin(name=name), "here")
+
+
+def test_a_bare_name_of_an_own_function_is_said_with_its_file(write):
+    load_code(write("own_m.py", GOOD.replace("shout", "whisper_m")))
+    with pytest.raises(OperatorError, match=r"there is no 'whisper_m'; the function .* is written own_m:whisper_m$"):
+        bind(VERIFIERS, Plugin(name="whisper_m"), "here")
+
+
 def test_a_changed_file_is_another_identity_and_is_read_again(write):
     load_code(write("own_g.py", "def f(problem, trace): return 1\n"))
     before = code_identity(["own_g:f", "cascade"])

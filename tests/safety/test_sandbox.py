@@ -1,10 +1,12 @@
 """Hostile programs in the sandbox: none hangs, none gets out, and each ends with a reason."""
 
+import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -31,6 +33,22 @@ def test_a_program_reads_its_input_and_writes_its_output() -> None:
     assert (found.status, found.code, found.stdout) == ("exited", 0, "42\n")
     assert run_program("print('grün', end='')").stdout == "grün"
     assert run_program("import sys; sys.exit(3)").code == 3
+
+
+def test_it_imports_the_standard_library_and_packages_only_where_they_are_allowed() -> None:
+    program = """
+import importlib.util, json, sys
+import ctypes, decimal, ssl
+folders = [path for path in sys.path if path.endswith("-packages")]
+print(json.dumps([folders, [name for name in ("pip", "setuptools", "numpy", "pytest") if importlib.util.find_spec(name)]]))
+exit(3)
+"""
+    alone, beside = run_program(program), run_program(program, packages=True)
+    assert (alone.code, json.loads(alone.stdout)) == (3, [[], []]), (
+        alone.stderr
+    )  # exit() is of `site`, which is not left out
+    folders, names = json.loads(beside.stdout)
+    assert folders == [sysconfig.get_paths()["purelib"]] and {"numpy", "pytest"} <= {*names}
 
 
 def test_it_sees_no_file_user_process_or_variable_of_the_machine(monkeypatch, tmp_path) -> None:

@@ -13,6 +13,7 @@ from redistill.verify.code_tests import (
     code_tests,
     fault_of,
     fenced_blocks,
+    output_fault,
     read_program,
     read_tests,
     same_output,
@@ -180,6 +181,30 @@ def test_calls_of_a_function() -> None:
 def test_outputs_are_compared(wanted, said, tokens, lines, numbers) -> None:
     found = [same_output(wanted, said, how) for how in ("tokens", "lines", "numbers")]
     assert found == [tokens, lines, numbers]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "fault"),
+    [
+        ("276,000", "276000", ""),
+        ("276,000", "276001", "wrong_output"),
+        ("$1.50", "1.5", ""),
+        ("1/2", "0.5", ""),
+        ("50%", "50", ""),
+        ("1 234", "1234", ""),
+        ("1 2 3", "1 2 4", "wrong_output"),
+        ("1 2 1,000", "1 2 1000", ""),
+        ("-5", "5", "wrong_output"),
+        ("5", "", "wrong_output"),
+        ("18", "The answer is 18", "other_notation"),  # a sentence is not read: neither right nor wrong
+        ("1.234", "1234", "other_notation"),
+        ("33.3", "33.33333", "other_notation"),
+        ("7", "nan", "other_notation"),
+    ],
+)
+def test_numbers_in_another_notation_are_equal_or_undecided(wanted, said, fault) -> None:
+    assert output_fault(wanted, said, "numbers") == fault
+    assert output_fault(wanted, said, "lines") == "wrong_output"
 
 
 def test_how_a_program_failed_is_read_from_its_last_line() -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from redistill.config.own_plugin import OwnPlugin, returned_by
 from redistill.config.plugin_tables import Checked, Plugin, Seed
-from redistill.config.user_plugins import find_own, is_own
+from redistill.config.user_plugins import find_own, is_own, own_names
 from redistill.config.validation_messages import did_you_mean, plain_errors, sentence_of
 from redistill.errors import OperatorError
 
@@ -49,7 +49,8 @@ def function_of(table: Mapping[str, Any], name: str, where: str) -> Callable[...
     if is_own(name):
         return OwnPlugin(find_own(name, table, where), name, returned_by(table))
     if name not in table:
-        raise OperatorError(f"{where}: there is no {name!r}{did_you_mean(name, table)}")
+        own = "".join(f"; the function of your own file is written {known}" for known in own_names(name))
+        raise OperatorError(f"{where}: there is no {name!r}{own or did_you_mean(name, table)}")
     return table[name]
 
 

@@ -62,10 +62,24 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
+def own_names(function: str) -> list[str]:
+    """How a recipe names the functions of this name in the files that were given with --code."""
+    return [
+        f"{module}:{function}"
+        for module in sorted(_LOADED)
+        if inspect.isfunction(vars(sys.modules[module]).get(function))
+    ]
+
+
 def find_own(name: str, table: Mapping[str, Callable[..., Any]], where: str) -> Callable[..., Any]:
     """The function that a recipe names. OperatorError where its file was not named with --code, has no such function, or
     the function does not take what those of `table` take."""
     module, _, function = name.partition(":")
+    if not module.isidentifier():
+        stem = module.removesuffix(".py").replace("\\", "/").rpartition("/")[2]
+        raise OperatorError(
+            f"{where}: your own code is named by its file's name without folder and ending: {stem}:{function}, with --code {stem}.py."
+        )
     if module not in _LOADED:
         raise OperatorError(
             f"{where}: {name} is your own code, which a recipe cannot load by itself; pass its file: --code {module}.py."

@@ -85,15 +85,17 @@ def run_program(
     limits = limits or Limits()
     machine = _machine()
     site = sysconfig.get_paths()["purelib"] if packages else ""
-    texts = {**(files or {}), "program.py": program}
+    texts = {f"/code/{name}": text for name, text in {**(files or {}), "program.py": program}.items()}
+    # as in a new virtual environment: what the machine's Python has installed would make a verdict depend on the machine
+    texts["/python/pyvenv.cfg"] = f"home = {os.path.dirname(machine.python)}\ninclude-system-site-packages = false\n"
     job = {
-        "command": [machine.python, "-B", "-s", "-X", "utf8", "/code/program.py"],
+        "command": ["/python/bin/python", "-B", "-s", "-X", "utf8", "/code/program.py"],
         "environment": {
             "PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **({"PYTHONPATH": site} if site else {}),
         },
         "folders": [*machine.folders, *([os.path.realpath(site)] if site else [])],
-        "links": machine.links,
+        "links": {**machine.links, "/python/bin/python": machine.python},
         "files": {name: _coded(text) for name, text in texts.items()},
         "stdin": _coded(stdin),
         "limits": {

@@ -314,9 +314,9 @@ def _build_root(job: dict[str, Any]) -> None:
         os.symlink(target, root + link)
     for path, descriptor in {**folders, **devices}.items():
         _bind(descriptor, path, root + path)
-    os.makedirs(root + "/code")
-    for name, text in job["files"].items():
-        with open(f"{root}/code/{name}", "wb") as file:
+    for path, text in job["files"].items():
+        os.makedirs(root + os.path.dirname(path), exist_ok=True)
+        with open(root + path, "wb") as file:
             file.write(base64.b64decode(text))
     scratch = f"size={job['limits']['scratch_bytes']},nr_inodes=2048,mode=700,uid={INNER_ID},gid={INNER_ID}"
     os.makedirs(root + "/tmp")

@@ -26,11 +26,12 @@ from pydantic import Field
 from redistill.records import Outcome, Problem, Trace, Verdict
 from redistill.safety.sandbox import Finished, Limits, check_sandbox, run_program
 from redistill.text.thinking import read_thinking
-from redistill.verify.judging import MAX_EXTRACTED, Reading, different
+from redistill.verify.exact import compare_exact
+from redistill.verify.judging import MAX_EXTRACTED, Reading, compare_bounded, different
 from redistill.verify.relevance import TESTS
 from redistill.verify.several import is_one_of_several
 
-VERSION = "code-tests 1"  # raise the number when what is counted changes
+VERSION = "code-tests 2"  # raise the number when what is counted changes
 Compare = Literal["tokens", "lines", "numbers"]
 _RUN = Reading("run", complete=True)  # the test says what is right, and the program has said something else
 _TOLERANCE = 1e-6
@@ -76,10 +77,10 @@ def code_tests(
     """Whether the answer's program passes the tests of its problem's metadata, and which share of them.
 
     max_tests: the first ones. cpu_seconds, memory_mb: of one test. compare: words of the output (those with a decimal point as
-    numbers), whole lines, or all as numbers, so that 18.0 is 18. block: which fenced block is the program. packages: whether it may
+    numbers), whole lines, or all as numbers in any notation, so that 18.0 is 18 and 276,000 is 276000. block: which fenced block is the program. packages: whether it may
     import what is installed beside this package. preamble: lines that stand before the program, such as imports. Reasons: `all_passed`; `wrong_output`, `raised`, `exit_code`, `ended_early` (before
     the asserts) are wrong; undecided are the limits `cpu_time`, `memory`, `processes`, `disk`, `output`, `idle`, `wall_clock`, and
-    `missing_module`, `no_access`, `no_code`, `other_language`, `no_tests`, `tests_unreadable`, `one_of_several`. The first test that
+    `missing_module`, `no_access`, `other_notation` (among numbers: perhaps the wanted value), `no_code`, `other_language`, `no_tests`, `tests_unreadable`, `one_of_several`. The first test that
     meets a limit is the last that runs.
     """
     verdict = partial(Verdict, verifier="code-tests", verifier_version=VERSION)
@@ -119,7 +120,7 @@ def code_tests(
 
 
 LIMITS = frozenset({"cpu_time", "memory", "processes", "disk", "output", "idle", "wall_clock"})
-_UNDECIDED = ("missing_module", "no_access")
+_UNDECIDED = ("missing_module", "no_access", "other_notation")
 
 
 def _worst(reasons: Sequence[str]) -> tuple[Outcome, int]:
@@ -140,7 +141,7 @@ def run_test(program: str, test: CodeTest, *, limits: Limits, compare: Compare, 
     """ "" where the program passes one test, else why it does not."""
     if test.output is not None:
         run = run_program(program, stdin=test.stdin, limits=limits, packages=packages)
-        return fault_of(run) or ("" if same_output(test.output, run.stdout, compare) else "wrong_output")
+        return fault_of(run) or output_fault(test.output, run.stdout, compare)
     secret = secrets.token_hex(16)
     files = {"solution.py": program, "test.py": test.asserts}
     run = run_program(HARNESS, stdin=secret, limits=limits, packages=packages, files=files)
@@ -169,6 +170,25 @@ def fault_of(run: Finished) -> str:
     if error == "gaierror" or (isinstance(kind, type) and issubclass(kind, OSError)):
         return f"no_access: {error}"
     return f"raised: {error[:60]}" if error else f"exit_code: {run.code}"
+
+
+def output_fault(wanted: str, said: str, compare: Compare) -> str:
+    """ "" for the wanted output, else `wrong_output`; among `numbers` `other_notation` where it may be the same value written otherwise.
+
+    A gold answer stands as the wanted output there, so `276,000`, `$5` and `1/2` are read as elsewhere (exact.py) before a program that
+    prints 276000, 5 or 0.5 is called wrong.
+    """
+    if same_output(wanted, said, compare):
+        return ""
+    if compare != "numbers" or not said.strip():
+        return "wrong_output"
+    words, others = wanted.split(), said.split()
+    pairs = list(zip(words, others, strict=True)) if len(words) == len(others) else [(wanted, said)]
+    exact = partial(compare_exact, relative_tolerance=_TOLERANCE, percent="either", units=True)
+    found = {compare_bounded(exact, one, other)[0] for one, other in pairs if not _same_number(one, other, compare)}
+    if Outcome.incorrect in found:
+        return "wrong_output"
+    return "" if found <= {Outcome.correct} else "other_notation"
 
 
 def same_output(wanted: str, said: str, compare: Compare) -> bool:
