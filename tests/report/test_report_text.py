@@ -2,6 +2,8 @@
 
 from markupsafe import Markup
 
+from redistill.report.blocks import Tag
+from redistill.report.render import is_short_name, with_breaks
 from redistill.report.text import (
     cut,
     duration,
@@ -70,3 +72,13 @@ def test_numbers_read_as_numbers() -> None:
     )
     assert join(["a"]) == "a" and join(["a", "b", "c"]) == "a, b and c"
     assert short("word " * 100, 20).count("…") == 1
+
+
+def test_long_words_of_a_cell_break_behind_their_signs_and_short_names_do_not_break():
+    assert str(with_breaks("corpus.sources.0.options.path")) == "corpus.<wbr>sources.<wbr>0.<wbr>options.<wbr>path"
+    assert (
+        str(with_breaks("/data/<b>/a_long_folder/x.jsonl"))
+        == "/<wbr>data/&lt;b&gt;/<wbr>a_<wbr>long_<wbr>folder/<wbr>x.<wbr>jsonl"
+    )
+    assert with_breaks("grpo-random-0") == "grpo-random-0"
+    assert is_short_name(Tag("grpo-random-0", 1)) and is_short_name(0.5) and not is_short_name("a" * 25)

@@ -9,6 +9,7 @@ The page is one file without scripts or addresses; its policy line forbids the b
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -57,6 +58,8 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["with_code"] = with_code
+    environment.filters["with_breaks"] = with_breaks
+    environment.tests["short_name"] = is_short_name
     return environment.get_template("page.html").render(
         title=title,
         style=Markup((_HERE / "style.css").read_text("utf-8")),
@@ -73,6 +76,21 @@ def with_code(text: str) -> str | Markup:
     if len(parts) % 2 == 0:  # an odd backtick belongs to the text
         return text
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+SHORT = 24  # characters of a name that stands in one line of a table's first column
+
+
+def is_short_name(value: Any) -> bool:
+    """True for a cell whose text stands in one line, also on a phone."""
+    return len(str(getattr(value, "text", value))) <= SHORT
+
+
+def with_breaks(text: str) -> str | Markup:
+    """Text whose long words, such as paths and settings, may be broken behind `.`, `/`, `_` and other signs; escaped."""
+    if not any(len(word) > SHORT for word in text.split()):
+        return text
+    return Markup("<wbr>").join(visible(part) for part in re.split(r"(?<=[./_:,=])(?=\w)", text))
 
 
 def anchor(title: str) -> str:
