@@ -63,12 +63,24 @@ def test_shuffled_weights_are_the_same_ones_elsewhere_and_of_a_seed():
         assert plain[side].all()
     assert torch.equal(moved, token_weights([functools.partial(token_credit, shuffle=3)], batch)[0])
     assert not torch.equal(moved, token_weights([functools.partial(token_credit, shuffle=4)], batch)[0])
-    spans = tensor(*range(1, 13))
-    assert torch.equal(span_weights(spans).weights, spans)
-    moved = span_weights(spans, shuffle=0).weights
+    spans, ids = tensor(*range(1, 13)), torch.arange(12)
+    assert torch.equal(span_weights(spans, ids).weights, spans)
+    moved = span_weights(spans, ids, shuffle=0).weights
     assert torch.equal(moved.sort().values, spans) and not torch.equal(moved, spans)
-    one = functools.partial(span_weights, shuffle=7)
-    assert torch.equal(one(tensor(0.5)).weights, tensor(0.5))
+    assert torch.equal(span_weights(tensor(0.5), torch.tensor([3]), shuffle=7).weights, tensor(0.5))
+
+
+def test_shuffled_weights_favour_no_place_over_many_rows_of_one_length():
+    """With one order for all rows of a length the control would itself say where to push: on equally built rows as much as a method."""
+    spans = tensor(*[1.0] * 4 + [0.0] * 12)
+    rows = [torch.tensor([number // 40, number % 40, *range(14)]) for number in range(1600)]
+    moved = [span_weights(spans, ids, shuffle=0).weights for ids in rows]
+    at_each_place = torch.stack(moved).mean(0)
+    spread = math.sqrt(0.25 * 0.75 / len(rows))
+    assert (at_each_place - 0.25).abs().max() < 4.5 * spread
+    assert all(
+        torch.equal(span_weights(spans, ids, shuffle=0).weights, row) for ids, row in zip(rows, moved, strict=True)
+    )
 
 
 def test_a_critic_that_says_nothing_leaves_no_token_any_weight_and_no_gradient():

@@ -21,6 +21,7 @@ To add one: a function, a line in MODIFIERS, a hand-worked test, a line in docs/
 """
 
 import functools
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -125,25 +126,30 @@ def negative_floor(
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def _moved(weights: Tensor, shuffle: int | None) -> Tensor:
-    """The same weights at other tokens, in an order that the seed `shuffle` and their number decide; as they are for None. What a method
-    gains over this control is due to where its weights stand."""
+def _moved(weights: Tensor, ids: Tensor, shuffle: int | None) -> Tensor:
+    """The same weights at other tokens, in an order that the seed `shuffle` and the row's own tokens decide; as they are for None. What a
+    method gains over this control is due to where its weights stand."""
     if shuffle is None:
         return weights
-    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(shuffle * 2**24 + len(weights)))
+    # rows of one length share no order: where rows are alike, one order for all would again be a choice of places
+    row = zlib.crc32(ids.to("cpu", torch.int64).numpy().tobytes(), shuffle)
+    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(row))
     return weights[order.to(weights.device)]
 
 
-def span_weights(weights: Tensor, *, renormalise: bool = False, shuffle: Seed | None = None) -> SequenceWeights:
+def span_weights(
+    weights: Tensor, ids: Tensor, *, renormalise: bool = False, shuffle: Seed | None = None
+) -> SequenceWeights:
     """The weights that rows bring as character spans (Example.spans, Pair.chosen_spans, Pair.rejected_spans): a wrong step
     from a judge, a token weight of cDPO. A token weighs the mean over its characters; what no span covers weighs 1. A
     negative weight turns the token's push round; lengths count its absolute value. shuffle: a seed that moves a row's weights to
-    other tokens of the row, as a control."""
-    return SequenceWeights(_moved(weights, shuffle), renormalise)
+    other tokens of the row, in an order of its own for each row, as a control."""
+    return SequenceWeights(_moved(weights, ids, shuffle), renormalise)
 
 
 def token_credit(
     critic_scores: Tensor,
+    ids: Tensor,
     side: Side,
     *,
     form: Form = "paper",
@@ -155,7 +161,7 @@ def token_credit(
     (rejected, answers with a negative advantage) where it says wrong; 0 elsewhere, and everywhere for a critic that has
     learned nothing. shuffle: as of span-weights. Source: Lyu et al. 2025 (OREAL), arXiv 2502.06781, Eq. 10."""
     right, wrong = credit(critic_scores, form=form)
-    return SequenceWeights(_moved(wrong if side == Side.rejected else right, shuffle), renormalise)
+    return SequenceWeights(_moved(wrong if side == Side.rejected else right, ids, shuffle), renormalise)
 
 
 # --- counts -------------------------------------------------------------------------------------------------------
