@@ -118,3 +118,11 @@ def test_a_folder_of_runs_is_called_one(copy: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().err
     assert left.value.code == 2 and "is a folder of runs and none itself" in said and str(copy) in said
     assert not (copy.parent / "report.html").exists()
+
+
+def test_a_folder_that_is_no_run_gets_no_page(tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(SystemExit) as left:
+        main(["report", str(tmp_path)])
+    assert left.value.code == 2 and "is not a run's folder" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()

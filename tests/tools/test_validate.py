@@ -123,6 +123,12 @@ def test_run_and_validate_know_the_same_mistakes(file, override):
     assert [str(error.value).removeprefix(f"{path}: ")] == said
 
 
+def test_an_empty_recipe_is_called_empty(file):
+    for text in ("", "# nothing yet\n"):
+        (said,) = mistakes(file(text))
+        assert "my.yaml is empty; `redistill init` writes a recipe" in said
+
+
 def test_what_lies_on_the_hub_is_left_alone(file, monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("the network was asked")

@@ -14,6 +14,7 @@ from redistill.cli.scores import scores_text
 from redistill.errors import OperatorError
 from redistill.safety.paths import shell_word
 from redistill.safety.terminal import plain
+from redistill.text.figures import plural
 
 if TYPE_CHECKING:
     from redistill.tools.doctor import Findings
@@ -236,7 +237,7 @@ def init_text(written: "WrittenRecipe", _: Options) -> str:
         [
             table(written.survey, written.judged),
             *filter(None, notes),
-            f"{written.traces} reads as `{layout.source}`: {len(layout.traces)} traces of {layout.groups} problems seen",
+            f"{written.traces} reads as `{layout.source}`: {plural(len(layout.traces), 'trace')} of {plural(layout.groups, 'problem')} seen",
             advice_for(written.survey, written.judged, written.choices).why,
             f"wrote {written.path}; next: redistill doctor --recipe {out}, then redistill run {out} --until select",
         ]
@@ -266,8 +267,8 @@ def rollout_text(counts: Mapping[str, Any], options: Options) -> str:
     """The counts, and where the traces are."""
     outcomes = ", ".join(f"{count:,} {word}" for word, count in counts["outcomes"].items())
     return (
-        f"{counts['answers']:,} answers to {counts['problems']:,} problems ({outcomes}); {counts['solved']:,} problems have a "
-        f"right one\ntraces: {Path(options['out']).resolve()}"
+        f"{plural(counts['answers'], 'answer')} to {plural(counts['problems'], 'problem')} ({outcomes}); with a right one: "
+        f"{plural(counts['solved'], 'problem')}\ntraces: {Path(options['out']).resolve()}"
     )
 
 

@@ -147,6 +147,10 @@ def read_tree(path: str | Path, overrides: Sequence[str] = (), name: str | None 
 def read_text(text: str, where: str) -> dict[str, Any]:
     """What a recipe's text says, nothing checked but that it is a table."""
     tree = read_value(text, where)
+    if tree is None:
+        raise OperatorError(
+            f"{where} is empty; `redistill init` writes a recipe, and `redistill recipes` lists those that ship."
+        )
     if not isinstance(tree, dict):
         raise OperatorError(
             f"{where} must hold a table (name: ..., student: ..., corpus: ...), not {type(tree).__name__}."

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from markupsafe import Markup
 
+from redistill.text.figures import plural as plural
+
 T = TypeVar("T")
 Spans = list[tuple[str, str]]
 Ranges = list[tuple[str, int, int]]
@@ -144,11 +146,6 @@ def duration(seconds: float | None) -> str | None:
         return f"{seconds:.1f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours:,} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-def plural(n: int, word: str) -> str:
-    """(1, 'shard') -> '1 shard'; (3, 'shard') -> '3 shards'."""
-    return f"{n:,} {word}" + ("" if n == 1 else "s")
 
 
 def join(words: list[str]) -> str:

@@ -19,6 +19,11 @@ NO_INTERVAL = "no interval"  # one problem, or fewer than three seeds: the sprea
 _Z_TWO_SIDED, _Z_POWER = 1.959963984540054, 0.8416212335729143  # 5% two-sided; power .8
 
 
+def plural(n: int, word: str) -> str:
+    """(1, 'shard') -> '1 shard'; (3, 'shard') -> '3 shards'."""
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in percent, the sign left to the heading; a dash where it is not known."""
     return "-" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"

@@ -32,6 +32,7 @@ from redistill.model.rendering import check_prompts
 from redistill.pipeline.images import keeping_images_of
 from redistill.records import Dropped, Problem
 from redistill.safety.paths import home_path
+from redistill.text.figures import plural
 from redistill.train.preflight import CHECKED_ROWS, EXAMPLE, make_subject, texts_of
 from redistill.train.token_checks import CHECKS, Subject, notes
 
@@ -99,7 +100,7 @@ def _first_traces(recipe: Recipe | None) -> tuple[list[tuple[Problem, str]], str
                 continue
             traces = list(itertools.islice(_traces(bind(SOURCES, source, f"corpus.sources.{place}")), CHECKED_ROWS))
             if traces:
-                return traces, f"the first {len(traces)} traces of corpus.sources.{place}"
+                return traces, f"the first {plural(len(traces), 'trace')} of corpus.sources.{place}"
     why = "no recipe was given" if recipe is None else "the recipe's data is not on this machine"
     return [EXAMPLE], f"a made-up trace ({why})"
 

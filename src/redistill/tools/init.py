@@ -26,6 +26,7 @@ from redistill.model import loading
 from redistill.records import Dropped, Outcome, Problem, Trace
 from redistill.safety.paths import shell_word
 from redistill.safety.terminal import one_line
+from redistill.text.figures import plural
 from redistill.text.prompts import as_chat
 from redistill.tools.init_advice import Advice, advise
 from redistill.tools.init_choices import (
@@ -100,7 +101,7 @@ def recipe_text(
     here = shell_word(out or f"{name}.yaml")
     lines = [
         f"# {one_line(name)}: written by `redistill init` for {one_line(traces)}",
-        f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {len(layout.traces)} traces; gold answers for "
+        f"#   {layout.groups} of {layout.rows} sampled rows read as `{layout.source}`, {plural(len(layout.traces), 'trace')}; gold answers for "
         f"{layout.answers:.0%} of the problems; {_labels_text(layout)}",
         *(f"#   {line}" for line in _left_out(survey)),
         *(f"#   {line}" for line in filter(None, (choices.power, *choices.warnings))),
@@ -194,8 +195,8 @@ def _left_out(survey: Survey) -> list[str]:
     if layout.dataset:
         lines.append(f"the columns are those of {layout.dataset}")
     if layout.dropped or layout.lost:
-        reasons = [f"{count} rows {reason}" for reason, count in layout.dropped.items()]
-        reasons += [f"{count} traces {reason}" for reason, count in layout.lost.items()]
+        reasons = [f"{plural(count, 'row')} {reason}" for reason, count in layout.dropped.items()]
+        reasons += [f"{plural(count, 'trace')} {reason}" for reason, count in layout.lost.items()]
         lines.append(f"dropped of the sample: {', '.join(reasons)}")
     if layout.unread:
         lines.append(f"columns that are not read: {', '.join(layout.unread)}")

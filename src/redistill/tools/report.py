@@ -18,6 +18,10 @@ from redistill.tools.scores import runs_in
 ALL_PAIRS = 4  # runs of which every two are compared; of more, each is compared with the first
 
 
+# what a page can be made of; one of them is in every run's folder, however far the run came
+OF_A_RUN = ("recipe.yaml", "run.json", "sweep.json", "datafree.json", "corpus", "verify", "select", "train", "evaluate")
+
+
 def report_page(runs: Sequence[Path], *, out: Path | None, tokens: bool) -> Path:
     """Write the page and return its path. tokens: measure first what training did to each token of the pairs shown."""
     several = len(runs) > 1
@@ -33,6 +37,8 @@ def report_page(runs: Sequence[Path], *, out: Path | None, tokens: bool) -> Path
     if several:
         return _side_by_side(runs, out)
     (run,) = runs
+    if run.is_dir() and not any((run / name).exists() for name in OF_A_RUN):
+        raise OperatorError(f"{run} is not a run's folder (it has no recipe.yaml); give one such as runs/quickstart.")
     if (run / "sweep.json").exists():
         return write_sweep_page(run)
     if (run / "datafree.json").exists():

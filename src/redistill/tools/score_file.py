@@ -30,6 +30,7 @@ from redistill.pipeline.scoring import bind_scorer
 from redistill.records import Dropped, Group
 from redistill.safety.paths import shell_word
 from redistill.score.stage import joined
+from redistill.text.figures import plural
 from redistill.tools.score_folder import Asked, score_folder
 from redistill.tools.traces_row import traces_row
 from redistill.tools.verify_file import row_writer
@@ -151,7 +152,7 @@ def _joined(groups: StageFolder, scorers: Sequence[StageFolder]) -> Iterator[Gro
 
 def summary(counts: Mapping[str, Any]) -> str:
     """The counts as lines."""
-    lines = [f"{counts['traces']:,} traces of {counts['problems']:,} problems"]
+    lines = [f"{plural(counts['traces'], 'trace')} of {plural(counts['problems'], 'problem')}"]
     for name, account in counts["scored"].items():
         why = ", ".join(f"{count:,} {reason}" for reason, count in account["dropped"].items())
         lines.append(
