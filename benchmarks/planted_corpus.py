@@ -378,7 +378,7 @@ def fates(run_folder: Path, folder: Path) -> dict[tuple[str, int], set[str]]:
     found: dict[tuple[str, int], set[str]] = {}
     for origin in _records(run_folder / "corpus/origins"):
         place = int(origin.row.rpartition(":")[2].partition("#")[0])
-        reasons = {origin.fate} if origin.fate != "kept" else set()
+        reasons = {origin.status} if origin.status != "kept" else set()
         found[Path(origin.file).stem, place] = reasons or traces.get(origin.trace_id, set())
     for dropped in _records(run_folder / "corpus/dropped"):
         file, _, place = dropped.id.partition("#")[0].rpartition(":")

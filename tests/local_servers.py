@@ -65,7 +65,7 @@ def transformers_server(model: Path, folder: Path, seconds: float = 120.0) -> It
     command = [sys.executable, "-m", "redistill", "serve", str(model), "--engine=transformers", f"--port={port}"]
     with open(folder / "serve.log", "w") as log:
         process = subprocess.Popen(
-            [*command, "--more", "--device=cpu"], stdout=log, stderr=log,
+            [*command, "--server-args", "--device=cpu"], stdout=log, stderr=log,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SOURCE)},
         )  # fmt: skip
     try:

@@ -238,7 +238,7 @@ class Dropped:
 class Origin:
     """Where a trace was read: `row` ('file:row') of `file`, `revision` (commit) of a dataset of the hub. A trace that was
     read twice has two. `source_problem_id` is the id of the problem as that row states it, which may have been merged into
-    `problem_id`; fate: `kept`, or the reason for which the trace was dropped."""
+    `problem_id`; status: `kept`, or the reason for which the trace was dropped."""
 
     trace_id: str
     problem_id: str
@@ -246,7 +246,7 @@ class Origin:
     file: str
     row: str
     revision: str
-    fate: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ def test_what_the_command_line_says_arrives_at_the_function(capsys):
     assert given("lr-find", "r", "--stage", "s", "--rates", "1e-4,3e-4")["rates"] == [1e-4, 3e-4]
     assert given("report", "a", "b", "--out", "c")["run"] == ["a", "b"]
     assert given("score", "f", "-o", "x", "--with", "p")["scorers"] == ["p"]
-    served = given("serve", "m", "--port", "81", "--more", "--max-model-len", "9", "-q", "x")
-    assert (served["port"], served["more"]) == (81, ["--max-model-len", "9", "-q", "x"])
+    served = given("serve", "m", "--port", "81", "--server-args", "--max-model-len", "9", "-q", "x")
+    assert (served["port"], served["server_args"]) == (81, ["--max-model-len", "9", "-q", "x"])
     assert capsys.readouterr().out.strip() == ""
 
 

@@ -309,7 +309,7 @@ def test_files_read_in_any_order_and_place_come_out_as_if_read_one_after_the_oth
         for ledger in ledgers
     )
     assert one == many
-    rows = [[(o.trace_id, o.row, o.fate) for o in stage_dir.read("origins")] for stage_dir in stage_dirs]
+    rows = [[(o.trace_id, o.row, o.status) for o in stage_dir.read("origins")] for stage_dir in stage_dirs]
     assert rows[0] == rows[1] and len(rows[0]) == ledgers[0]["accounts"]["traces"]["in"]
     assert ledgers[0]["accounts"] == ledgers[1]["accounts"]
     assert ledgers[0]["accounts"]["traces"]["dropped"]["duplicate_trace"] > 0

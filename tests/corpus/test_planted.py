@@ -176,7 +176,7 @@ def test_every_trace_is_walked_back_to_each_of_its_rows(planted: Any) -> None:
     for group in merged:
         assert len(group.traces) == 3
         shared = next(t for t in group.traces if t.completion.count(" ") == 1)
-        assert sorted(o.fate for o in by_trace[shared.id]) == ["duplicate_trace", "kept"]
+        assert sorted(o.status for o in by_trace[shared.id]) == ["duplicate_trace", "kept"]
         assert {spelled[o.source_problem_id] for o in by_trace[shared.id]} == {o.row for o in by_trace[shared.id]}
         assert {o.problem_id for o in by_trace[shared.id]} == {group.problem.id}
         assert all(make_trace(group.problem.id, t.completion).id == t.id for t in group.traces)

@@ -91,7 +91,7 @@ def test_a_follower_of_this_shard_brings_its_traces_after_those_of_its_leader(tm
     assert account(shard, "problems") == (1, {"same_problem": 1})
     assert account(shard, "rows") == (2, {})
     assert account(shard, "traces") == (3, {"duplicate_trace": 1})
-    fates = {(o.row, o.problem_id, o.source_problem_id, o.fate) for o in records(shard, "origins") if o.row == "x:0"}
+    fates = {(o.row, o.problem_id, o.source_problem_id, o.status) for o in records(shard, "origins") if o.row == "x:0"}
     assert fates == {("x:0", id_of("2+2?"), id_of("Find 2+2"), fate) for fate in ("kept", "duplicate_trace")}
 
 

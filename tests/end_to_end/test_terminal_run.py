@@ -104,7 +104,7 @@ COMMANDS = {
     "lr-find": [["lr-find", "mini.yaml", "--stage", HOSTILE, "--rates", "1e-3"]],
     "export": [["export", "runs/mini", "--to", "trl", "-o", HOSTILE], ["export", HOSTILE, "--to", "trl", "-o", "out"],
                ["export", "runs/mini", "--to", HOSTILE, "-o", "out"]],
-    "serve": [["serve", HOSTILE], ["serve", "a/b", "--print", "--more", HOSTILE]],
+    "serve": [["serve", HOSTILE], ["serve", "a/b", "--print", "--server-args", HOSTILE]],
     "doctor": [["doctor", "--recipe", "mini.yaml", *SETTINGS, "--set", f"student.alphabet={json.dumps(ALPHABET)}"], ["doctor", HOSTILE]],
     "validate": [["validate", "mini.yaml", "--set", f"name={json.dumps(HOSTILE)}"], ["validate", f"{HOSTILE}.yaml"]],
     "init": [["init", "--traces", "rows.jsonl", "--model", "a/b", "--out", "made.yaml"], ["init", "--traces", f"{HOSTILE}.jsonl"],

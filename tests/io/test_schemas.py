@@ -73,7 +73,7 @@ def test_a_file_without_the_newer_columns_reads_as_their_defaults(kind: type, tm
     assert list(read_records(tmp_path / "new.parquet")) == [record]
 
 
-def test_the_origins_of_older_runs_have_another_name_for_the_problem_of_the_row(tmp_path: Path) -> None:
+def test_the_origins_of_older_runs_have_other_names(tmp_path: Path) -> None:
     row = {
         "trace_id": "t1",
         "problem_id": "p2",

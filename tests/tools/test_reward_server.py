@@ -62,7 +62,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rewards")
     recipe = recipe_of(reward=[{"name": "accuracy", "unanswered": "undecided"}, {"name": "format", "pattern": "boxed"}])
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-    with serving(folder / "recipe.yaml", folder / "log", "--end=<end>", "--end=;") as address:
+    with serving(folder / "recipe.yaml", folder / "log", "--end-token=<end>", "--end-token=;") as address:
         yield address
 
 

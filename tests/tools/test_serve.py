@@ -37,7 +37,20 @@ def test_print_shows_the_command_and_starts_nothing(capsys, model):
         *("uvx", "vllm", "serve", str(model), "--generation-config", "vllm"),
         *("--host", "127.0.0.1", "--port", "8000"),
     ]
-    main(["serve", "org/name", "--engine", "transformers", "--port", "8001", "--print", "--more", "--device", "cpu"])
+    main(
+        [
+            "serve",
+            "org/name",
+            "--engine",
+            "transformers",
+            "--port",
+            "8001",
+            "--print",
+            "--server-args",
+            "--device",
+            "cpu",
+        ]
+    )
     said = shlex.split(capsys.readouterr().out)
     assert said[:3] == [sys.executable, "-P", "-m"]
     assert said[4:] == ["serve", "org/name", "--host", "127.0.0.1", "--port", "8001", "--device", "cpu"]

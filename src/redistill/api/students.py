@@ -271,17 +271,17 @@ def serve(
     env: Annotated[str | Path | None, Parameter(metavar="DIR")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    more: Annotated[
+    server_args: Annotated[
         Sequence[str], Parameter(consume_multiple=True, allow_leading_hyphen=True, metavar="OPTION...")
     ] = (),
     rewards: Annotated[str | Path | None, Parameter(metavar="RECIPE")] = None,
     stage: Annotated[str | None, Parameter(metavar="NAME")] = None,
     overrides: Overrides = (),
     workers: Workers = None,
-    ends: Annotated[
+    end_tokens: Annotated[
         Sequence[str],
         repeated(
-            "--end",
+            "--end-token",
             "for /get_reward: remove this special token from the end of a text, such as '<|im_end|>'",
             metavar="TEXT",
         ),
@@ -298,8 +298,8 @@ def serve(
 
     With --rewards RECIPE there is no MODEL: the server (extra `serve`) returns rewards of answers by a stage's
     verifier and rewards. POST /rewards takes rows, POST /get_reward takes OpenRLHF's remote reward requests, GET
-    /health reports the recipe and stage. --stage, --set, --workers, --end and --code are for --rewards; --env and
-    --more are for a MODEL.
+    /health reports the recipe and stage. --stage, --set, --workers, --end-token and --code are for --rewards; --env and
+    --server-args are for a MODEL.
 
     Args:
         model: a folder of `save_pretrained`, such as runs/x/train/redi/model, or a hub id
@@ -307,7 +307,7 @@ def serve(
         env: a virtual environment that has the engine
         host: address to listen on; 127.0.0.1 is this machine only
         port: port to listen on
-        more: everything after this is passed to the server
+        server_args: everything after this is passed to the server
         rewards: serve this recipe's rewards; a YAML file or a shipped recipe
         stage: the stage whose rewards are served (default: the last one with rollouts, or the last)
 
@@ -317,7 +317,7 @@ def serve(
     Examples:
         redistill serve runs/quickstart/train/redi/model --engine transformers
         redistill serve Qwen/Qwen2.5-Math-1.5B --port 8001 \
-              --more --max-model-len 16384
+              --server-args --max-model-len 16384
         # only print the command
         redistill serve runs/x/train/redi/model --env /opt/vllm --print
         redistill serve --rewards runs/x/recipe.yaml --stage grpo --port 8100
@@ -328,11 +328,23 @@ def serve(
     check_counts("serve", workers=workers)
     check((rewards is None) != (model is None), "serve: name either a MODEL or --rewards RECIPE.")
     if rewards is not None:
-        check(not more and env is None, "serve: --more and --env belong to a MODEL; leave them out with --rewards.")
-        return rewards_command(
-            rewards, host=host, port=port, stage=stage, overrides=overrides, workers=workers, ends=ends, code=code
+        check(
+            not server_args and env is None,
+            "serve: --server-args and --env belong to a MODEL; leave them out with --rewards.",
         )
-    return command(engine, model_name(str(model)), env=optional_path(env), host=host, port=port, more=more)
+        return rewards_command(
+            rewards,
+            host=host,
+            port=port,
+            stage=stage,
+            overrides=overrides,
+            workers=workers,
+            end_tokens=end_tokens,
+            code=code,
+        )
+    return command(
+        engine, model_name(str(model)), env=optional_path(env), host=host, port=port, server_args=server_args
+    )
 
 
 def reward(

@@ -22,7 +22,7 @@ def serve_text(
 ) -> str | None:
     """The command; without --print this process becomes the server."""
     if only_print and options["rewards"] is not None:
-        raise OperatorError("serve: --print, --more and --env belong to a MODEL; leave them out with --rewards.")
+        raise OperatorError("serve: --print, --server-args and --env belong to a MODEL; leave them out with --rewards.")
     if only_print:
         return shlex.join(command)
     from redistill.tools.serve import KEY_ENV, check_runnable, server_environment
@@ -56,7 +56,7 @@ def _serve_rewards(options: Mapping[str, Any], asks_for_key: bool) -> None:
     host, port = options["host"], options["port"]
     with RewardFunction(recipe, options["stage"], workers=options["workers"]) as rewards:
         key = os.environ.get(KEY_ENV, "")
-        app = reward_app(rewards, recipe=recipe.name, key=key, ends=options["ends"])
+        app = reward_app(rewards, recipe=recipe.name, key=key, end_tokens=options["end_tokens"])
         where = f"http://{host}:{port}/rewards"
         print(plain(f"rewards of {recipe.name}, stage {rewards.stage}: {where}"), file=sys.stderr)
         _warn(host, port, asks_for_key)

@@ -59,8 +59,8 @@ def merge_shard(folder: Path, admitted: Callable[[str], bool]) -> Shard:
     for problem_id, group, line in sorted(joining, key=lambda item: item[0]):  # after the rows of their leader
         statements.setdefault(problem_id, group.problem.statement)
         _join(merged, related["into"][problem_id], group, line, ledger)
-    for fate in ids.values():
-        ledger.problems.keep() if fate == "kept" else ledger.problems.drop(fate)
+    for status in ids.values():
+        ledger.problems.keep() if status == "kept" else ledger.problems.drop(status)
 
     groups = [Group(problem, tuple(traces.values())) for _, (problem, traces) in sorted(merged.items())]
     matches = [
@@ -115,9 +115,9 @@ class _Ledger:
         self.traces.keep()
         self.note(id, problem_id, line, "kept")
 
-    def note(self, trace_id: str, problem_id: str, line: dict[str, Any], fate: str) -> None:
+    def note(self, trace_id: str, problem_id: str, line: dict[str, Any], status: str) -> None:
         path = line["file"]
-        self.origins.append(Origin(trace_id, problem_id, line["id"], path, line["row"], revision_of(path), fate))
+        self.origins.append(Origin(trace_id, problem_id, line["id"], path, line["row"], revision_of(path), status))
 
 
 def _join(

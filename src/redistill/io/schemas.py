@@ -106,7 +106,7 @@ _SCHEMAS: dict[type, pa.Schema] = {
     ),
     Dropped: pa.schema([(name, pa.string()) for name in ("id", "stage", "reason", "detail")]),
     Origin: pa.schema(
-        [(n, pa.string()) for n in ("trace_id", "problem_id", "source_problem_id", "file", "row", "revision", "fate")]
+        [(n, pa.string()) for n in ("trace_id", "problem_id", "source_problem_id", "file", "row", "revision", "status")]
     ),
     Match: pa.schema(
         [(name, pa.string()) for name in ("problem_id", "matched", "action", "how")]
@@ -210,6 +210,9 @@ def _of_json(text: str) -> Any:
     return {} if text == "{}" else json.loads(text)  # most are empty
 
 
+_ORIGIN_OF_BEFORE = {"told_as": "source_problem_id", "fate": "status"}  # the columns' names in files of before
+
+
 def from_row(kind: type, row: Mapping[str, Any]) -> Any:
     """The record of `kind` that `to_row` made this row from; a column that the row lacks is the field's default."""
     if kind is Group:
@@ -231,8 +234,8 @@ def from_row(kind: type, row: Mapping[str, Any]) -> Any:
         return Verdict(**{**fields, "outcome": Outcome(row["outcome"])})
     if kind is Dropped and "room" in row:  # the column's name in files of before
         return Dropped(row["id"], row["room"], row["reason"], row.get("detail") or "")
-    if kind is Origin and "told_as" in row:
-        return Origin(**{"source_problem_id" if name == "told_as" else name: value for name, value in row.items()})
+    if kind is Origin:
+        return Origin(**{_ORIGIN_OF_BEFORE.get(name, name): value for name, value in row.items()})
     if kind in _SPANNED:
         return kind(**{**row, **{name: _spans(row.get(name)) for name in _SPANNED[kind]}})
     return kind(**row)

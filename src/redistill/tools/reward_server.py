@@ -28,10 +28,10 @@ def reward_app(
     *,
     recipe: str,
     key: str = "",
-    ends: Sequence[str] = (),
+    end_tokens: Sequence[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> "FastAPI":
-    """The application. key: what callers must send as `Authorization: Bearer KEY`; empty: nothing. ends: texts of special
+    """The application. key: what callers must send as `Authorization: Bearer KEY`; empty: nothing. end_tokens: texts of special
     tokens that are cut off the end of OpenRLHF's texts, which hold them."""
     from fastapi import FastAPI, Request
     from fastapi.concurrency import run_in_threadpool
@@ -65,7 +65,7 @@ def reward_app(
 
     @app.post("/get_reward")
     async def of_texts(request: Request) -> JSONResponse:
-        return await answer(request, lambda body: _of_texts(rewards, body, ends))
+        return await answer(request, lambda body: _of_texts(rewards, body, end_tokens))
 
     return app
 
@@ -86,7 +86,7 @@ def _list(body: Mapping[str, Any], key: str) -> list[Any]:
     return list(body[key])
 
 
-def _of_texts(rewards: RewardFunction, body: Mapping[str, Any], ends: Sequence[str]) -> dict[str, Any]:
+def _of_texts(rewards: RewardFunction, body: Mapping[str, Any], end_tokens: Sequence[str]) -> dict[str, Any]:
     """OpenRLHF's dialect: each text begins with its prompt."""
     texts, prompts, golds = (_list(body, key) for key in ("query", "prompts", "labels"))
     if not len(texts) == len(prompts) == len(golds):
@@ -97,7 +97,7 @@ def _of_texts(rewards: RewardFunction, body: Mapping[str, Any], ends: Sequence[s
             raise RowError(f"row {place}: `query` must be text that holds its prompt.")
         completion = text[text.index(prompt) + len(prompt) :]
         cut = completion
-        for end in ends:
+        for end in end_tokens:
             cut = cut.removesuffix(end)
         rows.append({"prompt": prompt, "answer": gold, "completion": cut})
     values = rewards(rows)

@@ -52,9 +52,11 @@ def model_name(model: str) -> str:
     return model
 
 
-def command(engine: str, model: str, *, env: Path | None, host: str, port: int, more: Sequence[str] = ()) -> list[str]:
+def command(
+    engine: str, model: str, *, env: Path | None, host: str, port: int, server_args: Sequence[str] = ()
+) -> list[str]:
     """The server's command line. The key is not part of it: other users of a machine see command lines."""
-    where = ["--host", host, "--port", str(port), *more]
+    where = ["--host", host, "--port", str(port), *server_args]
     if engine == "vllm":
         # --generation-config vllm: without it vLLM takes top_k and penalties from the model's folder, unasked
         program = [str(env / "bin" / "vllm")] if env else ["uvx", "vllm"]
@@ -73,12 +75,14 @@ def check_address(host: str, port: int) -> None:
 
 def rewards_command(
     recipe: str | Path, *, host: str, port: int, stage: str | None, overrides: Sequence[str], workers: int | None,
-    ends: Sequence[str], code: Sequence[str | Path],
+    end_tokens: Sequence[str], code: Sequence[str | Path],
 ) -> list[str]:  # fmt: skip
     """The command line of a server of rewards: this program's own."""
     options: list[tuple[str, object]] = [("--stage", stage), ("--workers", workers)]
     options += (
-        [("--set", one) for one in overrides] + [("--end", one) for one in ends] + [("--code", one) for one in code]
+        [("--set", one) for one in overrides]
+        + [("--end-token", one) for one in end_tokens]
+        + [("--code", one) for one in code]
     )
     given = [f"{name}={value}" for name, value in options if value is not None]
     return [

@@ -66,7 +66,7 @@ def findings(folder: Path, judged: Judged, out: Path) -> tuple[dict[str, Any], T
     origins = StageFolder(folder / "corpus", "").shard_files("origins")
     with atomic_write(out) as part, pq.ParquetWriter(part, _schema(judged), compression="zstd") as writer:
         for path, origin in zip(shards, origins, strict=True):
-            where = {o.trace_id: (o.file, o.row) for o in reversed(list(read_records(origin))) if o.fate == "kept"}
+            where = {o.trace_id: (o.file, o.row) for o in reversed(list(read_records(origin))) if o.status == "kept"}
             rows = []
             for group in read_records(path):
                 flaws = {trace.id: flaws_of(group, trace) for trace in group.traces}
