@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-RATES = (3e-4, 6e-4, 1.2e-3)
+RATES = (3e-4, 6e-4)
 STEPS = 40
 CREDIT = {"name": "token-credit"}
 # name -> (weight of the rejected side, modifiers, critic)
 ARMS: dict[str, tuple[float, list[dict[str, Any]], str | None]] = {
     "control": (0.0, [], None),
     "uniform": (0.8, [], None),
+    "light": (0.35, [], None),
     "mask": (0.8, [{"name": "shared-prefix-mask"}], None),
     "window": (0.8, [{"name": "divergence-window", "window": 8}], None),
     "outcome": (0.8, [CREDIT], "orm"),
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--from-folder", type=Path, help="an earlier folder of this script, whose finished stages are taken")
     parser.add_argument("--short", action="store_true", help="few problems and steps")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +47,8 @@ def main() -> None:
         file = asked.folder / f"seed-{seed}.yaml"
         file.write_text(yaml.safe_dump(recipe(seed, asked.short) | {"name": f"seed-{seed}"}, sort_keys=False))
         code = ["--code", str(HERE / "own_parts.py")]
+        if asked.from_folder is not None and (asked.from_folder / f"seed-{seed}").exists():
+            code += ["--from-run", str(asked.from_folder / f"seed-{seed}")]
         subprocess.run(
             [sys.executable, "-m", "redistill", "run", str(file), "--runs-dir", str(asked.folder), *code], check=True
         )
