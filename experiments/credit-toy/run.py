@@ -39,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--from-folder", type=Path, help="an earlier folder of this script, whose finished stages are taken")
+    parser.add_argument(
+        "--from-folder", type=Path, help="an earlier folder of this script, whose finished stages are taken"
+    )
     parser.add_argument("--short", action="store_true", help="few problems and steps")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)

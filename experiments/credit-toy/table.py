@@ -3,13 +3,16 @@
 python experiments/credit-toy/table.py runs/credit-toy
 """
 
+import json
 import sys
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from run import ARMS, RATES
 
 from redistill.evaluate.intervals import t_interval
+from redistill.evaluate.seeds import smallest_step
 from redistill.io.atomic import read_json
 
 
@@ -23,21 +26,25 @@ def main() -> None:
     }
     chosen = {arm: at_rates_of_others(rates) for arm, rates in found.items()}
     sft = [pass_at_1(folder / f"seed-{seed}", "sft") for seed in seeds]
-    print(f"seeds {seeds}; pass@1; 95% t-intervals over seeds\nsft  {with_interval(sft)}  {listed(sft)}")
+    step = smallest_step([scores_of(folder / f"seed-{seed}", "sft") for seed in seeds])
+    print(f"seeds {seeds}; pass@1; 95% t-intervals over seeds\nsft  {with_interval(sft, step)}  {listed(sft)}")
     for arm, values in chosen.items():
         shuffled = chosen.get(f"{arm.removesuffix('-renormalised')}-shuffled")
         against = {"uniform": chosen["uniform"], **({"its shuffle": shuffled} if shuffled else {})}
         said = "; ".join(
-            f"minus {name} {with_interval([a - b for a, b in zip(values, others, strict=True)])}"
+            f"minus {name} {with_interval([a - b for a, b in zip(values, others, strict=True)], step)}"
             for name, others in against.items()
             if others != values
         )
-        print(f"{arm}  {with_interval(values)}  {listed(values)}  {said}")
+        print(f"{arm}  {with_interval(values, step)}  {listed(values)}  {said}")
         for rate, each in found[arm].items():
             print(f"    {rate:g}  {mean(each):.3f}  {listed(each)}")
     for critic in ("orm", "implicit"):
-        each = [read_json(folder / f"seed-{seed}" / "train" / critic / "ledger.json") for seed in seeds]
-        print(critic, [ledger.get("held_out_accuracy") for ledger in each], [ledger.get("held_out") for ledger in each])
+        logs = [
+            (folder / f"seed-{seed}" / "train" / critic / "metrics.jsonl").read_text().splitlines() for seed in seeds
+        ]
+        each = [json.loads(lines[-1])["held_out_accuracy"] for lines in logs]
+        print(f"{critic}: held-out accuracy {listed(each)}")
 
 
 def at_rates_of_others(rates: dict[float, list[float]]) -> list[float]:
@@ -52,14 +59,18 @@ def at_rates_of_others(rates: dict[float, list[float]]) -> list[float]:
 
 
 def pass_at_1(run: Path, student: str) -> float:
-    return float(read_json(run / "evaluate" / student / "dev" / "scores.json")["pass_at_1"]["value"])
+    return float(scores_of(run, student)["pass_at_1"]["value"])
 
 
-def with_interval(values: list[float]) -> str:
+def scores_of(run: Path, student: str) -> dict[str, Any]:
+    return read_json(run / "evaluate" / student / "dev" / "scores.json")
+
+
+def with_interval(values: list[float], step: float) -> str:
     """The mean with its t-interval, or the value alone of one seed."""
     if len(values) < 2:
         return f"{values[0]:+.3f}"
-    middle, interval = t_interval(values, step=0.0, lowest=-1.0)
+    middle, interval = t_interval(values, step=step, lowest=-1.0)
     return f"{middle:+.3f} {interval}"
 
 
