@@ -71,7 +71,8 @@ def with_interval(values: list[float], step: float) -> str:
     if len(values) < 2:
         return f"{values[0]:+.3f}"
     middle, interval = t_interval(values, step=step, lowest=-1.0)
-    return f"{middle:+.3f} {interval}"
+    said = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{middle:+.3f}{said}"
 
 
 def listed(values: list[float]) -> str:
