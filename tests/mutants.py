@@ -48,7 +48,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "train/objectives/unpaired.py": TRAIN,
     "train/action_advantages.py": ("train/test_actions.py",),
     "train/advantages.py": ("train/test_advantages.py",),
-    "train/step.py": ("train/test_step.py", "train/test_step_figures.py"),
+    "train/step.py": ("train/test_step.py", "train/test_step_figures.py", "train/test_distillation.py"),
     "select/pairing.py": ("select/test_pairing.py", "select/test_keep.py"),
     "evaluate/scores.py": ("evaluate/test_scores.py", "evaluate/test_refused_answers.py", "evaluate/test_choose.py"),
     "verify/policy.py": ("verify/test_policy.py",),

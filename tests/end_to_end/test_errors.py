@@ -156,7 +156,7 @@ def test_a_slip_is_one_sentence_and_exit_code_2(name, here, tool):
 FILES = {
     "not there": (None, "there is no recipe at"),
     "a list": ("- 1\n- 2\n", "must hold a table"),
-    "nothing": ("", "must hold a table"),
+    "nothing": ("", "my.yaml is empty; `redistill init` writes a recipe"),
     "broken": ("name: [\n", "is not valid YAML"),
     "an object tag": ("name: !!python/object/apply:os.system ['echo hello']\n", "is not valid YAML"),
     "no text": ("name: \x00\n", "is not valid YAML"),

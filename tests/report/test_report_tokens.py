@@ -70,4 +70,4 @@ def test_tokens_of_a_folder_without_a_recipe_are_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(SystemExit) as left:
         main(["report", str(tmp_path), "--tokens"])
-    assert left.value.code == 2 and "the students of this run are not known" in capsys.readouterr().err
+    assert left.value.code == 2 and "is not a run's folder (it has no recipe.yaml)" in capsys.readouterr().err
